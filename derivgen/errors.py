@@ -1,0 +1,55 @@
+"""What a user's mistake ends in: a message that says where, what was expected, what was found, what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the user's file; prints as `digits.py:14`."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One refusal, or one warning."""
+
+    place: Place | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class DerivgenError(Exception):
+    """Base of the errors that are the user's to mend; the command prints them without a traceback."""
+
+
+class SpecError(DerivgenError, ValueError):
+    """A spec was refused, with every problem that was found in it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def caller() -> Place | None:
+    """The innermost line on the stack that is not of this package: where the user wrote the call."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if PACKAGE not in path.parents and "sympy" not in path.parts:
+            return Place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

@@ -1,0 +1,202 @@
+"""Scalar expressions: SymPy trees whose leaves are numbers, indices, run-time sizes and reads of tensors.
+
+Every stage shares these few node kinds and helpers. Inside a Program there are no bound indices (sums are
+statements), so substitution by `xreplace` is safe here, and only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import sympy as sp
+from sympy.core.symbol import Str
+from sympy.logic.boolalg import Boolean
+
+TRUE = sp.true
+
+
+class Read(sp.Expr):
+    """A[h(d)]: the value of a tensor at subscripts that are integer expressions of indices, sizes and integer reads."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, tensor: str | Str, *subscripts: Any) -> Read:
+        name = tensor if isinstance(tensor, Str) else Str(tensor)
+        return sp.Expr.__new__(cls, name, *(sp.sympify(s) for s in subscripts))
+
+    @property
+    def tensor(self) -> str:
+        return str(self.args[0].name)
+
+    @property
+    def subscripts(self) -> tuple[sp.Expr, ...]:
+        return self.args[1:]
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.tensor}[{', '.join(printer.doprint(s) for s in self.subscripts)}]"
+
+
+def index_symbol(name: str) -> sp.Symbol:
+    """The symbol of an index, 0 .. extent - 1."""
+    return sp.Symbol(name, integer=True, nonnegative=True)
+
+
+def size_symbol(name: str) -> sp.Symbol:
+    """The symbol of a size known at run time, at least 1."""
+    return sp.Symbol(name, integer=True, positive=True)
+
+
+def is_index(symbol: sp.Basic) -> bool:
+    return isinstance(symbol, sp.Symbol) and bool(symbol.is_integer) and not symbol.is_positive
+
+
+def is_size(symbol: sp.Basic) -> bool:
+    return isinstance(symbol, sp.Symbol) and bool(symbol.is_integer) and bool(symbol.is_positive)
+
+
+def indices_of(expression: sp.Basic) -> set[sp.Symbol]:
+    return {s for s in expression.free_symbols if is_index(s)}
+
+
+def subexpressions(expression: sp.Basic) -> Iterator[sp.Basic]:
+    """Every node, parents first, in argument order (so deterministic, unlike `atoms`)."""
+    yield expression
+    for argument in expression.args:
+        yield from subexpressions(argument)
+
+
+def reads_of(*expressions: sp.Basic) -> list[Read]:
+    """The distinct reads, those inside subscripts included, in order of appearance."""
+    found = {node: None for e in expressions for node in subexpressions(e) if isinstance(node, Read)}
+    return list(found)
+
+
+def substitute(expression: Any, mapping: Mapping[Any, Any]) -> Any:
+    """Simultaneous replacement of whole nodes."""
+    return expression.xreplace(dict(mapping)) if mapping else expression
+
+
+def rename_tensors(expression: Any, names: Mapping[str, str]) -> Any:
+    """The same expression reading other tensors."""
+
+    def renamed(read: Read) -> sp.Expr:
+        subscripts = [rename_tensors(s, names) for s in read.subscripts]
+        return Read(names.get(read.tensor, read.tensor), *subscripts)
+
+    return replace_reads(expression, renamed)
+
+
+def replace_reads(expression: Any, replacement: Callable[[Read], sp.Expr]) -> Any:
+    """Each outermost read replaced by what the function gives for it."""
+    if isinstance(expression, Read):
+        return replacement(expression)
+    if not expression.args:
+        return expression
+    arguments = [replace_reads(a, replacement) for a in expression.args]
+    if all(new is old for new, old in zip(arguments, expression.args, strict=True)):
+        return expression
+    return expression.func(*arguments)
+
+
+def bottom_up(expression: Any, rewrite: Callable[[sp.Basic], sp.Basic]) -> Any:
+    """Rewrite every node, children first; subscripts of reads are left alone."""
+    if expression.args and not isinstance(expression, Read):
+        arguments = [bottom_up(a, rewrite) for a in expression.args]
+        if any(new is not old for new, old in zip(arguments, expression.args, strict=True)):
+            expression = expression.func(*arguments)
+    return rewrite(expression)
+
+
+def indicator(condition: Boolean) -> sp.Expr:
+    """1 where the condition holds, else 0."""
+    return sp.Piecewise((sp.Integer(1), condition), (sp.Integer(0), TRUE))
+
+
+def is_guarded(expression: sp.Basic) -> bool:
+    """Whether this is a value under a guard and 0 elsewhere: Piecewise((value, guard), (0, True))."""
+    return (
+        isinstance(expression, sp.Piecewise)
+        and len(expression.args) == 2
+        and expression.args[1].args[0] == 0
+        and expression.args[1].args[1] == TRUE
+    )
+
+
+def guarded(expression: sp.Expr, guard: Boolean) -> sp.Expr:
+    if guard == TRUE:
+        return expression
+    return sp.Piecewise((expression, guard), (sp.Integer(0), TRUE))
+
+
+def product(*factors: sp.Expr) -> sp.Expr:
+    """The product, with a guard around the whole of it: what is 0 by its guard must not meet an infinite factor."""
+    plain: list[sp.Expr] = []
+    guards: list[Boolean] = []
+    for factor in factors:
+        value, guard = split_guard(factor)
+        plain.append(value)
+        guards.append(guard)
+    return guarded(sp.Mul(*plain), sp.And(*guards))
+
+
+def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
+    """(value, guard) of an expression that is 0 where the guard fails; seen through factors."""
+    if is_guarded(expression):
+        value, inner = split_guard(expression.args[0].args[0])
+        return value, sp.And(expression.args[0].args[1], inner)
+    if isinstance(expression, sp.Mul) and any(is_guarded(a) for a in expression.args):
+        parts = [split_guard(a) for a in expression.args]
+        return sp.Mul(*(value for value, _ in parts)), sp.And(*(guard for _, guard in parts))
+    return expression, TRUE
+
+
+def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
+    """The parts of an And, those on indices alone first: they keep the reads of the others inside their tensors."""
+    if condition == TRUE:
+        return ()
+    parts = condition.args if isinstance(condition, sp.And) else (condition,)
+    return tuple(sorted(parts, key=lambda c: (bool(reads_of(c)), str(c))))
+
+
+def branches(expression: sp.Piecewise) -> Iterator[tuple[sp.Expr, Boolean, Boolean]]:
+    """(value, its condition, the condition under which it is taken) of each branch."""
+    rest: Boolean = TRUE
+    for pair in expression.args:
+        value, condition = pair.args
+        yield value, condition, sp.And(rest, condition)
+        rest = sp.And(rest, sp.Not(condition))
+
+
+def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[Read, Boolean, bool]]:
+    """(read, the condition under which it is evaluated, whether the value depends on it smoothly) per occurrence.
+
+    Reads in conditions and in subscripts are evaluated too, but carry no derivative.
+    """
+    if isinstance(expression, Read):
+        yield expression, path, True
+        for subscript in expression.subscripts:
+            for read, condition, _ in guarded_reads(subscript, path):
+                yield read, condition, False
+    elif isinstance(expression, sp.Piecewise):
+        rest = path
+        for pair in expression.args:
+            value, condition = pair.args
+            yield from condition_reads(condition, rest)
+            yield from guarded_reads(value, sp.And(rest, condition))
+            rest = sp.And(rest, sp.Not(condition))
+    elif isinstance(expression, Boolean):
+        yield from condition_reads(expression, path)
+    else:
+        for argument in expression.args:
+            yield from guarded_reads(argument, path)
+
+
+def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, Boolean, bool]]:
+    """The reads of a condition, each under the conjuncts on indices that are tested before it."""
+    for conjunct in conjuncts(condition):
+        for read in reads_of(conjunct):
+            yield read, path, False
+        if not reads_of(conjunct):
+            path = sp.And(path, conjunct)

@@ -1,0 +1,323 @@
+"""Index notation: how every stage prints, in kernels' docstrings, in `explain` and in tests.
+
+    W1_bar[d,h] += Σ_n x[n,d]·z1_bar[n,h]
+
+`Plain` writes text, `Latex` the same formulas for Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.expressions import TRUE, Read, conjuncts, is_guarded, reads_of, subexpressions
+from derivgen.functions import root, stop_gradient
+from derivgen.program import Program, Range, Statement
+
+ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<"}
+
+
+def declaration_order(program: Program) -> dict[str, int]:
+    return {t.name: position for position, t in enumerate(program.tensors)}
+
+
+def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
+    """Positive before negative, reads in order of declaration, numbers last: `x·W + b`, `1 - a²`."""
+    negative = isinstance(term, sp.Expr) and term.could_extract_minus_sign()
+    reads = reads_of(term)
+    return negative, not reads, min((order.get(r.tensor, len(order)) for r in reads), default=0), str(term)
+
+
+def ordered_terms(expression: sp.Add, order: Mapping[str, int]) -> list[sp.Expr]:
+    return sorted(expression.args, key=lambda t: term_key(t, order))
+
+
+def ordered_factors(factors: list[sp.Expr], order: Mapping[str, int]) -> list[sp.Expr]:
+    """Numbers, sizes and indices first, then reads in order of declaration, then compound factors."""
+
+    def key(factor: sp.Expr) -> tuple[object, ...]:
+        reads = reads_of(factor)
+        base = factor.base if isinstance(factor, sp.Pow) else factor
+        rank = min((order.get(r.tensor, len(order)) for r in reads), default=-1)
+        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, str(factor)
+
+    return sorted(factors, key=key)
+
+
+def split_fraction(expression: sp.Expr) -> tuple[bool, list[sp.Expr], list[sp.Expr]]:
+    """(negative, factors above, factors below) of a product; a power with a negative number as exponent goes below."""
+    negative, above, below = False, [], []
+    for factor in sp.Mul.make_args(expression):
+        if factor.is_Rational:
+            negative ^= bool(factor < 0)
+            if abs(factor.p) != 1:
+                above.append(sp.Integer(abs(factor.p)))
+            if factor.q != 1:
+                below.append(sp.Integer(factor.q))
+        elif factor.is_Float and factor < 0:
+            negative = not negative
+            above.append(-factor)
+        elif isinstance(factor, sp.Pow) and factor.exp.is_Number and factor.exp.is_negative:
+            below.append(sp.Pow(factor.base, -factor.exp))
+        else:
+            above.append(factor)
+    return negative, above, below
+
+
+class Plain:
+    """Formulas as text."""
+
+    dot = "·"
+
+    def __init__(self, order: Mapping[str, int]) -> None:
+        self.order = order
+
+    # -- statements
+
+    def statement(self, statement: Statement) -> str:
+        if statement.operator == "max=":
+            right = f"{self.maximum(statement.reduced)} {self.expression(statement.expression, MULTIPLY)}"
+        elif statement.operator == "argmax=":
+            right = f"{self.winner(statement)} {self.expression(statement.expression, MULTIPLY)}"
+        else:
+            total = self.sum(statement.reduced)
+            right = f"{total} {self.expression(statement.expression, MULTIPLY)}" if total else ""
+            right = right or self.expression(statement.expression)
+        sign = "+=" if statement.operator == "+=" else "="
+        return f"{self.expression(statement.write)} {sign} {right}{self.where(statement.guard)}"
+
+    def sum(self, ranges: tuple[Range, ...]) -> str:
+        return f"Σ_{','.join(r.index.name for r in ranges)}" if ranges else ""
+
+    def maximum(self, ranges: tuple[Range, ...]) -> str:
+        return f"max_{','.join(r.index.name for r in ranges)}"
+
+    def winner(self, statement: Statement) -> str:
+        return f"({statement.winner} of) arg{self.maximum(statement.reduced)}"
+
+    def where(self, guard: Boolean) -> str:
+        return "" if guard == TRUE else f" if {self.condition(guard)}"
+
+    # -- expressions
+
+    def expression(self, e: sp.Basic, precedence: int = 0) -> str:
+        text, own = self._render(e)
+        return self.parenthesized(text) if own < precedence else text
+
+    def parenthesized(self, text: str) -> str:
+        return f"({text})"
+
+    def _render(self, e: sp.Basic) -> tuple[str, int]:
+        if isinstance(e, Read):
+            return self.read(e), ATOM
+        if isinstance(e, sp.Symbol):
+            return self.name(e.name), ATOM
+        if e.is_Number:
+            return self.number(e)
+        if isinstance(e, sp.Add):
+            return self.add(e), ADD
+        if isinstance(e, sp.Mul):
+            return self.multiply(e)
+        if isinstance(e, sp.Pow):
+            return self.power(e)
+        if isinstance(e, sp.Piecewise):
+            return self.piecewise(e), 0
+        if isinstance(e, stop_gradient):
+            return self._render(e.args[0])
+        if e is sp.pi:
+            return self.name("π"), ATOM
+        return self.call(e), ATOM
+
+    def name(self, name: str) -> str:
+        return name
+
+    def read(self, e: Read) -> str:
+        return f"{e.tensor}[{','.join(self.expression(s) for s in e.subscripts)}]" if e.subscripts else e.tensor
+
+    def number(self, e: sp.Basic) -> tuple[str, int]:
+        if e.is_Float:
+            return repr(float(e)), ATOM if e >= 0 else ADD
+        if e.is_Rational and not e.is_Integer:
+            return str(e), MULTIPLY
+        return {"oo": "∞", "-oo": "-∞"}.get(str(e), str(e)), ATOM if e >= 0 else ADD
+
+    def add(self, e: sp.Add) -> str:
+        text = ""
+        for term in ordered_terms(e, self.order):
+            negative = term.could_extract_minus_sign()
+            if not text:
+                text = self.expression(term)
+            else:
+                sign, term = (" - ", -term) if negative else (" + ", term)
+                text += sign + self.expression(term, MULTIPLY)
+        return text
+
+    def multiply(self, e: sp.Expr) -> tuple[str, int]:
+        negative, above, below = split_fraction(e)
+        if not above and not below:
+            return ("-1" if negative else "1"), ADD if negative else ATOM
+        numerator = self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(above, self.order)) or "1"
+        text = self.fraction(numerator, below) if below else numerator
+        return (f"-{text}", ADD) if negative else (text, MULTIPLY)
+
+    def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
+        if len(below) == 1:
+            return f"{numerator}/{self.expression(below[0], POWER)}"
+        return f"{numerator}/({self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(below, self.order))})"
+
+    def power(self, e: sp.Pow) -> tuple[str, int]:
+        base, exponent = e.args
+        if exponent.is_Number and exponent.is_negative:
+            return self.multiply(e)
+        if exponent == sp.Rational(1, 2):
+            return self.square_root(base), ATOM
+        if exponent.is_Integer:
+            return self.superscript(self.expression(base, ATOM), str(exponent)), POWER
+        return f"{self.expression(base, ATOM)}^{self.expression(exponent, ATOM)}", POWER
+
+    def superscript(self, base: str, exponent: str) -> str:
+        return base + exponent.translate(SUPERSCRIPTS)
+
+    def square_root(self, base: sp.Expr) -> str:
+        return f"√{self.expression(base, ATOM)}"
+
+    def call(self, e: sp.Basic) -> str:
+        if isinstance(e, root):
+            return self.square_root(e.args[0])
+        if isinstance(e, sp.Abs):
+            return f"|{self.expression(e.args[0])}|"
+        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
+        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
+        return f"{name}({', '.join(self.expression(a) for a in arguments)})"
+
+    def piecewise(self, e: sp.Piecewise) -> str:
+        if is_guarded(e):
+            value, condition = e.args[0].args
+            return f"({self.expression(value)} if {self.condition(condition)} else 0)"
+        parts = []
+        for pair in e.args:
+            value, condition = pair.args
+            parts.append(self.expression(value) + ("" if condition == TRUE else f" if {self.condition(condition)}"))
+        return f"({' else '.join(parts)})"
+
+    # -- conditions
+
+    def condition(self, c: Boolean) -> str:
+        if isinstance(c, sp.And):
+            return self.all_of([self.condition(p) for p in conjuncts(c)])
+        if isinstance(c, sp.Or):
+            return f"({self.any_of(sorted(self.condition(p) for p in c.args))})"
+        if isinstance(c, sp.Not):
+            return f"not ({self.condition(c.args[0])})"
+        if isinstance(c, sp.core.relational.Relational):
+            return f"{self.expression(c.lhs)} {self.relation(c.rel_op)} {self.expression(c.rhs)}"
+        return str(c).lower()
+
+    def relation(self, symbol: str) -> str:
+        return RELATIONS[symbol]
+
+    def all_of(self, parts: list[str]) -> str:
+        return " and ".join(parts)
+
+    def any_of(self, parts: list[str]) -> str:
+        return " or ".join(parts)
+
+
+LATEX_FUNCTIONS = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
+
+
+class Latex(Plain):
+    """Formulas as LaTeX, without the dollar signs."""
+
+    dot = r" \, "
+
+    def sum(self, ranges: tuple[Range, ...]) -> str:
+        return rf"\sum_{{{','.join(self.name(r.index.name) for r in ranges)}}}" if ranges else ""
+
+    def maximum(self, ranges: tuple[Range, ...]) -> str:
+        return rf"\max_{{{','.join(self.name(r.index.name) for r in ranges)}}}"
+
+    def winner(self, statement: Statement) -> str:
+        return rf"\operatorname{{arg}}{self.maximum(statement.reduced)}"
+
+    def where(self, guard: Boolean) -> str:
+        return "" if guard == TRUE else rf" \quad \text{{if }} {self.condition(guard)}"
+
+    def parenthesized(self, text: str) -> str:
+        return rf"\left({text}\right)"
+
+    def name(self, name: str) -> str:
+        if name == "π":
+            return r"\pi"
+        if name.endswith("_bar"):
+            return rf"\bar{{{self.name(name[: -len('_bar')])}}}"
+        if name.endswith("_dot"):
+            return rf"\dot{{{self.name(name[: -len('_dot')])}}}"
+        escaped = name.replace("_", r"\_")
+        return name if len(name) == 1 else rf"\mathit{{{escaped}}}"
+
+    def read(self, e: Read) -> str:
+        subscripts = ",".join(self.expression(s) for s in e.subscripts)
+        return f"{self.name(e.tensor)}_{{{subscripts}}}" if subscripts else self.name(e.tensor)
+
+    def number(self, e: sp.Basic) -> tuple[str, int]:
+        text, precedence = super().number(e)
+        return text.replace("∞", r"\infty "), precedence
+
+    def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
+        denominator = self.dot.join(self.expression(f, MULTIPLY if len(below) > 1 else 0) for f in below)
+        return rf"\frac{{{numerator}}}{{{denominator}}}"
+
+    def power(self, e: sp.Pow) -> tuple[str, int]:
+        base, exponent = e.args
+        plain = exponent.is_Integer or exponent == sp.Rational(1, 2) or (exponent.is_Number and exponent.is_negative)
+        if plain:
+            return super().power(e)
+        return f"{{{self.expression(base, ATOM)}}}^{{{self.expression(exponent)}}}", POWER
+
+    def superscript(self, base: str, exponent: str) -> str:
+        return f"{{{base}}}^{{{exponent}}}"
+
+    def square_root(self, base: sp.Expr) -> str:
+        return rf"\sqrt{{{self.expression(base)}}}"
+
+    def call(self, e: sp.Basic) -> str:
+        if isinstance(e, root):
+            return self.square_root(e.args[0])
+        if isinstance(e, sp.Abs):
+            return rf"\left|{self.expression(e.args[0])}\right|"
+        name = {"Max": "max", "Min": "min"}.get(e.func.__name__, e.func.__name__)
+        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
+        operator = rf"\{name}" if name in LATEX_FUNCTIONS else rf"\operatorname{{{name}}}"
+        return rf"{operator}\left({', '.join(self.expression(a) for a in arguments)}\right)"
+
+    def piecewise(self, e: sp.Piecewise) -> str:
+        rows = []
+        for pair in e.args:
+            value, condition = pair.args
+            when = r"\text{otherwise}" if condition == TRUE else rf"\text{{if }} {self.condition(condition)}"
+            rows.append(f"{self.expression(value)} & {when}")
+        return r"\begin{cases}" + r" \\ ".join(rows) + r"\end{cases}"
+
+    def relation(self, symbol: str) -> str:
+        return {"==": "=", "!=": r"\ne", ">=": r"\ge", "<=": r"\le"}.get(symbol, symbol)
+
+    def all_of(self, parts: list[str]) -> str:
+        return r" \wedge ".join(parts)
+
+    def any_of(self, parts: list[str]) -> str:
+        return r" \vee ".join(parts)
+
+
+def print_program(program: Program) -> str:
+    """The program, one statement a line."""
+    plain = Plain(declaration_order(program))
+    return "\n".join(plain.statement(s) for s in program.statements)
+
+
+def mentions(expression: sp.Basic, kind: type) -> bool:
+    return any(isinstance(node, kind) for node in subexpressions(expression))

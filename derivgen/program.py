@@ -1,0 +1,209 @@
+"""The intermediate form: a program is an ordered list of statements of one form.
+
+    target[g(d)]  ⊕=  f(d)    for every d in a box D of indices, where the guard holds;  ⊕ is +, max or assignment
+
+`f` is a scalar expression (see `expressions`), `g` its integer subscripts. Every tensor is complete before it is
+read: all statements that write it come before the first that reads it. A `+=` target starts at 0, a `max=` target at
+-∞. The form is closed under differentiation, so each stage takes a Program and gives a Program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.expressions import TRUE, Read, guarded_reads, indices_of, reads_of
+
+Operator = Literal["=", "+=", "max=", "argmax="]
+Direction = Literal["forward", "backward"]
+
+
+class Role(Enum):
+    INPUT = "input"
+    LABELS = "labels"
+    PARAMETER = "parameter"
+    CONSTANT = "constant"
+    LET = "let"  # declared by the user
+    HELPER = "helper"  # an unnamed part of a let
+    ADJOINT = "adjoint"  # a cotangent or a tangent
+    SEED = "seed"  # given from outside: the direction of a tangent
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array of reals or of integers; `shape` holds integers and expressions of run-time sizes."""
+
+    name: str
+    shape: tuple[sp.Expr, ...]
+    role: Role
+    integer: bool = False
+    classes: int | None = None  # LABELS: values are 0 .. classes - 1
+    ignore: int | None = None  # LABELS: a value that makes its row count as absent
+    initial: Any = None  # PARAMETER: the name of an initializer, an Initializer or an array
+    value: np.ndarray | None = field(default=None, compare=False)  # CONSTANT
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An index and its extent: 0 .. extent - 1."""
+
+    index: sp.Symbol
+    extent: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """target[subscripts] operator expression, over the domain, where the guard holds.
+
+    `argmax=` stands beside a `max=` of the same expression: the target holds the value of the index `winner` at the
+    first maximum.
+    """
+
+    target: str
+    subscripts: tuple[sp.Expr, ...]
+    operator: Operator
+    expression: sp.Expr
+    domain: tuple[Range, ...]
+    guard: Boolean = TRUE
+    layer: str = ""  # the let that it belongs to
+    direction: Direction = "forward"
+    winner: sp.Symbol | None = None
+
+    @property
+    def write(self) -> Read:
+        return Read(self.target, *self.subscripts)
+
+    @property
+    def reduced(self) -> tuple[Range, ...]:
+        """The part of the domain that the target's subscripts do not use."""
+        used: set[sp.Symbol] = set()
+        for subscript in self.subscripts:
+            used |= indices_of(subscript)
+        return tuple(r for r in self.domain if r.index not in used)
+
+    @property
+    def reads(self) -> list[Read]:
+        return reads_of(self.guard, self.expression, *self.subscripts)
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each element of the box goes to an element of its own, at plain indices, whatever the data."""
+        plain = all(is_plain_index(s) for s in self.subscripts)
+        return plain and self.guard == TRUE and len(set(self.subscripts)) == len(self.subscripts) == len(self.domain)
+
+
+def is_plain_index(subscript: sp.Expr) -> bool:
+    return isinstance(subscript, sp.Symbol) and subscript in indices_of(subscript)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Tensors in order of declaration, statements in order of execution, and what is asked of them."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    statements: tuple[Statement, ...]
+    sizes: tuple[tuple[str, sp.Expr], ...]  # name → its integer, or its symbol where known at run time
+    objective: str | None = None
+    prediction: str | None = None
+    gradients: tuple[tuple[str, str], ...] = ()  # parameter → its adjoint
+
+    def tensor(self, name: str) -> Tensor:
+        return self.table[name]
+
+    @property
+    def table(self) -> dict[str, Tensor]:
+        return {t.name: t for t in self.tensors}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        names = (self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients))
+        return tuple(dict.fromkeys(n for n in names if n is not None))
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        return self.of_role(Role.PARAMETER)
+
+    def of_role(self, *roles: Role) -> tuple[Tensor, ...]:
+        return tuple(t for t in self.tensors if t.role in roles)
+
+    def with_statements(self, statements: Iterable[Statement], tensors: Iterable[Tensor] = ()) -> Program:
+        return replace(self, tensors=(*self.tensors, *tensors), statements=tuple(statements))
+
+    def live(self, outputs: Iterable[str]) -> Program:
+        """The program with only the statements that these outputs need, and no tensor that nothing names."""
+        needed, kept = set(outputs), []
+        for statement in reversed(self.statements):
+            if statement.target in needed:
+                kept.append(statement)
+                needed.update(read.tensor for read in statement.reads)
+        given = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
+        tensors = tuple(t for t in self.tensors if t.role in given or t.name in needed)
+        return replace(self, tensors=tensors, statements=tuple(reversed(kept)))
+
+
+class Names:
+    """Fresh names: `base`, then `base_2`, `base_3`, … past those that are taken."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def fresh(self, base: str) -> str:
+        name, number = base, 1
+        while name in self._taken:
+            number += 1
+            name = f"{base}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def names_of(program: Program) -> Names:
+    indices = (r.index.name for s in program.statements for r in s.domain)
+    return Names([*(t.name for t in program.tensors), *(name for name, _ in program.sizes), *indices])
+
+
+class InvariantError(AssertionError):
+    """A stage gave a malformed program: a bug of ours, never of the user's."""
+
+
+def check_program(program: Program) -> Program:
+    """The program itself, or an InvariantError that names the statement and what is wrong with it."""
+    table = program.table
+    if len(table) != len(program.tensors):
+        raise InvariantError("two tensors of one name")
+    last_write = {s.target: i for i, s in enumerate(program.statements)}
+    for position, s in enumerate(program.statements):
+        own = {r.index for r in s.domain}
+        if len(own) != len(s.domain):
+            raise InvariantError(f"{s.target}: an index stands twice in the domain")
+        if s.target not in table or len(s.subscripts) != len(table[s.target].shape):
+            raise InvariantError(f"{s.target}: undeclared, or of another rank")
+        loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
+        if loose:
+            raise InvariantError(f"{s.target}: index {sorted(map(str, loose))[0]} is not in the domain")
+        if s.operator == "=" and s.reduced:
+            raise InvariantError(f"{s.target}: plain assignment along an index that the target does not have")
+        for read in s.reads:
+            if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
+                raise InvariantError(f"{s.target}: reads {read.tensor}, undeclared or of another rank")
+            if last_write.get(read.tensor, -1) >= position:
+                raise InvariantError(f"{s.target}: reads {read.tensor} before it is complete")
+    for output in program.outputs:
+        if output not in table:
+            raise InvariantError(f"output {output} is not declared")
+    return program
+
+
+def differentiable_reads(statement: Statement) -> dict[Read, Boolean]:
+    """Each read that the value depends on smoothly, with the condition under which it is evaluated."""
+    conditions: dict[Read, Boolean] = {}
+    for read, path, smooth in guarded_reads(statement.expression):
+        if smooth:
+            conditions[read] = sp.Or(conditions.get(read, sp.false), path)
+    return conditions
