@@ -160,13 +160,9 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     return tuple(sorted(parts, key=lambda c: (bool(reads_of(c)), str(c))))
 
 
-def branches(expression: sp.Piecewise) -> Iterator[tuple[sp.Expr, Boolean, Boolean]]:
-    """(value, its condition, the condition under which it is taken) of each branch."""
-    rest: Boolean = TRUE
-    for pair in expression.args:
-        value, condition = pair.args
-        yield value, condition, sp.And(rest, condition)
-        rest = sp.And(rest, sp.Not(condition))
+def negation(condition: Boolean) -> Boolean:
+    """not c; on data it stays as it is, since not (x > 0) holds at NaN and x ≤ 0 does not."""
+    return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
 
 
 def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[Read, Boolean, bool]]:
@@ -185,7 +181,7 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
             value, condition = pair.args
             yield from condition_reads(condition, rest)
             yield from guarded_reads(value, sp.And(rest, condition))
-            rest = sp.And(rest, sp.Not(condition))
+            rest = sp.And(rest, negation(condition))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
     else:
@@ -200,3 +196,16 @@ def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, B
             yield read, path, False
         if not reads_of(conjunct):
             path = sp.And(path, conjunct)
+
+
+class MaxOver(sp.Expr):
+    """The largest value of a body over indices: `MaxOver(x[i, k], k)`; the first maximum gets the derivative on a tie.
+
+    Part of the language of specs; in a Program it is a `max=` statement.
+    """
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, body: Any, *indices: Any) -> MaxOver:
+        return sp.Expr.__new__(cls, sp.sympify(body), *(sp.sympify(i) for i in indices))

@@ -134,7 +134,10 @@ DERIVATIVES: dict[type, Callable[[sp.Expr], tuple[sp.Expr, ...]]] = {
     softplus: lambda f: (sigmoid(f.args[0]),),
     log1p: lambda f: (1 / (1 + f.args[0]),),
     expm1: lambda f: (sp.exp(f.args[0]),),
-    xlogy: lambda f: (sp.log(f.args[1]), f.args[0] / f.args[1]),
+    xlogy: lambda f: (
+        sp.log(f.args[1]),
+        product(indicator(sp.Ne(f.args[0], 0, evaluate=False)), f.args[0] / f.args[1]),
+    ),
     logaddexp: lambda f: (sigmoid(f.args[0] - f.args[1]), sigmoid(f.args[1] - f.args[0])),
     root: lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
 }
@@ -144,6 +147,8 @@ def power_derivatives(f: sp.Pow) -> tuple[sp.Expr, sp.Expr]:
     """∂u^v/∂u = v·u^(v-1);  ∂u^v/∂v = u^v·log u, and 0 at u = 0 (as PyTorch and JAX have it)."""
     base, exponent = f.args
     by_base = exponent * base ** (exponent - 1)
+    if not exponent.is_number:  # 0·u^(-1) is 0 at u = 0 too: u^0 is 1 everywhere
+        by_base = product(indicator(sp.Ne(exponent, 0, evaluate=False)), by_base)
     if base.is_positive:
         return by_base, f * sp.log(base)
     return by_base, product(indicator(sp.Ne(base, 0, evaluate=False)), f * sp.log(base))

@@ -14,7 +14,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import TRUE, Read, conjuncts, is_guarded, reads_of, subexpressions
 from derivgen.functions import root, stop_gradient
-from derivgen.program import Program, Range, Statement
+from derivgen.program import Program, Range, Role, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -22,14 +22,18 @@ RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<
 
 
 def declaration_order(program: Program) -> dict[str, int]:
-    return {t.name: position for position, t in enumerate(program.tensors)}
+    """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
+    last = {Role.PARAMETER: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
+    ordered = sorted(program.tensors, key=lambda t: last.get(t.role, 0))
+    return {t.name: position for position, t in enumerate(ordered)}
 
 
 def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
     """Positive before negative, reads in order of declaration, numbers last: `x·W + b`, `1 - a²`."""
     negative = isinstance(term, sp.Expr) and term.could_extract_minus_sign()
     reads = reads_of(term)
-    return negative, not reads, min((order.get(r.tensor, len(order)) for r in reads), default=0), str(term)
+    simple = all(isinstance(f, Read) or not reads_of(f) for f in sp.Mul.make_args(term))
+    return negative, not reads, not simple, min((order.get(r.tensor, len(order)) for r in reads), default=0), str(term)
 
 
 def ordered_terms(expression: sp.Add, order: Mapping[str, int]) -> list[sp.Expr]:

@@ -47,6 +47,7 @@ class Tensor:
     ignore: int | None = None  # LABELS: a value that makes its row count as absent
     initial: Any = None  # PARAMETER: the name of an initializer, an Initializer or an array
     value: np.ndarray | None = field(default=None, compare=False)  # CONSTANT
+    of: str | None = None  # ADJOINT, SEED: the tensor whose cotangent or tangent this is
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,11 @@ class Statement:
     def reads(self) -> list[Read]:
         return reads_of(self.guard, self.expression, *self.subscripts)
 
-    @property
-    def is_elementwise(self) -> bool:
-        """Whether each element of the box goes to an element of its own, at plain indices, whatever the data."""
-        plain = all(is_plain_index(s) for s in self.subscripts)
-        return plain and self.guard == TRUE and len(set(self.subscripts)) == len(self.subscripts) == len(self.domain)
+    def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
+        """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""
+        extents = {r.index: r.extent for r in self.domain}
+        plain = all(is_plain_index(s) for s in self.subscripts) and len(set(self.subscripts)) == len(self.subscripts)
+        return plain and (guarded or self.guard == TRUE) and tuple(extents[s] for s in self.subscripts) == shape
 
 
 def is_plain_index(subscript: sp.Expr) -> bool:
@@ -138,14 +139,22 @@ class Program:
 
     def live(self, outputs: Iterable[str]) -> Program:
         """The program with only the statements that these outputs need, and no tensor that nothing names."""
-        needed, kept = set(outputs), []
+        wanted = set(outputs)
+        needed, kept = set(wanted), []
         for statement in reversed(self.statements):
             if statement.target in needed:
                 kept.append(statement)
                 needed.update(read.tensor for read in statement.reads)
         given = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
         tensors = tuple(t for t in self.tensors if t.role in given or t.name in needed)
-        return replace(self, tensors=tensors, statements=tuple(reversed(kept)))
+        return replace(
+            self,
+            tensors=tensors,
+            statements=tuple(reversed(kept)),
+            objective=self.objective if self.objective in wanted else None,
+            prediction=self.prediction if self.prediction in wanted else None,
+            gradients=tuple((p, bar) for p, bar in self.gradients if bar in wanted),
+        )
 
 
 class Names:

@@ -1,0 +1,293 @@
+"""The command line. Each command imports what it needs when it runs: `generate` must not wait for numba."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from derivgen import __version__, store
+from derivgen.errors import DerivgenError, SpecError
+from derivgen.project import (
+    Check,
+    Module,
+    check_module,
+    expected_text,
+    header_on_disk,
+    project_modules,
+    render,
+)
+from derivgen.spec import load_target, load_targets
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from derivgen.errors import Problem
+    from derivgen.runtime import Fit
+    from derivgen.spec import Target
+
+ERROR, STALE = 2, 1
+DTYPE = click.Choice(["float32", "float64"])
+# Largest relative error that rounding alone can be expected to cause.
+TOLERANCES = {"float32": 1e-3, "float64": 1e-9}
+
+
+class Commands(click.Group):
+    """Errors of the user end as a message and exit code 2; any other is a bug, and shows its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DerivgenError as error:
+            report_error(error)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            click.echo("error: this is a bug of derivgen; please report it with the lines above", err=True)
+        return ctx.exit(ERROR)
+
+
+def report_error(error: DerivgenError) -> None:
+    problems = error.problems if isinstance(error, SpecError) else [error]
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+
+
+def show_warnings(warnings: Iterable[Problem]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+@contextmanager
+def user_data() -> Iterator[None]:
+    """Refusals by a generated module, which knows nothing of derivgen, as errors of the user."""
+    try:
+        yield
+    except DerivgenError:
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        raise DerivgenError(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="derivgen")
+def main() -> None:
+    """From a model written as SymPy expressions to one readable file of numba kernels."""
+
+
+@main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a commented starter spec NAME.py, and NAME_data.npz to train it on."""
+    from derivgen.starter import write_starter
+
+    spec, data = write_starter(name, Path())
+    click.echo(f"wrote {spec} and {data}. Next:")
+    click.echo(f"    derivgen generate {spec}")
+    click.echo(f"    derivgen train {spec} --data {data}")
+
+
+@main.command()
+@click.argument("spec")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; <spec>_kernels.py if unsaid.")
+@click.option("--dtype", type=DTYPE, help="Of the module; the spec's own, or float32, if unsaid.")
+@click.option("--force", is_flag=True, help="Write over a file that was edited by hand or is not derivgen's.")
+def generate(spec: str, output: Path | None, dtype: str | None, force: bool) -> None:
+    """Write the module of SPEC, or of one model SPEC:NAME; of each model where SPEC has several."""
+    targets = load_targets(spec) if output is None else (load_target(spec),)
+    modules = [(output or target.output, *render(target, output or target.output, dtype)) for target in targets]
+    for path, text, warnings in modules:
+        show_warnings(warnings)
+        result = store.write(path, text, force)
+        click.echo(f"{path}: {result}")
+
+
+@main.command()
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+def check(specs: tuple[str, ...]) -> None:
+    """Exit with 0 if the modules are what their specs generate, 1 if one is stale, 2 on an error.
+
+    Without SPEC: the pairs under [tool.derivgen] in the nearest pyproject.toml,
+
+        modules = { "digits.py" = "digits_kernels.py" }
+    """
+    fresh = stale = failed = 0
+    modules = [Module(spec) for spec in specs] if specs else project_modules()
+    for module in modules:
+        try:
+            for result in check_module(module):
+                fresh, stale = fresh + (not result.stale), stale + bool(result.stale)
+                show_check(result)
+        except DerivgenError as error:
+            failed += 1
+            report_error(error)
+    click.echo(f"{fresh} up to date, {stale} stale" + (f", {failed} failed" if failed else ""))
+    sys.exit(ERROR if failed else STALE if stale else 0)
+
+
+def show_check(result: Check) -> None:
+    show_warnings(result.warnings)
+    if result.stale:
+        click.echo(f"{result.path}: {result.stale}")
+        click.echo(result.diff, nl=False)
+        click.echo(f"to mend it, run\n    {result.command}")
+
+
+@main.command()
+@click.argument("spec")
+def diff(spec: str) -> None:
+    """Print the unified diff from the module on disk to what SPEC generates now."""
+    for target in load_targets(spec):
+        text, _ = expected_text(target, target.output)
+        click.echo(store.diff(target.output, text), nl=False)
+
+
+@main.command()
+@click.argument("spec", required=False)
+@click.option("--expr", metavar="TEXT", help='A bare expression instead of a spec, such as "sqrt(1 + exp(x)**2)".')
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+def explain(spec: str | None, expr: str | None, form: str) -> None:
+    """Show each statement of SPEC, its adjoint, and the rule that gave it."""
+    if (spec is None) == (expr is None):
+        raise click.UsageError("give either SPEC or --expr TEXT")
+    from derivgen.explain import explain_expression, explain_model
+
+    if expr is not None:
+        texts = [explain_expression(expr, form)]
+    else:
+        texts = [explain_model(target.model, form) for target in load_targets(spec or "")]
+    click.echo("\n\n".join(text.rstrip("\n") for text in texts))
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Largest relative error; by dtype if unsaid.")
+@click.option("--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Value of run-time sizes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--dtype", type=DTYPE, default="float64", show_default=True, help="Of the kernels under test.")
+def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: str) -> None:
+    """Compare the generated gradients with differences at 50 digits, at random points."""
+    from derivgen.gradcheck import gradcheck as compare
+
+    limit = TOLERANCES[dtype] if tolerance is None else tolerance
+    errors = []
+    for target in load_targets(spec):
+        comparisons = compare(target.model, dtype, rows, seed)
+        width = max([len("parameter"), *(len(c.parameter) for c in comparisons)])
+        click.echo(f"{target.model.name}, {dtype}\n{'parameter':<{width}}  relative error  elements checked")
+        for c in comparisons:
+            click.echo(f"{c.parameter:<{width}}  {c.error:<14.2e}  {c.checked}")
+            errors.append(c.error)
+    if not errors:
+        raise DerivgenError(f"{spec} has no parameters, so there is no gradient to check")
+    worst = max(errors, key=lambda error: (math.isnan(error), error))
+    passed = worst <= limit
+    click.echo(f"largest {worst:.2e}, tolerance {limit:.0e}: {'passed' if passed else 'FAILED'}")
+    sys.exit(0 if passed else 1)
+
+
+def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    for value in values:
+        name, equals, number = value.partition("=")
+        try:
+            settings[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip().isidentifier():
+            raise click.UsageError(f"--set takes NAME=VALUE with a number, such as momentum=0.9; found {value!r}")
+    return settings
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="An .npz file of the inputs by name.")
+@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--learning-rate", type=float, help="The spec's if unsaid.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyperparameter of the update rule.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes.")
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Where the parameters go; <model>_parameters.npz if unsaid."
+)
+@click.option("--no-progress", is_flag=True)
+def train(
+    spec: str,
+    data: Path,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float | None,
+    settings: tuple[str, ...],
+    seed: int,
+    validation_split: float,
+    cast: bool,
+    save: Path | None,
+    no_progress: bool,
+) -> None:
+    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
+    hyperparameters = settings_of(settings, learning_rate)
+    target = load_target(spec)
+    save = save or Path(f"{target.model.name}_parameters.npz")
+    store.check_writable(save)
+    module = generated_module(target)
+    inputs = inputs_of(data, module, cast)
+    from derivgen.runtime import NonFiniteError, fit, save_parameters
+
+    arguments: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "validation_split": validation_split,
+        "progress": not no_progress,
+    }
+    try:
+        with user_data():
+            result = fit(module, inputs, **arguments, **hyperparameters)
+    except NonFiniteError as error:
+        if error.epoch == 1:
+            raise
+        save_parameters(save, module, error.parameters)
+        raise DerivgenError(f"{error}. The parameters from before that epoch are saved in {save}") from error
+    save_parameters(save, module, result.parameters)
+    click.echo(f"{summary(result)}\nparameters saved in {save}")
+
+
+def generated_module(target: Target) -> ModuleType:
+    """The model's module, generated if it is missing or stale, with the dtype that is in use."""
+    header = header_on_disk(target.output)
+    text, warnings = render(target, target.output, header.dtype if header else None)
+    show_warnings(warnings)
+    if store.write(target.output, text) == "written":
+        click.echo(f"{target.output}: written")
+    from derivgen.runtime import load
+
+    return load(target.output)
+
+
+def inputs_of(data: Path, module: ModuleType, cast: bool) -> dict[str, Any]:
+    from derivgen.runtime import read_data
+
+    inputs, unused = read_data(data, module, cast)
+    if unused:
+        click.echo(f"note: {data} also holds {', '.join(unused)}, which the model does not take", err=True)
+    return inputs
+
+
+def summary(result: Fit) -> str:
+    first, last = result.history[0], result.history[-1]
+    validation = "" if last.validation_loss is None else f", validation {last.validation_loss:.6g}"
+    seconds = sum(epoch.seconds for epoch in result.history)
+    return f"loss {first.loss:.6g} -> {last.loss:.6g}{validation}; {last.epoch} epochs in {seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    main()

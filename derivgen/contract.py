@@ -1,0 +1,64 @@
+"""The names of the generated module's contract, and those that a spec therefore can't use."""
+
+from __future__ import annotations
+
+import keyword
+
+CONTRACT = 1
+
+PUBLIC = (
+    "CONTRACT",
+    "PARAMETERS",
+    "INPUTS",
+    "SAMPLE_AXIS",
+    "HYPERPARAMETERS",
+    "Parameter",
+    "Input",
+    "Workspace",
+    "State",
+    "initial_parameters",
+    "views",
+    "predict",
+    "loss",
+    "loss_and_gradient",
+    "optimizer_state",
+    "update",
+    "train_epoch",
+    "descend",
+    "workspace",
+)
+
+# Arguments of the public functions that stand beside the inputs.
+ARGUMENTS = (
+    "parameters",
+    "gradient",
+    "state",
+    "order",
+    "batch_size",
+    "drop_last",
+    "steps",
+)
+
+# What the text of kernels refers to: a tensor of such a name would shadow it.
+KERNEL_GLOBALS = ("np", "math", "njit", "real", "kernel", "elementary", "range", "min", "max", "abs", "NamedTuple")
+
+
+def refusal(name: object, kind: str) -> str | None:
+    """Why a name can't be used for a tensor, an index or a size, or None if it can."""
+    if not isinstance(name, str):
+        return f"the name of {article(kind)} must be a string, found {type(name).__name__}"
+    if not name.isidentifier():
+        return f"{name!r} is no identifier: name the {kind} with letters, digits and _"
+    if keyword.iskeyword(name):
+        return f"{name!r} is a keyword of Python: choose another name for the {kind}"
+    if name in KERNEL_GLOBALS:
+        return f"{name!r} has a meaning of its own in generated modules: choose another name for the {kind}"
+    if name.startswith("__"):
+        return f"{name!r} starts with two underscores, which Python reserves: choose another name for the {kind}"
+    if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS):
+        return f"{name!r} is a name of the generated module's functions or their arguments: rename the {kind}"
+    return None
+
+
+def article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else kind if kind == "labels" else f"a {kind}"

@@ -1,0 +1,274 @@
+"""Kernels of a schedule → numba functions: loop nests as `for` loops, contractions as calls of BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import sympy as sp
+
+from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
+from derivgen.emit.layout import WIDTH, bracketed, docstring, indented
+from derivgen.emit.scalar import ScalarText
+from derivgen.expressions import Read, is_size, substitute
+from derivgen.notation import Plain, declaration_order
+from derivgen.program import Program, Statement, is_plain_index
+from derivgen.schedule import Compute, Contraction, Fill, Kernel, Loop, Node, Operand
+
+# Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
+CALLED = {f.call for f in FUNCTIONS.values()} | {"square", "cube", "integer_power", "maximum", "minimum", "abs", "range"}
+
+
+# Statements stand at most four loops and a guard deep before they are cut.
+LONGEST = WIDTH - 6 * 4
+
+START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
+
+
+def local_name(name: str) -> str:
+    return f"{name}_" if name in CALLED else name
+
+
+@dataclass(frozen=True, slots=True)
+class KernelText:
+    """A kernel's function: its name, its arguments by tensor (and run-time sizes), its lines."""
+
+    name: str
+    arguments: tuple[str, ...]
+    sizes: tuple[str, ...]
+    lines: tuple[str, ...]
+    used: tuple[Elementary, ...]
+
+
+def kernel_name(kernel: Kernel) -> str:
+    return f"{kernel.layer}_{kernel.direction}"
+
+
+def write_kernel(program: Program, kernel: Kernel, name: str = "") -> KernelText:
+    """The text of one kernel."""
+    return Writer(program, kernel).write(name or kernel_name(kernel))
+
+
+class Writer:
+    """The state of writing one kernel."""
+
+    def __init__(self, program: Program, kernel: Kernel) -> None:
+        self.program, self.kernel = program, kernel
+        self.table = program.table
+        self.order = declaration_order(program)
+        self.text = ScalarText(self.order, self.access, local_name)
+        self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
+        self.carried: dict[str, str] = {}  # tensor → the scalar that its reduction runs in
+        indices = (r.index.name for st in kernel.statements for r in st.domain)
+        self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
+        self.needed_sizes: set[str] = set()
+
+    def write(self, name: str) -> KernelText:
+        body = self.nodes(self.kernel.body)
+        arguments = self.arguments()
+        known, unknown = self.size_lines(arguments)
+        signature = bracketed(f"def {name}(", [*map(local_name, arguments), *unknown], "):")
+        lines = ["@kernel", *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
+        return KernelText(name, arguments, tuple(unknown), tuple(lines), tuple(self.text.used.values()))
+
+    def arguments(self) -> tuple[str, ...]:
+        """What is read, data before parameters before adjoints, then what is written."""
+        read = sorted(self.kernel.read, key=lambda name: self.order[name])
+        return (*read, *self.kernel.written)
+
+    def formulas(self) -> list[str]:
+        """One line a statement, in order of execution; the first write of a tensor reads as an equation."""
+        plain = Plain(self.order)
+        lines, seen = [], set[str]()
+        started = {n.tensor if isinstance(n, Fill) else n.statement.target for n in self.kernel.body_nodes if starts(n)}
+        for s in self.kernel.statements:
+            text = plain.statement(s)
+            plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
+            lines.append(text.replace(" += ", " = ", 1) if plainly else text)
+            seen.add(s.target)
+        return lines
+
+    # ---- sizes
+
+    def size_lines(self, arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Lines that read run-time sizes off the arguments' shapes, and the sizes that no argument shows."""
+        lines, unknown = [], []
+        for size in sorted(self.needed_sizes):
+            where = next(
+                (
+                    f"{local_name(name)}.shape[{axis}]"
+                    for name in arguments
+                    for axis, extent in enumerate(self.table[name].shape)
+                    if is_size(extent) and extent.name == size
+                ),
+                None,
+            )
+            if where is None:
+                unknown.append(local_name(size))
+            else:
+                lines.append(f"{local_name(size)} = {where}")
+        return lines, unknown
+
+    def note_sizes(self, *expressions: sp.Basic) -> None:
+        self.needed_sizes |= {s.name for e in expressions for s in e.free_symbols if is_size(s)}
+
+    # ---- accesses
+
+    def access(self, read: Read) -> str:
+        name = read.tensor
+        if name in self.carried:
+            return self.carried[name]
+        if name in self.kernel.scalars or name not in self.table:
+            return local_name(name)
+        if not read.subscripts:
+            return f"{local_name(name)}[0]"
+        return f"{local_name(name)}[{', '.join(self.text.integer(s) for s in read.subscripts)}]"
+
+    # ---- nodes
+
+    def nodes(self, body: Iterable[Node]) -> list[str]:
+        lines: list[str] = []
+        for node in body:
+            match node:
+                case Loop():
+                    lines += self.loop(node)
+                case Contraction():
+                    lines += self.contraction(node)
+                case Fill():
+                    lines.append(f"{local_name(node.tensor)}[:] = {self.text.real(node.value)}")
+                case Compute():
+                    lines += self.compute(node)
+        return lines
+
+    def loop(self, loop: Loop) -> list[str]:
+        """The loop, between the starts and the stores of the reductions that it carries."""
+        self.note_sizes(loop.extent)
+        starts = [line for c in loop.carried for line in self.start(c)]
+        body = indented(self.nodes(loop.body))
+        stores = [line for c in loop.carried for line in self.store(c)]
+        header = f"for {local_name(loop.index.name)} in range({self.text.integer(loop.extent)}):"
+        return [*starts, header, *body, *stores]
+
+    def start(self, c: Compute) -> list[str]:
+        """Each result of a reduction in a scalar: itself if it lives in this kernel's loops only."""
+        lines = []
+        for s in c.statements:
+            self.carried[s.target] = self.carried_name(s)
+            lines.append(f"{self.carried[s.target]} = {START[s.operator]}")
+        if c.statement.operator == "argmax=":
+            lines.append(f"{self.best(c)} = {START['max=']}")
+        return lines
+
+    def carried_name(self, s: Statement) -> str:
+        if s.target in self.kernel.scalars:
+            return local_name(s.target)
+        return self.temporary("_".join((s.target, *map(str, s.subscripts))) if s.subscripts else f"{s.target}_total")
+
+    def temporary(self, name: str) -> str:
+        """The name, past those of tensors, indices and sizes."""
+        while name in self.taken:
+            name += "_"
+        return name
+
+    def best(self, c: Compute) -> str:
+        """The scalar of the largest value so far."""
+        operator = c.statement.operator
+        return self.carried[c.statement.target] if operator == "max=" else self.temporary(f"{c.statement.target}_best")
+
+    def store(self, c: Compute) -> list[str]:
+        lines = []
+        for s in c.statements:
+            value = self.carried.pop(s.target)
+            if s.target not in self.kernel.scalars:
+                lines.append(f"{self.access(s.write)} {'=' if c.first else '+='} {value}")
+        return lines
+
+    # ---- statements
+
+    def compute(self, c: Compute) -> list[str]:
+        s = c.statement
+        self.note_sizes(s.expression, s.guard, *s.subscripts)
+        if c.winners:
+            lines = self.winners(c)
+        elif s.operator == "max=":
+            target = self.access(s.write)
+            lines = [f"{target} = {self.text.call(MAXIMUM, target, self.text.real(s.expression))}"]
+        else:
+            assigns = s.operator == "=" or (c.first and s.target not in self.carried)
+            lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
+        if s.guard != sp.true:
+            return [f"if {self.text.condition(s.guard)}:", *indented(lines)]
+        return lines
+
+    def winners(self, c: Compute) -> list[str]:
+        """The indices move on where the value is larger than the best so far, or the first NaN."""
+        value, best = self.temporary("value"), self.best(c)
+        moves = [f"{best} = {value}", *(f"{self.access(w.write)} = {self.text.integer(w.winner)}" for w in c.winners)]
+        condition = f"if {value} > {best} or (np.isnan({value}) and not np.isnan({best})):"
+        return [*self.assignment(value, "=", c.statement.expression), condition, *indented(moves)]
+
+    def assignment(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
+        """target operator expression; costly calls that stand twice, and what is too long for a line, get names."""
+        parts: list[str] = []
+        definitions, expression = self.text.shared(expression, self.temporary)
+        for name, value in definitions:
+            parts += self.line(name, "=", value)
+        return [*parts, *self.line(target, operator, expression)]
+
+    def line(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
+        parts: list[str] = []
+        names = 0
+        while len(line := self.one_line(target, operator, expression)) > LONGEST:
+            node = largest_part(expression, lambda e: len(self.text.real(e)))
+            if node is None:
+                break
+            names += 1
+            local = Read(self.temporary(f"{target.split('[')[0]}_part_{names}"))
+            parts += self.line(local.tensor, "=", node)
+            expression = substitute(expression, {node: local})
+        return [*parts, line]
+
+    def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
+        if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
+            operator, expression = "-=", -expression
+        return f"{target} {operator} {self.text.real(expression)}"
+
+    def contraction(self, c: Contraction) -> list[str]:
+        """A matrix product by BLAS; operands are contiguous, or transposed views of what is."""
+        left, right, out = (self.matrix(o) for o in (c.left, c.right, c.out))
+        return [f"np.dot({left}, {right}, {out})"]
+
+    def matrix(self, o: Operand) -> str:
+        """A tensor as a matrix, its axes merged by a reshape where there are more than two."""
+        name, shape = local_name(o.tensor), self.table[o.tensor].shape
+        groups = [g for g in (shape[: o.rows], shape[o.rows :]) if g]
+        if any(len(g) > 1 for g in groups):
+            self.note_sizes(*shape)
+            extents = ", ".join(self.text.integer(sp.Mul(*g)) for g in groups)
+            name += f".reshape({extents})"
+        return f"{name}.T" if o.transposed and len(groups) == 2 else name
+
+
+def starts(node: Node) -> bool:
+    """Whether a node is the first to write its tensor."""
+    match node:
+        case Compute():
+            return node.first
+        case _:
+            return isinstance(node, Fill | Contraction)
+
+
+def largest_part(expression: sp.Expr, length: Callable[[sp.Expr], int]) -> sp.Expr | None:
+    """The compound part of an expression, itself excluded, whose text is longest; it must be evaluated anyway."""
+    candidates = list(unconditional_parts(expression))[1:]
+    return max(candidates, key=length, default=None)
+
+
+def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
+    """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
+    if isinstance(expression, Read) or not expression.args or not isinstance(expression, sp.Expr):
+        return
+    yield expression
+    if not isinstance(expression, sp.Piecewise):
+        for argument in expression.args:
+            yield from unconditional_parts(argument)

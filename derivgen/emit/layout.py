@@ -1,0 +1,64 @@
+"""Lines of Python as `ruff format --line-length 120` leaves them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+WIDTH = 120
+STEP = "    "
+
+
+def indented(lines: Sequence[str], depth: int = 1) -> list[str]:
+    return [STEP * depth + line if line else line for line in lines]
+
+
+def bracketed(opening: str, items: Sequence[str], closing: str, depth: int = 0) -> list[str]:
+    """opening, items, closing on one line; or the items on a line of their own; or each on one, with a comma."""
+    room = WIDTH - len(STEP) * depth
+    flat = f"{opening}{', '.join(items)}{closing}"
+    if len(flat) <= room:
+        return [flat]
+    body = STEP + ", ".join(items)
+    if len(body) <= room:
+        return [opening, body, closing]
+    return [opening, *(f"{STEP}{item}," for item in items), closing]
+
+
+def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:
+    """A docstring of one line, or of several with the closing quotes on their own."""
+    room = WIDTH - len(STEP) * depth
+    lines = [line for p in paragraphs for line in wrapped(p.replace("\\", "\\\\"), room)]
+    if len(lines) == 1 and len(lines[0]) + 6 <= room:
+        return [f'"""{lines[0]}"""']
+    if len(lines[0]) + 3 > room:
+        lines = [line for p in paragraphs for line in wrapped(p, room - 3)]
+    return [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def wrapped(text: str, room: int) -> list[str]:
+    """A formula over several lines, broken at spaces, the rest indented."""
+    lines, rest = [], text
+    while len(rest) > room:
+        cut = rest.rfind(" ", len(STEP) + 1, room + 1)
+        if cut < 0:
+            cut = rest.find(" ", room)
+            if cut < 0:
+                break
+        lines.append(rest[:cut])
+        rest = STEP + rest[cut + 1 :]
+    return [*lines, rest]
+
+
+def titled(title: str) -> str:
+    """A comment that opens a section."""
+    return f"# ---- {title} {'-' * max(4, 100 - len(title) - 8)}"
+
+
+def tuple_text(items: Sequence[str]) -> str:
+    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+
+
+def tuple_lines(prefix: str, items: Sequence[str], depth: int = 1) -> list[str]:
+    """prefix and a tuple, on one line or with each item on its own."""
+    flat = prefix + tuple_text(items)
+    return [flat] if len(flat) <= WIDTH - len(STEP) * depth else [f"{prefix}(", *(f"{STEP}{item}," for item in items), ")"]

@@ -1,0 +1,155 @@
+"""Schedules → the text of a module, without its header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import sympy as sp
+
+from derivgen.contract import CONTRACT
+from derivgen.emit.elementary import Elementary
+from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
+from derivgen.emit.kernels import KernelText, write_kernel
+from derivgen.emit.layout import titled, tuple_text
+from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.public import Public
+from derivgen.emit.rule import update_kernel
+from derivgen.emit.whole import WholeModel
+from derivgen.program import Tensor
+from derivgen.schedule import Kernel
+from derivgen.templates import environment
+
+ELEMENTARY = 'elementary = njit(cache=True, error_model="numpy", fastmath={"contract"})\n'
+
+
+def write_module(plan: Plan) -> str:
+    """The module's text after its header docstring."""
+    kernels = write_kernels(plan)
+    rule = update_kernel(plan.rule)
+    used = {e.call: e for text in (*kernels.values(), rule) for e in text.used}
+    public = Public(plan, rule)
+    sections = [*elementary_section(used), *layer_sections(kernels)]
+    values = {
+        "contract": CONTRACT,
+        "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
+        "dtype": plan.dtype,
+        "elementary_decorator": ELEMENTARY if used else "",
+        "parameters_table": table("PARAMETERS", parameter_rows(plan)),
+        "inputs_table": table("INPUTS", input_rows(plan)),
+        "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
+        "tuples": tuples(plan),
+        "kernel_sections": sections,
+        "model_title": titled("the whole model"),
+        "model_functions": WholeModel(plan, kernels, rule).functions(),
+        "public_title": titled("what callers use"),
+        "initial_sources": initial_sources(plan.program.parameters),
+        "initializers": ", ".join(initial_words(plan.program.parameters)),
+        "initial_lines": initial_lines(plan.program.parameters, plan.parameter_count),
+        "parameter_count": plan.parameter_count,
+        "public_functions": public.functions(),
+        "checks_title": titled("checks of what callers pass"),
+        "check_functions": public.checks(),
+    }
+    text = environment().get_template("module.py.jinja").render(**values)
+    return f"{imports(text)}\n\n{text}"
+
+
+def imports(text: str) -> str:
+    """Imports of what the text uses."""
+    lines = [f"import {name}" for name in ("math", "threading") if re.search(rf"\b{name}\.", text)]
+    return "\n".join([*lines, "from typing import NamedTuple", "", "import numpy as np", "from numba import njit"])
+
+
+def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
+    """The text of each kernel, once; one that the prediction has otherwise than the training is `<layer>_predict`."""
+    texts: dict[Kernel, KernelText] = {}
+    taken: set[str] = set()
+    for schedule in (plan.training, plan.prediction):
+        for kernel in schedule.kernels if schedule else ():
+            if kernel not in texts:
+                name = f"{kernel.layer}_{kernel.direction}"
+                name = f"{kernel.layer}_predict" if name in taken else name
+                taken.add(name)
+                texts[kernel] = write_kernel(schedule.program, kernel, name)
+    return texts
+
+
+def elementary_section(used: dict[str, Elementary]) -> list[str]:
+    defined = [used[name].source for name in sorted(used)]
+    return ["\n\n\n".join([titled("elementary functions"), *defined])] if defined else []
+
+
+def layer_sections(kernels: dict[Kernel, KernelText]) -> list[str]:
+    """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
+    forward_first = sorted(kernels, key=lambda k: k.direction != "forward")
+    layers = dict.fromkeys(k.layer for k in forward_first)
+    texts = {layer: ["\n".join(kernels[k].lines) for k in forward_first if k.layer == layer] for layer in layers}
+    return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
+
+
+# ---- tables
+
+
+def parameter_rows(plan: Plan) -> list[str]:
+    rows, offset = [], 0
+    for t in plan.program.parameters:
+        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset})')
+        offset += count(t)
+    return rows
+
+
+def input_rows(plan: Plan) -> list[str]:
+    rows = []
+    for t in plan.inputs:
+        dtype = "int64" if t.integer else plan.dtype
+        rows.append(f'Input("{t.name}", {shape_text(t.shape, quoted=True)}, "{dtype}", {t.classes}, {t.ignore})')
+    return rows
+
+
+def table(name: str, rows: Sequence[str]) -> str:
+    return "\n".join([f"{name} = (", *(f"    {row}," for row in rows), ")"]) if rows else f"{name} = ()"
+
+
+def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
+    parts = [f'"{e}"' if quoted and not e.is_Integer else str(e) for e in shape]
+    return tuple_text(parts) if parts else "()"
+
+
+def array_texts(plan: Plan) -> list[str]:
+    """The constants as arrays of the kernels' dtypes."""
+    texts = []
+    for t in plan.constants:
+        assert t.value is not None
+        shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
+        dtype = "np.int64" if t.integer else "np.float64"
+        cast = "" if t.integer else ".astype(real)"
+        name = f"CONSTANT_{t.name}"
+        texts.append(f"{array_text(name, t.value, dtype)}\n{name} = {name}{cast}.reshape({shape})")
+    return texts
+
+
+def tuples(plan: Plan) -> list[dict[str, object]]:
+    """The NamedTuples that kernels are given: name, meaning, fields."""
+
+    def fields(*tensors: Tensor) -> list[str]:
+        return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors] or ["pass"]
+
+    made = [
+        ("Data", "What a step reads besides the parameters.", fields(*plan.inputs, *plan.constants)),
+        ("Tensors", "The parts of a flat vector, shape (P,).", fields(*plan.program.parameters)),
+        (
+            "Workspace",
+            "Buffers of one step; never shared between threads.",
+            fields(*plan.gathered, *plan.buffers),
+        ),
+        (
+            "State",
+            "What the update rule keeps: the steps taken, and its slots.",
+            ["step: np.ndarray  # (1,)", *(f"{slot}: np.ndarray  # (P,)" for slot, _ in plan.rule.slots)],
+        ),
+    ]
+    if plan.prediction is not None:
+        read = fields(*plan.prediction_inputs, *plan.constants)
+        made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
+    return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]

@@ -1,0 +1,165 @@
+"""The functions that callers use, and the checks of what they pass, from their templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from derivgen.emit.layout import bracketed, indented, tuple_lines, tuple_text
+from derivgen.emit.plan import Plan, field
+from derivgen.emit.rule import RuleText
+from derivgen.emit.whole import compiled, label_check
+from derivgen.notation import Plain, declaration_order
+from derivgen.program import Tensor
+from derivgen.templates import environment
+
+
+class Public:
+    """Writes the public functions of one module."""
+
+    def __init__(self, plan: Plan, rule: RuleText) -> None:
+        self.plan, self.program, self.rule = plan, plan.program, rule
+        self.templates = environment()
+        self.names = [t.name for t in plan.inputs]
+        self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
+        defaults = [f"{name}={value!r}" for name, value in plan.rule.hyperparameters]
+        self.keywords = ["*", *defaults] if defaults else []
+
+    def render(self, template: str, **values: object) -> str:
+        return self.templates.get_template(f"functions/{template}.py.jinja").render(**values).rstrip("\n")
+
+    def functions(self) -> list[str]:
+        """In the order of the contract."""
+        functions = [self.predict()] if self.plan.prediction is not None else []
+        functions += [self.evaluation("loss"), self.evaluation("loss_and_gradient"), self.optimizer_state(), self.update()]
+        functions += [self.train_epoch()] if self.plan.sample_axis else []
+        return [*functions, self.descend(), self.workspace()]
+
+    # ---- shared parts
+
+    def signature(self, name: str, arguments: Sequence[str]) -> str:
+        return "\n".join(bracketed(f"def {name}(", list(arguments), "):"))
+
+    def arrays(self, names: Sequence[str]) -> str:
+        return block(tuple_lines("arrays = ", names) if names else ["arrays = ()"])
+
+    def checked_hyperparameters(self) -> str:
+        return block([f'{name} = check_hyperparameter("{name}", {name})' for name in self.hyperparameters])
+
+    def call(self, opening: str, arguments: Sequence[str]) -> str:
+        return "\n".join(indented(bracketed(opening, [*arguments, *self.hyperparameters], ")", depth=1))).strip()
+
+    def constants(self) -> str:
+        return "".join(f", CONSTANT_{t.name}" for t in self.plan.constants)
+
+    # ---- functions
+
+    def evaluation(self, name: str) -> str:
+        return self.render(name, signature=self.signature(name, ["parameters", *self.names]), arrays=self.arrays(self.names))
+
+    def predict(self) -> str:
+        given = [t.name for t in self.plan.prediction_inputs]
+        name = str(self.plan.prediction_name)
+        plain = Plain(declaration_order(self.plan.prediction_program))
+        definition = next(s for s in self.plan.prediction_program.statements if s.target == name)
+        scalar = not definition.subscripts
+        return self.render(
+            "predict",
+            signature=self.signature("predict", ["parameters", *given]),
+            arrays=self.arrays(given),
+            formula=plain.statement(definition).replace(" += ", " = ", 1),
+            result=f"float(work.{field(name)}[0])" if scalar else f"work.{field(name)}.copy()",
+        )
+
+    def optimizer_state(self) -> str:
+        count = self.plan.parameter_count
+        values = ["np.zeros(1, np.int64)"]
+        for _, initial in self.plan.rule.slots:
+            values.append(f"np.zeros({count}, real)" if initial == 0 else f"np.full({count}, {initial!r}, real)")
+        return self.render("optimizer_state", state=block(bracketed("return State(", values, ")", depth=1)))
+
+    def update(self) -> str:
+        arguments = ["parameters", "gradient", "state"]
+        return self.render(
+            "update",
+            signature=self.signature("update", [*arguments, *self.keywords]),
+            hyperparameters=self.checked_hyperparameters(),
+            call=self.call("update_kernel(", arguments),
+            formula=self.rule.formula,
+        )
+
+    def train_epoch(self) -> str:
+        keywords = [*(self.keywords or ["*"]), "drop_last=False"]
+        passed = ["parameters", "gradient", "state", "order", "batch_size", "bool(drop_last)", "data", "work"]
+        first = ["parameters", "state", "order", "batch_size"]
+        return self.render(
+            "train_epoch",
+            signature=self.signature("train_epoch", [*first, *self.names, *keywords]),
+            sample_axis=self.plan.sample_axis,
+            hyperparameters=self.checked_hyperparameters(),
+            arrays=self.arrays(self.names),
+            constants=self.constants(),
+            call=self.call("refused, mean = epoch(", passed),
+        )
+
+    def descend(self) -> str:
+        passed = ["parameters", "gradient", "state", "losses", "data", "work"]
+        return self.render(
+            "descend",
+            signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *self.keywords]),
+            hyperparameters=self.checked_hyperparameters(),
+            arrays=self.arrays(self.names),
+            call=self.call("descent(", passed),
+        )
+
+    def workspace(self) -> str:
+        sizes = list(self.plan.runtime_sizes)
+        buffers = []
+        for t in (*self.plan.gathered, *self.plan.buffers):
+            shape = tuple_text([str(extent) for extent in t.shape] or ["1"])
+            buffers.append(f"{field(t.name)}=np.empty({shape}, {'np.int64' if t.integer else 'real'}),")
+        return self.render(
+            "workspace",
+            signature=self.signature("workspace", sizes),
+            buffers=block(["return Workspace(", *indented(buffers), ")"]),
+            sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
+            parameter_count=self.plan.parameter_count,
+            constants=self.constants(),
+            check=block(["if not labels_in_range(data):", "    refuse_labels(data)"]) if self.plan.labels else "",
+        )
+
+    # ---- checks
+
+    def checks(self) -> list[str]:
+        functions = []
+        if self.plan.sample_axis:
+            functions.append(self.render("check_order"))
+            rows = f"data.{field(self.plan.gathered[0].name)}.shape[0]"
+            refuse = block(["refuse_labels(data)"]) if self.plan.labels else ""
+            functions.append(self.render("refuse_rows", row_count=rows, refuse_labels=refuse))
+        if self.plan.labels:
+            functions += [self.labels_in_range("labels_in_range", self.plan.labels), self.render("refuse_labels")]
+        if self.plan.prediction is not None:
+            functions += self.prediction_checks()
+        return functions
+
+    def labels_in_range(self, name: str, labels: Sequence[Tensor]) -> str:
+        lines = [line for t in labels for line in label_check(t, None, "return False")]
+        return compiled(f"{name}(data)", '"""Whether every label is a class, or the ignored value."""', [*lines, "return True"])
+
+    def prediction_checks(self) -> list[str]:
+        given = self.plan.prediction_inputs
+        labels = [t for t in given if t.integer]
+        check = ["if not prediction_labels_in_range(data):", "    refuse_labels(data)"]
+        ready = self.render(
+            "prepare_prediction",
+            entries=block(tuple_lines("entries = ", [f"INPUTS[{self.plan.inputs.index(t)}]" for t in given]) if given else ["entries = ()"]),
+            sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
+            constants=self.constants(),
+            check=block(check) if labels else "",
+        )
+        return [self.labels_in_range("prediction_labels_in_range", labels), ready] if labels else [ready]
+
+
+def block(lines: Sequence[str]) -> str:
+    """Lines of a function's body, as a template takes them: with a newline after each."""
+    return "".join(f"{line}\n" for line in indented(lines))

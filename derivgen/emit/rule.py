@@ -1,0 +1,78 @@
+"""The update rule → one fused loop over the flat vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from derivgen.emit.elementary import Elementary
+from derivgen.emit.layout import bracketed, indented
+from derivgen.emit.scalar import ScalarText
+from derivgen.expressions import Read, subexpressions, substitute
+from derivgen.notation import Plain
+from derivgen.optimizers import UpdateRule, theta
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """The update kernel's lines, its formula, and the elementary functions that it calls."""
+
+    lines: tuple[str, ...]
+    formula: str
+    used: tuple[Elementary, ...]
+
+
+def update_kernel(rule: UpdateRule) -> RuleText:
+    """The kernel of a rule: what depends on the step only is computed before the loop."""
+    slots = {str(slot): f"state.{slot}[i]" for slot, _ in rule.slots}
+    places = {"theta": "parameters[i]", "g": "gradient[i]", **slots}
+    text = ScalarText(term_order(rule), lambda read: places.get(read.tensor, read.tensor), str)
+    symbols = {s: Read(s.name) for _, e in rule.assignments for s in e.free_symbols}
+    assignments = [(target, substitute(e, symbols)) for target, e in rule.assignments]
+    varying = {Read(name) for name in places}
+    fixed: dict[sp.Expr, Read] = {}
+    for _, expression in assignments:
+        for node in subexpressions(expression):
+            if is_fixed(node, varying) and not any(node in subexpressions(done) for done in fixed):
+                fixed[node] = Read(f"factor_{len(fixed) + 1}")
+    before = [f"{name.tensor} = {text.real(node)}" for node, name in fixed.items()]
+    loop = [line(str(target), text, substitute(e, fixed), places) for target, e in assignments]
+    uses_step = any(Read("t") in subexpressions(e) for _, e in assignments)
+    count = ["state.step[0] += 1", *(["t = real(state.step[0])"] if uses_step else [])]
+    names = [name for name, _ in rule.hyperparameters]
+    body = [*count, *before, "for i in range(parameters.shape[0]):", *indented(loop)]
+    signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
+    formula = rule_formula(rule)
+    lines = ["@kernel", *signature, *indented([f'"""{formula}"""', *body])]
+    return RuleText(tuple(lines), formula, tuple(text.used.values()))
+
+
+def is_fixed(node: sp.Basic, varying: set[Read]) -> bool:
+    """Whether a compound part is the same for every parameter."""
+    compound = isinstance(node, sp.Expr) and bool(node.args) and not isinstance(node, Read) and not node.is_number
+    signed = isinstance(node, sp.Expr) and isinstance(-node, Read)  # costs nothing in the loop
+    return compound and not signed and not any(v in subexpressions(node) for v in varying)
+
+
+def line(target: str, text: ScalarText, expression: sp.Expr, places: dict[str, str]) -> str:
+    """target = expression, or target += its change."""
+    own = Read(target)
+    if isinstance(expression, sp.Add) and own in expression.args:
+        change = expression - own
+        if not any(n == own for n in subexpressions(change)):
+            sign, change = ("-=", -change) if change.could_extract_minus_sign() else ("+=", change)
+            return f"{places[target]} {sign} {text.real(change)}"
+    return f"{places[target]} = {text.real(expression)}"
+
+
+def term_order(rule: UpdateRule) -> dict[str, int]:
+    """Hyperparameters before slots before θ and g, in sums and products."""
+    names = [*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots), "theta", "θ", "g", "t"]
+    return {name: position for position, name in enumerate(names)}
+
+
+def rule_formula(rule: UpdateRule) -> str:
+    plain = Plain(term_order(rule))
+    names = {s: Read("θ" if s == theta else s.name) for target, e in rule.assignments for s in (target, *e.free_symbols)}
+    return ", ".join(f"{plain.expression(names[target])} = {plain.expression(substitute(e, names))}" for target, e in rule.assignments)

@@ -1,0 +1,196 @@
+"""Scalar expressions → Python text for numba.
+
+Every literal, index and size in a real expression is wrapped in `real(…)`: a bare `0.5` or `2 * x` is float64 to
+numba, and would drag a float32 loop up with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, SQUARE, Elementary
+from derivgen.expressions import Read, conjuncts, subexpressions, substitute
+from derivgen.notation import ordered_factors, ordered_terms, split_fraction
+
+TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
+
+# Functions that are cheap enough to be computed again where they stand twice.
+CHEAP = (sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)
+
+
+class ScalarText:
+    """Writes scalar expressions; `access` writes a read, `used` collects the elementary functions that were needed."""
+
+    def __init__(self, order: dict[str, int], access: Callable[[Read], str], name: Callable[[str], str]) -> None:
+        self.order, self.access, self.name = order, access, name
+        self.is_integer: Callable[[Read], bool] = lambda read: False
+        self.used: dict[str, Elementary] = {}
+
+    # ---- entry points
+
+    def real(self, e: sp.Expr, precedence: int = TERNARY) -> str:
+        text, own = self._real(e)
+        return f"({text})" if own < precedence else text
+
+    def integer(self, e: sp.Expr, precedence: int = TERNARY) -> str:
+        text, own = self._integer(e)
+        return f"({text})" if own < precedence else text
+
+    def condition(self, c: Boolean, precedence: int = TERNARY) -> str:
+        text, own = self._condition(c)
+        return f"({text})" if own < precedence else text
+
+    # ---- reals
+
+    def _real(self, e: sp.Expr) -> tuple[str, int]:
+        if isinstance(e, Read) and not self.is_integer(e):
+            return self.access(e), ATOM
+        if e.is_number:
+            return self.number(e), ATOM
+        if self.is_integral(e):
+            return f"real({self.integer(e)})", ATOM
+        if isinstance(e, sp.Add):
+            return self._terms(ordered_terms(e, self.order), self.real), SUM
+        if isinstance(e, sp.Mul) or (isinstance(e, sp.Pow) and e.exp.is_Number and e.exp.is_negative):
+            return self.quotient(e)
+        if isinstance(e, sp.Pow):
+            return self.power(e.base, e.exp)
+        if isinstance(e, sp.Piecewise):
+            return self.piecewise(e), TERNARY
+        if isinstance(e, sp.Max | sp.Min):
+            return self.extremum(e), ATOM
+        return self.call(FUNCTIONS[e.func], *(self.real(a) for a in e.args)), ATOM
+
+    def number(self, e: sp.Expr) -> str:
+        if e in (sp.oo, -sp.oo):
+            return "real(np.inf)" if e == sp.oo else "real(-np.inf)"
+        if e.is_Integer:
+            return f"real({e})"
+        return f"real({float(e)!r})"
+
+    def is_integral(self, e: sp.Expr) -> bool:
+        """Whether this is an integer combination of indices, sizes and integer reads."""
+        if isinstance(e, Read):
+            return self.is_integer(e)
+        if e.is_Symbol or e.is_Integer:
+            return bool(e.is_integer)
+        return isinstance(e, sp.Add | sp.Mul) and all(self.is_integral(a) for a in e.args)
+
+    def _terms(self, terms: list[sp.Expr], write: Callable[[sp.Expr, int], str]) -> str:
+        text = write(terms[0], SUM)
+        for term in terms[1:]:
+            if term.could_extract_minus_sign():
+                text += f" - {write(-term, TERM)}"
+            else:
+                text += f" + {write(term, TERM)}"
+        return text
+
+    def quotient(self, e: sp.Expr) -> tuple[str, int]:
+        negative, above, below = split_fraction(e)
+        coefficient = sp.Mul(*(f for f in above if f.is_number)) / sp.Mul(*(f for f in below if f.is_number))
+        above = [f for f in above if not f.is_number]
+        below = [f for f in below if not f.is_number]
+        if negative and coefficient != 1:
+            coefficient, negative = -coefficient, False
+        numbers = [coefficient] if coefficient != 1 or not above else []
+        factors = [self.real(f, UNARY) for f in [*numbers, *ordered_factors(above, self.order)]]
+        text = " * ".join(factors)
+        if below:
+            several = len(below) > 1
+            under = " * ".join(self.real(f, UNARY) for f in ordered_factors(below, self.order))
+            text += f" / ({under})" if several else f" / {under}"
+        if negative:
+            return f"-{text}", UNARY if len(factors) == 1 and not below else TERM
+        return text, TERM if len(factors) > 1 or below else UNARY
+
+    def power(self, base: sp.Expr, exponent: sp.Expr) -> tuple[str, int]:
+        if exponent == sp.Rational(1, 2):
+            return f"np.sqrt({self.real(base)})", ATOM
+        if exponent.is_Integer and exponent in (2, 3) and isinstance(base, Read):
+            return " * ".join([self.real(base, UNARY)] * int(exponent)), TERM
+        if exponent.is_Integer and exponent in (2, 3):
+            return self.call(SQUARE if exponent == 2 else CUBE, self.real(base)), ATOM
+        if self.is_integral(exponent):
+            return self.call(INTEGER_POWER, self.real(base), self.integer(exponent)), ATOM
+        if exponent.is_Rational and exponent.q == 2 and isinstance(base, Read):
+            whole = sp.Pow(base, exponent - sp.Rational(1, 2))
+            return f"{self.real(whole, TERM)} * np.sqrt({self.real(base)})", TERM
+        return f"np.power({self.real(base)}, {self.real(exponent)})", ATOM
+
+    def call(self, function: Elementary, *arguments: str) -> str:
+        if function.source:
+            self.used[function.call] = function
+        return f"{function.call}({', '.join(arguments)})"
+
+    def extremum(self, e: sp.Expr) -> str:
+        """Nested calls of two arguments, the numbers first."""
+        function = MAXIMUM if isinstance(e, sp.Max) else MINIMUM
+        arguments = sorted(e.args, key=lambda a: (not a.is_Number, str(a)))
+        text = self.real(arguments[0])
+        for argument in arguments[1:]:
+            text = self.call(function, text, self.real(argument))
+        return text
+
+    def piecewise(self, e: sp.Piecewise) -> str:
+        text = ""
+        for pair in e.args:
+            value, condition = pair.args
+            if condition == sp.true:
+                return text + self.real(value, OR if not text else TERNARY)
+            text += f"{self.real(value, OR)} if {self.condition(condition, OR)} else "
+        raise AssertionError("a Piecewise without a default")
+
+    # ---- integers
+
+    def _integer(self, e: sp.Expr) -> tuple[str, int]:
+        if isinstance(e, Read):
+            return self.access(e), ATOM
+        if isinstance(e, sp.Symbol):
+            return self.name(e.name), ATOM
+        if e.is_Integer:
+            return str(e), ATOM if e >= 0 else UNARY
+        if isinstance(e, sp.Add):
+            return self._terms(ordered_terms(e, self.order), self.integer), SUM
+        negative, above, _ = split_fraction(e)
+        text = " * ".join(self.integer(f, UNARY) for f in ordered_factors(above, self.order))
+        return (f"-{text}", UNARY) if negative else (text, TERM if len(above) > 1 else UNARY)
+
+    # ---- conditions
+
+    def _condition(self, c: Boolean) -> tuple[str, int]:
+        if isinstance(c, sp.And):
+            return " and ".join(self.condition(p, NOT) for p in conjuncts(c)), AND
+        if isinstance(c, sp.Or):
+            return " or ".join(sorted(self.condition(p, AND) for p in c.args)), OR
+        if isinstance(c, sp.Not):
+            return f"not {self.condition(c.args[0], COMPARE + 1)}", NOT
+        if isinstance(c, sp.core.relational.Relational):
+            write = self.integer if self.is_integral(c.lhs) and self.is_integral(c.rhs) else self.real
+            return f"{write(c.lhs, SUM)} {c.rel_op} {write(c.rhs, SUM)}", COMPARE
+        return ("True" if c == sp.true else "False"), ATOM
+
+    # ---- temporaries
+
+    def shared(self, e: sp.Expr, fresh: Callable[[str], str]) -> tuple[list[tuple[str, sp.Expr]], sp.Expr]:
+        """(name, value) of each costly call that stands more than once, and the expression that reads the names."""
+        counts = Counter(node for node in subexpressions(e) if is_costly(node))
+        names: dict[sp.Basic, sp.Symbol] = {}
+        definitions: list[tuple[str, sp.Expr]] = []
+        numbers: Counter[str] = Counter()
+        for node in sorted((n for n in counts if counts[n] > 1), key=lambda n: (sum(1 for _ in subexpressions(n)), str(n))):
+            word = "power" if isinstance(node, sp.Pow) else node.func.__name__
+            numbers[word] += 1
+            local = Read(fresh(f"{word}_{numbers[word]}"))
+            definitions.append((local.tensor, substitute(node, names)))
+            names[node] = local
+        return definitions, substitute(e, names)
+
+
+def is_costly(node: sp.Basic) -> bool:
+    if isinstance(node, sp.Pow):
+        return not node.exp.is_Integer
+    return isinstance(node, sp.Function) and node.func in FUNCTIONS and not isinstance(node, CHEAP)

@@ -1,0 +1,544 @@
+"""The interpreter: executes a Program in arbitrary precision, statement by statement, as declared.
+
+Slow, small and independent of every later stage: what rewrites, schedules and kernels are tested against. Numbers
+are reals of mpmath under IEEE's rules for infinities and NaN, without a signed zero: nothing raises, nothing turns
+complex.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce, singledispatch
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike, NDArray
+
+from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
+from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.program import Program, Role, Statement, Tensor
+
+Real = Any  # an mpf of a private context
+Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
+Evaluator = Callable[[Point], Any]
+Array = NDArray[np.object_]
+Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
+
+GIVEN = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
+HUGE = 2**17  # a magnitude of 2**HUGE counts as infinite where the cost of a function grows with the magnitude
+
+
+@lru_cache(maxsize=8)
+def context(digits: int) -> Any:
+    """The private mpmath context of this many decimal digits: the global one is left alone."""
+    mp = mpmath.MPContext()
+    mp.dps = digits
+    return mp
+
+
+def array(values: Iterable[Any], shape: tuple[int, ...]) -> Array:
+    """Elements in row-major order as an object array."""
+    elements = list(values)
+    flat = np.empty(len(elements), dtype=object)
+    flat[:] = elements
+    return flat.reshape(shape)
+
+
+def run(
+    program: Program,
+    values: Mapping[str, ArrayLike],
+    sizes: Mapping[str, int] | None = None,
+    digits: int = 50,
+    held: Held | None = None,
+) -> dict[str, Array]:
+    """Every tensor by name, given or computed, as an object array of mpf (of int where the tensor is integer).
+
+    `values` names inputs, labels, parameters and seeds; constants default to their own value. `sizes` are solved
+    from the shapes of the arrays where not given. `held` keeps the values of stop_gradient for a later run, which
+    reuses those that it finds. An element of an `=` target that no statement writes is NaN.
+
+    Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
+    write outside its tensor.
+    """
+    mp = context(digits)
+    arrays = _given(program, values)
+    known = _solve_sizes(program, arrays, sizes or {})
+    stores = {name: _filled(mp, program.tensor(name), a) for name, a in arrays.items()}
+    for tensor in program.tensors:
+        if tensor.name not in stores and tensor.role not in GIVEN:
+            stores[tensor.name] = _blank(mp, tensor, program.statements, known)
+    held = {} if held is None else held
+    best: dict[tuple[str, int], Real] = {}
+    for statement in program.statements:
+        positions = {r.index: k for k, r in enumerate(statement.domain)}
+        extents = tuple(_extent(r.extent, known) for r in statement.domain)
+        _execute(statement, Scope(mp, stores, known, positions, extents, statement, held), best)
+    return {t.name: array(stores[t.name].elements, stores[t.name].shape) for t in program.tensors if t.name in stores}
+
+
+# -- tensors and sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The elements of a tensor, in row-major order."""
+
+    shape: tuple[int, ...]
+    integer: bool
+    elements: list[Any]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(reduce(operator.mul, self.shape[axis + 1 :], 1) for axis in range(len(self.shape)))
+
+
+def _given(program: Program, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    written = {s.target for s in program.statements}
+    refused = [n for n in values if n not in program.table or n in written]
+    if refused:
+        raise ValueError(f"{refused[0]} is computed by the program or unknown to it: it cannot be given")
+    arrays = {t.name: t.value for t in program.of_role(Role.CONSTANT) if t.value is not None}
+    arrays |= {name: np.asarray(value) for name, value in values.items()}
+    for read in (r for s in program.statements for r in s.reads):
+        if program.tensor(read.tensor).role in GIVEN and read.tensor not in arrays:
+            raise ValueError(f"{read.tensor} is read by the program: give its values")
+    return arrays
+
+
+def _solve_sizes(program: Program, arrays: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Each run-time size from the first axis that is its bare symbol; every array is then checked in full."""
+    known = {name: int(size) for name, size in sizes.items()}
+    given = [t for t in program.tensors if t.name in arrays]
+    for tensor in given:
+        for extent, found in zip(tensor.shape, arrays[tensor.name].shape, strict=False):
+            if is_size(extent):
+                known.setdefault(extent.name, found)
+    for tensor in given:
+        expected, found = tuple(_extent(e, known) for e in tensor.shape), arrays[tensor.name].shape
+        if found != expected:
+            declared = ", ".join(map(str, tensor.shape))
+            raise ValueError(f"{tensor.name} has shape {found}, expected ({declared}) = {expected}")
+    return known
+
+
+def _extent(extent: Any, sizes: Mapping[str, int]) -> int:
+    expression = sp.sympify(extent)
+    unknown = sorted(s.name for s in expression.free_symbols if s.name not in sizes)
+    if unknown:
+        raise ValueError(f"size {unknown[0]} is not determined by the shapes of the arrays: give it in sizes")
+    return int(expression.xreplace({s: sp.Integer(sizes[s.name]) for s in expression.free_symbols}))
+
+
+def _filled(mp: Any, tensor: Tensor, values: NDArray[Any]) -> Store:
+    elements = values.ravel().tolist()
+    if not tensor.integer:
+        return Store(values.shape, False, [mp.mpf(v) for v in elements])
+    if not all(isinstance(v, int) for v in elements):
+        raise ValueError(f"{tensor.name} is a tensor of integers, found {values.dtype}")
+    return Store(values.shape, True, [int(v) for v in elements])
+
+
+def _blank(mp: Any, tensor: Tensor, statements: Iterable[Statement], sizes: Mapping[str, int]) -> Store:
+    operators = {s.operator for s in statements if s.target == tensor.name}
+    initial = 0 if tensor.integer else mp.zero
+    if not tensor.integer and "+=" not in operators and operators:
+        initial = mp.ninf if "max=" in operators else mp.nan
+    shape = tuple(_extent(e, sizes) for e in tensor.shape)
+    return Store(shape, tensor.integer, [initial] * reduce(operator.mul, shape, 1))
+
+
+# -- statements
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the expressions of one statement may refer to."""
+
+    mp: Any
+    stores: Mapping[str, Store]
+    sizes: Mapping[str, int]
+    positions: Mapping[sp.Symbol, int]  # of the indices in a point
+    extents: tuple[int, ...]
+    statement: Statement
+    held: Held
+
+
+def _execute(statement: Statement, scope: Scope, best: dict[tuple[str, int], Real]) -> None:
+    """Run one statement over its box; `best` keeps, for each arg-max, the maximum so far."""
+    target = scope.stores[statement.target]
+    elements, offset = target.elements, _offset(statement.write, scope)
+    stores_value = statement.operator != "argmax="
+    value = (_integer if target.integer and stores_value else _real)(statement.expression, scope)
+    points: Iterable[Point] = itertools.product(*map(range, scope.extents))
+    if statement.guard != TRUE:
+        points = filter(_condition(statement.guard, scope), points)
+    match statement.operator:
+        case "=":
+            for p in points:
+                elements[offset(p)] = value(p)
+        case "+=":
+            for p in points:
+                k = offset(p)
+                elements[k] = elements[k] + value(p)
+        case "max=":
+            for p in points:
+                k = offset(p)
+                elements[k] = _maximum(scope.mp, elements[k], value(p))
+        case "argmax=":
+            winner = scope.positions[statement.winner]
+            for p in points:
+                k, found = offset(p), value(p)
+                previous = best.get((statement.target, k))
+                if previous is None or found > previous or (found != found and previous == previous):
+                    best[statement.target, k] = found
+                    elements[k] = p[winner]
+
+
+def _offset(read: Read, scope: Scope) -> Callable[[Point], int]:
+    """The position of a tensor's element at these subscripts; outside the tensor is an IndexError."""
+    tensor, store = read.tensor, scope.stores[read.tensor]
+    plain = [scope.positions.get(s, -1) for s in read.subscripts]
+    # An index that cannot leave its axis needs no check: most reads by far.
+    if all(k >= 0 and scope.extents[k] <= extent for k, extent in zip(plain, store.shape, strict=True)):
+        if len(plain) == 1:
+            return operator.itemgetter(plain[0])
+        if len(plain) == 2:
+            (row, column), width = plain, store.shape[1]
+            return lambda p: p[row] * width + p[column]
+    axes = list(zip([_integer(s, scope) for s in read.subscripts], store.shape, store.strides, strict=True))
+
+    def offset(p: Point) -> int:
+        total = 0
+        for subscript, extent, stride in axes:
+            i = subscript(p)
+            if not 0 <= i < extent:
+                raise IndexError(f"{scope.statement.target}: subscript {i} of {read} is outside {tensor}'s {extent}")
+            total += i * stride
+        return total
+
+    return offset
+
+
+def _element(read: Read, scope: Scope) -> Evaluator:
+    elements, offset = scope.stores[read.tensor].elements, _offset(read, scope)
+    return lambda p: elements[offset(p)]
+
+
+# -- integers: subscripts
+
+
+def _is_integer(e: sp.Basic, scope: Scope) -> bool:
+    if isinstance(e, Read):
+        return scope.stores[e.tensor].integer
+    if isinstance(e, sp.Add | sp.Mul):
+        return all(_is_integer(a, scope) for a in e.args)
+    return isinstance(e, sp.Integer) or e in scope.positions or is_size(e)
+
+
+def _integer(e: sp.Expr, scope: Scope) -> Evaluator:
+    """An integer expression as a Python int."""
+    if not _is_integer(e, scope):
+        value, mp = _real(e, scope), scope.mp
+        return lambda p: _whole(mp, value(p), e)
+    if isinstance(e, Read):
+        return _element(e, scope)
+    if e in scope.positions:
+        return operator.itemgetter(scope.positions[e])
+    if isinstance(e, sp.Add | sp.Mul):
+        return _fold(operator.add if e.is_Add else operator.mul, [_integer(a, scope) for a in e.args])
+    constant = _extent(e, scope.sizes)
+    return lambda p: constant
+
+
+def _whole(mp: Any, value: Real, e: sp.Expr) -> int:
+    if not mp.isint(value):
+        raise IndexError(f"{e} is {value}, expected an integer")
+    return int(value)
+
+
+def _fold(operation: Callable[[Any, Any], Any], parts: list[Evaluator]) -> Evaluator:
+    if len(parts) == 2:
+        first, second = parts
+        return lambda p: operation(first(p), second(p))
+    return lambda p: reduce(operation, [part(p) for part in parts])
+
+
+# -- reals
+
+
+@singledispatch
+def _real(e: Any, scope: Scope) -> Evaluator:
+    """A real expression as an mpf: by default, a row of FUNCTIONS or of CONSTANTS."""
+    if e in CONSTANTS:
+        constant = +getattr(scope.mp, CONSTANTS[e])
+        return lambda p: constant
+    if e.func not in FUNCTIONS:
+        raise TypeError(f"{scope.statement.target}: {e} has no meaning in a program")
+    function = partial(FUNCTIONS[e.func], scope.mp)
+    parts = [_real(a, scope) for a in e.args]
+    match parts:
+        case [u]:
+            return lambda p: function(u(p))
+        case [u, v]:
+            return lambda p: function(u(p), v(p))
+    return lambda p: function(*[part(p) for part in parts])
+
+
+@_real.register(sp.Add)
+def _(e: Any, scope: Scope) -> Evaluator:
+    return _fold(operator.add, [_real(a, scope) for a in e.args])
+
+
+@_real.register(sp.Mul)
+def _(e: Any, scope: Scope) -> Evaluator:
+    if e.args[0] == -1:
+        rest = _fold(operator.mul, [_real(a, scope) for a in e.args[1:]])
+        return lambda p: -rest(p)
+    return _fold(operator.mul, [_real(a, scope) for a in e.args])
+
+
+@_real.register(sp.Pow)
+def _(e: Any, scope: Scope) -> Evaluator:
+    mp, base = scope.mp, _real(e.base, scope)
+    if e.exp == 2:
+        return lambda p: base(p) ** 2
+    if isinstance(e.exp, sp.Integer):
+        k = int(e.exp)
+        return lambda p: _integer_power(mp, base(p), k)
+    exponent = _real(e.exp, scope)
+    return lambda p: _power(mp, base(p), exponent(p))
+
+
+@_real.register(sp.Rational)
+def _(e: Any, scope: Scope) -> Evaluator:
+    constant = scope.mp.mpf(int(e.p)) / int(e.q)
+    return lambda p: constant
+
+
+@_real.register(sp.Float)
+def _(e: Any, scope: Scope) -> Evaluator:
+    constant = scope.mp.make_mpf(e._mpf_)  # exactly: 0.1 is the double 0.1
+    return lambda p: constant
+
+
+@_real.register(sp.Symbol)
+def _(e: Any, scope: Scope) -> Evaluator:
+    if e not in scope.positions:
+        constant = scope.mp.mpf(_extent(e, scope.sizes))
+        return lambda p: constant
+    position = scope.positions[e]
+    numbers = [scope.mp.mpf(i) for i in range(scope.extents[position])]
+    return lambda p: numbers[p[position]]
+
+
+@_real.register(Read)
+def _(e: Any, scope: Scope) -> Evaluator:
+    element, mpf = _element(e, scope), scope.mp.mpf
+    return (lambda p: mpf(element(p))) if scope.stores[e.tensor].integer else element
+
+
+@_real.register(sp.Piecewise)
+def _(e: Any, scope: Scope) -> Evaluator:
+    branches = [(_condition(pair.args[1], scope), _real(pair.args[0], scope)) for pair in e.args]
+    nan = scope.mp.nan
+
+    def taken(p: Point) -> Real:
+        for condition, value in branches:
+            if condition(p):
+                return value(p)
+        return nan
+
+    return taken
+
+
+@_real.register(stop_gradient)
+def _(e: Any, scope: Scope) -> Evaluator:
+    value, held = _real(e.args[0], scope), scope.held.setdefault((scope.statement, e), {})
+
+    def held_value(p: Point) -> Real:
+        if p not in held:
+            held[p] = value(p)
+        return held[p]
+
+    return held_value
+
+
+# -- conditions
+
+RELATIONS: dict[type, Callable[[Any, Any], bool]] = {
+    sp.Eq: operator.eq,
+    sp.Ne: operator.ne,
+    sp.Lt: operator.lt,
+    sp.Le: operator.le,
+    sp.Gt: operator.gt,
+    sp.Ge: operator.ge,
+}
+
+
+def _condition(c: Any, scope: Scope) -> Callable[[Point], bool]:
+    """A condition; And and Or stop at the first part that decides, parts on indices alone first."""
+    if c in (sp.true, sp.false):
+        truth = bool(c)
+        return lambda p: truth
+    if isinstance(c, sp.And):
+        parts = [_condition(part, scope) for part in conjuncts(c)]
+        return lambda p: all(part(p) for part in parts)
+    if isinstance(c, sp.Or):
+        parts = [_condition(part, scope) for part in sorted(c.args, key=lambda part: (bool(reads_of(part)), str(part)))]
+        return lambda p: any(part(p) for part in parts)
+    if isinstance(c, sp.Not):
+        negated = _condition(c.args[0], scope)
+        return lambda p: not negated(p)
+    if c.func not in RELATIONS:
+        raise TypeError(f"{scope.statement.target}: {c} has no meaning as a condition")
+    evaluator = _integer if all(_is_integer(side, scope) for side in c.args) else _real
+    return _fold(RELATIONS[c.func], [evaluator(side, scope) for side in c.args])
+
+
+# -- functions: one row each, of mpmath's context and the arguments
+
+
+def _maximum(mp: Any, u: Real, v: Real) -> Real:
+    return v if v > u or v != v else u
+
+
+def _minimum(mp: Any, u: Real, v: Real) -> Real:
+    return v if v < u or v != v else u
+
+
+def _plain(name: str) -> Callable[[Any, Real], Real]:
+    """A function of mpmath, NaN where its value is not real."""
+
+    def function(mp: Any, u: Real) -> Real:
+        value = getattr(mp, name)(u)
+        return value if isinstance(value, mp.mpf) else mp.nan
+
+    return function
+
+
+def _costly(name: str) -> Callable[[Any, Real], Real]:
+    """The same of a function that costs more the larger its argument."""
+    function = _plain(name)
+    return lambda mp, u: function(mp, _bounded(mp, u))
+
+
+def _bounded(mp: Any, u: Real) -> Real:
+    if mp.mag(u) > HUGE:
+        return mp.inf if u > 0 else mp.ninf
+    return u
+
+
+def _exp(mp: Any, u: Real) -> Real:
+    return mp.exp(_bounded(mp, u))
+
+
+def _reciprocal(mp: Any, u: Real) -> Real:
+    return 1 / u if u != 0 else mp.inf
+
+
+def _integer_power(mp: Any, u: Real, k: int) -> Real:
+    if k < 0:
+        return _reciprocal(mp, _integer_power(mp, u, -k))
+    return u**k if k else mp.one
+
+
+def _power(mp: Any, u: Real, v: Real) -> Real:
+    if mp.isint(v) and mp.mag(v) <= HUGE:
+        return _integer_power(mp, u, int(v))
+    if mp.isinf(v):
+        u = abs(u)
+    if u == 1:
+        return mp.one
+    if u == 0 and v != 0:
+        return mp.zero if v > 0 else mp.inf if v < 0 else mp.nan
+    if not u > 0:
+        return mp.nan
+    logarithm = v * mp.log(u)
+    return u**v if mp.isfinite(logarithm) and mp.mag(logarithm) <= HUGE else _exp(mp, logarithm)
+
+
+def _mod(mp: Any, u: Real, v: Real) -> Real:
+    """u - v·floor(u/v), with the sign of the divisor."""
+    if v == 0:
+        return mp.nan
+    if mp.isinf(v) and mp.isfinite(u):
+        return u if u == 0 or (u > 0) == (v > 0) else v
+    return _bounded(mp, u) % v
+
+
+def _atan2(mp: Any, u: Real, v: Real) -> Real:
+    if u != u or v != v:
+        return mp.nan
+    if mp.isinf(u) and mp.isinf(v):
+        return mp.sign(u) * mp.pi / 4 * (1 if v > 0 else 3)
+    return mp.atan2(u, v)
+
+
+def _sigmoid(mp: Any, u: Real) -> Real:
+    small = _exp(mp, -abs(u))
+    return 1 / (1 + small) if u >= 0 else small / (1 + small)
+
+
+def _softplus(mp: Any, u: Real) -> Real:
+    return _maximum(mp, mp.zero, u) + mp.log1p(_exp(mp, -abs(u)))
+
+
+def _xlogy(mp: Any, u: Real, v: Real) -> Real:
+    return mp.zero if u == 0 and v == v else u * _plain("log")(mp, v)
+
+
+def _logaddexp(mp: Any, u: Real, v: Real) -> Real:
+    if u == v:
+        return u + mp.ln2
+    return _maximum(mp, u, v) + mp.log1p(_exp(mp, -abs(u - v)))
+
+
+FUNCTIONS: dict[type, Callable[..., Real]] = {
+    sp.exp: _exp,
+    sp.log: _plain("log"),
+    sp.sin: _costly("sin"),
+    sp.cos: _costly("cos"),
+    sp.tan: _costly("tan"),
+    sp.asin: _plain("asin"),
+    sp.acos: _plain("acos"),
+    sp.atan: _plain("atan"),
+    sp.atan2: _atan2,
+    sp.sinh: _costly("sinh"),
+    sp.cosh: _costly("cosh"),
+    sp.tanh: _plain("tanh"),
+    sp.asinh: _plain("asinh"),
+    sp.acosh: _plain("acosh"),
+    sp.atanh: _plain("atanh"),
+    sp.erf: _plain("erf"),
+    sp.erfc: _costly("erfc"),
+    sp.Abs: lambda mp, u: abs(u),
+    sp.sign: _plain("sign"),
+    sp.floor: _plain("floor"),
+    sp.ceiling: _plain("ceil"),
+    sp.Mod: _mod,
+    sp.Max: lambda mp, *arguments: reduce(partial(_maximum, mp), arguments),
+    sp.Min: lambda mp, *arguments: reduce(partial(_minimum, mp), arguments),
+    sigmoid: _sigmoid,
+    softplus: _softplus,
+    log1p: _plain("log1p"),
+    expm1: _costly("expm1"),
+    xlogy: _xlogy,
+    logaddexp: _logaddexp,
+    root: _plain("sqrt"),
+}
+
+CONSTANTS: dict[Any, str] = {
+    sp.pi: "pi",
+    sp.E: "e",
+    sp.GoldenRatio: "phi",
+    sp.EulerGamma: "euler",
+    sp.Catalan: "catalan",
+    sp.oo: "inf",
+    -sp.oo: "ninf",
+    sp.nan: "nan",
+}

@@ -1,0 +1,446 @@
+"""Declaration → Program: each `Sum` and `MaxOver` becomes a statement of its own, the rest scalar expressions.
+
+Input: a `Model`. Output: a checked Program, its tensors in order of declaration and its statements in order of
+definition; fixed sizes are numbers in it. Every expression is rebuilt in the internal form (`expressions`), bound
+indices renamed apart, and each read proved to stay inside its tensor; what is not accepted becomes a problem at the
+line of its definition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean, BooleanAtom
+from sympy.tensor.indexed import Idx, Indexed, IndexedBase
+
+from derivgen import bounds
+from derivgen.errors import Place, Problem
+from derivgen.expressions import (
+    TRUE,
+    MaxOver,
+    Read,
+    condition_reads,
+    conjuncts,
+    guarded_reads,
+    index_symbol,
+    indicator,
+    indices_of,
+    is_size,
+    negation,
+    product,
+    reads_of,
+    size_symbol,
+    split_guard,
+    substitute,
+)
+from derivgen.functions import DERIVATIVES
+from derivgen.model import Declaration, Definition, Model, TensorSymbol
+from derivgen.notation import Plain
+from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
+
+CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
+
+
+class Refused(Exception):
+    """Raised inside an expression that can't be accepted; ends as a problem at the expression's line."""
+
+
+def lower(model: Model) -> Program:
+    """The declared program; raises SpecError with all problems of the spec."""
+    lowering = Lowering(model)
+    for definition in model.definitions:
+        lowering.define(definition)
+    lowering.minimize()
+    lowering.check_use()
+    model.refuse_problems()
+    return check_program(lowering.program())
+
+
+def fixed(model: Model, size: sp.Expr) -> sp.Expr:
+    """A size with what is fixed at generation as numbers, and run-time sizes as their internal symbols."""
+    runtime = {s: size_symbol(s.name) for s in model.runtime_sizes}
+    return sp.expand(substitute(size, {**{s: sp.Integer(v) for s, v in model.fixed_sizes.items()}, **runtime}))
+
+
+@dataclass
+class Scope:
+    """The indices that are in scope, outermost first, and the condition under which an expression is evaluated."""
+
+    ranges: dict[sp.Symbol, Range] = field(default_factory=dict)  # by the spec's symbol
+    path: Boolean = TRUE
+
+    def under(self, condition: Boolean) -> Scope:
+        return Scope(self.ranges, sp.And(self.path, condition))
+
+    def within(self, bound: dict[sp.Symbol, Range]) -> Scope:
+        outer = {s: r for s, r in self.ranges.items() if s not in bound}
+        return Scope({**outer, **bound}, self.path)
+
+    @property
+    def order(self) -> list[sp.Symbol]:
+        return [r.index for r in self.ranges.values()]
+
+
+class Lowering:
+    """The state of one lowering: tensors and statements so far."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.tensors: dict[str, Tensor] = {}
+        self.statements: list[Statement] = []
+        self.names = Names(model._names)
+        self.place: Place | None = None
+        self.layer = ""
+        self.facts: dict[sp.Symbol, sp.Expr] = {}
+        for declaration in model.declarations.values():
+            if declaration.role is not Role.LET:
+                self.tensors[declaration.name] = self.declared(declaration)
+
+    def declared(self, d: Declaration) -> Tensor:
+        shape = tuple(fixed(self.model, extent) for extent in d.shape)
+        if d.role is Role.PARAMETER and not all(extent.is_Integer for extent in shape):
+            self.model.problem(f"parameter {d.name}: its sizes must be fixed at generation, found {shape}", d.place)
+        for extent in shape:
+            self.check_sizes(extent, d.name, d.place)
+        return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value)
+
+    def check_sizes(self, extent: sp.Expr, name: str, place: Place | None) -> None:
+        known = {size_symbol(s.name) for s in self.model.runtime_sizes}
+        unknown = sorted(str(s) for s in extent.free_symbols if s not in known)
+        if unknown:
+            self.model.problem(f"{name}: {unknown[0]} is no declared size: use model.sizes or model.batch", place)
+
+    # ---- definitions
+
+    def define(self, d: Definition) -> None:
+        """The statements of one let."""
+        self.place, self.layer = d.place, d.name
+        ranges = {i: Range(index_symbol(i.name), fixed(self.model, i.upper + 1)) for i in d.indices}
+        shape = tuple(r.extent for r in ranges.values())
+        for r in ranges.values():
+            self.check_sizes(r.extent, f"index {r.index}", d.place)
+        self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
+        try:
+            self.assign(d.name, d.expression, Scope(ranges))
+        except Refused as refusal:
+            self.model.problem(str(refusal), d.place)
+
+    def assign(self, name: str, expression: sp.Expr, scope: Scope) -> None:
+        """name[scope] = expression; a lone Sum or MaxOver is written without a helper between."""
+        target = tuple(scope.order)
+        if isinstance(expression, sp.Sum | MaxOver):
+            self.reduce(expression, scope, name, target)
+            return
+        body = self.body(self.convert(expression, scope))
+        self.emit(Statement(name, target, "=", body, tuple(scope.ranges.values()), layer=self.layer))
+
+    def minimize(self) -> None:
+        """The objective's statement, unless the objective is a let of its own."""
+        objective = self.model.objective
+        if objective is None:
+            self.model.problem(f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place)
+            return
+        self.place = objective.place
+        lets = {d.name for d in self.model.definitions}
+        expression = objective.expression
+        if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
+            self.objective = expression.name
+            return
+        self.objective = self.layer = self.names.fresh("loss" if "loss" not in self.model._names else "objective")
+        self.tensors[self.objective] = Tensor(self.objective, (), Role.LET)
+        try:
+            self.assign(self.objective, expression, Scope())
+        except Refused as refusal:
+            self.model.problem(str(refusal).replace(f"{self.layer}: ", "the objective: "), objective.place)
+
+    def emit(self, statement: Statement) -> None:
+        """Append a statement, once its reads are proved to stay inside their tensors."""
+        for message in self.out_of_bounds(statement):
+            raise Refused(message)
+        self.statements.append(statement)
+
+    def body(self, expression: sp.Expr) -> sp.Expr:
+        """A summand or a let's value, under the guard that none of its labels is the ignored one."""
+        ignored = []
+        for read in reads_of(expression):
+            for inner in reads_of(*read.subscripts):
+                tensor = self.tensors[inner.tensor]
+                if tensor.ignore is not None:
+                    ignored.append(sp.Ne(inner, tensor.ignore))
+        return product(expression, indicator(sp.And(*ignored))) if ignored else expression
+
+    # ---- reductions
+
+    def reduce(self, e: Any, scope: Scope, target: str = "", subscripts: tuple[sp.Symbol, ...] = ()) -> sp.Expr:
+        """The statement of a Sum or a MaxOver; gives the read of what it defines."""
+        bound, guard = self.limits(e, scope)
+        inner = scope.within(bound)
+        summand, body_guard = split_guard(self.body(self.convert(e.args[0], Scope(inner.ranges, TRUE))))
+        guard = sp.And(guard, body_guard)
+        operator: Operator = "+=" if isinstance(e, sp.Sum) else "max="
+        if target:
+            bound_ranges = self.apart(bound, subscripts)
+            domain = (*(r for r in scope.ranges.values()), *bound_ranges.values())
+            renaming = {bound[s].index: r.index for s, r in bound_ranges.items()}
+            summand, guard = substitute(summand, renaming), substitute(guard, renaming)
+            self.emit(Statement(target, subscripts, operator, summand, domain, guard, self.layer))
+            return Read(target, *subscripts)
+        return self.helper(operator, summand, guard, scope, bound)
+
+    def apart(self, bound: dict[sp.Symbol, Range], taken: tuple[sp.Symbol, ...]) -> dict[sp.Symbol, Range]:
+        """Bound indices that would capture one on the left, renamed."""
+        return {s: replace(r, index=self.fresh_index(r.index)) if r.index in taken else r for s, r in bound.items()}
+
+    def fresh_index(self, index: sp.Symbol) -> sp.Symbol:
+        return index_symbol(self.names.fresh(index.name))
+
+    def helper(
+        self, operator: Operator, summand: sp.Expr, guard: Boolean, scope: Scope, bound: dict[sp.Symbol, Range]
+    ) -> sp.Expr:
+        """An unnamed reduction as a tensor of its own, over the outer indices that it depends on.
+
+        The condition of the branch that it stands in goes with it, as far as it speaks of those indices; the rest
+        of it too where the reads need it to stay inside their tensors.
+        """
+        name = self.names.fresh(f"{self.layer}_{'sum' if operator == '+=' else 'max'}")
+        own = {r.index for r in bound.values()}
+        outer = [r for s, r in scope.ranges.items() if s not in bound]
+        path = [c for c in conjuncts(scope.path) if not indices_of(c) & own]
+        needed = (indices_of(summand) | indices_of(guard)) - own
+        inside = [c for c in path if indices_of(c) <= needed]
+        for conditions in (inside, path):
+            used = needed.union(*(indices_of(c) for c in conditions))
+            free = tuple(r for r in outer if r.index in used)
+            target = tuple(r.index for r in free)
+            domain = (*free, *bound.values())
+            statement = Statement(
+                name, target, operator, summand, domain, sp.And(guard, *conditions), layer=self.layer
+            )
+            if not self.out_of_bounds(statement):
+                break
+        self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
+        self.emit(statement)
+        return Read(name, *target)
+
+    def limits(self, e: Any, scope: Scope) -> tuple[dict[sp.Symbol, Range], Boolean]:
+        """The bound indices with their full ranges, and the guard of limits that are narrower."""
+        bound: dict[sp.Symbol, Range] = {}
+        guards: list[Boolean] = []
+        limits = e.limits if isinstance(e, sp.Sum) else [(i,) for i in e.args[1:]]
+        for limit in reversed(limits):
+            symbol, *given = limit
+            if symbol in bound:  # an inner index of the same name hides this one: the sum repeats what it holds
+                hidden = bound.pop(symbol)
+                bound[sp.Dummy()] = replace(hidden, index=self.fresh_index(hidden.index))
+            inner = scope.within(bound)
+            index = index_symbol(symbol.name)
+            lower, upper = self.given_limits(symbol, given, inner)
+            extent = fixed(self.model, symbol.upper + 1) if isinstance(symbol, Idx) else self.largest(upper, inner) + 1
+            if lower != 0:
+                guards.append(index >= lower)
+            if sp.expand(upper + 1 - extent) != 0:
+                guards.append(index <= upper)
+            bound[symbol] = Range(index, extent)
+        # SymPy's innermost limit is the first; in a box the order is free, so it is the one that was written.
+        return dict(reversed(bound.items())), sp.And(*guards)
+
+    def given_limits(self, symbol: sp.Symbol, given: list[sp.Expr], inner: Scope) -> tuple[sp.Expr, sp.Expr]:
+        if not given and isinstance(symbol, Idx):
+            given = [symbol.lower, symbol.upper]
+        if len(given) != 2:
+            raise Refused(
+                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, K - 1))"
+            )
+        lower, upper = (sp.expand(self.convert(limit, inner)) for limit in given)
+        for limit in (lower, upper):
+            if bounds.linear(limit, self.is_integer) is None:
+                raise Refused(f"{self.layer}: the limit {limit} of {symbol} is not affine in indices and sizes")
+        return lower, upper
+
+    def largest(self, upper: sp.Expr, scope: Scope) -> sp.Expr:
+        """The largest value of an affine limit over the indices in scope."""
+        largest = upper
+        for r in scope.ranges.values():
+            if largest.coeff(r.index).is_negative:
+                largest = largest.subs(r.index, 0)
+            largest = largest.subs(r.index, r.extent - 1)
+        return sp.expand(largest)
+
+    # ---- expressions
+
+    def convert(self, e: Any, scope: Scope) -> Any:
+        """The internal form of a user's expression; reductions inside it become statements."""
+        if isinstance(e, Idx) or (isinstance(e, sp.Symbol) and e in scope.ranges):
+            return self.index(e, scope)
+        if isinstance(e, sp.Symbol):
+            return self.symbol(e)
+        if isinstance(e, Indexed):
+            return self.read(e, scope)
+        if isinstance(e, sp.Sum | MaxOver):
+            return self.reduce(e, scope)
+        if isinstance(e, sp.Piecewise):
+            return self.piecewise(e, scope)
+        if isinstance(e, sp.KroneckerDelta):
+            return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
+        if isinstance(e, IndexedBase):
+            raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
+        if e.is_Number or e in CONSTANTS or isinstance(e, BooleanAtom):
+            return self.number(e)
+        self.check_function(e)
+        return e.func(*(self.convert(a, scope) for a in e.args))
+
+    def suggestion(self, tensor: IndexedBase) -> str:
+        return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))
+
+    def number(self, e: Any) -> Any:
+        if e is sp.nan or e is sp.zoo or e.has(sp.I):
+            raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
+        return e
+
+    def check_function(self, e: Any) -> None:
+        known = (sp.Add, sp.Mul, sp.Pow, sp.core.relational.Relational, sp.And, sp.Or, sp.Not)
+        if not isinstance(e, known) and e.func not in DERIVATIVES:
+            kind = e.func.__name__
+            hint = " (close it with (value, True))" if kind == "Undefined" else ""
+            raise Refused(
+                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of functions"
+            )
+
+    def index(self, e: Any, scope: Scope) -> sp.Expr:
+        if e not in scope.ranges:
+            left = f"{self.layer}[{','.join(map(str, self.left()))}]"
+            raise Refused(
+                f"{left} uses index {e}, which is neither on the left nor summed: "
+                f"write Sum(..., {e}) or add {e} to {self.layer}'s indices"
+            )
+        return scope.ranges[e].index
+
+    def left(self) -> list[str]:
+        return [i.name for d in self.model.definitions if d.name == self.layer for i in d.indices]
+
+    def symbol(self, e: sp.Symbol) -> sp.Expr:
+        if e in self.model.fixed_sizes:
+            return sp.Integer(self.model.fixed_sizes[e])
+        if e in self.model.runtime_sizes:
+            return size_symbol(e.name)
+        tensor = self.tensors.get(e.name)
+        if tensor is None:
+            raise Refused(
+                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an index"
+            )
+        if tensor.shape:
+            raise Refused(f"{self.layer}: {e} is a tensor of {len(tensor.shape)} axes: read it at indices")
+        return Read(e.name)
+
+    def read(self, e: Indexed, scope: Scope) -> sp.Expr:
+        name = e.base.name
+        if not isinstance(e.base, TensorSymbol) or name not in self.tensors:
+            raise Refused(f"{self.layer}: {name} is not declared: make it by model.input, model.parameter or model.let")
+        tensor = self.tensors[name]
+        if len(e.indices) != len(tensor.shape):
+            found, axes = len(e.indices), len(tensor.shape)
+            raise Refused(f"{self.layer}: {e} has {found} subscripts, expected {axes}: {name} has {axes} axes")
+        subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
+        for subscript in subscripts:
+            if bounds.linear(subscript, self.is_integer) is None:
+                raise Refused(
+                    f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
+                    "sizes and integer tensors"
+                )
+        return Read(name, *subscripts)
+
+    def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
+        if e.args[-1].args[1] != TRUE:
+            raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
+        pairs, rest = [], scope
+        for pair in e.args:
+            value, condition = pair.args
+            test = self.convert(condition, rest)
+            pairs.append((self.convert(value, rest.under(test)), test))
+            rest = rest.under(negation(test))
+        return sp.Piecewise(*pairs)
+
+    # ---- checks
+
+    def is_integer(self, read: Read) -> bool:
+        return self.tensors[read.tensor].integer
+
+    def out_of_bounds(self, s: Statement) -> list[str]:
+        """Messages for the reads that nothing keeps inside their tensors."""
+        found = [(read, path) for read, path, _ in condition_reads(s.guard, TRUE)]
+        found += [(read, sp.And(s.guard, path)) for read, path, _ in guarded_reads(s.expression)]
+        messages = []
+        for read, path in found:
+            tensor = self.tensors[read.tensor]
+            for axis, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
+                if not self.inside(subscript, extent, path, s.domain):
+                    messages.append(self.outside(read, axis, subscript, extent, s))
+        return list(dict.fromkeys(messages))
+
+    def inside(self, subscript: sp.Expr, extent: sp.Expr, path: Boolean, domain: tuple[Range, ...]) -> bool:
+        known: list[tuple[sp.Expr, sp.Expr]] = [(r.index, r.extent - 1) for r in domain]
+        known += [(read, sp.Integer(high)) for read, high in self.integer_reads(subscript, path)]
+        forms = [bounds.linear(sp.expand(high - atom), self.is_integer) for atom, high in known]
+        forms += [bounds.linear(atom, self.is_integer) for atom, _ in known]
+        sizes = {s for f in forms if f for s in f if is_size(s)} | extent.free_symbols | subscript.free_symbols
+        forms += [bounds.linear(s - 1, self.is_integer) for s in sizes if is_size(s)]
+        claims = [bounds.linear(sp.expand(c), self.is_integer) for c in (subscript, extent - 1 - subscript)]
+        base = [f for f in forms if f is not None]
+        return all(
+            claim is not None and bounds.always_nonnegative(claim, [*base, *case])
+            for case in bounds.cases_of(path, self.is_integer)
+            for claim in claims
+        )
+
+    def integer_reads(self, subscript: sp.Expr, path: Boolean) -> list[tuple[Read, int]]:
+        """Integer reads in a subscript that are known to be at least 0, each with its largest value."""
+        ranges = []
+        for read in reads_of(subscript):
+            tensor = self.tensors[read.tensor]
+            present = tensor.ignore is None or sp.Ne(read, tensor.ignore) in conjuncts(path)
+            if tensor.role is Role.LABELS and tensor.classes is not None and present:
+                ranges.append((read, tensor.classes - 1))
+            elif tensor.value is not None and tensor.value.min() >= 0:
+                ranges.append((read, int(tensor.value.max())))
+        return ranges
+
+    def outside(self, read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: Statement) -> str:
+        text = Plain({}).expression
+        spans = ", ".join(
+            f"{r.index} runs over 0 .. {text(r.extent - 1)}" for r in s.domain if r.index in indices_of(subscript)
+        )
+        runs = f" where {spans}" if spans else ""
+        return (
+            f"{self.layer}: {text(read)} may leave axis {axis} of {read.tensor}, which has {text(extent)} elements{runs}: "
+            "narrow the index, or guard the read by Piecewise((…, condition), (0, True))"
+        )
+
+    def check_use(self) -> None:
+        """Run-time sizes that are used must be the extent of an input somewhere."""
+        given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
+        used: set[Any] = set()
+        for s in self.statements:
+            for expression in (s.expression, s.guard, *(r.extent for r in s.domain)):
+                used |= {x for x in expression.free_symbols if is_size(x)}
+        for size in sorted(used - given, key=str):
+            self.model.problems.append(
+                Problem(self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown")
+            )
+
+    def program(self) -> Program:
+        sizes = [(s.name, sp.Integer(v)) for s, v in self.model.fixed_sizes.items()]
+        sizes += [(s.name, size_symbol(s.name)) for s in self.model.runtime_sizes]
+        order = {name: position for position, name in enumerate(self.tensors)}
+        tensors = sorted(self.tensors.values(), key=lambda t: (t.role in (Role.LET, Role.HELPER), order[t.name]))
+        return Program(
+            self.model.name,
+            tuple(tensors),
+            tuple(self.statements),
+            tuple(sizes),
+            objective=self.objective,
+            prediction=self.model.prediction,
+        )
+
+

@@ -1,0 +1,273 @@
+"""Declaration of a model: what a spec calls. Nothing is computed here; `lower` turns it into a Program.
+
+Mistakes are collected with their file and line, and shown together by `Model.refuse_problems`.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike
+from sympy.tensor.indexed import Idx, Indexed, IndexedBase
+
+from derivgen import contract, initializers, optimizers
+from derivgen.errors import Place, Problem, SpecError, caller
+from derivgen.initializers import Initializer
+from derivgen.optimizers import UpdateRule
+from derivgen.program import Role
+
+Size = int | sp.Expr
+DTYPES = ("float32", "float64")
+
+
+class TensorSymbol(IndexedBase):
+    """A declared tensor: `x[n, d]` in expressions, `x.shape`, `x.model`."""
+
+    model: Model
+
+    def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
+        """The element at these subscripts; rank and bounds are checked where the expression is declared."""
+        return Indexed(self, *(subscripts if isinstance(subscripts, tuple) else (subscripts,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A tensor as declared: sizes are integers and SymPy expressions of the spec's size symbols."""
+
+    name: str
+    shape: tuple[sp.Expr, ...]
+    role: Role
+    place: Place | None
+    integer: bool = False
+    classes: int | None = None
+    ignore: int | None = None
+    initial: Initializer | np.ndarray | None = None
+    value: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A tensor defined by an expression over its indices."""
+
+    name: str
+    indices: tuple[Idx, ...]
+    expression: sp.Expr
+    place: Place | None
+
+
+class Model:
+    """A model under declaration.
+
+    `dtype` is that of the generated module ("float32" or "float64"); the command's --dtype goes before it.
+    """
+
+    def __init__(self, name: str, dtype: str | None = None) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.place = caller()
+        self.problems: list[Problem] = []
+        self.fixed_sizes: dict[sp.Symbol, int] = {}
+        self.runtime_sizes: list[sp.Symbol] = []
+        self.declarations: dict[str, Declaration] = {}
+        self.definitions: list[Definition] = []
+        self.objective: Definition | None = None
+        self.prediction: str | None = None
+        self.rule: UpdateRule = optimizers.gradient_descent()
+        self._names: dict[str, str] = {}
+        if why := contract.refusal(name, "model"):
+            self.problem(why)
+        if dtype is not None and dtype not in DTYPES:
+            self.problem(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
+
+    # ---- sizes and indices
+
+    def batch(self, name: str) -> sp.Symbol:
+        """A size known at run time; the first one is the sample axis, along which `train_epoch` gathers."""
+        size = sp.Symbol(str(name), integer=True, positive=True)
+        if self._declare_name(name, "size"):
+            self.runtime_sizes.append(size)
+        return size
+
+    def sizes(self, /, **values: int) -> Any:
+        """Symbols of sizes fixed at generation: one name gives one symbol, several a tuple."""
+        symbols = []
+        for name, value in values.items():
+            size = sp.Symbol(name, integer=True, positive=True)
+            if self._declare_name(name, "size"):
+                if is_integer(value) and value >= 1:
+                    self.fixed_sizes[size] = int(value)
+                else:
+                    self.problem(f"size {name} must be an integer of at least 1, found {value!r}")
+                    self.fixed_sizes[size] = 1
+            symbols.append(size)
+        return symbols[0] if len(symbols) == 1 else tuple(symbols)
+
+    def indices(self, /, **ranges: Size) -> Any:
+        """Indices over 0 .. size - 1, where a size may be affine (`T - 1`); one or a tuple, as for `sizes`."""
+        made = []
+        for name, size in ranges.items():
+            self._declare_name(name, "index")
+            extent = sp.sympify(size)
+            if not isinstance(extent, sp.Expr) or not extent.is_integer:
+                self.problem(f"index {name} must range over an integer size, found {size!r}")
+                extent = sp.Integer(1)
+            made.append(Idx(sp.Symbol(name, integer=True), extent))
+        return made[0] if len(made) == 1 else tuple(made)
+
+    # ---- tensors
+
+    def input(self, name: str, *shape: Size) -> Any:
+        """Data of the module's dtype, given at each call."""
+        return self._declare(name, shape, Role.INPUT)
+
+    def labels(self, name: str, *shape: Size, classes: Size, ignore: int | None = None) -> Any:
+        """Integers 0 .. classes - 1 given at each call; they may stand inside an index.
+
+        Where the value is `ignore`, what is summed or defined through it counts as absent, by a guard.
+        """
+        count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
+        if not is_integer(count) or count < 1:
+            self.problem(f"labels {name}: classes must be an integer of at least 1, found {classes!r}")
+            count = 1
+        if ignore is not None and not is_integer(ignore):
+            self.problem(f"labels {name}: ignore must be an integer, found {ignore!r}")
+            ignore = None
+        skipped = None if ignore is None else int(ignore)
+        return self._declare(name, shape, Role.LABELS, integer=True, classes=int(count), ignore=skipped)
+
+    def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
+        """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
+        initial = self._initial(name, shape, init)
+        return self._declare(name, shape, Role.PARAMETER, initial=initial)
+
+    def constant(self, name: str, array: ArrayLike) -> Any:
+        """A fixed array, part of the module; an integer one may stand inside an index."""
+        value = np.asarray(array)
+        if value.dtype.kind not in "iuf":
+            self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
+            value = np.zeros(value.shape)
+        if value.size == 0:
+            self.problem(f"constant {name} is empty: give it at least one element")
+            value = np.zeros([max(1, extent) for extent in value.shape])
+        return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
+
+    def let(self, name: str, indices: Idx | Sequence[Idx], expression: Any) -> Any:
+        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`."""
+        over = (indices,) if isinstance(indices, Idx) else tuple(indices)
+        wrong = [i for i in over if not isinstance(i, Idx)]
+        if wrong:
+            self.problem(f"let {name}: {wrong[0]} is no index: make it by model.indices(...)")
+            over = tuple(i for i in over if isinstance(i, Idx))
+        if len(set(over)) < len(over):
+            self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
+            over = tuple(dict.fromkeys(over))
+        tensor = self._declare(name, tuple(i.upper + 1 for i in over), Role.LET)
+        self.definitions.append(Definition(str(name), over, self._expression(expression), caller()))
+        return tensor
+
+    # ---- what is asked of the model
+
+    def minimize(self, expression: Any) -> None:
+        """The objective: a scalar expression, or a let without axes."""
+        if self.objective is not None:
+            self.problem("a model has one objective: add the terms up in a single minimize(...)")
+        self.objective = Definition("loss", (), self._expression(expression), caller())
+
+    def predict(self, tensor: Any) -> None:
+        """What the module's `predict` returns: a let."""
+        name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
+        if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
+            self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
+        else:
+            self.prediction = name
+
+    def update(self, rule: UpdateRule) -> None:
+        """The update rule of the module; plain gradient descent where unsaid."""
+        if not isinstance(rule, UpdateRule):
+            self.problem(f"update takes a rule such as optimizers.adam(), found {rule!r}")
+            return
+        self.rule = rule
+
+    # ---- collecting problems
+
+    def problem(self, message: str, place: Place | None = None) -> None:
+        """Note a refusal at the user's line; nothing is raised yet, so that all are shown together."""
+        self.problems.append(Problem(place or caller(), message))
+
+    def refuse_problems(self) -> None:
+        """Raise SpecError with every problem so far, if there is one."""
+        if self.problems:
+            raise SpecError(self.problems)
+
+    # ---- parts
+
+    def _declare_name(self, name: str, kind: str) -> bool:
+        why = contract.refusal(name, kind)
+        if why is None and name in self._names:
+            why = f"the name {name} is used twice: it is {contract.article(self._names[name])} already"
+        if why is not None:
+            self.problem(why)
+            return False
+        self._names[name] = kind
+        return True
+
+    def _declare(self, name: str, shape: Sequence[Size], role: Role, **facts: Any) -> Any:
+        extents = []
+        for axis, size in enumerate(shape):
+            extent = sp.sympify(size)
+            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
+                self.problem(f"axis {axis} of {name} must have a size of at least 1, found {size!r}")
+                extent = sp.Integer(1)
+            extents.append(extent)
+        text = str(name)
+        if self._declare_name(name, "parameter" if role is Role.PARAMETER else role.value):
+            self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)
+        domain = {"integer": True} if facts.get("integer") else {"real": True}
+        if not extents:
+            return sp.Symbol(text, **domain)
+        tensor = TensorSymbol(sp.Symbol(text, **domain), shape=tuple(extents), **domain)
+        tensor.model = self
+        return tensor
+
+    def _expression(self, expression: Any) -> sp.Expr:
+        if isinstance(expression, np.ndarray) and expression.ndim == 0:
+            expression = expression.item()
+        if isinstance(expression, sp.Expr | numbers.Real):
+            return sp.sympify(expression)
+        found = type(expression).__name__
+        self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")
+        return sp.Integer(0)
+
+    def _initial(self, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:
+        if init is None:
+            return initializers.zeros()
+        if isinstance(init, Initializer):
+            return init
+        if isinstance(init, str):
+            make: Callable[[], Initializer] | None = initializers.BY_NAME.get(init)
+            if make is None:
+                known = ", ".join(initializers.BY_NAME)
+                self.problem(f"parameter {name}: no initializer is called {init!r}; there are {known}, or give an array")
+                return initializers.zeros()
+            return make()
+        value = np.asarray(init)
+        expected = tuple(int(sp.sympify(s).subs(self.fixed_sizes)) if self._is_fixed(s) else None for s in shape)
+        if value.dtype.kind not in "iuf":
+            self.problem(f"parameter {name}: init must be numbers or the name of an initializer, found {init!r}")
+            return initializers.zeros()
+        if value.shape != expected:
+            self.problem(f"parameter {name}: init has shape {value.shape}, expected {expected}")
+            return initializers.zeros()
+        return value.astype(np.float64)
+
+    def _is_fixed(self, size: Size) -> bool:
+        return bool(sp.sympify(size).subs(self.fixed_sizes).is_Integer)
+
+
+def is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral | sp.Integer) and not isinstance(value, bool)

@@ -1,0 +1,101 @@
+"""The stages in order: a model goes in, a module's text comes out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from derivgen.differentiate import active_tensors, adjoint
+from derivgen.emit.module import write_module
+from derivgen.emit.plan import Plan
+from derivgen.errors import Problem
+from derivgen.guards import reach_back
+from derivgen.lower import lower
+from derivgen.model import DTYPES, Model
+from derivgen.notation import print_program
+from derivgen.program import Program
+from derivgen.schedule import schedule, share_kernels
+from derivgen.simplify import simplify
+from derivgen.stabilize import stabilize
+
+DEFAULT_DTYPE = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A module's text after its header, and what the header says of it."""
+
+    name: str
+    body: str
+    spec_digest: str  # 16 hexadecimal digits of the declared program, the initial values and the update rule
+    sizes: str
+    warnings: tuple[Problem, ...]
+
+
+def declared_program(model: Model) -> Program:
+    """The program as the user declared it; raises SpecError with every problem of the spec."""
+    return lower(model)
+
+
+def training_program(declared: Program) -> Program:
+    """Objective and gradients, simplified."""
+    forward = stabilize(reach_back(declared.live([str(declared.objective)])))
+    return simplify(adjoint(forward))
+
+
+def prediction_program(declared: Program) -> Program:
+    """What `predict` returns, simplified."""
+    return simplify(stabilize(reach_back(declared.live([str(declared.prediction)]))))
+
+
+def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
+    """The module of a model; raises SpecError with every problem of the spec."""
+    declared = declared_program(model)
+    training = schedule(training_program(declared))
+    prediction = None
+    if declared.prediction is not None:
+        prediction = share_kernels(schedule(prediction_program(declared)), training)
+    body = write_module(Plan(training, prediction, model.rule, dtype))
+    return Generated(model.name, body, digest(model, declared), sizes_line(declared), unused_parameters(model, declared))
+
+
+def generate(model: Model, path: str | Path, dtype: str | None = None, force: bool = False) -> Path:
+    """Write the module of a model to a path, as the command does; gives the path.
+
+    Raises SpecError where the spec is refused, DerivgenError where the file can't be written or was edited by hand.
+    """
+    from derivgen import store
+
+    chosen = dtype or model.dtype or DEFAULT_DTYPE
+    if chosen not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {chosen!r}")
+    return store.write_model(model, Path(path), chosen, force)
+
+
+def digest(model: Model, declared: Program) -> str:
+    """Changes where the generated module would mean something else; blind to the layout of the spec."""
+    facts: list[Any] = [print_program(declared), declared.sizes, declared.objective, declared.prediction, model.rule]
+    for t in declared.tensors:
+        values = [None if a is None else a.tolist() if hasattr(a, "tolist") else a for a in (t.initial, t.value)]
+        facts.append((t.name, t.shape, t.role.value, t.classes, t.ignore, values))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def sizes_line(program: Program) -> str:
+    """`D = 64, H = 32; N at run time`."""
+    fixed = ", ".join(f"{name} = {value}" for name, value in program.sizes if value.is_Integer)
+    runtime = ", ".join(name for name, value in program.sizes if not value.is_Integer)
+    parts = [fixed, f"{runtime} at run time" if runtime else ""]
+    return "; ".join(p for p in parts if p) or "none"
+
+
+def unused_parameters(model: Model, program: Program) -> tuple[Problem, ...]:
+    """A warning for each parameter that the objective does not depend on."""
+    warnings = []
+    for t in program.parameters:
+        if program.objective not in active_tensors(program, [t.name]):
+            place = model.declarations[t.name].place
+            warnings.append(Problem(place, f"the objective does not depend on parameter {t.name}: its gradient is 0"))
+    return tuple(warnings)

@@ -1,0 +1,178 @@
+"""Program → a shorter Program of the same values.
+
+The list PASSES is the stage: dead statements go, lone accumulations become assignments, copies and constants are
+read through, and what a tensor holds already is read instead of computed again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.expressions import Read, bottom_up, rename_tensors, replace_reads, subexpressions, substitute
+from derivgen.functions import stop_gradient
+from derivgen.program import Program, Role, Statement, check_program
+from derivgen.reuse import Reuse, held_by
+
+
+def simplify(program: Program) -> Program:
+    """The program after every pass."""
+    for run in PASSES:
+        program = check_program(run(program))
+    return program
+
+
+def map_expressions(program: Program, change: object) -> Program:
+    """The program with a function applied to every statement's expression."""
+    assert callable(change)
+    return replace(program, statements=tuple(replace(s, expression=change(s.expression)) for s in program.statements))
+
+
+def forget_stop_gradients(program: Program) -> Program:
+    """After differentiation, stop_gradient(u) is u."""
+
+    def open_up(node: sp.Basic) -> sp.Basic:
+        return node.args[0] if isinstance(node, stop_gradient) else node
+
+    return map_expressions(program, lambda e: bottom_up(e, open_up))
+
+
+def drop_dead_statements(program: Program) -> Program:
+    return program.live(program.outputs)
+
+
+def assign_once(program: Program) -> Program:
+    """A lone accumulation that covers its target, and sums over nothing, is an assignment."""
+    writers = Counter(s.target for s in program.statements)
+    statements = []
+    for s in program.statements:
+        lone = s.operator == "+=" and writers[s.target] == 1 and not s.reduced
+        covering = lone and s.covers(program.tensor(s.target).shape)
+        statements.append(replace(s, operator="=") if covering else s)
+    return replace(program, statements=tuple(statements))
+
+
+def read_through_constants(program: Program) -> Program:
+    """A helper or an adjoint that holds one number everywhere is that number."""
+    statements: list[Statement] = []
+    numbers: dict[str, sp.Expr] = {}
+    for s in program.statements:
+        s = replace(s, expression=replace_reads(s.expression, lambda r: numbers.get(r.tensor, r)))
+        constant = s.operator == "=" and not any(isinstance(x, Read) for x in subexpressions(s.expression))
+        if constant and not s.domain and is_internal(program, s.target):
+            numbers[s.target] = s.expression
+        else:
+            statements.append(s)
+    return replace(program, statements=tuple(statements))
+
+
+def read_through_copies(program: Program) -> Program:
+    """X[d] = Y[h(d)]: X is read as Y; or Y is written as X, where X is the better name."""
+    while (copy := next((s for s in program.statements if is_copy(program, s)), None)) is not None:
+        program = without_copy(program, copy)
+    return program
+
+
+def is_copy(program: Program, s: Statement) -> bool:
+    return s.operator == "=" and isinstance(s.expression, Read) and (named_after(program, s) or readable_as(program, s))
+
+
+def readable_as(program: Program, s: Statement) -> bool:
+    """Whether reads of the target may become reads of the source."""
+    return is_internal(program, s.target) and s.covers(program.tensor(s.target).shape)
+
+
+def named_after(program: Program, s: Statement) -> bool:
+    """Whether the source may take the target's name: it is internal, equal in shape, and the target names more."""
+    source = s.expression
+    if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
+        return False
+    same_shape = program.tensor(source.tensor).shape == program.tensor(s.target).shape
+    better = not is_internal(program, s.target) or (is_of_let(program, s.target) and not is_of_let(program, source.tensor))
+    return better and same_shape and s.covers(program.tensor(s.target).shape)
+
+
+def without_copy(program: Program, copy: Statement) -> Program:
+    rest = [s for s in program.statements if s is not copy]
+    source = copy.expression
+    if named_after(program, copy):
+        names = {source.tensor: copy.target}
+        statements = [
+            replace(
+                s,
+                target=names.get(s.target, s.target),
+                expression=rename_tensors(s.expression, names),
+                guard=rename_tensors(s.guard, names),
+                subscripts=tuple(rename_tensors(i, names) for i in s.subscripts),
+            )
+            for s in rest
+        ]
+        return replace(program, statements=tuple(statements))
+
+    def through(read: Read) -> sp.Expr:
+        if read.tensor != copy.target:
+            return read
+        return substitute(source, dict(zip(copy.subscripts, read.subscripts, strict=True)))
+
+    changed = [
+        replace(s, expression=replace_reads(s.expression, through), guard=replace_reads(s.guard, through)) for s in rest
+    ]
+    return replace(program, statements=tuple(changed))
+
+
+def is_internal(program: Program, name: str) -> bool:
+    tensor = program.tensor(name)
+    return tensor.role in (Role.HELPER, Role.ADJOINT) and name not in program.outputs
+
+
+def is_of_let(program: Program, name: str) -> bool:
+    """Whether a tensor is a user's let, or the adjoint of one."""
+    tensor = program.tensor(name)
+    while tensor.of is not None:
+        tensor = program.tensor(tensor.of)
+    return tensor.role is Role.LET
+
+
+def reuse_held_values(program: Program) -> Program:
+    """Later statements read what earlier ones hold."""
+    reuse = Reuse(program)
+    statements = list(program.statements)
+    written = Counter(s.target for s in statements)
+    for position, s in enumerate(statements):
+        held = held_by(s, program.tensor(s.target))
+        if held is None or written[s.target] > 1:
+            continue
+        inside = {r.tensor for r in s.reads}
+        for later in range(position + 1, len(statements)):
+            t = statements[later]
+            if inside & {r.tensor for r in t.reads}:
+                statements[later] = replace(t, expression=reuse.apply(t.expression, t.domain, held))
+    return replace(program, statements=tuple(statements))
+
+
+def compare_arguments(program: Program) -> Program:
+    """max(u, c) > c is u > c, and min(u, c) < c is u < c, where the maximum is not at hand."""
+
+    def compare(node: sp.Basic) -> sp.Basic:
+        for kind, relation in ((sp.Max, sp.Gt), (sp.Min, sp.Lt)):
+            if isinstance(node, relation) and isinstance(node.lhs, kind) and node.rhs in node.lhs.args:
+                rest = [a for a in node.lhs.args if a != node.rhs]
+                return relation(kind(*rest), node.rhs)
+        return node
+
+    return map_expressions(program, lambda e: bottom_up(e, compare))
+
+
+PASSES = (
+    forget_stop_gradients,
+    drop_dead_statements,
+    assign_once,
+    read_through_constants,
+    read_through_copies,
+    assign_once,
+    reuse_held_values,
+    compare_arguments,
+    drop_dead_statements,
+)

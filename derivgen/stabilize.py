@@ -1,0 +1,314 @@
+"""Textbook formulas → primitives that neither overflow nor cancel.
+
+Input: a declared Program. Output: a Program of the same values, in exact arithmetic. Two parts:
+
+* reductions of exponentials: S[g] = Σ w·exp(u) becomes exp(m[g])·Σ w·exp(u - m[g]) with m[g] = max u, a constant to
+  the derivative (S does not depend on m, to all orders); where S is read, exp(m) meets the logarithm or the other
+  exponentials of the product, and cancels before anything is computed. The differences u - m are a tensor that is
+  read wherever one stands: (u - m) + log Σ, added up in another order, would lose the logarithm's digits;
+* scalar patterns, one row each in REWRITES, seen through lets where a logarithm stands above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    guarded,
+    indices_of,
+    replace_reads,
+    split_guard,
+    subexpressions,
+    substitute,
+)
+from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.program import (
+    Names,
+    Program,
+    Role,
+    Statement,
+    Tensor,
+    check_program,
+    is_plain_index,
+    names_of,
+)
+from derivgen.reuse import Held, Reuse
+
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
+
+
+def stabilize(program: Program) -> Program:
+    """The program with stable forms in place of naive ones."""
+    return check_program(Stabilizer(program).run())
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """S = exp(shift)·total: how a sum of exponentials is held."""
+
+    shift: Read
+    total: Read
+
+
+class Stabilizer:
+    """The state of one pass over the statements: what the tensors so far hold."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: Names = names_of(program)
+        self.reuse = Reuse(program)
+        self.tensors = list(program.tensors)
+        self.statements: list[Statement] = []
+        self.scaled: dict[str, Statement] = {}  # the statement S = exp(m)·total of each sum of exponentials
+        self.squares: set[str] = set()  # tensors that are sums of squares
+        self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
+        self.positive: set[str] = set()  # totals of exponentials
+        self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
+
+    def run(self) -> Program:
+        for statement in self.program.statements:
+            stable = self.stable(statement.expression)
+            for shift in self.shifts:
+                stable = self.reuse.apply(stable, statement.domain, shift)
+            rewritten = replace(statement, expression=stable)
+            if self.is_sum_of_exponentials(rewritten):
+                self.shift_sum(rewritten)
+            else:
+                self.keep(rewritten)
+        tensors = sorted(self.tensors, key=lambda t: t.role in (Role.LET, Role.HELPER))
+        return replace(self.program, tensors=tuple(tensors), statements=tuple(self.statements))
+
+    def keep(self, s: Statement) -> None:
+        self.statements.append(s)
+        plain = all(is_plain_index(i) for i in s.subscripts)
+        if s.operator == "=" and plain and s.guard == TRUE:
+            self.held[s.target] = s
+        if s.operator in ("=", "+=") and self.is_square(s.expression):
+            self.squares.add(s.target)
+
+    # ---- sums of exponentials
+
+    def is_sum_of_exponentials(self, s: Statement) -> bool:
+        """Whether a later statement takes a logarithm of the sum or divides by it: else the shift has no use."""
+        own = {r.index for r in s.reduced}
+        exponents = [f.args[0] for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp)]
+        if s.operator != "+=" or len(exponents) != 1 or not indices_of(exponents[0]) & own:
+            return False
+        return any(is_log_or_quotient_of(s.target, later.expression) for later in self.program.statements)
+
+    def shift_sum(self, s: Statement) -> None:
+        """max, exponentials and their sum as statements; the sum itself as exp(max)·sum, for who reads it bare."""
+        exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
+        exponent, weight = exponential.args[0], s.expression / exponential
+        shape, helper = self.program.tensor(s.target).shape, self.program.tensor(s.target).role is Role.HELPER
+        box = tuple(r.extent for r in s.domain)
+        largest, shifted = self.declare(f"{s.layer}_max", shape), self.declare(f"{s.layer}_shift", box)
+        powers = self.declare(f"{s.layer}_exp", box)
+        total = s.target if helper else self.declare(f"{s.layer}_sum", shape)
+        shift = Read(largest, *s.subscripts)
+        difference, power = (Read(name, *(r.index for r in s.domain)) for name in (shifted, powers))
+        self.keep(replace(s, target=largest, operator="max=", expression=stop_gradient(exponent)))
+        elementwise = replace(s, subscripts=difference.subscripts, operator="=", guard=TRUE)
+        for target, value in ((shifted, exponent - stop_gradient(shift)), (powers, sp.exp(difference))):
+            self.keep(replace(elementwise, target=target, expression=guarded(value, s.guard)))
+        self.keep(replace(s, target=total, expression=weight * power))
+        if weight.is_positive:
+            self.positive.add(total)
+        held = replace(
+            s,
+            operator="=",
+            expression=sp.exp(stop_gradient(shift)) * Read(total, *s.subscripts),
+            domain=tuple(r for r in s.domain if r not in s.reduced),
+            guard=TRUE,
+        )
+        self.scaled[s.target] = held
+        self.shifts.append(Held(difference, exponent - stop_gradient(shift), box))
+        if not helper:
+            self.statements.append(held)
+
+    def declare(self, base: str, shape: tuple[sp.Expr, ...]) -> str:
+        name = self.names.fresh(base)
+        self.tensors.append(Tensor(name, shape, Role.HELPER))
+        return name
+
+    # ---- expressions
+
+    def stable(self, expression: sp.Expr) -> sp.Expr:
+        """The expression with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
+        opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
+        return bottom_up(opened, self.rewrite)
+
+    def see(self, read: Read, definitions: dict[str, Statement]) -> sp.Expr:
+        """What a tensor holds at these subscripts, or the read itself."""
+        definition = definitions.get(read.tensor)
+        if definition is None:
+            return read
+        return substitute(definition.expression, dict(zip(definition.subscripts, read.subscripts, strict=True)))
+
+    def rewrite(self, node: sp.Basic) -> sp.Basic:
+        if isinstance(node, sp.log):
+            return self.logarithm(node.args[0])
+        if isinstance(node, sp.Pow) and node.exp == sp.Rational(1, 2) and self.is_square(node.base):
+            return root(node.base)
+        for pattern in REWRITES.get(node.func, ()):
+            rewritten = pattern(node)
+            if rewritten is not node:
+                return bottom_up(rewritten, self.rewrite_log_free)
+        return node
+
+    def logarithm(self, u: sp.Expr) -> sp.Expr:
+        """log u: exponentials leave it, first as u stands, then with the lets in it opened."""
+        opened = bottom_up(replace_reads(u, lambda read: self.see(read, self.held)), self.rewrite)
+        for candidate in (u, opened):
+            stable = self.stable_log(candidate)
+            if stable is not None:
+                return bottom_up(stable, self.rewrite_log_free)
+        return log1p(u - 1) if isinstance(u, sp.Add) and ONE in u.args else sp.log(u)
+
+    def stable_log(self, u: sp.Expr) -> sp.Expr | None:
+        """log u in a form that keeps its precision, or None where no rule speaks of u."""
+        factors = sp.Mul.make_args(u)
+        outside = [log_of_factor(f, self.positive) for f in factors]
+        if all(part is None for part in outside):
+            return None
+        rest = sp.Mul(*(f for f, part in zip(factors, outside, strict=True) if part is None))
+        return sp.Add(*(part for part in outside if part is not None), ZERO if rest == 1 else sp.log(rest))
+
+    def rewrite_log_free(self, node: sp.Basic) -> sp.Basic:
+        return node if isinstance(node, sp.log) else self.rewrite(node)
+
+    def is_square(self, e: sp.Expr) -> bool:
+        """Whether e is a sum of squares: even powers with positive weights, or a tensor that sums them."""
+        if isinstance(e, sp.Add):
+            return all(self.is_square(a) for a in e.args)
+        if isinstance(e, sp.Mul):
+            return all(self.is_square(a) or (a.is_Number and a.is_positive) for a in e.args) and any(
+                self.is_square(a) for a in e.args
+            )
+        if isinstance(e, sp.Pow):
+            return bool(e.exp.is_Integer and e.exp.is_positive and e.exp % 2 == 0)
+        if isinstance(e, sp.Piecewise):
+            value, guard = split_guard(e)
+            return guard != TRUE and self.is_square(value)
+        return isinstance(e, Read) and e.tensor in self.squares
+
+
+def is_log_or_quotient_of(tensor: str, expression: sp.Expr) -> bool:
+    for node in subexpressions(expression):
+        inside = isinstance(node, sp.log) or (isinstance(node, sp.Pow) and node.exp.is_negative)
+        if inside and any(isinstance(x, Read) and x.tensor == tensor for x in subexpressions(node.args[0])):
+            return True
+    return False
+
+
+# ---- logarithms
+
+
+def log_of_factor(factor: sp.Expr, positive: Container[str]) -> sp.Expr | None:
+    """The logarithm of a factor that is positive whatever its arguments, or None where that is not known."""
+    base, exponent = (factor.base, factor.exp) if isinstance(factor, sp.Pow) else (factor, ONE)
+    if isinstance(factor, sp.exp):
+        return factor.args[0]
+    if isinstance(base, sigmoid):
+        return -exponent * softplus(-base.args[0])
+    if isinstance(base, Read) and base.tensor in positive and factor is not base:
+        return exponent * sp.log(base)
+    if isinstance(base, sp.Add):
+        logarithm = log_of_sum(base)
+        return None if logarithm is None else exponent * logarithm
+    return None
+
+
+def log_of_sum(u: sp.Add) -> sp.Expr | None:
+    """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b)."""
+    if len(u.args) != 2:
+        return None
+    if all(isinstance(term, sp.exp) for term in u.args):
+        return logaddexp(*(term.args[0] for term in u.args))
+    rest = u - 1
+    return softplus(rest.args[0]) if isinstance(rest, sp.exp) else None
+
+
+# ---- scalar patterns
+
+
+def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
+    """exp(a)·sigmoid(-a) = sigmoid(a);  (exp(a) - exp(-a)) / (exp(a) + exp(-a)) = tanh(a)."""
+    factors = list(node.args)
+    for i, factor in enumerate(factors):
+        if isinstance(factor, sp.exp):
+            partner = sigmoid(-factor.args[0])
+            for j, other in enumerate(factors):
+                base, exponent = (other.base, other.exp) if isinstance(other, sp.Pow) else (other, ONE)
+                if base == partner and exponent.is_Integer and exponent.is_positive:
+                    rest = [f for k, f in enumerate(factors) if k not in (i, j)]
+                    return sp.Mul(*rest, sigmoid(factor.args[0]), partner ** (exponent - 1))
+    for i, factor in enumerate(factors):
+        angle = hyperbolic_angle(factor)
+        if angle is not None:
+            denominator = 1 / (sp.exp(angle) + sp.exp(-angle))
+            if denominator in factors:
+                rest = [f for k, f in enumerate(factors) if k != i and f != denominator]
+                return sp.Mul(*rest, sp.tanh(angle))
+    return node
+
+
+def hyperbolic_angle(e: sp.Expr) -> sp.Expr | None:
+    """a where e = exp(a) - exp(-a)."""
+    if isinstance(e, sp.Add) and len(e.args) == 2:
+        plus = [t for t in e.args if isinstance(t, sp.exp)]
+        if len(plus) == 1 and e - plus[0] == -sp.exp(-plus[0].args[0]):
+            return plus[0].args[0]
+    return None
+
+
+def one_exponential(node: sp.Mul) -> sp.Basic:
+    """exp(a)·exp(b) = exp(a + b): what overflows in one factor may vanish in the other."""
+    powers = [f for f in node.args if isinstance(f, sp.exp)]
+    if len(powers) < 2:
+        return node
+    rest = [f for f in node.args if not isinstance(f, sp.exp)]
+    return sp.Mul(*rest, sp.exp(sp.Add(*(f.args[0] for f in powers))))
+
+
+def x_log_x(node: sp.Mul) -> sp.Basic:
+    """x·log(x) = xlogy(x, x), which is 0 at 0."""
+    for factor in node.args:
+        if isinstance(factor, sp.log) and factor.args[0] in node.args:
+            rest = [f for f in node.args if f not in (factor, factor.args[0])]
+            return sp.Mul(*rest, xlogy(factor.args[0], factor.args[0]))
+    return node
+
+
+def reciprocal_of_exponential(node: sp.Pow) -> sp.Basic:
+    """(1 + exp(a))^-k = sigmoid(-a)^k."""
+    base, exponent = node.args
+    rest = base - 1 if isinstance(base, sp.Add) else base
+    if exponent.is_Integer and exponent.is_negative and isinstance(rest, sp.exp) and rest is not base:
+        return sigmoid(-rest.args[0]) ** -exponent
+    return node
+
+
+def one_minus(node: sp.Add) -> sp.Basic:
+    """1 - sigmoid(a) = sigmoid(-a);  exp(a) - 1 = expm1(a)."""
+    for term in node.args:
+        if isinstance(-term, sigmoid) and ONE in node.args:
+            return sp.Add(*(t for t in node.args if t is not term and t != ONE), sigmoid(-(-term).args[0]))
+        if isinstance(term, sp.exp) and sp.Integer(-1) in node.args:
+            return sp.Add(*(t for t in node.args if t is not term and t != -1), expm1(term.args[0]))
+        if isinstance(-term, sp.exp) and ONE in node.args:
+            return sp.Add(*(t for t in node.args if t is not term and t != 1), -expm1((-term).args[0]))
+    return node
+
+
+REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
+    sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
+    sp.Pow: (reciprocal_of_exponential,),
+    sp.Add: (one_minus,),
+}
