@@ -26,7 +26,7 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     values = random_values(declared, dtype, rows, seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.name}_gradcheck_kernels.py"
-        path.write_text(assemble(generate_body(model, dtype), path.name, ""), encoding="utf-8")
+        path.write_text(assemble(generate_body(model, dtype), path.name, "derivgen gradcheck"), encoding="utf-8")
         module = load(path)
         gradient = module_gradient(module, declared, values)
     return compare_gradients(declared, values, gradient, seed=seed)

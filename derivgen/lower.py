@@ -36,9 +36,11 @@ from derivgen.expressions import (
     substitute,
 )
 from derivgen.functions import DERIVATIVES
-from derivgen.model import Declaration, Definition, Model, TensorSymbol
+from derivgen.model import LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.notation import Plain
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
+
+LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
@@ -93,7 +95,7 @@ class Lowering:
         self.names = Names(model._names)
         self.place: Place | None = None
         self.layer = ""
-        self.facts: dict[sp.Symbol, sp.Expr] = {}
+        self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -117,7 +119,8 @@ class Lowering:
     def define(self, d: Definition) -> None:
         """The statements of one let."""
         self.place, self.layer = d.place, d.name
-        ranges = {i: Range(index_symbol(i.name), fixed(self.model, i.upper + 1)) for i in d.indices}
+        self.choose_letters(d)
+        ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
         shape = tuple(r.extent for r in ranges.values())
         for r in ranges.values():
             self.check_sizes(r.extent, f"index {r.index}", d.place)
@@ -126,6 +129,20 @@ class Lowering:
             self.assign(d.name, d.expression, Scope(ranges))
         except Refused as refusal:
             self.model.problem(str(refusal), d.place)
+
+    def choose_letters(self, d: Definition) -> None:
+        """Letters for the library indices of a definition, in order of their making, free of the spec's names."""
+        found = {i for i in (*d.indices, *d.expression.atoms(Idx)) if i.name.startswith(LOCAL)}
+        first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
+        self.letters, taken = {}, set(self.model._names)
+        for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
+            preferred = ("n",) if first is not None and index.upper + 1 == first else ()
+            self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
+            taken.add(self.letters[index])
+
+    def index_of(self, symbol: sp.Symbol) -> sp.Symbol:
+        """The internal index of a spec's."""
+        return index_symbol(self.letters.get(symbol, symbol.name))
 
     def assign(self, name: str, expression: sp.Expr, scope: Scope) -> None:
         """name[scope] = expression; a lone Sum or MaxOver is written without a helper between."""
@@ -143,6 +160,7 @@ class Lowering:
             self.model.problem(f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place)
             return
         self.place = objective.place
+        self.choose_letters(objective)
         lets = {d.name for d in self.model.definitions}
         expression = objective.expression
         if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
@@ -235,7 +253,7 @@ class Lowering:
                 hidden = bound.pop(symbol)
                 bound[sp.Dummy()] = replace(hidden, index=self.fresh_index(hidden.index))
             inner = scope.within(bound)
-            index = index_symbol(symbol.name)
+            index = self.index_of(symbol)
             lower, upper = self.given_limits(symbol, given, inner)
             extent = fixed(self.model, symbol.upper + 1) if isinstance(symbol, Idx) else self.largest(upper, inner) + 1
             if lower != 0:

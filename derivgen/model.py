@@ -24,6 +24,8 @@ from derivgen.program import Role
 Size = int | sp.Expr
 DTYPES = ("float32", "float64")
 
+LOCAL = "·"  # starts the names of library indices, and no identifier
+
 
 class TensorSymbol(IndexedBase):
     """A declared tensor: `x[n, d]` in expressions, `x.shape`, `x.model`."""
@@ -79,6 +81,7 @@ class Model:
         self.prediction: str | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
         self._names: dict[str, str] = {}
+        self._local: list[Idx] = []
         if why := contract.refusal(name, "model"):
             self.problem(why)
         if dtype is not None and dtype not in DTYPES:
@@ -118,6 +121,12 @@ class Model:
                 extent = sp.Integer(1)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         return made[0] if len(made) == 1 else tuple(made)
+
+    def local_indices(self, *sizes: Size) -> tuple[Idx, ...]:
+        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use."""
+        first = len(self._local)
+        self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
+        return tuple(self._local[first:])
 
     # ---- tensors
 

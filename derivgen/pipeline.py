@@ -39,24 +39,29 @@ def declared_program(model: Model) -> Program:
     return lower(model)
 
 
-def training_program(declared: Program) -> Program:
+def stable_program(declared: Program) -> Program:
+    """What the declared program computes, without overflow and cancellation."""
+    return stabilize(reach_back(declared.live(declared.outputs)))
+
+
+def training_program(stable: Program) -> Program:
     """Objective and gradients, simplified."""
-    forward = stabilize(reach_back(declared.live([str(declared.objective)])))
-    return simplify(adjoint(forward))
+    return simplify(adjoint(stable.live([str(stable.objective)])))
 
 
-def prediction_program(declared: Program) -> Program:
+def prediction_program(stable: Program) -> Program:
     """What `predict` returns, simplified."""
-    return simplify(stabilize(reach_back(declared.live([str(declared.prediction)]))))
+    return simplify(stable.live([str(stable.prediction)]))
 
 
 def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
     """The module of a model; raises SpecError with every problem of the spec."""
     declared = declared_program(model)
-    training = schedule(training_program(declared))
+    stable = stable_program(declared)
+    training = schedule(training_program(stable))
     prediction = None
     if declared.prediction is not None:
-        prediction = share_kernels(schedule(prediction_program(declared)), training)
+        prediction = share_kernels(schedule(prediction_program(stable)), training)
     body = write_module(Plan(training, prediction, model.rule, dtype))
     return Generated(model.name, body, digest(model, declared), sizes_line(declared), unused_parameters(model, declared))
 

@@ -329,7 +329,10 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
 
 def needs_fill(program: Program, s: Statement) -> bool:
     """Whether a first accumulation can't assign: it leaves elements out, or its target's loops are not the outer ones."""
-    return s.operator != "=" and (not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None)
+    if s.operator == "=":
+        return False
+    skips = s.guard != sp.true and not s.reduced
+    return skips or not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
 
 
 def inner_depth(s: Statement) -> int | None:

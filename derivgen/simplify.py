@@ -7,11 +7,21 @@ read through, and what a tensor holds already is read instead of computed again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.expressions import Read, bottom_up, rename_tensors, replace_reads, subexpressions, substitute
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    guarded,
+    rename_tensors,
+    replace_reads,
+    subexpressions,
+    substitute,
+)
 from derivgen.functions import stop_gradient
 from derivgen.program import Program, Role, Statement, check_program
 from derivgen.reuse import Reuse, held_by
@@ -24,9 +34,8 @@ def simplify(program: Program) -> Program:
     return program
 
 
-def map_expressions(program: Program, change: object) -> Program:
+def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
     """The program with a function applied to every statement's expression."""
-    assert callable(change)
     return replace(program, statements=tuple(replace(s, expression=change(s.expression)) for s in program.statements))
 
 
@@ -44,13 +53,14 @@ def drop_dead_statements(program: Program) -> Program:
 
 
 def assign_once(program: Program) -> Program:
-    """A lone accumulation that covers its target, and sums over nothing, is an assignment."""
+    """A lone accumulation that sums over nothing is an assignment: of 0, where its guard fails."""
     writers = Counter(s.target for s in program.statements)
     statements = []
     for s in program.statements:
         lone = s.operator == "+=" and writers[s.target] == 1 and not s.reduced
-        covering = lone and s.covers(program.tensor(s.target).shape)
-        statements.append(replace(s, operator="=") if covering else s)
+        if lone and s.covers(program.tensor(s.target).shape, guarded=True):
+            s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
+        statements.append(s)
     return replace(program, statements=tuple(statements))
 
 

@@ -108,7 +108,7 @@ def test_a_module_is_written_from_python_as_by_the_command(tmp_path):
 
     done = make("bowl_kernels.py")
     assert (done.returncode, done.stdout) == (0, "bowl_kernels.py\n"), done.stderr
-    assert "make.py:7: " in done.stderr and "unused" in done.stderr
+    assert "make.py:8: " in done.stderr and "unused" in done.stderr
     text = (tmp_path / "bowl_kernels.py").read_text()
     header = store.read_header(text)
     assert (header.spec_file, header.command) == ("make.py", "python make.py  # --dtype float32")

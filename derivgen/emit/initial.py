@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sympy as sp
 
-from derivgen.emit.layout import STEP, WIDTH
+from derivgen.emit.layout import WIDTH
 from derivgen.initializers import Initializer
 from derivgen.program import Tensor
 
@@ -92,4 +92,4 @@ def array_text(name: str, array: np.ndarray, dtype: str) -> str:
             line = ""
         line += f" {number}" if line else number
     text = "\n".join([*lines, line])
-    return f'{name} = np.array(\n{STEP}"""\n{text}\n{STEP}""".split(),\n{STEP}{dtype},\n)'
+    return f'{name}_TEXT = """\n{text}\n"""\n{name} = np.array({name}_TEXT.split(), {dtype})'

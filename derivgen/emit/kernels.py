@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
-from derivgen.emit.layout import WIDTH, bracketed, docstring, indented
+from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, is_size, substitute
 from derivgen.notation import Plain, declaration_order
@@ -18,9 +19,6 @@ from derivgen.schedule import Compute, Contraction, Fill, Kernel, Loop, Node, Op
 # Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
 CALLED = {f.call for f in FUNCTIONS.values()} | {"square", "cube", "integer_power", "maximum", "minimum", "abs", "range"}
 
-
-# Statements stand at most four loops and a guard deep before they are cut.
-LONGEST = WIDTH - 6 * 4
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
@@ -62,6 +60,7 @@ class Writer:
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
+        self.depth = 0  # loops and guards around the line that is being written
 
     def write(self, name: str) -> KernelText:
         body = self.nodes(self.kernel.body)
@@ -144,7 +143,9 @@ class Writer:
         """The loop, between the starts and the stores of the reductions that it carries."""
         self.note_sizes(loop.extent)
         starts = [line for c in loop.carried for line in self.start(c)]
+        self.depth += 1
         body = indented(self.nodes(loop.body))
+        self.depth -= 1
         stores = [line for c in loop.carried for line in self.store(c)]
         header = f"for {local_name(loop.index.name)} in range({self.text.integer(loop.extent)}):"
         return [*starts, header, *body, *stores]
@@ -188,6 +189,8 @@ class Writer:
     def compute(self, c: Compute) -> list[str]:
         s = c.statement
         self.note_sizes(s.expression, s.guard, *s.subscripts)
+        guards = 0 if s.guard == sp.true else 1
+        self.depth += guards
         if c.winners:
             lines = self.winners(c)
         elif s.operator == "max=":
@@ -196,8 +199,9 @@ class Writer:
         else:
             assigns = s.operator == "=" or (c.first and s.target not in self.carried)
             lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
-        if s.guard != sp.true:
-            return [f"if {self.text.condition(s.guard)}:", *indented(lines)]
+        self.depth -= guards
+        if guards:
+            return [*self.if_lines("if", s.guard), *indented(lines)]
         return lines
 
     def winners(self, c: Compute) -> list[str]:
@@ -215,18 +219,45 @@ class Writer:
             parts += self.line(name, "=", value)
         return [*parts, *self.line(target, operator, expression)]
 
-    def line(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
+    def line(self, target: str, operator: str, expression: sp.Expr, depth: int = 0) -> list[str]:
+        """target operator expression; what is too long becomes branches or gets named terms."""
         parts: list[str] = []
-        names = 0
-        while len(line := self.one_line(target, operator, expression)) > LONGEST:
-            node = largest_part(expression, lambda e: len(self.text.real(e)))
-            if node is None:
+        named = 0
+        while len(line := self.one_line(target, operator, expression)) > self.room(depth):
+            if isinstance(expression, sp.Piecewise):
+                return [*parts, *self.branches(target, operator, expression, depth)]
+            part = longest_part(expression, self.text.real)
+            if part is None:
                 break
-            names += 1
-            local = Read(self.temporary(f"{target.split('[')[0]}_part_{names}"))
-            parts += self.line(local.tensor, "=", node)
-            expression = substitute(expression, {node: local})
+            named += 1
+            term = Read(self.temporary(f"term_{named}"))
+            parts += self.line(term.tensor, "=", part, depth)
+            expression = substitute(expression, {part: term})
         return [*parts, line]
+
+    def room(self, depth: int) -> int:
+        return WIDTH - len(STEP) * (1 + self.depth + depth)
+
+    def branches(self, target: str, operator: str, expression: sp.Piecewise, depth: int) -> list[str]:
+        """A Piecewise as a statement, each branch on lines of its own."""
+        lines: list[str] = []
+        for pair in expression.args:
+            value, condition = pair.args
+            body = indented(self.line(target, operator, value, depth + 1))
+            if condition == sp.true:
+                return [*lines, "else:", *body]
+            lines += [*self.if_lines("elif" if lines else "if", condition, depth), *body]
+        return lines
+
+    def if_lines(self, word: str, condition: Boolean, depth: int = 0) -> list[str]:
+        """The head of a branch; a condition that is too long stands in parentheses."""
+        text = self.text.condition(condition)
+        if len(f"{word} {text}:") <= self.room(depth):
+            return [f"{word} {text}:"]
+        if len(STEP + text) <= self.room(depth):
+            return [f"{word} (", STEP + text, "):"]
+        joint = "and" if isinstance(condition, sp.And) else "or"
+        return [f"{word} (", *indented(text.replace(f" {joint} ", f"\n{joint} ").split("\n")), "):"]
 
     def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
         if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
@@ -258,17 +289,21 @@ def starts(node: Node) -> bool:
             return isinstance(node, Fill | Contraction)
 
 
-def largest_part(expression: sp.Expr, length: Callable[[sp.Expr], int]) -> sp.Expr | None:
-    """The compound part of an expression, itself excluded, whose text is longest; it must be evaluated anyway."""
-    candidates = list(unconditional_parts(expression))[1:]
-    return max(candidates, key=length, default=None)
+# Shorter texts gain nothing from a name.
+WORTH_NAMING = 16
+
+
+def longest_part(expression: sp.Expr, write: Callable[[sp.Expr], str]) -> sp.Expr | None:
+    """The part of an expression, itself excluded, whose text is longest; it must be evaluated in any case."""
+    parts = [e for e in unconditional_parts(expression) if e is not expression and len(write(e)) >= WORTH_NAMING]
+    return max(parts, key=lambda e: len(write(e)), default=None)
 
 
 def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
     """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
-    if isinstance(expression, Read) or not expression.args or not isinstance(expression, sp.Expr):
+    if not isinstance(expression, sp.Expr) or expression.is_number or isinstance(-expression, Read):
         return
     yield expression
-    if not isinstance(expression, sp.Piecewise):
+    if not isinstance(expression, Read | sp.Piecewise):
         for argument in expression.args:
             yield from unconditional_parts(argument)

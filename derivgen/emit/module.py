@@ -11,7 +11,7 @@ from derivgen.contract import CONTRACT
 from derivgen.emit.elementary import Elementary
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
 from derivgen.emit.kernels import KernelText, write_kernel
-from derivgen.emit.layout import titled, tuple_text
+from derivgen.emit.layout import WIDTH, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.public import Public
 from derivgen.emit.rule import update_kernel
@@ -108,6 +108,8 @@ def input_rows(plan: Plan) -> list[str]:
 
 
 def table(name: str, rows: Sequence[str]) -> str:
+    if len(rows) == 1 and len(alone := f"{name} = ({rows[0]},)") <= WIDTH:
+        return alone
     return "\n".join([f"{name} = (", *(f"    {row}," for row in rows), ")"]) if rows else f"{name} = ()"
 
 
@@ -125,7 +127,7 @@ def array_texts(plan: Plan) -> list[str]:
         dtype = "np.int64" if t.integer else "np.float64"
         cast = "" if t.integer else ".astype(real)"
         name = f"CONSTANT_{t.name}"
-        texts.append(f"{array_text(name, t.value, dtype)}\n{name} = {name}{cast}.reshape({shape})")
+        texts.append(f"{array_text(name, t.value, dtype)}{cast}.reshape({shape})")
     return texts
 
 
@@ -133,7 +135,7 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     """The NamedTuples that kernels are given: name, meaning, fields."""
 
     def fields(*tensors: Tensor) -> list[str]:
-        return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors] or ["pass"]
+        return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.inputs, *plan.constants)),

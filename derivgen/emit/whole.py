@@ -171,7 +171,7 @@ class WholeModel:
         """The call of a kernel from a function that has theta, bar, data and work at hand."""
         text = self.kernels[kernel]
         bars = {bar: f"bar.{field(p)}" for p, bar in program.gradients}
-        roles = program.table
+        roles = {**program.table, **self.program.table}
         arguments = []
         for name in text.arguments:
             role = roles[name].role
