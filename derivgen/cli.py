@@ -181,7 +181,7 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
     for target in load_targets(spec):
         comparisons = compare(target.model, dtype, rows, seed)
         width = max([len("parameter"), *(len(c.parameter) for c in comparisons)])
-        click.echo(f"{target.model.name}, {dtype}\n{'parameter':<{width}}  relative error  elements checked")
+        click.echo(f"{target.model.name}, {dtype}\n{'parameter':<{width}}  relative error  checked")
         for c in comparisons:
             click.echo(f"{c.parameter:<{width}}  {c.error:<14.2e}  {c.checked}")
             errors.append(c.error)

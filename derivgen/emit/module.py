@@ -20,7 +20,7 @@ from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
-ELEMENTARY = 'elementary = njit(cache=True, error_model="numpy", fastmath={"contract"})\n'
+ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reassociation would undo its care\n'
 
 
 def write_module(plan: Plan) -> str:
@@ -32,6 +32,7 @@ def write_module(plan: Plan) -> str:
     sections = [*elementary_section(used), *layer_sections(kernels)]
     values = {
         "contract": CONTRACT,
+        "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "dtype": plan.dtype,
         "elementary_decorator": ELEMENTARY if used else "",
@@ -57,7 +58,7 @@ def write_module(plan: Plan) -> str:
 
 def imports(text: str) -> str:
     """Imports of what the text uses."""
-    lines = [f"import {name}" for name in ("math", "threading") if re.search(rf"\b{name}\.", text)]
+    lines = [f"import {name}" for name in ("math", "sys", "threading") if re.search(rf"\b{name}\.", text)]
     return "\n".join([*lines, "from typing import NamedTuple", "", "import numpy as np", "from numba import njit"])
 
 

@@ -25,7 +25,7 @@ class WholeModel:
         functions = [self.split(), self.objective(), self.step(), "\n".join(self.rule.lines)]
         if self.plan.sample_axis:
             functions += [self.first_rows(), self.gather(), self.epoch()]
-        functions.append(self.descent())
+        functions += [self.descent(), LOSS_KERNEL, GRADIENT_KERNEL]
         if self.plan.prediction is not None:
             functions.append(self.prediction())
         return functions
@@ -38,14 +38,14 @@ class WholeModel:
             parts.append(f"{field(t.name)}=flat[{offset}:{stop}]{reshape},")
             offset = stop
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
-        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"])
+        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
 
     def objective(self) -> str:
         calls = [line for k in self.plan.training.kernels if k.direction == "forward" for line in self.kernel_call(k, self.program)]
         theta = ["theta = split(parameters)"] if any("theta." in line for line in calls) else []
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
-        return compiled("objective_kernel(parameters, data, work)", doc, [*theta, *calls, f"return {result}"])
+        return compiled("forward(parameters, data, work)", doc, [*theta, *calls, f"return {result}"], "internal")
 
     def scalar_result(self, name: str) -> str:
         """The one element of a rank-0 tensor."""
@@ -59,9 +59,9 @@ class WholeModel:
         written = {name for k in self.plan.training.kernels for name in k.written}
         unused = [f"bar.{field(p)}[:] = real(0)" for p, bar in self.program.gradients if bar not in written]
         lines = [*(["theta = split(parameters)"] if any("theta." in c for c in calls) else [])]
-        lines += ["bar = split(gradient)", "objective = objective_kernel(parameters, data, work)", *calls, *unused]
+        lines += ["bar = split(gradient)", "objective = forward(parameters, data, work)", *calls, *unused]
         doc = '"""The forward and the backward pass; fills gradient, shape (P,), and returns the objective."""'
-        return compiled("step(parameters, gradient, data, work)", doc, [*lines, "return objective"])
+        return compiled("step(parameters, gradient, data, work)", doc, [*lines, "return objective"], "internal")
 
     def prediction(self) -> str:
         assert self.plan.prediction is not None
@@ -87,7 +87,7 @@ class WholeModel:
             else:
                 parts.append(f"{name},")
         doc = '"""The workspace of a step over fewer rows."""'
-        return compiled("first_rows(work, rows)", doc, ["return Workspace(", *indented(parts), ")"])
+        return compiled("first_rows(work, rows)", doc, ["return Workspace(", *indented(parts), ")"], "internal")
 
     def extent_text(self, name: str, axis: int, extent: sp.Expr, sample: sp.Symbol) -> str:
         if sample not in extent.free_symbols:
@@ -105,7 +105,7 @@ class WholeModel:
             lines += [*(("    " * depth) + loop for depth, loop in enumerate(loops)), "    " * len(loops) + copy]
         doc = '"""The rows order[start], order[start + 1], … of the inputs, into the workspace."""'
         body = ["for n in range(rows):", *indented(["row = order[start + n]", *lines])]
-        return compiled("gather(data, order, start, rows, work)", doc, body)
+        return compiled("gather(data, order, start, rows, work)", doc, body, "internal")
 
     def row_extent(self, t: Tensor, axis: int) -> str:
         extent = t.shape[axis]
@@ -190,10 +190,10 @@ class WholeModel:
         return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]"
 
 
-def compiled(signature: str | list[str], doc: str, body: list[str]) -> str:
-    """The text of a kernel of the whole model."""
+def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
+    """The text of a compiled function of the whole model; an `internal` one is called from compiled code only."""
     head = [f"def {signature}:"] if isinstance(signature, str) else signature
-    return "\n".join(["@kernel", *head, *indented([doc, *body])])
+    return "\n".join([f"@{decorator}", *head, *indented([doc, *body])])
 
 
 def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
@@ -209,3 +209,13 @@ def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
     ignored = "" if t.ignore is None else f" and {label} != {t.ignore}"
     condition = f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
+
+
+LOSS_KERNEL = compiled(
+    "loss_kernel(parameters, data, work)", '"""The objective, for callers in Python."""', ["return forward(parameters, data, work)"]
+)
+GRADIENT_KERNEL = compiled(
+    "gradient_kernel(parameters, gradient, data, work)",
+    '"""A step, for callers in Python."""',
+    ["return step(parameters, gradient, data, work)"],
+)

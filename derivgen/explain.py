@@ -1,0 +1,242 @@
+"""Derivatives with their reasons: each statement, its adjoints, and the rules of calculus that lead to each.
+
+`explain_model` takes a model through its stages, `explain_expression` takes a bare expression apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.differentiate import Cotangents, active_tensors, adjoint_statements, assuming, with_winners
+from derivgen.errors import DerivgenError
+from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, substitute
+from derivgen.functions import derivative
+from derivgen.model import Model
+from derivgen.notation import declaration_order
+from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for
+from derivgen.parse import parse_expression
+from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
+from derivgen.program import Program, Statement, differentiable_reads, names_of
+from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
+
+SIMPLE = 80  # operations up to which a result is also tried over a common denominator
+
+
+def explain_model(model: Model, form: str = "text") -> str:
+    """The statements of a model with their adjoints and the rules behind them; form is "text" or "markdown".
+
+    Raises SpecError with every problem of the spec.
+    """
+    declared = declared_program(model)
+    return ModelExplanation(model, declared, stable_program(declared), form).text()
+
+
+class ModelExplanation:
+    """The state of one explanation: the stable program, and the adjoint statements of each of its statements."""
+
+    def __init__(self, model: Model, declared: Program, stable: Program, form: str) -> None:
+        self.model, self.declared, self.stable = model, declared, stable
+        self.objective = str(stable.objective)
+        live = stable.live([self.objective])
+        names = names_of(live)
+        program, self.winners = with_winners(live, names)
+        self.bars = Cotangents(program, names, active_tensors(program, [p.name for p in live.parameters]))
+        self.needed = set(program.statements)
+        self.adjoints: dict[Statement, list[Statement]] = {}
+        if self.objective in self.bars.active:
+            self.bars.of(self.objective)
+        for s in reversed(program.statements):
+            if s.target in self.bars.made:
+                self.adjoints[s] = adjoint_statements(s, self.bars, self.winners)
+        self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
+        made = [t for t in program.tensors if t.name not in stable.table]
+        tensors = (*stable.tensors, *made, *self.bars.tensors)
+        self.page = page_for(form, declaration_order(replace(stable, tensors=tensors)))
+        indices = {r.index.name for s in stable.statements for r in s.domain}
+        self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
+        self.right_side = next(name for name in ("f", "g", "F", "G", "rhs") if name not in self.taken)
+
+    def text(self) -> str:
+        blocks: list[Block] = [Heading(1, f"Derivatives of `{self.model.name}`"), *self.introduction()]
+        blocks.append(Heading(2, "Statements, each with its adjoints"))
+        declared = defaultdict(list)
+        for s in self.declared.statements:
+            declared[s.target].append(s)
+        for number, s in enumerate(self.stable.statements, 1):
+            former = declared[s.target].pop(0) if declared[s.target] else None
+            blocks += [*self.statement(number, s, former), *self.reasons(s)]
+        return self.page.write([*blocks, *self.backward_program()])
+
+    def introduction(self) -> list[Block]:
+        f, loss = self.right_side, self.objective
+        blocks: list[Block] = []
+        if self.adjoints:
+            blocks.append(
+                Prose(
+                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it reads, "
+                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A. "
+                )
+            )
+            blocks.append(Prose(f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss)}` = 1."))
+        else:
+            blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
+        blocks += [Prose(f"Note: {warning.message}.") for warning in unused_parameters(self.model, self.declared)]
+        kept = {s.target for s in self.stable.statements}
+        unused = [d.name for d in self.model.definitions if d.name not in kept]
+        if unused:
+            blocks.append(Prose(f"Note: neither the objective nor the prediction needs {', '.join(unused)}."))
+        return blocks
+
+    # ---- statements
+
+    def statement(self, number: int, s: Statement, declared: Statement | None) -> list[Block]:
+        """The statement, and what it was as declared where that differs."""
+        written = self.page.notation.statement
+        blocks: list[Block] = [Item(number, s.target, written(s))]
+        if declared is None:
+            blocks.append(Prose(f"New: part of the stable form of `{s.layer}`.", 3))
+        elif declared != s:
+            blocks.append(Formula(written(declared), 3, "Stable form of the declared"))
+            largest = self.shift_of(s, declared)
+            if largest is not None:
+                power, target = self.page.plain.expression(sp.exp(-largest)), self.page.code(s.write)
+                blocks.append(Prose(f"{target} holds the declared sum times `{power}`, which cancels where it is read.", 3))
+        for argmax in self.argmaxima:
+            if s.operator == "max=" and argmax.subscripts == s.subscripts and argmax.expression == s.expression:
+                blocks.append(Formula(written(argmax), 3, "The maximum stands at"))
+        return blocks
+
+    def shift_of(self, s: Statement, declared: Statement) -> Read | None:
+        """The maximum by which a sum of exponentials was scaled, where it was."""
+        if s.operator != "+=" or declared.operator != "+=" or not declared.expression.has(sp.exp):
+            return None
+        known = self.declared.table
+        new = {t.target: t for t in self.stable.statements if t.target not in known and t.layer == s.layer}
+        powers = [new[r.tensor] for r in reads_of(s.expression) if r.tensor in new]
+        shifts = [new[r.tensor] for t in powers for r in reads_of(t.expression) if r.tensor in new]
+        maxima = [r for t in shifts for r in reads_of(t.expression) if r.tensor in new]
+        return maxima[0] if maxima else None
+
+    def reasons(self, s: Statement) -> list[Block]:
+        """The adjoint statements of a statement, each with the rules that gave it."""
+        if s not in self.needed:
+            return [Prose(f"`{self.objective}` does not read it: no adjoint.", 3)]
+        if s not in self.adjoints:
+            return [Prose("Depends on no parameter: no adjoint.", 3)]
+        blocks: list[Block] = []
+        left = list(self.adjoints[s])
+        at_winner = self.winners.get(s.target, {})
+        for read in sorted(differentiable_reads(s), key=lambda r: r.subscripts != tuple(d.index for d in s.domain)):
+            if read.tensor not in self.bars.active:
+                continue
+            bar = self.bars.made.get(read.tensor)
+            subscripts = substitute(read, at_winner).subscripts
+            found = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
+            if found is None:
+                blocks.append(Prose(f"{self.page.code(read)} takes no adjoint: {self.why_constant(s, read)}.", 3))
+            else:
+                left.remove(found)
+                blocks += self.reason(s, read, found)
+        return blocks
+
+    def why_constant(self, s: Statement, read: Read) -> str:
+        ends = [path[-1] for path in paths(s.expression, read, self.taken) if path and path[-1].locals[0] == 0]
+        conventions = dict.fromkeys(step.convention for step in ends if step.convention)
+        return "; ".join(conventions) or "its contributions cancel"
+
+    def reason(self, s: Statement, read: Read, adjoint: Statement) -> list[Block]:
+        """One adjoint statement: its rules as a table, then where its sum, its guard and its conventions come from."""
+        ways = [w for w in paths(s.expression, read, self.taken) if all(step.locals[0] != 0 for step in w)]
+        blocks: list[Block] = [Heading(4, f"Adjoint of `{read.tensor}`")]
+        blocks.append(Formula(self.page.notation.statement(adjoint), 6))
+        blocks.append(Table("tmm", tuple(self.rows(s, read, adjoint, ways)), 10))
+        if adjoint.reduced:
+            over = ", ".join(f"`{r.index.name}`" for r in adjoint.reduced)
+            blocks.append(Prose(f"{self.page.code(read)} is read for every {over}: the contributions add up.", 10))
+        if adjoint.guard != TRUE:
+            condition = self.page.plain.condition(adjoint.guard)
+            blocks.append(Prose(f"It is read where `{condition}` only: elsewhere nothing is added.", 10))
+        conventions = [step.convention for way in ways for step in way if step.convention]
+        if s.operator == "max=":
+            conventions.append("maximum over an index: all of the derivative goes to the first maximum")
+        return blocks + [Prose(f"Convention: {c}.", 10) for c in dict.fromkeys(conventions)]
+
+    def rows(self, s: Statement, read: Read, adjoint: Statement, ways: list[tuple[Step, ...]]) -> list[tuple[str, ...]]:
+        """(rule, local derivative, meaning of its letter) along each way from the right side to the read."""
+        f = sp.Symbol(self.right_side, real=True)
+        rows = [self.reduction_row(s, f)] if s.reduced else []
+        for number, way in enumerate(ways, 1):
+            if len(ways) > 1:
+                rows.append((f"place {number} of {len(ways)}", "", ""))
+            rows += [step_row(self.page, step) for step in way]
+        local = substitute(derivative(s.expression, read), self.winners.get(s.target, {}))
+        total = f"{self.page.ratio(self.page.math(f), self.page.math(read), True)} = "
+        total += self.page.math(assuming(local, adjoint.guard))
+        if s.expression == read or len(rows) > 1:
+            rows.append(("together" if len(rows) > 1 else "identity", total, ""))
+        return rows
+
+    def reduction_row(self, s: Statement, f: sp.Symbol) -> tuple[str, ...]:
+        page, over = self.page, ", ".join(r.index.name for r in s.reduced)
+        what = f"{page.math(f)} = {page.math(s.expression)}"
+        if s.operator == "max=":
+            first = indicator(sp.And(*(sp.Eq(k, read) for k, read in self.winners[s.target].items())))
+            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {f}")
+            return f"maximum over {over}", f"{page.ratio(whole, str(f), True)} = {page.math(first)}", what
+        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {f}")
+        return f"sum over {over}", f"{page.ratio(whole, str(f), True)} = 1", what
+
+    # ---- the end
+
+    def backward_program(self) -> list[Block]:
+        """What is left to compute after simplification, and which tensors are the gradients."""
+        if not self.adjoints:
+            return []
+        program = training_program(self.stable)
+        page = type(self.page)(declaration_order(program))
+        backward = [s for s in program.statements if s.direction == "backward"]
+        blocks: list[Block] = [Heading(2, "Backward program, simplified, as it is emitted")]
+        blocks += [Formula(page.notation.statement(s), 3) for s in backward]
+        gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
+        return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
+
+
+def step_row(page: TextPage, step: Step) -> tuple[str, ...]:
+    (name,), (meaning,), (local,) = step.names, step.meanings, step.locals
+    where = "" if name == meaning else f"{page.math(name)} = {page.math(meaning)}"
+    return step.rule, f"{page.derivative(step.whole, name)} = {page.math(local)}", where
+
+
+# ---- bare expressions
+
+
+def explain_expression(text: str, form: str = "text") -> str:
+    """The derivatives of a bare expression by each of its variables, step by step; form is "text" or "markdown".
+
+    Raises DerivgenError where the text is refused.
+    """
+    expression = parse_expression(text)
+    variables = reads_of(expression)
+    page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
+    closed = evaluated(expression)
+    if closed.has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
+        raise DerivgenError(f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1")
+    blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"f = {page.math(expression)}", 2)]
+    if not variables:
+        blocks.append(Prose("It has no variables: its derivative is 0."))
+    for x in variables:
+        blocks += Dissection(page, expression, x, variables).blocks()
+    return page.write(blocks)
+
+
+class Dissection:
+    """An expression taken apart by one variable: its parts named outside in, their derivatives found inside out."""
+
+    def __init__(self, page: TextPage, expression: sp.Expr, x: Read, variables: list[Read]) -> None:
+        self.page, self.expression, self.x = page, expression, x
+        self.partial = len(variables) > 1
+        taken = {v.tensor for v in variables} | {"e"}
+        self.root = next(name for name in ("f", "g", "h", "F", "G", "H") if name not in taken)

@@ -1,0 +1,116 @@
+"""Generated modules under test: executed without numba's compiler, and their gradients checked against the oracle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import sympy as sp
+
+from derivgen import oracle, store
+from derivgen.differentiate import adjoint
+from derivgen.gradcheck import module_gradient
+from derivgen.interpreter import run
+from derivgen.model import Model
+from derivgen.pipeline import declared_program, generate_body
+from derivgen.program import Program, Role
+
+TOLERANCE = 1e-9  # of a gradient, relative to the largest element of its tensor
+VALUE_TOLERANCE = 1e-10
+CANCELLED = 1e-5  # a tensor whose gradient is that much smaller than the sum of what it is added up from
+BACKWARD_TOLERANCE = 1e-13  # of such a gradient, relative to that sum
+
+
+class UninterpretedNumba(ModuleType):
+    """numba with its compiler off."""
+
+    @staticmethod
+    def njit(*_: Any, **__: Any) -> Any:
+        return lambda function: function
+
+
+class PoisonedNumpy(ModuleType):
+    """numpy whose uninitialized memory holds what no one may read: NaN, or an integer far outside every tensor."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def empty(shape: Any, dtype: Any = float) -> np.ndarray:
+        return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 10**9, dtype)
+
+    @staticmethod
+    def empty_like(array: np.ndarray) -> np.ndarray:
+        return PoisonedNumpy.empty(array.shape, array.dtype)
+
+
+def module_text(model: Model, dtype: str = "float64") -> str:
+    return store.assemble(generate_body(model, dtype), "spec.py", store.command_line("spec.py"))
+
+
+def execute(text: str) -> ModuleType:
+    """The module, its kernels as plain Python."""
+    module = ModuleType("generated")
+    with patch.dict(sys.modules, numba=UninterpretedNumba("numba"), numpy=PoisonedNumpy("numpy")):
+        exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def check_module(module: ModuleType, declared: Program, values: Mapping[str, np.ndarray]) -> list[str]:
+    """Raise AssertionError where the loss, a gradient or the prediction is off.
+
+    Gives the parameters whose gradient is near 0 by cancellation at this point, and so is compared with what it is
+    added up from.
+    """
+    flat = np.concatenate([np.ravel(values[p.name]) for p in declared.parameters])
+    inputs = {t.name: values[t.name] for t in declared.of_role(Role.INPUT, Role.LABELS)}
+    wanted = run(declared, values)
+    with np.errstate(all="ignore"):
+        loss, again = module.loss(flat, **inputs), module.loss_and_gradient(flat, **inputs)[0]
+        gradient = module_gradient(module, declared, values)
+    for found in (loss, again):
+        error = oracle.relative_error(found, wanted[str(declared.objective)][()])
+        assert error <= VALUE_TOLERANCE, f"loss {found}, expected {wanted[str(declared.objective)][()]}"
+    if declared.prediction is not None:
+        names = [i.name for i in module.INPUTS if i.name in module.predict.__code__.co_varnames]
+        with np.errstate(all="ignore"):
+            prediction = module.predict(flat, **{name: inputs[name] for name in names})
+        expected = wanted[declared.prediction]
+        error = oracle.relative_error(prediction, expected)
+        assert error <= VALUE_TOLERANCE, f"predict {prediction}, expected {expected.astype(float)}"
+    return check_gradient(declared, values, gradient)
+
+
+def check_gradient(
+    declared: Program, values: Mapping[str, np.ndarray], gradient: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Raise AssertionError where a gradient is off; gives the parameters where it is near 0 by cancellation."""
+    off = [c for c in oracle.compare_gradients(declared, values, gradient) if not c.error <= TOLERANCE]
+    if not off:
+        return []
+    exact, scale = gradient_and_scale(declared, values)
+    symbolic = {c.parameter: c.error for c in oracle.compare_gradients(declared, values, exact)}
+    for c in off:
+        found, want, parts = gradient[c.parameter], exact[c.parameter].astype(float), scale[c.parameter].astype(float)
+        stage = "rule" if not symbolic[c.parameter] <= TOLERANCE and np.abs(want).max() > 1e-25 else "code"
+        report = f"{stage}: {c.parameter}_bar is off by {c.error}: {found.tolist()}, by the rule {want.tolist()}"
+        assert np.abs(want).max() < CANCELLED * parts.max(), report
+        assert stage == "code", report
+        assert np.abs(found - want).max() <= BACKWARD_TOLERANCE * parts.max(), f"{report}, added up from {parts.tolist()}"
+    return [c.parameter for c in off]
+
+
+def gradient_and_scale(
+    declared: Program, values: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The gradient by the reverse rule at 50 digits, and the sum of the absolute values that it is added up from."""
+    program = adjoint(declared.live([str(declared.objective)]))
+    bars = {t.name for t in program.of_role(Role.ADJOINT)}
+    absolute = [replace(s, expression=sp.Abs(s.expression)) if s.target in bars else s for s in program.statements]
+    exact, scale = run(program, values), run(replace(program, statements=tuple(absolute)), values)
+    return tuple({name: found[bar] for name, bar in program.gradients} for found in (exact, scale))
