@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import replace
 
@@ -16,12 +17,14 @@ from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, read
 from derivgen.functions import derivative
 from derivgen.model import Model
 from derivgen.notation import declaration_order
-from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for
+from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.parse import parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.program import Program, Statement, differentiable_reads, names_of
 from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
+from derivgen.simplify import compare_arguments
 
+SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
 SIMPLE = 80  # operations up to which a result is also tried over a common denominator
 
 
@@ -57,7 +60,7 @@ class ModelExplanation:
         self.page = page_for(form, declaration_order(replace(stable, tensors=tensors)))
         indices = {r.index.name for s in stable.statements for r in s.domain}
         self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
-        self.right_side = next(name for name in ("f", "g", "F", "G", "rhs") if name not in self.taken)
+        self.right_side = free_name(self.taken)
 
     def text(self) -> str:
         blocks: list[Block] = [Heading(1, f"Derivatives of `{self.model.name}`"), *self.introduction()]
@@ -77,10 +80,12 @@ class ModelExplanation:
             blocks.append(
                 Prose(
                     f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it reads, "
-                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A. "
+                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A."
                 )
             )
-            blocks.append(Prose(f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss)}` = 1."))
+            blocks.append(
+                Prose(f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss)}` = 1.")
+            )
         else:
             blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
         blocks += [Prose(f"Note: {warning.message}.") for warning in unused_parameters(self.model, self.declared)]
@@ -94,7 +99,7 @@ class ModelExplanation:
 
     def statement(self, number: int, s: Statement, declared: Statement | None) -> list[Block]:
         """The statement, and what it was as declared where that differs."""
-        written = self.page.notation.statement
+        written = self.page.statement
         blocks: list[Block] = [Item(number, s.target, written(s))]
         if declared is None:
             blocks.append(Prose(f"New: part of the stable form of `{s.layer}`.", 3))
@@ -103,7 +108,9 @@ class ModelExplanation:
             largest = self.shift_of(s, declared)
             if largest is not None:
                 power, target = self.page.plain.expression(sp.exp(-largest)), self.page.code(s.write)
-                blocks.append(Prose(f"{target} holds the declared sum times `{power}`, which cancels where it is read.", 3))
+                blocks.append(
+                    Prose(f"{target} holds the declared sum times `{power}`, which cancels where it is read.", 3)
+                )
         for argmax in self.argmaxima:
             if s.operator == "max=" and argmax.subscripts == s.subscripts and argmax.expression == s.expression:
                 blocks.append(Formula(written(argmax), 3, "The maximum stands at"))
@@ -125,7 +132,13 @@ class ModelExplanation:
         if s not in self.needed:
             return [Prose(f"`{self.objective}` does not read it: no adjoint.", 3)]
         if s not in self.adjoints:
-            return [Prose("Depends on no parameter: no adjoint.", 3)]
+            smooth = s.target in self.bars.active
+            why = (
+                "No adjoint reaches it: what reads it holds it constant."
+                if smooth
+                else "It depends on no parameter: no adjoint."
+            )
+            return [Prose(why, 3)]
         blocks: list[Block] = []
         left = list(self.adjoints[s])
         at_winner = self.winners.get(s.target, {})
@@ -149,9 +162,10 @@ class ModelExplanation:
 
     def reason(self, s: Statement, read: Read, adjoint: Statement) -> list[Block]:
         """One adjoint statement: its rules as a table, then where its sum, its guard and its conventions come from."""
-        ways = [w for w in paths(s.expression, read, self.taken) if all(step.locals[0] != 0 for step in w)]
+        every = paths(s.expression, read, self.taken)
+        ways = [way for way in every if all(step.locals[0] != 0 for step in way)]
         blocks: list[Block] = [Heading(4, f"Adjoint of `{read.tensor}`")]
-        blocks.append(Formula(self.page.notation.statement(adjoint), 6))
+        blocks.append(Formula(self.page.statement(adjoint), 6))
         blocks.append(Table("tmm", tuple(self.rows(s, read, adjoint, ways)), 10))
         if adjoint.reduced:
             over = ", ".join(f"`{r.index.name}`" for r in adjoint.reduced)
@@ -159,7 +173,7 @@ class ModelExplanation:
         if adjoint.guard != TRUE:
             condition = self.page.plain.condition(adjoint.guard)
             blocks.append(Prose(f"It is read where `{condition}` only: elsewhere nothing is added.", 10))
-        conventions = [step.convention for way in ways for step in way if step.convention]
+        conventions = [step.convention for way in every for step in way if step.convention]
         if s.operator == "max=":
             conventions.append("maximum over an index: all of the derivative goes to the first maximum")
         return blocks + [Prose(f"Convention: {c}.", 10) for c in dict.fromkeys(conventions)]
@@ -174,7 +188,7 @@ class ModelExplanation:
             rows += [step_row(self.page, step) for step in way]
         local = substitute(derivative(s.expression, read), self.winners.get(s.target, {}))
         total = f"{self.page.ratio(self.page.math(f), self.page.math(read), True)} = "
-        total += self.page.math(assuming(local, adjoint.guard))
+        total += self.page.math(compared(assuming(local, adjoint.guard)))
         if s.expression == read or len(rows) > 1:
             rows.append(("together" if len(rows) > 1 else "identity", total, ""))
         return rows
@@ -199,7 +213,7 @@ class ModelExplanation:
         page = type(self.page)(declaration_order(program))
         backward = [s for s in program.statements if s.direction == "backward"]
         blocks: list[Block] = [Heading(2, "Backward program, simplified, as it is emitted")]
-        blocks += [Formula(page.notation.statement(s), 3) for s in backward]
+        blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))
         gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
 
@@ -207,7 +221,7 @@ class ModelExplanation:
 def step_row(page: TextPage, step: Step) -> tuple[str, ...]:
     (name,), (meaning,), (local,) = step.names, step.meanings, step.locals
     where = "" if name == meaning else f"{page.math(name)} = {page.math(meaning)}"
-    return step.rule, f"{page.derivative(step.whole, name)} = {page.math(local)}", where
+    return step.rule, f"{page.derivative(step.whole, name)} = {page.math(compared(local))}", where
 
 
 # ---- bare expressions
@@ -223,10 +237,13 @@ def explain_expression(text: str, form: str = "text") -> str:
     page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
     closed = evaluated(expression)
     if closed.has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
-        raise DerivgenError(f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1")
-    blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"f = {page.math(expression)}", 2)]
+        raise DerivgenError(
+            f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1"
+        )
+    root = free_name({"e", *(v.tensor for v in variables)})
+    blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"{root} = {page.math(expression)}", 2)]
     if not variables:
-        blocks.append(Prose("It has no variables: its derivative is 0."))
+        blocks.append(Prose("It has no variables: its derivative is 0.", 2))
     for x in variables:
         blocks += Dissection(page, expression, x, variables).blocks()
     return page.write(blocks)
@@ -237,6 +254,92 @@ class Dissection:
 
     def __init__(self, page: TextPage, expression: sp.Expr, x: Read, variables: list[Read]) -> None:
         self.page, self.expression, self.x = page, expression, x
-        self.partial = len(variables) > 1
-        taken = {v.tensor for v in variables} | {"e"}
-        self.root = next(name for name in ("f", "g", "h", "F", "G", "H") if name not in taken)
+        taken = {"e", *(v.tensor for v in variables)}
+        self.several = len(variables) > 1
+        self.root = free_name(taken)
+        self.names = letters({*taken, self.root})
+        self.named: dict[sp.Expr, sp.Expr] = {}
+        self.openings: list[tuple[str, ...]] = []
+        self.results: list[tuple[str, ...]] = []
+        self.conventions: dict[str, None] = {}
+
+    def blocks(self) -> list[Block]:
+        x = self.page.math(self.x)
+        self.open(self.expression, 0)
+        total, sign = self.page.ratio(self.root, x, self.several), "∂" if self.several else "d"
+        blocks: list[Block] = [Heading(2, f"By `{self.x.tensor}`")]
+        if self.openings:
+            blocks += [
+                Prose("From the outside in, each part with its rule:", 2),
+                Table("mtm", tuple(self.openings), 4),
+                Prose("", 2),
+                Prose(f"From the inside out, where `'` is `{sign}/{sign}{self.x.tensor}`:", 2),
+                Table("mm", tuple(self.results), 4),
+                Prose("", 2),
+            ]
+        blocks += [Prose(f"Convention: {c}.", 2) for c in self.conventions]
+        return [*blocks, Formula(f"{total} = {self.page.math(self.result(self.expression))}", 2)]
+
+    def open(self, node: sp.Expr, depth: int) -> sp.Expr:
+        """The name of a part; its own parts are opened on the first visit."""
+        if node == self.x or node in self.named:
+            return self.named.get(node, self.x)
+        name = self.named[node] = letter(next(self.names) if depth else self.root, node)
+        position = len(self.openings)
+        self.openings.append(())
+        inside = {i: self.open(part, depth + 1) for i, part in parts(node) if depends(part, self.x)}
+        step = step_at(node, inside, lambda e: depends(e, self.x))
+        self.openings[position] = self.opening_row(name, step, depth)
+        self.results.append(self.result_row(node, name, step))
+        kept = SQUARES if is_root_of_squares(node) else step.convention
+        if kept:
+            self.conventions[kept] = None
+        return name
+
+    def opening_row(self, name: sp.Expr, step: Step, depth: int) -> tuple[str, ...]:
+        math, ratio = self.page.math, self.page.ratio
+        derivatives = (
+            f"{ratio(math(name), math(by), varies_beside(step.whole, by))} = {math(compared(local))}"
+            for by, local in zip(step.names, step.locals, strict=True)
+        )
+        return f"{self.page.indentation * depth}{math(name)} = {math(step.whole)}", step.rule, ", ".join(derivatives)
+
+    def result_row(self, node: sp.Expr, name: sp.Expr, step: Step) -> tuple[str, ...]:
+        """`v' = 2·w·w'` by the chain rule, and what it is in terms of the variables."""
+        inner = (sp.Integer(1) if by == self.x else sp.Symbol(f"{by}'", real=True) for by in step.names)
+        chain = sp.Add(*(product(compared(local), prime) for local, prime in zip(step.locals, inner, strict=True)))
+        formula, value = self.page.math(chain), self.page.math(self.result(node))
+        return f"{self.page.math(name)}' = {formula}", "" if formula == value else f"= {value}"
+
+    def result(self, node: sp.Expr) -> sp.Expr:
+        return lightly_simplified(compared(derivative(evaluated(node), self.x)))
+
+
+def compared(e: sp.Expr) -> sp.Expr:
+    """The expression with max(u, 0) > 0 as u > 0, the way it is emitted."""
+    lone = Program("", (), (Statement("", (), "=", e, ()),), ())
+    return compare_arguments(lone).statements[0].expression
+
+
+def is_root_of_squares(e: sp.Expr) -> bool:
+    """Whether this is a square root that `stabilize` would give the derivative 0 at 0."""
+    squares = sp.Add.make_args(e.base) if isinstance(e, sp.Pow) and e.exp == sp.Rational(1, 2) else ()
+    return bool(squares) and all(isinstance(s, sp.Pow) and s.exp.is_Integer and s.exp % 2 == 0 for s in squares)
+
+
+def free_name(taken: set[str]) -> str:
+    """A name for a right side: f where that is free."""
+    return next(name for name in itertools.chain("fghFGH", letters(())) if name not in taken)
+
+
+def evaluated(e: sp.Expr) -> sp.Expr:
+    """An expression as SymPy writes it: what was kept as typed is now combined."""
+    return bottom_up(e, lambda node: node.func(*node.args) if node.args and not isinstance(node, Read) else node)
+
+
+def lightly_simplified(e: sp.Expr) -> sp.Expr:
+    """The shortest of a few forms that cost little: as it is, with common factors, over a common denominator."""
+    forms = [e]
+    if sp.count_ops(e) <= SIMPLE and not e.has(sp.Piecewise):
+        forms += [sp.factor_terms(e), sp.together(e)]
+    return min(forms, key=sp.count_ops)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sympy as sp
 
-from derivgen.expressions import reads_of, substitute
+from derivgen.expressions import Read, reads_of, substitute
 from derivgen.notation import ATOM, MULTIPLY, Latex, Plain
+from derivgen.program import Statement
+from derivgen.rules import letters
 
+MANY = 64  # letters whose order of naming is kept in sums and products
+WIDTH = 100  # columns of prose in text
 WIDEST = 56  # columns of a text table that are aligned; a longer formula pushes only its own line
 
 
@@ -61,26 +68,33 @@ class TextPage:
     """Blocks as plain text."""
 
     notation_class: type[Plain] = Plain
-    partial = "∂"
+    whole_precedence = ATOM
     indentation = "  "
 
     def __init__(self, order: Mapping[str, int]) -> None:
-        self.notation = self.notation_class(order)
+        named = {name: len(order) + i for i, name in enumerate(itertools.islice(letters(order), MANY))}
+        self.notation = self.notation_class({**order, **named})
         self.plain = Plain(order)
 
     def math(self, e: sp.Basic, precedence: int = 0) -> str:
-        return self.notation.expression(substitute(e, {sp.E: sp.Symbol("e")}), precedence)
+        """A formula; letters stand in it where reads do, before numbers."""
+        symbols = sorted((s for s in e.free_symbols if not s.is_integer), key=str)
+        return self.notation.expression(
+            substitute(e, {sp.E: sp.Symbol("e"), **{s: Read(s.name) for s in symbols}}), precedence
+        )
 
     def code(self, e: sp.Basic) -> str:
         return f"`{self.plain.expression(e)}`"
 
+    def statement(self, s: Statement) -> str:
+        return self.notation.statement(s)
+
     def derivative(self, whole: sp.Expr, by: sp.Expr) -> str:
         """`d tanh(u)/du`, with ∂ where something else varies too."""
-        others = (whole.free_symbols | set(reads_of(whole))) - {by, *by.free_symbols}
-        return self.ratio(self.math(whole, ATOM), self.math(by), bool(others))
+        return self.ratio(self.math(whole, self.whole_precedence), self.math(by), varies_beside(whole, by))
 
     def ratio(self, whole: str, by: str, partial: bool) -> str:
-        sign = self.partial if partial else "d"
+        sign = "∂" if partial else "d"
         space = " " if len(whole) > 1 and not whole.startswith(("(", "√")) else ""
         return f"{sign}{space}{whole}/{sign}{by}"
 
@@ -90,7 +104,7 @@ class TextPage:
     def write(self, blocks: Sequence[Block]) -> str:
         lines: list[str] = []
         for block in blocks:
-            lines += self.lines(block)
+            lines += [line for line in self.lines(block) if line or lines[-1:] != [""]]
         return "\n".join(lines).strip("\n") + "\n"
 
     def lines(self, block: Block) -> list[str]:
@@ -101,7 +115,7 @@ class TextPage:
             case Item(number, _, formula):
                 return ["", f"{number}. {formula}"]
             case Prose(text, indent):
-                return [" " * indent + text.replace("`", "")]
+                return textwrap.wrap(text.replace("`", ""), WIDTH, **indents(indent)) or [""]
             case Formula(text, indent, label):
                 return [" " * indent + (f"{label} {text}" if label else text)]
             case Table(_, rows, indent):
@@ -117,12 +131,11 @@ class MarkdownPage(TextPage):
     """Blocks as Markdown; each formula in its own `$$` block, which every renderer of LaTeX in Markdown knows."""
 
     notation_class = Latex
-    partial = r"\partial"
+    whole_precedence = MULTIPLY
     indentation = r"\quad "
 
-    def derivative(self, whole: sp.Expr, by: sp.Expr) -> str:
-        others = (whole.free_symbols | set(reads_of(whole))) - {by, *by.free_symbols}
-        return self.ratio(self.math(whole, MULTIPLY), self.math(by), bool(others))
+    def statement(self, s: Statement) -> str:
+        return self.notation.statement(s).replace(" += ", r" \mathrel{+}= ", 1)
 
     def ratio(self, whole: str, by: str, partial: bool) -> str:
         sign = r"\partial " if partial else r"\mathrm{d}"
@@ -144,8 +157,23 @@ class MarkdownPage(TextPage):
                 return ["$$", r"\begin{aligned}", *(self.row(kinds, r) for r in rows), r"\end{aligned}", "$$", ""]
 
     def row(self, kinds: str, cells: tuple[str, ...]) -> str:
-        shown = (rf"\text{{{c}}}" if kind == "t" and c else c for kind, c in zip(kinds, cells, strict=True))
+        shown = [rf"\text{{{escaped(c)}}}" if kind == "t" else c for kind, c in zip(kinds, cells, strict=True) if c]
         return "& " + r" \quad && ".join(shown) + r" \\"
+
+
+def varies_beside(whole: sp.Expr, by: sp.Expr) -> bool:
+    """Whether something else than `by`, and its own subscripts, varies in a formula."""
+    return bool((whole.free_symbols | set(reads_of(whole))) - {by, *by.free_symbols})
+
+
+def escaped(text: str) -> str:
+    return text.replace("_", r"\_")
+
+
+def indents(width: int) -> dict[str, Any]:
+    space = " " * width
+    kept = {"break_long_words": False, "break_on_hyphens": False}
+    return {"initial_indent": space, "subsequent_indent": space, **kept}
 
 
 PAGES: dict[str, type[TextPage]] = {"text": TextPage, "markdown": MarkdownPage}

@@ -11,7 +11,7 @@ import ast
 import functools
 import operator
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sympy as sp
 
@@ -30,10 +30,23 @@ WINDOW = 72  # characters of the text that a message shows
 
 CONSTANTS = {"pi": sp.pi, "e": sp.E}
 
+ARCS: dict[str, type] = {
+    "sin": sp.asin,
+    "cos": sp.acos,
+    "tan": sp.atan,
+    "tan2": sp.atan2,
+    "sinh": sp.asinh,
+    "cosh": sp.acosh,
+    "tanh": sp.atanh,
+}
 ALIASES: dict[str, type] = {
-    **{"abs": sp.Abs, "max": sp.Max, "min": sp.Min, "mod": sp.Mod, "ceil": sp.ceiling, "ln": sp.log},
-    **{"arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan, "arctan2": sp.atan2},
-    **{"arcsinh": sp.asinh, "arccosh": sp.acosh, "arctanh": sp.atanh},
+    "abs": sp.Abs,
+    "max": sp.Max,
+    "min": sp.Min,
+    "mod": sp.Mod,
+    "ceil": sp.ceiling,
+    "ln": sp.log,
+    **{f"arc{name}": function for name, function in ARCS.items()},
 }
 
 # `root` is a square root too, but one that only `stabilize` may choose.
@@ -102,8 +115,10 @@ class Reader:
         if depth > DEEPEST:
             self.refuse(f"more than {DEEPEST} levels of nesting", self.column(node))
         match node:
-            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-                made = sp.Integer(node.value) if isinstance(node.value, int) else self.decimal(node, node.value)
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                made = sp.Integer(value)
+            case ast.Constant(value=float() as value):
+                made = self.decimal(node, value)
             case ast.Name(id=name):
                 made = self.name(node, name)
             case ast.UnaryOp(op=ast.USub()):
@@ -151,7 +166,9 @@ class Reader:
         if exponent.is_Float and float(exponent).is_integer():
             exponent = sp.Integer(float(exponent))
         if exponent.is_Number and nested_exponent(base) * abs(exponent) > LARGEST_EXPONENT:
-            self.refuse(f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node.right))
+            self.refuse(
+                f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node.right)
+            )
         if base == sp.E:
             return sp.exp(exponent, evaluate=False)
         if base.is_zero and not reads_of(exponent) and not exponent.is_positive:
@@ -248,8 +265,8 @@ def nested_exponent(e: sp.Expr) -> sp.Expr:
     return inner
 
 
-def constant_value(e: sp.Expr) -> float:
+def constant_value(e: sp.Expr) -> Any:
     """A constant as the interpreter has it: nothing overflows there."""
     statement = Statement("constant", (), "=", e, ())
     program = Program("constant", (Tensor("constant", (), Role.LET),), (statement,), ())
-    return interpreter.run(program, {}, digits=20)["constant"][()]  # type: ignore[no-any-return]
+    return interpreter.run(program, {}, digits=20)["constant"][()]

@@ -17,10 +17,10 @@ from derivgen.functions import derivative, root, stop_gradient, xlogy
 
 LETTERS = "uvwpqrst"
 
-TIE = "at a tie a constant argument wins (so relu'(0) = 0), else the tied arguments share equally"
+TIE = "a constant wins (so relu'(0) = 0), else they share equally"
 CONVENTIONS: dict[type, str] = {
-    sp.Max: f"maximum: {TIE}",
-    sp.Min: f"minimum: {TIE}",
+    sp.Max: f"where arguments of max tie, {TIE}",
+    sp.Min: f"where arguments of min tie, {TIE}",
     sp.Abs: "|u| has derivative 0 at u = 0",
     sp.sign: "sign has derivative 0, at its jump too",
     sp.floor: "floor has derivative 0, at its jumps too",
@@ -29,7 +29,7 @@ CONVENTIONS: dict[type, str] = {
     sp.Piecewise: "a branch has its derivative where its condition holds; conditions carry none",
     root: "the root of a sum of squares has derivative 0 at 0",
     xlogy: "xlogy(u, v) has derivative 0 by v where u = 0",
-    stop_gradient: "stop_gradient(u) is a constant to the derivative",
+    stop_gradient: "what stands under stop_gradient is a constant to the derivative",
 }
 POWER = "u^v has by u the derivative v·u^(v-1), 0 where v = 0; by v u^v·log(u), 0 where u = 0"
 

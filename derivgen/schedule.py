@@ -225,6 +225,7 @@ def match_contraction(program: Program, s: Statement) -> tuple[Operand, Operand,
     reads = sp.Mul.make_args(s.expression)
     if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(program, r, s) for r in reads):
         return None
+    reads = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
     for a, b in (reads, reads[::-1]):
         operands = matrix_product(s.subscripts, a, b)
         if operands is not None:

@@ -1,0 +1,52 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread for BLAS: the examples' matrices are small, and numbers should not depend on the machine.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint types unit check bench examples clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/examples ## generate the digits kernels, train them, and print the test accuracy
+	$(BIN)/derivgen generate examples/digits/digits.py
+	$(BIN)/python examples/digits/run.py
+
+test: $(VENV)/dev lint types unit check ## lint, types, tests, and the examples' modules against their specs
+
+lint: $(VENV)/dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(VENV)/dev ## the tests
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/dev ## the examples' generated modules are up to date
+	$(BIN)/derivgen check
+
+bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand
+	$(BIN)/python benchmarks/digits_epoch.py
+
+examples: $(VENV)/examples ## generate and run every example
+	for spec in examples/*/; do $(BIN)/derivgen generate $$spec$$(basename $$spec).py && $(BIN)/python $${spec}run.py || exit 1; done
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/examples: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[examples]'
+	touch $@
+
+$(VENV)/dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/examples
