@@ -40,7 +40,20 @@ ARGUMENTS = (
 )
 
 # What the text of kernels refers to: a tensor of such a name would shadow it.
-KERNEL_GLOBALS = ("np", "math", "njit", "real", "kernel", "elementary", "internal", "range", "min", "max", "abs", "NamedTuple")
+KERNEL_GLOBALS = (
+    "np",
+    "math",
+    "njit",
+    "real",
+    "kernel",
+    "elementary",
+    "internal",
+    "range",
+    "min",
+    "max",
+    "abs",
+    "NamedTuple",
+)
 
 
 def refusal(name: object, kind: str) -> str | None:

@@ -195,7 +195,9 @@ def tangent_statement(s: Statement, dots: dict[str, str], at_winner: dict[sp.Sym
         if read.tensor in dots:
             local = derivative(s.expression, read)
             term = product(local, Read(dots[read.tensor], *read.subscripts))
-            terms.append(term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True)))
+            terms.append(
+                term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True))
+            )
     total = sp.Add(*terms)
     domain: tuple[Range, ...] = tuple(r for r in s.domain if r.index not in at_winner)
     return replace(

@@ -25,6 +25,8 @@ from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
 from derivgen.simplify import compare_arguments
 
 SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
+# What SymPy raises where it compares or rounds constants such as sigmoid(1), or multiplies them to a NaN.
+SYMPY_FAILURES = (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)
 SIMPLE = 80  # operations up to which a result is also tried over a common denominator
 
 
@@ -233,13 +235,17 @@ def explain_expression(text: str, form: str = "text") -> str:
     Raises DerivgenError where the text is refused.
     """
     expression = parse_expression(text)
+    try:
+        return page_of_expression(expression, form)
+    except SYMPY_FAILURES as error:
+        raise DerivgenError(f"SymPy fails on {text.strip()} ({error}): write its constants as plain numbers") from error
+
+
+def page_of_expression(expression: sp.Expr, form: str) -> str:
     variables = reads_of(expression)
     page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
-    closed = evaluated(expression)
-    if closed.has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
-        raise DerivgenError(
-            f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1"
-        )
+    if evaluated(expression).has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
+        raise DerivgenError(f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1")
     root = free_name({"e", *(v.tensor for v in variables)})
     blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"{root} = {page.math(expression)}", 2)]
     if not variables:
@@ -333,8 +339,11 @@ def free_name(taken: set[str]) -> str:
 
 
 def evaluated(e: sp.Expr) -> sp.Expr:
-    """An expression as SymPy writes it: what was kept as typed is now combined."""
-    return bottom_up(e, lambda node: node.func(*node.args) if node.args and not isinstance(node, Read) else node)
+    """An expression as SymPy combines it, or as it was typed where SymPy fails on an odd constant in it."""
+    try:
+        return bottom_up(e, lambda node: node.func(*node.args) if node.args and not isinstance(node, Read) else node)
+    except SYMPY_FAILURES:
+        return e
 
 
 def lightly_simplified(e: sp.Expr) -> sp.Expr:

@@ -233,9 +233,7 @@ class Lowering:
             free = tuple(r for r in outer if r.index in used)
             target = tuple(r.index for r in free)
             domain = (*free, *bound.values())
-            statement = Statement(
-                name, target, operator, summand, domain, sp.And(guard, *conditions), layer=self.layer
-            )
+            statement = Statement(name, target, operator, summand, domain, sp.And(guard, *conditions), layer=self.layer)
             if not self.out_of_bounds(statement):
                 break
         self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
@@ -444,7 +442,9 @@ class Lowering:
                 used |= {x for x in expression.free_symbols if is_size(x)}
         for size in sorted(used - given, key=str):
             self.model.problems.append(
-                Problem(self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown")
+                Problem(
+                    self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown"
+                )
             )
 
     def program(self) -> Program:
@@ -460,5 +460,3 @@ class Lowering:
             objective=self.objective,
             prediction=self.model.prediction,
         )
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import sympy as sp
@@ -21,7 +21,7 @@ from derivgen.initializers import Initializer
 from derivgen.optimizers import UpdateRule
 from derivgen.program import Role
 
-Size = int | sp.Expr
+Size: TypeAlias = int | sp.Expr
 DTYPES = ("float32", "float64")
 
 LOCAL = "·"  # starts the names of library indices, and no identifier
@@ -261,7 +261,9 @@ class Model:
             make: Callable[[], Initializer] | None = initializers.BY_NAME.get(init)
             if make is None:
                 known = ", ".join(initializers.BY_NAME)
-                self.problem(f"parameter {name}: no initializer is called {init!r}; there are {known}, or give an array")
+                self.problem(
+                    f"parameter {name}: no initializer is called {init!r}; there are {known}, or give an array"
+                )
                 return initializers.zeros()
             return make()
         value = np.asarray(init)

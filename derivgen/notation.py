@@ -33,7 +33,14 @@ def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
     negative = isinstance(term, sp.Expr) and term.could_extract_minus_sign()
     reads = reads_of(term)
     simple = all(isinstance(f, Read) or not reads_of(f) for f in sp.Mul.make_args(term))
-    return negative, not reads, not simple, term.is_number, min((order.get(r.tensor, len(order)) for r in reads), default=0), str(term)
+    return (
+        negative,
+        not reads,
+        not simple,
+        term.is_number,
+        min((order.get(r.tensor, len(order)) for r in reads), default=0),
+        str(term),
+    )
 
 
 def ordered_terms(expression: sp.Add, order: Mapping[str, int]) -> list[sp.Expr]:
@@ -171,7 +178,9 @@ class Plain:
     def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
         if len(below) == 1:
             return f"{numerator}/{self.expression(below[0], POWER)}"
-        return f"{numerator}/({self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(below, self.order))})"
+        return (
+            f"{numerator}/({self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(below, self.order))})"
+        )
 
     def power(self, e: sp.Pow) -> tuple[str, int]:
         base, exponent = e.args

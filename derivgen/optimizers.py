@@ -67,9 +67,7 @@ def momentum(learning_rate: float = 0.01, momentum: float = 0.9) -> UpdateRule:
     return rule("momentum", assignments, {m: 0.0}, learning_rate=learning_rate, momentum=momentum)
 
 
-def adam(
-    learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
-) -> UpdateRule:
+def adam(learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> UpdateRule:
     """Adaptive moments with bias correction. Source: Kingma and Ba 2015, algorithm 1."""
     eta, b1, b2, eps = map(hyperparameter, ("learning_rate", "beta_1", "beta_2", "epsilon"))
     m, v = sp.symbols("m v", real=True)

@@ -179,6 +179,10 @@ class Reader:
             return base**exponent
         return sp.Pow(base, exponent, evaluate=False)
 
+    def check_exponent(self, base: sp.Expr, exponent: sp.Expr, node: ast.expr) -> None:
+        if exponent_size(base) * largest_constant(exponent) > LARGEST_EXPONENT:
+            self.refuse(f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node))
+
     def call(self, node: ast.Call, depth: int) -> sp.Expr:
         if not isinstance(node.func, ast.Name):
             self.refuse(f"{self.kind(node.func)} can't be called", self.column(node.func))
@@ -194,6 +198,10 @@ class Reader:
             arguments = "argument" if expected == "1" else "arguments"
             self.refuse(f"{name} takes {expected} {arguments}, found {len(node.args)}", self.column(node))
         read = [self.read(a, depth + 1) for a in node.args]
+        if name == "exp":
+            self.check_exponent(sp.E, read[0], node.args[0])
+        if name.lower() == "mod" and read[1].is_zero:
+            self.refuse(f"{name} by 0", self.column(node.args[1]))
         return FORMS[name](*read) if name in FORMS else FUNCTIONS[name](*read, evaluate=False)
 
     def checked(self, made: sp.Expr, node: ast.expr) -> sp.Expr:
@@ -257,12 +265,21 @@ def inverse(divisor: sp.Expr) -> sp.Expr:
     return 1 / divisor if divisor.is_Rational else sp.Pow(divisor, -1, evaluate=False)
 
 
-def nested_exponent(e: sp.Expr) -> sp.Expr:
-    """The largest product of constant exponents along a chain of powers: what SymPy may multiply out."""
-    inner = max((nested_exponent(a) for a in e.args if not isinstance(e, Read)), default=sp.Integer(1))
-    if isinstance(e, sp.Pow) and e.exp.is_Number:
-        return max(sp.Integer(1), abs(e.exp)) * inner
+def exponent_size(e: sp.Expr) -> float:
+    """The largest product of exponents along a chain of powers: what SymPy may multiply out."""
+    if isinstance(e, Read):
+        return 1.0
+    inner = max((exponent_size(a) for a in e.args), default=1.0)
+    if isinstance(e, sp.Pow | sp.exp):
+        return max(1.0, largest_constant(e.args[-1])) * inner
     return inner
+
+
+def largest_constant(e: sp.Expr) -> float:
+    """The largest magnitude of the constant parts of an expression."""
+    if not reads_of(e):
+        return abs(float(constant_value(e)))
+    return max((largest_constant(a) for a in e.args if not isinstance(e, Read)), default=0.0)
 
 
 def constant_value(e: sp.Expr) -> Any:

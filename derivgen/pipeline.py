@@ -63,7 +63,9 @@ def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
     if declared.prediction is not None:
         prediction = share_kernels(schedule(prediction_program(stable)), training)
     body = write_module(Plan(training, prediction, model.rule, dtype))
-    return Generated(model.name, body, digest(model, declared), sizes_line(declared), unused_parameters(model, declared))
+    return Generated(
+        model.name, body, digest(model, declared), sizes_line(declared), unused_parameters(model, declared)
+    )
 
 
 def generate(model: Model, path: str | Path, dtype: str | None = None, force: bool = False) -> Path:

@@ -75,7 +75,9 @@ class Reuse:
             return None
         pairs = dict(zip(pattern.subscripts, read.subscripts, strict=True))
         mapping = {s: pairs[s] for s in held.read.subscripts}
-        within = all(self.within(mapping[s], e, domain) for s, e in zip(held.read.subscripts, held.extents, strict=True))
+        within = all(
+            self.within(mapping[s], e, domain) for s, e in zip(held.read.subscripts, held.extents, strict=True)
+        )
         return mapping if within else None
 
     def within(self, subscript: sp.Expr, extent: sp.Expr, domain: tuple[Range, ...]) -> bool:

@@ -177,7 +177,9 @@ def join_layers(program: Program) -> list[Statement]:
         if s.direction == "forward":
             layer = s.layer if s.layer in live else reader[s.target]
             reader.update(dict.fromkeys((r.tensor for r in s.reads), layer))
-    joined = {s.layer: reader[s.target] for s in reversed(program.statements) if s.layer not in live and s.target in reader}
+    joined = {
+        s.layer: reader[s.target] for s in reversed(program.statements) if s.layer not in live and s.target in reader
+    }
     return [replace(s, layer=joined.get(s.layer, s.layer)) for s in program.statements]
 
 
@@ -205,7 +207,9 @@ def separate_products(program: Program, statements: list[Statement]) -> tuple[Pr
     written: set[str] = set()
     for s in statements:
         if s.target in written and match_contraction(program, s):
-            part = replace(program.tensor(s.target), name=names.fresh(f"{s.target}_part"), role=Role.ADJOINT, of=s.target)
+            part = replace(
+                program.tensor(s.target), name=names.fresh(f"{s.target}_part"), role=Role.ADJOINT, of=s.target
+            )
             parts.append(part)
             domain = tuple(r for i in s.subscripts for r in s.domain if r.index == i)
             result.append(replace(s, target=part.name))
@@ -399,9 +403,7 @@ def rename_index(s: Statement, old: sp.Symbol, new: sp.Symbol) -> Statement:
 def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute) -> bool:
     """Whether two pieces of work may share a loop: no iteration touches what another one writes."""
     assigns = isinstance(earlier, Contraction) or earlier.first
-    return all(
-        shares_loop(index, a, b, assigns) for a in statements_of(earlier) for b in later.statements
-    )
+    return all(shares_loop(index, a, b, assigns) for a in statements_of(earlier) for b in later.statements)
 
 
 def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns: bool) -> bool:
@@ -440,10 +442,10 @@ def scalars_of(body: tuple[Node, ...], private: Iterable[str]) -> frozenset[str]
     found = set()
     for name in private:
         around = list(loops_around(name, body, ()))
-        kinds = [node for _, node in around]
-        if not around or any(not isinstance(node, Compute) for node in kinds):
+        computed = [node for _, node in around if isinstance(node, Compute)]
+        if not around or len(computed) < len(around):
             continue
-        statements = [s for node in kinds for s in node.statements]
+        statements = [s for node in computed for s in node.statements]
         accesses = {a for s in statements for a in (s.write, *s.reads) if a.tensor == name}
         prefix = common_prefix([loops for loops, _ in around])
         subscripts = next(iter(accesses)).subscripts

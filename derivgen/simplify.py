@@ -100,7 +100,9 @@ def named_after(program: Program, s: Statement) -> bool:
     if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False
     same_shape = program.tensor(source.tensor).shape == program.tensor(s.target).shape
-    better = not is_internal(program, s.target) or (is_of_let(program, s.target) and not is_of_let(program, source.tensor))
+    better = not is_internal(program, s.target) or (
+        is_of_let(program, s.target) and not is_of_let(program, source.tensor)
+    )
     return better and same_shape and s.covers(program.tensor(s.target).shape)
 
 

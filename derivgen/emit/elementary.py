@@ -38,8 +38,12 @@ INTEGER_POWER = _defined(
     "    power *= u",
     "return power if k >= 0 else real(1) / power",
 )
-MAXIMUM = _defined("maximum", "u, v", "max(u, v); NaN where one of them is NaN", "return v if v > u or np.isnan(v) else u")
-MINIMUM = _defined("minimum", "u, v", "min(u, v); NaN where one of them is NaN", "return v if v < u or np.isnan(v) else u")
+MAXIMUM = _defined(
+    "maximum", "u, v", "max(u, v); NaN where one of them is NaN", "return v if v > u or np.isnan(v) else u"
+)
+MINIMUM = _defined(
+    "minimum", "u, v", "min(u, v); NaN where one of them is NaN", "return v if v < u or np.isnan(v) else u"
+)
 
 FUNCTIONS: dict[type, Elementary] = {
     sp.exp: Elementary("np.exp"),

@@ -17,7 +17,15 @@ from derivgen.program import Program, Statement, is_plain_index
 from derivgen.schedule import Compute, Contraction, Fill, Kernel, Loop, Node, Operand
 
 # Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
-CALLED = {f.call for f in FUNCTIONS.values()} | {"square", "cube", "integer_power", "maximum", "minimum", "abs", "range"}
+CALLED = {f.call for f in FUNCTIONS.values()} | {
+    "square",
+    "cube",
+    "integer_power",
+    "maximum",
+    "minimum",
+    "abs",
+    "range",
+}
 
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}

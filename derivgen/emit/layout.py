@@ -61,4 +61,6 @@ def tuple_text(items: Sequence[str]) -> str:
 def tuple_lines(prefix: str, items: Sequence[str], depth: int = 1) -> list[str]:
     """prefix and a tuple, on one line or with each item on its own."""
     flat = prefix + tuple_text(items)
-    return [flat] if len(flat) <= WIDTH - len(STEP) * depth else [f"{prefix}(", *(f"{STEP}{item}," for item in items), ")"]
+    return (
+        [flat] if len(flat) <= WIDTH - len(STEP) * depth else [f"{prefix}(", *(f"{STEP}{item}," for item in items), ")"]
+    )

@@ -27,7 +27,7 @@ def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
     rule = update_kernel(plan.rule)
-    used = {e.call: e for text in (*kernels.values(), rule) for e in text.used}
+    used = {e.call: e for elementary in (*(k.used for k in kernels.values()), rule.used) for e in elementary}
     public = Public(plan, rule)
     sections = [*elementary_section(used), *layer_sections(kernels)]
     values = {
@@ -66,8 +66,8 @@ def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
     """The text of each kernel, once; one that the prediction has otherwise than the training is `<layer>_predict`."""
     texts: dict[Kernel, KernelText] = {}
     taken: set[str] = set()
-    for schedule in (plan.training, plan.prediction):
-        for kernel in schedule.kernels if schedule else ():
+    for schedule in filter(None, (plan.training, plan.prediction)):
+        for kernel in schedule.kernels:
             if kernel not in texts:
                 name = f"{kernel.layer}_{kernel.direction}"
                 name = f"{kernel.layer}_predict" if name in taken else name

@@ -65,7 +65,9 @@ class Plan:
         given = [t for t in self.inputs if t.name in read]
         shown = {e for t in given for e in t.shape}
         for s in self.prediction_program.statements:
-            for size in {x for e in (s.expression, *(r.extent for r in s.domain)) for x in e.free_symbols if is_size(x)}:
+            for size in {
+                x for e in (s.expression, *(r.extent for r in s.domain)) for x in e.free_symbols if is_size(x)
+            }:
                 if size not in shown:
                     given.append(next(t for t in self.inputs if size in t.shape))
                     shown |= set(given[-1].shape)
@@ -89,10 +91,10 @@ class Plan:
         """The tensors that the workspace holds, in order of their first write."""
         found: dict[str, Tensor] = {}
         outside = {bar for _, bar in self.program.gradients}
-        for schedule in (self.training, self.prediction):
-            for kernel in schedule.kernels if schedule else ():
-                table = schedule.program.table if schedule else {}
-                found.update({n: table.get(n) or self.program.tensor(n) for n in kernel.written if n not in {*found, *outside}})
+        tables = {**(self.prediction.program.table if self.prediction else {}), **self.program.table}
+        for schedule in filter(None, (self.training, self.prediction)):
+            for kernel in schedule.kernels:
+                found.update({name: tables[name] for name in kernel.written if name not in outside})
         return tuple(found.values())
 
     @property

@@ -30,7 +30,12 @@ class Public:
     def functions(self) -> list[str]:
         """In the order of the contract."""
         functions = [self.predict()] if self.plan.prediction is not None else []
-        functions += [self.evaluation("loss"), self.evaluation("loss_and_gradient"), self.optimizer_state(), self.update()]
+        functions += [
+            self.evaluation("loss"),
+            self.evaluation("loss_and_gradient"),
+            self.optimizer_state(),
+            self.update(),
+        ]
         functions += [self.train_epoch()] if self.plan.sample_axis else []
         return [*functions, self.descend(), self.workspace()]
 
@@ -54,7 +59,9 @@ class Public:
     # ---- functions
 
     def evaluation(self, name: str) -> str:
-        return self.render(name, signature=self.signature(name, ["parameters", *self.names]), arrays=self.arrays(self.names))
+        return self.render(
+            name, signature=self.signature(name, ["parameters", *self.names]), arrays=self.arrays(self.names)
+        )
 
     def predict(self) -> str:
         given = [t.name for t in self.plan.prediction_inputs]
@@ -144,7 +151,9 @@ class Public:
 
     def labels_in_range(self, name: str, labels: Sequence[Tensor]) -> str:
         lines = [line for t in labels for line in label_check(t, None, "return False")]
-        return compiled(f"{name}(data)", '"""Whether every label is a class, or the ignored value."""', [*lines, "return True"])
+        return compiled(
+            f"{name}(data)", '"""Whether every label is a class, or the ignored value."""', [*lines, "return True"]
+        )
 
     def prediction_checks(self) -> list[str]:
         given = self.plan.prediction_inputs
@@ -152,7 +161,11 @@ class Public:
         check = ["if not prediction_labels_in_range(data):", "    refuse_labels(data)"]
         ready = self.render(
             "prepare_prediction",
-            entries=block(tuple_lines("entries = ", [f"INPUTS[{self.plan.inputs.index(t)}]" for t in given]) if given else ["entries = ()"]),
+            entries=block(
+                tuple_lines("entries = ", [f"INPUTS[{self.plan.inputs.index(t)}]" for t in given])
+                if given
+                else ["entries = ()"]
+            ),
             sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
             constants=self.constants(),
             check=block(check) if labels else "",

@@ -68,11 +68,23 @@ def line(target: str, text: ScalarText, expression: sp.Expr, places: dict[str, s
 
 def term_order(rule: UpdateRule) -> dict[str, int]:
     """Hyperparameters before slots before θ and g, in sums and products."""
-    names = [*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots), "theta", "θ", "g", "t"]
+    names = [
+        *(name for name, _ in rule.hyperparameters),
+        *(str(slot) for slot, _ in rule.slots),
+        "theta",
+        "θ",
+        "g",
+        "t",
+    ]
     return {name: position for position, name in enumerate(names)}
 
 
 def rule_formula(rule: UpdateRule) -> str:
     plain = Plain(term_order(rule))
-    names = {s: Read("θ" if s == theta else s.name) for target, e in rule.assignments for s in (target, *e.free_symbols)}
-    return ", ".join(f"{plain.expression(names[target])} = {plain.expression(substitute(e, names))}" for target, e in rule.assignments)
+    names = {
+        s: Read("θ" if s == theta else s.name) for target, e in rule.assignments for s in (target, *e.free_symbols)
+    }
+    return ", ".join(
+        f"{plain.expression(names[target])} = {plain.expression(substitute(e, names))}"
+        for target, e in rule.assignments
+    )

@@ -181,7 +181,9 @@ class ScalarText:
         names: dict[sp.Basic, sp.Symbol] = {}
         definitions: list[tuple[str, sp.Expr]] = []
         numbers: Counter[str] = Counter()
-        for node in sorted((n for n in counts if counts[n] > 1), key=lambda n: (sum(1 for _ in subexpressions(n)), str(n))):
+        for node in sorted(
+            (n for n in counts if counts[n] > 1), key=lambda n: (sum(1 for _ in subexpressions(n)), str(n))
+        ):
             word = "power" if isinstance(node, sp.Pow) else node.func.__name__
             numbers[word] += 1
             local = Read(fresh(f"{word}_{numbers[word]}"))

@@ -41,7 +41,12 @@ class WholeModel:
         return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
 
     def objective(self) -> str:
-        calls = [line for k in self.plan.training.kernels if k.direction == "forward" for line in self.kernel_call(k, self.program)]
+        calls = [
+            line
+            for k in self.plan.training.kernels
+            if k.direction == "forward"
+            for line in self.kernel_call(k, self.program)
+        ]
         theta = ["theta = split(parameters)"] if any("theta." in line for line in calls) else []
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
@@ -207,12 +212,16 @@ def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
         depth += 1
     label = f"{name}[{', '.join(map(str, indices)) or '0'}]"
     ignored = "" if t.ignore is None else f" and {label} != {t.ignore}"
-    condition = f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
+    condition = (
+        f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
+    )
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
 
 
 LOSS_KERNEL = compiled(
-    "loss_kernel(parameters, data, work)", '"""The objective, for callers in Python."""', ["return forward(parameters, data, work)"]
+    "loss_kernel(parameters, data, work)",
+    '"""The objective, for callers in Python."""',
+    ["return forward(parameters, data, work)"],
 )
 GRADIENT_KERNEL = compiled(
     "gradient_kernel(parameters, gradient, data, work)",
