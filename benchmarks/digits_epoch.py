@@ -5,42 +5,38 @@ Prints the medians over alternating runs and their ratio; batch 32, float32, one
 
 from __future__ import annotations
 
-import os
-
-os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-
-import sys
 import time
 from pathlib import Path
 from statistics import median
 
+import handwritten_digits
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "examples" / "digits")]
+from derivgen import runtime
 
-import digits_kernels
-import handwritten_digits
-
+KERNELS = Path(__file__).resolve().parent.parent / "examples" / "digits" / "digits_kernels.py"
 ROUNDS, EPOCHS, BATCH = 21, 20, 32
 
 
 def main() -> None:
+    module = runtime.load(KERNELS)
     images, labels = load_digits(return_X_y=True)
     x, _, y, _ = train_test_split((images / 16).astype(np.float32), labels, test_size=0.2, random_state=0)
     order = np.random.default_rng(0).permutation(len(x))
-    generated, written = digits_kernels.initial_parameters(0), digits_kernels.initial_parameters(0)
-    state, gradient, rate = digits_kernels.optimizer_state(), np.empty_like(written), np.float32(0.1)
+    generated, written = module.initial_parameters(0), module.initial_parameters(0)
+    state, gradient, rate = module.optimizer_state(), np.empty_like(written), np.float32(0.1)
     buffers = handwritten_digits.buffers(BATCH)
 
     def by_generator() -> float:
-        return digits_kernels.train_epoch(generated, state, order, BATCH, x, y, learning_rate=0.1)
+        return module.train_epoch(generated, state, order, BATCH, x, y, learning_rate=0.1)
 
     def by_hand() -> float:
         return float(handwritten_digits.epoch(written, gradient, order, BATCH, x, y, *buffers, rate))
 
+    threadpool_limits(1)
     assert abs(by_generator() - by_hand()) < 1e-4
     times: dict[str, list[float]] = {"generated": [], "by hand": []}
     for _ in range(ROUNDS):

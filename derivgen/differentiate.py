@@ -93,7 +93,7 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
     """The expression with the branches decided that the guard decides."""
     if guard == sp.true:
         return expression
-    facts = {c: sp.true for c in (guard.args if isinstance(guard, sp.And) else (guard,))}
+    facts = dict.fromkeys(guard.args if isinstance(guard, sp.And) else (guard,), sp.true)
 
     def decided(node: sp.Basic) -> sp.Basic:
         if not isinstance(node, sp.Piecewise) and node.args and not isinstance(node, Read):

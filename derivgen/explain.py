@@ -245,7 +245,9 @@ def page_of_expression(expression: sp.Expr, form: str) -> str:
     variables = reads_of(expression)
     page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
     if evaluated(expression).has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
-        raise DerivgenError(f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1")
+        raise DerivgenError(
+            f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1"
+        )
     root = free_name({"e", *(v.tensor for v in variables)})
     blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"{root} = {page.math(expression)}", 2)]
     if not variables:

@@ -305,7 +305,12 @@ class Lowering:
         if e.is_Number or e in CONSTANTS or isinstance(e, BooleanAtom):
             return self.number(e)
         self.check_function(e)
-        return e.func(*(self.convert(a, scope) for a in e.args))
+        converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
+        return e.func(*(converted[a] for a in e.args))
+
+    def naming_order(self, e: sp.Basic) -> bool:
+        """Sums over data are named before others: a penalty that is added to a loss then renames nothing."""
+        return not any(s in self.model.runtime_sizes for s in e.free_symbols)
 
     def suggestion(self, tensor: IndexedBase) -> str:
         return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))

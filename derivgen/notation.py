@@ -12,7 +12,16 @@ from collections.abc import Mapping
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, conjuncts, is_guarded, reads_of, subexpressions
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    conjuncts,
+    guarded,
+    is_guarded,
+    reads_of,
+    subexpressions,
+    substitute,
+)
 from derivgen.functions import root, stop_gradient
 from derivgen.program import Program, Range, Role, Statement
 
@@ -84,8 +93,9 @@ class Plain:
 
     dot = "·"
 
-    def __init__(self, order: Mapping[str, int]) -> None:
-        self.order = order
+    def __init__(self, order: Mapping[str, int], inlined: Mapping[str, Statement] | None = None) -> None:
+        """`inlined`: sums that are written where they are read, instead of their names."""
+        self.order, self.inlined = order, inlined or {}
 
     # -- statements
 
@@ -123,6 +133,8 @@ class Plain:
         return f"({text})"
 
     def _render(self, e: sp.Basic) -> tuple[str, int]:
+        if isinstance(e, Read) and e.tensor in self.inlined:
+            return self.inlined_sum(e, self.inlined[e.tensor]), MULTIPLY
         if isinstance(e, Read):
             return self.read(e), ATOM
         if isinstance(e, sp.Symbol):
@@ -142,6 +154,10 @@ class Plain:
         if e is sp.pi:
             return self.name("π"), ATOM
         return self.call(e), ATOM
+
+    def inlined_sum(self, e: Read, s: Statement) -> str:
+        body = substitute(guarded(s.expression, s.guard), dict(zip(s.subscripts, e.subscripts, strict=True)))
+        return f"{self.sum(s.reduced)} {self.expression(body, MULTIPLY)}"
 
     def name(self, name: str) -> str:
         return name
@@ -171,16 +187,22 @@ class Plain:
         negative, above, below = split_fraction(e)
         if not above and not below:
             return ("-1" if negative else "1"), ADD if negative else ATOM
-        numerator = self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(above, self.order)) or "1"
+        numerator = self.factors(above) or "1"
         text = self.fraction(numerator, below) if below else numerator
         return (f"-{text}", ADD) if negative else (text, MULTIPLY)
 
     def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
         if len(below) == 1:
             return f"{numerator}/{self.expression(below[0], POWER)}"
-        return (
-            f"{numerator}/({self.dot.join(self.expression(f, MULTIPLY) for f in ordered_factors(below, self.order))})"
-        )
+        return f"{numerator}/({self.factors(below)})"
+
+    def factors(self, factors: list[sp.Expr]) -> str:
+        """A product; a sum in it comes last, since all that follows a Σ belongs to it."""
+        ordered = ordered_factors(factors, self.order)
+        sums = [f for f in ordered if isinstance(f, Read) and f.tensor in self.inlined]
+        texts = [self.expression(f, MULTIPLY) for f in ordered if f not in sums]
+        texts += [self.expression(f, MULTIPLY if len(sums) == 1 else ATOM) for f in sums]
+        return self.dot.join(texts)
 
     def power(self, e: sp.Pow) -> tuple[str, int]:
         base, exponent = e.args

@@ -165,10 +165,7 @@ class Reader:
     def power(self, node: ast.BinOp, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
         if exponent.is_Float and float(exponent).is_integer():
             exponent = sp.Integer(float(exponent))
-        if exponent.is_Number and nested_exponent(base) * abs(exponent) > LARGEST_EXPONENT:
-            self.refuse(
-                f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node.right)
-            )
+        self.check_exponent(base, exponent, node.right)
         if base == sp.E:
             return sp.exp(exponent, evaluate=False)
         if base.is_zero and not reads_of(exponent) and not exponent.is_positive:

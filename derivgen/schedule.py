@@ -189,7 +189,8 @@ def assign_first(program: Program, statements: list[Statement]) -> list[Statemen
     for target in dict.fromkeys(s.target for s in statements):
         writers = [s for s in result if s.target == target]
         covering = [s for s in writers if s.covers(program.tensor(target).shape)]
-        best = next((s for s in covering if match_contraction(program, s)), covering[0] if covering else None)
+        # The write with the most work assigns: then a penalty on a parameter changes nothing else of its gradient.
+        best = max(covering, key=lambda s: (match_contraction(program, s) is not None, bool(s.reduced)), default=None)
         early = writers[: writers.index(best)] if best is not None else []
         if best is None or not early:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, is_size, substitute
 from derivgen.notation import Plain, declaration_order
-from derivgen.program import Program, Statement, is_plain_index
+from derivgen.program import Program, Role, Statement, is_plain_index
 from derivgen.schedule import Compute, Contraction, Fill, Kernel, Loop, Node, Operand
 
 # Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
@@ -84,16 +85,32 @@ class Writer:
         return (*read, *self.kernel.written)
 
     def formulas(self) -> list[str]:
-        """One line a statement, in order of execution; the first write of a tensor reads as an equation."""
-        plain = Plain(self.order)
+        """One line a statement, in order of execution; the first write of a tensor reads as an equation.
+
+        A sum that one formula of this kernel reads, and nothing else, is written inside that formula.
+        """
+        plain = Plain(self.order, self.inlined_sums())
         lines, seen = [], set[str]()
         started = {n.tensor if isinstance(n, Fill) else n.statement.target for n in self.kernel.body_nodes if starts(n)}
         for s in self.kernel.statements:
+            if s.target in plain.inlined:
+                continue
             text = plain.statement(s)
             plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
             lines.append(text.replace(" += ", " = ", 1) if plainly else text)
             seen.add(s.target)
         return lines
+
+    def inlined_sums(self) -> dict[str, Statement]:
+        writes = Counter(s.target for s in self.kernel.statements)
+        readers = Counter(name for s in self.program.statements for name in {r.tensor for r in s.reads})
+        inlined: dict[str, Statement] = {}
+        for s in self.kernel.statements:
+            helper = self.table[s.target].role is Role.HELPER and s.operator == "+=" and writes[s.target] == 1
+            reader = next((t for t in self.kernel.statements if s.write in t.reads and not t.reduced), None)
+            if helper and readers[s.target] == 1 and reader is not None:
+                inlined[s.target] = s
+        return inlined
 
     # ---- sizes
 

@@ -1,0 +1,30 @@
+"""Conditions and what stands under them, where something once went wrong: each a spec that random ones found."""
+
+from __future__ import annotations
+
+import pytest
+from generated import check_module, execute, module_text
+from random_specs import IMPORTS, Spec
+
+from derivgen.pipeline import declared_program
+
+MODEL = IMPORTS + 'model = Model("random")\nD = model.sizes(D=4)\nW = model.parameter("W", D)\n'
+
+
+@pytest.mark.parametrize(
+    ("subscript", "guard"),
+    [
+        ("2*i - 1", "And(2*i - 1 >= 0, 2*i - 1 < D)"),
+        ("3 - 2*i", "And(3 - 2*i >= 0, 3 - 2*i < D)"),
+        ("2*i", "2*i < D"),
+        ("2*i + 1", "2*i + 1 <= D - 1"),
+        ("2*i - 1", "And(i > 0, 2*i < 5)"),
+    ],
+)
+def test_guard_that_sympy_divides_by_the_index_coefficient(subscript: str, guard: str) -> None:
+    """A Piecewise holds 2·i - 1 ≥ 0 as i ≥ 1/2."""
+    read = f"Piecewise((W[{subscript}], {guard}), (0, True))"
+    text = f'{MODEL}i = model.indices(i=D)\nmodel.minimize(Sum(sin({read} + i), i))\n'
+    spec = Spec(text, (), seed=1)
+    declared = declared_program(spec.model())
+    assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
