@@ -18,15 +18,13 @@ from derivgen.functions import derivative
 from derivgen.model import Model
 from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
-from derivgen.parse import parse_expression
+from derivgen.parse import SYMPY_FAILURES, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.program import Program, Statement, differentiable_reads, names_of
 from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
 from derivgen.simplify import compare_arguments
 
 SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
-# What SymPy raises where it compares or rounds constants such as sigmoid(1), or multiplies them to a NaN.
-SYMPY_FAILURES = (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)
 SIMPLE = 80  # operations up to which a result is also tried over a common denominator
 
 
@@ -238,7 +236,9 @@ def explain_expression(text: str, form: str = "text") -> str:
     try:
         return page_of_expression(expression, form)
     except SYMPY_FAILURES as error:
-        raise DerivgenError(f"SymPy fails on {text.strip()} ({error}): write its constants as plain numbers") from error
+        raise DerivgenError(
+            f"SymPy fails on {text.strip()} ({type(error).__name__}): write its constants as plain numbers"
+        ) from error
 
 
 def page_of_expression(expression: sp.Expr, form: str) -> str:

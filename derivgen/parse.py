@@ -17,7 +17,7 @@ import sympy as sp
 
 from derivgen import interpreter
 from derivgen.errors import DerivgenError
-from derivgen.expressions import Read, reads_of
+from derivgen.expressions import Read, reads_of, subexpressions
 from derivgen.functions import DERIVATIVES, logaddexp, root, xlogy
 from derivgen.program import Program, Role, Statement, Tensor
 
@@ -25,8 +25,12 @@ LONGEST, DEEPEST = 500, 40  # characters; levels of nesting
 MOST_ARGUMENTS = 16  # of max and min
 LARGEST_EXPONENT = 1000  # of nested powers, their product
 MOST_BITS = 4096  # of an exact numerator or denominator
-LARGEST, SMALLEST = 1e308, 1e-308  # magnitudes of constants: those of double precision
+LARGEST, SMALLEST = 1e100, 1e-100  # magnitudes of constants
+LARGEST_ROUNDED = 2**53  # magnitude of a constant that is rounded: a double has no digits after the point beyond it
 WINDOW = 72  # characters of the text that a message shows
+
+# What SymPy raises where it compares or rounds constants such as sigmoid(1), or multiplies them to a NaN.
+SYMPY_FAILURES = (ArithmeticError, AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
 
 CONSTANTS = {"pi": sp.pi, "e": sp.E}
 
@@ -56,6 +60,8 @@ FORMS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
     "sqrt": lambda u: sp.Pow(u, sp.Rational(1, 2), evaluate=False),
     "relu": lambda u: sp.Max(u, 0, evaluate=False),
 }
+
+ROUNDING = (sp.floor, sp.ceiling, sp.Mod)
 
 ARITIES: dict[type, range] = {
     **dict.fromkeys((sp.atan2, sp.Mod, xlogy, logaddexp), range(2, 3)),
@@ -107,7 +113,10 @@ class Reader:
             self.refuse(f"the text is no expression: {error.msg}", error.offset - 1 if error.offset else len(self.text))
         except (ValueError, MemoryError, RecursionError) as error:
             self.refuse(f"the text is no expression: {error or 'it is nested too deeply'}", 0)
-        return self.read(tree.body, 1)
+        try:
+            return self.read(tree.body, 1)
+        except SYMPY_FAILURES as error:
+            self.refuse(f"SymPy fails on the text ({type(error).__name__}): write its constants as plain numbers", 0)
 
     # ---- the whitelist
 
@@ -139,7 +148,9 @@ class Reader:
 
     def decimal(self, node: ast.expr, value: float) -> sp.Expr:
         if value in (float("inf"), 0.0) and any(c in "123456789" for c in self.source(node).lower().partition("e")[0]):
-            self.refuse(f"{self.source(node)} is outside double precision", self.column(node))
+            self.refuse(
+                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
+            )
         return sp.Float(value)
 
     def name(self, node: ast.expr, name: str) -> sp.Expr:
@@ -155,7 +166,7 @@ class Reader:
             if isinstance(node.op, ast.Sub):
                 right = times([sp.Integer(-1), right])
             if isinstance(node.op, ast.Div):
-                if right.is_zero:
+                if is_zero(right):
                     self.refuse("division by 0", self.column(node.right))
                 right = inverse(right)
             found.append(right)
@@ -168,7 +179,7 @@ class Reader:
         self.check_exponent(base, exponent, node.right)
         if base == sp.E:
             return sp.exp(exponent, evaluate=False)
-        if base.is_zero and not reads_of(exponent) and not exponent.is_positive:
+        if is_zero(base) and not reads_of(exponent) and constant_value(exponent) <= 0:
             self.refuse("a power of 0 whose exponent is not positive", self.column(node))
         if base.is_Rational and exponent.is_Integer:
             if max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MOST_BITS:
@@ -197,8 +208,10 @@ class Reader:
         read = [self.read(a, depth + 1) for a in node.args]
         if name == "exp":
             self.check_exponent(sp.E, read[0], node.args[0])
-        if name.lower() == "mod" and read[1].is_zero:
+        if name.lower() == "mod" and is_zero(read[1]):
             self.refuse(f"{name} by 0", self.column(node.args[1]))
+        if FUNCTIONS.get(name) in ROUNDING and any(largest_constant(e) > LARGEST_ROUNDED for e in read):
+            self.refuse(f"{name} of a constant beyond 2^53", self.column(node))
         return FORMS[name](*read) if name in FORMS else FUNCTIONS[name](*read, evaluate=False)
 
     def checked(self, made: sp.Expr, node: ast.expr) -> sp.Expr:
@@ -207,7 +220,9 @@ class Reader:
             return made
         value = constant_value(made)
         if not (value == 0 or SMALLEST < abs(value) < LARGEST):  # also where it is NaN
-            self.refuse(f"{self.source(node)} is no finite real number of double precision", self.column(node))
+            self.refuse(
+                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
+            )
         if made.is_Rational and max(made.p.bit_length(), made.q.bit_length()) > MOST_BITS:
             self.refuse(f"{self.source(node)} has too many digits", self.column(node))
         return made
@@ -273,10 +288,15 @@ def exponent_size(e: sp.Expr) -> float:
 
 
 def largest_constant(e: sp.Expr) -> float:
-    """The largest magnitude of the constant parts of an expression."""
+    """The largest magnitude of the constant parts of an exponent; of fractions, also the denominator."""
     if not reads_of(e):
-        return abs(float(constant_value(e)))
+        denominators = [float(node.q) for node in subexpressions(e) if node.is_Rational]
+        return max(abs(float(constant_value(e))), *denominators, 0.0)
     return max((largest_constant(a) for a in e.args if not isinstance(e, Read)), default=0.0)
+
+
+def is_zero(e: sp.Expr) -> bool:
+    return not reads_of(e) and bool(constant_value(e) == 0)
 
 
 def constant_value(e: sp.Expr) -> Any:

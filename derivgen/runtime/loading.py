@@ -52,8 +52,8 @@ def already_loaded(path: Path, text: str) -> ModuleType | None:
     if store.is_edited(text):
         return None
     for module in list(sys.modules.values()):
-        document = getattr(module, "__doc__", None)
-        if getattr(module, "__file__", None) == str(path) and document and text.startswith(f'"""{document}"""'):
+        facts = getattr(module, "__dict__", {})
+        if facts.get("__file__") == str(path) and text.startswith(f'"""{facts.get("__doc__")}"""'):
             return module
     return None
 

@@ -1,0 +1,126 @@
+"""Generated text as a product: clean for ruff, named from the spec, a formula over each kernel, small diffs."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from generated import module_text
+
+from derivgen.spec import load_target
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+MODULES = sorted(EXAMPLES.glob("*/*_kernels.py"))
+
+NET = """
+from sympy import Sum, cos, exp, log, sin, tanh
+
+from derivgen import Model
+
+model = Model("net")
+N = model.batch("N")
+D, H, K, C = model.sizes(D=8, H=7, K=6, C=5)
+n, d, h, k, c = model.indices(n=N, d=D, h=H, k=K, c=C)
+x = model.input("x", N, D)
+y = model.labels("y", N, classes=C)
+W1, b1 = model.parameter("W1", D, H, init="glorot_uniform"), model.parameter("b1", H)
+W2, b2 = model.parameter("W2", H, K, init="glorot_uniform"), model.parameter("b2", K)
+W3, b3 = model.parameter("W3", K, C, init="glorot_uniform"), model.parameter("b3", C)
+a1 = model.let("a1", (n, h), tanh(Sum(x[n, d] * W1[d, h], d) + b1[h]))
+a2 = model.let("a2", (n, k), sin(Sum(a1[n, h] * W2[h, k], h) + b2[k]))
+z3 = model.let("z3", (n, c), Sum(a2[n, k] * W3[k, c], k) + b3[c])
+p = model.let("p", (n, c), exp(z3[n, c]) / Sum(exp(z3[n, c]), c))
+model.minimize(Sum(-log(p[n, y[n]]), n) / N)
+model.predict(p)
+"""
+
+EDITS = {
+    "sine to cosine": ("(n, k), sin(", "(n, k), cos("),
+    "weight decay": ("n) / N)", "n) / N + 0.01 * Sum(W2[h, k] ** 2, h, k))"),
+    "cubic term in the layer": ("+ b2[k]))", "+ b2[k] + b2[k] ** 3))"),
+    "cubic term in the loss": ("n) / N)", "n) / N + 0.01 * Sum(b2[k] ** 3, k))"),
+}
+
+
+def text_of(folder: Path, spec: str) -> str:
+    path = folder / "net.py"
+    path.write_text(spec)
+    return module_text(load_target(str(path)).model)
+
+
+def kernel_functions(text: str) -> list[ast.FunctionDef]:
+    """The compiled functions of the layers."""
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return [f for f in functions if f.name.endswith(("_forward", "_backward", "_predict")) and f.decorator_list]
+
+
+def test_ruff_leaves_the_examples_alone():
+    paths = [str(path) for path in MODULES]
+    for command in (["check", "--isolated"], ["format", "--isolated", "--check", "--line-length", "120"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, *paths], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for path in MODULES:
+        assert not re.search("noqa|fmt:", path.read_text())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_each_kernel_states_its_formula(path):
+    kernels = kernel_functions(path.read_text())
+    assert kernels
+    for kernel in kernels:
+        written = [a.arg for a in kernel.args.args if a.arg in kernel.name or a.arg.endswith("_bar")]
+        document = ast.get_docstring(kernel)
+        assert document and " = " in document, kernel.name
+        stores = {n.value.id for n in ast.walk(kernel) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)}
+        for tensor in stores:
+            assert re.search(rf"^\s*{tensor}(\[| =| \+=)", document, re.M), f"{kernel.name} does not say what {tensor} is"
+        assert written, kernel.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_names_come_from_the_spec(path):
+    text = path.read_text()
+    assert not re.search(r"\b_?(tmp|temp|var|dummy|t|v|xi)_?\d+\b", text, re.I)
+    assert "Dummy" not in text
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_of_one_line_changes_few_lines_of_one_layer(tmp_path, edit):
+    before = text_of(tmp_path, NET).splitlines()
+    old, new = EDITS[edit]
+    assert NET.count(old) == 1
+    after = text_of(tmp_path, NET.replace(old, new)).splitlines()
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
+    assert 2 <= sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changes) <= 14
+    allowed = {"a2_forward", "a2_backward", "loss_forward", "loss_backward"}
+    for _, i1, i2, j1, j2 in changes:
+        for lines, start, stop in ((before, i1, i2), (after, j1, j2)):
+            for position in range(start, stop):
+                where = enclosing(lines, position)
+                assert where in {"header", *allowed} or "loss_forward(" in lines[position], (where, lines[position])
+
+
+def enclosing(lines: list[str], position: int) -> str:
+    """The function that a line belongs to, or the header."""
+    for line in reversed(lines[: position + 1]):
+        if match := re.match(r"def (\w+)", line):
+            return match[1]
+    return "header"
+
+
+def test_only_a_changed_layer_changes_when_one_is_put_between(tmp_path):
+    """Names do not come from counters: what stands before and after a new layer keeps its kernels' formulas."""
+    more = NET.replace("z3 = ", 'a9 = model.let("a9", (n, k), tanh(a2[n, k]))\nz3 = ').replace(
+        "Sum(a2[n, k] * W3", "Sum(a9[n, k] * W3"
+    )
+    before = {f.name: ast.unparse(f) for f in kernel_functions(text_of(tmp_path, NET))}
+    after = {f.name: ast.unparse(f) for f in kernel_functions(text_of(tmp_path, more))}
+    same = {name for name in before if before[name] == after.get(name)}
+    assert set(before) - same == {"z3_forward", "z3_backward"}
+    assert set(after) - set(before) == {"a9_forward", "a9_backward"}
