@@ -101,7 +101,9 @@ def check_gradient(
         report = f"{stage}: {c.parameter}_bar is off by {c.error}: {found.tolist()}, by the rule {want.tolist()}"
         assert np.abs(want).max() < CANCELLED * parts.max(), report
         assert stage == "code", report
-        assert np.abs(found - want).max() <= BACKWARD_TOLERANCE * parts.max(), f"{report}, added up from {parts.tolist()}"
+        assert np.abs(found - want).max() <= BACKWARD_TOLERANCE * parts.max(), (
+            f"{report}, added up from {parts.tolist()}"
+        )
     return [c.parameter for c in off]
 
 

@@ -280,7 +280,9 @@ class Writer:
 
     def guarded_subscript(self, axis: Axis, near: Sequence[Index], guards: list[str]) -> str:
         i, r = self.choose(near).name, self.choose(near).name
-        e = self.choose([f"{i} - 1", f"{i} + 1", f"{i} + {r} - 1", f"{i} - {r}", f"2*{i} + {r}", f"2*{i} - 1", f"3 - 2*{i}"])
+        e = self.choose(
+            [f"{i} - 1", f"{i} + 1", f"{i} + {r} - 1", f"{i} - {r}", f"2*{i} + {r}", f"2*{i} - 1", f"3 - 2*{i}"]
+        )
         low = self.choose([f"{e} >= 0", f"0 <= {e}", f"{e} > -1"])
         high = self.choose([f"{e} < {axis.text}", f"{e} <= {axis.last}", f"{axis.text} > {e}"])
         guards += [low, high]
@@ -426,7 +428,12 @@ class Writer:
             ]
             options += [
                 lambda i=i, j=j: self.choose(
-                    [f"{i.name} <= {j.name}", f"{i.name} > {j.name}", f"{i.name} + {j.name} >= 2", f"Eq({i.name}, {j.name})"]
+                    [
+                        f"{i.name} <= {j.name}",
+                        f"{i.name} > {j.name}",
+                        f"{i.name} + {j.name} >= 2",
+                        f"Eq({i.name}, {j.name})",
+                    ]
                 )
                 for j in scope
                 if j is not i
@@ -467,7 +474,9 @@ class Writer:
         t, axis, i = self.choose(places)
         self.read_names.add(t.name)
         bound, guards = list[Index](), list[str]()
-        shifted, guard = self.choose([(f"{i.name} - 1", f"{i.name} > 0"), (f"{i.name} + 1", f"{i.name} < {i.axis.last}")])
+        shifted, guard = self.choose(
+            [(f"{i.name} - 1", f"{i.name} > 0"), (f"{i.name} + 1", f"{i.name} < {i.axis.last}")]
+        )
         rest = [a for k, a in enumerate(t.axes) if k != axis]
         subscripts = [self.subscript(a, scope, bound, guards) for a in rest]
         if any(b.name == i.name for b in bound):
@@ -527,7 +536,9 @@ class Writer:
         if not scope:
             return rest
         i, j = self.choose(scope), self.choose(scope)
-        form = self.choose(["{a}*{i}/{s}", "{a}*cos(1 + {i} + 2*{j})", "KroneckerDelta({i}, {j})*{a}", "{a}*({i} + 1)/({j} + 2)"])
+        form = self.choose(
+            ["{a}*{i}/{s}", "{a}*cos(1 + {i} + 2*{j})", "KroneckerDelta({i}, {j})*{a}", "{a}*({i} + 1)/({j} + 2)"]
+        )
         return Term(form.format(a=rest.factor, i=i.name, j=j.name, s=i.axis.text), 5 * rest.largest)
 
     def integer_power(self, scope: tuple[Index, ...], depth: int) -> Term:
@@ -682,7 +693,9 @@ class Writer:
         read = f"{source.name}[{', '.join([*lead, e])}]"
         weight = f"{kernel.name}[{', '.join(b.name for b in bound)}]"
         guard = f"And({e} >= 0, {e} < {size})"
-        inner = self.choose([f"Piecewise(({read}, {guard}), (0, True))*{weight}", f"Piecewise(({read}*{weight}, {guard}), (0, True))"])
+        inner = self.choose(
+            [f"Piecewise(({read}, {guard}), (0, True))*{weight}", f"Piecewise(({read}*{weight}, {guard}), (0, True))"]
+        )
         largest = source.largest * LARGEST
         total = f"Sum({inner}, {', '.join(b.name for b in bound)})"
         z = self.tame(Term(total, largest * math.prod(b.axis.value for b in bound)))
@@ -713,7 +726,9 @@ class Writer:
                 lines.append(f'{name} = model.batch("{name}")')
         names = ("D", "H", "C")[: self.number(1, 3)]
         values = [self.choose([2, 3, 1, 4, 5]) for _ in names]
-        lines.append(f"{', '.join(names)} = model.sizes({', '.join(f'{n}={v}' for n, v in zip(names, values, strict=True))})")
+        lines.append(
+            f"{', '.join(names)} = model.sizes({', '.join(f'{n}={v}' for n, v in zip(names, values, strict=True))})"
+        )
         self.axes += [Axis(n, v) for n, v in zip(names, values, strict=True)]
         if self.chance(25):
             self.axes.append(Axis(self.choose(["2", "3"]), 0))
@@ -739,7 +754,9 @@ class Writer:
                 axes = self.shape(self.choose([1, 1, 2]), runtime_first=True, cap=12)
                 self.integers.append(Declared("y", axes, below=classes.value, ignores=ignores))
                 ignore = ", ignore=-100" if ignores else ""
-                lines.append(f'y = model.labels("y", {", ".join(a.text for a in axes)}, classes={classes.text}{ignore})')
+                lines.append(
+                    f'y = model.labels("y", {", ".join(a.text for a in axes)}, classes={classes.text}{ignore})'
+                )
         total = 0
         for name in ("W", "b", "V", "g")[: self.number(1, 4)]:
             axes = self.shape(self.choose([2, 1, 0, 3]), False, cap=20)

@@ -6,6 +6,7 @@ import pytest
 from generated import check_module, execute, module_text
 from random_specs import IMPORTS, Spec
 
+from derivgen.interpreter import run
 from derivgen.pipeline import declared_program
 
 MODEL = IMPORTS + 'model = Model("random")\nD = model.sizes(D=4)\nW = model.parameter("W", D)\n'
@@ -24,7 +25,27 @@ MODEL = IMPORTS + 'model = Model("random")\nD = model.sizes(D=4)\nW = model.para
 def test_guard_that_sympy_divides_by_the_index_coefficient(subscript: str, guard: str) -> None:
     """A Piecewise holds 2·i - 1 ≥ 0 as i ≥ 1/2."""
     read = f"Piecewise((W[{subscript}], {guard}), (0, True))"
-    text = f'{MODEL}i = model.indices(i=D)\nmodel.minimize(Sum(sin({read} + i), i))\n'
+    text = f"{MODEL}i = model.indices(i=D)\nmodel.minimize(Sum(sin({read} + i), i))\n"
     spec = Spec(text, (), seed=1)
     declared = declared_program(spec.model())
     assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
+
+
+@pytest.mark.parametrize(
+    "branch",
+    ["Piecewise((z, z > 0), (exp(z) - 1, True))", "Max(z, 0)", "W[i] + Max(z, 0.3)", "Min(z, W[i])", "Abs(z)"],
+)
+def test_condition_on_a_value_under_a_guard(branch: str) -> None:
+    """SymPy writes the condition `Piecewise(…) > 0` as an if-then-else of conditions."""
+    lines = f"i = model.indices(i=D)\nz = W[i] + Piecewise((W[i - 1], i > 0), (0, True))\nmodel.minimize(Sum({branch}, i))\n"
+    spec = Spec(MODEL + lines, (), seed=1)
+    declared = declared_program(spec.model())
+    assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
+
+
+def test_maximum_sees_what_a_guard_leaves_at_0() -> None:
+    """Outside its guard a summand is 0 and adds nothing; to a maximum 0 is a value like others."""
+    lines = "i = model.indices(i=D)\nmodel.minimize(MaxOver(Piecewise((-1 - W[i]**2, i > 0), (0, True)), i))\n"
+    spec = Spec(MODEL + lines, (), seed=1)
+    declared = declared_program(spec.model())
+    assert run(declared, spec.values(declared))["loss"][()] == 0

@@ -117,6 +117,4 @@ def hessian_vector(
     program, dots = tangent(adjoint(forward), [p.name for p in declared.parameters])
     seeds = {dots[name]: v for name, v in direction.items() if name in dots}
     found = run(program, {**values, **seeds})
-    return {
-        name: found[dots[bar]] if bar in dots else np.zeros(values[name].shape) for name, bar in program.gradients
-    }
+    return {name: found[dots[bar]] if bar in dots else np.zeros(values[name].shape) for name, bar in program.gradients}

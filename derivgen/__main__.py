@@ -1,0 +1,5 @@
+"""`python -m derivgen` is the command `derivgen`."""
+
+from derivgen.cli import main
+
+main()

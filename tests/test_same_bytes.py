@@ -1,0 +1,120 @@
+"""The same spec gives the same bytes on every hash seed, Python and kind of install; a module runs on its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from derivgen import runtime
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+GENERATION = ["sympy", "numpy", "click", "jinja2"]
+OTHER_PYTHONS = ("/usr/bin/python3", *(f"python3.{minor}" for minor in range(11, 16)))
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def version_of(python: str) -> str | None:
+    """Major and minor version of an interpreter that can make environments, or None."""
+    found = shutil.which(python)
+    if found is None:
+        return None
+    code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([found, "-c", code], capture_output=True, text=True)
+    version = done.stdout.strip()
+    return version if done.returncode == 0 and tuple(map(int, version.split("."))) >= (3, 11) else None
+
+
+def environment(folder: Path, python: str, *packages: str | Path, dependencies: bool = True) -> Path:
+    """The Python of a fresh environment with these packages."""
+    run(python, "-m", "venv", folder)
+    inside = folder / "bin" / "python"
+    options = [] if dependencies else ["--no-deps"]
+    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options, *packages)
+    return inside
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+def generated_elsewhere(folder: Path, name: str, command: list[str | Path], **environment: str) -> bytes:
+    """The bytes of an example's module, generated from a copy of its spec in another folder."""
+    shutil.copy(EXAMPLES / name / f"{name}.py", folder)
+    run(*command, "generate", folder / f"{name}.py", "--force", **environment)
+    return (folder / f"{name}_kernels.py").read_bytes()
+
+
+NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2", "3", "4"])
+def test_under_five_hash_seeds(tmp_path, seed):
+    for name in NAMES:
+        command = [sys.executable, "-m", "derivgen"]
+        text = generated_elsewhere(tmp_path, name, command, PYTHONHASHSEED=seed)
+        assert text == (EXAMPLES / name / f"{name}_kernels.py").read_bytes()
+
+
+def test_from_a_wheel_and_under_another_python(tmp_path, wheel):
+    """This Python, and each other version of Python that the machine has."""
+    pythons = {version_of(python): python for python in (*OTHER_PYTHONS, sys.executable)}
+    pythons.pop(None, None)
+    assert sysconfig.get_python_version() in pythons
+    for version, python in pythons.items():
+        inside = environment(tmp_path / f"python{version}", python, *GENERATION)
+        run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", wheel)
+        for name in NAMES:
+            folder = tmp_path / f"{name}{version}"
+            folder.mkdir()
+            text = generated_elsewhere(folder, name, [inside, "-m", "derivgen"], PYTHONPATH="")
+            assert text == (EXAMPLES / name / f"{name}_kernels.py").read_bytes(), version
+
+
+TRAIN = """
+import sys
+import numpy as np
+import digits_kernels as module
+assert not {"derivgen", "sympy", "sklearn"} & set(sys.modules)
+data = np.load("data.npz")
+parameters, state = module.initial_parameters(0), module.optimizer_state()
+for epoch in range(3):
+    order = np.random.default_rng(epoch).permutation(len(data["x"]))
+    module.train_epoch(parameters, state, order, 32, data["x"], data["y"], learning_rate=0.1)
+np.save("parameters.npy", parameters)
+np.save("predicted.npy", module.predict(parameters, data["x"]))
+"""
+
+
+def test_a_module_needs_numpy_scipy_and_numba_only(tmp_path):
+    inside = environment(tmp_path / "plain", sys.executable, "numpy", "scipy", "numba")
+    assert "No module" in subprocess.run([inside, "-c", "import sympy"], capture_output=True, text=True).stderr
+    rng = np.random.default_rng(0)
+    data = {"x": rng.random((100, 64), np.float32), "y": rng.integers(0, 10, 100)}
+    np.savez(tmp_path / "data.npz", **data)
+    shutil.copy(EXAMPLES / "digits" / "digits_kernels.py", tmp_path)
+    subprocess.run([inside, "-c", TRAIN], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ""})
+    module = runtime.load(EXAMPLES / "digits" / "digits_kernels.py")
+    parameters, state = module.initial_parameters(0), module.optimizer_state()
+    for epoch in range(3):
+        order = np.random.default_rng(epoch).permutation(100)
+        module.train_epoch(parameters, state, order, 32, data["x"], data["y"], learning_rate=0.1)
+    np.testing.assert_array_equal(np.load(tmp_path / "parameters.npy"), parameters)
+    np.testing.assert_array_equal(np.load(tmp_path / "predicted.npy"), module.predict(parameters, data["x"]))
