@@ -341,6 +341,39 @@ def free_name(taken: set[str]) -> str:
 
 
 def evaluated(e: sp.Expr) -> sp.Expr:
+    """An expression as SymPy combines it, or as it was typed where SymPy fails on an odd constant in it.
+
+    Maxima stay as typed: SymPy compares their arguments pair by pair, at length.
+    """
+
+    def combined(node: sp.Basic) -> sp.Basic:
+        typed = not node.args or isinstance(node, Read | sp.Max | sp.Min)
+        return node if typed else node.func(*node.args)
+
+    try:
+        return bottom_up(e, combined)
+    except SYMPY_FAILURES:
+        return e
+
+
+def compared(e: sp.Expr) -> sp.Expr:
+    """The expression with max(u, 0) > 0 as u > 0, the way it is emitted."""
+    lone = Program("", (), (Statement("", (), "=", e, ()),), ())
+    return compare_arguments(lone).statements[0].expression
+
+
+def is_root_of_squares(e: sp.Expr) -> bool:
+    """Whether this is a square root that `stabilize` would give the derivative 0 at 0."""
+    squares = sp.Add.make_args(e.base) if isinstance(e, sp.Pow) and e.exp == sp.Rational(1, 2) else ()
+    return bool(squares) and all(isinstance(s, sp.Pow) and s.exp.is_Integer and s.exp % 2 == 0 for s in squares)
+
+
+def free_name(taken: set[str]) -> str:
+    """A name for a right side: f where that is free."""
+    return next(name for name in itertools.chain("fghFGH", letters(())) if name not in taken)
+
+
+def evaluated(e: sp.Expr) -> sp.Expr:
     """An expression as SymPy combines it, or as it was typed where SymPy fails on an odd constant in it."""
     try:
         return bottom_up(e, lambda node: node.func(*node.args) if node.args and not isinstance(node, Read) else node)

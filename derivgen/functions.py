@@ -81,6 +81,10 @@ def _shares(f: sp.Expr, above: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> tuple[s
         others = [a for a in variables if a is not argument]
         if not others:
             return indicator(sp.And(*beats_constants))
+        if len(others) == 1:
+            wins, ties = above(argument, others[0]), sp.Eq(argument, others[0], evaluate=False)
+            half = (sp.Rational(1, 2), sp.And(ties, *beats_constants))
+            return sp.Piecewise((1, sp.And(wins, *beats_constants)), half, (0, True))
         tied = [sp.Eq(a, f, evaluate=False) for a in (argument, *others)]
         count = sp.Add(1, *(indicator(t) for t in tied[1:]))
         return product(indicator(sp.And(tied[0], *beats_constants)), 1 / count)

@@ -148,7 +148,7 @@ class Plain:
         if isinstance(e, sp.Pow):
             return self.power(e)
         if isinstance(e, sp.Piecewise):
-            return self.piecewise(e), 0
+            return self.piecewise(e), ATOM
         if isinstance(e, stop_gradient):
             return self._render(e.args[0])
         if e is sp.pi:

@@ -21,8 +21,8 @@ from derivgen.expressions import Read, reads_of, subexpressions
 from derivgen.functions import DERIVATIVES, logaddexp, root, xlogy
 from derivgen.program import Program, Role, Statement, Tensor
 
-LONGEST, DEEPEST = 500, 40  # characters; levels of nesting
-MOST_ARGUMENTS = 16  # of max and min
+LONGEST, DEEPEST = 500, 20  # characters; levels of nesting
+MOST_ARGUMENTS = 6  # of max and min
 LARGEST_EXPONENT = 1000  # of nested powers, their product
 MOST_BITS = 4096  # of an exact numerator or denominator
 LARGEST, SMALLEST = 1e100, 1e-100  # magnitudes of constants

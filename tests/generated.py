@@ -17,7 +17,7 @@ from derivgen.differentiate import adjoint
 from derivgen.gradcheck import module_gradient
 from derivgen.interpreter import run
 from derivgen.model import Model
-from derivgen.pipeline import declared_program, generate_body
+from derivgen.pipeline import generate_body
 from derivgen.program import Program, Role
 
 TOLERANCE = 1e-9  # of a gradient, relative to the largest element of its tensor

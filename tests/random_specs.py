@@ -28,7 +28,6 @@ from derivgen import MaxOver, Model, stop_gradient
 """
 LARGEST = 1.5  # of the absolute values of data and parameters
 TAME = 3.0  # the largest argument of a function
-WEIGHTS = {"ratio": "1/{}", "root": "1/sqrt({})"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Term:
 
 def is_atom(text: str) -> bool:
     node = ast.parse(text, mode="eval").body
-    return isinstance(node, ast.Name | ast.Subscript | ast.Call) or (isinstance(node, ast.Constant))
+    return isinstance(node, ast.Name | ast.Subscript | ast.Call | ast.Constant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +174,10 @@ FUNCTIONS = (
     Function("{z}*stop_gradient({w})", TAME**2),
     Function("{z} + {z}*{w}", TAME + TAME**2),
     Function("sign({z})*{w}", TAME),
-    Function("{z}*Heaviside_free({w})", TAME),
     Function("pi*{z} - E*{w}", 6 * TAME),
     Function("sqrt(Abs({z}) + 0.1)", 2),
     Function("{z}**5/100", 3),
 )
-FUNCTIONS = tuple(f for f in FUNCTIONS if "Heaviside" not in f.text)
-
 AWKWARD_NAMES = ("S", "E", "Q", "step", "theta", "work", "rows", "maximum", "a_sum", "x_bar", "b_2", "i", "epoch")
 
 
@@ -550,10 +546,9 @@ class Writer:
 
     def causal(self, scope: tuple[Index, ...], depth: int) -> Term:
         """Sum over the past, its limit an index in scope."""
-        fixed = [i for i in scope]
-        if not fixed:
+        if not scope:
             return self.reduction(scope, depth)
-        t = self.choose(fixed)
+        t = self.choose(scope)
         u = self.index(t.axis, scope)
         if u.name == t.name:
             return self.contraction(scope, depth)

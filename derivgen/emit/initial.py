@@ -65,13 +65,13 @@ def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
 
 
 def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str:
-    numbers = ", ".join(repr(a) for a in arguments)
+    numbers = ", ".join(number_text(a) for a in arguments)
     match kind:
         case "constant":
             return numbers
         case "array":
             flat = np.asarray(t.initial).ravel()
-            return f"INITIAL_{t.name}" if size > INLINE else ", ".join(repr(float(v)) for v in flat)
+            return f"INITIAL_{t.name}" if size > INLINE else ", ".join(number_text(float(v)) for v in flat)
         case "truncated_normal":
             return f"truncated_normal(rng, {numbers}, {size})"
         case "orthogonal":
@@ -79,6 +79,10 @@ def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str
             return f"orthogonal(rng, {numbers}, {rows}, {size // rows})"
         case _:
             return f"rng.{kind}({numbers}, {size})"
+
+
+def number_text(value: float) -> str:
+    return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
 
 
 def array_text(name: str, array: np.ndarray, dtype: str) -> str:

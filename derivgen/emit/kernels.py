@@ -69,6 +69,7 @@ class Writer:
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
+        self.terms = 0  # named terms of the statement that is being written
         self.depth = 0  # loops and guards around the line that is being written
 
     def write(self, name: str) -> KernelText:
@@ -214,6 +215,7 @@ class Writer:
     def compute(self, c: Compute) -> list[str]:
         s = c.statement
         self.note_sizes(s.expression, s.guard, *s.subscripts)
+        self.terms = 0
         guards = 0 if s.guard == sp.true else 1
         self.depth += guards
         if c.winners:
@@ -247,15 +249,14 @@ class Writer:
     def line(self, target: str, operator: str, expression: sp.Expr, depth: int = 0) -> list[str]:
         """target operator expression; what is too long becomes branches or gets named terms."""
         parts: list[str] = []
-        named = 0
         while len(line := self.one_line(target, operator, expression)) > self.room(depth):
             if isinstance(expression, sp.Piecewise):
                 return [*parts, *self.branches(target, operator, expression, depth)]
             part = longest_part(expression, self.text.real)
             if part is None:
                 break
-            named += 1
-            term = Read(self.temporary(f"term_{named}"))
+            self.terms += 1
+            term = Read(self.temporary(f"term_{self.terms}"))
             parts += self.line(term.tensor, "=", part, depth)
             expression = substitute(expression, {part: term})
         return [*parts, line]

@@ -1,0 +1,200 @@
+"""Textbook formulas stay finite and exact; kinks and branches follow the table of the docs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+from generated import execute, module_text
+
+from derivgen import MaxOver, Model, runtime, stop_gradient
+from derivgen.interpreter import run
+from derivgen.pipeline import declared_program
+from derivgen.spec import unfolded_piecewise
+
+FLOAT32 = float(np.finfo(np.float32).eps)
+
+
+def pointwise(formula, x, dtype="float64"):
+    """(values, gradients) of Σ formula(w[i]) at w = x, element by element."""
+    with unfolded_piecewise():
+        model = Model("pointwise")
+        i = model.indices(i=len(x))
+        w = model.parameter("w", len(x), init=np.asarray(x, float))
+        f = model.let("f", i, formula(w[i]))
+        model.minimize(sp.Sum(f[i], i))
+        model.predict(f)
+    module = execute(module_text(model, dtype))
+    parameters = module.initial_parameters()
+    with np.errstate(all="ignore"):
+        return module.predict(parameters), module.loss_and_gradient(parameters)[1]
+
+
+# ---- stability, in float32
+
+
+@pytest.fixture(scope="module")
+def naive_classifier(tmp_path_factory):
+    """exp(z) / Σ exp(z) and -log of it, as typed from a textbook; the logits are the parameters."""
+    model = Model("naive")
+    N, C = model.batch("N"), model.sizes(C=4)
+    n, c = model.indices(n=N, c=C)
+    y = model.labels("y", N, classes=C)
+    x = model.input("x", N, C)
+    w = model.parameter("w", C)
+    z = model.let("z", (n, c), x[n, c] + w[c])
+    p = model.let("p", (n, c), sp.exp(z[n, c]) / sp.Sum(sp.exp(z[n, c]), c))
+    model.minimize(sp.Sum(-sp.log(p[n, y[n]]), n) / N)
+    model.predict(p)
+    path = tmp_path_factory.mktemp("naive") / "naive_kernels.py"
+    path.write_text(module_text(model, "float32"))
+    return runtime.load(path), declared_program(model)
+
+
+LOGITS = {
+    "far apart": [1e4, -1e4, 0, 10],
+    "equal and large": [1e4, 1e4, -1e4, -1e4],
+    "close and large": [1e4, 1e4 - 1, 1e4 - 2, -1e4],
+    "all very negative": [-1e4, -1e4 + 1, -1e4 + 2, -1e4 + 3],
+    "small": [0.1, -0.2, 0.3, 0],
+}
+
+
+@pytest.mark.parametrize("label", range(4))
+@pytest.mark.parametrize("case", LOGITS)
+def test_naive_softmax_cross_entropy(naive_classifier, case, label):
+    module, program = naive_classifier
+    x, y = np.array([LOGITS[case]], np.float32), np.array([label])
+    parameters = module.initial_parameters()
+    wanted = run(program, {"x": x, "y": y, "w": parameters}, digits=9000)
+    loss, gradient = module.loss_and_gradient(parameters, x=x, y=y)
+    p = np.array([float(v) for v in wanted["p"][0]])
+    assert np.isfinite(loss)
+    assert loss == pytest.approx(float(wanted["loss"][()]), rel=8 * FLOAT32, abs=8 * FLOAT32)
+    np.testing.assert_allclose(gradient, p - np.eye(4)[label], rtol=0, atol=8 * FLOAT32)
+    np.testing.assert_allclose(module.predict(parameters, x)[0], p, rtol=16 * FLOAT32, atol=1e-30)
+
+
+def logistic(x):
+    return 1 / (1 + sp.exp(-x))
+
+
+STABLE = {
+    # name: (formula, points, values, derivatives); closed forms where doubles overflow or cancel
+    "log sigmoid": (lambda x: sp.log(logistic(x)), [1e3, -1e3, 0], [0, -1e3, -np.log(2)], [0, 1, 0.5]),
+    "log(1 + exp)": (lambda x: sp.log(1 + sp.exp(x)), [1e3, -1e3, 0], [1e3, 0, np.log(2)], [1, 0, 0.5]),
+    "sigmoid": (logistic, [1e3, -1e3, 0], [1, 0, 0.5], [0, 0, 0.25]),
+    "exp over 1 + exp": (lambda x: sp.exp(x) / (1 + sp.exp(x)), [1e3, -1e3], [1, 0], [0, 0]),
+    "log(1 - sigmoid)": (lambda x: sp.log(1 - logistic(x)), [1e3, -1e3], [-1e3, 0], [-1, 0]),
+    "tanh by exponentials": (
+        lambda x: (sp.exp(x) - sp.exp(-x)) / (sp.exp(x) + sp.exp(-x)),
+        [1e3, -1e3, 0],
+        [1, -1, 0],
+        [0, 0, 1],
+    ),
+    "x log x": (lambda x: x * sp.log(x), [0, 1], [0, 0], [-np.inf, 1]),
+    "exp - 1": (lambda x: sp.exp(x) - 1, [1e-6], [1e-6 + 5e-13], [1 + 1e-6 + 5e-13]),
+    "log(1 + x)": (lambda x: sp.log(1 + x), [1e-6], [1e-6 - 5e-13], [1 / (1 + 1e-6)]),
+    "log(exp + exp)": (lambda x: sp.log(sp.exp(x) + sp.exp(2 * x)), [1e3, -1e3], [2e3, -1e3], [2, 1]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", STABLE)
+def test_stable_forms(case, dtype):
+    formula, points, values, derivatives = STABLE[case]
+    found, gradient = pointwise(formula, points, dtype)
+    tolerance = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(found, values, rtol=max(tolerance, 1e-12), atol=1e-40)
+    np.testing.assert_allclose(gradient, derivatives, rtol=max(tolerance, 1e-12), atol=1e-40)
+
+
+# ---- kinks
+
+KINKS = {
+    # name: (formula, points, derivatives by the docs' table)
+    "relu": (lambda x: sp.Max(x, 0), [-1, 0, 2], [0, 0, 1]),
+    "a constant wins a tie": (lambda x: sp.Max(x, 3), [2, 3, 4], [0, 0, 1]),
+    "minimum": (lambda x: sp.Min(x, 1), [0, 1, 2], [1, 0, 0]),
+    "tied variables share": (lambda x: sp.Max(x, 2 * x, -x), [0, 1, -1], [2 / 3, 2, -1]),
+    "absolute value": (lambda x: sp.Abs(x), [-2, 0, 3], [-1, 0, 1]),
+    "floor": (lambda x: sp.floor(x) * x, [1.5, 2], [1, 2]),
+    "sign": (lambda x: sp.sign(x) * x, [-1.5, 0, 2], [-1, 0, 1]),
+    "mod": (lambda x: sp.Mod(x, 3), [1, 3, 4.5, -1], [1, 0, 1, 1]),
+    "branch not taken": (lambda x: sp.Piecewise((sp.sqrt(x), x > 0), (0, True)), [0, 4, -1], [0, 0.25, 0]),
+    "branch under a root": (lambda x: sp.sqrt(sp.Piecewise((x, x > 0), (0, True))), [0, 4, -1], [0, 0.25, 0]),
+    "root of relu": (lambda x: sp.sqrt(sp.Max(x, 0)), [0, 4, -1], [0, 0.25, 0]),
+    "root of squares": (lambda x: sp.sqrt(x**2 + (2 * x) ** 2), [0, 1, -1], [0, np.sqrt(5), -np.sqrt(5)]),
+    "power of a constant": (lambda x: sp.Integer(2) ** x, [0, 1], [np.log(2), 2 * np.log(2)]),
+    "exponent at base 0": (lambda x: x ** (x + 2), [0.0, 1.0], [0, 3]),
+    "stopped": (lambda x: stop_gradient(x) * x, [3], [3]),
+}
+
+
+@pytest.mark.parametrize("case", KINKS)
+def test_kinks(case):
+    formula, points, wanted = KINKS[case]
+    _, gradient = pointwise(formula, points)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-14, atol=0)
+
+
+def test_a_maximum_gives_all_to_the_first_on_a_tie():
+    model = Model("maximum")
+    i, k = model.indices(i=2, k=3)
+    w = model.parameter("w", 2, 3, init=np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 2.0]]))
+    m = model.let("m", i, MaxOver(w[i, k], k))
+    model.minimize(sp.Sum((i + 1) * m[i], i))
+    module = execute(module_text(model))
+    loss, gradient = module.loss_and_gradient(module.initial_parameters())
+    assert loss == 5 + 2 * 2
+    assert gradient.tolist() == [0, 1, 0, 2, 0, 0]
+
+
+def test_a_let_read_under_a_guard_is_differentiated_under_it():
+    """theta = sqrt(sq), used where sq > 0: no 0·∞ at 0."""
+    model = Model("angle")
+    n, d = model.indices(n=2, d=3)
+    w = model.parameter("w", 2, 3, init=np.array([[0.0, 0, 0], [3, 0, 4]]))
+    sq = model.let("sq", n, sp.Sum(w[n, d] * w[n, d], d))
+    theta = model.let("theta", n, sp.log(sq[n]) / 2)
+    model.minimize(sp.Sum(sp.Piecewise((theta[n], sq[n] > 0), (0, True)), n))
+    module = execute(module_text(model))
+    loss, gradient = module.loss_and_gradient(module.initial_parameters())
+    assert loss == pytest.approx(np.log(5), rel=1e-15)
+    np.testing.assert_allclose(gradient, [0, 0, 0, 3 / 25, 0, 4 / 25], rtol=1e-15)
+
+
+NOT_A_NUMBER = {
+    "relu": lambda x: sp.Max(x, 0),
+    "minimum": lambda x: sp.Min(1, x),
+    "abs": sp.Abs,
+    "tanh": sp.tanh,
+    "sigmoid": logistic,
+    "softplus": lambda x: sp.log(1 + sp.exp(x)),
+    "sign": lambda x: sp.sign(x),
+    "x log x": lambda x: x * sp.log(x),
+    "mod": lambda x: sp.Mod(x, 3),
+    "power": lambda x: x**2,
+    "log of exponentials": lambda x: sp.log(sp.exp(x) + sp.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("case", NOT_A_NUMBER)
+def test_nan_passes_through(case):
+    values, _ = pointwise(NOT_A_NUMBER[case], [np.nan, 1.0])
+    assert np.isnan(values[0])
+    assert np.isfinite(values[1])
+
+
+def test_integer_powers_are_products():
+    """x**k for an index k, at negative x and at 0."""
+    model = Model("polynomial")
+    k = model.indices(k=4)
+    x = model.parameter("x", init=np.array(-2.0))
+    c = model.constant("c", np.array([1.0, 2.0, 3.0, 4.0]))
+    model.minimize(sp.Sum(c[k] * x**k, k))
+    module = execute(module_text(model))
+    for point in (-2.0, 0.0, 1.5):
+        loss, gradient = module.loss_and_gradient(np.array([point]))
+        assert loss == pytest.approx(np.polynomial.polynomial.polyval(point, [1, 2, 3, 4]), rel=1e-15)
+        assert gradient[0] == pytest.approx(np.polynomial.polynomial.polyval(point, [2, 6, 12]), rel=1e-15)
