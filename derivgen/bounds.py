@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 
@@ -20,14 +21,15 @@ Case = list[Linear]  # forms that are all ≥ 0
 
 def linear(expression: sp.Expr, is_integer: Callable[[Read], bool]) -> Linear | None:
     """The affine form of an expression, or None if it has none over integers."""
-    if expression.is_Integer:
-        return {sp.S.One: Fraction(int(expression))}
+    if expression.is_Rational:
+        return {sp.S.One: Fraction(int(expression.p), int(expression.q))}
     if is_index(expression) or is_size(expression) or (isinstance(expression, Read) and is_integer(expression)):
         return {expression: Fraction(1)}
     if isinstance(expression, sp.Add):
         return combine([(Fraction(1), linear(a, is_integer)) for a in expression.args])
-    if isinstance(expression, sp.Mul) and expression.args[0].is_Integer:
-        return combine([(Fraction(int(expression.args[0])), linear(sp.Mul(*expression.args[1:]), is_integer))])
+    if isinstance(expression, sp.Mul) and expression.args[0].is_Rational:
+        factor = Fraction(int(expression.args[0].p), int(expression.args[0].q))
+        return combine([(factor, linear(sp.Mul(*expression.args[1:]), is_integer))])
     if isinstance(expression, sp.Mul) and all(is_size(a) for a in expression.args):
         return {expression: Fraction(1)}
     return None
@@ -68,7 +70,8 @@ def cases_of(condition: Boolean, is_integer: Callable[[Read], bool]) -> list[Cas
     if isinstance(condition, sp.core.relational.Relational):
         form = linear(sp.expand(condition.lhs - condition.rhs), is_integer)
         if form is not None:
-            return relation_cases(condition, form)
+            scale = math.lcm(*(c.denominator for c in form.values()))
+            return relation_cases(condition, {atom: c * scale for atom, c in form.items()})
     return [[]]
 
 

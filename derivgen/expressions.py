@@ -191,10 +191,16 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
 
 def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, Boolean, bool]]:
     """The reads of a condition, each under the conjuncts on indices that are tested before it."""
+    if isinstance(condition, sp.Or):
+        for alternative in condition.args:
+            yield from condition_reads(alternative, path)
+        return
     for conjunct in conjuncts(condition):
-        for read in reads_of(conjunct):
-            yield read, path, False
-        if not reads_of(conjunct):
+        if isinstance(conjunct, sp.Or):
+            yield from condition_reads(conjunct, path)
+        elif reads_of(conjunct):
+            yield from ((read, path, False) for read in reads_of(conjunct))
+        else:
             path = sp.And(path, conjunct)
 
 

@@ -8,6 +8,7 @@ line of its definition.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from derivgen.expressions import (
     Read,
     condition_reads,
     conjuncts,
+    guarded,
     guarded_reads,
     index_symbol,
     indicator,
@@ -33,14 +35,20 @@ from derivgen.expressions import (
     reads_of,
     size_symbol,
     split_guard,
+    subexpressions,
     substitute,
 )
-from derivgen.functions import DERIVATIVES
+from derivgen.functions import DERIVATIVES, xlogy
 from derivgen.model import LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.notation import Plain
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
+
+HELPER_NAMES = {"+=": "sum", "max=": "max", "=": "part"}
+
+# Functions whose derivatives compare their arguments, and the comparisons themselves.
+CONDITIONAL = (sp.Max, sp.Min, sp.Mod, xlogy, sp.core.relational.Relational)
 
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
@@ -95,6 +103,7 @@ class Lowering:
         self.names = Names(model._names)
         self.place: Place | None = None
         self.layer = ""
+        self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
@@ -134,6 +143,7 @@ class Lowering:
         """Letters for the library indices of a definition, in order of their making, free of the spec's names."""
         found = {i for i in (*d.indices, *d.expression.atoms(Idx)) if i.name.startswith(LOCAL)}
         first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
+        self.helpers = {}
         self.letters, taken = {}, set(self.model._names)
         for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
             preferred = ("n",) if first is not None and index.upper + 1 == first else ()
@@ -195,8 +205,12 @@ class Lowering:
         """The statement of a Sum or a MaxOver; gives the read of what it defines."""
         bound, guard = self.limits(e, scope)
         inner = scope.within(bound)
-        summand, body_guard = split_guard(self.body(self.convert(e.args[0], Scope(inner.ranges, TRUE))))
-        guard = sp.And(guard, body_guard)
+        own = {r.index for r in bound.values()}
+        seen = [c for c in conjuncts(scope.path) if not indices_of(c) & own]
+        summand = self.body(self.convert(e.args[0], Scope(inner.ranges, sp.And(guard, *seen))))
+        if isinstance(e, sp.Sum):  # what is 0 under its guard adds nothing; a maximum may be that 0
+            summand, body_guard = split_guard(summand)
+            guard = sp.And(guard, body_guard)
         operator: Operator = "+=" if isinstance(e, sp.Sum) else "max="
         if target:
             bound_ranges = self.apart(bound, subscripts)
@@ -217,12 +231,11 @@ class Lowering:
     def helper(
         self, operator: Operator, summand: sp.Expr, guard: Boolean, scope: Scope, bound: dict[sp.Symbol, Range]
     ) -> sp.Expr:
-        """An unnamed reduction as a tensor of its own, over the outer indices that it depends on.
+        """An unnamed part of a let as a tensor of its own, over the outer indices that it depends on.
 
         The condition of the branch that it stands in goes with it, as far as it speaks of those indices; the rest
         of it too where the reads need it to stay inside their tensors.
         """
-        name = self.names.fresh(f"{self.layer}_{'sum' if operator == '+=' else 'max'}")
         own = {r.index for r in bound.values()}
         outer = [r for s, r in scope.ranges.items() if s not in bound]
         path = [c for c in conjuncts(scope.path) if not indices_of(c) & own]
@@ -233,12 +246,24 @@ class Lowering:
             free = tuple(r for r in outer if r.index in used)
             target = tuple(r.index for r in free)
             domain = (*free, *bound.values())
-            statement = Statement(name, target, operator, summand, domain, sp.And(guard, *conditions), layer=self.layer)
+            condition = sp.And(guard, *conditions)
+            statement = Statement("", target, operator, summand, domain, condition, layer=self.layer)
             if not self.out_of_bounds(statement):
                 break
-        self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
-        self.emit(statement)
-        return Read(name, *target)
+        if statement not in self.helpers:
+            name = self.helpers[statement] = self.names.fresh(f"{self.layer}_{HELPER_NAMES[operator]}")
+            self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
+            if operator == "=":  # it has a value everywhere
+                self.emit(replace(statement, target=name, expression=guarded(summand, condition), guard=TRUE))
+            else:
+                self.emit(replace(statement, target=name))
+        return Read(self.helpers[statement], *target)
+
+    def without_branches(self, e: sp.Expr, scope: Scope) -> sp.Expr:
+        """The expression, by way of a helper if it has branches: SymPy rewrites a condition with branches in it."""
+        if not any(isinstance(node, sp.Piecewise) for node in subexpressions(e)):
+            return e
+        return self.helper("=", e, TRUE, scope, {})
 
     def limits(self, e: Any, scope: Scope) -> tuple[dict[sp.Symbol, Range], Boolean]:
         """The bound indices with their full ranges, and the guard of limits that are narrower."""
@@ -298,6 +323,9 @@ class Lowering:
             return self.reduce(e, scope)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e, scope)
+        if isinstance(e, sp.ITE):  # SymPy's form of a comparison of a Piecewise
+            test, then, other = (self.convert(a, scope) for a in e.args)
+            return sp.Or(sp.And(test, then), sp.And(negation(test), other))
         if isinstance(e, sp.KroneckerDelta):
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
         if isinstance(e, IndexedBase):
@@ -306,7 +334,21 @@ class Lowering:
             return self.number(e)
         self.check_function(e)
         converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
+        if isinstance(e, CONDITIONAL) or (isinstance(e, sp.Pow) and not e.exp.is_number):
+            converted = {a: self.without_branches(c, scope) for a, c in converted.items()}
+        if isinstance(e, sp.core.relational.Relational):
+            return self.relation(e.func(*(converted[a] for a in e.args)))
         return e.func(*(converted[a] for a in e.args))
+
+    def relation(self, condition: Boolean) -> Boolean:
+        """An affine condition on integers without fractions: SymPy makes `i >= 1/2` of `2*i - 1 >= 0`."""
+        if isinstance(condition, BooleanAtom):
+            return condition
+        form = bounds.linear(sp.expand(condition.lhs - condition.rhs), self.is_integer)
+        scale = 1 if form is None else math.lcm(*(c.denominator for c in form.values()))
+        if scale == 1:
+            return condition
+        return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))
 
     def naming_order(self, e: sp.Basic) -> bool:
         """Sums over data are named before others: a penalty that is added to a loss then renames nothing."""

@@ -103,8 +103,9 @@ class TextPage:
 
     def write(self, blocks: Sequence[Block]) -> str:
         lines: list[str] = []
-        for block in blocks:
-            lines += [line for line in self.lines(block) if line or lines[-1:] != [""]]
+        for line in itertools.chain.from_iterable(map(self.lines, blocks)):
+            if line or lines[-1:] != [""]:
+                lines.append(line)
         return "\n".join(lines).strip("\n") + "\n"
 
     def lines(self, block: Block) -> list[str]:

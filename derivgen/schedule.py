@@ -180,7 +180,16 @@ def join_layers(program: Program) -> list[Statement]:
     joined = {
         s.layer: reader[s.target] for s in reversed(program.statements) if s.layer not in live and s.target in reader
     }
-    return [replace(s, layer=joined.get(s.layer, s.layer)) for s in program.statements]
+    waiting: dict[str, list[Statement]] = {}
+    result: list[Statement] = []
+    for s in program.statements:
+        if s.layer not in joined:
+            result += [*waiting.pop(s.layer, []), s]
+        elif s.direction == "forward":
+            waiting.setdefault(joined[s.layer], []).append(replace(s, layer=joined[s.layer]))
+        else:
+            result.append(replace(s, layer=joined[s.layer]))
+    return result
 
 
 def assign_first(program: Program, statements: list[Statement]) -> list[Statement]:

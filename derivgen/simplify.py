@@ -177,12 +177,25 @@ def compare_arguments(program: Program) -> Program:
     return map_expressions(program, lambda e: bottom_up(e, compare))
 
 
+def drop_zero_additions(program: Program) -> Program:
+    """Adding 0 to what is written elsewhere too does nothing."""
+    writers = Counter(s.target for s in program.statements)
+    statements = []
+    for s in program.statements:
+        if s.operator == "+=" and s.expression == 0 and writers[s.target] > 1:
+            writers[s.target] -= 1
+        else:
+            statements.append(s)
+    return replace(program, statements=tuple(statements))
+
+
 PASSES = (
     forget_stop_gradients,
     drop_dead_statements,
     assign_once,
     read_through_constants,
     read_through_copies,
+    drop_zero_additions,
     assign_once,
     reuse_held_values,
     compare_arguments,

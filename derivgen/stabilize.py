@@ -105,7 +105,8 @@ class Stabilizer:
     def shift_sum(self, s: Statement) -> None:
         """max, exponentials and their sum as statements; the sum itself as exp(max)·sum, for who reads it bare."""
         exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
-        exponent, weight = exponential.args[0], s.expression / exponential
+        exponent = exponential.args[0]
+        weight = sp.Mul(*(f for f in sp.Mul.make_args(s.expression) if f is not exponential))
         shape, helper = self.program.tensor(s.target).shape, self.program.tensor(s.target).role is Role.HELPER
         box = tuple(r.extent for r in s.domain)
         largest, shifted = self.declare(f"{s.layer}_max", shape), self.declare(f"{s.layer}_shift", box)

@@ -65,7 +65,7 @@ class Writer:
         self.order = declaration_order(program)
         self.text = ScalarText(self.order, self.access, local_name)
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
-        self.carried: dict[str, str] = {}  # tensor → the scalar that its reduction runs in
+        self.carried: dict[Read, str] = {}  # what is written → the scalar that its reduction runs in
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
@@ -141,8 +141,8 @@ class Writer:
 
     def access(self, read: Read) -> str:
         name = read.tensor
-        if name in self.carried:
-            return self.carried[name]
+        if read in self.carried:
+            return self.carried[read]
         if name in self.kernel.scalars or name not in self.table:
             return local_name(name)
         if not read.subscripts:
@@ -168,11 +168,15 @@ class Writer:
     def loop(self, loop: Loop) -> list[str]:
         """The loop, between the starts and the stores of the reductions that it carries."""
         self.note_sizes(loop.extent)
-        starts = [line for c in loop.carried for line in self.start(c)]
+        new: dict[Read, Compute] = {}
+        for c in loop.carried:
+            if c.statement.write not in {*self.carried, *new}:
+                new[c.statement.write] = c
+        starts = [line for c in new.values() for line in self.start(c)]
         self.depth += 1
         body = indented(self.nodes(loop.body))
         self.depth -= 1
-        stores = [line for c in loop.carried for line in self.store(c)]
+        stores = [line for c in new.values() for line in self.store(c)]
         header = f"for {local_name(loop.index.name)} in range({self.text.integer(loop.extent)}):"
         return [*starts, header, *body, *stores]
 
@@ -180,8 +184,8 @@ class Writer:
         """Each result of a reduction in a scalar: itself if it lives in this kernel's loops only."""
         lines = []
         for s in c.statements:
-            self.carried[s.target] = self.carried_name(s)
-            lines.append(f"{self.carried[s.target]} = {START[s.operator]}")
+            self.carried[s.write] = self.carried_name(s)
+            lines.append(f"{self.carried[s.write]} = {START[s.operator]}")
         if c.statement.operator == "argmax=":
             lines.append(f"{self.best(c)} = {START['max=']}")
         return lines
@@ -200,12 +204,12 @@ class Writer:
     def best(self, c: Compute) -> str:
         """The scalar of the largest value so far."""
         operator = c.statement.operator
-        return self.carried[c.statement.target] if operator == "max=" else self.temporary(f"{c.statement.target}_best")
+        return self.carried[c.statement.write] if operator == "max=" else self.temporary(f"{c.statement.target}_best")
 
     def store(self, c: Compute) -> list[str]:
         lines = []
         for s in c.statements:
-            value = self.carried.pop(s.target)
+            value = self.carried.pop(s.write)
             if s.target not in self.kernel.scalars:
                 lines.append(f"{self.access(s.write)} {'=' if c.first else '+='} {value}")
         return lines
@@ -222,14 +226,21 @@ class Writer:
             lines = self.winners(c)
         elif s.operator == "max=":
             target = self.access(s.write)
-            lines = [f"{target} = {self.text.call(MAXIMUM, target, self.text.real(s.expression))}"]
+            lines = self.maximum(target, s.expression)
         else:
-            assigns = s.operator == "=" or (c.first and s.target not in self.carried)
+            assigns = s.operator == "=" or (c.first and s.write not in self.carried)
             lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
         self.depth -= guards
         if guards:
             return [*self.if_lines("if", s.guard), *indented(lines)]
         return lines
+
+    def maximum(self, target: str, expression: sp.Expr) -> list[str]:
+        line = f"{target} = {self.text.call(MAXIMUM, target, self.text.real(expression))}"
+        if len(line) <= self.room(0):
+            return [line]
+        value = self.temporary("value")
+        return [*self.assignment(value, "=", expression), f"{target} = {self.text.call(MAXIMUM, target, value)}"]
 
     def winners(self, c: Compute) -> list[str]:
         """The indices move on where the value is larger than the best so far, or the first NaN."""

@@ -27,15 +27,17 @@ def bracketed(opening: str, items: Sequence[str], closing: str, depth: int = 0) 
 def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:
     """A docstring of one line, or of several with the closing quotes on their own."""
     room = WIDTH - len(STEP) * depth
-    lines = [line for p in paragraphs for line in wrapped(p.replace("\\", "\\\\"), room)]
+    # With nothing below them, continued lines are not indented: the formatter would take that back.
+    indent = STEP if len(paragraphs) > 1 else ""
+    lines = [line for p in paragraphs for line in wrapped(p.replace("\\", "\\\\"), room, indent)]
     if len(lines) == 1 and len(lines[0]) + 6 <= room:
         return [f'"""{lines[0]}"""']
     if len(lines[0]) + 3 > room:
-        lines = [line for p in paragraphs for line in wrapped(p, room - 3)]
+        lines = [line for p in paragraphs for line in wrapped(p, room - 3, indent)]
     return [f'"""{lines[0]}', *lines[1:], '"""']
 
 
-def wrapped(text: str, room: int) -> list[str]:
+def wrapped(text: str, room: int, indent: str = STEP) -> list[str]:
     """A formula over several lines, broken at spaces, the rest indented."""
     lines, rest = [], text
     while len(rest) > room:
@@ -45,7 +47,7 @@ def wrapped(text: str, room: int) -> list[str]:
             if cut < 0:
                 break
         lines.append(rest[:cut])
-        rest = STEP + rest[cut + 1 :]
+        rest = indent + rest[cut + 1 :]
     return [*lines, rest]
 
 
