@@ -30,8 +30,9 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand
+bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand; start-up times
 	$(BIN)/python benchmarks/digits_epoch.py
+	$(BIN)/python benchmarks/startup.py
 
 examples: $(VENV)/examples ## generate and run every example
 	for spec in examples/*/; do $(BIN)/derivgen generate $$spec$$(basename $$spec).py && $(BIN)/python $${spec}run.py || exit 1; done

@@ -11,7 +11,6 @@ PUBLIC = (
     "PARAMETERS",
     "INPUTS",
     "SAMPLE_AXIS",
-    "HYPERPARAMETERS",
     "Parameter",
     "Input",
     "Workspace",
@@ -37,6 +36,47 @@ ARGUMENTS = (
     "batch_size",
     "drop_last",
     "steps",
+)
+
+# The module's other functions, and what its public functions call.
+HELPERS = (
+    "THREAD",
+    "OPTIONS",
+    "Data",
+    "PredictionData",
+    "Tensors",
+    "check_count",
+    "check_hyperparameter",
+    "check_input",
+    "check_inputs",
+    "check_order",
+    "check_state",
+    "check_vector",
+    "descent",
+    "epoch",
+    "first_rows",
+    "forward",
+    "gather",
+    "gradient_kernel",
+    "labels_in_range",
+    "loss_kernel",
+    "orthogonal",
+    "prediction_kernel",
+    "prediction_labels_in_range",
+    "prepare",
+    "prepare_prediction",
+    "refuse_labels",
+    "refuse_rows",
+    "split",
+    "step",
+    "sys",
+    "this_threads_workspace",
+    "threading",
+    "truncated_normal",
+    "update_kernel",
+    "ValueError",
+    "bool",
+    "float",
 )
 
 # What the text of kernels refers to: a tensor of such a name would shadow it.
@@ -68,7 +108,7 @@ def refusal(name: object, kind: str) -> str | None:
         return f"{name!r} has a meaning of its own in generated modules: choose another name for the {kind}"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python reserves: choose another name for the {kind}"
-    if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS):
+    if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS, *HELPERS):
         return f"{name!r} is a name of the generated module's functions or their arguments: rename the {kind}"
     return None
 

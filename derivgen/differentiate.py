@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.expressions import Read, product, substitute
+from derivgen.expressions import Read, negation, product, substitute
 from derivgen.functions import derivative
 from derivgen.program import (
     Names,
@@ -93,7 +93,8 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
     """The expression with the branches decided that the guard decides."""
     if guard == sp.true:
         return expression
-    facts = dict.fromkeys(guard.args if isinstance(guard, sp.And) else (guard,), sp.true)
+    held = guard.args if isinstance(guard, sp.And) else (guard,)
+    facts = {**dict.fromkeys(map(negation, held), sp.false), **dict.fromkeys(held, sp.true)}
 
     def decided(node: sp.Basic) -> sp.Basic:
         if not isinstance(node, sp.Piecewise) and node.args and not isinstance(node, Read):

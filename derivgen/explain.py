@@ -22,7 +22,7 @@ from derivgen.parse import SYMPY_FAILURES, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.program import Program, Statement, differentiable_reads, names_of
 from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
-from derivgen.simplify import compare_arguments
+from derivgen.simplify import compare
 
 SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
 SIMPLE = 80  # operations up to which a result is also tried over a common denominator
@@ -233,17 +233,17 @@ def explain_expression(text: str, form: str = "text") -> str:
     Raises DerivgenError where the text is refused.
     """
     expression = parse_expression(text)
+    variables = reads_of(expression)
+    page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
     try:
-        return page_of_expression(expression, form)
+        return page.write(expression_blocks(page, expression, variables))
     except SYMPY_FAILURES as error:
         raise DerivgenError(
             f"SymPy fails on {text.strip()} ({type(error).__name__}): write its constants as plain numbers"
         ) from error
 
 
-def page_of_expression(expression: sp.Expr, form: str) -> str:
-    variables = reads_of(expression)
-    page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
+def expression_blocks(page: TextPage, expression: sp.Expr, variables: list[Read]) -> list[Block]:
     if evaluated(expression).has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
         raise DerivgenError(
             f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1"
@@ -254,7 +254,7 @@ def page_of_expression(expression: sp.Expr, form: str) -> str:
         blocks.append(Prose("It has no variables: its derivative is 0.", 2))
     for x in variables:
         blocks += Dissection(page, expression, x, variables).blocks()
-    return page.write(blocks)
+    return blocks
 
 
 class Dissection:
@@ -324,9 +324,8 @@ class Dissection:
 
 
 def compared(e: sp.Expr) -> sp.Expr:
-    """The expression with max(u, 0) > 0 as u > 0, the way it is emitted."""
-    lone = Program("", (), (Statement("", (), "=", e, ()),), ())
-    return compare_arguments(lone).statements[0].expression
+    """As it is emitted: max(u, 0) > 0 is u > 0."""
+    return bottom_up(e, compare)
 
 
 def is_root_of_squares(e: sp.Expr) -> bool:
@@ -347,36 +346,13 @@ def evaluated(e: sp.Expr) -> sp.Expr:
     """
 
     def combined(node: sp.Basic) -> sp.Basic:
-        typed = not node.args or isinstance(node, Read | sp.Max | sp.Min)
-        return node if typed else node.func(*node.args)
+        if not node.args or isinstance(node, Read):
+            return node
+        arguments = [combined(a) for a in node.args]
+        return node.func(*arguments, evaluate=False) if node.func in (sp.Max, sp.Min) else node.func(*arguments)
 
     try:
-        return bottom_up(e, combined)
-    except SYMPY_FAILURES:
-        return e
-
-
-def compared(e: sp.Expr) -> sp.Expr:
-    """The expression with max(u, 0) > 0 as u > 0, the way it is emitted."""
-    lone = Program("", (), (Statement("", (), "=", e, ()),), ())
-    return compare_arguments(lone).statements[0].expression
-
-
-def is_root_of_squares(e: sp.Expr) -> bool:
-    """Whether this is a square root that `stabilize` would give the derivative 0 at 0."""
-    squares = sp.Add.make_args(e.base) if isinstance(e, sp.Pow) and e.exp == sp.Rational(1, 2) else ()
-    return bool(squares) and all(isinstance(s, sp.Pow) and s.exp.is_Integer and s.exp % 2 == 0 for s in squares)
-
-
-def free_name(taken: set[str]) -> str:
-    """A name for a right side: f where that is free."""
-    return next(name for name in itertools.chain("fghFGH", letters(())) if name not in taken)
-
-
-def evaluated(e: sp.Expr) -> sp.Expr:
-    """An expression as SymPy combines it, or as it was typed where SymPy fails on an odd constant in it."""
-    try:
-        return bottom_up(e, lambda node: node.func(*node.args) if node.args and not isinstance(node, Read) else node)
+        return combined(e)
     except SYMPY_FAILURES:
         return e
 

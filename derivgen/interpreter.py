@@ -20,17 +20,16 @@ import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
 from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.functions import stop_gradient
 from derivgen.program import Program, Role, Statement, Tensor
+from derivgen.reals import CONSTANTS, FUNCTIONS, Real, integer_power, maximum, power
 
-Real = Any  # an mpf of a private context
 Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
 Evaluator = Callable[[Point], Any]
 Array = NDArray[np.object_]
 Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
 
 GIVEN = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
-HUGE = 2**17  # a magnitude of 2**HUGE counts as infinite where the cost of a function grows with the magnitude
 
 
 @lru_cache(maxsize=8)
@@ -188,7 +187,7 @@ def _execute(statement: Statement, scope: Scope, best: dict[tuple[str, int], Rea
         case "max=":
             for p in points:
                 k = offset(p)
-                elements[k] = _maximum(scope.mp, elements[k], value(p))
+                elements[k] = maximum(scope.mp, elements[k], value(p))
         case "argmax=":
             winner = scope.positions[statement.winner]
             for p in points:
@@ -309,9 +308,9 @@ def _(e: Any, scope: Scope) -> Evaluator:
         return lambda p: base(p) ** 2
     if isinstance(e.exp, sp.Integer):
         k = int(e.exp)
-        return lambda p: _integer_power(mp, base(p), k)
+        return lambda p: integer_power(mp, base(p), k)
     exponent = _real(e.exp, scope)
-    return lambda p: _power(mp, base(p), exponent(p))
+    return lambda p: power(mp, base(p), exponent(p))
 
 
 @_real.register(sp.Rational)
@@ -398,147 +397,3 @@ def _condition(c: Any, scope: Scope) -> Callable[[Point], bool]:
         raise TypeError(f"{scope.statement.target}: {c} has no meaning as a condition")
     evaluator = _integer if all(_is_integer(side, scope) for side in c.args) else _real
     return _fold(RELATIONS[c.func], [evaluator(side, scope) for side in c.args])
-
-
-# -- functions: one row each, of mpmath's context and the arguments
-
-
-def _maximum(mp: Any, u: Real, v: Real) -> Real:
-    return v if v > u or v != v else u
-
-
-def _minimum(mp: Any, u: Real, v: Real) -> Real:
-    return v if v < u or v != v else u
-
-
-def _plain(name: str) -> Callable[[Any, Real], Real]:
-    """A function of mpmath, NaN where its value is not real."""
-
-    def function(mp: Any, u: Real) -> Real:
-        value = getattr(mp, name)(u)
-        return value if isinstance(value, mp.mpf) else mp.nan
-
-    return function
-
-
-def _costly(name: str) -> Callable[[Any, Real], Real]:
-    """The same of a function that costs more the larger its argument."""
-    function = _plain(name)
-    return lambda mp, u: function(mp, _bounded(mp, u))
-
-
-def _bounded(mp: Any, u: Real) -> Real:
-    if mp.mag(u) > HUGE:
-        return mp.inf if u > 0 else mp.ninf
-    return u
-
-
-def _exp(mp: Any, u: Real) -> Real:
-    return mp.exp(_bounded(mp, u))
-
-
-def _reciprocal(mp: Any, u: Real) -> Real:
-    return 1 / u if u != 0 else mp.inf
-
-
-def _integer_power(mp: Any, u: Real, k: int) -> Real:
-    if k < 0:
-        return _reciprocal(mp, _integer_power(mp, u, -k))
-    return u**k if k else mp.one
-
-
-def _power(mp: Any, u: Real, v: Real) -> Real:
-    if mp.isint(v) and mp.mag(v) <= HUGE:
-        return _integer_power(mp, u, int(v))
-    if mp.isinf(v):
-        u = abs(u)
-    if u == 1:
-        return mp.one
-    if u == 0 and v != 0:
-        return mp.zero if v > 0 else mp.inf if v < 0 else mp.nan
-    if not u > 0:
-        return mp.nan
-    logarithm = v * mp.log(u)
-    return u**v if mp.isfinite(logarithm) and mp.mag(logarithm) <= HUGE else _exp(mp, logarithm)
-
-
-def _mod(mp: Any, u: Real, v: Real) -> Real:
-    """u - v·floor(u/v), with the sign of the divisor."""
-    if v == 0:
-        return mp.nan
-    if mp.isinf(v) and mp.isfinite(u):
-        return u if u == 0 or (u > 0) == (v > 0) else v
-    return _bounded(mp, u) % v
-
-
-def _atan2(mp: Any, u: Real, v: Real) -> Real:
-    if u != u or v != v:
-        return mp.nan
-    if mp.isinf(u) and mp.isinf(v):
-        return mp.sign(u) * mp.pi / 4 * (1 if v > 0 else 3)
-    return mp.atan2(u, v)
-
-
-def _sigmoid(mp: Any, u: Real) -> Real:
-    small = _exp(mp, -abs(u))
-    return 1 / (1 + small) if u >= 0 else small / (1 + small)
-
-
-def _softplus(mp: Any, u: Real) -> Real:
-    return _maximum(mp, mp.zero, u) + mp.log1p(_exp(mp, -abs(u)))
-
-
-def _xlogy(mp: Any, u: Real, v: Real) -> Real:
-    return mp.zero if u == 0 and v == v else u * _plain("log")(mp, v)
-
-
-def _logaddexp(mp: Any, u: Real, v: Real) -> Real:
-    if u == v:
-        return u + mp.ln2
-    return _maximum(mp, u, v) + mp.log1p(_exp(mp, -abs(u - v)))
-
-
-FUNCTIONS: dict[type, Callable[..., Real]] = {
-    sp.exp: _exp,
-    sp.log: _plain("log"),
-    sp.sin: _costly("sin"),
-    sp.cos: _costly("cos"),
-    sp.tan: _costly("tan"),
-    sp.asin: _plain("asin"),
-    sp.acos: _plain("acos"),
-    sp.atan: _plain("atan"),
-    sp.atan2: _atan2,
-    sp.sinh: _costly("sinh"),
-    sp.cosh: _costly("cosh"),
-    sp.tanh: _plain("tanh"),
-    sp.asinh: _plain("asinh"),
-    sp.acosh: _plain("acosh"),
-    sp.atanh: _plain("atanh"),
-    sp.erf: _plain("erf"),
-    sp.erfc: _costly("erfc"),
-    sp.Abs: lambda mp, u: abs(u),
-    sp.sign: _plain("sign"),
-    sp.floor: _plain("floor"),
-    sp.ceiling: _plain("ceil"),
-    sp.Mod: _mod,
-    sp.Max: lambda mp, *arguments: reduce(partial(_maximum, mp), arguments),
-    sp.Min: lambda mp, *arguments: reduce(partial(_minimum, mp), arguments),
-    sigmoid: _sigmoid,
-    softplus: _softplus,
-    log1p: _plain("log1p"),
-    expm1: _costly("expm1"),
-    xlogy: _xlogy,
-    logaddexp: _logaddexp,
-    root: _plain("sqrt"),
-}
-
-CONSTANTS: dict[Any, str] = {
-    sp.pi: "pi",
-    sp.E: "e",
-    sp.GoldenRatio: "phi",
-    sp.EulerGamma: "euler",
-    sp.Catalan: "catalan",
-    sp.oo: "inf",
-    -sp.oo: "ninf",
-    sp.nan: "nan",
-}

@@ -22,10 +22,8 @@ from derivgen.expressions import (
     TRUE,
     MaxOver,
     Read,
-    condition_reads,
     conjuncts,
     guarded,
-    guarded_reads,
     index_symbol,
     indicator,
     indices_of,
@@ -39,8 +37,8 @@ from derivgen.expressions import (
     substitute,
 )
 from derivgen.functions import DERIVATIVES, xlogy
+from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.model import LOCAL, Declaration, Definition, Model, TensorSymbol
-from derivgen.notation import Plain
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
@@ -50,7 +48,14 @@ HELPER_NAMES = {"+=": "sum", "max=": "max", "=": "part"}
 # Functions whose derivatives compare their arguments, and the comparisons themselves.
 CONDITIONAL = (sp.Max, sp.Min, sp.Mod, xlogy, sp.core.relational.Relational)
 
+NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 axis`, `2 axes`."""
+    plural = {"axis": "axes"}.get(noun, f"{noun}s")
+    return f"{number} {noun if number == 1 else plural}"
 
 
 class Refused(Exception):
@@ -295,6 +300,14 @@ class Lowering:
                 f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, K - 1))"
             )
         lower, upper = (sp.expand(self.convert(limit, inner)) for limit in given)
+        if isinstance(symbol, Idx):
+            extent = fixed(self.model, symbol.upper + 1)
+            claims = (lower, extent - 1 - upper)
+            if not all_nonnegative(claims, inner.path, tuple(inner.ranges.values()), self.tensors):
+                raise Refused(
+                    f"{self.layer}: the limits {lower} .. {upper} of {symbol} may leave its range 0 .. {extent - 1}: "
+                    "sum over an index with a longer range, or narrow the limits"
+                )
         for limit in (lower, upper):
             if bounds.linear(limit, self.is_integer) is None:
                 raise Refused(f"{self.layer}: the limit {limit} of {symbol} is not affine in indices and sizes")
@@ -330,7 +343,7 @@ class Lowering:
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
         if isinstance(e, IndexedBase):
             raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
-        if e.is_Number or e in CONSTANTS or isinstance(e, BooleanAtom):
+        if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
             return self.number(e)
         self.check_function(e)
         converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
@@ -358,7 +371,7 @@ class Lowering:
         return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))
 
     def number(self, e: Any) -> Any:
-        if e is sp.nan or e is sp.zoo or e.has(sp.I):
+        if isinstance(e, NOT_REAL):
             raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
         return e
 
@@ -373,7 +386,12 @@ class Lowering:
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:
         if e not in scope.ranges:
-            left = f"{self.layer}[{','.join(map(str, self.left()))}]"
+            if not self.left():
+                raise Refused(
+                    f"{self.layer} has no indices and uses index {e}, which is not summed: write Sum(..., {e}); "
+                    "if it stands in a condition around an inner sum, give that sum its own let"
+                )
+            left = f"{self.layer}[{','.join(self.left())}]"
             raise Refused(
                 f"{left} uses index {e}, which is neither on the left nor summed: "
                 f"write Sum(..., {e}) or add {e} to {self.layer}'s indices"
@@ -394,7 +412,7 @@ class Lowering:
                 f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an index"
             )
         if tensor.shape:
-            raise Refused(f"{self.layer}: {e} is a tensor of {len(tensor.shape)} axes: read it at indices")
+            raise Refused(f"{self.layer}: {e} is a tensor with {count(len(tensor.shape), 'axis')}: read it at indices")
         return Read(e.name)
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
@@ -404,7 +422,9 @@ class Lowering:
         tensor = self.tensors[name]
         if len(e.indices) != len(tensor.shape):
             found, axes = len(e.indices), len(tensor.shape)
-            raise Refused(f"{self.layer}: {e} has {found} subscripts, expected {axes}: {name} has {axes} axes")
+            raise Refused(
+                f"{self.layer}: {e} is read with {count(found, 'subscript')}, {name} has {count(axes, 'axis')}"
+            )
         subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
         for subscript in subscripts:
             if bounds.linear(subscript, self.is_integer) is None:
@@ -431,57 +451,15 @@ class Lowering:
         return self.tensors[read.tensor].integer
 
     def out_of_bounds(self, s: Statement) -> list[str]:
-        """Messages for the reads that nothing keeps inside their tensors."""
-        found = [(read, path) for read, path, _ in condition_reads(s.guard, TRUE)]
-        found += [(read, sp.And(s.guard, path)) for read, path, _ in guarded_reads(s.expression)]
-        messages = []
-        for read, path in found:
-            tensor = self.tensors[read.tensor]
-            for axis, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
-                if not self.inside(subscript, extent, path, s.domain):
-                    messages.append(self.outside(read, axis, subscript, extent, s))
-        return list(dict.fromkeys(messages))
-
-    def inside(self, subscript: sp.Expr, extent: sp.Expr, path: Boolean, domain: tuple[Range, ...]) -> bool:
-        known: list[tuple[sp.Expr, sp.Expr]] = [(r.index, r.extent - 1) for r in domain]
-        known += [(read, sp.Integer(high)) for read, high in self.integer_reads(subscript, path)]
-        forms = [bounds.linear(sp.expand(high - atom), self.is_integer) for atom, high in known]
-        forms += [bounds.linear(atom, self.is_integer) for atom, _ in known]
-        sizes = {s for f in forms if f for s in f if is_size(s)} | extent.free_symbols | subscript.free_symbols
-        forms += [bounds.linear(s - 1, self.is_integer) for s in sizes if is_size(s)]
-        claims = [bounds.linear(sp.expand(c), self.is_integer) for c in (subscript, extent - 1 - subscript)]
-        base = [f for f in forms if f is not None]
-        return all(
-            claim is not None and bounds.always_nonnegative(claim, [*base, *case])
-            for case in bounds.cases_of(path, self.is_integer)
-            for claim in claims
-        )
-
-    def integer_reads(self, subscript: sp.Expr, path: Boolean) -> list[tuple[Read, int]]:
-        """Integer reads in a subscript that are known to be at least 0, each with its largest value."""
-        ranges = []
-        for read in reads_of(subscript):
-            tensor = self.tensors[read.tensor]
-            present = tensor.ignore is None or sp.Ne(read, tensor.ignore) in conjuncts(path)
-            if tensor.role is Role.LABELS and tensor.classes is not None and present:
-                ranges.append((read, tensor.classes - 1))
-            elif tensor.value is not None and tensor.value.min() >= 0:
-                ranges.append((read, int(tensor.value.max())))
-        return ranges
-
-    def outside(self, read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: Statement) -> str:
-        text = Plain({}).expression
-        spans = ", ".join(
-            f"{r.index} runs over 0 .. {text(r.extent - 1)}" for r in s.domain if r.index in indices_of(subscript)
-        )
-        runs = f" where {spans}" if spans else ""
-        return (
-            f"{self.layer}: {text(read)} may leave axis {axis} of {read.tensor}, which has {text(extent)} elements{runs}: "
-            "narrow the index, or guard the read by Piecewise((…, condition), (0, True))"
-        )
+        return [f"{self.layer}: {message}" for message in out_of_bounds(s, self.tensors)]
 
     def check_use(self) -> None:
-        """Run-time sizes that are used must be the extent of an input somewhere."""
+        """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
+        for name, _ in self.model.rule.hyperparameters:
+            tensor = self.tensors.get(name)
+            if tensor is not None and tensor.role in (Role.INPUT, Role.LABELS):
+                place = self.model.declarations[name].place
+                self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
         given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
         used: set[Any] = set()
         for s in self.statements:

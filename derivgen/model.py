@@ -34,7 +34,7 @@ class TensorSymbol(IndexedBase):
 
     def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
         """The element at these subscripts; rank and bounds are checked where the expression is declared."""
-        return Indexed(self, *(subscripts if isinstance(subscripts, tuple) else (subscripts,)))
+        return Indexed(self, *(subscripts if isinstance(subscripts, tuple | list) else (subscripts,)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,9 @@ def split_fraction(expression: sp.Expr) -> tuple[bool, list[sp.Expr], list[sp.Ex
     return negative, above, below
 
 
+SYMBOLS = {sp.pi: "π", sp.E: "e"}
+
+
 class Plain:
     """Formulas as text."""
 
@@ -151,8 +154,8 @@ class Plain:
             return self.piecewise(e), ATOM
         if isinstance(e, stop_gradient):
             return self._render(e.args[0])
-        if e is sp.pi:
-            return self.name("π"), ATOM
+        if e in SYMBOLS:
+            return self.name(SYMBOLS[e]), ATOM
         return self.call(e), ATOM
 
     def inlined_sum(self, e: Read, s: Statement) -> str:
@@ -211,7 +214,9 @@ class Plain:
         if exponent == sp.Rational(1, 2):
             return self.square_root(base), ATOM
         if exponent.is_Integer:
-            return self.superscript(self.expression(base, ATOM), str(exponent)), POWER
+            text = self.expression(base, ATOM)
+            root_below = isinstance(base, root) or (isinstance(base, sp.Pow) and base.exp == sp.Rational(1, 2))
+            return self.superscript(self.parenthesized(text) if root_below else text, str(exponent)), POWER
         return f"{self.expression(base, ATOM)}^{self.expression(exponent, ATOM)}", POWER
 
     def superscript(self, base: str, exponent: str) -> str:
@@ -325,7 +330,7 @@ class Latex(Plain):
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
             return rf"\left|{self.expression(e.args[0])}\right|"
-        name = {"Max": "max", "Min": "min"}.get(e.func.__name__, e.func.__name__)
+        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
         arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
         operator = rf"\{name}" if name in LATEX_FUNCTIONS else rf"\operatorname{{{name}}}"
         return rf"{operator}\left({', '.join(self.expression(a) for a in arguments)}\right)"

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.interpreter import Array, Held, Real, array, context, run
+from derivgen.interpreter import Array, Held, array, context, run
 from derivgen.program import Program
+from derivgen.reals import Real
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
 HESSIAN_DIGITS = 80  # second differences lose twice as many

@@ -166,15 +166,15 @@ def reuse_held_values(program: Program) -> Program:
 
 def compare_arguments(program: Program) -> Program:
     """max(u, c) > c is u > c, and min(u, c) < c is u < c, where the maximum is not at hand."""
-
-    def compare(node: sp.Basic) -> sp.Basic:
-        for kind, relation in ((sp.Max, sp.Gt), (sp.Min, sp.Lt)):
-            if isinstance(node, relation) and isinstance(node.lhs, kind) and node.rhs in node.lhs.args:
-                rest = [a for a in node.lhs.args if a != node.rhs]
-                return relation(kind(*rest), node.rhs)
-        return node
-
     return map_expressions(program, lambda e: bottom_up(e, compare))
+
+
+def compare(node: sp.Basic) -> sp.Basic:
+    for kind, relation in ((sp.Max, sp.Gt), (sp.Min, sp.Lt)):
+        if isinstance(node, relation) and isinstance(node.lhs, kind) and node.rhs in node.lhs.args:
+            rest = [a for a in node.lhs.args if a != node.rhs]
+            return relation(kind(*rest), node.rhs)
+    return node
 
 
 def drop_zero_additions(program: Program) -> Program:

@@ -67,6 +67,7 @@ class Stabilizer:
         self.statements: list[Statement] = []
         self.scaled: dict[str, Statement] = {}  # the statement S = exp(m)·total of each sum of exponentials
         self.squares: set[str] = set()  # tensors that are sums of squares
+        self.powers: dict[tuple[object, ...], tuple[Read, Read]] = {}  # largest and exp(shifted) of each exponent
         self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
         self.positive: set[str] = set()  # totals of exponentials
         self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
@@ -97,27 +98,19 @@ class Stabilizer:
     def is_sum_of_exponentials(self, s: Statement) -> bool:
         """Whether a later statement takes a logarithm of the sum or divides by it: else the shift has no use."""
         own = {r.index for r in s.reduced}
-        exponents = [f.args[0] for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp)]
+        exponents = exponents_of(s)
         if s.operator != "+=" or len(exponents) != 1 or not indices_of(exponents[0]) & own:
             return False
-        return any(is_log_or_quotient_of(s.target, later.expression) for later in self.program.statements)
+        partners = {s.target, *(t.target for t in self.program.statements if exponents_of(t) == [exponents[0]])}
+        return any(is_log_or_quotient_of(s.target, partners, later.expression) for later in self.program.statements)
 
     def shift_sum(self, s: Statement) -> None:
-        """max, exponentials and their sum as statements; the sum itself as exp(max)·sum, for who reads it bare."""
+        """The sum of shifted exponentials as a statement; the sum itself as exp(max)·total, for who reads it bare."""
         exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
-        exponent = exponential.args[0]
         weight = sp.Mul(*(f for f in sp.Mul.make_args(s.expression) if f is not exponential))
-        shape, helper = self.program.tensor(s.target).shape, self.program.tensor(s.target).role is Role.HELPER
-        box = tuple(r.extent for r in s.domain)
-        largest, shifted = self.declare(f"{s.layer}_max", shape), self.declare(f"{s.layer}_shift", box)
-        powers = self.declare(f"{s.layer}_exp", box)
-        total = s.target if helper else self.declare(f"{s.layer}_sum", shape)
-        shift = Read(largest, *s.subscripts)
-        difference, power = (Read(name, *(r.index for r in s.domain)) for name in (shifted, powers))
-        self.keep(replace(s, target=largest, operator="max=", expression=stop_gradient(exponent)))
-        elementwise = replace(s, subscripts=difference.subscripts, operator="=", guard=TRUE)
-        for target, value in ((shifted, exponent - stop_gradient(shift)), (powers, sp.exp(difference))):
-            self.keep(replace(elementwise, target=target, expression=guarded(value, s.guard)))
+        shift, power = self.shifted(s, exponential.args[0])
+        helper = self.program.tensor(s.target).role is Role.HELPER
+        total = s.target if helper else self.declare(f"{s.layer}_sum", self.program.tensor(s.target).shape)
         self.keep(replace(s, target=total, expression=weight * power))
         if weight.is_positive:
             self.positive.add(total)
@@ -129,9 +122,31 @@ class Stabilizer:
             guard=TRUE,
         )
         self.scaled[s.target] = held
-        self.shifts.append(Held(difference, exponent - stop_gradient(shift), box))
         if not helper:
             self.statements.append(held)
+
+    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
+        """(the largest exponent, exp(exponent - largest)), over the indices of the exponent; one pair for equal ones."""
+        own = indices_of(exponent) | indices_of(s.guard)
+        domain = tuple(r for r in s.domain if r.index in own)
+        key = (exponent, s.guard, domain)
+        if key not in self.powers:
+            reduced = {r.index for r in s.reduced}
+            outer = tuple(r for r in domain if r.index not in reduced)
+            box = tuple(r.extent for r in domain)
+            largest = Read(self.declare(f"{s.layer}_max", tuple(r.extent for r in outer)), *(r.index for r in outer))
+            difference, power = (
+                Read(self.declare(f"{s.layer}_{word}", box), *(r.index for r in domain)) for word in ("shift", "exp")
+            )
+            maximum = replace(s, target=largest.tensor, subscripts=largest.subscripts, domain=domain, operator="max=")
+            self.keep(replace(maximum, expression=stop_gradient(exponent)))
+            elementwise = replace(s, subscripts=difference.subscripts, domain=domain, operator="=", guard=TRUE)
+            shift = exponent - stop_gradient(largest)
+            for target, value in ((difference, shift), (power, sp.exp(difference))):
+                self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
+            self.shifts.append(Held(difference, shift, box))
+            self.powers[key] = largest, power
+        return self.powers[key]
 
     def declare(self, base: str, shape: tuple[sp.Expr, ...]) -> str:
         name = self.names.fresh(base)
@@ -200,11 +215,20 @@ class Stabilizer:
         return isinstance(e, Read) and e.tensor in self.squares
 
 
-def is_log_or_quotient_of(tensor: str, expression: sp.Expr) -> bool:
+def exponents_of(s: Statement) -> list[sp.Expr]:
+    return [f.args[0] for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp)]
+
+
+def is_log_or_quotient_of(tensor: str, partners: set[str], expression: sp.Expr) -> bool:
+    """Whether the expression has the tensor under a logarithm or a fraction bar, or over a partner's."""
     for node in subexpressions(expression):
         inside = isinstance(node, sp.log) or (isinstance(node, sp.Pow) and node.exp.is_negative)
         if inside and any(isinstance(x, Read) and x.tensor == tensor for x in subexpressions(node.args[0])):
             return True
+        if isinstance(node, sp.Mul) and any(isinstance(f, Read) and f.tensor == tensor for f in node.args):
+            below = [f.base for f in node.args if isinstance(f, sp.Pow) and f.exp.is_negative]
+            if any(isinstance(f, Read) and f.tensor in partners for f in below):
+                return True
     return False
 
 

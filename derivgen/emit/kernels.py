@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.contractions import Operand
 from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, is_size, substitute
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
-from derivgen.schedule import Compute, Contraction, Fill, Kernel, Loop, Node, Operand
+from derivgen.schedule import Kernel
 
 # Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
 CALLED = {f.call for f in FUNCTIONS.values()} | {

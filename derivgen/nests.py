@@ -1,0 +1,264 @@
+"""Statements of one kernel → loop nests: equal loop prefixes are fused, what lives in one iteration is a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from derivgen.contractions import Operand, match_contraction
+from derivgen.expressions import substitute
+from derivgen.program import Program, Range, Statement, is_plain_index
+
+# ---- nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """out = left · right as matrices."""
+
+    statement: Statement
+    left: Operand
+    right: Operand
+    out: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The work of a statement at a point of its loops; `first` where nothing has written the target before.
+
+    A maximum and its arg-maxima are one piece of work: `winners` are the arg-maxima.
+    """
+
+    statement: Statement
+    first: bool
+    winners: tuple[Statement, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return (self.statement, *(w for w in self.winners if w is not self.statement))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar."""
+
+    index: sp.Symbol
+    extent: sp.Expr
+    body: tuple[Node, ...]
+    carried: tuple[Compute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Every element of a tensor set to one value, before it is accumulated into."""
+
+    tensor: str
+    value: sp.Expr
+
+
+Node = Loop | Compute | Contraction | Fill
+
+
+# ---- loops
+
+
+def nests(program: Program, statements: Sequence[Statement], written: set[str]) -> tuple[Node, ...]:
+    """The loops of one kernel; `written` are the tensors that earlier kernels have written."""
+    fills: list[Node] = []
+    nodes: tuple[Node, ...] = ()
+    done = set(written)
+    for group in same_reductions(statements):
+        s = group[-1]
+        first = s.target not in done
+        done |= {t.target for t in group}
+        operands = match_contraction(program, s)
+        if operands is not None:
+            nodes = (*nodes, Contraction(s, *operands))
+            continue
+        winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
+        s = replace(s, domain=loop_order(s))
+        if first and needs_fill(program, s):
+            fills.append(Fill(s.target, -sp.oo if s.operator == "max=" else sp.Integer(0)))
+            first = False
+        work = Compute(s, first, winners)
+        nodes = fused(nodes, work, s.domain)
+    return (*fills, *(carrying(node) for node in nodes))
+
+
+def same_reductions(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """The statements one by one, but arg-maxima together with their maximum."""
+    group: list[Statement] = []
+    for s in statements:
+        if group and (s.operator not in ("max=", "argmax=") or not same_reduction(s, group[-1])):
+            yield group
+            group = []
+        group.append(s)
+        if s.operator != "argmax=":
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def same_reduction(a: Statement, b: Statement) -> bool:
+    return (a.expression, a.guard, a.subscripts, a.domain) == (b.expression, b.guard, b.subscripts, b.domain)
+
+
+def loop_order(s: Statement) -> tuple[Range, ...]:
+    """The domain with the index innermost along which most accesses are contiguous; a maximum keeps its target outside."""
+    if s.operator in ("max=", "argmax=") or len(s.domain) < 2:
+        reduced = s.reduced
+        return (*(r for r in s.domain if r not in reduced), *reduced)
+    accesses = [s.write, *s.reads]
+
+    def contiguity(index: sp.Symbol) -> int:
+        strided = sum(index in i.free_symbols for a in accesses for i in a.subscripts[:-1])
+        return sum(bool(a.subscripts) and a.subscripts[-1] == index for a in accesses) - strided
+
+    best = max(contiguity(r.index) for r in s.domain)
+    inner = next(r for r in reversed(s.domain) if contiguity(r.index) == best)
+    return (*(r for r in s.domain if r is not inner), inner)
+
+
+def needs_fill(program: Program, s: Statement) -> bool:
+    """Whether a first accumulation can't assign: it leaves elements out, or its target's loops are not the outer ones."""
+    if s.operator == "=":
+        return False
+    skips = s.guard != sp.true and not s.reduced
+    return skips or not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
+
+
+def inner_depth(s: Statement) -> int | None:
+    """The depth at which the loops over reduced indices start, or None if other loops stand inside them."""
+    reduced = [r in s.reduced for r in s.domain]
+    depth = reduced.index(True) if True in reduced else len(reduced)
+    return depth if all(reduced[depth:]) else None
+
+
+def fused(nodes: tuple[Node, ...], work: Compute, loops: tuple[Range, ...]) -> tuple[Node, ...]:
+    """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
+    if loops and nodes:
+        last, outer = nodes[-1], loops[0]
+        if isinstance(last, Loop) and last.extent == outer.extent:
+            renamed = rename_work(work, outer.index, last.index)
+            if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
+                rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
+                return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest)))
+    node: Node = work
+    for r in reversed(loops):
+        node = Loop(r.index, r.extent, (node,))
+    return (*nodes, node)
+
+
+def carrying(node: Node) -> Node:
+    """The node with each reduction attached to the loop that carries it."""
+    if not isinstance(node, Loop):
+        return node
+    body = tuple(carrying(inner) for inner in node.body)
+    carried = tuple(c for c in work_in(node) if isinstance(c, Compute) and carrier(c.statement) == node.index)
+    return replace(node, body=body, carried=carried)
+
+
+def carrier(s: Statement) -> sp.Symbol | None:
+    """The index of the loop that carries a reduction: the outermost reduced one, where the reduced ones are inside."""
+    depth = inner_depth(s)
+    plain = all(is_plain_index(i) for i in s.subscripts)
+    return s.domain[depth].index if s.reduced and depth is not None and plain else None
+
+
+def rename_work(work: Compute, old: sp.Symbol, new: sp.Symbol) -> Compute | None:
+    """The work over another index symbol; None where it uses that symbol for another range."""
+    if old == new:
+        return work
+    if any(r.index == new for r in work.statement.domain):
+        return None
+    winners = tuple(rename_index(w, old, new) for w in work.winners)
+    return replace(work, statement=rename_index(work.statement, old, new), winners=winners)
+
+
+def rename_index(s: Statement, old: sp.Symbol, new: sp.Symbol) -> Statement:
+    names = {old: new}
+    return replace(
+        s,
+        subscripts=tuple(substitute(i, names) for i in s.subscripts),
+        expression=substitute(s.expression, names),
+        guard=substitute(s.guard, names),
+        domain=tuple(replace(r, index=names.get(r.index, r.index)) for r in s.domain),
+        winner=names.get(s.winner, s.winner),
+    )
+
+
+def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute) -> bool:
+    """Whether two pieces of work may share a loop: no iteration touches what another one writes."""
+    assigns = isinstance(earlier, Contraction) or earlier.first
+    return all(shares_loop(index, a, b, assigns) for a in statements_of(earlier) for b in later.statements)
+
+
+def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns: bool) -> bool:
+    """Whether what one of them writes is accessed at the loop's index, in one and the same axis throughout.
+
+    Two accumulations into one tensor commute, unless the earlier one assigns.
+    """
+    for a, b in ((earlier, later), (later, earlier)):
+        accesses = [a.write, *(r for r in (*b.reads, b.write) if r.tensor == a.target)]
+        adds = a.target == b.target and a.operator == b.operator == "+=" and not assigns
+        if len(accesses) == 1 or (adds and len(accesses) == 2):
+            continue
+        axes = [{axis for axis, i in enumerate(access.subscripts) if i == index} for access in accesses]
+        if not set.intersection(*axes):
+            return False
+    return True
+
+
+def statements_of(work: Compute | Contraction) -> tuple[Statement, ...]:
+    return work.statements if isinstance(work, Compute) else (work.statement,)
+
+
+def work_in(node: Node) -> Iterator[Compute | Contraction]:
+    if isinstance(node, Loop):
+        for inner in node.body:
+            yield from work_in(inner)
+    elif isinstance(node, Compute | Contraction):
+        yield node
+
+
+# ---- scalars
+
+
+def scalars_of(body: tuple[Node, ...], private: Iterable[str]) -> frozenset[str]:
+    """The kernel's own tensors that are accessed in one nest only, at the indices of loops around all accesses."""
+    found = set()
+    for name in private:
+        around = list(loops_around(name, body, ()))
+        computed = [node for _, node in around if isinstance(node, Compute)]
+        if not around or len(computed) < len(around):
+            continue
+        statements = [s for node in computed for s in node.statements]
+        accesses = {a for s in statements for a in (s.write, *s.reads) if a.tensor == name}
+        prefix = common_prefix([loops for loops, _ in around])
+        subscripts = next(iter(accesses)).subscripts
+        if len(accesses) == 1 and tuple(loop.index for loop in prefix)[: len(subscripts)] == subscripts:
+            found.add(name)
+    return frozenset(found)
+
+
+def loops_around(name: str, body: tuple[Node, ...], outer: tuple[Loop, ...]) -> Iterator[tuple[tuple[Loop, ...], Node]]:
+    """(the loops around it, the node) of each node that accesses a tensor."""
+    for node in body:
+        if isinstance(node, Loop):
+            yield from loops_around(name, node.body, (*outer, node))
+        elif isinstance(node, Fill):
+            if node.tensor == name:
+                yield outer, node
+        elif any(name in (s.target, *(r.tensor for r in s.reads)) for s in statements_of(node)):
+            yield outer, node
+
+
+def common_prefix(paths: list[tuple[Loop, ...]]) -> tuple[Loop, ...]:
+    prefix = paths[0]
+    for path in paths[1:]:
+        length = next((i for i, (a, b) in enumerate(zip(prefix, path, strict=False)) if a is not b), None)
+        prefix = prefix[: min(len(prefix), len(path)) if length is None else length]
+    return prefix
