@@ -13,8 +13,8 @@ import sympy as sp
 
 from derivgen.differentiate import Cotangents, active_tensors, adjoint_statements, assuming, with_winners
 from derivgen.errors import DerivgenError
-from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, substitute
-from derivgen.functions import derivative
+from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
+from derivgen.functions import derivative, stop_gradient
 from derivgen.model import Model
 from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
@@ -153,7 +153,8 @@ class ModelExplanation:
             else:
                 left.remove(found)
                 blocks += self.reason(s, read, found)
-        return blocks
+        held = [r for r in reads_of(s.expression) if r in stopped_reads(s.expression) - set(differentiable_reads(s))]
+        return blocks + [Prose(f"{self.page.code(r)} takes no adjoint: {self.why_constant(s, r)}.", 3) for r in held]
 
     def why_constant(self, s: Statement, read: Read) -> str:
         ends = [path[-1] for path in paths(s.expression, read, self.taken) if path and path[-1].locals[0] == 0]
@@ -321,6 +322,11 @@ class Dissection:
 
     def result(self, node: sp.Expr) -> sp.Expr:
         return lightly_simplified(compared(derivative(evaluated(node), self.x)))
+
+
+def stopped_reads(e: sp.Expr) -> set[Read]:
+    """What is read under stop_gradient."""
+    return {read for node in subexpressions(e) if isinstance(node, stop_gradient) for read in reads_of(node)}
 
 
 def compared(e: sp.Expr) -> sp.Expr:

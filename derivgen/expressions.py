@@ -184,6 +184,8 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
             rest = sp.And(rest, negation(condition))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
+    elif getattr(expression, "is_constant_to_derivatives", False):
+        yield from ((read, condition, False) for read, condition, _ in guarded_reads(expression.args[0], path))
     else:
         for argument in expression.args:
             yield from guarded_reads(argument, path)

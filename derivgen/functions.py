@@ -23,6 +23,7 @@ class stop_gradient(Primitive):
     """The value of its argument, a constant to the derivative."""
 
     nargs = 1
+    is_constant_to_derivatives = True
 
 
 class sigmoid(Primitive):

@@ -18,8 +18,7 @@ import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, bottom_up, guarded_reads, indices_of, reads_of
-from derivgen.functions import stop_gradient
+from derivgen.expressions import TRUE, Read, guarded_reads, indices_of, reads_of
 
 Operator = Literal["=", "+=", "max=", "argmax="]
 Direction = Literal["forward", "backward"]
@@ -210,15 +209,10 @@ def check_program(program: Program) -> Program:
     return program
 
 
-def without_stopped(expression: sp.Expr) -> sp.Expr:
-    """The expression with 0 for what is a constant to the derivative."""
-    return bottom_up(expression, lambda node: sp.Integer(0) if isinstance(node, stop_gradient) else node)
-
-
 def differentiable_reads(statement: Statement) -> dict[Read, Boolean]:
     """Each read that the value depends on smoothly, with the condition under which it is evaluated."""
     conditions: dict[Read, Boolean] = {}
-    for read, path, smooth in guarded_reads(without_stopped(statement.expression)):
+    for read, path, smooth in guarded_reads(statement.expression):
         if smooth:
             conditions[read] = sp.Or(conditions.get(read, sp.false), path)
     return conditions

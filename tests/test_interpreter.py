@@ -182,7 +182,7 @@ PRECISE: list[tuple[Any, Any, str, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("expression", "formula", "points", "digits"), PRECISE, ids=lambda a: str(a)[:30])
+@pytest.mark.parametrize(("expression", "formula", "points", "digits"), PRECISE, ids=[str(row[0]) for row in PRECISE])
 def test_nothing_is_lost_at_the_working_precision(expression: Any, formula: Any, points: str, digits: int) -> None:
     u = np.array([float(p) for p in points.split()])
     reference = mpmath.MPContext()
