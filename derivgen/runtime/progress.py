@@ -53,12 +53,18 @@ def bar(epochs: int, console: Console) -> Iterator[Report]:
 
 
 def plain_lines(epochs: int) -> Report:
+    """The first epoch holds the compilation of the kernels, so the time left is told from the second on."""
     every = -(-epochs // PLAIN_LINES)
-    start = time.perf_counter()
+    first_done = 0.0
 
     def report(epoch: Epoch) -> None:
+        nonlocal first_done
+        now = time.perf_counter()
+        if epoch.epoch == 1:
+            first_done = now
         if epoch.epoch % every == 0 or epoch.epoch in (1, epochs):
-            left = (time.perf_counter() - start) / epoch.epoch * (epochs - epoch.epoch)
-            print(f"epoch {epoch.epoch}/{epochs}  {losses(epoch)}  {left:.0f} s left", flush=True)
+            left = (now - first_done) / max(1, epoch.epoch - 1) * (epochs - epoch.epoch)
+            remaining = f"  {left:.0f} s left" if epoch.epoch > 1 else ""
+            print(f"epoch {epoch.epoch}/{epochs}  {losses(epoch)}{remaining}", flush=True)
 
     return report
