@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import unicodedata
 
 CONTRACT = 1
 
@@ -66,6 +67,7 @@ HELPERS = (
     "prepare",
     "prepare_prediction",
     "refuse_labels",
+    "refuse_prediction_labels",
     "refuse_rows",
     "split",
     "step",
@@ -106,6 +108,10 @@ def refusal(name: object, kind: str) -> str | None:
         return f"{name!r} is a keyword of Python: choose another name for the {kind}"
     if name in KERNEL_GLOBALS:
         return f"{name!r} has a meaning of its own in generated modules: choose another name for the {kind}"
+    if unicodedata.normalize("NFKC", name) != name:
+        return f"{name!r} is read by Python as {unicodedata.normalize('NFKC', name)!r}: name the {kind} so"
+    if name == "Workspace" and kind == "size":
+        return f"{name!r} is a name of the generated module: rename the size"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python reserves: choose another name for the {kind}"
     if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS, *HELPERS):

@@ -118,13 +118,20 @@ class Lowering:
         shape = tuple(fixed(self.model, extent) for extent in d.shape)
         if d.role is Role.PARAMETER and not all(extent.is_Integer for extent in shape):
             self.model.problem(f"parameter {d.name}: its sizes must be fixed at generation, found {shape}", d.place)
-        for extent in shape:
+        for axis, extent in enumerate(shape):
             self.check_sizes(extent, d.name, d.place)
+            if d.role in (Role.INPUT, Role.LABELS) and not (extent.is_Integer or is_size(extent)):
+                self.model.problem(
+                    f"axis {axis} of {d.name} has the size {extent}: an input's axis is an integer or a declared size",
+                    d.place,
+                )
         return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value)
 
     def check_sizes(self, extent: sp.Expr, name: str, place: Place | None) -> None:
         known = {size_symbol(s.name) for s in self.model.runtime_sizes}
         unknown = sorted(str(s) for s in extent.free_symbols if s not in known)
+        if extent.is_Integer and extent < 1:
+            self.model.problem(f"{name}: expected a size of at least 1, found {extent}", place)
         if unknown:
             self.model.problem(f"{name}: {unknown[0]} is no declared size: use model.sizes or model.batch", place)
 
@@ -417,6 +424,8 @@ class Lowering:
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
         name = e.base.name
+        if name in self.tensors and getattr(e.base, "model", None) is not self.model:
+            raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
         if not isinstance(e.base, TensorSymbol) or name not in self.tensors:
             raise Refused(f"{self.layer}: {name} is not declared: make it by model.input, model.parameter or model.let")
         tensor = self.tensors[name]
@@ -427,7 +436,8 @@ class Lowering:
             )
         subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
         for subscript in subscripts:
-            if bounds.linear(subscript, self.is_integer) is None:
+            form = bounds.linear(subscript, self.is_integer)
+            if form is None or any(c.denominator != 1 for c in form.values()):
                 raise Refused(
                     f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
                     "sizes and integer tensors"

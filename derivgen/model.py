@@ -5,6 +5,7 @@ Mistakes are collected with their file and line, and shown together by `Model.re
 
 from __future__ import annotations
 
+import itertools
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from derivgen.program import Role
 Size: TypeAlias = int | sp.Expr
 DTYPES = ("float32", "float64")
 
+MODEL_NUMBERS = itertools.count(1)
+INT64 = range(-(2**63), 2**63)
+
 LOCAL = "·"  # starts the names of library indices, and no identifier
 
 
@@ -32,9 +36,20 @@ class TensorSymbol(IndexedBase):
 
     model: Model
 
+    def _hashable_content(self) -> tuple[Any, ...]:
+        # Equal names in two models are two tensors; without this, SymPy's cache would give one for the other.
+        return (*super()._hashable_content(), self.model.number if hasattr(self, "model") else 0)
+
     def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
         """The element at these subscripts; rank and bounds are checked where the expression is declared."""
-        return Indexed(self, *(subscripts if isinstance(subscripts, tuple | list) else (subscripts,)))
+        given = subscripts if isinstance(subscripts, tuple | list) else (subscripts,)
+        return Indexed(self, *(self._subscript(s) for s in given))
+
+    def _subscript(self, subscript: Any) -> sp.Expr:
+        if is_integer(subscript) or (isinstance(subscript, sp.Expr) and not isinstance(subscript, IndexedBase)):
+            return sp.sympify(subscript)
+        self.model.problem(f"{self.name} has the subscript {subscript!r}, expected an index or an integer expression")
+        return sp.Integer(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,7 @@ class Model:
 
     def __init__(self, name: str, dtype: str | None = None) -> None:
         self.name = name
+        self.number = next(MODEL_NUMBERS)
         self.dtype = dtype
         self.place = caller()
         self.problems: list[Problem] = []
@@ -140,11 +156,11 @@ class Model:
         Where the value is `ignore`, what is summed or defined through it counts as absent, by a guard.
         """
         count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
-        if not is_integer(count) or count < 1:
+        if not is_integer(count) or count < 1 or int(count) not in INT64:
             self.problem(f"labels {name}: classes must be an integer of at least 1, found {classes!r}")
             count = 1
-        if ignore is not None and not is_integer(ignore):
-            self.problem(f"labels {name}: ignore must be an integer, found {ignore!r}")
+        if ignore is not None and (not is_integer(ignore) or int(ignore) not in INT64):
+            self.problem(f"labels {name}: ignore must be an integer of 64 bits, found {ignore!r}")
             ignore = None
         skipped = None if ignore is None else int(ignore)
         return self._declare(name, shape, Role.LABELS, integer=True, classes=int(count), ignore=skipped)
@@ -160,6 +176,9 @@ class Model:
         if value.dtype.kind not in "iuf":
             self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
             value = np.zeros(value.shape)
+        if value.dtype == np.uint64 and value.size and value.max() not in INT64:
+            self.problem(f"constant {name} must hold integers of 64 bits, found {value.max()}")
+            value = np.zeros(value.shape, np.int64)
         if value.size == 0:
             self.problem(f"constant {name} is empty: give it at least one element")
             value = np.zeros([max(1, extent) for extent in value.shape])
@@ -167,16 +186,19 @@ class Model:
 
     def let(self, name: str, indices: Idx | Sequence[Idx], expression: Any) -> Any:
         """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`."""
-        over = (indices,) if isinstance(indices, Idx) else tuple(indices)
-        wrong = [i for i in over if not isinstance(i, Idx)]
+        over = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        wrong = [i for i in over if not isinstance(i, Idx) or i.upper is None]
         if wrong:
-            self.problem(f"let {name}: {wrong[0]} is no index: make it by model.indices(...)")
-            over = tuple(i for i in over if isinstance(i, Idx))
+            self.problem(f"let {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
+            over = tuple(i for i in over if i not in wrong)
         if len(set(over)) < len(over):
             self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
             over = tuple(dict.fromkeys(over))
+        taken = name in self._names
         tensor = self._declare(name, tuple(i.upper + 1 for i in over), Role.LET)
-        self.definitions.append(Definition(str(name), over, self._expression(expression), caller()))
+        definition = Definition(str(name), over, self._expression(expression), caller())
+        if not taken:
+            self.definitions.append(definition)
         return tensor
 
     # ---- what is asked of the model
@@ -246,7 +268,7 @@ class Model:
     def _expression(self, expression: Any) -> sp.Expr:
         if isinstance(expression, np.ndarray) and expression.ndim == 0:
             expression = expression.item()
-        if isinstance(expression, sp.Expr | numbers.Real):
+        if isinstance(expression, sp.Expr | numbers.Real) and not isinstance(expression, bool | np.bool_):
             return sp.sympify(expression)
         found = type(expression).__name__
         self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")

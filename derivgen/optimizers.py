@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derivgen import contract
+
 theta, g, t = sp.symbols("theta g t", real=True)
 
 
@@ -35,6 +37,10 @@ def rule(
     Raises ValueError where a symbol is neither θ, g, t, a slot nor a hyperparameter.
     """
     slots = dict(slots or {})
+    for given in (*hyperparameters, *map(str, slots)):
+        why = contract.refusal(given, "hyperparameter")
+        if why or given.startswith("_") or given in (*contract.ARGUMENTS, "theta", "g", "t", "i", "step"):
+            raise ValueError(f"rule {name}: {why or f'{given} has a meaning of its own in the update: rename it'}")
     known = {theta, g, t, *slots} | {sp.Symbol(h, real=True) for h in hyperparameters}
     for target, expression in assignments:
         unknown = sorted(map(str, sp.sympify(expression).free_symbols - known))

@@ -9,13 +9,13 @@ from typing import Any
 
 from derivgen.differentiate import active_tensors, adjoint
 from derivgen.emit.module import write_module
-from derivgen.emit.plan import Plan
+from derivgen.emit.plan import Plan, axes_beyond_first
 from derivgen.errors import Problem
 from derivgen.guards import reach_back
 from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
 from derivgen.notation import print_program
-from derivgen.program import Program
+from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import schedule, share_kernels
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
@@ -105,4 +105,17 @@ def unused_parameters(model: Model, program: Program) -> tuple[Problem, ...]:
         if program.objective not in active_tensors(program, [t.name]):
             place = model.declarations[t.name].place
             warnings.append(Problem(place, f"the objective does not depend on parameter {t.name}: its gradient is 0"))
+    warnings += [Problem(model.declarations[t.name].place, without_epochs(t.name)) for t in ungathered(program)]
     return tuple(warnings)
+
+
+def ungathered(program: Program) -> list[Tensor]:
+    first = next((name for name, value in program.sizes if not value.is_Integer), "")
+    return axes_beyond_first(program.of_role(Role.INPUT, Role.LABELS), first) if first else []
+
+
+def without_epochs(name: str) -> str:
+    return (
+        f"input {name} has the sample axis elsewhere than first, so that no rows of it can be gathered: the module "
+        "has no train_epoch; descend takes all the data"
+    )

@@ -148,10 +148,13 @@ def write_model(model: Model, path: Path, dtype: str, force: bool = False) -> Pa
 
 def refuse_output(output: Path, spec: Path | None) -> None:
     """DerivgenError where no module should be written to this path, with or without force."""
-    if output.suffix != ".py" and not output.is_dir():
-        raise DerivgenError(f"{output} is no name of a Python module: end it in .py, so that it can be imported")
-    if spec is not None and spec.exists() and output.exists() and output.samefile(spec):
-        raise DerivgenError(f"{output} is the spec itself: give the module another path")
+    try:
+        if output.suffix != ".py" and not output.is_dir():
+            raise DerivgenError(f"{output} is no name of a Python module: end it in .py, so that it can be imported")
+        if spec is not None and spec.exists() and output.exists() and output.samefile(spec):
+            raise DerivgenError(f"{output} is the spec itself: give the module another path")
+    except OSError as error:
+        raise DerivgenError(f"{output} can't be written: {error.strerror}. Give another path") from error
 
 
 def digest(text: str) -> str:

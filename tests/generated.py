@@ -57,7 +57,7 @@ def module_text(model: Model, dtype: str = "float64") -> str:
 
 def execute(text: str) -> ModuleType:
     """The module, its kernels as plain Python."""
-    module = ModuleType("generated")
+    module = ModuleType("uncompiled")
     with patch.dict(sys.modules, numba=UninterpretedNumba("numba"), numpy=PoisonedNumpy("numpy")):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
     return module

@@ -35,7 +35,7 @@ START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
 
 def local_name(name: str) -> str:
-    return f"{name}_" if name in CALLED else name
+    return f"{name}_" if name.rstrip("_") in CALLED else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def write_module(plan: Plan) -> str:
 
 def imports(text: str) -> str:
     """Imports of what the text uses."""
-    lines = [f"import {name}" for name in ("math", "sys", "threading") if re.search(rf"\b{name}\.", text)]
+    lines = [f"import {name}" for name in ("math", "sys", "threading", "types") if re.search(rf"\b{name}\.", text)]
     return "\n".join([*lines, "from typing import NamedTuple", "", "import numpy as np", "from numba import njit"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sympy as sp
@@ -16,8 +17,12 @@ TUPLE_METHODS = ("count", "index")
 
 
 def field(name: str) -> str:
-    """The name of a tensor as the field of a NamedTuple."""
-    return f"tensor{name}" if name.startswith("_") else f"{name}_" if name in TUPLE_METHODS else name
+    """The name of a tensor as the field of a NamedTuple; other names give other fields."""
+    if name.startswith("_"):
+        return f"under{name}"
+    if name.startswith("under_"):
+        return f"under__{name}"
+    return f"{name}_" if name.rstrip("_") in TUPLE_METHODS else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,11 @@ class Plan:
 
     @property
     def sample_axis(self) -> str | None:
-        """The first run-time size, if an input has it as its first axis."""
+        """The first run-time size, if some input has it as its first axis, and none elsewhere."""
         first = next((name for name, value in self.program.sizes if not value.is_Integer), None)
-        gathered = any(t.shape and t.shape[0] == size_symbol(first) for t in self.inputs) if first else False
-        return first if gathered else None
+        if first is None or axes_beyond_first(self.inputs, first):
+            return None
+        return first if any(t.shape and t.shape[0] == size_symbol(first) for t in self.inputs) else None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -102,6 +108,11 @@ class Plan:
         """The run-time sizes that some buffer's shape depends on, in order of declaration."""
         used = {s.name for t in (*self.buffers, *self.gathered) for e in t.shape for s in e.free_symbols}
         return tuple(name for name, value in self.program.sizes if not value.is_Integer and name in used)
+
+
+def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:
+    """The inputs with a size at another axis than the first, of which no rows can be gathered."""
+    return [t for t in inputs if size_symbol(size) in t.shape[1:]]
 
 
 def count(tensor: Tensor) -> int:

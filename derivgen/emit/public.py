@@ -144,10 +144,16 @@ class Public:
             refuse = block(["refuse_labels(data)"]) if self.plan.labels else ""
             functions.append(self.render("refuse_rows", row_count=rows, refuse_labels=refuse))
         if self.plan.labels:
-            functions += [self.labels_in_range("labels_in_range", self.plan.labels), self.render("refuse_labels")]
+            functions += self.label_checks("", self.plan.labels)
         if self.plan.prediction is not None:
             functions += self.prediction_checks()
         return functions
+
+    def label_checks(self, prefix: str, labels: Sequence[Tensor]) -> list[str]:
+        """The compiled check of all labels, and what raises for the first bad one."""
+        entries = [f"(INPUTS[{self.plan.inputs.index(t)}], data.{field(t.name)})" for t in labels]
+        refusal = self.render("refuse_labels", prefix=prefix, entries=block(tuple_lines("entries = ", entries)))
+        return [self.labels_in_range(f"{prefix}labels_in_range", labels), refusal]
 
     def labels_in_range(self, name: str, labels: Sequence[Tensor]) -> str:
         lines = [line for t in labels for line in label_check(t, None, "return False")]
@@ -158,7 +164,7 @@ class Public:
     def prediction_checks(self) -> list[str]:
         given = self.plan.prediction_inputs
         labels = [t for t in given if t.integer]
-        check = ["if not prediction_labels_in_range(data):", "    refuse_labels(data)"]
+        check = ["if not prediction_labels_in_range(data):", "    refuse_prediction_labels(data)"]
         ready = self.render(
             "prepare_prediction",
             entries=block(
@@ -170,7 +176,7 @@ class Public:
             constants=self.constants(),
             check=block(check) if labels else "",
         )
-        return [self.labels_in_range("prediction_labels_in_range", labels), ready] if labels else [ready]
+        return [*self.label_checks("prediction_", labels), ready] if labels else [ready]
 
 
 def block(lines: Sequence[str]) -> str:
