@@ -55,6 +55,7 @@ HELPERS = (
     "check_vector",
     "descent",
     "epoch",
+    "expected_labels",
     "first_rows",
     "forward",
     "gather",
@@ -110,8 +111,6 @@ def refusal(name: object, kind: str) -> str | None:
         return f"{name!r} has a meaning of its own in generated modules: choose another name for the {kind}"
     if unicodedata.normalize("NFKC", name) != name:
         return f"{name!r} is read by Python as {unicodedata.normalize('NFKC', name)!r}: name the {kind} so"
-    if name == "Workspace" and kind == "size":
-        return f"{name!r} is a name of the generated module: rename the size"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python reserves: choose another name for the {kind}"
     if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS, *HELPERS):

@@ -43,12 +43,13 @@ class TensorSymbol(IndexedBase):
     def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
         """The element at these subscripts; rank and bounds are checked where the expression is declared."""
         given = subscripts if isinstance(subscripts, tuple | list) else (subscripts,)
-        return Indexed(self, *(self._subscript(s) for s in given))
+        text = f"{self.name}[{', '.join(map(str, given))}]"
+        return Indexed(self, *(self._subscript(s, text) for s in given))
 
-    def _subscript(self, subscript: Any) -> sp.Expr:
+    def _subscript(self, subscript: Any, text: str) -> sp.Expr:
         if is_integer(subscript) or (isinstance(subscript, sp.Expr) and not isinstance(subscript, IndexedBase)):
             return sp.sympify(subscript)
-        self.model.problem(f"{self.name} has the subscript {subscript!r}, expected an index or an integer expression")
+        self.model.problem(f"{text} has the subscript {subscript!r}, expected an index or an integer expression")
         return sp.Integer(0)
 
 
@@ -132,8 +133,8 @@ class Model:
         for name, size in ranges.items():
             self._declare_name(name, "index")
             extent = sp.sympify(size)
-            if not isinstance(extent, sp.Expr) or not extent.is_integer:
-                self.problem(f"index {name} must range over an integer size, found {size!r}")
+            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
+                self.problem(f"index {name} must range over a size of at least 1, found {size!r}")
                 extent = sp.Integer(1)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         return made[0] if len(made) == 1 else tuple(made)
@@ -176,7 +177,7 @@ class Model:
         if value.dtype.kind not in "iuf":
             self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
             value = np.zeros(value.shape)
-        if value.dtype == np.uint64 and value.size and value.max() not in INT64:
+        if value.dtype == np.uint64 and value.size and int(value.max()) not in INT64:
             self.problem(f"constant {name} must hold integers of 64 bits, found {value.max()}")
             value = np.zeros(value.shape, np.int64)
         if value.size == 0:

@@ -31,8 +31,16 @@ model.minimize(Sum(a[d]**2 + W[d]**2, d))""",
 b = model.let("b", (d,), exp(a[d])/Sum(exp(a[d]), d))
 c = model.let("c", (d,), exp(W[d])/Sum(exp(W[d]), d))
 model.minimize(Sum(-log(b[d])*cos(d), d) + Sum(sin(c[d] + 1)*d, d) + Sum(V[d, d2]**2, d, d2))""",
+        # A sum that two loops of one kernel add to, nowhere stored.
+        """a = model.let("a", (d,), Sum(W[d2]**3, d2)/sqrt(1 + Sum(Sum(W[d2]**3, d2)**2, d)))
+model.minimize(Sum(a[d]**2, d) + Sum(V[d, d2]**2, d, d2))""",
+        # The write that covers a_bar is of another let than the one before it, which needs a cotangent in between.
+        """a = model.let("a", (d, d2), sin(V[d, d2]))
+b = model.let("b", (d, d2), exp(a[d, d2])/Sum(exp(a[d, d2]), d2))
+c = model.let("c", (d,), tanh(Sum(Piecewise((a[d - 1, d2]*a[d - 1, 0], d > 0), (0, True)), d2)))
+model.minimize(Sum(-log(b[d, 0]), d) + Sum(c[d]**2 + W[d]**2, d))""",
     ],
-    ids=["three subscripts", "the diagonal twice", "equal lets"],
+    ids=["three subscripts", "the diagonal twice", "equal lets", "two loops", "across lets"],
 )
 def test_gradient(lines: str) -> None:
     spec = Spec(f"{MODEL}{lines}\n", (), seed=1)

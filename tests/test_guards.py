@@ -43,6 +43,21 @@ def test_condition_on_a_value_under_a_guard(branch: str) -> None:
     assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "Piecewise((Sum(W[3*i]*W[j], j), 3*i < D), (0, True)) > 0",
+        "Piecewise((W[3*i]*W[i], 3*i < D), (0, True)) > 0",
+        "And(3*i < D, Sum(W[3*i]*W[j], j) > 0)",
+    ],
+)
+def test_guard_goes_with_what_a_condition_reads(condition: str) -> None:
+    lines = f"i, j = model.indices(i=D, j=D)\nmodel.minimize(Sum(Piecewise((W[i]**2, {condition}), (W[i], True)), i))\n"
+    spec = Spec(MODEL + lines, (), seed=2)
+    declared = declared_program(spec.model())
+    assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
+
+
 def test_maximum_sees_what_a_guard_leaves_at_0() -> None:
     """Outside its guard a summand is 0 and adds nothing; to a maximum 0 is a value like others."""
     lines = "i = model.indices(i=D)\nmodel.minimize(MaxOver(Piecewise((-1 - W[i]**2, i > 0), (0, True)), i))\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from direct_evaluation import Direct
 from generated import TOLERANCE, check_module, execute, module_text
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from random_specs import Spec, specs
@@ -27,6 +28,8 @@ from derivgen.stabilize import stabilize
 EXAMPLES, PARTS = 320, 8
 COMPILED, COMPILED_PARTS = 20, 2
 SECOND_ORDER = 60
+DECLARED_TOLERANCE = 1e-13  # where the sizes' numbers meet others, SymPy multiplies them at double precision
+ELEMENTS = 4  # of each let that are evaluated directly
 RARE = 0.05  # the share of specs that may have a tensor whose gradient is near 0 by cancellation
 
 
@@ -54,8 +57,10 @@ def test_gradients_without_compiler(part: int, tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
 
     def check(spec: Spec) -> None:
-        declared, text = declared_program(spec.model()), module_text(spec.model())
+        model = spec.model()
+        declared, text = declared_program(model), module_text(model)
         ast.parse(text)
+        check_declared(Direct(model, spec.values(declared), dict(spec.runtime)), declared, spec)
         seen["specs"] += 1
         (tmp_path / f"spec{seen['specs']}_kernels.py").write_text(text, encoding="utf-8")
         seen["cancelled"] += bool(check_module(execute(text), declared, spec.values(declared)))
@@ -70,6 +75,21 @@ def test_gradients_without_compiler(part: int, tmp_path: Path) -> None:
             text=True,
         )
         assert result.returncode == 0, result.stdout + result.stderr
+
+
+def check_declared(direct: Direct, declared: Program, spec: Spec) -> None:
+    """The declared program says what the spec's own expressions say: the objective, and some elements of each let."""
+    found = run(declared, spec.values(declared))
+    rng = np.random.default_rng(spec.seed)
+    expected = direct.objective()
+    error = oracle.relative_error(found[str(declared.objective)], np.array(expected))
+    assert error <= DECLARED_TOLERANCE, f"lower: objective {found[str(declared.objective)]}, expected {expected}"
+    for d in direct.model.definitions:
+        places = list(np.ndindex(found[d.name].shape))
+        for k in rng.choice(len(places), min(ELEMENTS, len(places)), replace=False):
+            expected = direct.element(d.name, places[k])
+            error = oracle.relative_error(found[d.name][places[k]], np.array(expected))
+            assert error <= DECLARED_TOLERANCE, f"lower: {d.name}{places[k]} {found[d.name][places[k]]}, not {expected}"
 
 
 @pytest.mark.parametrize("part", range(COMPILED_PARTS))

@@ -78,7 +78,9 @@ def test_each_kernel_states_its_formula(path):
         assert document and " = " in document, kernel.name
         stores = {n.value.id for n in ast.walk(kernel) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)}
         for tensor in stores:
-            assert re.search(rf"^\s*{tensor}(\[| =| \+=)", document, re.M), f"{kernel.name} does not say what {tensor} is"
+            assert re.search(rf"^\s*{tensor}(\[| =| \+=)", document, re.M), (
+                f"{kernel.name} does not say what {tensor} is"
+            )
         assert written, kernel.name
 
 

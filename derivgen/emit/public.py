@@ -8,6 +8,7 @@ from derivgen.emit.layout import bracketed, indented, tuple_lines, tuple_text
 from derivgen.emit.plan import Plan, field
 from derivgen.emit.rule import RuleText
 from derivgen.emit.whole import compiled, label_check
+from derivgen.expressions import size_symbol
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Tensor
 from derivgen.templates import environment
@@ -120,13 +121,16 @@ class Public:
 
     def workspace(self) -> str:
         sizes = list(self.plan.runtime_sizes)
+        # The one name that the function refers to.
+        arguments = [f"{size}_" if size.rstrip("_") == "Workspace" else size for size in sizes]
+        renamed = {size_symbol(size): size_symbol(name) for size, name in zip(sizes, arguments, strict=True)}
         buffers = []
         for t in (*self.plan.gathered, *self.plan.buffers):
-            shape = tuple_text([str(extent) for extent in t.shape] or ["1"])
+            shape = tuple_text([str(extent.xreplace(renamed)) for extent in t.shape] or ["1"])
             buffers.append(f"{field(t.name)}=np.empty({shape}, {'np.int64' if t.integer else 'real'}),")
         return self.render(
             "workspace",
-            signature=self.signature("workspace", sizes),
+            signature=self.signature("workspace", arguments),
             buffers=block(["return Workspace(", *indented(buffers), ")"]),
             sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
             parameter_count=self.plan.parameter_count,
