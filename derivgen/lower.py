@@ -344,8 +344,16 @@ class Lowering:
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e, scope)
         if isinstance(e, sp.ITE):  # SymPy's form of a comparison of a Piecewise
-            test, then, other = (self.convert(a, scope) for a in e.args)
+            test = self.convert(e.args[0], scope)
+            then, other = (
+                self.convert(e.args[1], scope.under(test)),
+                self.convert(e.args[2], scope.under(negation(test))),
+            )
             return sp.Or(sp.And(test, then), sp.And(negation(test), other))
+        if isinstance(e, sp.And):  # conditions on indices alone are tested first, and guard the others
+            on_indices = [self.convert(a, scope) for a in e.args if not a.has(Indexed)]
+            inner = scope.under(sp.And(*on_indices))
+            return sp.And(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
         if isinstance(e, sp.KroneckerDelta):
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
         if isinstance(e, IndexedBase):
@@ -424,7 +432,8 @@ class Lowering:
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
         name = e.base.name
-        if name in self.tensors and getattr(e.base, "model", None) is not self.model:
+        # SymPy may have rebuilt the base, which then belongs to nobody.
+        if name in self.tensors and getattr(e.base, "model", self.model) is not self.model:
             raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
         if not isinstance(e.base, TensorSymbol) or name not in self.tensors:
             raise Refused(f"{self.layer}: {name} is not declared: make it by model.input, model.parameter or model.let")

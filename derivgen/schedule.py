@@ -128,8 +128,10 @@ def join_layers(program: Program) -> list[Statement]:
             result += [*waiting.pop(s.layer, []), s]
         elif s.direction == "forward":
             waiting.setdefault(joined[s.layer], []).append(replace(s, layer=joined[s.layer]))
-        else:
-            result.append(replace(s, layer=joined[s.layer]))
+        else:  # beside the adjoints of its reader, before those of other layers
+            s = replace(s, layer=joined[s.layer])
+            own = [i for i, t in enumerate(result) if (t.layer, t.direction) == (s.layer, s.direction)]
+            result.insert(own[-1] + 1 if own else len(result), s)
     return result
 
 

@@ -187,7 +187,8 @@ class Writer:
         lines = []
         for s in c.statements:
             self.carried[s.write] = self.carried_name(s)
-            lines.append(f"{self.carried[s.write]} = {START[s.operator]}")
+            if c.first or s.target not in self.kernel.scalars:  # a scalar goes on from an earlier loop
+                lines.append(f"{self.carried[s.write]} = {START[s.operator]}")
         if c.statement.operator == "argmax=":
             lines.append(f"{self.best(c)} = {START['max=']}")
         return lines
