@@ -70,6 +70,7 @@ HELPERS = (
     "refuse_labels",
     "refuse_prediction_labels",
     "refuse_rows",
+    "resized",
     "split",
     "step",
     "sys",

@@ -93,7 +93,7 @@ FUNCTIONS: dict[type, Elementary] = {
         "softplus",
         "u",
         "log(1 + exp(u)), without overflow",
-        "return (u if u > real(0) else real(0)) + np.log1p(np.exp(-abs(u)))",
+        "return np.maximum(u, real(0)) + np.log1p(np.exp(-abs(u)))",
     ),
     xlogy: _defined(
         "xlogy",
@@ -105,7 +105,7 @@ FUNCTIONS: dict[type, Elementary] = {
         "logaddexp",
         "u, v",
         "log(exp(u) + exp(v)), without overflow",
-        "largest = u if u > v else v",
+        "largest = np.maximum(u, v)",
         "return largest + np.log1p(np.exp(-abs(u - v))) if u != v else u + np.log(real(2))",
     ),
 }

@@ -266,13 +266,18 @@ class Writer:
         while len(line := self.one_line(target, operator, expression)) > self.room(depth):
             if isinstance(expression, sp.Piecewise):
                 return [*parts, *self.branches(target, operator, expression, depth)]
-            part = longest_part(expression, self.text.real)
-            if part is None:
-                break
             self.terms += 1
             term = Read(self.temporary(f"term_{self.terms}"))
+            part = longest_part(expression, self.text.real)
+            if part is not None:
+                rest = substitute(expression, {part: term})
+            elif isinstance(expression, sp.Add | sp.Mul) and len(expression.args) > 2:
+                half = len(expression.args) // 2
+                part, rest = expression.func(*expression.args[:half]), expression.func(term, *expression.args[half:])
+            else:
+                break
             parts += self.line(term.tensor, "=", part, depth)
-            expression = substitute(expression, {part: term})
+            expression = rest
         return [*parts, line]
 
     def room(self, depth: int) -> int:
@@ -330,7 +335,7 @@ def starts(node: Node) -> bool:
 
 
 # Shorter texts gain nothing from a name.
-WORTH_NAMING = 16
+WORTH_NAMING = 12
 
 
 def longest_part(expression: sp.Expr, write: Callable[[sp.Expr], str]) -> sp.Expr | None:

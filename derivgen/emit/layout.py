@@ -32,6 +32,8 @@ def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:
     lines = [line for p in paragraphs for line in wrapped(p.replace("\\", "\\\\"), room, indent)]
     if len(lines) == 1 and len(lines[0]) + 6 <= room:
         return [f'"""{lines[0]}"""']
+    if len(lines) == 1:
+        lines = wrapped(paragraphs[0], room - 6, indent)
     if len(lines[0]) + 3 > room:
         lines = [line for p in paragraphs for line in wrapped(p, room - 3, indent)]
     return [f'"""{lines[0]}', *lines[1:], '"""']

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from derivgen.emit.kernels import KernelText
-from derivgen.emit.layout import bracketed, indented
+from derivgen.emit.layout import bracketed, indented, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.rule import RuleText
 from derivgen.expressions import size_symbol
@@ -24,7 +24,8 @@ class WholeModel:
     def functions(self) -> list[str]:
         functions = [self.split(), self.objective(), self.step(), "\n".join(self.rule.lines)]
         if self.plan.sample_axis:
-            functions += [self.first_rows(), self.gather(), self.epoch()]
+            rows = self.first_rows()
+            functions += [*([RESIZED] if "resized(" in rows else []), rows, self.gather(), self.epoch()]
         functions += [self.descent(), LOSS_KERNEL, GRADIENT_KERNEL]
         if self.plan.prediction is not None:
             functions.append(self.prediction())
@@ -86,9 +87,7 @@ class WholeModel:
                 parts.append(f"{name}[:rows],")
             elif any(axis in e.free_symbols for e in t.shape):
                 extents = [self.extent_text(name, i, e, axis) for i, e in enumerate(t.shape)]
-                size = " * ".join(f"({e})" if " " in e else e for e in extents)
-                flat = f"{name}.reshape(-1)[: {size}]" if " " in size else f"{name}.reshape(-1)[:{size}]"
-                parts.append(f"{flat}.reshape({', '.join(extents)}),")
+                parts += bracketed("resized(", [name, tuple_text(extents)], "),", depth=2)
             else:
                 parts.append(f"{name},")
         doc = '"""The workspace of a step over fewer rows."""'
@@ -227,4 +226,11 @@ GRADIENT_KERNEL = compiled(
     "gradient_kernel(parameters, gradient, data, work)",
     '"""A step, for callers in Python."""',
     ["return step(parameters, gradient, data, work)"],
+)
+
+RESIZED = compiled(
+    "resized(buffer, shape)",
+    '"""The start of a buffer, as an array of a smaller shape."""',
+    ["size = 1", "for extent in shape:", "    size *= extent", "return buffer.reshape(-1)[:size].reshape(shape)"],
+    "internal",
 )
