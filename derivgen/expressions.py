@@ -109,6 +109,13 @@ def bottom_up(expression: Any, rewrite: Callable[[sp.Basic], sp.Basic]) -> Any:
     return rewrite(expression)
 
 
+def either(a: Boolean, b: Boolean) -> Boolean:
+    """a or b; c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is."""
+    union = sp.Or(a, b)
+    alternatives = union.args if isinstance(union, sp.Or) else ()
+    return TRUE if any(negation(c) in alternatives for c in alternatives) else union
+
+
 def indicator(condition: Boolean) -> sp.Expr:
     """1 where the condition holds, else 0."""
     return sp.Piecewise((sp.Integer(1), condition), (sp.Integer(0), TRUE))

@@ -14,6 +14,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     conjuncts,
+    either,
     guarded,
     guarded_reads,
     indices_of,
@@ -70,5 +71,5 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
                 spoken = [c for c in conjuncts(path) if indices_of(c) <= set(own)]
-                reached = sp.Or(reached, sp.And(*(substitute(c, own) for c in spoken)))
+                reached = either(reached, sp.And(*(substitute(c, own) for c in spoken)))
     return reached

@@ -18,7 +18,7 @@ import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, guarded_reads, indices_of, reads_of
+from derivgen.expressions import TRUE, Read, either, guarded_reads, indices_of, reads_of
 
 Operator = Literal["=", "+=", "max=", "argmax="]
 Direction = Literal["forward", "backward"]
@@ -214,5 +214,5 @@ def differentiable_reads(statement: Statement) -> dict[Read, Boolean]:
     conditions: dict[Read, Boolean] = {}
     for read, path, smooth in guarded_reads(statement.expression):
         if smooth:
-            conditions[read] = sp.Or(conditions.get(read, sp.false), path)
+            conditions[read] = either(conditions.get(read, sp.false), path)
     return conditions
