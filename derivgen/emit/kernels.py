@@ -13,7 +13,7 @@ from derivgen.contractions import Operand
 from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import Read, is_size, substitute
+from derivgen.expressions import Read, is_size, reads_of, substitute
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -235,7 +235,8 @@ class Writer:
             lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
         self.depth -= guards
         if guards:
-            return [*self.if_lines("if", s.guard), *indented(lines)]
+            named, head = self.head("if", s.guard)
+            return [*named, *head, *indented(lines)]
         return lines
 
     def maximum(self, target: str, expression: sp.Expr) -> list[str]:
@@ -285,24 +286,35 @@ class Writer:
 
     def branches(self, target: str, operator: str, expression: sp.Piecewise, depth: int) -> list[str]:
         """A Piecewise as a statement, each branch on lines of its own."""
+        before: list[str] = []
         lines: list[str] = []
         for pair in expression.args:
             value, condition = pair.args
-            body = indented(self.line(target, operator, value, depth + 1))
             if condition == sp.true:
-                return [*lines, "else:", *body]
-            lines += [*self.if_lines("elif" if lines else "if", condition, depth), *body]
-        return lines
+                return [*before, *lines, "else:", *indented(self.line(target, operator, value, depth + 1))]
+            named, head = self.head("elif" if lines else "if", condition, depth)
+            before += named
+            lines += [*head, *indented(self.line(target, operator, value, depth + 1))]
+        raise AssertionError("a Piecewise without a default")
 
-    def if_lines(self, word: str, condition: Boolean, depth: int = 0) -> list[str]:
-        """The head of a branch; a condition that is too long stands in parentheses."""
+    def head(self, word: str, condition: Boolean, depth: int = 0) -> tuple[list[str], list[str]]:
+        """(lines before, the head of a branch): the parts of a condition that is too long for a line get names.
+
+        Parts that are tested under others, such as reads under a condition on indices, stay in the condition.
+        """
         text = self.text.condition(condition)
         if len(f"{word} {text}:") <= self.room(depth):
-            return [f"{word} {text}:"]
-        if len(STEP + text) <= self.room(depth):
-            return [f"{word} (", STEP + text, "):"]
+            return [], [f"{word} {text}:"]
         joint = "and" if isinstance(condition, sp.And) else "or"
-        return [f"{word} (", *indented(text.replace(f" {joint} ", f"\n{joint} ").split("\n")), "):"]
+        if isinstance(condition, sp.And | sp.Or) and all(reads_of(part) for part in condition.args):
+            named = []
+            names = []
+            for part in sorted(condition.args, key=str):
+                self.terms += 1
+                names.append(self.temporary(f"case_{self.terms}"))
+                named.append(f"{names[-1]} = {self.text.condition(part)}")
+            return named, [f"{word} {f' {joint} '.join(names)}:"]
+        return [], [f"{word} (", *indented(text.replace(f" {joint} ", f"\n{joint} ").split("\n")), "):"]
 
     def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
         if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
