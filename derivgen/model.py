@@ -134,7 +134,7 @@ class Model:
             self._declare_name(name, "index")
             extent = sp.sympify(size)
             if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
-                self.problem(f"index {name} must range over a size of at least 1, found {size!r}")
+                self.problem(f"index {name} must range over an integer size of at least 1, found {size!r}")
                 extent = sp.Integer(1)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         return made[0] if len(made) == 1 else tuple(made)
