@@ -215,7 +215,7 @@ class Writer:
         """An index over this axis that is not in scope; rarely one that is, and is hidden then."""
         pool = self.pool.setdefault(axis.text, [])
         free, hidden = [i for i in pool if i not in scope], [i for i in pool if i in scope]
-        if hidden and self.chance(8):
+        if hidden and self.chance(15):
             return self.choose(hidden)
         if free:
             return free[0]
@@ -415,7 +415,8 @@ class Writer:
 
     def product(self, scope: tuple[Index, ...], depth: int) -> Term:
         a, b = self.tame(self.real(scope, depth)), self.tame(self.real(scope, depth))
-        return Term(f"{a.factor}*{b.factor}", a.largest * b.largest)
+        held = f"stop_gradient({b.text})" if self.chance(20) else b.factor
+        return Term(f"{a.factor}*{held}", a.largest * b.largest)
 
     def condition(self, scope: tuple[Index, ...]) -> str:
         options: list[Callable[[], str]] = []
