@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.expressions import Read, negation, product, substitute
+from derivgen.expressions import Read, negation, product, substitute, unfolded_piecewise
 from derivgen.functions import derivative
 from derivgen.program import (
     Names,
@@ -35,6 +35,7 @@ from derivgen.program import (
 )
 
 
+@unfolded_piecewise()
 def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str | None = None) -> Program:
     """The program followed by the adjoint statements of a rank-0 output by the tensors `wrt` (the parameters)."""
     wrt = [p.name for p in program.parameters] if wrt is None else list(wrt)
@@ -69,10 +70,10 @@ def adjoint_statements(s: Statement, bars: Cotangents, winners: Winners) -> list
         if read.tensor not in bars.active:
             continue
         local = derivative(s.expression, read)
-        if local == 0:
-            continue
         at_winner = winners.get(s.target, {})
         guard = sp.And(s.guard, condition)
+        if local == 0 or guard == sp.false:
+            continue
         read, local, guard = (substitute(e, at_winner) for e in (read, local, guard))
         made.append(
             Statement(
@@ -167,6 +168,7 @@ def winner_key(s: Statement, index: sp.Symbol | None) -> tuple[object, ...]:
 # ---- forward mode
 
 
+@unfolded_piecewise()
 def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[str, str]]:
     """The program with tangents beside its statements, and the name of each tensor's tangent.
 

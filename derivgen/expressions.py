@@ -7,13 +7,35 @@ statements), so substitution by `xreplace` is safe here, and only here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import sympy as sp
+import sympy.concrete.expr_with_limits as sympy_sums
+import sympy.functions.elementary.piecewise as sympy_piecewise
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import Boolean
 
 TRUE = sp.true
+
+
+@contextmanager
+def unfolded_piecewise() -> Iterator[None]:
+    """SymPy without its fold of Piecewise, in sums and in the conditions of a Piecewise.
+
+    `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
+    sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
+    a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
+    and its size, as written. Also the decorator of every stage that makes expressions.
+    """
+    folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
+    for module in folds:
+        module.piecewise_fold = lambda expression: expression
+    try:
+        yield
+    finally:
+        for module, fold in folds.items():
+            module.piecewise_fold = fold
 
 
 class Read(sp.Expr):
@@ -208,7 +230,8 @@ def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, B
         if isinstance(conjunct, sp.Or):
             yield from condition_reads(conjunct, path)
         elif reads_of(conjunct):
-            yield from ((read, path, False) for read in reads_of(conjunct))
+            for side in conjunct.args:
+                yield from ((read, where, False) for read, where, _ in guarded_reads(side, path))
         else:
             path = sp.And(path, conjunct)
 

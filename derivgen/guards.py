@@ -21,6 +21,7 @@ from derivgen.expressions import (
     reads_of,
     subexpressions,
     substitute,
+    unfolded_piecewise,
 )
 from derivgen.functions import root, xlogy
 from derivgen.program import Program, Statement, check_program, is_plain_index
@@ -29,6 +30,7 @@ from derivgen.program import Program, Statement, check_program, is_plain_index
 SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy)
 
 
+@unfolded_piecewise()
 def reach_back(program: Program) -> Program:
     """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
     statements = list(program.statements)

@@ -23,7 +23,6 @@ from derivgen.expressions import (
     MaxOver,
     Read,
     conjuncts,
-    guarded,
     index_symbol,
     indicator,
     indices_of,
@@ -33,20 +32,17 @@ from derivgen.expressions import (
     reads_of,
     size_symbol,
     split_guard,
-    subexpressions,
     substitute,
+    unfolded_piecewise,
 )
-from derivgen.functions import DERIVATIVES, xlogy
+from derivgen.functions import DERIVATIVES
 from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.model import LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
-HELPER_NAMES = {"+=": "sum", "max=": "max", "=": "part"}
-
-# Functions whose derivatives compare their arguments, and the comparisons themselves.
-CONDITIONAL = (sp.Max, sp.Min, sp.Mod, xlogy, sp.core.relational.Relational)
+HELPER_NAMES = {"+=": "sum", "max=": "max"}
 
 NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
@@ -62,6 +58,7 @@ class Refused(Exception):
     """Raised inside an expression that can't be accepted; ends as a problem at the expression's line."""
 
 
+@unfolded_piecewise()
 def lower(model: Model) -> Program:
     """The declared program; raises SpecError with all problems of the spec."""
     lowering = Lowering(model)
@@ -243,7 +240,7 @@ class Lowering:
     def helper(
         self, operator: Operator, summand: sp.Expr, guard: Boolean, scope: Scope, bound: dict[sp.Symbol, Range]
     ) -> sp.Expr:
-        """An unnamed part of a let as a tensor of its own, over the outer indices that it depends on.
+        """An unnamed reduction as a tensor of its own, over the outer indices that it depends on.
 
         The condition of the branch that it stands in goes with it, as far as it speaks of those indices; the rest
         of it too where the reads need it to stay inside their tensors.
@@ -265,17 +262,8 @@ class Lowering:
         if statement not in self.helpers:
             name = self.helpers[statement] = self.names.fresh(f"{self.layer}_{HELPER_NAMES[operator]}")
             self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
-            if operator == "=":  # it has a value everywhere
-                self.emit(replace(statement, target=name, expression=guarded(summand, condition), guard=TRUE))
-            else:
-                self.emit(replace(statement, target=name))
+            self.emit(replace(statement, target=name))
         return Read(self.helpers[statement], *target)
-
-    def without_branches(self, e: sp.Expr, scope: Scope) -> sp.Expr:
-        """The expression, by way of a helper if it has branches: SymPy rewrites a condition with branches in it."""
-        if not any(isinstance(node, sp.Piecewise) for node in subexpressions(e)):
-            return e
-        return self.helper("=", e, TRUE, scope, {})
 
     def limits(self, e: Any, scope: Scope) -> tuple[dict[sp.Symbol, Range], Boolean]:
         """The bound indices with their full ranges, and the guard of limits that are narrower."""
@@ -362,8 +350,6 @@ class Lowering:
             return self.number(e)
         self.check_function(e)
         converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
-        if isinstance(e, CONDITIONAL) or (isinstance(e, sp.Pow) and not e.exp.is_number):
-            converted = {a: self.without_branches(c, scope) for a, c in converted.items()}
         if isinstance(e, sp.core.relational.Relational):
             return self.relation(e.func(*(converted[a] for a in e.args)))
         return e.func(*(converted[a] for a in e.args))

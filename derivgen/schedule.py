@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from derivgen.contractions import match_contraction
-from derivgen.expressions import Read
+from derivgen.expressions import Read, unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, work_in
 from derivgen.program import Direction, Program, Role, Statement, Tensor, names_of
 
@@ -50,6 +50,7 @@ class Schedule:
     kernels: tuple[Kernel, ...]
 
 
+@unfolded_piecewise()
 def schedule(program: Program) -> Schedule:
     """The kernels of a simplified program."""
     ordered = assign_first(program, join_layers(program))
@@ -112,15 +113,7 @@ def check_schedule(result: Schedule) -> Schedule:
 
 def join_layers(program: Program) -> list[Statement]:
     """Statements of a let whose own value is not needed belong to the layer of their first reader."""
-    live = {s.target for s in program.statements}
-    reader: dict[str, str] = {}
-    for s in reversed(program.statements):
-        if s.direction == "forward":
-            layer = s.layer if s.layer in live else reader[s.target]
-            reader.update(dict.fromkeys((r.tensor for r in s.reads), layer))
-    joined = {
-        s.layer: reader[s.target] for s in reversed(program.statements) if s.layer not in live and s.target in reader
-    }
+    joined = first_readers(program)
     waiting: dict[str, list[Statement]] = {}
     result: list[Statement] = []
     for s in program.statements:
@@ -133,6 +126,21 @@ def join_layers(program: Program) -> list[Statement]:
             own = [i for i, t in enumerate(result) if (t.layer, t.direction) == (s.layer, s.direction)]
             result.insert(own[-1] + 1 if own else len(result), s)
     return result
+
+
+def first_readers(program: Program) -> dict[str, str]:
+    """For each let whose own value is not computed, the layer of the first forward statement outside that reads it."""
+    live = {s.target for s in program.statements}
+    forward = [s for s in program.statements if s.direction == "forward"]
+    of = {s.target: s.layer for s in forward}
+    first: dict[str, str] = {}
+    for s in reversed(forward):  # the last one that is noted is the first in the program
+        first.update({of[r.tensor]: s.layer for r in s.reads if of.get(r.tensor, s.layer) != s.layer})
+    joined = {layer: reader for layer, reader in first.items() if layer not in live}
+    for layer in joined:
+        while joined[layer] in joined:
+            joined[layer] = joined[joined[layer]]
+    return joined
 
 
 def assign_first(program: Program, statements: list[Statement]) -> list[Statement]:

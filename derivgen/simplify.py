@@ -17,16 +17,19 @@ from derivgen.expressions import (
     Read,
     bottom_up,
     guarded,
+    indices_of,
     rename_tensors,
     replace_reads,
     subexpressions,
     substitute,
+    unfolded_piecewise,
 )
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, check_program
+from derivgen.program import Program, Role, Statement, check_program, is_plain_index
 from derivgen.reuse import Reuse, held_by
 
 
+@unfolded_piecewise()
 def simplify(program: Program) -> Program:
     """The program after every pass."""
     for run in PASSES:
@@ -35,8 +38,9 @@ def simplify(program: Program) -> Program:
 
 
 def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
-    """The program with a function applied to every statement's expression."""
-    return replace(program, statements=tuple(replace(s, expression=change(s.expression)) for s in program.statements))
+    """The program with a function applied to every statement's expression and guard."""
+    changed = (replace(s, expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
+    return replace(program, statements=tuple(changed))
 
 
 def forget_stop_gradients(program: Program) -> Program:
@@ -58,10 +62,19 @@ def assign_once(program: Program) -> Program:
     statements = []
     for s in program.statements:
         lone = s.operator == "+=" and writers[s.target] == 1 and not s.reduced
-        if lone and s.covers(program.tensor(s.target).shape, guarded=True):
+        if lone_zero(s, writers):
+            domain = tuple(r for r in s.domain if r not in s.reduced)
+            s = replace(s, operator="=", domain=domain, guard=TRUE)
+        elif lone and s.covers(program.tensor(s.target).shape, guarded=True):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
         statements.append(s)
     return replace(program, statements=tuple(statements))
+
+
+def lone_zero(s: Statement, writers: Counter[str]) -> bool:
+    """Whether a sum of nothing but 0 is all that its target gets, at plain indices."""
+    plain = all(is_plain_index(i) for i in s.subscripts) and len(set(s.subscripts)) == len(s.subscripts)
+    return s.operator == "+=" and s.expression == 0 and writers[s.target] == 1 and plain
 
 
 def read_through_constants(program: Program) -> Program:
@@ -69,9 +82,16 @@ def read_through_constants(program: Program) -> Program:
     statements: list[Statement] = []
     numbers: dict[str, sp.Expr] = {}
     for s in program.statements:
-        s = replace(s, expression=replace_reads(s.expression, lambda r: numbers.get(r.tensor, r)))
-        constant = s.operator == "=" and not any(isinstance(x, Read) for x in subexpressions(s.expression))
-        if constant and not s.domain and is_internal(program, s.target):
+        s = replace(
+            s,
+            expression=replace_reads(s.expression, lambda r: numbers.get(r.tensor, r)),
+            guard=replace_reads(s.guard, lambda r: numbers.get(r.tensor, r)),
+        )
+        varies = indices_of(s.expression) or any(isinstance(x, Read) for x in subexpressions(s.expression))
+        constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
+        if s.guard == sp.false:
+            continue
+        if constant and is_internal(program, s.target):
             numbers[s.target] = s.expression
         else:
             statements.append(s)

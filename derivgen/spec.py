@@ -13,6 +13,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError
+from derivgen.expressions import unfolded_piecewise
 
 if TYPE_CHECKING:
     from derivgen.model import Model
@@ -208,21 +209,3 @@ def lies_in(module: ModuleType | None, folder: Path) -> bool:
     """Whether a top-level module is a file or a package right in this folder."""
     file = getattr(module, "__file__", None)
     return file is not None and folder in (Path(file).parent, Path(file).parent.parent)
-
-
-@contextmanager
-def unfolded_piecewise() -> Iterator[None]:
-    """SymPy's Sum without its fold of Piecewise.
-
-    `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
-    sums, where it means something else, and multiplies branches: n guards in f become 2^n. As the identity it keeps
-    the formula, and its size, as written.
-    """
-    import sympy.concrete.expr_with_limits as sympy_sums
-
-    fold = sympy_sums.piecewise_fold
-    sympy_sums.piecewise_fold = lambda expression: expression
-    try:
-        yield
-    finally:
-        sympy_sums.piecewise_fold = fold

@@ -26,6 +26,7 @@ from derivgen.expressions import (
     split_guard,
     subexpressions,
     substitute,
+    unfolded_piecewise,
 )
 from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.program import (
@@ -43,6 +44,7 @@ from derivgen.reuse import Held, Reuse
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
 
+@unfolded_piecewise()
 def stabilize(program: Program) -> Program:
     """The program with stable forms in place of naive ones."""
     return check_program(Stabilizer(program).run())

@@ -39,8 +39,20 @@ model.minimize(Sum(a[d]**2, d) + Sum(V[d, d2]**2, d, d2))""",
 b = model.let("b", (d, d2), exp(a[d, d2])/Sum(exp(a[d, d2]), d2))
 c = model.let("c", (d,), tanh(Sum(Piecewise((a[d - 1, d2]*a[d - 1, 0], d > 0), (0, True)), d2)))
 model.minimize(Sum(-log(b[d, 0]), d) + Sum(c[d]**2 + W[d]**2, d))""",
+        # Equal softmaxes, one of them needed for its logarithm only.
+        """a = model.let("a", (d,), exp(W[d])/Sum(exp(W[d]), d))
+b = model.let("b", (d,), exp(W[d])/Sum(exp(W[d]), d))
+model.minimize(-log(a[D - 1]) + Sum(sin(b[d] + 1)*d, d) + Sum(V[d, d2]**2, d, d2))
+model.predict(a)""",
     ],
-    ids=["three subscripts", "the diagonal twice", "equal lets", "two loops", "across lets"],
+    ids=[
+        "three subscripts",
+        "the diagonal twice",
+        "equal lets",
+        "two loops",
+        "across lets",
+        "a softmax and a log-softmax",
+    ],
 )
 def test_gradient(lines: str) -> None:
     spec = Spec(f"{MODEL}{lines}\n", (), seed=1)

@@ -8,9 +8,9 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import MaxOver, Model, runtime, stop_gradient
+from derivgen.expressions import unfolded_piecewise
 from derivgen.interpreter import run
 from derivgen.pipeline import declared_program
-from derivgen.spec import unfolded_piecewise
 
 FLOAT32 = float(np.finfo(np.float32).eps)
 

@@ -23,10 +23,10 @@ from derivgen.cli import main
 from derivgen.differentiate import adjoint
 from derivgen.errors import DerivgenError
 from derivgen.explain import explain_expression, explain_model
+from derivgen.expressions import unfolded_piecewise
 from derivgen.notation import Plain, declaration_order
 from derivgen.parse import DEEPEST, FORMS, FUNCTIONS, LONGEST, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program
-from derivgen.spec import unfolded_piecewise
 
 ROOT = Path(__file__).parents[1]
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")

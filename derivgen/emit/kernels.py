@@ -13,7 +13,7 @@ from derivgen.contractions import Operand
 from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import Read, is_size, reads_of, substitute
+from derivgen.expressions import Read, is_size, reads_of, subexpressions, substitute
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -312,9 +312,23 @@ class Writer:
             for part in sorted(condition.args, key=str):
                 self.terms += 1
                 names.append(self.temporary(f"case_{self.terms}"))
-                named.append(f"{names[-1]} = {self.text.condition(part)}")
+                named += self.case(names[-1], part, depth)
             return named, [f"{word} {f' {joint} '.join(names)}:"]
         return [], [f"{word} (", *indented(text.replace(f" {joint} ", f"\n{joint} ").split("\n")), "):"]
+
+    def case(self, name: str, condition: Boolean, depth: int) -> list[str]:
+        """name = condition; the sides of a comparison that is too long get names."""
+        lines: list[str] = []
+        while len(text := f"{name} = {self.text.condition(condition)}") > self.room(depth):
+            sides = [e for e in subexpressions(condition) if is_side(e) and len(self.text.real(e)) >= WORTH_NAMING]
+            if not sides:
+                break
+            self.terms += 1
+            term = Read(self.temporary(f"term_{self.terms}"))
+            longest = max(sides, key=lambda e: len(self.text.real(e)))
+            lines += self.line(term.tensor, "=", longest, depth)
+            condition = substitute(condition, {longest: term})
+        return [*lines, text]
 
     def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
         if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
@@ -348,6 +362,11 @@ def starts(node: Node) -> bool:
 
 # Shorter texts gain nothing from a name.
 WORTH_NAMING = 12
+
+
+def is_side(e: sp.Basic) -> bool:
+    """A compound real expression: what a comparison compares, or a part of it."""
+    return isinstance(e, sp.Expr) and bool(e.args) and not isinstance(e, Read) and bool(reads_of(e))
 
 
 def longest_part(expression: sp.Expr, write: Callable[[sp.Expr], str]) -> sp.Expr | None:

@@ -7,7 +7,7 @@ numba, and would drag a float32 loop up with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -136,6 +136,10 @@ class ScalarText:
         return text
 
     def piecewise(self, e: sp.Piecewise) -> str:
+        value, condition = e.args[0].args
+        if len(e.args) == 2 and {value, e.args[1].args[0]} == set(condition.args):
+            # As `u if u > v else v` a linter takes it for a maximum, which it is not at NaN.
+            return f"{self.real(e.args[1].args[0], OR)} if not {self.condition(condition, NOT)} else {self.real(value)}"
         text = ""
         for pair in e.args:
             value, condition = pair.args
@@ -163,15 +167,20 @@ class ScalarText:
 
     def _condition(self, c: Boolean) -> tuple[str, int]:
         if isinstance(c, sp.And):
-            return " and ".join(self.condition(p, NOT) for p in conjuncts(c)), AND
+            return " and ".join(self.condition(p, NOT) for p in unchained(conjuncts(c))), AND
         if isinstance(c, sp.Or):
             return " or ".join(sorted(self.condition(p, AND) for p in c.args)), OR
+        if isinstance(c, sp.Not) and isinstance(c.args[0], sp.Eq | sp.Ne):  # equal to it at NaN too
+            opposite = sp.Ne if isinstance(c.args[0], sp.Eq) else sp.Eq
+            return self._condition(opposite(*c.args[0].args, evaluate=False))
         if isinstance(c, sp.Not):
             return f"not {self.condition(c.args[0], COMPARE + 1)}", NOT
         if isinstance(c, sp.core.relational.Relational):
             write = self.integer if self.is_integral(c.lhs) and self.is_integral(c.rhs) else self.real
             return f"{write(c.lhs, SUM)} {c.rel_op} {write(c.rhs, SUM)}", COMPARE
-        return ("True" if c == sp.true else "False"), ATOM
+        if c not in (sp.true, sp.false):
+            raise AssertionError(f"{c} is no condition of a program")
+        return str(bool(c)), ATOM
 
     # ---- temporaries
 
@@ -190,6 +199,17 @@ class ScalarText:
             definitions.append((local.tensor, substitute(node, names)))
             names[node] = local
         return definitions, substitute(e, names)
+
+
+def unchained(parts: Sequence[Boolean]) -> list[Boolean]:
+    """Comparisons such that none ends in what the next one starts with: linters would chain those."""
+    turned: list[Boolean] = []
+    for part in parts:
+        for position, before in enumerate(turned):
+            if all(isinstance(c, sp.core.relational.Relational) for c in (before, part)) and before.rhs == part.lhs:
+                turned[position] = before.reversed
+        turned.append(part)
+    return turned
 
 
 def is_costly(node: sp.Basic) -> bool:

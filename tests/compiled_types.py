@@ -1,0 +1,76 @@
+"""What numba makes of the kernels of a generated module, by type inference alone: nothing is compiled to machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import compiler, ir, typed_passes, types
+from numba.core.registry import cpu_target
+
+Types = Mapping[str, types.Type]
+
+
+def doubles(function: FunctionType, arguments: tuple[Any, ...]) -> list[str]:
+    """The lines of a function that compute, read or write float64 for arguments of these types.
+
+    A literal is float64 by itself, and harmless where a cast to the module's dtype takes it.
+    """
+    typing, target = cpu_target.typing_context, cpu_target.target_context
+    typing.refresh()
+    target.refresh()
+    code = compiler.run_frontend(function)
+    inferred = typed_passes.type_inference_stage(typing, target, code, tuple(map(numba.typeof, arguments)), None)
+    literals: set[str] = set()
+    found = []
+    for statement in statements_of(code):
+        name = statement.target.name
+        if is_literal(statement.value, literals, inferred.typemap):
+            literals.add(name)
+        elif holds_float64(inferred.typemap[name]):
+            found.append(f"{function.__name__}, line {statement.loc.line}: {inferred.typemap[name]}")
+    return found
+
+
+def statements_of(code: ir.FunctionIR) -> Iterator[ir.Assign]:
+    for _, block in sorted(code.blocks.items()):
+        yield from block.find_insts(ir.Assign)
+
+
+def is_literal(value: Any, literals: set[str], typemap: Types) -> bool:
+    """A number of the text, one of a module's (np.inf), or either with a sign."""
+    match value:
+        case ir.Const() | ir.Global() | ir.FreeVar():
+            return True
+        case ir.Expr(op="getattr"):
+            return isinstance(typemap[value.value.name], types.Module)
+        case ir.Expr(op="unary"):
+            return value.value.name in literals
+    return False
+
+
+def holds_float64(kind: types.Type) -> bool:
+    if isinstance(kind, types.BaseTuple):
+        return any(map(holds_float64, kind.types))
+    return getattr(kind, "dtype", kind) == types.float64
+
+
+def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: Iterable[str]) -> list[str]:
+    """The same for functions of a module of float32, by their names, as they were called without the compiler."""
+
+    def compiled(argument: Any) -> Any:
+        if isinstance(argument, float):  # what `math` gives; compiled, it is of its argument's type
+            return np.float32(argument)
+        return getattr(module, type(argument).__name__)(*argument) if isinstance(argument, tuple) else argument
+
+    functions = [(getattr(module, name).py_func, tuple(map(compiled, calls[name]))) for name in names]
+    return [line for function, arguments in functions for line in doubles(function, arguments)]
+
+
+def kernels(module: ModuleType, calls: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """The names of the kernels that compute the layers, and of the elementary functions that they call."""
+    layers = [name for name in vars(module) if name.endswith(("_forward", "_backward", "_predict"))]
+    return layers + [name for name, arguments in calls.items() if arguments and all(map(np.isscalar, arguments))]
