@@ -370,6 +370,9 @@ class Writer:
             return term
         condition = guards[0] if len(guards) == 1 else f"And({', '.join(guards)})"
         other = self.choose(["0", "0", "Rational(1, 2)"])
+        if self.chance(25):  # a call that stands twice, of what only the branch may read
+            z = self.tame(term).factor
+            term = Term(f"(sin({z}) - {z}*sin({z})**2)", 1 + TAME)
         return Term(f"Piecewise(({term.text}, {condition}), ({other}, True))", term.largest + 0.5)
 
     def contraction(self, scope: tuple[Index, ...], depth: int) -> Term:
@@ -516,6 +519,8 @@ class Writer:
         if not scope:
             return self.log_sum_exp(scope, depth)
         i, z = self.choose(scope), self.tame(self.real(scope, depth))
+        if self.may_be_absent(z):
+            return Term(f"{z.factor}/sqrt(1 + Sum({z.factor}**2, {i.name}))", 1)
         form = self.choose(
             [
                 "exp({z})/Sum(exp({z}), {i})",
@@ -530,8 +535,15 @@ class Writer:
     def log_sum_exp(self, scope: tuple[Index, ...], depth: int) -> Term:
         k = self.index(self.choose(self.axes), scope)
         z = self.tame(self.real((*scope, k), depth))
-        form = self.choose(["log(Sum(exp({z}), {k}))", "sqrt(0.1 + Sum({z}**2, {k}))", "Sum(exp(-{z}), {k})/5"])
+        one = "1 + " if self.may_be_absent(z) else ""  # a sum of absent terms is 0
+        form = self.choose(
+            [f"log({one}Sum(exp({{z}}), {{k}}))", "sqrt(0.1 + Sum({z}**2, {k}))", "Sum(exp(-{z}), {k})/5"]
+        )
         return Term(form.format(z=z.factor, k=k.name), z.largest + 4 if "log" in form else 25)
+
+    def may_be_absent(self, term: Term) -> bool:
+        """Whether the term is left out of sums where a label is the ignored one."""
+        return any(t.ignores and f"{t.name}[" in term.text for t in self.integers)
 
     def index_number(self, scope: tuple[Index, ...], depth: int) -> Term:
         rest = self.real(scope, depth)

@@ -29,6 +29,9 @@ PADDED = "Piecewise((W[i + r - 1]*r, And(i + r - 1 >= 0, i + r - 1 < D)), (0, Tr
 LINES = {
     "a padded convolution, its unit in the same let": f"""z = W[i] + Sum({PADDED}, r)
 model.minimize(Sum(cos(i)*Piecewise((z, z > 0), (exp(z) - 1, True)), i))""",
+    "calls that stand twice, of reads past the end": """
+z = Piecewise((cos(exp(W[i + 1])) - exp(W[i + 1])*W[i], i + 1 < D), (1, True))
+model.minimize(Sum(W[i]*z**2 + Piecewise((1, i + 1 >= D), (exp(W[i + 1]), sin(exp(W[i + 1])) > 0), (2, True)), i))""",
     "x·log(x) of branches": """z = 2 + sin(W[i] + Piecewise((W[i - 1], i > 0), (0, True)))
 model.minimize(Sum(z*log(z), i))""",
     "a function of a branch on data": """z = Piecewise((W[i], W[i]**2 < 1), (1, True))

@@ -118,3 +118,31 @@ def test_a_module_needs_numpy_scipy_and_numba_only(tmp_path):
         module.train_epoch(parameters, state, order, 32, data["x"], data["y"], learning_rate=0.1)
     np.testing.assert_array_equal(np.load(tmp_path / "parameters.npy"), parameters)
     np.testing.assert_array_equal(np.load(tmp_path / "predicted.npy"), module.predict(parameters, data["x"]))
+
+
+HISTORIES = """
+import sys
+import numpy as np
+import digits_kernels as module
+rng = np.random.default_rng(0)
+x, y = rng.random((100, 64), np.float32), rng.integers(0, 10, 100)
+parameters, state = module.initial_parameters(0), module.optimizer_state()
+work, views = module.workspace(100), module.views(parameters)
+if "kernel" in sys.argv:
+    module.a1_backward(x, work.a1, work.a1_bar, work.a1_sum_bar, views["b1"].copy(), views["W1"].copy())
+if "gradient" in sys.argv:
+    module.loss_and_gradient(parameters, x, y)
+for _ in range(3):
+    module.train_epoch(parameters, state, np.arange(100), 32, x, y, learning_rate=0.1)
+loss, gradient = module.loss_and_gradient(parameters, x, y)
+print(parameters.tobytes().hex(), gradient.tobytes().hex(), loss)
+"""
+
+
+def test_numbers_do_not_depend_on_the_cache_or_on_earlier_calls(tmp_path):
+    """Compiled or loaded, with the kernels' own machine code in the process or without it."""
+    shutil.copy(EXAMPLES / "digits" / "digits_kernels.py", tmp_path)
+    script = tmp_path / "history.py"
+    script.write_text(HISTORIES, encoding="utf-8")
+    histories = [["gradient"], [], ["kernel"], ["kernel", "gradient"]]  # the first process compiles
+    assert len({run(sys.executable, script, *history) for history in histories}) == 1

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Operand
 from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import Read, is_size, reads_of, subexpressions, substitute
+from derivgen.emit.statements import StatementText
+from derivgen.expressions import Read, is_size
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -71,7 +71,7 @@ class Writer:
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
-        self.terms = 0  # named terms of the statement that is being written
+        self.statements = StatementText(self.text, self.temporary)
         self.depth = 0  # loops and guards around the line that is being written
 
     def write(self, name: str) -> KernelText:
@@ -222,7 +222,7 @@ class Writer:
     def compute(self, c: Compute) -> list[str]:
         s = c.statement
         self.note_sizes(s.expression, s.guard, *s.subscripts)
-        self.terms = 0
+        self.statements.restart()
         guards = 0 if s.guard == sp.true else 1
         self.depth += guards
         if c.winners:
@@ -234,14 +234,11 @@ class Writer:
             assigns = s.operator == "=" or (c.first and s.write not in self.carried)
             lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
         self.depth -= guards
-        if guards:
-            named, head = self.head("if", s.guard)
-            return [*named, *head, *indented(lines)]
-        return lines
+        return self.statements.guard(s.guard, lines, self.room) if guards else lines
 
     def maximum(self, target: str, expression: sp.Expr) -> list[str]:
         line = f"{target} = {self.text.call(MAXIMUM, target, self.text.real(expression))}"
-        if len(line) <= self.room(0):
+        if len(line) <= self.room:
             return [line]
         value = self.temporary("value")
         return [*self.assignment(value, "=", expression), f"{target} = {self.text.call(MAXIMUM, target, value)}"]
@@ -254,86 +251,12 @@ class Writer:
         return [*self.assignment(value, "=", c.statement.expression), condition, *indented(moves)]
 
     def assignment(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
-        """target operator expression; costly calls that stand twice, and what is too long for a line, get names."""
-        parts: list[str] = []
-        definitions, expression = self.text.shared(expression, self.temporary)
-        for name, value in definitions:
-            parts += self.line(name, "=", value)
-        return [*parts, *self.line(target, operator, expression)]
+        return self.statements.assignment(target, operator, expression, self.room)
 
-    def line(self, target: str, operator: str, expression: sp.Expr, depth: int = 0) -> list[str]:
-        """target operator expression; what is too long becomes branches or gets named terms."""
-        parts: list[str] = []
-        while len(line := self.one_line(target, operator, expression)) > self.room(depth):
-            if isinstance(expression, sp.Piecewise):
-                return [*parts, *self.branches(target, operator, expression, depth)]
-            self.terms += 1
-            term = Read(self.temporary(f"term_{self.terms}"))
-            part = longest_part(expression, self.text.real)
-            if part is not None:
-                rest = substitute(expression, {part: term})
-            elif isinstance(expression, sp.Add | sp.Mul) and len(expression.args) > 2:
-                half = len(expression.args) // 2
-                part, rest = expression.func(*expression.args[:half]), expression.func(term, *expression.args[half:])
-            else:
-                break
-            parts += self.line(term.tensor, "=", part, depth)
-            expression = rest
-        return [*parts, line]
-
-    def room(self, depth: int) -> int:
-        return WIDTH - len(STEP) * (1 + self.depth + depth)
-
-    def branches(self, target: str, operator: str, expression: sp.Piecewise, depth: int) -> list[str]:
-        """A Piecewise as a statement, each branch on lines of its own."""
-        before: list[str] = []
-        lines: list[str] = []
-        for pair in expression.args:
-            value, condition = pair.args
-            if condition == sp.true:
-                return [*before, *lines, "else:", *indented(self.line(target, operator, value, depth + 1))]
-            named, head = self.head("elif" if lines else "if", condition, depth)
-            before += named
-            lines += [*head, *indented(self.line(target, operator, value, depth + 1))]
-        raise AssertionError("a Piecewise without a default")
-
-    def head(self, word: str, condition: Boolean, depth: int = 0) -> tuple[list[str], list[str]]:
-        """(lines before, the head of a branch): the parts of a condition that is too long for a line get names.
-
-        Parts that are tested under others, such as reads under a condition on indices, stay in the condition.
-        """
-        text = self.text.condition(condition)
-        if len(f"{word} {text}:") <= self.room(depth):
-            return [], [f"{word} {text}:"]
-        joint = "and" if isinstance(condition, sp.And) else "or"
-        if isinstance(condition, sp.And | sp.Or) and all(reads_of(part) for part in condition.args):
-            named = []
-            names = []
-            for part in sorted(condition.args, key=str):
-                self.terms += 1
-                names.append(self.temporary(f"case_{self.terms}"))
-                named += self.case(names[-1], part, depth)
-            return named, [f"{word} {f' {joint} '.join(names)}:"]
-        return [], [f"{word} (", *indented(text.replace(f" {joint} ", f"\n{joint} ").split("\n")), "):"]
-
-    def case(self, name: str, condition: Boolean, depth: int) -> list[str]:
-        """name = condition; the sides of a comparison that is too long get names."""
-        lines: list[str] = []
-        while len(text := f"{name} = {self.text.condition(condition)}") > self.room(depth):
-            sides = [e for e in subexpressions(condition) if is_side(e) and len(self.text.real(e)) >= WORTH_NAMING]
-            if not sides:
-                break
-            self.terms += 1
-            term = Read(self.temporary(f"term_{self.terms}"))
-            longest = max(sides, key=lambda e: len(self.text.real(e)))
-            lines += self.line(term.tensor, "=", longest, depth)
-            condition = substitute(condition, {longest: term})
-        return [*lines, text]
-
-    def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
-        if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
-            operator, expression = "-=", -expression
-        return f"{target} {operator} {self.text.real(expression)}"
+    @property
+    def room(self) -> int:
+        """Columns of the line that is being written."""
+        return WIDTH - len(STEP) * (1 + self.depth)
 
     def contraction(self, c: Contraction) -> list[str]:
         """A matrix product by BLAS; operands are contiguous, or transposed views of what is."""
@@ -358,28 +281,3 @@ def starts(node: Node) -> bool:
             return node.first
         case _:
             return isinstance(node, Fill | Contraction)
-
-
-# Shorter texts gain nothing from a name.
-WORTH_NAMING = 12
-
-
-def is_side(e: sp.Basic) -> bool:
-    """A compound real expression: what a comparison compares, or a part of it."""
-    return isinstance(e, sp.Expr) and bool(e.args) and not isinstance(e, Read) and bool(reads_of(e))
-
-
-def longest_part(expression: sp.Expr, write: Callable[[sp.Expr], str]) -> sp.Expr | None:
-    """The part of an expression, itself excluded, whose text is longest; it must be evaluated in any case."""
-    parts = [e for e in unconditional_parts(expression) if e is not expression and len(write(e)) >= WORTH_NAMING]
-    return max(parts, key=lambda e: len(write(e)), default=None)
-
-
-def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
-    """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
-    if not isinstance(expression, sp.Expr) or expression.is_number or isinstance(-expression, Read):
-        return
-    yield expression
-    if not isinstance(expression, Read | sp.Piecewise):
-        for argument in expression.args:
-            yield from unconditional_parts(argument)

@@ -16,6 +16,7 @@ from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.public import Public
 from derivgen.emit.rule import update_kernel
 from derivgen.emit.whole import WholeModel
+from derivgen.expressions import unfolded_piecewise
 from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
@@ -23,6 +24,7 @@ from derivgen.templates import environment
 ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reassociation would undo its care\n'
 
 
+@unfolded_piecewise()
 def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)

@@ -6,20 +6,16 @@ numba, and would drag a float32 loop up with it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, SQUARE, Elementary
-from derivgen.expressions import Read, conjuncts, subexpressions, substitute
+from derivgen.expressions import Read, conjuncts
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
-
-# Functions that are cheap enough to be computed again where they stand twice.
-CHEAP = (sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)
 
 
 class ScalarText:
@@ -165,11 +161,18 @@ class ScalarText:
 
     # ---- conditions
 
-    def _condition(self, c: Boolean) -> tuple[str, int]:
+    def joined(self, c: Boolean) -> tuple[str, list[Boolean], int]:
+        """("and" or "or", the operands in order of evaluation, their least precedence); no operands if c joins none."""
         if isinstance(c, sp.And):
-            return " and ".join(self.condition(p, NOT) for p in unchained(conjuncts(c))), AND
+            return "and", unchained(conjuncts(c)), NOT
         if isinstance(c, sp.Or):
-            return " or ".join(sorted(self.condition(p, AND) for p in c.args)), OR
+            return "or", sorted(c.args, key=lambda p: self.condition(p, AND)), AND
+        return "", [], ATOM
+
+    def _condition(self, c: Boolean) -> tuple[str, int]:
+        joint, parts, inner = self.joined(c)
+        if parts:
+            return f" {joint} ".join(self.condition(p, inner) for p in parts), inner - 1
         if isinstance(c, sp.Not) and isinstance(c.args[0], sp.Eq | sp.Ne):  # equal to it at NaN too
             opposite = sp.Ne if isinstance(c.args[0], sp.Eq) else sp.Eq
             return self._condition(opposite(*c.args[0].args, evaluate=False))
@@ -182,24 +185,6 @@ class ScalarText:
             raise AssertionError(f"{c} is no condition of a program")
         return str(bool(c)), ATOM
 
-    # ---- temporaries
-
-    def shared(self, e: sp.Expr, fresh: Callable[[str], str]) -> tuple[list[tuple[str, sp.Expr]], sp.Expr]:
-        """(name, value) of each costly call that stands more than once, and the expression that reads the names."""
-        counts = Counter(node for node in subexpressions(e) if is_costly(node))
-        names: dict[sp.Basic, sp.Symbol] = {}
-        definitions: list[tuple[str, sp.Expr]] = []
-        numbers: Counter[str] = Counter()
-        for node in sorted(
-            (n for n in counts if counts[n] > 1), key=lambda n: (sum(1 for _ in subexpressions(n)), str(n))
-        ):
-            word = "power" if isinstance(node, sp.Pow) else node.func.__name__
-            numbers[word] += 1
-            local = Read(fresh(f"{word}_{numbers[word]}"))
-            definitions.append((local.tensor, substitute(node, names)))
-            names[node] = local
-        return definitions, substitute(e, names)
-
 
 def unchained(parts: Sequence[Boolean]) -> list[Boolean]:
     """Comparisons such that none ends in what the next one starts with: linters would chain those."""
@@ -210,9 +195,3 @@ def unchained(parts: Sequence[Boolean]) -> list[Boolean]:
                 turned[position] = before.reversed
         turned.append(part)
     return turned
-
-
-def is_costly(node: sp.Basic) -> bool:
-    if isinstance(node, sp.Pow):
-        return not node.exp.is_Integer
-    return isinstance(node, sp.Function) and node.func in FUNCTIONS and not isinstance(node, CHEAP)
