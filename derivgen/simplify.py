@@ -64,7 +64,7 @@ def assign_once(program: Program) -> Program:
         lone = s.operator == "+=" and writers[s.target] == 1 and not s.reduced
         if lone_zero(s, writers):
             domain = tuple(r for r in s.domain if r not in s.reduced)
-            s = replace(s, operator="=", domain=domain, guard=TRUE)
+            s = replace(s, operator="=", expression=sp.Integer(0), domain=domain, guard=TRUE)
         elif lone and s.covers(program.tensor(s.target).shape, guarded=True):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
         statements.append(s)
@@ -72,13 +72,14 @@ def assign_once(program: Program) -> Program:
 
 
 def lone_zero(s: Statement, writers: Counter[str]) -> bool:
-    """Whether a sum of nothing but 0 is all that its target gets, at plain indices."""
+    """Whether a sum of nothing but 0, or of nothing at all, is all that its target gets, at plain indices."""
     plain = all(is_plain_index(i) for i in s.subscripts) and len(set(s.subscripts)) == len(s.subscripts)
-    return s.operator == "+=" and s.expression == 0 and writers[s.target] == 1 and plain
+    return s.operator == "+=" and (s.expression == 0 or s.guard == sp.false) and writers[s.target] == 1 and plain
 
 
 def read_through_constants(program: Program) -> Program:
     """A helper or an adjoint that holds one number everywhere is that number."""
+    writers = Counter(s.target for s in program.statements)
     statements: list[Statement] = []
     numbers: dict[str, sp.Expr] = {}
     for s in program.statements:
@@ -89,7 +90,7 @@ def read_through_constants(program: Program) -> Program:
         )
         varies = indices_of(s.expression) or any(isinstance(x, Read) for x in subexpressions(s.expression))
         constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
-        if s.guard == sp.false:
+        if s.guard == sp.false and writers[s.target] > 1:
             continue
         if constant and is_internal(program, s.target):
             numbers[s.target] = s.expression

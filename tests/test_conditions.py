@@ -29,6 +29,10 @@ PADDED = "Piecewise((W[i + r - 1]*r, And(i + r - 1 >= 0, i + r - 1 < D)), (0, Tr
 LINES = {
     "a padded convolution, its unit in the same let": f"""z = W[i] + Sum({PADDED}, r)
 model.minimize(Sum(cos(i)*Piecewise((z, z > 0), (exp(z) - 1, True)), i))""",
+    "a sum that sizes leave empty": """
+a = model.let("a", (n,), Sum(Piecewise((x[n, i]*W[i + 1], i + 1 < D), (0, True)), (i, 3, D - 1)))
+b = model.let("b", (), Sum(Sum(Piecewise((x[n, i]*W[i], i < 3), (0, True)), (i, 3, D - 1))*o, n, o))
+model.minimize(Sum(a[n]**2, n) + b**2 + Sum(W[i]**2, i))""",
     "calls that stand twice, of reads past the end": """
 z = Piecewise((cos(exp(W[i + 1])) - exp(W[i + 1])*W[i], i + 1 < D), (1, True))
 model.minimize(Sum(W[i]*z**2 + Piecewise((1, i + 1 >= D), (exp(W[i + 1]), sin(exp(W[i + 1])) > 0), (2, True)), i))""",
