@@ -15,7 +15,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen import oracle, store
 from derivgen.differentiate import adjoint
-from derivgen.expressions import Read
+from derivgen.expressions import Read, unfolded_piecewise
 from derivgen.gradcheck import module_gradient
 from derivgen.interpreter import run
 from derivgen.model import Model
@@ -141,6 +141,7 @@ def gradient_and_spread(
     return exact, {name: float(max(np.max(np.abs(m[name] - exact[name])) for m in moved)) for name in exact}
 
 
+@unfolded_piecewise()
 def with_noise(program: Program, trial: int, noise: float) -> Program:
     """The program with relative errors of at most `noise`: one in each value that a statement reads or computes."""
     table, count = program.table, iter(range(10**9))
