@@ -1,111 +1,153 @@
 """Elementary functions in generated modules: one row a function, emitted where it is used.
 
-numpy's scalar functions are compiled as they stand, and follow IEEE's rules with numba's compiler off as well, where
-`math` raises. What numpy lacks, or what must keep a NaN, is a function of the module.
+Those with a file in `templates/elementary` are functions of the module: their names are the same in both dtypes, their
+texts are not. The others are numpy's scalar functions as numba compiles them.
 """
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import sympy as sp
 
+from derivgen.emit.coefficients import COEFFICIENTS, CONSTANTS
 from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.templates import environment, folder
+
+SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
+MAXIMUM, MINIMUM = "maximum", "minimum"
+
+FUNCTIONS: dict[type, str] = {
+    sp.exp: "exp",
+    sp.log: "log",
+    sp.sin: "sin",
+    sp.cos: "cos",
+    sp.tan: "np.tan",
+    sp.asin: "np.arcsin",
+    sp.acos: "np.arccos",
+    sp.atan: "np.arctan",
+    sp.atan2: "np.arctan2",
+    sp.sinh: "sinh",
+    sp.cosh: "cosh",
+    sp.tanh: "tanh",
+    sp.asinh: "np.arcsinh",
+    sp.acosh: "np.arccosh",
+    sp.atanh: "np.arctanh",
+    sp.erf: "erf",
+    sp.erfc: "erfc",
+    sp.Abs: "abs",
+    sp.floor: "np.floor",
+    sp.ceiling: "np.ceil",
+    log1p: "log1p",
+    expm1: "expm1",
+    root: "np.sqrt",
+    sp.sign: "sign",
+    sp.Mod: "mod",
+    sigmoid: "sigmoid",
+    softplus: "softplus",
+    xlogy: "xlogy",
+    logaddexp: "logaddexp",
+}
+
+# The largest error in units in the last place, float32 and float64: measured, and asserted by tests/test_elementary.py.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "exp": (1, 1),
+    "expm1": (2, 2),
+    "log": (1, 1),
+    "log1p": (1.5, 1.5),
+    "sin": (2, 2),
+    "cos": (2, 2),
+    "sinh": (2, 2),
+    "cosh": (2, 2),
+    "tanh": (2, 2),
+    "erf": (2, 2),
+    "erfc": (2, 2),
+    "sigmoid": (2, 2),
+    "softplus": (2, 2),
+    "xlogy": (2, 2),
+    "logaddexp": (2, 2),
+    "power": (4, 4),
+}
+
+DTYPES = ("float32", "float64")
+
+
+@cache
+def defined() -> tuple[str, ...]:
+    """The names of the functions that have a text."""
+    return tuple(sorted(path.name.split(".")[0] for path in (folder() / "elementary").iterdir()))
 
 
 @dataclass(frozen=True, slots=True)
-class Elementary:
-    """How a function is called in a kernel, and the text of its definition where it has one."""
+class Horner:
+    """Lines that evaluate a polynomial."""
 
-    call: str
-    source: str = ""
-    arity: int = 1
+    coefficients: dict[str, tuple[float, ...]]
 
-
-def _defined(name: str, arguments: str, doc: str, *body: str) -> Elementary:
-    lines = ["@elementary", f"def {name}({arguments}):", f'    """{doc}"""', *(f"    {line}" for line in body)]
-    return Elementary(name, "\n".join(lines), arguments.count(",") + 1)
+    def __call__(self, target: str, variable: str, name: str) -> str:
+        last, *others = reversed(self.coefficients[name])
+        lines = [f"{target} = real({last!r})", *(f"{target} = {target} * {variable} + real({c!r})" for c in others)]
+        return "\n    ".join(lines)
 
 
-SQUARE = _defined("square", "u", "u²", "return u * u")
-CUBE = _defined("cube", "u", "u³", "return u * u * u")
-INTEGER_POWER = _defined(
-    "integer_power",
-    "u, k",
-    "u^k for an integer k, by repeated multiplication",
-    "power = real(1)",
-    "for _ in range(abs(k)):",
-    "    power *= u",
-    "return power if k >= 0 else real(1) / power",
-)
-MAXIMUM = _defined(
-    "maximum", "u, v", "max(u, v); NaN where one of them is NaN", "return v if v > u or np.isnan(v) else u"
-)
-MINIMUM = _defined(
-    "minimum", "u, v", "min(u, v); NaN where one of them is NaN", "return v if v < u or np.isnan(v) else u"
-)
+def values(name: str, dtype: str) -> dict[str, object]:
+    """What a template may refer to."""
+    wide = dtype == "float64"
+    mantissa, bias = (52, 1023) if wide else (23, 127)
+    magic = 3 << (mantissa - 1)
 
-FUNCTIONS: dict[type, Elementary] = {
-    sp.exp: Elementary("np.exp"),
-    sp.log: Elementary("np.log"),
-    sp.sin: Elementary("np.sin"),
-    sp.cos: Elementary("np.cos"),
-    sp.tan: Elementary("np.tan"),
-    sp.asin: Elementary("np.arcsin"),
-    sp.acos: Elementary("np.arccos"),
-    sp.atan: Elementary("np.arctan"),
-    sp.atan2: Elementary("np.arctan2"),
-    sp.sinh: Elementary("np.sinh"),
-    sp.cosh: Elementary("np.cosh"),
-    sp.tanh: Elementary("np.tanh"),
-    sp.asinh: Elementary("np.arcsinh"),
-    sp.acosh: Elementary("np.arccosh"),
-    sp.atanh: Elementary("np.arctanh"),
-    sp.erf: Elementary("math.erf"),
-    sp.erfc: Elementary("math.erfc"),
-    sp.Abs: Elementary("abs"),
-    sp.floor: Elementary("np.floor"),
-    sp.ceiling: Elementary("np.ceil"),
-    log1p: Elementary("np.log1p"),
-    expm1: Elementary("np.expm1"),
-    root: Elementary("np.sqrt"),
-    sp.sign: _defined(
-        "sign",
-        "u",
-        "-1, 0 or 1; NaN where u is NaN",
-        "return real(1) if u > real(0) else real(-1) if u < real(0) else real(0) * u",
-    ),
-    sp.Mod: _defined(
-        "mod",
-        "u, v",
-        "u - v·floor(u / v), exact: the remainder with the sign of v",
-        "rest = np.fmod(u, v)",
-        "return rest + v if rest != real(0) and (rest < real(0)) != (v < real(0)) else rest",
-    ),
-    sigmoid: _defined(
-        "sigmoid",
-        "u",
-        "1 / (1 + exp(-u)), without overflow",
-        "power = np.exp(-abs(u))",
-        "return (real(1) if u >= real(0) else power) / (real(1) + power)",
-    ),
-    softplus: _defined(
-        "softplus",
-        "u",
-        "log(1 + exp(u)), without overflow",
-        "return np.maximum(u, real(0)) + np.log1p(np.exp(-abs(u)))",
-    ),
-    xlogy: _defined(
-        "xlogy",
-        "u, v",
-        "u·log(v), and 0 where u = 0",
-        "return real(0) if u == real(0) and not np.isnan(v) else u * np.log(v)",
-    ),
-    logaddexp: _defined(
-        "logaddexp",
-        "u, v",
-        "log(exp(u) + exp(v)), without overflow",
-        "largest = np.maximum(u, v)",
-        "return largest + np.log1p(np.exp(-abs(u - v))) if u != v else u + np.log(real(2))",
-    ),
-}
+    def bits(value: float) -> int:
+        return int(np.dtype(dtype).type(value).view(f"int{64 if wide else 32}"))
+
+    return {
+        "dtype": dtype,
+        "integer": "np.int64" if wide else "np.int32",
+        "mantissa": mantissa,
+        "bias": bias,
+        "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
+        "bits_of_magic": bits(magic),
+        "bits_of_root_half": bits(0.5**0.5),
+        "upper_half": -(1 << (mantissa + 2) // 2),
+        "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",
+        "exp_least": -746 if wide else -105,
+        "exp_most": 710 if wide else 89,
+        "expm1_least": -40 if wide else -20,
+        "tanh_most": 22 if wide else 10,
+        "sinh_most": 711 if wide else 90,
+        "erfc_most": 27.5 if wide else 10.5,
+        "horner": Horner(COEFFICIENTS[dtype]),
+        "bound": f"at most {BOUNDS[name][wide]} ulp off" if name in BOUNDS else "",
+        **CONSTANTS[dtype],
+    }
+
+
+@cache
+def source(name: str, dtype: str) -> str:
+    """The text of a function."""
+    return environment().get_template(f"elementary/{name}.py.jinja").render(**values(name, dtype)).rstrip()
+
+
+def needed(text: str) -> list[str]:
+    """The functions of the module that a text calls."""
+    calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    return sorted({f.id for f in calls if isinstance(f, ast.Name)} & set(defined()))
+
+
+def definitions(names: Iterable[str], dtype: str) -> list[str]:
+    """The texts of functions, each after those that it calls."""
+    texts: dict[str, str] = {}
+
+    def define(name: str) -> None:
+        text = source(name, dtype)
+        for other in needed(text):
+            if other not in texts:
+                define(other)
+        texts.setdefault(name, text)
+
+    for name in sorted(names):
+        define(name)
+    return list(texts.values())

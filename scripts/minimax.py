@@ -1,0 +1,246 @@
+"""The coefficients of the elementary functions: `python scripts/minimax.py` writes derivgen/emit/coefficients.py.
+
+Each is a minimax polynomial by Remez' exchange on a grid of Chebyshev points, at 50 digits by mpmath. What is small is
+the error of the function that the polynomial stands in, relative to that function. Up to three coefficients are
+rounded to the dtype one after the other, the others fitted anew around them, where that is better.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mpmath import mp, mpf
+
+TARGET = Path(__file__).parent.parent / "derivgen" / "emit" / "coefficients.py"
+DIGITS = 50
+ONE_BY_ONE = 3  # coefficients that may be rounded before the others are fitted
+ROUNDS = 30
+LN2_BITS = {"float32": 15, "float64": 41}  # of its first part: times an exponent it is exact
+
+Real = Callable[[mpf], mpf]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Σ c[j]·x^j ≈ value(x) for low ≤ x ≤ high, where an error counts by weight(x); degrees by dtype."""
+
+    low: float
+    high: float | dict[str, float]
+    value: Real
+    weight: Real
+    degrees: dict[str, int]
+
+
+def odd_rest(f: Real) -> tuple[Real, Real]:
+    """P and its weight in f(x) = x + x³·P(x²)."""
+
+    def value(z: mpf) -> mpf:
+        x = mp.sqrt(z)
+        return (f(x) - x) / (x * z)
+
+    def weight(z: mpf) -> mpf:
+        x = mp.sqrt(z)
+        return x * z / f(x)
+
+    return value, weight
+
+
+def erfcx(x: mpf) -> mpf:
+    return mp.exp(x * x) * mp.erfc(x)
+
+
+def from_unit(t: mpf) -> mpf:
+    """x of t = (x - 3.5)/(x + 3.5)."""
+    return mpf(3.5) * (1 + t) / (1 - t)
+
+
+FITS = {
+    # e^r = 1 + r + r²·P(r)
+    "exp": Fit(
+        -0.5,
+        0.5,
+        lambda r: (mp.exp(r) - 1 - r) / r**2,
+        lambda r: r**2 / mp.expm1(r),
+        {"float32": 5, "float64": 11},
+    ),
+    # log(1 + f) = f - f²/2 + f³·P(f)
+    "log": Fit(
+        -0.2929,
+        0.41422,
+        lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
+        lambda f: f**3 / mp.log1p(f),
+        {"float32": 8},
+    ),
+    # log((1 + s)/(1 - s)) = 2·s + s³·P(s²)
+    "atanh": Fit(
+        0,
+        0.02945,
+        lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z,
+        lambda z: z / 2,
+        {"float64": 6},
+    ),
+    # log((1 + s)/(1 - s)) = 2·s + 2/3·s³ + s⁵·P(s²)
+    "atanh_5": Fit(
+        0,
+        0.02945,
+        lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mpf(2) / 3) / z,
+        lambda z: z * z / 2,
+        {"float32": 3, "float64": 8},
+    ),
+    # tanh(x) = x + x³·P(x²)
+    "tanh": Fit(0, 0.7**2, *odd_rest(mp.tanh), {"float32": 6, "float64": 12}),
+    # sinh(x) = x + x³·P(x²)
+    "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 3, "float64": 7}),
+    # sin(x) = x + x³·P(x²)
+    "sin": Fit(0, 0.78555**2, *odd_rest(mp.sin), {"float32": 3, "float64": 6}),
+    # cos(x) = 1 - x²/2 + x⁴·P(x²)
+    "cos": Fit(
+        0,
+        0.78555**2,
+        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+        {"float32": 2, "float64": 5},
+    ),
+    # erf(x) = x + x·P(x²)
+    "erf": Fit(
+        0,
+        1,
+        lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+        lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+        {"float32": 6, "float64": 13},
+    ),
+    # erfc(x)·exp(x²)·(1 + x) = P((x - 3.5)/(x + 3.5)), up to the x where erfc is 0
+    "erfc": Fit(
+        -1,
+        {"float32": 0.5, "float64": 0.775},
+        lambda t: erfcx(from_unit(t)) * (1 + from_unit(t)),
+        lambda t: 1 / (erfcx(from_unit(t)) * (1 + from_unit(t))),
+        {"float32": 10, "float64": 23},
+    ),
+}
+
+
+def chebyshev_points(low: float, high: float, count: int) -> list[mpf]:
+    middle, half = (mpf(low) + mpf(high)) / 2, (mpf(high) - mpf(low)) / 2
+    return [middle + half * mp.cos(mp.pi * (2 * i + 1) / (2 * count)) for i in reversed(range(count))]
+
+
+def minimax(points: list[mpf], values: list[mpf], weights: list[mpf], powers: range) -> list[mpf]:
+    """Coefficients c[j] of x^j, j in powers, with the smallest largest |Σ c[j]·x^j - value|·weight over the points."""
+    unknowns = len(powers) + 1
+    rows = [[x**j for j in powers] for x in points]
+    extrema = [round(i * (len(points) - 1) / (unknowns - 1)) for i in range(unknowns)]
+    for _ in range(ROUNDS):
+        system = mp.matrix(unknowns, unknowns)
+        right = mp.matrix(unknowns, 1)
+        for i, at in enumerate(extrema):
+            for j, power in enumerate(rows[at]):
+                system[i, j] = power
+            system[i, unknowns - 1] = (-1) ** i / weights[at]
+            right[i] = values[at]
+        solution = mp.lu_solve(system, right)
+        errors = [
+            (mp.fdot(row, solution[: unknowns - 1]) - value) * weight
+            for row, value, weight in zip(rows, values, weights, strict=True)
+        ]
+        found = alternating(errors, unknowns)
+        if found == extrema or max(map(abs, errors)) < abs(solution[unknowns - 1]) * mpf(1.001):
+            break
+        extrema = found
+    return list(solution[: unknowns - 1])
+
+
+def alternating(errors: list[mpf], count: int) -> list[int]:
+    """Positions of `count` extrema of alternating sign: the largest of each run of one sign, the smallest ends cut."""
+    found: list[int] = []
+    for i, error in enumerate(errors):
+        if found and (error > 0) == (errors[found[-1]] > 0):
+            if abs(error) > abs(errors[found[-1]]):
+                found[-1] = i
+        else:
+            found.append(i)
+    while len(found) > count:
+        if len(found) == count + 1:
+            found.pop(0 if abs(errors[found[0]]) < abs(errors[found[-1]]) else -1)
+        else:  # two neighbours, to keep the signs alternating
+            smallest = min(range(len(found) - 1), key=lambda i: max(abs(errors[found[i]]), abs(errors[found[i + 1]])))
+            del found[smallest : smallest + 2]
+    assert len(found) == count, "too few extrema: take a finer grid"
+    return found
+
+
+def rounded(value: mpf, dtype: str) -> float:
+    """The nearest number of the dtype, as a Python float."""
+    return float(np.dtype(dtype).type(mp.nstr(value, 25)))
+
+
+def coefficients(name: str, dtype: str) -> list[float]:
+    """Rounded coefficients, the constant first: the best of a few ways to round them."""
+    fit, count = FITS[name], FITS[name].degrees[dtype] + 1
+    with mp.workdps(DIGITS):
+        high = fit.high[dtype] if isinstance(fit.high, dict) else fit.high
+        points = chebyshev_points(fit.low, high, 16 * (count + 2))
+        values, weights = [fit.value(x) for x in points], [abs(fit.weight(x)) for x in points]
+
+        def error(found: list[float]) -> mpf:
+            powers = [mpf(c) for c in reversed(found)]
+            return max(abs(mp.polyval(powers, x) - v) * w for x, v, w in zip(points, values, weights, strict=True))
+
+        candidates: list[list[float]] = []
+        done: list[float] = []
+        rests = values
+        for first in range(min(ONE_BY_ONE, count - 1) + 1):
+            rest = [rounded(c, dtype) for c in minimax(points, rests, weights, range(first, count))]
+            candidates.append(done + rest)
+            done.append(rest[0])
+            rests = [r - mpf(rest[0]) * x**first for r, x in zip(rests, points, strict=True)]
+        return min(candidates, key=error)
+
+
+def constants(dtype: str) -> dict[str, float]:
+    """Numbers that range reduction needs."""
+    with mp.workdps(DIGITS):
+        high = mp.nint(mp.ln2 * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
+        exact = {"log2_e": 1 / mp.ln2, "ln2": mp.ln2, "ln2_high": high, "ln2_low": mp.ln2 - high}
+        return {name: rounded(value, dtype) for name, value in exact.items()}
+
+
+def text(value: float, dtype: str) -> str:
+    """The shortest decimal that the dtype reads as this value."""
+    short = str(np.dtype(dtype).type(value))
+    assert np.dtype(dtype).type(float(short)) == value
+    return repr(float(short))
+
+
+def module() -> str:
+    lines = [
+        '"""Polynomial coefficients of the elementary functions, the constant first. Written by scripts/minimax.py."""',
+        "",
+        "COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {",
+    ]
+    for dtype in ("float32", "float64"):
+        lines.append(f'    "{dtype}": {{')
+        for name, fit in FITS.items():
+            if dtype in fit.degrees:
+                lines.append(f'        "{name}": (')
+                lines += [f"            {text(c, dtype)}," for c in coefficients(name, dtype)]
+                lines.append("        ),")
+        lines.append("    },")
+    lines += ["}", "", "CONSTANTS: dict[str, dict[str, float]] = {"]
+    for dtype in ("float32", "float64"):
+        rows = [f'        "{name}": {text(value, dtype)},' for name, value in constants(dtype).items()]
+        lines += [f'    "{dtype}": {{', *rows, "    },"]
+    return "\n".join([*lines, "}", ""])
+
+
+def main() -> int:
+    TARGET.write_text(module(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
