@@ -19,6 +19,8 @@ TARGET = Path(__file__).parent.parent / "derivgen" / "emit" / "coefficients.py"
 DIGITS = 50
 ONE_BY_ONE = 3  # coefficients that may be rounded before the others are fitted
 ROUNDS = 30
+QUARTER_BITS = {"float32": 30, "float64": 50}  # of a quarter turn, as sin and cos count it
+HALF_BITS = {"float32": 11, "float64": 25}
 LN2_BITS = {"float32": 15, "float64": 41}  # of its first part: times an exponent it is exact
 
 Real = Callable[[mpf], mpf]
@@ -61,11 +63,11 @@ def from_unit(t: mpf) -> mpf:
 FITS = {
     # e^r = 1 + r + r²·P(r)
     "exp": Fit(
-        -0.5,
-        0.5,
+        -0.41,
+        0.41,
         lambda r: (mp.exp(r) - 1 - r) / r**2,
         lambda r: r**2 / mp.expm1(r),
-        {"float32": 5, "float64": 11},
+        {"float32": 5, "float64": 10},
     ),
     # log(1 + f) = f - f²/2 + f³·P(f)
     "log": Fit(
@@ -92,15 +94,15 @@ FITS = {
         {"float32": 3, "float64": 8},
     ),
     # tanh(x) = x + x³·P(x²)
-    "tanh": Fit(0, 0.7**2, *odd_rest(mp.tanh), {"float32": 6, "float64": 12}),
+    "tanh": Fit(0, 0.55**2, *odd_rest(mp.tanh), {"float32": 3, "float64": 9}),
     # sinh(x) = x + x³·P(x²)
-    "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 3, "float64": 7}),
+    "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 2, "float64": 6}),
     # sin(x) = x + x³·P(x²)
-    "sin": Fit(0, 0.78555**2, *odd_rest(mp.sin), {"float32": 3, "float64": 6}),
+    "sin": Fit(0, 1, *odd_rest(mp.sin), {"float32": 3, "float64": 6}),
     # cos(x) = 1 - x²/2 + x⁴·P(x²)
     "cos": Fit(
         0,
-        0.78555**2,
+        1,
         lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
         lambda z: z**2 / mp.cos(mp.sqrt(z)),
         {"float32": 2, "float64": 5},
@@ -113,13 +115,21 @@ FITS = {
         lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
         {"float32": 6, "float64": 13},
     ),
-    # erfc(x)·exp(x²)·(1 + x) = P((x - 3.5)/(x + 3.5)), up to the x where erfc is 0
+    # erf(x) = 1 - exp(-P(x - 1)), up to the x where it is 1
+    "erf_tail": Fit(
+        0,
+        {"float32": 2.95, "float64": 4.95},
+        lambda t: -mp.log(mp.erfc(t + 1)),
+        lambda t: mp.erfc(t + 1) / mp.erf(t + 1),
+        {"float32": 7, "float64": 19},
+    ),
+    # erfc(x)·exp(x²)·(x + 3/4) = 5/8 + P((x - 3.5)/(x + 3.5)), up to the x where erfc is 0
     "erfc": Fit(
         -1,
         {"float32": 0.5, "float64": 0.775},
-        lambda t: erfcx(from_unit(t)) * (1 + from_unit(t)),
-        lambda t: 1 / (erfcx(from_unit(t)) * (1 + from_unit(t))),
-        {"float32": 10, "float64": 23},
+        lambda t: erfcx(from_unit(t)) * (mpf(0.75) + from_unit(t)) - mpf(5) / 8,
+        lambda t: 1 / (erfcx(from_unit(t)) * (mpf(0.75) + from_unit(t))),
+        {"float32": 11, "float64": 24},
     ),
 }
 
@@ -205,8 +215,19 @@ def constants(dtype: str) -> dict[str, float]:
     """Numbers that range reduction needs."""
     with mp.workdps(DIGITS):
         high = mp.nint(mp.ln2 * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
+        quarter, shift = mp.pi / 2 / 2 ** QUARTER_BITS[dtype], QUARTER_BITS[dtype] + HALF_BITS[dtype]
+        quarter_high = mp.nint(quarter * mpf(2) ** shift) / mpf(2) ** shift
         exact = {"log2_e": 1 / mp.ln2, "ln2": mp.ln2, "ln2_high": high, "ln2_low": mp.ln2 - high}
+        exact |= {"quarter": quarter, "quarter_high": quarter_high, "quarter_low": quarter - quarter_high}
         return {name: rounded(value, dtype) for name, value in exact.items()}
+
+
+def two_over_pi() -> list[int]:
+    """The digits of 2/π in words of 52, as far as sin and cos of the largest float64 need them."""
+    words = 25
+    with mp.workprec(52 * words + 100):
+        digits = int(mp.floor(2 / mp.pi * 2 ** (52 * words - 54)))
+    return [digits >> 52 * (words - 1 - i) & (1 << 52) - 1 for i in range(words)]
 
 
 def text(value: float, dtype: str) -> str:
@@ -234,7 +255,8 @@ def module() -> str:
     for dtype in ("float32", "float64"):
         rows = [f'        "{name}": {text(value, dtype)},' for name, value in constants(dtype).items()]
         lines += [f'    "{dtype}": {{', *rows, "    },"]
-    return "\n".join([*lines, "}", ""])
+    lines += ["}", "", "# After 54 zeros, 52 digits at a time.", "TWO_OVER_PI = ("]
+    return "\n".join([*lines, *(f'    "0x{word:013X}",' for word in two_over_pi()), ")", ""])
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import sympy as sp
 
-from derivgen.emit.coefficients import COEFFICIENTS, CONSTANTS
+from derivgen.emit.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
 from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
 from derivgen.templates import environment, folder
 
@@ -111,6 +111,11 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
         "bits_of_magic": bits(magic),
         "bits_of_root_half": bits(0.5**0.5),
+        "one": 1 << mantissa,
+        "bits_of_one": bits(1 << mantissa),
+        "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
+        "sign_bit": -(1 << (63 if wide else 31)),
+        "two_over_pi": TWO_OVER_PI,
         "upper_half": -(1 << (mantissa + 2) // 2),
         "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",
         "exp_least": -746 if wide else -105,
@@ -118,6 +123,7 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "expm1_least": -40 if wide else -20,
         "tanh_most": 22 if wide else 10,
         "sinh_most": 711 if wide else 90,
+        "erf_most": 5.95 if wide else 3.95,
         "erfc_most": 27.5 if wide else 10.5,
         "horner": Horner(COEFFICIENTS[dtype]),
         "bound": f"at most {BOUNDS[name][wide]} ulp off" if name in BOUNDS else "",
