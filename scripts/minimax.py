@@ -83,7 +83,7 @@ FITS = {
         0.02945,
         lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z,
         lambda z: z / 2,
-        {"float64": 6},
+        {"float32": 2, "float64": 6},
     ),
     # log((1 + s)/(1 - s)) = 2·s + 2/3·s³ + s⁵·P(s²)
     "atanh_5": Fit(
@@ -91,7 +91,7 @@ FITS = {
         0.02945,
         lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mpf(2) / 3) / z,
         lambda z: z * z / 2,
-        {"float32": 3, "float64": 8},
+        {"float64": 6},
     ),
     # tanh(x) = x + x³·P(x²)
     "tanh": Fit(0, 0.55**2, *odd_rest(mp.tanh), {"float32": 3, "float64": 9}),
@@ -218,6 +218,7 @@ def constants(dtype: str) -> dict[str, float]:
         quarter, shift = mp.pi / 2 / 2 ** QUARTER_BITS[dtype], QUARTER_BITS[dtype] + HALF_BITS[dtype]
         quarter_high = mp.nint(quarter * mpf(2) ** shift) / mpf(2) ** shift
         exact = {"log2_e": 1 / mp.ln2, "ln2": mp.ln2, "ln2_high": high, "ln2_low": mp.ln2 - high}
+        exact |= {"two_thirds_high": mpf(2) / 3 - (third := mpf(2) / 3 % mpf(2) ** -25), "two_thirds_low": third}
         exact |= {"quarter": quarter, "quarter_high": quarter_high, "quarter_low": quarter - quarter_high}
         return {name: rounded(value, dtype) for name, value in exact.items()}
 

@@ -111,6 +111,7 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
         "bits_of_magic": bits(magic),
         "bits_of_root_half": bits(0.5**0.5),
+        "power_most": 1e20 if wide else 1e10,
         "one": 1 << mantissa,
         "bits_of_one": bits(1 << mantissa),
         "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
