@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derivgen.contractions import Operand
-from derivgen.emit.elementary import FUNCTIONS, MAXIMUM, Elementary
+from derivgen.emit.elementary import CALLED, MAXIMUM, local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
@@ -19,23 +19,7 @@ from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
 from derivgen.schedule import Kernel
 
-# Names that the text of a kernel calls; a tensor or an index of such a name gets a trailing underscore inside it.
-CALLED = {f.call for f in FUNCTIONS.values()} | {
-    "square",
-    "cube",
-    "integer_power",
-    "maximum",
-    "minimum",
-    "abs",
-    "range",
-}
-
-
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
-
-
-def local_name(name: str) -> str:
-    return f"{name}_" if name.rstrip("_") in CALLED else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +30,7 @@ class KernelText:
     arguments: tuple[str, ...]
     sizes: tuple[str, ...]
     lines: tuple[str, ...]
-    used: tuple[Elementary, ...]
+    used: frozenset[str]
 
 
 def kernel_name(kernel: Kernel) -> str:
@@ -80,7 +64,7 @@ class Writer:
         known, unknown = self.size_lines(arguments)
         signature = bracketed(f"def {name}(", [*map(local_name, arguments), *unknown], "):")
         lines = ["@kernel", *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
-        return KernelText(name, arguments, tuple(unknown), tuple(lines), tuple(self.text.used.values()))
+        return KernelText(name, arguments, tuple(unknown), tuple(lines), frozenset(self.text.used))
 
     def arguments(self) -> tuple[str, ...]:
         """What is read, data before parameters before adjoints, then what is written."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import sympy as sp
 
 from derivgen.contract import CONTRACT
-from derivgen.emit.elementary import Elementary
+from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
 from derivgen.emit.kernels import KernelText, write_kernel
 from derivgen.emit.layout import WIDTH, titled, tuple_text
@@ -29,9 +29,9 @@ def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
     rule = update_kernel(plan.rule)
-    used = {e.call: e for elementary in (*(k.used for k in kernels.values()), rule.used) for e in elementary}
+    used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
-    sections = [*elementary_section(used), *layer_sections(kernels)]
+    sections = [*elementary_section(used, plan.dtype), *layer_sections(kernels)]
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
@@ -78,9 +78,9 @@ def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
     return texts
 
 
-def elementary_section(used: dict[str, Elementary]) -> list[str]:
-    defined = [used[name].source for name in sorted(used)]
-    return ["\n\n\n".join([titled("elementary functions"), *defined])] if defined else []
+def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
+    """The elementary functions in use, and those that they call."""
+    return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
 
 
 def layer_sections(kernels: dict[Kernel, KernelText]) -> list[str]:

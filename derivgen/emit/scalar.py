@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, SQUARE, Elementary
+from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
 from derivgen.expressions import Read, conjuncts
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
@@ -24,7 +24,8 @@ class ScalarText:
     def __init__(self, order: dict[str, int], access: Callable[[Read], str], name: Callable[[str], str]) -> None:
         self.order, self.access, self.name = order, access, name
         self.is_integer: Callable[[Read], bool] = lambda read: False
-        self.used: dict[str, Elementary] = {}
+        self.used: set[str] = set()
+        self.general_power = POWER
 
     # ---- entry points
 
@@ -115,12 +116,12 @@ class ScalarText:
         if exponent.is_Rational and exponent.q == 2 and isinstance(base, Read):
             whole = sp.Pow(base, exponent - sp.Rational(1, 2))
             return f"{self.real(whole, TERM)} * np.sqrt({self.real(base)})", TERM
-        return f"np.power({self.real(base)}, {self.real(exponent)})", ATOM
+        return self.call(self.general_power, self.real(base), self.real(exponent)), ATOM
 
-    def call(self, function: Elementary, *arguments: str) -> str:
-        if function.source:
-            self.used[function.call] = function
-        return f"{function.call}({', '.join(arguments)})"
+    def call(self, function: str, *arguments: str) -> str:
+        if function in defined():
+            self.used.add(function)
+        return f"{function}({', '.join(arguments)})"
 
     def extremum(self, e: sp.Expr) -> str:
         """Nested calls of two arguments, the numbers first."""

@@ -1,0 +1,338 @@
+"""The elementary functions of generated modules: their stated bounds, special values, and that loops are vectorized."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+from compiled_types import doubles
+from elementary_module import ONE_ARGUMENT, TWO_ARGUMENTS, apply, module, one_by_one
+
+from derivgen.emit.elementary import BOUNDS, CALLED, DTYPES, defined, definitions, source
+
+# At this many digits differences near 0 and arguments of sin up to 2^1024 are no problem.
+mpmath.mp.dps = 40
+SWEEP = 1 << 22  # of the float32 numbers
+POINTS = 1500  # of float64 numbers, in each of three ranges
+
+EXACT = {
+    "sigmoid": lambda u: 1 / (1 + mpmath.exp(-u)),
+    "softplus": lambda u: max(u, 0) + mpmath.log1p(mpmath.exp(-abs(u))),
+    "power": lambda u, v: u**v,
+    "xlogy": lambda u, v: u * mpmath.log(v),
+    "logaddexp": lambda u, v: max(u, v) + mpmath.log1p(mpmath.exp(-abs(u - v))),
+}
+IN_DOUBLES = {
+    "sigmoid": scipy.special.expit,
+    "softplus": lambda u: np.logaddexp(u, 0.0),
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "power": np.power,
+    "xlogy": scipy.special.xlogy,
+    "logaddexp": np.logaddexp,
+}
+RANGES = {
+    # where a function is neither constant nor infinite, float32 and float64
+    "exp": ((-104, 89), (-746, 710)),
+    "expm1": ((-18, 89), (-40, 710)),
+    "log": ((0, 4), (0, 4)),
+    "log1p": ((-1, 4), (-1, 4)),
+    "sin": ((-1e3, 1e3), (-1e3, 1e3)),
+    "cos": ((-1e3, 1e3), (-1e3, 1e3)),
+    "sinh": ((-90, 90), (-711, 711)),
+    "cosh": ((-90, 90), (-711, 711)),
+    "tanh": ((-10, 10), (-20, 20)),
+    "erf": ((-4, 4), (-6, 6)),
+    "erfc": ((-4, 10.1), (-6, 27.3)),
+    "sigmoid": ((-104, 20), (-746, 40)),
+    "softplus": ((-104, 20), (-746, 40)),
+}
+
+
+def bound(name: str, dtype: str) -> float:
+    return BOUNDS[name][DTYPES.index(dtype)]
+
+
+def exact(name: str, *arguments: float) -> mpmath.mpf:
+    return EXACT.get(name, getattr(mpmath, name, None))(*map(mpmath.mpf, map(float, arguments)))
+
+
+def in_doubles(name: str, *arguments: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return IN_DOUBLES.get(name, getattr(np, name, None))(*(a.astype(float) for a in arguments))
+
+
+def unit(size: np.ndarray, dtype: str) -> np.ndarray:
+    """The distance of the dtype's numbers at a value: that of the largest ones beyond them, of denormals below."""
+    limits = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        exponent = np.frexp(np.where(np.isfinite(size), np.abs(size), 1.0))[1] - 1
+    return np.ldexp(1.0, np.clip(exponent, limits.minexp, limits.maxexp - 1) - limits.nmant)
+
+
+def ulps_of_float32(name: str, found: np.ndarray, *arguments: np.ndarray) -> float:
+    """The largest error of float32 results, by doubles."""
+    wanted = in_doubles(name, *arguments)
+    scale = wanted
+    if name == "logaddexp":
+        largest = np.maximum(*arguments).astype(float)
+        scale = np.maximum(np.maximum(np.abs(wanted), np.abs(largest)), wanted - largest)
+    both = (np.isnan(found) & np.isnan(wanted)) | (found == wanted)
+    overflow = np.isinf(found) & (np.abs(wanted) > np.finfo(np.float32).max) & (np.sign(found) == np.sign(wanted))
+    with np.errstate(all="ignore"):
+        errors = np.where(both | overflow, 0.0, np.abs(found.astype(float) - wanted) / unit(scale, "float32"))
+    return float(np.where(np.isnan(errors), np.inf, errors).max())
+
+
+def ulps_of_float64(name: str, found: np.ndarray, *arguments: np.ndarray) -> float:
+    """The largest error of float64 results, by mpmath."""
+    largest = 0.0
+    for value, *at in zip(found, *arguments, strict=True):
+        wanted = exact(name, *at)
+        if np.isinf(value):
+            assert abs(wanted) > mpmath.mpf(np.finfo(float).max), (name, at)
+            continue
+        size = abs(wanted)
+        if name == "logaddexp":
+            size = max(size, abs(top := max(map(float, at))), wanted - top)
+        place = max(mpmath.frexp(size)[1] - 1, -1022) if size else -1022
+        error = abs(mpmath.mpf(float(value)) - wanted) / mpmath.mpf(2) ** (min(place, 1023) - 52)
+        largest = max(largest, float(error))
+    return largest
+
+
+def ulps(name: str, found: np.ndarray, *arguments: np.ndarray) -> float:
+    """The largest error in units in the last place."""
+    measure = ulps_of_float32 if found.dtype == np.float32 else ulps_of_float64
+    return measure(name, found, *arguments)
+
+
+def all_float32(count: int) -> np.ndarray:
+    """Numbers of every sign and exponent, evenly by their digits."""
+    numbers = np.linspace(0, 2**32 - 1, count).astype(np.uint32).view(np.float32)
+    return numbers[np.isfinite(numbers)]
+
+
+def all_float64(count: int, seed: int = 0) -> np.ndarray:
+    bits = np.random.default_rng(seed).integers(0, 2**64, count, np.uint64, endpoint=False)
+    numbers = bits.view(np.float64)
+    return numbers[np.isfinite(numbers)]
+
+
+def points(name: str, dtype: str, count: int) -> np.ndarray:
+    """Numbers of the range where a function is interesting, and near 0."""
+    low, high = RANGES[name][DTYPES.index(dtype)]
+    rng = np.random.default_rng(len(name))
+    return np.concatenate([rng.uniform(low, high, count), rng.uniform(-1.5, 1.5, count)]).astype(dtype)
+
+
+def domain(name: str, x: np.ndarray) -> np.ndarray:
+    return x[x > 0] if name == "log" else x[x > -1] if name == "log1p" else x
+
+
+# ---- accuracy
+
+
+@pytest.mark.parametrize("name", ONE_ARGUMENT)
+def test_float32_over_the_whole_range(name):
+    x = domain(name, np.concatenate([all_float32(SWEEP), points(name, "float32", SWEEP // 4)]))
+    assert ulps(name, apply(name, x), x) <= bound(name, "float32")
+
+
+@pytest.mark.parametrize("name", ONE_ARGUMENT)
+def test_the_doubles_that_float32_is_compared_with(name):
+    """To a thousandth of a unit in the last place of float32."""
+    x = domain(name, np.concatenate([all_float32(400), points(name, "float32", 200)]))
+    for at, found in zip(x, in_doubles(name, x), strict=True):
+        wanted = exact(name, at)
+        if abs(wanted) < np.finfo(np.float32).max:
+            assert abs(found - wanted) <= 1e-3 * float(unit(np.array(float(wanted)), "float32")), at
+
+
+@pytest.mark.parametrize("name", ONE_ARGUMENT)
+def test_float64_over_the_whole_range(name):
+    x = domain(name, np.concatenate([all_float64(POINTS), points(name, "float64", POINTS)]))
+    assert ulps(name, apply(name, x), x) <= bound(name, "float64")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_near_multiples_of_a_quarter_turn(name, dtype):
+    """The numbers nearest to k·π/2, whose reduction cancels most; the last one is the worst of float64."""
+    k = np.concatenate([np.arange(1, 300), 2 ** np.arange(9, 120 if dtype == "float32" else 1020, 3, dtype=object)])
+    with mpmath.workprec(1200):
+        x = np.array([float(mpmath.pi / 2 * int(i)) for i in k] + [6381956970095103 * 2.0**797] * (dtype != "float32"))
+    x = x.astype(dtype)
+    found = apply(name, x)
+    with mpmath.workprec(1200):
+        wanted = [exact(name, at) for at in x]
+        errors = [
+            abs(mpmath.mpf(float(value)) - want) / mpmath.mpf(2) ** (mpmath.frexp(want)[1] - 1 - np.finfo(dtype).nmant)
+            for value, want in zip(found, wanted, strict=True)
+        ]
+    assert max(errors) <= bound(name, dtype)
+
+
+def pairs(name: str, dtype: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    largest = 88 if dtype == "float32" else 709
+    if name == "logaddexp":
+        scales = np.repeat([1.0, 5.0, 100.0], count)
+        u, v = rng.normal(size=3 * count) * scales, rng.normal(size=3 * count) * scales
+        return u.astype(dtype), v.astype(dtype)
+    u = np.exp(rng.uniform(-largest, largest, count))
+    u = np.concatenate(
+        [u, rng.uniform(0.6, 1.6, count), 1 + rng.normal(size=count) * 10.0 ** rng.uniform(-6, -1, count)]
+    )
+    u = np.abs(u).astype(dtype)
+    if name == "xlogy":
+        return rng.permutation(u), u
+    u = u[u != 1]
+    return u, (rng.uniform(-1.15, 1.02, u.size) * largest / np.log(u.astype(float))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", TWO_ARGUMENTS)
+def test_two_arguments(name, dtype):
+    u, v = pairs(name, dtype, 1 << 18 if dtype == "float32" else POINTS)
+    assert ulps(name, apply(name, u, v), u, v) <= bound(name, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BOUNDS)
+def test_uncompiled_they_keep_the_bound_too(name, dtype):
+    """Without fused operations."""
+    if name in TWO_ARGUMENTS:
+        arguments = [a[:: a.size // 200] for a in pairs(name, dtype, 4000)]
+    else:
+        arguments = [domain(name, points(name, dtype, 150))]
+    assert ulps(name, one_by_one(name, *arguments), *arguments) <= bound(name, dtype)
+
+
+# ---- special values
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ONE_ARGUMENT)
+def test_special_values(name, dtype, compiled):
+    limits = np.finfo(dtype)
+    x = np.array([0, 1, np.inf, limits.max, limits.tiny, limits.smallest_subnormal, np.nan, 1e4, 0.41, 0.55], dtype)
+    x = np.concatenate([x, -x])
+    found = apply(name, x) if compiled else one_by_one(name, x)
+    with np.errstate(all="ignore"):
+        wanted = in_doubles(name, x).astype(dtype)
+        near = np.abs(found - wanted) <= 2 * np.spacing(np.minimum(np.abs(wanted), limits.max))
+    same = (np.isnan(found) & np.isnan(wanted)) | ((found == wanted) & (np.signbit(found) == np.signbit(wanted)))
+    assert (same | (near & (np.signbit(found) == np.signbit(wanted)))).all(), x[~same]
+    assert (same | np.isfinite(x)).all()
+
+
+SPECIAL = [0, 1, 2, 0.5, 3, 1.5, np.inf, np.nan, 1e-40, 1e30, 7, 2**23 + 1, 2**24]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_power_of_special_values(dtype, compiled):
+    """By IEEE: negative bases, zeros, infinities, and 1 for u = 1 or v = 0 even where the other is NaN."""
+    numbers = np.concatenate([SPECIAL, np.negative(SPECIAL)]).astype(dtype)
+    u, v = (a.ravel() for a in np.meshgrid(numbers, numbers))
+    found = apply("power", u, v) if compiled else one_by_one("power", u, v)
+    with np.errstate(all="ignore"):
+        wanted = np.power(u, v)
+        near = np.abs(found - wanted) <= 4 * np.spacing(np.abs(wanted))
+    same = (np.isnan(found) & np.isnan(wanted)) | ((found == wanted) & (np.signbit(found) == np.signbit(wanted)))
+    assert (same | near).all(), (u[~(same | near)], v[~(same | near)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_other_special_pairs(dtype):
+    nan, inf = np.nan, np.inf
+    u, v = np.array([0, 0, 0, nan, 0, 2, 2, 1], dtype), np.array([0, inf, nan, 1, -1, 0, inf, -1], dtype)
+    np.testing.assert_array_equal(apply("xlogy", u, v), np.array([0, 0, nan, nan, 0, -inf, inf, nan], dtype))
+    u, v = np.array([inf, inf, -inf, nan, 1, -inf, 1e30], dtype), np.array([inf, -inf, -inf, 1, nan, 2, 1], dtype)
+    np.testing.assert_array_equal(apply("logaddexp", u, v), np.array([inf, inf, -inf, nan, nan, 2, 1e30], dtype))
+
+
+# ---- what the compiler makes of them
+
+LIBM = re.compile(r"\$_*(?:\w*_)?(?:exp|expm1|log|log1p|sin|cos|sinh|cosh|tanh|erf|erfc|pow|ldexp)f?(?:@\w+)?[,\s]")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_loop_is_vectorized(name, dtype):
+    arguments = [np.ones(64, dtype)] * (2 if name in TWO_ARGUMENTS else 1)
+    apply(name, *arguments)
+    (assembly,) = getattr(module(dtype), f"map_{name}").inspect_asm().values()
+    suffix = "ps" if dtype == "float32" else "pd"
+    packed = re.findall(rf"\bv?(?:f[n]?m(?:add|sub)\d*|mul|add|sub){suffix}\b", assembly)
+    assert len(packed) >= 5, "no packed instructions"
+    assert not LIBM.search(assembly), LIBM.search(assembly)
+
+
+def test_no_float64_in_float32():
+    """By type inference, of every function with the arguments that a call of it passes on."""
+    calls: dict[str, tuple] = {}
+
+    def noting(function):
+        def noted(*arguments):
+            calls[function.__name__] = arguments
+            return function(*arguments)
+
+        return noted
+
+    uncompiled = {"np": np, "real": np.float32, "elementary": noting}
+    exec("\n\n\n".join(definitions(BOUNDS, "float32")), uncompiled)
+    with np.errstate(all="ignore"):
+        for name in BOUNDS:
+            uncompiled[name](*[np.float32(0.75)] * (2 if name in TWO_ARGUMENTS else 1))
+    compiled = vars(module("float32"))
+    assert len(calls) > len(BOUNDS)
+    for name, arguments in calls.items():
+        assert doubles(compiled[name].py_func, arguments) == []
+
+
+# ---- their texts
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_states_its_bound(dtype):
+    for name in BOUNDS:
+        assert f"at most {bound(name, dtype)} ulp off" in source(name, dtype)
+        assert bound(name, dtype) <= (4 if name == "power" else 3 if name == "logaddexp" else 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ruff_leaves_the_texts_alone(dtype, tmp_path):
+    head = "import numpy as np\nfrom somewhere import elementary, real\n\n\n"
+    path = tmp_path / "texts.py"
+    path.write_text(head + "\n\n\n".join(definitions(defined(), dtype)) + "\n", encoding="utf-8")
+    for command in (["check", "--isolated"], ["format", "--isolated", "--check", "--line-length", "120"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_module_has_what_is_used_and_what_that_needs():
+    texts = "\n".join(definitions(["sigmoid"], "float32"))
+    names = re.findall(r"^def (\w+)", texts, re.M)
+    assert names == ["expm1_near_zero", "nearest", "exp_parts", "power_of_two", "scaled", "sigmoid"]
+    assert {name for name in CALLED if "." not in name} <= {*defined(), "abs", "range"}
+
+
+def test_the_script_reproduces_the_coefficients():
+    path = Path(__file__).parent.parent / "scripts" / "minimax.py"
+    spec = importlib.util.spec_from_file_location("minimax", path)
+    minimax = importlib.util.module_from_spec(spec)
+    sys.modules["minimax"] = minimax
+    spec.loader.exec_module(minimax)
+    assert minimax.TARGET.read_text(encoding="utf-8") == minimax.module()
