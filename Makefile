@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint types unit check bench examples clean
+.PHONY: help demo test lint types unit check bench coefficients examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/examples ## generate the digits kernels, train them, and print the test accuracy
 	$(BIN)/derivgen generate examples/digits/digits.py
@@ -30,9 +30,13 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand; start-up times
+bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand; start-up; elementary functions
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/elementary.py
+
+coefficients: $(VENV)/dev ## fit the polynomials of the elementary functions anew
+	$(BIN)/python scripts/minimax.py
 
 examples: $(VENV)/examples ## generate and run every example
 	for spec in examples/*/; do $(BIN)/derivgen generate $$spec$$(basename $$spec).py && $(BIN)/python $${spec}run.py || exit 1; done
