@@ -25,6 +25,7 @@ SIZE, ROUNDS, CALLS = 1 << 14, 11, 20
 UFUNCS = {"sigmoid": scipy.special.expit, "softplus": lambda u, out: np.logaddexp(u, u.dtype.type(0), out)}
 UFUNCS |= {name: getattr(scipy.special, name) for name in ("erf", "erfc", "xlogy")}
 
+
 def scalar(name: str) -> Callable[..., float] | None:
     """numba's scalar function, where it has one."""
     return getattr(np, name, None) or getattr(math, name, None)
