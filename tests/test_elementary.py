@@ -13,9 +13,12 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+import sympy as sp
 from compiled_types import doubles
 from elementary_module import ONE_ARGUMENT, TWO_ARGUMENTS, apply, module, one_by_one
+from generated import execute, module_text
 
+from derivgen import Model, optimizers
 from derivgen.emit.elementary import BOUNDS, CALLED, DTYPES, defined, definitions, source
 
 # At this many digits differences near 0 and arguments of sin up to 2^1024 are no problem.
@@ -336,3 +339,25 @@ def test_the_script_reproduces_the_coefficients():
     sys.modules["minimax"] = minimax
     spec.loader.exec_module(minimax)
     assert minimax.TARGET.read_text(encoding="utf-8") == minimax.module()
+
+
+def test_names_of_the_functions_are_free_for_specs():
+    """A tensor, an index or a hyperparameter called like a function that the same kernel calls."""
+    model = Model("names")
+    i = model.indices(exp=3)
+    w = model.parameter("tanh", 3, init=np.array([0.1, 0.2, 0.3]))
+    a = model.let("scaled", i, sp.tanh(w[i]) + sp.exp(w[i]))
+    model.minimize(sp.Sum(a[i] ** 2, i))
+    rate = optimizers.hyperparameter("exp")
+    theta, g = optimizers.theta, optimizers.g
+    model.update(optimizers.rule("own", [(theta, theta - rate * sp.exp(-theta) * g)], exp=0.1))
+    generated = execute(module_text(model))
+    parameters = generated.initial_parameters()
+    value = np.tanh(parameters) + np.exp(parameters)
+    slope = 2 * value * (1 - np.tanh(parameters) ** 2 + np.exp(parameters))
+    loss, gradient = generated.loss_and_gradient(parameters)
+    assert loss == pytest.approx(np.sum(value**2), rel=1e-14)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-14)
+    moved = parameters.copy()
+    generated.update(moved, gradient, generated.optimizer_state(), exp=0.5)
+    np.testing.assert_allclose(moved, parameters - 0.5 * np.exp(-parameters) * slope, rtol=1e-14)
