@@ -30,7 +30,8 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-bench: $(VENV)/dev ## the generated digits epoch against the same network written by hand; start-up; elementary functions
+bench: $(VENV)/bench ## training steps against the frameworks and against kernels by hand; start-up; elementary functions
+	$(BIN)/python benchmarks/frameworks
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/elementary.py
@@ -51,6 +52,10 @@ $(BIN)/python:
 $(VENV)/examples: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[examples]'
 	touch $@
+
+$(VENV)/bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@ $(VENV)/examples
 
 $(VENV)/dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

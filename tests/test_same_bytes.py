@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from derivgen import runtime
 
@@ -146,3 +147,22 @@ def test_numbers_do_not_depend_on_the_cache_or_on_earlier_calls(tmp_path):
     script.write_text(HISTORIES, encoding="utf-8")
     histories = [["gradient"], [], ["kernel"], ["kernel", "gradient"]]  # the first process compiles
     assert len({run(sys.executable, script, *history) for history in histories}) == 1
+
+
+def test_a_second_module_is_dispatched_as_fast_as_the_first(monkeypatch):
+    """Numba tells NamedTuples apart by the name of their class; where two modules share one, each call is typed anew."""
+    typed = []
+    slow = Dispatcher._compile_for_args
+
+    def counted(self, *args, **kws):
+        typed.append(self)
+        return slow(self, *args, **kws)
+
+    monkeypatch.setattr(Dispatcher, "_compile_for_args", counted)
+    modules = [runtime.load(EXAMPLES / name / f"{name}_kernels.py") for name in ("xor", "rosenbrock")]
+    for _ in range(2):  # the first calls compile, or load
+        typed.clear()
+        for module in modules:
+            parameters = module.initial_parameters(0)
+            module.update(parameters, parameters.copy(), module.optimizer_state(), learning_rate=0.1)
+    assert typed == []
