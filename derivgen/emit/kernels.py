@@ -14,10 +14,13 @@ from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, is_size
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
 from derivgen.schedule import Kernel
+
+# LLVM unrolls a short loop whose extent it knows, and then does not vectorize it.
+UNROLLED = 3
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
@@ -163,8 +166,21 @@ class Writer:
         body = indented(self.nodes(loop.body))
         self.depth -= 1
         stores = [line for c in new.values() for line in self.store(c)]
-        header = f"for {local_name(loop.index.name)} in range({self.text.integer(loop.extent)}):"
+        header = f"for {local_name(loop.index.name)} in range({self.extent(loop)}):"
         return [*starts, header, *body, *stores]
+
+    def extent(self, loop: Loop) -> str:
+        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED."""
+        innermost = not any(isinstance(node, Loop) for node in loop.body)
+        if innermost and loop.extent.is_Integer and loop.extent > UNROLLED:
+            accesses = [a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)]
+            for a in accesses:
+                if a.tensor in self.kernel.scalars or loop.index not in a.subscripts:
+                    continue
+                axis = a.subscripts.index(loop.index)
+                if self.table[a.tensor].shape[axis] == loop.extent:
+                    return f"{local_name(a.tensor)}.shape[{axis}]"
+        return self.text.integer(loop.extent)
 
     def start(self, c: Compute) -> list[str]:
         """Each result of a reduction in a scalar: itself if it lives in this kernel's loops only."""
