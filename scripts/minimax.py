@@ -223,12 +223,16 @@ def constants(dtype: str) -> dict[str, float]:
         return {name: rounded(value, dtype) for name, value in exact.items()}
 
 
-def two_over_pi() -> list[int]:
-    """The digits of 2/π in words of 52, as far as sin and cos of the largest float64 need them."""
-    words = 25
-    with mp.workprec(52 * words + 100):
-        digits = int(mp.floor(2 / mp.pi * 2 ** (52 * words - 54)))
-    return [digits >> 52 * (words - 1 - i) & (1 << 52) - 1 for i in range(words)]
+# By dtype: (zeros before the first digit of 2/π, digits a word, words), as far as sin and cos of the largest number need.
+TWO_OVER_PI = {"float32": (25, 32, 7), "float64": (54, 52, 25)}
+
+
+def two_over_pi(dtype: str) -> list[str]:
+    """The digits of 2/π in words."""
+    zeros, width, words = TWO_OVER_PI[dtype]
+    with mp.workprec(width * words + 100):
+        digits = int(mp.floor(2 / mp.pi * 2 ** (width * words - zeros)))
+    return [f"0x{digits >> width * (words - 1 - i) & (1 << width) - 1:0{width // 4}X}" for i in range(words)]
 
 
 def text(value: float, dtype: str) -> str:
@@ -256,8 +260,11 @@ def module() -> str:
     for dtype in ("float32", "float64"):
         rows = [f'        "{name}": {text(value, dtype)},' for name, value in constants(dtype).items()]
         lines += [f'    "{dtype}": {{', *rows, "    },"]
-    lines += ["}", "", "# After 54 zeros, 52 digits at a time.", "TWO_OVER_PI = ("]
-    return "\n".join([*lines, *(f'    "0x{word:013X}",' for word in two_over_pi()), ")", ""])
+    lines += ["}", "", "TWO_OVER_PI: dict[str, tuple[str, ...]] = {"]
+    for dtype, (zeros, width, _) in TWO_OVER_PI.items():
+        words = [f'        "{word}",' for word in two_over_pi(dtype)]
+        lines += [f'    "{dtype}": (  # after {zeros} zeros, {width} digits at a time', *words, "    ),"]
+    return "\n".join([*lines, "}", ""])
 
 
 def main() -> int:

@@ -13,8 +13,6 @@ from statistics import median
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--threads", type=int, default=1)
-parser.add_argument("--rounds", type=int, default=15)
-parser.add_argument("--peers", help="of these only, separated by commas")
 parser.add_argument("workloads", nargs="*", help="names; all where unsaid")
 options = parser.parse_args()
 
@@ -31,14 +29,13 @@ import torch  # noqa: E402
 from peers import TRAINERS, Trainer  # noqa: E402
 from workloads import WORKLOADS, Workload  # noqa: E402
 
-SAMPLE = 0.02  # seconds that a sample takes at least
+SAMPLE, ROUNDS = 0.02, 15  # seconds that a sample takes at least, and the number of samples
 
 
 def trainers(w: Workload, folder: Path) -> dict[str, Trainer]:
     """All of them, warm, and in agreement after an epoch."""
     order = np.random.default_rng(2).permutation(w.rows)
-    wanted = ["derivgen", *options.peers.split(",")] if options.peers else list(TRAINERS)
-    made = {name: TRAINERS[name](w, order, folder) for name in wanted}
+    made = {name: trainer(w, order, folder) for name, trainer in TRAINERS.items()}
     for trainer in made.values():
         trainer.epoch()
     ours = made["derivgen"].parameters()
@@ -60,7 +57,7 @@ def step_times(w: Workload, folder: Path) -> dict[str, float]:
     made = trainers(w, folder)
     repeats = {name: max(1, round(SAMPLE / seconds(trainer, 3))) for name, trainer in made.items()}
     samples: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(options.rounds):
+    for _ in range(ROUNDS):
         for name, trainer in made.items():
             samples[name].append(seconds(trainer, repeats[name]) / w.batches)
     return {name: median(values) for name, values in samples.items()}
@@ -77,7 +74,7 @@ def main() -> None:
             best = min(value for name, value in times.items() if name != "derivgen")
             rows.append(best / times["derivgen"])
             cells = "  ".join(f"{name} {value * 1e6:.1f}" for name, value in times.items())
-            eager = times.get("PyTorch eager", 0) / times["derivgen"]
+            eager = times["PyTorch eager"] / times["derivgen"]
             print(f"{w.name:16}  best peer {rows[-1]:.2f}  eager {eager:.1f}   µs: {cells}", flush=True)
     print(f"geometric mean of best peer / derivgen: {np.exp(np.mean(np.log(rows))):.2f}")
 

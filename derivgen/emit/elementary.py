@@ -125,7 +125,7 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "bits_of_one": bits(1 << mantissa),
         "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
         "sign_bit": -(1 << (63 if wide else 31)),
-        "two_over_pi": TWO_OVER_PI,
+        "two_over_pi": TWO_OVER_PI[dtype],
         "upper_half": -(1 << (mantissa + 2) // 2),
         "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",
         "exp_least": -746 if wide else -105,

@@ -173,13 +173,11 @@ class Writer:
         """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED."""
         innermost = not any(isinstance(node, Loop) for node in loop.body)
         if innermost and loop.extent.is_Integer and loop.extent > UNROLLED:
-            accesses = [a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)]
-            for a in accesses:
-                if a.tensor in self.kernel.scalars or loop.index not in a.subscripts:
-                    continue
-                axis = a.subscripts.index(loop.index)
-                if self.table[a.tensor].shape[axis] == loop.extent:
-                    return f"{local_name(a.tensor)}.shape[{axis}]"
+            for access in (a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)):
+                shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
+                for axis, place in enumerate(zip(access.subscripts, shape, strict=False)):
+                    if place == (loop.index, loop.extent):
+                        return f"{local_name(access.tensor)}.shape[{axis}]"
         return self.text.integer(loop.extent)
 
     def start(self, c: Compute) -> list[str]:

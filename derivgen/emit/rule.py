@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derivgen.emit.elementary import POWER, local_name
+from derivgen.emit.elementary import local_name
 from derivgen.emit.layout import bracketed, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, subexpressions, substitute
@@ -27,7 +27,13 @@ def update_kernel(rule: UpdateRule) -> RuleText:
     """The kernel of a rule: what depends on the step only is computed before the loop."""
     slots = {str(slot): f"state.{slot}[i]" for slot, _ in rule.slots}
     places = {"theta": "parameters[i]", "g": "gradient[i]", **slots}
-    text = ScalarText(term_order(rule), lambda read: places.get(read.tensor, local_name(read.tensor)), str)
+    order = term_order(rule)
+
+    def access(read: Read) -> str:
+        return places.get(read.tensor, local_name(read.tensor))
+
+    once = ScalarText(order, access, str, general_power="np.power")  # not worth a function of the module
+    text = ScalarText(order, access, str)
     symbols = {s: Read(s.name) for _, e in rule.assignments for s in e.free_symbols}
     assignments = [(target, substitute(e, symbols)) for target, e in rule.assignments]
     varying = {Read(name) for name in places}
@@ -36,9 +42,7 @@ def update_kernel(rule: UpdateRule) -> RuleText:
         for node in subexpressions(expression):
             if is_fixed(node, varying) and not any(node in subexpressions(done) for done in fixed):
                 fixed[node] = Read(f"factor_{len(fixed) + 1}")
-    text.general_power = "np.power"  # once a step: not worth a function of the module
-    before = [f"{name.tensor} = {text.real(node)}" for node, name in fixed.items()]
-    text.general_power = POWER
+    before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
     loop = [line(str(target), text, substitute(e, fixed), places) for target, e in assignments]
     uses_step = any(Read("t") in subexpressions(e) for _, e in assignments)
     count = ["state.step[0] += 1", *(["t = real(state.step[0])"] if uses_step else [])]
@@ -47,7 +51,7 @@ def update_kernel(rule: UpdateRule) -> RuleText:
     signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
     formula = rule_formula(rule)
     lines = ["@kernel", *signature, *indented([f'"""{formula}"""', *body])]
-    return RuleText(tuple(lines), formula, frozenset(text.used))
+    return RuleText(tuple(lines), formula, frozenset(once.used | text.used))
 
 
 def is_fixed(node: sp.Basic, varying: set[Read]) -> bool:

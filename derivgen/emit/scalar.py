@@ -21,11 +21,16 @@ TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
 class ScalarText:
     """Writes scalar expressions; `access` writes a read, `used` collects the elementary functions that were needed."""
 
-    def __init__(self, order: dict[str, int], access: Callable[[Read], str], name: Callable[[str], str]) -> None:
-        self.order, self.access, self.name = order, access, name
+    def __init__(
+        self,
+        order: dict[str, int],
+        access: Callable[[Read], str],
+        name: Callable[[str], str],
+        general_power: str = POWER,
+    ) -> None:
+        self.order, self.access, self.name, self.general_power = order, access, name, general_power
         self.is_integer: Callable[[Read], bool] = lambda read: False
         self.used: set[str] = set()
-        self.general_power = POWER
 
     # ---- entry points
 
