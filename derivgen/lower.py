@@ -4,6 +4,8 @@ Input: a `Model`. Output: a checked Program, its tensors in order of declaration
 definition; fixed sizes are numbers in it. Every expression is rebuilt in the internal form (`expressions`), bound
 indices renamed apart, and each read proved to stay inside its tensor; what is not accepted becomes a problem at the
 line of its definition.
+
+It is one recursive walk over a spec's expressions; its length is that of the refusals, each beside what it guards.
 """
 
 from __future__ import annotations
