@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +34,7 @@ class UninterpretedNumba(ModuleType):
     def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
         super().__init__("numba")
         self.calls = calls
+        self.config, self.types, self.cgutils, self.intrinsic = SimpleNamespace(DISABLE_JIT=True), None, None, None
 
     def njit(self, *_: Any, **__: Any) -> Any:
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
@@ -69,7 +70,9 @@ def module_text(model: Model, dtype: str = "float64") -> str:
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None) -> ModuleType:
     """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
     module = ModuleType("uncompiled")
-    with patch.dict(sys.modules, numba=UninterpretedNumba(calls), numpy=PoisonedNumpy("numpy")):
+    numba = UninterpretedNumba(calls)
+    stand_ins = {"numba": numba, "numba.core": numba, "numba.extending": numba, "numpy": PoisonedNumpy("numpy")}
+    with patch.dict(sys.modules, stand_ins):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
     return module
 

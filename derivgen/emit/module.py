@@ -21,6 +21,15 @@ from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
+IMPORTS = (
+    "from types import ModuleType",
+    "from typing import NamedTuple",
+    "",
+    "import numpy as np",
+    "from numba import config, njit, types",
+    "from numba.core import cgutils",
+    "from numba.extending import intrinsic",
+)
 ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reassociation would undo its care\n'
 
 
@@ -58,10 +67,14 @@ def write_module(plan: Plan) -> str:
     return f"{imports(text)}\n\n{text}"
 
 
+def memory_fields(plan: Plan) -> list[str]:
+    return ["reals: np.ndarray", *(["integers: np.ndarray"] if plan.storage.integers != 0 else [])]
+
+
 def imports(text: str) -> str:
     """Imports of what the text uses."""
-    lines = [f"import {name}" for name in ("math", "sys", "threading", "types") if re.search(rf"\b{name}\.", text)]
-    return "\n".join([*lines, "from typing import NamedTuple", "", "import numpy as np", "from numba import njit"])
+    lines = [f"import {name}" for name in ("math", "sys", "threading") if re.search(rf"\b{name}\.", text)]
+    return "\n".join([*lines, *IMPORTS])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
@@ -145,9 +158,10 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
         ("Tensors", "The parts of a flat vector, shape (P,).", fields(*plan.program.parameters)),
         (
             "Workspace",
-            "Buffers of one step; never shared between threads.",
+            "Buffers of one step; some share memory, and threads must never share one.",
             fields(*plan.gathered, *plan.buffers),
         ),
+        ("Memory", "What the buffers of a step are views of.", memory_fields(plan)),
         (
             "State",
             "What the update rule keeps: the steps taken, and its slots.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy as sp
 
@@ -11,6 +12,7 @@ from derivgen.expressions import is_size, size_symbol
 from derivgen.optimizers import UpdateRule
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import Schedule
+from derivgen.storage import Storage, share_memory
 
 # NamedTuple has methods of these names, and takes no field that starts with an underscore.
 TUPLE_METHODS = ("count", "index")
@@ -25,7 +27,7 @@ def field(name: str) -> str:
     return f"{name}_" if name.rstrip("_") in TUPLE_METHODS else name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """All that the text is written from: the training schedule, the prediction's, the rule and the dtype."""
 
@@ -103,6 +105,15 @@ class Plan:
                 found.update({name: tables[name] for name in kernel.written if name not in outside})
         return tuple(found.values())
 
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the gathered inputs and the buffers lie: a step needs the inputs throughout, the caller the prediction."""
+        inputs = [t.name for t in self.gathered]
+        timelines = [[inputs, *accessed(self.training), inputs]]
+        if self.prediction is not None:
+            timelines.append([*accessed(self.prediction), [str(self.prediction_name)]])
+        return share_memory((*self.gathered, *self.buffers), timelines)
+
     @property
     def runtime_sizes(self) -> tuple[str, ...]:
         """The run-time sizes that some buffer's shape depends on, in order of declaration."""
@@ -113,6 +124,11 @@ class Plan:
 def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:
     """The inputs with a size at another axis than the first, of which no rows can be gathered."""
     return [t for t in inputs if size_symbol(size) in t.shape[1:]]
+
+
+def accessed(schedule: Schedule) -> list[tuple[str, ...]]:
+    """What each kernel is given, in order of execution."""
+    return [(*k.read, *k.written) for k in schedule.kernels]
 
 
 def count(tensor: Tensor) -> int:

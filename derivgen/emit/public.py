@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.layout import bracketed, indented, tuple_lines, tuple_text
+from derivgen.emit.layout import bracketed, indented, tuple_lines
 from derivgen.emit.plan import Plan, field
 from derivgen.emit.rule import RuleText
-from derivgen.emit.whole import compiled, label_check
-from derivgen.expressions import size_symbol
+from derivgen.emit.scalar import ScalarText
+from derivgen.emit.whole import compiled, label_check, local_size
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Tensor
 from derivgen.templates import environment
@@ -75,7 +75,9 @@ class Public:
             signature=self.signature("predict", ["parameters", *given]),
             arrays=self.arrays(given),
             formula=plain.statement(definition).replace(" += ", " = ", 1),
-            result=f"float(work.{field(name)}[0])" if scalar else f"work.{field(name)}.copy()",
+            result="float(prediction_kernel(parameters, data, memory))"
+            if scalar
+            else "prediction_kernel(parameters, data, memory)",
         )
 
     def optimizer_state(self) -> str:
@@ -97,7 +99,7 @@ class Public:
 
     def train_epoch(self) -> str:
         keywords = [*(self.keywords or ["*"]), "drop_last=False"]
-        passed = ["parameters", "gradient", "state", "order", "batch_size", "bool(drop_last)", "data", "work"]
+        passed = ["parameters", "gradient", "state", "order", "batch_size", "bool(drop_last)", "data", "memory"]
         first = ["parameters", "state", "order", "batch_size"]
         return self.render(
             "train_epoch",
@@ -110,7 +112,7 @@ class Public:
         )
 
     def descend(self) -> str:
-        passed = ["parameters", "gradient", "state", "losses", "data", "work"]
+        passed = ["parameters", "gradient", "state", "losses", "data", "memory"]
         return self.render(
             "descend",
             signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *self.keywords]),
@@ -121,17 +123,18 @@ class Public:
 
     def workspace(self) -> str:
         sizes = list(self.plan.runtime_sizes)
-        # The one name that the function refers to.
-        arguments = [f"{size}_" if size.rstrip("_") == "Workspace" else size for size in sizes]
-        renamed = {size_symbol(size): size_symbol(name) for size, name in zip(sizes, arguments, strict=True)}
-        buffers = []
-        for t in (*self.plan.gathered, *self.plan.buffers):
-            shape = tuple_text([str(extent.xreplace(renamed)) for extent in t.shape] or ["1"])
-            buffers.append(f"{field(t.name)}=np.empty({shape}, {'np.int64' if t.integer else 'real'}),")
+        storage = self.plan.storage
+        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
+        arguments = [local_size(size) for size in sizes]
+        counts = [f"np.empty({text.integer(storage.reals)}, real)"]
+        if storage.integers != 0:
+            counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
         return self.render(
             "workspace",
             signature=self.signature("workspace", arguments),
-            buffers=block(["return Workspace(", *indented(buffers), ")"]),
+            memory=self.signature("new_memory", arguments),
+            made=block(bracketed("return Memory(", counts, ")", depth=1)),
+            laid_out=", ".join(["new_memory({})".format(", ".join(arguments)), *arguments]),
             sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
             parameter_count=self.plan.parameter_count,
             constants=self.constants(),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy as sp
 
 from derivgen.emit.kernels import KernelText
-from derivgen.emit.layout import bracketed, indented, tuple_text
+from derivgen.emit.layout import bracketed, indented, slice_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.rule import RuleText
+from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import Kernel
+from derivgen.storage import element_count
 
 OUT_OF_RANGE = "return True, real(0)"
 
@@ -20,13 +24,13 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
+        self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
-        functions = [self.split(), self.objective(), self.step(), "\n".join(self.rule.lines)]
+        functions = [self.split(), self.buffers(), self.objective(), self.step(), "\n".join(self.rule.lines)]
         if self.plan.sample_axis:
-            rows = self.first_rows()
-            functions += [*([RESIZED] if "resized(" in rows else []), rows, self.gather(), self.epoch()]
-        functions += [self.descent(), LOSS_KERNEL, GRADIENT_KERNEL]
+            functions += [self.gather(), self.epoch()]
+        functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
         if self.plan.prediction is not None:
             functions.append(self.prediction())
         return functions
@@ -48,10 +52,9 @@ class WholeModel:
             if k.direction == "forward"
             for line in self.kernel_call(k, self.program)
         ]
-        theta = ["theta = split(parameters)"] if any("theta." in line for line in calls) else []
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
-        return compiled("forward(parameters, data, work)", doc, [*theta, *calls, f"return {result}"], "internal")
+        return compiled("forward(theta, data, work)", doc, [*calls, f"return {result}"], "internal")
 
     def scalar_result(self, name: str) -> str:
         """The one element of a rank-0 tensor."""
@@ -64,39 +67,62 @@ class WholeModel:
         calls = [line for k in backward for line in self.kernel_call(k, self.program)]
         written = {name for k in self.plan.training.kernels for name in k.written}
         unused = [f"bar.{field(p)}[:] = real(0)" for p, bar in self.program.gradients if bar not in written]
-        lines = [*(["theta = split(parameters)"] if any("theta." in c for c in calls) else [])]
-        lines += ["bar = split(gradient)", "objective = forward(parameters, data, work)", *calls, *unused]
-        doc = '"""The forward and the backward pass; fills gradient, shape (P,), and returns the objective."""'
-        return compiled("step(parameters, gradient, data, work)", doc, [*lines, "return objective"], "internal")
+        lines = ["objective = forward(theta, data, work)", *calls, *unused, "return objective"]
+        doc = '"""The forward and the backward pass; fills the parts of the gradient, and returns the objective."""'
+        return compiled("step(theta, bar, data, work)", doc, lines, "internal")
 
     def prediction(self) -> str:
         assert self.plan.prediction is not None
-        schedule = self.plan.prediction
+        schedule, name = self.plan.prediction, str(self.plan.prediction_name)
         calls = [line for k in schedule.kernels for line in self.kernel_call(k, schedule.program)]
-        theta = ["theta = split(parameters)"] if any("theta." in line for line in calls) else []
-        doc = '"""The forward pass as far as the prediction needs it."""'
-        return compiled("prediction_kernel(parameters, data, work)", doc, [*theta, *calls])
+        uses_theta = any("theta." in line for line in calls)
+        given = [f"data.{field(t.name)}" for t in self.plan.prediction_inputs]
+        uses_data = any(line.startswith("data.") or " data." in line for line in calls) or bool(given)
+        result = f"work.{field(name)}"
+        result = f"{result}.copy()" if schedule.program.tensor(name).shape else f"{result}[0]"
+        body = [
+            *(["theta = split(borrowed(parameters))"] if uses_theta else []),
+            *(["data = borrowed(data)"] if uses_data else []),
+            *self.buffers_for(self.plan.prediction_inputs),
+            *calls,
+            f"return {result}",
+        ]
+        doc = '"""The forward pass as far as the prediction needs it; returns the prediction."""'
+        return compiled("prediction_kernel(parameters, data, memory)", doc, body)
 
-    def first_rows(self) -> str:
-        """Views of the workspace for a batch that is smaller than the others."""
-        axis = size_symbol(str(self.plan.sample_axis))
+    def loss_kernel(self) -> str:
+        lines = [*self.borrowings(), "return forward(theta, data, work)"]
+        return compiled("loss_kernel(parameters, data, memory)", '"""The objective, for callers in Python."""', lines)
+
+    def gradient_kernel(self) -> str:
+        lines = [*self.borrowings(), "return step(theta, split(borrowed(gradient)), data, work)"]
+        doc = '"""A step, for callers in Python."""'
+        return compiled("gradient_kernel(parameters, gradient, data, memory)", doc, lines)
+
+    def borrowings(self) -> list[str]:
+        """Lines that ready parameters, data and memory for a step on all the data."""
+        lines = ["theta = split(borrowed(parameters))", "data = borrowed(data)"]
+        return [*lines, *self.buffers_for(self.plan.inputs)]
+
+    def buffers_for(self, inputs: Sequence[Tensor], **sizes: str) -> list[str]:
+        """Lines that lay out the buffers for run-time sizes as the inputs show them, or as they are given here."""
+        texts = [sizes.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
+        return bracketed("work = buffers(", ["borrowed(memory)", *texts], ")", depth=1)
+
+    def buffers(self) -> str:
+        """The views of a workspace's memory that a step works in."""
+        storage = self.plan.storage
         parts = []
         for t in (*self.plan.gathered, *self.plan.buffers):
-            name = f"work.{field(t.name)}"
-            if t.shape and t.shape[0] == axis and not any(axis in e.free_symbols for e in t.shape[1:]):
-                parts.append(f"{name}[:rows],")
-            elif any(axis in e.free_symbols for e in t.shape):
-                extents = [self.extent_text(name, i, e, axis) for i, e in enumerate(t.shape)]
-                parts += bracketed("resized(", [name, tuple_text(extents)], "),", depth=2)
-            else:
-                parts.append(f"{name},")
-        doc = '"""The workspace of a step over fewer rows."""'
-        return compiled("first_rows(work, rows)", doc, ["return Workspace(", *indented(parts), ")"], "internal")
-
-    def extent_text(self, name: str, axis: int, extent: sp.Expr, sample: sp.Symbol) -> str:
-        if sample not in extent.free_symbols:
-            return str(extent) if extent.is_Integer else f"{name}.shape[{axis}]"
-        return str(extent.subs(sample, sp.Symbol("rows")))
+            start = storage.starts[t.name]
+            memory = "integers" if t.integer else "reals"
+            bounds = slice_text(*map(self.text.integer, (start, sp.expand(start + element_count(t)))))
+            shape = f".reshape({', '.join(map(self.text.integer, t.shape))})" if len(t.shape) > 1 else ""
+            parts.append(f"{field(t.name)}=memory.{memory}[{bounds}]{shape},")
+        doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
+        sizes = [local_size(size) for size in self.plan.runtime_sizes]
+        signature = bracketed("def buffers(", ["memory", *sizes], "):")
+        return compiled(signature, doc, ["return Workspace(", *indented(parts), ")"])
 
     def gather(self) -> str:
         lines = []
@@ -108,8 +134,9 @@ class WholeModel:
             copy = f"work.{name}[n{rest}] = data.{name}[row{rest}]"
             lines += [*(("    " * depth) + loop for depth, loop in enumerate(loops)), "    " * len(loops) + copy]
         doc = '"""The rows order[start], order[start + 1], … of the inputs, into the workspace."""'
-        body = ["for n in range(rows):", *indented(["row = order[start + n]", *lines])]
-        return compiled("gather(data, order, start, rows, work)", doc, body, "internal")
+        rows = f"work.{field(self.plan.gathered[0].name)}.shape[0]"
+        body = [f"for n in range({rows}):", *indented(["row = order[start + n]", *lines])]
+        return compiled("gather(data, order, start, work)", doc, body, "internal")
 
     def row_extent(self, t: Tensor, axis: int) -> str:
         extent = t.shape[axis]
@@ -125,29 +152,32 @@ class WholeModel:
             checks += label_check(t, "order[i]", OUT_OF_RANGE)
         whole = [t for t in self.plan.labels if t not in gathered]
         fields = [
-            f"{field(t.name)}={'part' if t in self.plan.gathered else 'data'}.{field(t.name)},"
+            f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)},"
             for t in (*self.plan.inputs, *self.plan.constants)
         ]
         body = [
+            "data = borrowed(data)",
             *(line for t in whole for line in label_check(t, None, OUT_OF_RANGE)),
             "for i in range(order.shape[0]):",
             *indented(checks),
+            *self.descent_start(),
+            "rows = min(batch_size, order.shape[0])",
+            *self.buffers_for(self.plan.inputs, **{str(self.plan.sample_axis): "rows"}),
             "mean = real(0)",
             "seen = 0",
-            "part = work",
             "for start in range(0, order.shape[0], batch_size):",
             *indented(
                 [
-                    "rows = min(batch_size, order.shape[0] - start)",
-                    "if rows < batch_size:",
+                    "if order.shape[0] - start < rows:",
                     "    if drop_last:",
                     "        break",
-                    "    part = first_rows(work, rows)",
-                    "gather(data, order, start, rows, part)",
+                    "    rows = order.shape[0] - start",
+                    *indented(self.buffers_for(self.plan.inputs, **{str(self.plan.sample_axis): "rows"})),
+                    "gather(data, order, start, work)",
                     "batch = Data(",
                     *indented(fields),
                     ")",
-                    "objective = step(parameters, gradient, batch, part)",
+                    "objective = step(theta, bar, batch, work)",
                     f"update_kernel(parameters, gradient, state{rate})",
                     "seen += rows",
                     "mean += (objective - mean) * (real(rows) / real(seen))",
@@ -156,18 +186,31 @@ class WholeModel:
             "return False, mean",
         ]
         doc = '"""(whether a row number or a label is out of range, else the mean loss by rows)"""'
-        arguments = ["parameters", "gradient", "state", "order", "batch_size", "drop_last", "data", "work", *hyper]
+        arguments = ["parameters", "gradient", "state", "order", "batch_size", "drop_last", "data", "memory", *hyper]
         return compiled(bracketed("def epoch(", arguments, "):"), doc, body)
+
+    def descent_start(self) -> list[str]:
+        """Lines that ready what an update changes."""
+        return [
+            "parameters = borrowed(parameters)",
+            "gradient = borrowed(gradient)",
+            "state = borrowed(state)",
+            "theta = split(parameters)",
+            "bar = split(gradient)",
+        ]
 
     def descent(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
         rate = "".join(f", {name}" for name in hyper)
         body = [
+            "data = borrowed(data)",
+            *self.descent_start(),
+            *self.buffers_for(self.plan.inputs),
             "for i in range(losses.shape[0]):",
-            "    losses[i] = step(parameters, gradient, data, work)",
+            "    losses[i] = step(theta, bar, data, work)",
             f"    update_kernel(parameters, gradient, state{rate})",
         ]
-        arguments = ["parameters", "gradient", "state", "losses", "data", "work", *hyper]
+        arguments = ["parameters", "gradient", "state", "losses", "data", "memory", *hyper]
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
 
@@ -185,13 +228,18 @@ class WholeModel:
                 arguments.append(f"data.{field(name)}")
             else:
                 arguments.append(bars.get(name, f"work.{field(name)}"))
-        arguments += [self.size_of(size) for size in text.sizes]
+        arguments += [self.size_of(size, self.plan.inputs) for size in text.sizes]
         return bracketed(f"{text.name}(", arguments, ")", depth=1)
 
-    def size_of(self, size: str) -> str:
-        """A run-time size, read off an input."""
-        t = next(t for t in self.plan.inputs if size_symbol(size) in t.shape)
-        return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]"
+    def size_of(self, size: str, inputs: Sequence[Tensor]) -> str:
+        """A run-time size, read off an input; 1 where none of them shows it, and so nothing depends on it."""
+        t = next((t for t in inputs if size_symbol(size) in t.shape), None)
+        return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]" if t is not None else "1"
+
+
+def local_size(size: str) -> str:
+    """A run-time size as an argument of functions that refer to these other names."""
+    return f"{size}_" if size.rstrip("_") in ("memory", "Workspace", "buffers", "Memory") else size
 
 
 def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
@@ -216,21 +264,3 @@ def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
     )
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
 
-
-LOSS_KERNEL = compiled(
-    "loss_kernel(parameters, data, work)",
-    '"""The objective, for callers in Python."""',
-    ["return forward(parameters, data, work)"],
-)
-GRADIENT_KERNEL = compiled(
-    "gradient_kernel(parameters, gradient, data, work)",
-    '"""A step, for callers in Python."""',
-    ["return step(parameters, gradient, data, work)"],
-)
-
-RESIZED = compiled(
-    "resized(buffer, shape)",
-    '"""The start of a buffer, as an array of a smaller shape."""',
-    ["size = 1", "for extent in shape:", "    size *= extent", "return buffer.reshape(-1)[:size].reshape(shape)"],
-    "internal",
-)

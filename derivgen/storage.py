@@ -1,0 +1,95 @@
+"""Schedules → where each buffer lies: buffers that are never needed at once share memory.
+
+Input: timelines, each a list of the tensors that its kernels access, in order of execution. Output: a start for each
+buffer, in elements of one memory of reals or one of integers, as polynomials in the run-time sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from derivgen.program import Tensor
+
+Timeline = Sequence[Iterable[str]]  # what each kernel accesses
+ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, and keep the start of the others' rows
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The start of each buffer in the memory of its kind, and the sizes of both memories, in elements."""
+
+    starts: Mapping[str, sp.Expr]
+    reals: sp.Expr
+    integers: sp.Expr
+
+
+@dataclass(slots=True)
+class Slot:
+    """A stretch of memory that buffers use one after another."""
+
+    size: sp.Expr
+    users: list[Tensor] = field(default_factory=list)
+
+
+def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> Storage:
+    """A place for each buffer; a kernel is never given two buffers that overlap."""
+    lives = [lifetimes(timeline) for timeline in timelines]
+    starts: dict[str, sp.Expr] = {}
+    sizes = []
+    for integer in (False, True):
+        slots: list[Slot] = []
+        for t in (b for b in buffers if b.integer is integer):
+            place(t, slots, lives)
+        start = sp.Integer(0)
+        for slot in sorted(slots, key=lambda s: not is_multiple(s.size, ALIGNED)):
+            starts.update({t.name: start for t in slot.users})
+            start = sp.expand(start + slot.size)
+        sizes.append(start)
+    return Storage(starts, *sizes)
+
+
+def lifetimes(timeline: Timeline) -> dict[str, tuple[int, int]]:
+    """The first and the last kernel that accesses each tensor."""
+    lives: dict[str, tuple[int, int]] = {}
+    for position, names in enumerate(timeline):
+        lives.update({name: (lives.get(name, (position, position))[0], position) for name in names})
+    return lives
+
+
+def place(t: Tensor, slots: list[Slot], lives: Sequence[Mapping[str, tuple[int, int]]]) -> None:
+    """The first slot that is free for the buffer's lifetime and large enough, or can become so; else a new one."""
+    size = element_count(t)
+    free = [s for s in slots if not any(meet(t.name, u.name, lives) for u in s.users)]
+    slot = next((s for s in free if at_most(size, s.size)), None) or next(
+        (s for s in free if at_most(s.size, size)), None
+    )
+    if slot is None:
+        slot = Slot(size)
+        slots.append(slot)
+    slot.size = slot.size if at_most(size, slot.size) else size
+    slot.users.append(t)
+
+
+def meet(a: str, b: str, lives: Sequence[Mapping[str, tuple[int, int]]]) -> bool:
+    """Whether two buffers are needed at once in some timeline."""
+    return any(a in life and b in life and life[a][0] <= life[b][1] and life[b][0] <= life[a][1] for life in lives)
+
+
+def element_count(t: Tensor) -> sp.Expr:
+    return sp.expand(sp.Mul(*t.shape))
+
+
+def coefficients(size: sp.Expr) -> list[sp.Expr]:
+    return [term.as_coeff_Mul()[0] for term in sp.Add.make_args(size)]
+
+
+def at_most(a: sp.Expr, b: sp.Expr) -> bool:
+    """Whether a ≤ b whatever the run-time sizes, which are positive."""
+    return all(c.is_nonnegative for c in coefficients(sp.expand(b - a)))
+
+
+def is_multiple(size: sp.Expr, of: int) -> bool:
+    return all(c.is_Integer and c % of == 0 for c in coefficients(size))
