@@ -41,13 +41,17 @@ ARGUMENTS = (
 
 # The module's other functions, and what its public functions call.
 HELPERS = (
+    "ADD",
+    "ASSIGN",
     "Memory",
     "ModuleType",
     "THREAD",
+    "XXGEMM",
     "OPTIONS",
     "Data",
     "PredictionData",
     "Tensors",
+    "_helperlib",
     "borrowed",
     "buffers",
     "cgutils",
@@ -64,6 +68,7 @@ HELPERS = (
     "expected_labels",
     "forward",
     "gather",
+    "gemm",
     "gradient_kernel",
     "intrinsic",
     "labels_in_range",

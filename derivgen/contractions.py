@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
 from derivgen.expressions import Read
-from derivgen.program import Program, Statement, is_plain_index
+from derivgen.program import Program, Range, Statement, is_plain_index
+
+TYPICAL = 32  # a run-time size, where a choice depends on it
+WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor read as a matrix: its axes merged into two groups (one for a vector), perhaps transposed."""
+    """A tensor read as a matrix: its axes beside the batch's in two groups (one for a vector), perhaps transposed."""
 
-    tensor: str
+    read: Read
+    batch: frozenset[sp.Symbol]
     rows: int  # axes in the first group
     transposed: bool
 
+    @property
+    def tensor(self) -> str:
+        return str(self.read.tensor)
 
-def match_contraction(program: Program, s: Statement) -> tuple[Operand, Operand, Operand] | None:
-    """(left, right, out) of a statement that is a product of two matrices, or of a matrix and a vector."""
+    @property
+    def free(self) -> tuple[int, ...]:
+        """The axes that the matrix has."""
+        return tuple(axis for axis, i in enumerate(self.read.subscripts) if i not in self.batch)
+
+    @property
+    def leading_batch(self) -> bool:
+        """Whether the batch's axes come first, so that each matrix is contiguous."""
+        return self.free == tuple(range(len(self.batch), len(self.read.subscripts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """out = left · right as matrices, at each point of the batch."""
+
+    left: Operand
+    right: Operand
+    out: Operand
+    batch: tuple[Range, ...]
+
+
+def match_contraction(program: Program, s: Statement) -> Product | None:
+    """A statement as a product of two matrices, or of a matrix and a vector."""
     if s.operator != "+=" or s.guard != sp.true or not s.covers(program.tensor(s.target).shape):
         return None
     reads = sp.Mul.make_args(s.expression)
@@ -28,10 +57,9 @@ def match_contraction(program: Program, s: Statement) -> tuple[Operand, Operand,
         return None
     reads = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
     for a, b in (reads, reads[::-1]):
-        operands = matrix_product(s.subscripts, a, b)
-        if operands is not None:
-            left, right, out = operands
-            return Operand(a.tensor, *left), Operand(b.tensor, *right), Operand(s.target, *out)
+        product = matrix_product(s, a, b)
+        if product is not None:
+            return product
     return None
 
 
@@ -43,26 +71,43 @@ def is_whole(program: Program, read: Read, s: Statement) -> bool:
     return plain and not tensor.integer and tuple(extents[i] for i in read.subscripts) == tensor.shape
 
 
-Layout = tuple[int, bool]
+def matrix_product(s: Statement, a: Read, b: Read) -> Product | None:
+    """How out[I,J] = Σ_K a[I,K]·b[K,J] lies in memory, each of a and b perhaps transposed; I or J may be empty.
 
-
-def matrix_product(out: tuple[sp.Expr, ...], a: Read, b: Read) -> tuple[Layout, Layout, Layout] | None:
-    """How out[I,J] = Σ_K a[I,K]·b[K,J] lies in memory, each of a and b perhaps transposed; I or J may be empty."""
-    summed = [i for i in a.subscripts if i in b.subscripts and i not in out]
-    rows = [i for i in a.subscripts if i not in summed]
-    columns = [i for i in b.subscripts if i not in summed]
-    if not summed or not (rows or columns) or tuple(rows + columns) != out:
+    With indices that all three have, it is a batch of such products, one for each value of those.
+    """
+    batch = [i for i in s.subscripts if i in a.subscripts and i in b.subscripts]
+    summed = [i for i in a.subscripts if i in b.subscripts and i not in batch]
+    rows = [i for i in a.subscripts if i not in (*summed, *batch)]
+    columns = [i for i in b.subscripts if i not in (*summed, *batch)]
+    if not summed or not (rows or columns) or rows + columns != [i for i in s.subscripts if i not in batch]:
         return None
-    left = layout(a.subscripts, rows, summed)
-    right = layout(b.subscripts, summed, columns)
-    if left is None or right is None:
+    if batch and not (rows and columns and typical_size(s, [*rows, *columns, *summed]) >= WORTH_A_CALL):
         return None
-    return left, right, (len(rows), False)
+    operands = [layout(read, batch, *groups) for read, *groups in ((a, rows, summed), (b, summed, columns))]
+    left, right, out = *operands, layout(s.write, batch, rows, columns)
+    if left is None or right is None or out is None or out.transposed:
+        return None
+    return Product(left, right, out, tuple(r for i in batch for r in s.domain if r.index == i))
 
 
-def layout(subscripts: tuple[sp.Expr, ...], first: list[sp.Expr], second: list[sp.Expr]) -> Layout | None:
-    if subscripts == tuple(first + second):
-        return len(first), False
-    if subscripts == tuple(second + first):
-        return len(second), True
-    return None
+def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], second: Sequence[sp.Expr]) -> Operand | None:
+    """The read as a matrix with these indices along its two axes; None where it would have to be copied."""
+    free = [i for i in read.subscripts if i not in batch]
+    if free == [*first, *second]:
+        operand = Operand(read, frozenset(batch), len(first), False)
+    elif free == [*second, *first]:
+        operand = Operand(read, frozenset(batch), len(second), True)
+    else:
+        return None
+    strided = not operand.leading_batch
+    if strided and (len(free) != 2 or read.subscripts[-1] in batch):
+        return None  # BLAS wants one axis of stride 1
+    return operand
+
+
+def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
+    """The number of points of some of a statement's indices, run-time sizes taken as typical."""
+    extents = {r.index: r.extent for r in s.domain}
+    size = sp.Mul(*(extents[i] for i in indices))
+    return int(size.subs(dict.fromkeys(size.free_symbols, TYPICAL)))

@@ -26,6 +26,12 @@ class stop_gradient(Primitive):
     is_constant_to_derivatives = True
 
 
+class difference(Primitive):
+    """u - v, never reordered with the sum that it stands in. A stage after differentiation makes it."""
+
+    nargs = 2
+
+
 class sigmoid(Primitive):
     """1 / (1 + exp(-u))."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.contractions import Operand, match_contraction
+from derivgen.contractions import Product, match_contraction
 from derivgen.expressions import substitute
 from derivgen.program import Program, Range, Statement, is_plain_index
 
@@ -16,12 +16,11 @@ from derivgen.program import Program, Range, Statement, is_plain_index
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """out = left · right as matrices."""
+    """A product of matrices; `first` where nothing has written the target before, so that it assigns."""
 
     statement: Statement
-    left: Operand
-    right: Operand
-    out: Operand
+    product: Product
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,9 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
         s = group[-1]
         first = s.target not in done
         done |= {t.target for t in group}
-        operands = match_contraction(program, s)
-        if operands is not None:
-            nodes = (*nodes, Contraction(s, *operands))
+        product = match_contraction(program, s)
+        if product is not None:
+            nodes = (*nodes, within(product.batch, Contraction(s, product, first)))
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
         s = replace(s, domain=loop_order(s))
@@ -146,10 +145,14 @@ def fused(nodes: tuple[Node, ...], work: Compute, loops: tuple[Range, ...]) -> t
             if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
                 rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
                 return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest)))
-    node: Node = work
+    return (*nodes, within(loops, work))
+
+
+def within(loops: Sequence[Range], node: Node) -> Node:
+    """The node inside loops of its own."""
     for r in reversed(loops):
         node = Loop(r.index, r.extent, (node,))
-    return (*nodes, node)
+    return node
 
 
 def carrying(node: Node) -> Node:
@@ -192,8 +195,7 @@ def rename_index(s: Statement, old: sp.Symbol, new: sp.Symbol) -> Statement:
 
 def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute) -> bool:
     """Whether two pieces of work may share a loop: no iteration touches what another one writes."""
-    assigns = isinstance(earlier, Contraction) or earlier.first
-    return all(shares_loop(index, a, b, assigns) for a in statements_of(earlier) for b in later.statements)
+    return all(shares_loop(index, a, b, earlier.first) for a in statements_of(earlier) for b in later.statements)
 
 
 def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns: bool) -> bool:

@@ -22,7 +22,7 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.functions import root, stop_gradient
+from derivgen.functions import difference, root, stop_gradient
 from derivgen.program import Program, Range, Role, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
@@ -154,6 +154,8 @@ class Plain:
             return self.piecewise(e), ATOM
         if isinstance(e, stop_gradient):
             return self._render(e.args[0])
+        if isinstance(e, difference):
+            return f"{self.expression(e.args[0])} - {self.expression(e.args[1], MULTIPLY)}", ADD
         if e in SYMBOLS:
             return self.name(SYMBOLS[e]), ATOM
         return self.call(e), ATOM

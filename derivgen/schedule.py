@@ -3,7 +3,8 @@
 Input: a simplified Program. Output: a Schedule, neutral of the target language: which kernel computes what, in which
 loops, with which buffers. The steps, in order: helpers of dead lets join their readers' layer; accumulations are
 ordered so that the first write of a tensor assigns it; statements are grouped into one kernel a layer and direction;
-inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar.
+inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read where
+another tensor is first written gives its memory to that.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from derivgen.contractions import match_contraction
-from derivgen.expressions import Read, unfolded_piecewise
+from derivgen.expressions import unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, work_in
-from derivgen.program import Direction, Program, Role, Statement, Tensor, names_of
+from derivgen.program import Direction, Program, Statement
+from derivgen.storage import taken_over
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The statements of one layer in one direction, as loops; `scalars` are tensors that live in one iteration."""
+    """The statements of one layer in one direction, as loops.
+
+    `scalars` are tensors that live in one iteration; `heirs` says which tensor takes over the memory of which.
+    """
 
     layer: str
     direction: Direction
     statements: tuple[Statement, ...]
     body: tuple[Node, ...]
     scalars: frozenset[str]
+    heirs: tuple[tuple[str, str], ...]
 
     @property
     def body_nodes(self) -> list[Fill | Compute | Contraction]:
@@ -34,12 +40,17 @@ class Kernel:
 
     @property
     def written(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(s.target for s in self.statements if s.target not in self.scalars))
+        return tuple(dict.fromkeys(s.target for s in self.statements if s.target not in self.inside))
 
     @property
     def read(self) -> tuple[str, ...]:
         names = (read.tensor for s in self.statements for read in s.reads)
-        return tuple(dict.fromkeys(n for n in names if n not in self.scalars and n not in self.written))
+        return tuple(dict.fromkeys(n for n in names if n not in self.inside and n not in self.written))
+
+    @property
+    def inside(self) -> frozenset[str]:
+        """The tensors that callers know nothing of."""
+        return self.scalars | {name for name, _ in self.heirs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,6 @@ class Schedule:
 def schedule(program: Program) -> Schedule:
     """The kernels of a simplified program."""
     ordered = assign_first(program, join_layers(program))
-    program, ordered = separate_products(program, ordered)
     groups: dict[tuple[str, Direction], list[Statement]] = {}
     for s in ordered:
         groups.setdefault((s.layer, s.direction), []).append(s)
@@ -64,7 +74,10 @@ def schedule(program: Program) -> Schedule:
     for (layer, direction), statements in groups.items():
         body = nests(program, statements, written)
         private = {t for t in readers if readers[t] == {(layer, direction)}} - set(program.outputs)
-        kernels.append(Kernel(layer, direction, tuple(statements), body, scalars_of(body, private)))
+        scalars = scalars_of(body, private)
+        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in private - scalars]
+        heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
+        kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
         written |= {s.target for s in statements}
     return check_schedule(Schedule(program, tuple(kernels)))
 
@@ -79,7 +92,7 @@ def share_kernels(prediction: Schedule, training: Schedule) -> Schedule:
         other = theirs.get((kernel.layer, kernel.direction))
         available = given | {name for k in kernels for name in k.written}
         same = other is not None and set(kernel.statements) <= set(other.statements)
-        if other is not None and same and set(other.read) <= available and not other.scalars & needed:
+        if other is not None and same and set(other.read) <= available and not other.inside & needed:
             kernel = other
         kernels.append(kernel)
     return replace(prediction, kernels=tuple(kernels))
@@ -158,23 +171,3 @@ def assign_first(program: Program, statements: list[Statement]) -> list[Statemen
         position = result.index(best) + 1
         result[position:position] = [replace(s, layer=best.layer, direction=best.direction) for s in early]
     return result
-
-
-def separate_products(program: Program, statements: list[Statement]) -> tuple[Program, list[Statement]]:
-    """A matrix product assigns: a second one into the same tensor goes through a tensor of its own."""
-    names = names_of(program)
-    parts: list[Tensor] = []
-    result: list[Statement] = []
-    written: set[str] = set()
-    for s in statements:
-        if s.target in written and match_contraction(program, s):
-            part = replace(
-                program.tensor(s.target), name=names.fresh(f"{s.target}_part"), role=Role.ADJOINT, of=s.target
-            )
-            parts.append(part)
-            domain = tuple(r for i in s.subscripts for r in s.domain if r.index == i)
-            result.append(replace(s, target=part.name))
-            s = replace(s, expression=Read(part.name, *s.subscripts), domain=domain)
-        written.add(s.target)
-        result.append(s)
-    return program.with_statements(result, parts), result

@@ -1,7 +1,8 @@
-"""Schedules → where each buffer lies: buffers that are never needed at once share memory.
+"""Where buffers lie: a value may take the place of what it is computed from, and buffers never needed at once share memory.
 
-Input: timelines, each a list of the tensors that its kernels access, in order of execution. Output: a start for each
-buffer, in elements of one memory of reals or one of integers, as polynomials in the run-time sizes.
+`taken_over` looks inside a kernel. `share_memory` looks at timelines, each a list of the tensors that its kernels
+access, in order of execution; it gives each buffer a start, in elements of one memory of reals or one of integers, as
+polynomials in the run-time sizes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,66 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from derivgen.program import Tensor
+from derivgen.nests import Compute, Fill, Loop, Node, statements_of, work_in
+from derivgen.program import Program, Tensor
 
 Timeline = Sequence[Iterable[str]]  # what each kernel accesses
 ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, and keep the start of the others' rows
+
+
+# ---- in place
+
+
+def taken_over(
+    program: Program, body: Sequence[Node], candidates: Iterable[str], scalars: frozenset[str]
+) -> dict[str, str]:
+    """Each candidate whose elements are last read where another array's are first written: that array's name.
+
+    The two are then one array: `a_sum = x·W; a = tanh(a_sum + b)` becomes `a = x·W; a = tanh(a + b)`.
+    """
+    found: dict[str, str] = {}
+    for name in candidates:
+        heir = heir_of(program, name, body)
+        if heir is not None and heir not in {*scalars, *found, *found.values()}:
+            found[name] = heir
+    return found
+
+
+def heir_of(program: Program, name: str, body: Sequence[Node]) -> str | None:
+    """The tensor that may take over a tensor's memory in a kernel with this body."""
+    order = [node for top in body for node in (work_in(top) if isinstance(top, Loop) else [top])]
+    accesses = [k for k, node in enumerate(order) if name in touched(node)]
+    last = order[accesses[-1]]
+    if not isinstance(last, Compute) or len(accesses) < 2 or not last.first or last.statement.operator != "=":
+        return None
+    s = last.statement
+    own, heir = program.tensor(name), program.tensor(s.target)
+    alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape)
+    loop = next(top for top in body if isinstance(top, Loop) and any(node is last for node in work_in(top)))
+    together = [t for node in work_in(loop) for t in statements_of(node)]
+    at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
+    early = any(s.target in touched(node) for node in order[: accesses[-1]])
+    return s.target if alike and at == {s.subscripts} and not early and same_point(loop, last, name) else None
+
+
+def same_point(loop: Loop, last: Compute, name: str) -> bool:
+    """Whether all that accesses the tensor in this nest is in the innermost loop of the last access."""
+    inner = next((n for n in loop.body if isinstance(n, Loop) and any(w is last for w in work_in(n))), None)
+    if inner is not None:
+        others = [n for n in loop.body if n is not inner for w in work_in(n) if name in touched(w)]
+        return not others and same_point(inner, last, name)
+    return all(not isinstance(n, Loop) or all(name not in touched(w) for w in work_in(n)) for n in loop.body)
+
+
+def touched(node: Node) -> set[str]:
+    """The tensors that a node without loops accesses."""
+    if isinstance(node, Fill):
+        return {node.tensor}
+    assert not isinstance(node, Loop)
+    return {name for s in statements_of(node) for name in (s.target, *(r.tensor for r in s.reads))}
+
+
+# ---- one memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,10 @@ class UninterpretedNumba(ModuleType):
     def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
         super().__init__("numba")
         self.calls = calls
-        self.config, self.types, self.cgutils, self.intrinsic = SimpleNamespace(DISABLE_JIT=True), None, None, None
+        self.config, self.types, self.cgutils, self.intrinsic, self._helperlib = (
+            SimpleNamespace(DISABLE_JIT=1),
+            *4 * [None],
+        )
 
     def njit(self, *_: Any, **__: Any) -> Any:
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
@@ -71,7 +74,13 @@ def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None) -> Modul
     """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
     module = ModuleType("uncompiled")
     numba = UninterpretedNumba(calls)
-    stand_ins = {"numba": numba, "numba.core": numba, "numba.extending": numba, "numpy": PoisonedNumpy("numpy")}
+    stand_ins = {
+        "numba": numba,
+        "numba.core": numba,
+        "numba.extending": numba,
+        "llvmlite": numba,
+        "numpy": PoisonedNumpy("numpy"),
+    }
     with patch.dict(sys.modules, stand_ins):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
     return module

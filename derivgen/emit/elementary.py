@@ -15,7 +15,7 @@ import numpy as np
 import sympy as sp
 
 from derivgen.emit.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.functions import difference, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
 from derivgen.templates import environment, folder
 
 SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
@@ -45,6 +45,7 @@ FUNCTIONS: dict[type, str] = {
     log1p: "log1p",
     expm1: "expm1",
     root: "np.sqrt",
+    difference: "difference",
     sp.sign: "sign",
     sp.Mod: "mod",
     sigmoid: "sigmoid",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derivgen.contractions import Operand
 from derivgen.emit.elementary import CALLED, MAXIMUM, local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
+from derivgen.emit.products import ADD, ASSIGN, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, is_size
@@ -54,11 +54,13 @@ class Writer:
         self.order = declaration_order(program)
         self.text = ScalarText(self.order, self.access, local_name)
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
+        self.heirs = dict(kernel.heirs)
         self.carried: dict[Read, str] = {}  # what is written → the scalar that its reduction runs in
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
         self.statements = StatementText(self.text, self.temporary)
+        self.products = ProductText(self.name, lambda tensor: self.table[tensor].shape, self.product_integer)
         self.depth = 0  # loops and guards around the line that is being written
 
     def write(self, name: str) -> KernelText:
@@ -135,8 +137,8 @@ class Writer:
         if name in self.kernel.scalars or name not in self.table:
             return local_name(name)
         if not read.subscripts:
-            return f"{local_name(name)}[0]"
-        return f"{local_name(name)}[{', '.join(self.text.integer(s) for s in read.subscripts)}]"
+            return f"{self.name(name)}[0]"
+        return f"{self.name(name)}[{', '.join(self.text.integer(s) for s in read.subscripts)}]"
 
     # ---- nodes
 
@@ -149,7 +151,7 @@ class Writer:
                 case Contraction():
                     lines += self.contraction(node)
                 case Fill():
-                    lines.append(f"{local_name(node.tensor)}[:] = {self.text.real(node.value)}")
+                    lines.append(f"{self.name(node.tensor)}[:] = {self.text.real(node.value)}")
                 case Compute():
                     lines += self.compute(node)
         return lines
@@ -177,7 +179,7 @@ class Writer:
                 shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
                 for axis, place in enumerate(zip(access.subscripts, shape, strict=False)):
                     if place == (loop.index, loop.extent):
-                        return f"{local_name(access.tensor)}.shape[{axis}]"
+                        return f"{self.name(access.tensor)}.shape[{axis}]"
         return self.text.integer(loop.extent)
 
     def start(self, c: Compute) -> list[str]:
@@ -230,9 +232,16 @@ class Writer:
             lines = self.maximum(target, s.expression)
         else:
             assigns = s.operator == "=" or (c.first and s.write not in self.carried)
-            lines = self.assignment(self.access(s.write), "=" if assigns else "+=", s.expression)
+            lines = self.assignment(self.access(s.write), *self.in_place("=" if assigns else "+=", s))
         self.depth -= guards
         return self.statements.guard(s.guard, lines, self.room) if guards else lines
+
+    def in_place(self, operator: str, s: Statement) -> tuple[str, sp.Expr]:
+        """(operator, expression): what only adds to the value whose memory the target takes over says so."""
+        terms = sp.Add.make_args(s.expression)
+        own = [t for t in terms if isinstance(t, Read) and self.heirs.get(t.tensor) == s.target]
+        only = operator == "=" and len(own) == 1 and len(terms) > 1
+        return ("+=", sp.Add(*(t for t in terms if t is not own[0]))) if only else (operator, s.expression)
 
     def maximum(self, target: str, expression: sp.Expr) -> list[str]:
         line = f"{target} = {self.text.call(MAXIMUM, target, self.text.real(expression))}"
@@ -257,19 +266,18 @@ class Writer:
         return WIDTH - len(STEP) * (1 + self.depth)
 
     def contraction(self, c: Contraction) -> list[str]:
-        """A matrix product by BLAS; operands are contiguous, or transposed views of what is."""
-        left, right, out = (self.matrix(o) for o in (c.left, c.right, c.out))
-        return [f"np.dot({left}, {right}, {out})"]
+        lines = self.products.lines(c.product, ASSIGN if c.first else ADD, self.depth + 1)
+        if any(GEMM in line for line in lines):
+            self.text.used.add(GEMM)
+        return lines
 
-    def matrix(self, o: Operand) -> str:
-        """A tensor as a matrix, its axes merged by a reshape where there are more than two."""
-        name, shape = local_name(o.tensor), self.table[o.tensor].shape
-        groups = [g for g in (shape[: o.rows], shape[o.rows :]) if g]
-        if any(len(g) > 1 for g in groups):
-            self.note_sizes(*shape)
-            extents = ", ".join(self.text.integer(sp.Mul(*g)) for g in groups)
-            name += f".reshape({extents})"
-        return f"{name}.T" if o.transposed and len(groups) == 2 else name
+    def name(self, tensor: str) -> str:
+        """A tensor's array."""
+        return local_name(self.heirs.get(tensor, tensor))
+
+    def product_integer(self, e: sp.Expr) -> str:
+        self.note_sizes(e)
+        return self.text.integer(e)
 
 
 def starts(node: Node) -> bool:
@@ -278,4 +286,4 @@ def starts(node: Node) -> bool:
         case Compute():
             return node.first
         case _:
-            return isinstance(node, Fill | Contraction)
+            return isinstance(node, Fill) or (isinstance(node, Contraction) and node.first)

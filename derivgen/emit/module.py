@@ -13,6 +13,7 @@ from derivgen.emit.initial import array_text, initial_lines, initial_sources, in
 from derivgen.emit.kernels import KernelText, write_kernel
 from derivgen.emit.layout import WIDTH, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
 from derivgen.emit.rule import update_kernel
 from derivgen.emit.whole import WholeModel
@@ -26,7 +27,6 @@ IMPORTS = (
     "from typing import NamedTuple",
     "",
     "import numpy as np",
-    "from numba import config, njit, types",
     "from numba.core import cgutils",
     "from numba.extending import intrinsic",
 )
@@ -40,13 +40,15 @@ def write_module(plan: Plan) -> str:
     rule = update_kernel(plan.rule)
     used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
-    sections = [*elementary_section(used, plan.dtype), *layer_sections(kernels)]
+    products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
+    functions = used - {GEMM}
+    sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(kernels)]
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "dtype": plan.dtype,
-        "elementary_decorator": ELEMENTARY if used else "",
+        "elementary_decorator": ELEMENTARY if functions else "",
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": table("INPUTS", input_rows(plan)),
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
@@ -74,7 +76,8 @@ def memory_fields(plan: Plan) -> list[str]:
 def imports(text: str) -> str:
     """Imports of what the text uses."""
     lines = [f"import {name}" for name in ("math", "sys", "threading") if re.search(rf"\b{name}\.", text)]
-    return "\n".join([*lines, *IMPORTS])
+    taken = ["_helperlib", "config", "njit", "types"] if "_helperlib." in text else ["config", "njit", "types"]
+    return "\n".join([*lines, *IMPORTS[:4], f"from numba import {', '.join(taken)}", *IMPORTS[4:]])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:

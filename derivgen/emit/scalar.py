@@ -162,8 +162,9 @@ class ScalarText:
         if isinstance(e, sp.Add):
             return self._terms(ordered_terms(e, self.order), self.integer), SUM
         negative, above, _ = split_fraction(e)
-        text = " * ".join(self.integer(f, UNARY) for f in ordered_factors(above, self.order))
-        return (f"-{text}", UNARY) if negative else (text, TERM if len(above) > 1 else UNARY)
+        bases = [f for power in ordered_factors(above, self.order) for f in repeated_factors(power)]
+        text = " * ".join(self.integer(f, UNARY) for f in bases)
+        return (f"-{text}", UNARY) if negative else (text, TERM if len(bases) > 1 else UNARY)
 
     # ---- conditions
 
@@ -190,6 +191,12 @@ class ScalarText:
         if c not in (sp.true, sp.false):
             raise AssertionError(f"{c} is no condition of a program")
         return str(bool(c)), ATOM
+
+
+def repeated_factors(power: sp.Expr) -> list[sp.Expr]:
+    """N**2 as N, N."""
+    base, exponent = power.as_base_exp()
+    return [base] * int(exponent)
 
 
 def unchained(parts: Sequence[Boolean]) -> list[Boolean]:

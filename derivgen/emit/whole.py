@@ -263,4 +263,3 @@ def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
         f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
     )
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
-

@@ -1,0 +1,62 @@
+"""Contractions → calls of BLAS: operands as matrices, which are views of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy as sp
+
+from derivgen.contractions import Operand, Product
+from derivgen.emit.layout import bracketed
+from derivgen.templates import environment
+
+GEMM = "gemm"
+ASSIGN, ADD = "ASSIGN", "ADD"  # factors of a·b and of what c holds
+
+
+def gemm_section(dtype: str) -> str:
+    """The function that products call, with its factors."""
+    kind = {"float32": "s", "float64": "d"}[dtype]
+    values = {"kind": ord(kind), "plain": ord("n"), "transposed": ord("t")}
+    return environment().get_template("gemm.py.jinja").render(**values).rstrip()
+
+
+class ProductText:
+    """Writes products; `name` writes a tensor, `shape` gives its extents, `integer` writes an index or an extent."""
+
+    def __init__(
+        self,
+        name: Callable[[str], str],
+        shape: Callable[[str], tuple[sp.Expr, ...]],
+        integer: Callable[[sp.Expr], str],
+    ) -> None:
+        self.name, self.shape, self.integer = name, shape, integer
+
+    def lines(self, p: Product, factors: str, depth: int) -> list[str]:
+        """out = left · right, or the like by the factors."""
+        vector = len(self.groups(p.out)) < 2
+        if vector and factors == ASSIGN:
+            return [f"np.dot({', '.join(self.matrix(o) for o in (p.left, p.right, p.out))})"]
+        left, right, out = (self.matrix(o) for o in (p.left, p.right, p.out))
+        if vector:
+            row = len(self.groups(p.left)) < 2
+            left, out = (f"{m}.reshape(1, -1)" if row else m for m in (left, out))
+            right, out = (f"{m}.reshape(-1, 1)" if not row else m for m in (right, out))
+        return bracketed(f"{GEMM}(", [left, right, factors, out], ")", depth)
+
+    def groups(self, o: Operand) -> list[Sequence[sp.Expr]]:
+        """The extents of the axes that each axis of the matrix is made of, as they lie in memory."""
+        shape = self.shape(o.tensor)
+        free = [shape[axis] for axis in o.free]
+        return [g for g in (free[: o.rows], free[o.rows :]) if g]
+
+    def matrix(self, o: Operand) -> str:
+        """A tensor at a point of the batch as a matrix, or as a vector."""
+        text, groups = self.name(o.tensor), self.groups(o)
+        if o.batch and o.leading_batch:
+            text += f"[{', '.join(self.integer(i) for i in o.read.subscripts[: len(o.batch)])}]"
+        elif o.batch:
+            text += f"[{', '.join(self.integer(i) if i in o.batch else ':' for i in o.read.subscripts)}]"
+        if any(len(g) > 1 for g in groups):
+            text += f".reshape({', '.join(self.integer(sp.Mul(*g)) for g in groups)})"
+        return f"{text}.T" if o.transposed and len(groups) == 2 else text
