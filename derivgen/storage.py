@@ -47,7 +47,9 @@ def heir_of(program: Program, name: str, body: Sequence[Node]) -> str | None:
     s = last.statement
     own, heir = program.tensor(name), program.tensor(s.target)
     alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape)
-    loop = next(top for top in body if isinstance(top, Loop) and any(node is last for node in work_in(top)))
+    loop = next((top for top in body if isinstance(top, Loop) and any(node is last for node in work_in(top))), None)
+    if loop is None:
+        return None
     together = [t for node in work_in(loop) for t in statements_of(node)]
     at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
     early = any(s.target in touched(node) for node in order[: accesses[-1]])
