@@ -76,6 +76,7 @@ HELPERS = (
     "memory",
     "new_memory",
     "orthogonal",
+    "part",
     "prediction_kernel",
     "prediction_labels_in_range",
     "prepare",

@@ -116,9 +116,9 @@ def test_single_precision(part: int, tmp_path: Path) -> None:
 
 
 def check_dtypes(module: ModuleType, flat: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
-    data, work, gradient = module.prepare(tuple(inputs.values()))
-    assert type(module.step(flat, gradient, data, work)) is np.float32
-    for array in (*data, *work, gradient, module.loss_and_gradient(flat, **inputs)[1]):
+    data, memory, gradient = module.prepare(tuple(inputs.values()))
+    assert type(module.gradient_kernel(flat, gradient, data, memory)) is np.float32
+    for array in (*data, *memory, gradient, module.loss_and_gradient(flat, **inputs)[1]):
         assert array.dtype in (np.float32, np.int64)
     if hasattr(module, "predict"):
         assert isinstance(predict(module, flat, inputs), float) or predict(module, flat, inputs).dtype == np.float32
@@ -180,7 +180,7 @@ def test_single_precision_of_the_loops_over_batches(tmp_path: Path) -> None:
     module.loss_and_gradient(flat, **inputs)
     module.descend(flat, module.optimizer_state(), 2, **inputs)
     module.train_epoch(flat, module.optimizer_state(), np.arange(5), 2, **inputs)
-    assert {"epoch", "gather", "first_rows", "descent", "step", "update_kernel", "prediction_kernel"} <= {*calls}
+    assert {"epoch", "gather", "buffers", "descent", "step", "update_kernel", "prediction_kernel"} <= {*calls}
     path = tmp_path / "loops_kernels.py"
     path.write_text(text, encoding="utf-8")
     assert doubles_in(load(path), calls, calls) == []

@@ -58,11 +58,6 @@ def titled(title: str) -> str:
     return f"# ---- {title} {'-' * max(4, 100 - len(title) - 8)}"
 
 
-def slice_text(start: str, stop: str) -> str:
-    """start:stop, with spaces where one of them is compound."""
-    return f"{start}:{stop}" if all(bound.isalnum() for bound in (start, stop)) else f"{start} : {stop}"
-
-
 def tuple_text(items: Sequence[str]) -> str:
     return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import sympy as sp
-
 from derivgen.emit.kernels import KernelText
-from derivgen.emit.layout import bracketed, indented, slice_text
+from derivgen.emit.layout import bracketed, indented, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import Kernel
-from derivgen.storage import element_count
 
 OUT_OF_RANGE = "return True, real(0)"
 
@@ -27,7 +24,7 @@ class WholeModel:
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
-        functions = [self.split(), self.buffers(), self.objective(), self.step(), "\n".join(self.rule.lines)]
+        functions = [self.split(), PART, self.buffers(), self.objective(), self.step(), "\n".join(self.rule.lines)]
         if self.plan.sample_axis:
             functions += [self.gather(), self.epoch()]
         functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
@@ -114,11 +111,10 @@ class WholeModel:
         storage = self.plan.storage
         parts = []
         for t in (*self.plan.gathered, *self.plan.buffers):
-            start = storage.starts[t.name]
             memory = "integers" if t.integer else "reals"
-            bounds = slice_text(*map(self.text.integer, (start, sp.expand(start + element_count(t)))))
-            shape = f".reshape({', '.join(map(self.text.integer, t.shape))})" if len(t.shape) > 1 else ""
-            parts.append(f"{field(t.name)}=memory.{memory}[{bounds}]{shape},")
+            shape = tuple_text([self.text.integer(extent) for extent in t.shape] or ["1"])
+            arguments = [f"memory.{memory}", self.text.integer(storage.starts[t.name]), shape]
+            parts += bracketed(f"{field(t.name)}=part(", arguments, "),", depth=2)
         doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed("def buffers(", ["memory", *sizes], "):")
@@ -263,3 +259,11 @@ def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
         f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
     )
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
+
+
+PART = compiled(
+    "part(flat, start, shape)",
+    '"""An array of this shape from a flat one, as a view."""',
+    ["size = 1", "for extent in shape:", "    size *= extent", "return flat[start : start + size].reshape(shape)"],
+    "internal",
+)
