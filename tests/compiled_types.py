@@ -64,7 +64,8 @@ def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: 
     def compiled(argument: Any) -> Any:
         if isinstance(argument, float):  # what `math` gives; compiled, it is of its argument's type
             return np.float32(argument)
-        return getattr(module, type(argument).__qualname__)(*argument) if isinstance(argument, tuple) else argument
+        named = isinstance(argument, tuple) and hasattr(argument, "_fields")
+        return getattr(module, type(argument).__qualname__)(*argument) if named else argument
 
     functions = [(getattr(module, name).py_func, tuple(map(compiled, calls[name]))) for name in names]
     return [line for function, arguments in functions for line in doubles(function, arguments)]

@@ -576,10 +576,10 @@ def test_an_input_named_as_a_hyperparameter_of_a_later_rule_is_refused(tmp_path:
 LEGAL = """
 E N S I Q O pi self l count index _x lambda_ range_ sigmoid square cube maximum minimum sign mod softplus xlogy
 logaddexp integer_power work data theta bar state loss update loss_forward objective rows order epoch forward
-step split gather descent losses arrays sizes prepare first_rows parameters gradient mean seen part start batch
+step split gather descent losses arrays sizes prepare parameters gradient mean seen part start batch
 refused row i0 j float int bool tuple str zip len isinstance enumerate ValueError TypeError print type list
 dict set sum print_ match case _ check_vector check_input check_inputs check_state check_order check_count
-check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_workspace prepare_prediction
+check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memory buffers memory Memory borrowed new_memory gemm ADD ASSIGN prepare_prediction
 prediction_labels_in_range update_kernel loss_kernel gradient_kernel prediction_kernel Data PredictionData
 Tensors Workspace State Parameter Input INPUTS OPTIONS THREAD SAMPLE_AXIS CONTRACT PARAMETERS sys threading
 vector name entry array exp log tanh a1_sum z_sum z_bar tensor_x count_ axis found extent cure shape rng seed

@@ -13,6 +13,7 @@ from derivgen.expressions import size_symbol
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import Kernel
 
+SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "part")  # where sizes are arguments
 OUT_OF_RANGE = "return True, real(0)"
 
 
@@ -235,7 +236,7 @@ class WholeModel:
 
 def local_size(size: str) -> str:
     """A run-time size as an argument of functions that refer to these other names."""
-    return f"{size}_" if size.rstrip("_") in ("memory", "Workspace", "buffers", "Memory") else size
+    return f"{size}_" if size.rstrip("_") in SIZE_GLOBALS else size
 
 
 def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
