@@ -193,6 +193,40 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
     sys.exit(0 if passed else 1)
 
 
+@main.command()
+@click.argument("spec")
+@click.option("--dtype", type=DTYPE, help="Of the kernels; the spec's own, or float32, if unsaid.")
+@click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
+def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
+    """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
+    from derivgen.cost import cost_report, report_text, with_sizes
+    from derivgen.pipeline import DEFAULT_DTYPE, declared_program, plan_module
+
+    values = size_values(sizes)
+    models = [target.model for target in load_targets(spec)]
+    plans = [plan_module(m, declared_program(m), dtype or m.dtype or DEFAULT_DTYPE) for m in models]
+    reports = [cost_report(plan) for plan in plans]
+    known = list(dict.fromkeys(name for report in reports for name in report.sizes))
+    for name in values:
+        if name not in known:
+            there = f"its run-time sizes are {', '.join(known)}" if known else "all its sizes are fixed by the spec"
+            raise DerivgenError(f"--size {name}={values[name]}: {spec} has no run-time size {name}; {there}")
+    click.echo("\n\n".join(report_text(with_sizes(report, values)) for report in reports))
+
+
+def size_values(texts: tuple[str, ...]) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            values[name.strip()] = int(number)
+        except ValueError:
+            values[name.strip()] = 0
+        if not name.strip().isidentifier() or values[name.strip()] < 1:
+            raise click.UsageError(f"--size takes NAME=VALUE with a whole number of at least 1; found {text!r}")
+    return values
+
+
 def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
     settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     for value in values:

@@ -78,6 +78,15 @@ def is_size(symbol: sp.Basic) -> bool:
     return isinstance(symbol, sp.Symbol) and bool(symbol.is_integer) and bool(symbol.is_positive)
 
 
+def is_integral(expression: sp.Basic, integer: Callable[[Read], bool]) -> bool:
+    """Whether this is an integer combination of indices, sizes and reads, which must be of integer tensors."""
+    if isinstance(expression, Read):
+        return integer(expression)
+    if expression.is_Symbol or expression.is_Integer:
+        return bool(expression.is_integer)
+    return isinstance(expression, sp.Add | sp.Mul) and all(is_integral(a, integer) for a in expression.args)
+
+
 def indices_of(expression: sp.Basic) -> set[sp.Symbol]:
     return {s for s in expression.free_symbols if is_index(s)}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from derivgen.cost import cost_report, header_line
 from derivgen.differentiate import active_tensors, adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.plan import Plan, axes_beyond_first
@@ -31,6 +32,7 @@ class Generated:
     body: str
     spec_digest: str  # 16 hexadecimal digits of the declared program, the initial values and the update rule
     sizes: str
+    cost: str
     warnings: tuple[Problem, ...]
 
 
@@ -54,17 +56,27 @@ def prediction_program(stable: Program) -> Program:
     return simplify(stable.live([str(stable.prediction)]))
 
 
-def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
-    """The module of a model; raises SpecError with every problem of the spec."""
-    declared = declared_program(model)
+def plan_module(model: Model, declared: Program, dtype: str) -> Plan:
+    """All that the module's text is written from."""
     stable = stable_program(declared)
     training = schedule(training_program(stable))
     prediction = None
     if declared.prediction is not None:
         prediction = share_kernels(schedule(prediction_program(stable)), training)
-    body = write_module(Plan(training, prediction, model.rule, dtype))
+    return Plan(training, prediction, model.rule, dtype)
+
+
+def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
+    """The module of a model; raises SpecError with every problem of the spec."""
+    declared = declared_program(model)
+    plan = plan_module(model, declared, dtype)
     return Generated(
-        model.name, body, digest(model, declared), sizes_line(declared), unused_parameters(model, declared)
+        name=model.name,
+        body=write_module(plan),
+        spec_digest=digest(model, declared),
+        sizes=sizes_line(declared),
+        cost=header_line(cost_report(plan)),
+        warnings=unused_parameters(model, declared),
     )
 
 

@@ -70,7 +70,7 @@ def module_text(model: Model, dtype: str = "float64") -> str:
     return store.assemble(generate_body(model, dtype), "spec.py", store.command_line("spec.py"))
 
 
-def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None) -> ModuleType:
+def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None, numpy: ModuleType | None = None) -> ModuleType:
     """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
     module = ModuleType("uncompiled")
     numba = UninterpretedNumba(calls)
@@ -79,7 +79,7 @@ def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None) -> Modul
         "numba.core": numba,
         "numba.extending": numba,
         "llvmlite": numba,
-        "numpy": PoisonedNumpy("numpy"),
+        "numpy": numpy or PoisonedNumpy("numpy"),
     }
     with patch.dict(sys.modules, stand_ins):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)

@@ -218,7 +218,7 @@ def test_every_problem_of_a_spec_is_an_error_line(spec):
         ("x = (\n", "error: wave.py:1: not valid Python"),
     ],
 )
-@pytest.mark.parametrize("command", ["generate", "check", "diff", "explain", "gradcheck", "train"])
+@pytest.mark.parametrize("command", ["generate", "check", "diff", "explain", "cost", "gradcheck", "train"])
 def test_a_broken_spec_is_an_error_of_every_command(command, text, message):
     if text is not None:
         Path("wave.py").write_text(text)
@@ -566,7 +566,7 @@ def test_usage_errors_exit_with_2():
 
 def test_help_names_every_command():
     output = succeed("--help")
-    for command in ("new", "generate", "check", "diff", "explain", "gradcheck", "train"):
+    for command in ("new", "generate", "check", "diff", "explain", "cost", "gradcheck", "train"):
         assert f"  {command}" in output
 
 

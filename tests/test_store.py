@@ -19,7 +19,13 @@ from derivgen.errors import PACKAGE, DerivgenError, Place
 
 
 def generated(**changes):
-    fields = {"name": "digits", "body": "import math\n\nCONTRACT = 1\n", "spec_digest": "0" * 16, "sizes": "D = 64"}
+    fields = {
+        "name": "digits",
+        "body": "import math\n\nCONTRACT = 1\n",
+        "spec_digest": "0" * 16,
+        "sizes": "D = 64",
+        "cost": "7*N",
+    }
     return SimpleNamespace(**{**fields, **changes})
 
 
@@ -35,6 +41,7 @@ def test_header_has_the_documented_shape():
         "    derivgen generate digits.py",
         "",
         "sizes  D = 64, H = 32, C = 10; N at run time",
+        "cost   7*N",
     ]
     assert header.splitlines()[-1].startswith("spec sha256 0000000000000000, body sha256 ")
     assert body == generated().body

@@ -11,7 +11,7 @@ from derivgen.emit.layout import bracketed, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, subexpressions, substitute
 from derivgen.notation import Plain
-from derivgen.optimizers import UpdateRule, theta
+from derivgen.optimizers import UpdateRule, t, theta
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,10 @@ def update_kernel(rule: UpdateRule) -> RuleText:
 
     once = ScalarText(order, access, str, general_power="np.power")  # not worth a function of the module
     text = ScalarText(order, access, str)
-    symbols = {s: Read(s.name) for _, e in rule.assignments for s in e.free_symbols}
-    assignments = [(target, substitute(e, symbols)) for target, e in rule.assignments]
-    varying = {Read(name) for name in places}
-    fixed: dict[sp.Expr, Read] = {}
-    for _, expression in assignments:
-        for node in subexpressions(expression):
-            if is_fixed(node, varying) and not any(node in subexpressions(done) for done in fixed):
-                fixed[node] = Read(f"factor_{len(fixed) + 1}")
+    fixed, assignments = hoisted(rule)
     before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
-    loop = [line(str(target), text, substitute(e, fixed), places) for target, e in assignments]
-    uses_step = any(Read("t") in subexpressions(e) for _, e in assignments)
+    loop = [line(str(target), text, e, places) for target, e in assignments]
+    uses_step = any(t in e.free_symbols for _, e in rule.assignments)
     count = ["state.step[0] += 1", *(["t = real(state.step[0])"] if uses_step else [])]
     names = [local_name(name) for name, _ in rule.hyperparameters]
     body = [*count, *before, "for i in range(parameters.shape[0]):", *indented(loop)]
@@ -52,6 +45,19 @@ def update_kernel(rule: UpdateRule) -> RuleText:
     formula = rule_formula(rule)
     lines = ["@kernel", *signature, *indented([f'"""{formula}"""', *body])]
     return RuleText(tuple(lines), formula, frozenset(once.used | text.used))
+
+
+def hoisted(rule: UpdateRule) -> tuple[dict[sp.Expr, Read], list[tuple[sp.Symbol, sp.Expr]]]:
+    """(what depends on the step only, each with its name; the assignments for every parameter in terms of them)."""
+    symbols = {s: Read(s.name) for _, e in rule.assignments for s in e.free_symbols}
+    assignments = [(target, substitute(e, symbols)) for target, e in rule.assignments]
+    varying = {Read(name) for name in ("theta", "g", *(str(slot) for slot, _ in rule.slots))}
+    fixed: dict[sp.Expr, Read] = {}
+    for _, expression in assignments:
+        for node in subexpressions(expression):
+            if is_fixed(node, varying) and not any(node in subexpressions(done) for done in fixed):
+                fixed[node] = Read(f"factor_{len(fixed) + 1}")
+    return fixed, [(target, substitute(e, fixed)) for target, e in assignments]
 
 
 def is_fixed(node: sp.Basic, varying: set[Read]) -> bool:

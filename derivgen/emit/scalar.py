@@ -12,7 +12,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
-from derivgen.expressions import Read, conjuncts
+from derivgen.expressions import Read, conjuncts, is_integral
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
@@ -76,11 +76,7 @@ class ScalarText:
 
     def is_integral(self, e: sp.Expr) -> bool:
         """Whether this is an integer combination of indices, sizes and integer reads."""
-        if isinstance(e, Read):
-            return self.is_integer(e)
-        if e.is_Symbol or e.is_Integer:
-            return bool(e.is_integer)
-        return isinstance(e, sp.Add | sp.Mul) and all(self.is_integral(a) for a in e.args)
+        return is_integral(e, self.is_integer)
 
     def _terms(self, terms: list[sp.Expr], write: Callable[[sp.Expr, int], str]) -> str:
         text = write(terms[0], SUM)

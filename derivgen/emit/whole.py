@@ -102,9 +102,10 @@ class WholeModel:
         lines = ["theta = split(borrowed(parameters))", "data = borrowed(data)"]
         return [*lines, *self.buffers_for(self.plan.inputs)]
 
-    def buffers_for(self, inputs: Sequence[Tensor], **sizes: str) -> list[str]:
-        """Lines that lay out the buffers for run-time sizes as the inputs show them, or as they are given here."""
-        texts = [sizes.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
+    def buffers_for(self, inputs: Sequence[Tensor], rows: str = "") -> list[str]:
+        """Lines that lay out the buffers for run-time sizes as the inputs show them; `rows` are those of a batch."""
+        given = {self.plan.sample_axis: rows} if rows else {}
+        texts = [given.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
         return bracketed("work = buffers(", ["borrowed(memory)", *texts], ")", depth=1)
 
     def buffers(self) -> str:
@@ -159,7 +160,7 @@ class WholeModel:
             *indented(checks),
             *self.descent_start(),
             "rows = min(batch_size, order.shape[0])",
-            *self.buffers_for(self.plan.inputs, **{str(self.plan.sample_axis): "rows"}),
+            *self.buffers_for(self.plan.inputs, "rows"),
             "mean = real(0)",
             "seen = 0",
             "for start in range(0, order.shape[0], batch_size):",
@@ -169,7 +170,7 @@ class WholeModel:
                     "    if drop_last:",
                     "        break",
                     "    rows = order.shape[0] - start",
-                    *indented(self.buffers_for(self.plan.inputs, **{str(self.plan.sample_axis): "rows"})),
+                    *indented(self.buffers_for(self.plan.inputs, "rows")),
                     "gather(data, order, start, work)",
                     "batch = Data(",
                     *indented(fields),

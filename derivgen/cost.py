@@ -1,0 +1,365 @@
+"""Schedule → what its kernels cost: operations, calls of functions and bytes moved, polynomials in the run-time sizes.
+
+Counted is what the loops say, before any compiler: at most, since a guarded statement and the costliest branch count as
+always taken. Bytes are the least that must move where nothing stays in a cache between two top-level nodes of a kernel
+and everything does inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.emit.plan import Plan
+from derivgen.emit.rule import hoisted
+from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
+from derivgen.functions import difference
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node
+from derivgen.notation import split_fraction
+from derivgen.optimizers import UpdateRule
+from derivgen.program import Direction, Program, Range, Statement, Tensor
+from derivgen.schedule import Kernel, Schedule
+
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
+
+# Functions that are an operation or two of the machine, by operations; every other function is a call.
+OPERATIONS: dict[type, int] = {difference: 1, sp.Abs: 1, sp.sign: 1, sp.floor: 1, sp.ceiling: 1}
+
+INTEGER_BYTES = 8  # int64
+REAL_BYTES = {"float32": 4, "float64": 8}
+
+COLUMNS = ("layer", "direction", "kernels", "flops", "calls", "bytes moved")
+WORDS = 2  # columns of words, before those of numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Operations on reals, calls of functions, bytes moved."""
+
+    flops: sp.Expr = ZERO
+    calls: sp.Expr = ZERO
+    moved: sp.Expr = ZERO
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.calls + other.calls, self.moved + other.moved)
+
+    def times(self, count: sp.Expr) -> Cost:
+        return Cost(self.flops * count, self.calls * count, self.moved * count)
+
+    def at(self, sizes: Mapping[sp.Symbol, int]) -> Cost:
+        """With numbers for some sizes, as expanded polynomials in the others."""
+        return Cost(*(sp.expand(part).xreplace(sizes) for part in (self.flops, self.calls, self.moved)))
+
+
+FREE = Cost()
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    return sum(costs, FREE)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cost of the kernels of a layer in one direction, or of all those of a part of a step."""
+
+    name: str
+    part: str
+    kernels: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The layers in order of execution, the totals of the parts of a step, and the workspace in bytes."""
+
+    model: str
+    dtype: str
+    layers: tuple[Row, ...]
+    totals: tuple[Row, ...]  # forward, backward, update, step
+    workspace: sp.Expr
+    sizes: tuple[str, ...]  # those known at run time
+
+    @property
+    def step(self) -> Cost:
+        return self.totals[-1].cost
+
+
+# ---- a model
+
+
+@unfolded_piecewise()
+def cost_report(plan: Plan) -> Report:
+    """What a step of the model costs: the forward and the backward pass, and the update of all parameters."""
+    itemsize = REAL_BYTES[plan.dtype]
+    layers = layer_rows(plan.training, itemsize)
+    passes = [sum_of([row for row in layers if row.part == part], part) for part in ("forward", "backward")]
+    update = Row("total", "update", 1, update_cost(plan.rule, plan.parameter_count, itemsize).at({}))
+    totals = (*passes, update, sum_of([*passes, update], "step"))
+    runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
+    return Report(plan.program.name, plan.dtype, layers, totals, sp.expand(workspace_bytes(plan)), runtime)
+
+
+def layer_rows(schedule: Schedule, itemsize: int) -> tuple[Row, ...]:
+    """A row a layer and direction, in order of execution."""
+    groups: dict[tuple[str, Direction], list[Kernel]] = {}
+    for kernel in schedule.kernels:
+        groups.setdefault((kernel.layer, kernel.direction), []).append(kernel)
+    return tuple(
+        Row(layer, direction, len(kernels), total(kernel_cost(schedule.program, k, itemsize) for k in kernels))
+        for (layer, direction), kernels in groups.items()
+    )
+
+
+def sum_of(rows: Sequence[Row], part: str) -> Row:
+    return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).at({}))
+
+
+def workspace_bytes(plan: Plan) -> sp.Expr:
+    """The memory of a step and of a prediction, with the rows of a batch that `train_epoch` gathers."""
+    return plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES
+
+
+def item_bytes(tensor: Tensor, itemsize: int) -> int:
+    return INTEGER_BYTES if tensor.integer else itemsize
+
+
+def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
+    """The update rule for that many parameters; what depends on the step only is computed once."""
+    once, assignments = hoisted(rule)
+    each = total(scalar_cost(e, never_integer) for _, e in assignments)
+    places = {"theta", "g", *(str(slot) for slot, _ in rule.slots)}
+    moves = Moves()
+    for target, e in assignments:
+        moves.note([r.tensor for r in reads_of(e) if r.tensor in places], str(target), accumulates=False)
+    each += Cost(moved=sp.Integer(moves.total(dict.fromkeys(places, itemsize))))
+    return each.times(sp.Integer(parameters)) + total(scalar_cost(e, never_integer) for e in once)
+
+
+# ---- a kernel
+
+
+def kernel_cost(program: Program, kernel: Kernel, itemsize: int) -> Cost:
+    """The cost of one kernel's nodes."""
+    return total(
+        work_of(program, kernel, node) + Cost(moved=moved_by(program, kernel, node, itemsize)) for node in kernel.body
+    ).at({})
+
+
+def work_of(program: Program, kernel: Kernel, node: Node, around: frozenset[sp.Symbol] = frozenset()) -> Cost:
+    """The operations and calls of a node at one point of the indices of the loops around it."""
+    match node:
+        case Loop():
+            body = total(work_of(program, kernel, inner, around | {node.index}) for inner in node.body)
+            return body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node)))
+        case Contraction():
+            own = (r for r in node.statement.domain if r.index not in around)
+            return Cost(flops=2 * points(own))
+        case Compute():
+            return compute_cost(program, node)
+        case Fill():
+            return FREE
+
+
+def additions_after(kernel: Kernel, loop: Loop) -> int:
+    """The sums that the loop carries in a scalar, and that are then added to what a tensor holds."""
+    added = {c.statement.write for c in loop.carried if not c.first and c.statement.operator == "+="}
+    return sum(write.tensor not in kernel.scalars for write in added)
+
+
+def compute_cost(program: Program, node: Compute) -> Cost:
+    """The cost of a statement at one point of its loops."""
+    table, s = program.table, node.statement
+
+    def integer(read: Read) -> bool:
+        return read.tensor in table and table[read.tensor].integer
+
+    compares = s.operator in ("max=", "argmax=")
+    assigns = s.operator == "=" or (node.first and not s.reduced and not compares)
+    cost = scalar_cost(s.guard, integer) + scalar_cost(s.expression, integer)
+    return cost if assigns else cost + Cost(flops=ONE)
+
+
+# ---- memory
+
+
+class Moves:
+    """What one node moves: the tensors that it reads before it has written them, and those that it writes."""
+
+    def __init__(self) -> None:
+        self.loaded: set[str] = set()
+        self.stored: set[str] = set()
+
+    def note(self, reads: Iterable[str], target: str, accumulates: bool) -> None:
+        self.loaded |= {*reads, *([target] if accumulates else [])} - self.stored
+        self.stored.add(target)
+
+    def total(self, sizes: Mapping[str, sp.Expr | int]) -> sp.Expr | int:
+        """Each tensor's size once for its reads and once for its writes, whatever their number."""
+        return sum((size * ((name in self.loaded) + (name in self.stored)) for name, size in sizes.items()), 0)
+
+
+def moved_by(program: Program, kernel: Kernel, node: Node, itemsize: int) -> sp.Expr:
+    """The bytes that a top-level node reads and writes; scalars of the kernel stay in registers."""
+    moves = Moves()
+    accessed: dict[str, dict[tuple[sp.Expr, ...], sp.Expr]] = {}  # tensor → subscripts → elements
+    for leaf in leaves(node):
+        if isinstance(leaf, Fill):
+            shape = program.tensor(leaf.tensor).shape
+            accessed.setdefault(leaf.tensor, {})[()] = sp.Mul(*shape)
+            moves.note([], leaf.tensor, accumulates=False)
+            continue
+        for s in leaf.statements if isinstance(leaf, Compute) else (leaf.statement,):
+            for access in (*s.reads, s.write):
+                accessed.setdefault(access.tensor, {})[access.subscripts] = elements(s, access)
+            accumulates = s.operator != "=" and not leaf.first
+            moves.note([r.tensor for r in s.reads], s.target, accumulates)
+    sizes = {
+        name: at_most(sp.Add(*counts.values()), sp.Mul(*t.shape)) * item_bytes(t, itemsize)
+        for name, counts in accessed.items()
+        if name not in kernel.scalars
+        for t in (program.tensor(name),)
+    }
+    return sp.sympify(moves.total(sizes))
+
+
+def leaves(node: Node) -> Iterator[Fill | Compute | Contraction]:
+    if isinstance(node, Loop):
+        for inner in node.body:
+            yield from leaves(inner)
+    else:
+        yield node
+
+
+def elements(s: Statement, access: Read) -> sp.Expr:
+    """How many elements an access can reach: one for each point of the indices in its subscripts."""
+    used = {i for subscript in access.subscripts for i in indices_of(subscript)}
+    return points(r for r in s.domain if r.index in used)
+
+
+def points(ranges: Iterable[Range]) -> sp.Expr:
+    return sp.Mul(*(r.extent for r in ranges))
+
+
+def at_most(count: sp.Expr, whole: sp.Expr) -> sp.Expr:
+    """The count where it is surely no more than the whole tensor, else the whole."""
+    # Sizes are at least 1: with no negative coefficient in size - 1, the difference is nowhere negative.
+    least = sp.expand((whole - count).xreplace({s: s + 1 for s in (whole - count).free_symbols}))
+    return count if all(c >= 0 for c in least.as_coefficients_dict().values()) else whole
+
+
+# ---- a scalar expression
+
+
+def never_integer(read: Read) -> bool:
+    return False
+
+
+def scalar_cost(e: sp.Basic, integer: Callable[[Read], bool], done: set[sp.Basic] | None = None) -> Cost:
+    """The operations and calls of an expression; those on indices, sizes and integer tensors count nothing.
+
+    `done` holds the calls that were made before: a kernel computes one once, however often it stands there.
+    """
+    done = set() if done is None else done
+    if isinstance(e, Read) or not e.args or is_integral(e, integer) or (isinstance(e, sp.Expr) and e.is_number):
+        return FREE
+    if isinstance(e, sp.Piecewise):
+        return branches_cost(e, integer, done)
+    if is_call(e):
+        if e in done:
+            return FREE
+        if not (isinstance(e, sp.Pow) and e.exp.is_Integer):  # an integer power is written out where it stands
+            done.add(e)
+    parts, own = own_cost(e, integer)
+    return total(scalar_cost(part, integer, done) for part in parts) + own
+
+
+def own_cost(e: sp.Basic, integer: Callable[[Read], bool]) -> tuple[list[sp.Basic], Cost]:
+    """(the operands, the cost of combining them) of a compound expression."""
+    parts = list(e.args)
+    if isinstance(e, sp.Mul) or is_reciprocal(e):
+        _, above, below = split_fraction(e)
+        numbers = sp.Mul(*(f for f in above if f.is_number)) / sp.Mul(*(f for f in below if f.is_number))
+        above, below = ([f for f in factors if not f.is_number] for factors in (above, below))
+        factors = len(above) + (numbers != 1 or not above)
+        return [*above, *below], Cost(flops=factors - 1 + len(below))
+    if is_call(e):
+        return parts, Cost(calls=1)
+    if isinstance(e, sp.Pow):  # squares and cubes, by multiplication
+        return [e.base], Cost(flops=int(e.exp) - 1)
+    if isinstance(e, sp.Add | sp.Max | sp.Min):
+        return parts, Cost(flops=len(parts) - 1)
+    if isinstance(e, sp.core.relational.Relational):
+        return parts, Cost(flops=0 if all(is_integral(a, integer) for a in parts) else 1)
+    return parts, Cost(flops=0 if isinstance(e, Boolean) else OPERATIONS[e.func])
+
+
+def branches_cost(e: sp.Piecewise, integer: Callable[[Read], bool], done: set[sp.Basic]) -> Cost:
+    """Every condition, and the costliest branch, of operations and of calls."""
+    conditions = total(scalar_cost(pair.args[1], integer, done) for pair in e.args)
+    values = [scalar_cost(pair.args[0], integer, set(done)) for pair in e.args]
+    return conditions + Cost(max(v.flops for v in values), max(v.calls for v in values))
+
+
+def is_reciprocal(e: sp.Basic) -> bool:
+    return isinstance(e, sp.Pow) and e.exp.is_Number and bool(e.exp.is_negative)
+
+
+def is_call(e: sp.Basic) -> bool:
+    """Whether this is a call of a function: an elementary one, or a power other than a square and a cube."""
+    if isinstance(e, sp.Pow):
+        return not is_reciprocal(e) and e.exp not in (2, 3)
+    return isinstance(e, sp.Function) and not isinstance(e, sp.Max | sp.Min) and e.func not in OPERATIONS
+
+
+# ---- as text
+
+
+def header_line(report: Report) -> str:
+    """What the header of a module says of its cost."""
+    step = report.step
+    return (
+        f"a step: at most {step.flops} flops, {step.calls} calls, {step.moved} bytes moved; "
+        f"workspace: {report.workspace} bytes"
+    )
+
+
+def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
+    """The report with numbers for these run-time sizes; names of other sizes have no effect."""
+    sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
+
+    def valued(rows: Iterable[Row]) -> tuple[Row, ...]:
+        return tuple(replace(row, cost=row.cost.at(sizes)) for row in rows)
+
+    return replace(
+        report,
+        layers=valued(report.layers),
+        totals=valued(report.totals),
+        workspace=sp.expand(report.workspace.xreplace(sizes)),
+    )
+
+
+def report_text(report: Report) -> str:
+    """A table with a row a layer and direction, and one a total; the workspace below it."""
+    lines = aligned([COLUMNS, *map(cells, report.layers), *map(cells, report.totals)])
+    lines.insert(1 + len(report.layers), "")  # a layer may be named total
+    title = f"{report.model}, {report.dtype}: at most"
+    return "\n".join([title, *lines, "", f"workspace: {report.workspace} bytes"])
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    return (row.name, row.part, *map(str, (row.kernels, row.cost.flops, row.cost.calls, row.cost.moved)))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns two spaces apart: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if k < WORDS else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
