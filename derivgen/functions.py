@@ -74,6 +74,10 @@ class root(Primitive):
     nargs = 1
 
 
+# Functions that are cheap enough to be computed again where they stand twice.
+CHEAP = (difference, stop_gradient, sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)
+
+
 def _shares(f: sp.Expr, above: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> tuple[sp.Expr, ...]:
     """Partial derivatives of Max or Min: a tying constant wins, else the tied share equally.
 

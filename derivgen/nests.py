@@ -74,7 +74,7 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
         done |= {t.target for t in group}
         product = match_contraction(program, s)
         if product is not None:
-            nodes = (*nodes, within(product.batch, Contraction(s, product, first)))
+            nodes = fused(nodes, Contraction(s, product, first), product.batch)
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
         s = replace(s, domain=loop_order(s))
@@ -136,7 +136,7 @@ def inner_depth(s: Statement) -> int | None:
     return depth if all(reduced[depth:]) else None
 
 
-def fused(nodes: tuple[Node, ...], work: Compute, loops: tuple[Range, ...]) -> tuple[Node, ...]:
+def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Range, ...]) -> tuple[Node, ...]:
     """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
     if loops and nodes:
         last, outer = nodes[-1], loops[0]
@@ -171,11 +171,11 @@ def carrier(s: Statement) -> sp.Symbol | None:
     return s.domain[depth].index if s.reduced and depth is not None and plain else None
 
 
-def rename_work(work: Compute, old: sp.Symbol, new: sp.Symbol) -> Compute | None:
-    """The work over another index symbol; None where it uses that symbol for another range."""
+def rename_work(work: Compute | Contraction, old: sp.Symbol, new: sp.Symbol) -> Compute | Contraction | None:
+    """The work over another index symbol; None where it uses that symbol for another range, or has matched it."""
     if old == new:
         return work
-    if any(r.index == new for r in work.statement.domain):
+    if isinstance(work, Contraction) or any(r.index == new for r in work.statement.domain):
         return None
     winners = tuple(rename_index(w, old, new) for w in work.winners)
     return replace(work, statement=rename_index(work.statement, old, new), winners=winners)
@@ -193,9 +193,9 @@ def rename_index(s: Statement, old: sp.Symbol, new: sp.Symbol) -> Statement:
     )
 
 
-def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute) -> bool:
+def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute | Contraction) -> bool:
     """Whether two pieces of work may share a loop: no iteration touches what another one writes."""
-    return all(shares_loop(index, a, b, earlier.first) for a in statements_of(earlier) for b in later.statements)
+    return all(shares_loop(index, a, b, earlier.first) for a in statements_of(earlier) for b in statements_of(later))
 
 
 def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns: bool) -> bool:

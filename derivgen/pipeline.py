@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from derivgen.arrange import arrange
 from derivgen.cost import cost_report, header_line
 from derivgen.differentiate import active_tensors, adjoint
 from derivgen.emit.module import write_module
@@ -59,10 +60,10 @@ def prediction_program(stable: Program) -> Program:
 def plan_module(model: Model, declared: Program, dtype: str) -> Plan:
     """All that the module's text is written from."""
     stable = stable_program(declared)
-    training = schedule(training_program(stable))
+    training = schedule(arrange(training_program(stable)))
     prediction = None
     if declared.prediction is not None:
-        prediction = share_kernels(schedule(prediction_program(stable)), training)
+        prediction = share_kernels(schedule(arrange(prediction_program(stable))), training)
     return Plan(training, prediction, model.rule, dtype)
 
 

@@ -53,16 +53,8 @@ def heir_of(program: Program, name: str, body: Sequence[Node]) -> str | None:
     together = [t for node in work_in(loop) for t in statements_of(node)]
     at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
     early = any(s.target in touched(node) for node in order[: accesses[-1]])
-    return s.target if alike and at == {s.subscripts} and not early and same_point(loop, last, name) else None
-
-
-def same_point(loop: Loop, last: Compute, name: str) -> bool:
-    """Whether all that accesses the tensor in this nest is in the innermost loop of the last access."""
-    inner = next((n for n in loop.body if isinstance(n, Loop) and any(w is last for w in work_in(n))), None)
-    if inner is not None:
-        others = [n for n in loop.body if n is not inner for w in work_in(n) if name in touched(w)]
-        return not others and same_point(inner, last, name)
-    return all(not isinstance(n, Loop) or all(name not in touched(w) for w in work_in(n)) for n in loop.body)
+    # Every loop around the last access is an axis of both, so no other iteration touches the same element.
+    return s.target if alike and at == {s.subscripts} and not early else None
 
 
 def touched(node: Node) -> set[str]:

@@ -16,10 +16,7 @@ from derivgen.emit.elementary import FUNCTIONS
 from derivgen.emit.layout import STEP, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, guarded_reads, reads_of, subexpressions, substitute
-from derivgen.functions import difference
-
-# Functions that are cheap enough to be computed again where they stand twice.
-CHEAP = (difference, sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)
+from derivgen.functions import CHEAP
 
 # Shorter texts gain nothing from a name.
 WORTH_NAMING = 12

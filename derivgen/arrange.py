@@ -1,0 +1,251 @@
+"""Program → a Program of the same values whose statements suit loops and matrix products.
+
+The list PASSES is the stage: what is cheaper computed again than kept is not kept, a costly call that several points
+or statements share is made once, and sums of products become products of two matrices where that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.contractions import match_contraction, typical_size
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    guarded,
+    guarded_reads,
+    indices_of,
+    reads_of,
+    replace_reads,
+    split_guard,
+    substitute,
+    unfolded_piecewise,
+)
+from derivgen.functions import CHEAP, difference
+from derivgen.program import Names, Program, Range, Role, Statement, Tensor, check_program, is_plain_index, names_of
+
+WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
+
+
+@unfolded_piecewise()
+def arrange(program: Program) -> Program:
+    """The program after every pass."""
+    for run in PASSES:
+        program = check_program(run(program))
+    return program
+
+
+# ---- what is computed again
+
+
+def recompute_differences(program: Program) -> Program:
+    """A kept difference u - v is computed where it is read: that is cheaper than a store and a load.
+
+    Reordered with the sum that it stands in, it would lose digits; hence a function of its own there.
+    """
+    kept = {s.target: s for s in program.statements if is_difference(program, s)}
+
+    def again(read: Read) -> sp.Expr:
+        if read.tensor not in kept:
+            return read
+        s = kept[read.tensor]
+        u, v = terms_of_difference(s.expression)
+        at = dict(zip(s.subscripts, read.subscripts, strict=True))
+        return difference(substitute(u, at), substitute(v, at))
+
+    def alone(node: sp.Basic) -> sp.Basic:
+        if isinstance(node, sp.Function) and len(node.args) == 1 and isinstance(node.args[0], difference):
+            u, v = node.args[0].args
+            return node.func(u - v)
+        return node
+
+    statements = [
+        replace(s, expression=bottom_up(replace_reads(s.expression, again), alone), guard=replace_reads(s.guard, again))
+        for s in program.statements
+        if s.target not in kept
+    ]
+    return program.with_statements(statements).live(program.outputs)
+
+
+def is_difference(program: Program, s: Statement) -> bool:
+    whole = s.operator == "=" and s.covers(program.tensor(s.target).shape)
+    helper = program.tensor(s.target).role is Role.HELPER and s.target not in program.outputs
+    reads = whole and helper and isinstance(s.expression, sp.Add) and len(s.expression.args) == 2
+    return (
+        bool(reads)
+        and {isinstance(a, Read) for a in s.expression.args} == {True, False}
+        and all(isinstance(a, Read) or isinstance(-a, Read) for a in s.expression.args)
+    )
+
+
+def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    positive, negative = sorted(expression.args, key=lambda a: not isinstance(a, Read))
+    return positive, -negative
+
+
+# ---- what is shared
+
+
+def share_calls(program: Program) -> Program:
+    """A costly call of which several points or several statements of a layer need the same value is made once."""
+    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    counts: dict[tuple[object, ...], int] = {}
+    for s in program.statements:
+        for key in {call_key(s, call) for call in costly_calls(s)}:
+            counts[key] = counts.get(key, 0) + 1
+    held: dict[tuple[object, ...], Read] = {}
+    for s in program.statements:
+        for call in costly_calls(s):
+            key, domain = call_key(s, call), domain_of(s, call)
+            shared = counts[key] > 1 and domain == s.domain
+            if key not in held and (shared or len(domain) < len(s.domain)):
+                name = names.fresh(f"{s.layer}_{type(call).__name__.lower()}")
+                held[key] = Read(name, *(r.index for r in domain))
+                tensors.append(Tensor(name, tuple(r.extent for r in domain), Role.HELPER))
+                made = replace(s, target=name, subscripts=held[key].subscripts, operator="=", expression=call)
+                statements.append(replace(made, domain=domain))
+            if key in held:
+                s = replace(s, expression=substitute(s.expression, {call: held[key]}))
+        statements.append(s)
+    return program.with_statements(statements, tensors)
+
+
+def costly_calls(s: Statement) -> list[sp.Expr]:
+    """The outermost costly calls in a sum or an assignment that are made at every point, but not its whole value."""
+    if s.operator not in ("=", "+=") or s.guard != TRUE:
+        return []
+    always = {read for read, condition, _ in guarded_reads(s.expression) if condition == TRUE}
+    found: dict[sp.Expr, None] = {}
+
+    def visit(node: sp.Basic) -> None:
+        costly = isinstance(node, sp.Function) and not isinstance(node, CHEAP) and bool(reads_of(node))
+        if costly and node is not s.expression and always.issuperset(reads_of(node)):
+            found[node] = None
+        elif not isinstance(node, Read | sp.Piecewise):
+            for argument in node.args:
+                visit(argument)
+
+    visit(s.expression)
+    return list(found)
+
+
+def domain_of(s: Statement, call: sp.Expr) -> tuple[Range, ...]:
+    return tuple(r for r in s.domain if r.index in indices_of(call))
+
+
+def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
+    return s.layer, s.direction, call, domain_of(s, call)
+
+
+# ---- products
+
+
+def contract_products(program: Program) -> Program:
+    """Sums of products as products of two matrices, of which at most a copy has to be made first."""
+    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    for s in program.statements:
+        made, helpers = contracted(program.with_statements((), tensors), s, names)
+        tensors += helpers
+        statements += made
+    return program.with_statements(statements, tensors)
+
+
+def contracted(program: Program, s: Statement, names: Names) -> tuple[list[Statement], list[Tensor]]:
+    """Statements in place of one, and the tensors that they need."""
+    whole = s.operator == "+=" and s.guard == TRUE and s.covers(program.tensor(s.target).shape) and s.reduced
+    if not whole or match_contraction(program, s) is not None:
+        return [s], []
+    if isinstance(s.expression, sp.Add):
+        parts = [contracted(program, replace(s, expression=term), names) for term in s.expression.args]
+        if any(len(made) > 1 or match_contraction(program, made[0]) for made, _ in parts):
+            return [t for made, _ in parts for t in made], [t for _, helpers in parts for t in helpers]
+        return [s], []
+    value, guard = split_guard(s.expression)
+    outer, groups = factor_groups(s, value)
+    if len(groups) != 2 or not pays(s, groups):
+        return [s], []
+    return as_product(program, s, outer, groups, guard, names) or ([s], [])
+
+
+def factor_groups(s: Statement, value: sp.Expr) -> tuple[list[sp.Expr], list[sp.Expr]]:
+    """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)"""
+    reduced = {r.index for r in s.reduced}
+    factors = list(sp.Mul.make_args(value))
+    outer = [f for f in factors if not indices_of(f) & reduced]
+    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), str(f)))
+    groups: list[sp.Expr] = []
+    for factor in inner:
+        place = next((k for k, g in enumerate(groups) if indices_of(factor) <= indices_of(g)), None)
+        if place is None:
+            groups.append(factor)
+        else:
+            groups[place] *= factor
+    return outer, groups
+
+
+def pays(s: Statement, groups: list[sp.Expr]) -> bool:
+    """Whether both sides have rows of their own, and enough work for each element that may have to be copied."""
+    left, right = (indices_of(g) for g in groups)
+    reduced = {r.index for r in s.reduced}
+    sized = [r.index for r in s.domain if r.index in left | right]
+    copied = sum(typical_size(s, [i for i in sized if i in side]) for side in (left, right))
+    matrices = left - right and right - left and reduced <= left & right
+    return bool(matrices) and typical_size(s, sized) >= WORTH_COPYING * copied
+
+
+def as_product(
+    program: Program,
+    s: Statement,
+    outer: list[sp.Expr],
+    groups: list[sp.Expr],
+    guard: sp.Basic,
+    names: Names,
+) -> tuple[list[Statement], list[Tensor]] | None:
+    """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
+    helpers: list[Tensor] = []
+    made: list[Statement] = []
+    if guard != TRUE:
+        place = next((k for k, g in enumerate(groups) if indices_of(guard) <= indices_of(g)), None)
+        others = [g for k, g in enumerate(groups) if k != place]
+        if place is None or not all(isinstance(g, Read) and all(map(is_plain_index, g.subscripts)) for g in others):
+            return None
+        groups = [guarded(g, guard) if k == place else g for k, g in enumerate(groups)]
+    inside = {i for g in groups for i in indices_of(g)}
+    domain = tuple(r for r in s.domain if r.index in inside)
+    subscripts = tuple(i for i in s.subscripts if i in inside)
+
+    def helper(word: str, indices: tuple[sp.Expr, ...]) -> Read:
+        extents = {r.index: r.extent for r in s.domain}
+        tensor = Tensor(names.fresh(f"{s.target}_{word}"), tuple(extents[i] for i in indices), Role.HELPER)
+        helpers.append(tensor)
+        return Read(tensor.name, *indices)
+
+    table = program.table
+    operands: list[Read] = []
+    for g in groups:
+        extents = {r.index: r.extent for r in domain}
+        plain = isinstance(g, Read) and all(map(is_plain_index, g.subscripts)) and len({*g.subscripts}) == len(g.args)
+        if plain and tuple(extents[i] for i in g.subscripts) == table[g.tensor].shape:
+            operands.append(g)
+            continue
+        order = [*(i for i in subscripts if i in indices_of(g)), *(r.index for r in s.reduced)]
+        operand = helper("factor", tuple(order))
+        box = tuple(r for i in order for r in domain if r.index == i)
+        made.append(replace(s, target=operand.tensor, subscripts=tuple(order), operator="=", expression=g, domain=box))
+        operands.append(operand)
+    direct = not [f for f in outer if f != 1] and subscripts == s.subscripts
+    total = s.write if direct else helper("product", subscripts)
+    product = replace(s, target=total.tensor, subscripts=subscripts, expression=sp.Mul(*operands), domain=domain)
+    made.append(product)
+    if not direct:
+        rest = tuple(r for r in s.domain if r not in s.reduced)
+        made.append(replace(s, expression=sp.Mul(*outer, total), domain=rest))
+    matched = match_contraction(program.with_statements((), helpers), product)
+    return (made, helpers) if matched is not None else None
+
+
+PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, contract_products)
