@@ -16,11 +16,15 @@ from derivgen.program import Program, Range, Statement, is_plain_index
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """A product of matrices; `first` where nothing has written the target before, so that it assigns."""
+    """A product of matrices; `first` where nothing has written the target before, so that it assigns.
+
+    `scaled`: the caller says by two factors what becomes of the product and of what the target held.
+    """
 
     statement: Statement
     product: Product
     first: bool
+    scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from derivgen.cost import cost_report, header_line
 from derivgen.differentiate import active_tensors, adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.plan import Plan, axes_beyond_first
+from derivgen.emit.rule import factors_of
 from derivgen.errors import Problem
 from derivgen.guards import reach_back
 from derivgen.lower import lower
@@ -60,7 +61,7 @@ def prediction_program(stable: Program) -> Program:
 def plan_module(model: Model, declared: Program, dtype: str) -> Plan:
     """All that the module's text is written from."""
     stable = stable_program(declared)
-    training = schedule(arrange(training_program(stable)))
+    training = schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None)
     prediction = None
     if declared.prediction is not None:
         prediction = share_kernels(schedule(arrange(prediction_program(stable))), training)

@@ -9,11 +9,13 @@ another tensor is first written gives its memory to that.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
-from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, work_in
+from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
 from derivgen.program import Direction, Program, Statement
 from derivgen.storage import taken_over
 
@@ -55,31 +57,36 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Kernels in order of execution."""
+    """Kernels in order of execution; `in_place` are the gradients that can be added to their parameters at once."""
 
     program: Program
     kernels: tuple[Kernel, ...]
+    in_place: tuple[str, ...] = ()
 
 
 @unfolded_piecewise()
-def schedule(program: Program) -> Schedule:
-    """The kernels of a simplified program."""
+def schedule(program: Program, in_place: bool = False) -> Schedule:
+    """The kernels of an arranged program; `in_place`: an update adds a multiple of the gradient to the parameters."""
     ordered = assign_first(program, join_layers(program))
     groups: dict[tuple[str, Direction], list[Statement]] = {}
     for s in ordered:
         groups.setdefault((s.layer, s.direction), []).append(s)
     readers = kernels_that_read(groups)
     written: set[str] = set()
+    bodies: list[tuple[Node, ...]] = []
+    for statements in groups.values():
+        bodies.append(nests(program, statements, written))
+        written |= {s.target for s in statements}
+    bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []
-    for (layer, direction), statements in groups.items():
-        body = nests(program, statements, written)
+    for ((layer, direction), statements), body in zip(groups.items(), bodies, strict=True):
+        body = scaled_last(body, bars)
         private = {t for t in readers if readers[t] == {(layer, direction)}} - set(program.outputs)
         scalars = scalars_of(body, private)
         helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in private - scalars]
         heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
         kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
-        written |= {s.target for s in statements}
-    return check_schedule(Schedule(program, tuple(kernels)))
+    return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
 
 
 def share_kernels(prediction: Schedule, training: Schedule) -> Schedule:
@@ -171,3 +178,36 @@ def assign_first(program: Program, statements: list[Statement]) -> list[Statemen
         position = result.index(best) + 1
         result[position:position] = [replace(s, layer=best.layer, direction=best.direction) for s in early]
     return result
+
+
+# ---- updates
+
+
+def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> dict[str, str]:
+    """The gradients, each with its parameter, that one matrix product gives, and whose parameter no later kernel reads.
+
+    Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again.
+    """
+    writers = Counter(s.target for s in program.statements)
+    read = {r.tensor for s in program.statements for r in s.reads}
+    found: dict[str, str] = {}
+    for parameter, bar in program.gradients:
+        place = next((k for k, body in enumerate(bodies) if any(is_matrix_product(n, bar) for n in body)), None)
+        if place is not None and writers[bar] == 1 and bar not in read:
+            later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
+            if all(r.tensor != parameter for s in later for r in s.reads):
+                found[bar] = parameter
+    return found
+
+
+def is_matrix_product(node: Node, target: str) -> bool:
+    """Whether the node is one product of two matrices into the whole of the target."""
+    if not isinstance(node, Contraction) or node.statement.target != target or node.product.batch:
+        return False
+    return 0 < node.product.out.rows < len(node.product.out.free)
+
+
+def scaled_last(body: tuple[Node, ...], bars: Mapping[str, str]) -> tuple[Node, ...]:
+    """The body with the products that may change a parameter at its end: what reads the parameter comes before."""
+    last = [n for n in body if isinstance(n, Contraction) and n.statement.target in bars]
+    return (*(n for n in body if n not in last), *(replace(n, scaled=True) for n in last))

@@ -10,7 +10,7 @@ import sympy as sp
 
 from derivgen.emit.elementary import CALLED, MAXIMUM, local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
-from derivgen.emit.products import ADD, ASSIGN, GEMM, ProductText
+from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, is_size
@@ -27,10 +27,11 @@ START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """A kernel's function: its name, its arguments by tensor (and run-time sizes), its lines."""
+    """A kernel's function: its name, its arguments by tensor (then factors, if any, and run-time sizes), its lines."""
 
     name: str
     arguments: tuple[str, ...]
+    scaled: bool
     sizes: tuple[str, ...]
     lines: tuple[str, ...]
     used: frozenset[str]
@@ -59,6 +60,8 @@ class Writer:
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
+        self.scaled = {n.statement.target for n in kernel.body if isinstance(n, Contraction) and n.scaled}
+        self.factors = self.temporary(FACTORS)
         self.statements = StatementText(self.text, self.temporary)
         self.products = ProductText(self.name, lambda tensor: self.table[tensor].shape, self.product_integer)
         self.depth = 0  # loops and guards around the line that is being written
@@ -67,9 +70,11 @@ class Writer:
         body = self.nodes(self.kernel.body)
         arguments = self.arguments()
         known, unknown = self.size_lines(arguments)
-        signature = bracketed(f"def {name}(", [*map(local_name, arguments), *unknown], "):")
+        factors = [self.factors] if self.scaled else []
+        signature = bracketed(f"def {name}(", [*map(local_name, arguments), *factors, *unknown], "):")
         lines = ["@kernel", *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
-        return KernelText(name, arguments, tuple(unknown), tuple(lines), frozenset(self.text.used))
+        used = frozenset(self.text.used)
+        return KernelText(name, arguments, bool(self.scaled), tuple(unknown), tuple(lines), used)
 
     def arguments(self) -> tuple[str, ...]:
         """What is read, data before parameters before adjoints, then what is written."""
@@ -87,7 +92,7 @@ class Writer:
         for s in self.kernel.statements:
             if s.target in plain.inlined:
                 continue
-            text = plain.statement(s)
+            text = scaled_formula(plain, s) if s.target in self.scaled else plain.statement(s)
             plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
             lines.append(text.replace(" += ", " = ", 1) if plainly else text)
             seen.add(s.target)
@@ -266,7 +271,8 @@ class Writer:
         return WIDTH - len(STEP) * (1 + self.depth)
 
     def contraction(self, c: Contraction) -> list[str]:
-        lines = self.products.lines(c.product, ASSIGN if c.first else ADD, self.depth + 1)
+        factors = self.factors if c.scaled else ASSIGN if c.first else ADD
+        lines = self.products.lines(c.product, factors, self.depth + 1)
         if any(GEMM in line for line in lines):
             self.text.used.add(GEMM)
         return lines
@@ -278,6 +284,12 @@ class Writer:
     def product_integer(self, e: sp.Expr) -> str:
         self.note_sizes(e)
         return self.text.integer(e)
+
+
+def scaled_formula(plain: Plain, s: Statement) -> str:
+    """`W_bar[d,h] = α·Σ_n x[n,d]·z_bar[n,h] + β·W_bar[d,h]`"""
+    target, _, total = plain.statement(s).partition(" += ")
+    return f"{target} = α·{total} + β·{target}"
 
 
 def starts(node: Node) -> bool:

@@ -37,7 +37,7 @@ ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reas
 def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
-    rule = update_kernel(plan.rule)
+    rule = update_kernel(plan.rule, in_parts=bool(plan.training.in_place))
     used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []

@@ -11,7 +11,7 @@ from derivgen.emit.layout import bracketed
 from derivgen.templates import environment
 
 GEMM = "gemm"
-ASSIGN, ADD = "ASSIGN", "ADD"  # factors of a·b and of what c holds
+ASSIGN, ADD, FACTORS = "ASSIGN", "ADD", "alpha_beta"  # factors of a·b and of what c holds
 
 
 def gemm_section(dtype: str) -> str:

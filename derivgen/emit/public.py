@@ -126,7 +126,8 @@ class Public:
         storage = self.plan.storage
         text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
         arguments = [local_size(size) for size in sizes]
-        counts = [f"np.empty({text.integer(storage.reals)}, real)"]
+        reals = storage.reals + (2 if self.plan.training.in_place else 0)  # the factors of products
+        counts = [f"np.empty({text.integer(reals)}, real)"]
         if storage.integers != 0:
             counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
         return self.render(

@@ -8,23 +8,41 @@ import sympy as sp
 
 from derivgen.emit.elementary import local_name
 from derivgen.emit.layout import bracketed, indented
+from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, subexpressions, substitute
 from derivgen.notation import Plain
-from derivgen.optimizers import UpdateRule, t, theta
+from derivgen.optimizers import UpdateRule, g, t, theta
 
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """The update kernel's lines, its formula, and the elementary functions that it calls."""
+    """The update's functions, its formula, and the elementary functions that it calls.
 
-    lines: tuple[str, ...]
+    `factors`: lines that give what a gradient and a parameter are multiplied by, where the update is their sum.
+    """
+
+    functions: tuple[str, ...]
     formula: str
     used: frozenset[str]
+    factors: tuple[str, ...]
 
 
-def update_kernel(rule: UpdateRule) -> RuleText:
-    """The kernel of a rule: what depends on the step only is computed before the loop."""
+def factors_of(rule: UpdateRule) -> tuple[sp.Expr, sp.Expr] | None:
+    """(α, β) of an update θ = α·g + β·θ without slots, else None."""
+    if rule.slots or len(rule.assignments) != 1:
+        return None
+    change = sp.expand(rule.assignments[0][1])
+    alpha, beta = change.coeff(g, 1), change.coeff(theta, 1)
+    linear = sp.expand(change - alpha * g - beta * theta) == 0 and not (alpha.free_symbols | beta.free_symbols) & {
+        g,
+        theta,
+    }
+    return (alpha, beta) if linear and alpha != 0 else None
+
+
+def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
+    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range."""
     slots = {str(slot): f"state.{slot}[i]" for slot, _ in rule.slots}
     places = {"theta": "parameters[i]", "g": "gradient[i]", **slots}
     order = term_order(rule)
@@ -38,13 +56,31 @@ def update_kernel(rule: UpdateRule) -> RuleText:
     before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
     loop = [line(str(target), text, e, places) for target, e in assignments]
     uses_step = any(t in e.free_symbols for _, e in rule.assignments)
-    count = ["state.step[0] += 1", *(["t = real(state.step[0])"] if uses_step else [])]
+    step = ["t = real(state.step[0])"] if uses_step else []
     names = [local_name(name) for name, _ in rule.hyperparameters]
-    body = [*count, *before, "for i in range(parameters.shape[0]):", *indented(loop)]
-    signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
     formula = rule_formula(rule)
-    lines = ["@kernel", *signature, *indented([f'"""{formula}"""', *body])]
-    return RuleText(tuple(lines), formula, frozenset(once.used | text.used))
+    doc, over = f'"""{formula}"""', "parameters.shape[0]"
+    if in_parts:
+        arguments = ["parameters", "gradient", "state", "start", "stop", *names]
+        body = [
+            f'"""{formula}, from start to before stop"""',
+            *step,
+            *before,
+            "for i in range(start, stop):",
+            *indented(loop),
+        ]
+        functions = ["\n".join(["@internal", *bracketed("def update_range(", arguments, "):"), *indented(body)])]
+        rest = bracketed("update_range(", ["parameters", "gradient", "state", "0", over, *names], ")", depth=1)
+    else:
+        functions, rest = [], [*step, *before, f"for i in range({over}):", *indented(loop)]
+    signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
+    functions.append("\n".join(["@kernel", *signature, *indented([doc, "state.step[0] += 1", *rest])]))
+    scales = factors_of(rule) if in_parts else None
+    read = {x: Read(x.name) for e in scales or () for x in e.free_symbols}
+    factors = [f"{FACTORS}[{k}] = {once.real(substitute(e, read))}" for k, e in enumerate(scales or ())]
+    steps = ["t = real(state.step[0])"] if any(t in e.free_symbols for e in scales or ()) else []
+    used = frozenset(once.used | text.used)
+    return RuleText(tuple(functions), formula, used, (*steps, *factors))
 
 
 def hoisted(rule: UpdateRule) -> tuple[dict[sp.Expr, Read], list[tuple[sp.Symbol, sp.Expr]]]:

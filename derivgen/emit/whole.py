@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, indented, tuple_text
 from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
@@ -22,10 +23,11 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
+        self.in_place = plan.training.in_place
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
-        functions = [self.split(), PART, self.buffers(), self.objective(), self.step(), "\n".join(self.rule.lines)]
+        functions = [self.split(), PART, self.buffers(), self.objective(), self.step(), *self.rule.functions]
         if self.plan.sample_axis:
             functions += [self.gather(), self.epoch()]
         functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
@@ -67,7 +69,39 @@ class WholeModel:
         unused = [f"bar.{field(p)}[:] = real(0)" for p, bar in self.program.gradients if bar not in written]
         lines = ["objective = forward(theta, data, work)", *calls, *unused, "return objective"]
         doc = '"""The forward and the backward pass; fills the parts of the gradient, and returns the objective."""'
-        return compiled("step(theta, bar, data, work)", doc, lines, "internal")
+        if self.in_place:
+            doc = '"""The forward and the backward pass; products of matrices go to `into`, other gradients to bar."""'
+        return compiled(self.step_call("bar", "into", FACTORS, "data"), doc, lines, "internal")
+
+    def step_call(self, bar: str, into: str, factors: str, data: str) -> str:
+        """A step; where its products of matrices go, and by which factors, is said where that is not always the same."""
+        direct = [into, factors] if self.in_place else []
+        return f"step({', '.join(['theta', bar, *direct, data, 'work'])})"
+
+    def update_lines(self, target: str, data: str) -> list[str]:
+        """Lines of a step and of the update after it, or in part in it."""
+        call = f"{target} = {self.step_call('bar', 'theta', FACTORS, data)}"
+        rates = [name for name, _ in self.plan.rule.hyperparameters]
+        passed = ["parameters", "gradient", "state"]
+        if not self.in_place:
+            return [call, *bracketed("update_kernel(", [*passed, *rates], ")", depth=2)]
+        lines = ["state.step[0] += 1", *self.rule.factors, call]
+        for start, stop in self.ranges_of_bars():
+            lines += bracketed("update_range(", [*passed, str(start), str(stop), *rates], ")", depth=2)
+        return lines
+
+    def ranges_of_bars(self) -> list[tuple[int, int]]:
+        """The stretches of the flat vector that a step does not update itself."""
+        ranges: list[tuple[int, int]] = []
+        offset = 0
+        bars = dict(self.program.gradients)
+        for t in self.program.parameters:
+            stop = offset + count(t)
+            if bars[t.name] not in self.in_place:
+                joined = ranges.pop()[0] if ranges and ranges[-1][1] == offset else offset
+                ranges.append((joined, stop))
+            offset = stop
+        return ranges
 
     def prediction(self) -> str:
         assert self.plan.prediction is not None
@@ -93,7 +127,8 @@ class WholeModel:
         return compiled("loss_kernel(parameters, data, memory)", '"""The objective, for callers in Python."""', lines)
 
     def gradient_kernel(self) -> str:
-        lines = [*self.borrowings(), "return step(theta, split(borrowed(gradient)), data, work)"]
+        step = f"return {self.step_call('bar', 'bar', ASSIGN, 'data')}"
+        lines = [*self.borrowings(), "bar = split(borrowed(gradient))", step]
         doc = '"""A step, for callers in Python."""'
         return compiled("gradient_kernel(parameters, gradient, data, memory)", doc, lines)
 
@@ -142,7 +177,6 @@ class WholeModel:
 
     def epoch(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
-        rate = "".join(f", {name}" for name in hyper)
         first = self.plan.gathered[0]
         checks = [f"if order[i] < 0 or order[i] >= data.{field(first.name)}.shape[0]:", f"    {OUT_OF_RANGE}"]
         gathered = [t for t in self.plan.gathered if t.integer]
@@ -175,8 +209,7 @@ class WholeModel:
                     "batch = Data(",
                     *indented(fields),
                     ")",
-                    "objective = step(theta, bar, batch, work)",
-                    f"update_kernel(parameters, gradient, state{rate})",
+                    *self.update_lines("objective", "batch"),
                     "seen += rows",
                     "mean += (objective - mean) * (real(rows) / real(seen))",
                 ]
@@ -195,18 +228,17 @@ class WholeModel:
             "state = borrowed(state)",
             "theta = split(parameters)",
             "bar = split(gradient)",
+            *([f"{FACTORS} = borrowed(memory).reals[-2:]"] if self.in_place else []),
         ]
 
     def descent(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
-        rate = "".join(f", {name}" for name in hyper)
         body = [
             "data = borrowed(data)",
             *self.descent_start(),
             *self.buffers_for(self.plan.inputs),
             "for i in range(losses.shape[0]):",
-            "    losses[i] = step(theta, bar, data, work)",
-            f"    update_kernel(parameters, gradient, state{rate})",
+            *indented(self.update_lines("losses[i]", "data")),
         ]
         arguments = ["parameters", "gradient", "state", "losses", "data", "memory", *hyper]
         doc = '"""As many steps as there are losses, on all the data."""'
@@ -215,7 +247,8 @@ class WholeModel:
     def kernel_call(self, kernel: Kernel, program: Program) -> list[str]:
         """The call of a kernel from a function that has theta, bar, data and work at hand."""
         text = self.kernels[kernel]
-        bars = {bar: f"bar.{field(p)}" for p, bar in program.gradients}
+        places = {bar: "into" if bar in self.in_place else "bar" for _, bar in program.gradients}
+        bars = {bar: f"{places[bar]}.{field(p)}" for p, bar in program.gradients}
         roles = {**program.table, **self.program.table}
         arguments = []
         for name in text.arguments:
@@ -226,6 +259,7 @@ class WholeModel:
                 arguments.append(f"data.{field(name)}")
             else:
                 arguments.append(bars.get(name, f"work.{field(name)}"))
+        arguments += [FACTORS] if text.scaled else []
         arguments += [self.size_of(size, self.plan.inputs) for size in text.sizes]
         return bracketed(f"{text.name}(", arguments, ")", depth=1)
 
