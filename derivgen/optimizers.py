@@ -55,6 +55,19 @@ def rule(
     return UpdateRule(name, frozen, tuple((s, float(v)) for s, v in slots.items()), defaults)
 
 
+def factors_of(rule: UpdateRule) -> tuple[sp.Expr, sp.Expr] | None:
+    """(α, β) of an update θ = α·g + β·θ without slots, else None."""
+    if rule.slots or len(rule.assignments) != 1:
+        return None
+    change = sp.expand(rule.assignments[0][1])
+    alpha, beta = change.coeff(g, 1), change.coeff(theta, 1)
+    linear = sp.expand(change - alpha * g - beta * theta) == 0 and not (alpha.free_symbols | beta.free_symbols) & {
+        g,
+        theta,
+    }
+    return (alpha, beta) if linear and alpha != 0 else None
+
+
 def hyperparameter(name: str) -> sp.Symbol:
     """The symbol of a hyperparameter in a rule's expressions."""
     return sp.Symbol(name, real=True)

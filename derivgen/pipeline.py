@@ -12,12 +12,12 @@ from derivgen.cost import cost_report, header_line
 from derivgen.differentiate import active_tensors, adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.plan import Plan, axes_beyond_first
-from derivgen.emit.rule import factors_of
 from derivgen.errors import Problem
 from derivgen.guards import reach_back
 from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
 from derivgen.notation import print_program
+from derivgen.optimizers import factors_of
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import schedule, share_kernels
 from derivgen.simplify import simplify

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.functions import difference, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
 
 Real = Any  # an mpf of a private context
 
@@ -138,6 +138,7 @@ FUNCTIONS: dict[type, Callable[..., Real]] = {
     sp.Mod: modulo,
     sp.Max: lambda mp, *arguments: reduce(partial(maximum, mp), arguments),
     sp.Min: lambda mp, *arguments: reduce(partial(minimum, mp), arguments),
+    difference: lambda mp, u, v: u - v,
     sigmoid: logistic,
     softplus: log_one_plus_exp,
     log1p: plain("log1p"),

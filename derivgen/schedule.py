@@ -13,11 +13,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import sympy as sp
+
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
 from derivgen.program import Direction, Program, Statement
 from derivgen.storage import taken_over
+
+LARGE = 8192  # parameters: a smaller gradient stays in the nearest cache, where storing it costs next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,8 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
 
     Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again.
     """
+    if sum(int(sp.Mul(*t.shape)) for t in program.parameters) < LARGE:
+        return {}
     writers = Counter(s.target for s in program.statements)
     read = {r.tensor for s in program.statements for r in s.reads}
     found: dict[str, str] = {}

@@ -15,7 +15,7 @@ from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MI
 from derivgen.program import Program, Role
 
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
-SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "sign": 1, "np.floor": 1, "np.ceil": 1}
+SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "difference": 1, "sign": 1, "np.floor": 1, "np.ceil": 1}
 CALLS = {*FUNCTIONS.values(), INTEGER_POWER, POWER} - {*SINGLE, "abs"} | {"np.power"}
 
 

@@ -12,7 +12,7 @@ from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, subexpressions, substitute
 from derivgen.notation import Plain
-from derivgen.optimizers import UpdateRule, g, t, theta
+from derivgen.optimizers import UpdateRule, factors_of, t, theta
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,6 @@ class RuleText:
     formula: str
     used: frozenset[str]
     factors: tuple[str, ...]
-
-
-def factors_of(rule: UpdateRule) -> tuple[sp.Expr, sp.Expr] | None:
-    """(α, β) of an update θ = α·g + β·θ without slots, else None."""
-    if rule.slots or len(rule.assignments) != 1:
-        return None
-    change = sp.expand(rule.assignments[0][1])
-    alpha, beta = change.coeff(g, 1), change.coeff(theta, 1)
-    linear = sp.expand(change - alpha * g - beta * theta) == 0 and not (alpha.free_symbols | beta.free_symbols) & {
-        g,
-        theta,
-    }
-    return (alpha, beta) if linear and alpha != 0 else None
 
 
 def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
