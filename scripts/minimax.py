@@ -30,7 +30,7 @@ Real = Callable[[mpf], mpf]
 class Fit:
     """Σ c[j]·x^j ≈ value(x) for low ≤ x ≤ high, where an error counts by weight(x); degrees by dtype."""
 
-    low: float
+    low: float | dict[str, float]
     high: float | dict[str, float]
     value: Real
     weight: Real
@@ -63,11 +63,11 @@ def from_unit(t: mpf) -> mpf:
 FITS = {
     # e^r = 1 + r + r²·P(r)
     "exp": Fit(
-        -0.41,
-        0.41,
+        {"float32": -0.36, "float64": -0.52},
+        {"float32": 0.36, "float64": 0.52},
         lambda r: (mp.exp(r) - 1 - r) / r**2,
         lambda r: r**2 / mp.expm1(r),
-        {"float32": 5, "float64": 10},
+        {"float32": 4, "float64": 10},
     ),
     # log(1 + f) = f - f²/2 + f³·P(f)
     "log": Fit(
@@ -75,7 +75,15 @@ FITS = {
         0.41422,
         lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
         lambda f: f**3 / mp.log1p(f),
-        {"float32": 8},
+        {"float32": 7},
+    ),
+    # log(1 + f) = f - f²/2 + f³·P(f), where power takes it
+    "log_two": Fit(
+        {"float32": -0.191, "float64": -0.0776},
+        {"float32": 0.216, "float64": 0.0767},
+        lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
+        lambda f: f**3 / mp.log1p(f),
+        {"float32": 6, "float64": 10},
     ),
     # log((1 + s)/(1 - s)) = 2·s + s³·P(s²)
     "atanh": Fit(
@@ -83,18 +91,8 @@ FITS = {
         0.02945,
         lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z,
         lambda z: z / 2,
-        {"float32": 2, "float64": 6},
-    ),
-    # log((1 + s)/(1 - s)) = 2·s + 2/3·s³ + s⁵·P(s²)
-    "atanh_5": Fit(
-        0,
-        0.02945,
-        lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mpf(2) / 3) / z,
-        lambda z: z * z / 2,
         {"float64": 6},
     ),
-    # tanh(x) = x + x³·P(x²)
-    "tanh": Fit(0, 0.55**2, *odd_rest(mp.tanh), {"float32": 3, "float64": 9}),
     # sinh(x) = x + x³·P(x²)
     "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 2, "float64": 6}),
     # sin(x) = x + x³·P(x²)
@@ -192,8 +190,8 @@ def coefficients(name: str, dtype: str) -> list[float]:
     """Rounded coefficients, the constant first: the best of a few ways to round them."""
     fit, count = FITS[name], FITS[name].degrees[dtype] + 1
     with mp.workdps(DIGITS):
-        high = fit.high[dtype] if isinstance(fit.high, dict) else fit.high
-        points = chebyshev_points(fit.low, high, 16 * (count + 2))
+        low, high = (end[dtype] if isinstance(end, dict) else end for end in (fit.low, fit.high))
+        points = chebyshev_points(low, high, 16 * (count + 2))
         values, weights = [fit.value(x) for x in points], [abs(fit.weight(x)) for x in points]
 
         def error(found: list[float]) -> mpf:
@@ -214,11 +212,12 @@ def coefficients(name: str, dtype: str) -> list[float]:
 def constants(dtype: str) -> dict[str, float]:
     """Numbers that range reduction needs."""
     with mp.workdps(DIGITS):
-        high = mp.nint(mp.ln2 * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
         quarter, shift = mp.pi / 2 / 2 ** QUARTER_BITS[dtype], QUARTER_BITS[dtype] + HALF_BITS[dtype]
         quarter_high = mp.nint(quarter * mpf(2) ** shift) / mpf(2) ** shift
-        exact = {"log2_e": 1 / mp.ln2, "ln2": mp.ln2, "ln2_high": high, "ln2_low": mp.ln2 - high}
-        exact |= {"two_thirds_high": mpf(2) / 3 - (third := mpf(2) / 3 % mpf(2) ** -25), "two_thirds_low": third}
+        exact = {"log2_e": 1 / mp.ln2, "ln2": mp.ln2}
+        for name, number in {"ln2": 2, "ln_4_3": mpf(4) / 3, "ln_8_9": mpf(8) / 9, "ln_8_7": mpf(8) / 7}.items():
+            high = mp.nint(mp.log(number) * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
+            exact |= {f"{name}_high": high, f"{name}_low": mp.log(number) - high}
         exact |= {"quarter": quarter, "quarter_high": quarter_high, "quarter_low": quarter - quarter_high}
         return {name: rounded(value, dtype) for name, value in exact.items()}
 

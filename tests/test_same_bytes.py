@@ -130,7 +130,7 @@ x, y = rng.random((100, 64), np.float32), rng.integers(0, 10, 100)
 parameters, state = module.initial_parameters(0), module.optimizer_state()
 work, views = module.workspace(100), module.views(parameters)
 if "kernel" in sys.argv:
-    module.a1_backward(x, work.a1, work.a1_bar, work.a1_sum_bar, views["b1"].copy(), views["W1"].copy(), module.ASSIGN)
+    module.a1_backward(x, work.a1, work.a1_bar, work.a1_sum_bar, views["b1"].copy(), views["W1"].copy())
 if "gradient" in sys.argv:
     module.loss_and_gradient(parameters, x, y)
 for _ in range(3):
