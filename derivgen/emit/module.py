@@ -21,7 +21,16 @@ from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
-ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reassociation would undo its care\n'
+ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
+
+STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading", "types")
+FROM_IMPORTS = """\
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.core.compiler_lock import global_compiler_lock"""
 
 
 @unfolded_piecewise()
@@ -53,6 +62,7 @@ def write_module(plan: Plan) -> str:
         "public_functions": public.functions(),
         "checks_title": titled("checks of what callers pass"),
         "check_functions": public.checks(),
+        "cache_title": titled("numba's cache"),
     }
     text = environment().get_template("module.py.jinja").render(**values)
     return f"{imports(text)}\n\n{text}"
@@ -60,8 +70,8 @@ def write_module(plan: Plan) -> str:
 
 def imports(text: str) -> str:
     """Imports of what the text uses."""
-    lines = [f"import {name}" for name in ("math", "sys", "threading", "types") if re.search(rf"\b{name}\.", text)]
-    return "\n".join([*lines, "from typing import NamedTuple", "", "import numpy as np", "from numba import njit"])
+    lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
+    return "\n".join([*lines, FROM_IMPORTS])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
