@@ -34,6 +34,7 @@ class UninterpretedNumba(ModuleType):
     def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
         super().__init__("numba")
         self.calls = calls
+        self.global_compiler_lock = None  # of numba.core.compiler_lock, and never taken
 
     def njit(self, *_: Any, **__: Any) -> Any:
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
@@ -68,8 +69,9 @@ def module_text(model: Model, dtype: str = "float64") -> str:
 
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None) -> ModuleType:
     """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
-    module = ModuleType("uncompiled")
-    with patch.dict(sys.modules, numba=UninterpretedNumba(calls), numpy=PoisonedNumpy("numpy")):
+    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls)
+    modules = {"numba": numba, "numba.core.compiler_lock": numba, "numpy": PoisonedNumpy("numpy")}
+    with patch.dict(sys.modules, modules):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
     return module
 
