@@ -34,10 +34,9 @@ class UninterpretedNumba(ModuleType):
     def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
         super().__init__("numba")
         self.calls = calls
-        self.config, self.types, self.cgutils, self.intrinsic, self._helperlib = (
-            SimpleNamespace(DISABLE_JIT=1),
-            *4 * [None],
-        )
+        self.config = SimpleNamespace(DISABLE_JIT=1)
+        # Imported, and never used then.
+        self.types = self.cgutils = self.intrinsic = self._helperlib = self.global_compiler_lock = None
 
     def njit(self, *_: Any, **__: Any) -> Any:
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
@@ -72,16 +71,9 @@ def module_text(model: Model, dtype: str = "float64") -> str:
 
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None, numpy: ModuleType | None = None) -> ModuleType:
     """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
-    module = ModuleType("uncompiled")
-    numba = UninterpretedNumba(calls)
-    stand_ins = {
-        "numba": numba,
-        "numba.core": numba,
-        "numba.extending": numba,
-        "llvmlite": numba,
-        "numpy": numpy or PoisonedNumpy("numpy"),
-    }
-    with patch.dict(sys.modules, stand_ins):
+    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls)
+    names = ("numba", "numba.core", "numba.core.compiler_lock", "numba.extending")
+    with patch.dict(sys.modules, {**dict.fromkeys(names, numba), "numpy": numpy or PoisonedNumpy("numpy")}):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)
     return module
 

@@ -22,15 +22,19 @@ from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
-IMPORTS = (
-    "from types import ModuleType",
-    "from typing import NamedTuple",
-    "",
-    "import numpy as np",
-    "from numba.core import cgutils",
-    "from numba.extending import intrinsic",
-)
-ELEMENTARY = 'elementary = njit(**{**OPTIONS, "fastmath": {"contract"}})  # reassociation would undo its care\n'
+ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
+
+STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading")
+FROM_IMPORTS = """\
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numba import {numba}
+from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic"""
 
 
 @unfolded_piecewise()
@@ -64,6 +68,7 @@ def write_module(plan: Plan) -> str:
         "public_functions": public.functions(),
         "checks_title": titled("checks of what callers pass"),
         "check_functions": public.checks(),
+        "cache_title": titled("numba's cache"),
     }
     text = environment().get_template("module.py.jinja").render(**values)
     return f"{imports(text)}\n\n{text}"
@@ -75,9 +80,9 @@ def memory_fields(plan: Plan) -> list[str]:
 
 def imports(text: str) -> str:
     """Imports of what the text uses."""
-    lines = [f"import {name}" for name in ("math", "sys", "threading") if re.search(rf"\b{name}\.", text)]
-    taken = ["_helperlib", "config", "njit", "types"] if "_helperlib." in text else ["config", "njit", "types"]
-    return "\n".join([*lines, *IMPORTS[:4], f"from numba import {', '.join(taken)}", *IMPORTS[4:]])
+    lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
+    taken = ["_helperlib"] if "_helperlib." in text else []
+    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join([*taken, "config", "njit", "types"]))])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
