@@ -71,7 +71,7 @@ def train():
 
 
 def call():
-    arguments = module.initial_parameters(0), module.Data(x, t), module.workspace(40)
+    arguments = module.initial_parameters(0), module.Data(x, t), module.new_memory(40)
     together.wait()
     caller(*arguments)
 
