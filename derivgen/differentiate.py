@@ -22,6 +22,7 @@ import sympy as sp
 
 from derivgen.expressions import Read, negation, product, substitute, unfolded_piecewise
 from derivgen.functions import derivative
+from derivgen.notation import declaration_order
 from derivgen.program import (
     Names,
     Program,
@@ -64,8 +65,11 @@ def adjoint_statements(s: Statement, bars: Cotangents, winners: Winners) -> list
     made = []
     bar = Read(bars.of(s.target), *s.subscripts)
     own = tuple(r.index for r in s.domain)
-    # Reads at the statement's own indices come first: their adjoint is then a value that the others can read.
-    reads = sorted(differentiable_reads(s).items(), key=lambda item: item[0].subscripts != own)
+    # Reads at the statement's own indices come first: their adjoint is then a value that the others can read. The rest
+    # follow the order of declaration: SymPy's order of arguments hangs on names, and would tell equal layers apart.
+    reads = sorted(
+        differentiable_reads(s).items(), key=lambda item: (item[0].subscripts != own, bars.order[item[0].tensor])
+    )
     for read, condition in reads:
         if read.tensor not in bars.active:
             continue
@@ -119,12 +123,22 @@ def active_tensors(program: Program, wrt: Iterable[str]) -> set[str]:
     return active
 
 
+def tensors_behind(program: Program, output: str) -> set[str]:
+    """The real tensors that an output depends on smoothly, itself included."""
+    behind = {output}
+    for s in reversed(program.statements):
+        if s.target in behind and not program.tensor(s.target).integer:
+            behind.update(r.tensor for r in differentiable_reads(s))
+    return behind
+
+
 class Cotangents:
     """The adjoint of each active tensor, made when the first statement needs it."""
 
     def __init__(self, program: Program, names: Names, active: set[str]) -> None:
         self.program, self.names, self.active = program, names, active
         self.made: dict[str, Tensor] = {}
+        self.order = declaration_order(program)
 
     def of(self, tensor: str) -> str:
         if tensor not in self.made:

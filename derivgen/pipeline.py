@@ -9,7 +9,7 @@ from typing import Any
 
 from derivgen.arrange import arrange
 from derivgen.cost import cost_report, header_line
-from derivgen.differentiate import active_tensors, adjoint
+from derivgen.differentiate import adjoint, tensors_behind
 from derivgen.emit.module import write_module
 from derivgen.emit.plan import Plan, axes_beyond_first
 from derivgen.errors import Problem
@@ -115,8 +115,9 @@ def sizes_line(program: Program) -> str:
 def unused_parameters(model: Model, program: Program) -> tuple[Problem, ...]:
     """A warning for each parameter that the objective does not depend on."""
     warnings = []
+    needed = tensors_behind(program, str(program.objective))
     for t in program.parameters:
-        if program.objective not in active_tensors(program, [t.name]):
+        if t.name not in needed:
             place = model.declarations[t.name].place
             warnings.append(Problem(place, f"the objective does not depend on parameter {t.name}: its gradient is 0"))
     warnings += [Problem(model.declarations[t.name].place, without_epochs(t.name)) for t in ungathered(program)]

@@ -173,16 +173,25 @@ def reuse_held_values(program: Program) -> Program:
     reuse = Reuse(program)
     statements = list(program.statements)
     written = Counter(s.target for s in statements)
+    readers: dict[str, set[int]] = {}
+    for position, s in enumerate(statements):
+        note_reads(readers, s, position)
     for position, s in enumerate(statements):
         held = held_by(s, program.tensor(s.target))
         if held is None or written[s.target] > 1:
             continue
-        inside = {r.tensor for r in s.reads}
-        for later in range(position + 1, len(statements)):
+        shared = set[int]().union(*(readers[r.tensor] for r in s.reads))
+        for later in sorted(k for k in shared if k > position):
             t = statements[later]
-            if inside & {r.tensor for r in t.reads}:
-                statements[later] = replace(t, expression=reuse.apply(t.expression, t.domain, held))
+            statements[later] = replace(t, expression=reuse.apply(t.expression, t.domain, held))
+            note_reads(readers, statements[later], later)
     return replace(program, statements=tuple(statements))
+
+
+def note_reads(readers: dict[str, set[int]], s: Statement, position: int) -> None:
+    """Note which statement reads which tensors; what it read before a change stays noted, which costs time only."""
+    for read in s.reads:
+        readers.setdefault(read.tensor, set()).add(position)
 
 
 def compare_arguments(program: Program) -> Program:

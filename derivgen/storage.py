@@ -129,6 +129,16 @@ def meet(a: str, b: str, lives: Sequence[Mapping[str, tuple[int, int]]]) -> bool
     return any(a in life and b in life and life[a][0] <= life[b][1] and life[b][0] <= life[a][1] for life in lives)
 
 
+def members_apart(members: Sequence[str], timelines: Sequence[Timeline]) -> int:
+    """How many places the members of a family need, where each takes that of the one so many before it."""
+    lives = [lifetimes(timeline) for timeline in timelines]
+    for places in range(1, len(members)):
+        reuses = ((a, b) for k, a in enumerate(members) for b in members[k + places :: places])
+        if not any(meet(a, b, lives) for a, b in reuses):
+            return places
+    return len(members)
+
+
 def element_count(t: Tensor) -> sp.Expr:
     return sp.expand(sp.Mul(*t.shape))
 

@@ -17,6 +17,7 @@ from derivgen.expressions import Read, is_size
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
+from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
 
 # LLVM unrolls a short loop whose extent it knows, and then does not vectorize it.
@@ -68,18 +69,13 @@ class Writer:
 
     def write(self, name: str) -> KernelText:
         body = self.nodes(self.kernel.body)
-        arguments = self.arguments()
+        arguments = arguments_of(self.program, self.kernel)
         known, unknown = self.size_lines(arguments)
         factors = [self.factors] if self.scaled else []
         signature = bracketed(f"def {name}(", [*map(local_name, arguments), *factors, *unknown], "):")
         lines = ["@kernel", *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
         used = frozenset(self.text.used)
         return KernelText(name, arguments, bool(self.scaled), tuple(unknown), tuple(lines), used)
-
-    def arguments(self) -> tuple[str, ...]:
-        """What is read, data before parameters before adjoints, then what is written."""
-        read = sorted(self.kernel.read, key=lambda name: self.order[name])
-        return (*read, *self.kernel.written)
 
     def formulas(self) -> list[str]:
         """One line a statement, in order of execution; the first write of a tensor reads as an equation.

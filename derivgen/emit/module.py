@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sympy as sp
 
@@ -19,6 +20,7 @@ from derivgen.emit.rule import update_kernel
 from derivgen.emit.whole import WholeModel
 from derivgen.expressions import unfolded_piecewise
 from derivgen.program import Tensor
+from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
@@ -46,7 +48,7 @@ def write_module(plan: Plan) -> str:
     public = Public(plan, rule)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
-    sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(kernels)]
+    sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
@@ -86,16 +88,20 @@ def imports(text: str) -> str:
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
-    """The text of each kernel, once; one that the prediction has otherwise than the training is `<layer>_predict`."""
+    """The function of each kernel, equal ones sharing that of the first.
+
+    One that the prediction has otherwise than the training is `<layer>_predict`.
+    """
     texts: dict[Kernel, KernelText] = {}
     taken: set[str] = set()
-    for schedule in filter(None, (plan.training, plan.prediction)):
-        for kernel in schedule.kernels:
-            if kernel not in texts:
-                name = f"{kernel.layer}_{kernel.direction}"
-                name = f"{kernel.layer}_predict" if name in taken else name
-                taken.add(name)
-                texts[kernel] = write_kernel(schedule.program, kernel, name)
+    for program, kernel in plan.all_kernels:
+        if plan.equal[kernel] is kernel and kernel not in texts:
+            name = f"{kernel.layer}_{kernel.direction}"
+            name = f"{kernel.layer}_predict" if name in taken else name
+            taken.add(name)
+            texts[kernel] = write_kernel(program, kernel, name)
+    for program, kernel in plan.all_kernels:
+        texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
 
 
@@ -104,9 +110,10 @@ def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
     return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
 
 
-def layer_sections(kernels: dict[Kernel, KernelText]) -> list[str]:
+def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
     """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
-    forward_first = sorted(kernels, key=lambda k: k.direction != "forward")
+    own = [k for k in kernels if plan.equal[k] is k]
+    forward_first = sorted(own, key=lambda k: k.direction != "forward")
     layers = dict.fromkeys(k.layer for k in forward_first)
     texts = {layer: ["\n".join(kernels[k].lines) for k in forward_first if k.layer == layer] for layer in layers}
     return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
@@ -161,13 +168,15 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     def fields(*tensors: Tensor) -> list[str]:
         return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
+    families = len(plan.single_parameters) < len(plan.program.parameters)
+    whole = ["flat: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.inputs, *plan.constants)),
-        ("Tensors", "The parts of a flat vector, shape (P,).", fields(*plan.program.parameters)),
+        ("Tensors", "The parts of a flat vector, shape (P,).", [*fields(*plan.single_parameters), *whole]),
         (
             "Workspace",
             "Buffers of one step; some share memory, and threads must never share one.",
-            fields(*plan.gathered, *plan.buffers),
+            fields(*plan.workspace),
         ),
         ("Memory", "What the buffers of a step are views of.", memory_fields(plan)),
         (

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import sympy as sp
 
 from derivgen.expressions import is_size, size_symbol
 from derivgen.optimizers import UpdateRule
-from derivgen.program import Program, Role, Tensor
-from derivgen.schedule import Schedule
-from derivgen.storage import Storage, share_memory
+from derivgen.program import Direction, Program, Role, Tensor
+from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
+from derivgen.schedule import Kernel, Schedule
+from derivgen.storage import Storage, members_apart, share_memory
 
 # NamedTuple has methods of these names, and takes no field that starts with an underscore.
 TUPLE_METHODS = ("count", "index")
@@ -87,6 +89,15 @@ class Plan:
         return self.prediction.program
 
     @property
+    def prediction_table(self) -> dict[str, Tensor]:
+        return self.prediction.program.table if self.prediction is not None else {}
+
+    @property
+    def single_parameters(self) -> tuple[Tensor, ...]:
+        """The parameters that no run of equal calls goes through."""
+        return tuple(t for t in self.program.parameters if t.name not in self.families)
+
+    @property
     def prediction_name(self) -> str | None:
         return self.prediction_program.prediction
 
@@ -99,20 +110,106 @@ class Plan:
         """The tensors that the workspace holds, in order of their first write."""
         found: dict[str, Tensor] = {}
         outside = {bar for _, bar in self.program.gradients}
-        tables = {**(self.prediction.program.table if self.prediction else {}), **self.program.table}
+        tables = {**self.prediction_table, **self.program.table}
         for schedule in filter(None, (self.training, self.prediction)):
             for kernel in schedule.kernels:
                 found.update({name: tables[name] for name in kernel.written if name not in outside})
         return tuple(found.values())
 
     @cached_property
-    def storage(self) -> Storage:
-        """Where the gathered inputs and the buffers lie: a step needs the inputs throughout, the caller the prediction."""
-        inputs = [t.name for t in self.gathered]
+    def equal(self) -> dict[Kernel, Kernel]:
+        """For each kernel that of the first layer that computes the same: they share a function."""
+        first: dict[object, Kernel] = {}
+        by_layer = sorted(self.all_kernels, key=lambda item: item[1].direction == "backward")
+        backward = [item for item in by_layer if item[1].direction == "backward"]
+        kernels = [*by_layer[: len(by_layer) - len(backward)], *reversed(backward)]
+        equal = {k: first.setdefault(canonical(program, k), k) for program, k in kernels}
+        return {k: equal[k] for _, k in self.all_kernels}
+
+    @property
+    def all_kernels(self) -> list[tuple[Program, Kernel]]:
+        schedules = filter(None, (self.training, self.prediction))
+        return [(schedule.program, k) for schedule in schedules for k in schedule.kernels]
+
+    @property
+    def passes(self) -> dict[str, list[Kernel]]:
+        """The kernels of the forward pass, the backward pass and the prediction."""
+        passes = {d: [k for k in self.training.kernels if k.direction == d] for d in ("forward", "backward")}
+        return {**passes, **({"prediction": list(self.prediction.kernels)} if self.prediction else {})}
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Runs of equal calls in each of the passes, and the families of tensors that they go through."""
+        numbers = {k: n for n, k in enumerate(self.equal)}
+        programs = {k: program for program, k in reversed(self.all_kernels)}
+        lists: list[tuple[Direction, list[Call]]] = [
+            (
+                "backward" if word == "backward" else "forward",
+                [Call(numbers[self.equal[k]], arguments_of(programs[k], k)) for k in kernels],
+            )
+            for word, kernels in self.passes.items()
+        ]
+        kinds: dict[str, object] = {t.name: ("work", t.shape, t.integer) for t in self.buffers}
+        for p, bar in self.program.gradients:
+            shape = self.program.tensor(p).shape
+            kinds |= {p: ("theta", shape), bar: ("bar", shape, bar in self.training.in_place)}
+        return find_repeats(lists, kinds, lambda family: self.stride(family) is not None)
+
+    @cached_property
+    def offsets(self) -> dict[str, int]:
+        """Where each parameter, and its gradient, starts in a flat vector."""
+        offsets, offset = {}, 0
+        bars = dict(self.program.gradients)
+        for t in self.program.parameters:
+            offsets.update({t.name: offset, bars.get(t.name, t.name): offset})
+            offset += count(t)
+        return offsets
+
+    def stride(self, family: tuple[str, ...]) -> int | None:
+        """The distance of a family's members in a flat vector, 0 for one of buffers; None if they are not in step."""
+        if not set(family) & set(self.offsets):
+            return 0
+        starts = [self.offsets[name] for name in family]
+        steps = {b - a for a, b in pairwise(starts)}
+        return steps.pop() if len(steps) == 1 else None
+
+    @cached_property
+    def families(self) -> dict[str, tuple[tuple[str, ...], int]]:
+        """For each member of a family, the family and its place in it."""
+        return {name: (family, k) for family in self.repeats.families for k, name in enumerate(family)}
+
+    @cached_property
+    def timelines(self) -> list[list[tuple[str, ...]]]:
+        """What is needed together: a step needs the inputs throughout, the caller the prediction."""
+        inputs = tuple(t.name for t in self.gathered)
         timelines = [[inputs, *accessed(self.training), inputs]]
         if self.prediction is not None:
-            timelines.append([*accessed(self.prediction), [str(self.prediction_name)]])
-        return share_memory((*self.gathered, *self.buffers), timelines)
+            timelines.append([*accessed(self.prediction), (str(self.prediction_name),)])
+        return timelines
+
+    @cached_property
+    def places(self) -> dict[tuple[str, ...], int]:
+        """How many members of each family of buffers are kept at once."""
+        buffers = {t.name for t in self.buffers}
+        return {f: members_apart(f, self.timelines) for f in self.repeats.families if f[0] in buffers}
+
+    @cached_property
+    def workspace(self) -> tuple[Tensor, ...]:
+        """The gathered inputs and the buffers, a family of several places as one tensor under its first name."""
+        stored = []
+        for t in (*self.gathered, *self.buffers):
+            family, k = self.families.get(t.name, ((t.name,), 0))
+            places = self.places.get(family, 1)
+            if k == 0:
+                stored.append(replace(t, shape=(sp.Integer(places), *t.shape) if places > 1 else t.shape))
+        return tuple(stored)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the workspace's tensors lie."""
+        first = {name: family[0] for name, (family, _) in self.families.items()}
+        timelines = [[[first.get(name, name) for name in names] for names in line] for line in self.timelines]
+        return share_memory(self.workspace, timelines)
 
     @property
     def runtime_sizes(self) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, indented, tuple_text
+from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
-from derivgen.program import Program, Role, Tensor
+from derivgen.program import Tensor
+from derivgen.repeat import LEAST, Run
 from derivgen.schedule import Kernel
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "part")  # where sizes are arguments
@@ -23,7 +25,7 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
-        self.in_place = plan.training.in_place
+        self.in_place, self.places = plan.training.in_place, Places(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
@@ -36,37 +38,46 @@ class WholeModel:
         return functions
 
     def split(self) -> str:
-        parts, offset = [], 0
-        for t in self.program.parameters:
-            stop = offset + count(t)
+        parts = []
+        for t in self.plan.single_parameters:
+            start = self.plan.offsets[t.name]
             reshape = f".reshape({', '.join(map(str, t.shape))})" if len(t.shape) > 1 else ""
-            parts.append(f"{field(t.name)}=flat[{offset}:{stop}]{reshape},")
-            offset = stop
+            parts.append(f"{field(t.name)}=flat[{start}:{start + count(t)}]{reshape},")
+        if len(parts) < len(self.program.parameters):
+            parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
         return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
 
     def objective(self) -> str:
-        calls = [
-            line
-            for k in self.plan.training.kernels
-            if k.direction == "forward"
-            for line in self.kernel_call(k, self.program)
-        ]
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
-        return compiled("forward(theta, data, work)", doc, [*calls, f"return {result}"], "internal")
+        return compiled("forward(theta, data, work)", doc, [*self.calls("forward"), f"return {result}"], "internal")
+
+    def calls(self, word: str) -> list[str]:
+        """The kernels of a pass in order, equal ones in a row as a loop."""
+        kernels = self.plan.passes[word]
+        runs = {run.start: run for run in self.plan.repeats.runs[[*self.plan.passes].index(word)]}
+        lines, position = [], 0
+        while position < len(kernels):
+            run = runs.get(position, Run(position, 1, 1))
+            blocks = [kernels[position + k * run.period :][: run.period] for k in range(run.count)]
+            depth = 1 if run.count == 1 else 2
+            calls = [line for same in zip(*blocks, strict=True) for line in self.kernel_call(same, depth)]
+            if run.count > 1:
+                layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
+                calls = [f"for k in range({run.count}):  # {layers}", *indented(calls)]
+            lines += calls
+            position += run.count * run.period
+        return lines
 
     def scalar_result(self, name: str) -> str:
         """The one element of a rank-0 tensor."""
-        role = self.program.tensor(name).role
-        owner = "data" if role in (Role.INPUT, Role.CONSTANT) else "work"
-        return f"{owner}.{field(name)}[0]"
+        return f"{self.places.one(name)}[0]"
 
     def step(self) -> str:
-        backward = [k for k in self.plan.training.kernels if k.direction == "backward"]
-        calls = [line for k in backward for line in self.kernel_call(k, self.program)]
+        calls = self.calls("backward")
         written = {name for k in self.plan.training.kernels for name in k.written}
-        unused = [f"bar.{field(p)}[:] = real(0)" for p, bar in self.program.gradients if bar not in written]
+        unused = [f"{self.places.one(bar)}[:] = real(0)" for _, bar in self.program.gradients if bar not in written]
         lines = ["objective = forward(theta, data, work)", *calls, *unused, "return objective"]
         doc = '"""The forward and the backward pass; fills the parts of the gradient, and returns the objective."""'
         if self.in_place:
@@ -86,8 +97,12 @@ class WholeModel:
         if not self.in_place:
             return [call, *bracketed("update_kernel(", [*passed, *rates], ")", depth=2)]
         lines = ["state.step[0] += 1", *self.rule.factors, call]
-        for start, stop in self.ranges_of_bars():
-            lines += bracketed("update_range(", [*passed, str(start), str(stop), *rates], ")", depth=2)
+        for starts, length in in_step(self.ranges_of_bars()):
+            loop = len(starts) >= LEAST
+            first, stop = ("start", f"start + {length}") if loop else (str(starts[0]), str(starts[0] + length))
+            update = bracketed("update_range(", [*passed, first, stop, *rates], ")", depth=3 if loop else 2)
+            head = f"for start in range({starts[0]}, {starts[-1] + 1}, {starts[1] - starts[0]}):" if loop else ""
+            lines += [head, *indented(update)] if loop else update
         return lines
 
     def ranges_of_bars(self) -> list[tuple[int, int]]:
@@ -106,11 +121,11 @@ class WholeModel:
     def prediction(self) -> str:
         assert self.plan.prediction is not None
         schedule, name = self.plan.prediction, str(self.plan.prediction_name)
-        calls = [line for k in schedule.kernels for line in self.kernel_call(k, schedule.program)]
+        calls = self.calls("prediction")
         uses_theta = any("theta." in line for line in calls)
         given = [f"data.{field(t.name)}" for t in self.plan.prediction_inputs]
         uses_data = any(line.startswith("data.") or " data." in line for line in calls) or bool(given)
-        result = f"work.{field(name)}"
+        result = self.places.one(name)
         result = f"{result}.copy()" if schedule.program.tensor(name).shape else f"{result}[0]"
         body = [
             *(["theta = split(borrowed(parameters))"] if uses_theta else []),
@@ -147,7 +162,7 @@ class WholeModel:
         """The views of a workspace's memory that a step works in."""
         storage = self.plan.storage
         parts = []
-        for t in (*self.plan.gathered, *self.plan.buffers):
+        for t in self.plan.workspace:
             memory = "integers" if t.integer else "reals"
             shape = tuple_text([self.text.integer(extent) for extent in t.shape] or ["1"])
             arguments = [f"memory.{memory}", self.text.integer(storage.starts[t.name]), shape]
@@ -244,29 +259,32 @@ class WholeModel:
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
 
-    def kernel_call(self, kernel: Kernel, program: Program) -> list[str]:
-        """The call of a kernel from a function that has theta, bar, data and work at hand."""
-        text = self.kernels[kernel]
-        places = {bar: "into" if bar in self.in_place else "bar" for _, bar in program.gradients}
-        bars = {bar: f"{places[bar]}.{field(p)}" for p, bar in program.gradients}
-        roles = {**program.table, **self.program.table}
-        arguments = []
-        for name in text.arguments:
-            role = roles[name].role
-            if role is Role.PARAMETER:
-                arguments.append(f"theta.{field(name)}")
-            elif role in (Role.INPUT, Role.LABELS, Role.CONSTANT):
-                arguments.append(f"data.{field(name)}")
-            else:
-                arguments.append(bars.get(name, f"work.{field(name)}"))
-        arguments += [FACTORS] if text.scaled else []
-        arguments += [self.size_of(size, self.plan.inputs) for size in text.sizes]
-        return bracketed(f"{text.name}(", arguments, ")", depth=1)
+    def kernel_call(self, kernels: Sequence[Kernel], depth: int) -> list[str]:
+        """The call of a kernel, or of equal ones in a loop, where theta, bar, data and work are at hand."""
+        texts = [self.kernels[k] for k in kernels]
+        arguments = [self.places.each(names) for names in zip(*(text.arguments for text in texts), strict=True)]
+        arguments += [FACTORS] if texts[0].scaled else []
+        arguments += [self.size_of(size, self.plan.inputs) for size in texts[0].sizes]
+        return bracketed(f"{texts[0].name}(", arguments, ")", depth)
 
     def size_of(self, size: str, inputs: Sequence[Tensor]) -> str:
         """A run-time size, read off an input; 1 where none of them shows it, and so nothing depends on it."""
         t = next((t for t in inputs if size_symbol(size) in t.shape), None)
         return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]" if t is not None else "1"
+
+
+def in_step(ranges: Sequence[tuple[int, int]]) -> list[tuple[list[int], int]]:
+    """Ranges of one length whose starts are equally far apart, as (their starts, their length); others each alone."""
+    found: list[tuple[list[int], int]] = []
+    for start, stop in ranges:
+        starts, length = found[-1] if found else ([], 0)
+        if starts and length == stop - start and (len(starts) < 2 or start - starts[-1] == starts[1] - starts[0]):
+            starts.append(start)
+        else:
+            found.append(([start], stop - start))
+    return [
+        one for starts, n in found for one in ([(starts, n)] if len(starts) >= LEAST else [([s], n) for s in starts])
+    ]
 
 
 def local_size(size: str) -> str:
