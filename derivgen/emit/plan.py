@@ -128,8 +128,12 @@ class Plan:
 
     @property
     def all_kernels(self) -> list[tuple[Program, Kernel]]:
-        schedules = filter(None, (self.training, self.prediction))
-        return [(schedule.program, k) for schedule in schedules for k in schedule.kernels]
+        """Each kernel once, with the program that knows its tensors."""
+        ours = [(self.training.program, k) for k in self.training.kernels]
+        if self.prediction is not None:
+            known = set(self.training.kernels)
+            ours += [(self.prediction.program, k) for k in self.prediction.kernels if k not in known]
+        return ours
 
     @property
     def passes(self) -> dict[str, list[Kernel]]:
@@ -141,7 +145,7 @@ class Plan:
     def repeats(self) -> Repeats:
         """Runs of equal calls in each of the passes, and the families of tensors that they go through."""
         numbers = {k: n for n, k in enumerate(self.equal)}
-        programs = {k: program for program, k in reversed(self.all_kernels)}
+        programs = {k: program for program, k in self.all_kernels}
         lists: list[tuple[Direction, list[Call]]] = [
             (
                 "backward" if word == "backward" else "forward",
