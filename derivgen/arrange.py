@@ -55,7 +55,7 @@ def recompute_differences(program: Program) -> Program:
         s = kept[read.tensor]
         u, v = terms_of_difference(s.expression)
         at = dict(zip(s.subscripts, read.subscripts, strict=True))
-        return difference(substitute(u, at), substitute(v, at))
+        return difference(*(replace_reads(substitute(e, at), again) for e in (u, v)))
 
     def alone(node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.Function) and len(node.args) == 1 and isinstance(node.args[0], difference):
@@ -99,6 +99,7 @@ def share_calls(program: Program) -> Program:
             counts[key] = counts.get(key, 0) + 1
     held: dict[tuple[object, ...], Read] = {}
     for s in program.statements:
+        found: dict[sp.Expr, Read] = {}
         for call in costly_calls(s):
             key, domain = call_key(s, call), domain_of(s, call)
             shared = counts[key] > 1 and domain == s.domain
@@ -109,8 +110,8 @@ def share_calls(program: Program) -> Program:
                 made = replace(s, target=name, subscripts=held[key].subscripts, operator="=", expression=call)
                 statements.append(replace(made, domain=domain))
             if key in held:
-                s = replace(s, expression=substitute(s.expression, {call: held[key]}))
-        statements.append(s)
+                found[call] = held[key]
+        statements.append(replace(s, expression=substitute(s.expression, found)))
     return program.with_statements(statements, tensors)
 
 
@@ -122,7 +123,7 @@ def costly_calls(s: Statement) -> list[sp.Expr]:
     found: dict[sp.Expr, None] = {}
 
     def visit(node: sp.Basic) -> None:
-        costly = isinstance(node, sp.Function) and not isinstance(node, CHEAP) and bool(reads_of(node))
+        costly = isinstance(node, sp.Function) and not isinstance(node, (*CHEAP, sp.Piecewise)) and bool(reads_of(node))
         if costly and node is not s.expression and always.issuperset(reads_of(node)):
             found[node] = None
         elif not isinstance(node, Read | sp.Piecewise):

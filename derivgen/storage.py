@@ -34,6 +34,10 @@ def taken_over(
         heir = heir_of(program, name, body)
         if heir is not None and heir not in {*scalars, *found, *found.values()}:
             found[name] = heir
+    for name, heir in found.items():
+        while heir in found:
+            heir = found[heir]
+        found[name] = heir
     return found
 
 

@@ -240,7 +240,9 @@ class Writer:
     def in_place(self, operator: str, s: Statement) -> tuple[str, sp.Expr]:
         """(operator, expression): what only adds to the value whose memory the target takes over says so."""
         terms = sp.Add.make_args(s.expression)
-        own = [t for t in terms if isinstance(t, Read) and self.heirs.get(t.tensor) == s.target]
+        own = [
+            t for t in terms if isinstance(t, Read) and self.heirs.get(t.tensor) == self.heirs.get(s.target, s.target)
+        ]
         only = operator == "=" and len(own) == 1 and len(terms) > 1
         return ("+=", sp.Add(*(t for t in terms if t is not own[0]))) if only else (operator, s.expression)
 
