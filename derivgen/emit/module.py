@@ -76,10 +76,6 @@ def write_module(plan: Plan) -> str:
     return f"{imports(text)}\n\n{text}"
 
 
-def memory_fields(plan: Plan) -> list[str]:
-    return ["reals: np.ndarray", *(["integers: np.ndarray"] if plan.storage.integers != 0 else [])]
-
-
 def imports(text: str) -> str:
     """Imports of what the text uses."""
     lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
@@ -171,14 +167,14 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     families = len(plan.single_parameters) < len(plan.program.parameters)
     whole = ["flat: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
-        ("Data", "What a step reads besides the parameters.", fields(*plan.inputs, *plan.constants)),
+        ("Data", "What a step reads besides the parameters.", fields(*plan.given)),
         ("Tensors", "The parts of a flat vector, shape (P,).", [*fields(*plan.single_parameters), *whole]),
         (
             "Workspace",
             "Buffers of one step; some share memory, and threads must never share one.",
             fields(*plan.workspace),
         ),
-        ("Memory", "What the buffers of a step are views of.", memory_fields(plan)),
+        ("Memory", "What the buffers of a step are views of.", [f"{name}: np.ndarray" for name in plan.memories]),
         (
             "State",
             "What the update rule keeps: the steps taken, and its slots.",

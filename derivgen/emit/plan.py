@@ -63,6 +63,16 @@ class Plan:
         return self.program.of_role(Role.CONSTANT)
 
     @property
+    def given(self) -> tuple[Tensor, ...]:
+        """What a step reads besides the parameters."""
+        return (*self.inputs, *self.constants)
+
+    @property
+    def memories(self) -> list[str]:
+        """The arrays that buffers lie in."""
+        return ["reals", *(["integers"] if self.storage.integers != 0 else [])]
+
+    @property
     def gathered(self) -> tuple[Tensor, ...]:
         axis = self.sample_axis
         return tuple(t for t in self.inputs if axis and t.shape and t.shape[0] == size_symbol(axis))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from derivgen.emit.layout import bracketed, indented, tuple_lines
-from derivgen.emit.plan import Plan, field
+from derivgen.emit.plan import Plan
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.whole import compiled, label_check, local_size
@@ -57,11 +57,18 @@ class Public:
     def constants(self) -> str:
         return "".join(f", CONSTANT_{t.name}" for t in self.plan.constants)
 
+    @property
+    def arrays_passed(self) -> list[str]:
+        return ["*arrays", *(f"CONSTANT_{t.name}" for t in self.plan.constants), "*memory"]
+
     # ---- functions
 
     def evaluation(self, name: str) -> str:
         return self.render(
-            name, signature=self.signature(name, ["parameters", *self.names]), arrays=self.arrays(self.names)
+            name,
+            signature=self.signature(name, ["parameters", *self.names]),
+            arrays=self.arrays(self.names),
+            constants=self.constants(),
         )
 
     def predict(self) -> str:
@@ -75,9 +82,9 @@ class Public:
             signature=self.signature("predict", ["parameters", *given]),
             arrays=self.arrays(given),
             formula=plain.statement(definition).replace(" += ", " = ", 1),
-            result="float(prediction_kernel(parameters, data, memory))"
-            if scalar
-            else "prediction_kernel(parameters, data, memory)",
+            result=("float({})" if scalar else "{}").format(
+                f"prediction_kernel(parameters, *arrays{self.constants()}, *memory)"
+            ),
         )
 
     def optimizer_state(self) -> str:
@@ -99,7 +106,7 @@ class Public:
 
     def train_epoch(self) -> str:
         keywords = [*(self.keywords or ["*"]), "drop_last=False"]
-        passed = ["parameters", "gradient", "state", "order", "batch_size", "bool(drop_last)", "data", "memory"]
+        passed = ["parameters", "gradient", "*state", "order", "batch_size", "bool(drop_last)", *self.arrays_passed]
         first = ["parameters", "state", "order", "batch_size"]
         return self.render(
             "train_epoch",
@@ -112,7 +119,7 @@ class Public:
         )
 
     def descend(self) -> str:
-        passed = ["parameters", "gradient", "state", "losses", "data", "memory"]
+        passed = ["parameters", "gradient", "*state", "losses", *self.arrays_passed]
         return self.render(
             "descend",
             signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *self.keywords]),
@@ -139,8 +146,14 @@ class Public:
             sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
             parameter_count=self.plan.parameter_count,
             constants=self.constants(),
-            check=block(["if not labels_in_range(data):", "    refuse_labels(data)"]) if self.plan.labels else "",
+            check=self.label_call("", self.plan.labels, self.plan.inputs),
         )
+
+    def label_call(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:
+        """Lines that refuse a label that is out of range."""
+        arguments = ", ".join(f"arrays[{inputs.index(t)}]" for t in labels)
+        check = [f"if not {prefix}labels_in_range({arguments}):", f"    refuse_{prefix}labels(arrays)"]
+        return block(check) if labels else ""
 
     # ---- checks
 
@@ -148,31 +161,32 @@ class Public:
         functions = []
         if self.plan.sample_axis:
             functions.append(self.render("check_order"))
-            rows = f"data.{field(self.plan.gathered[0].name)}.shape[0]"
-            refuse = block(["refuse_labels(data)"]) if self.plan.labels else ""
+            rows = f"arrays[{self.plan.inputs.index(self.plan.gathered[0])}].shape[0]"
+            refuse = block(["refuse_labels(arrays)"]) if self.plan.labels else ""
             functions.append(self.render("refuse_rows", row_count=rows, refuse_labels=refuse))
         if self.plan.labels:
-            functions += self.label_checks("", self.plan.labels)
+            functions += self.label_checks("", self.plan.labels, self.plan.inputs)
         if self.plan.prediction is not None:
             functions += self.prediction_checks()
         return functions
 
-    def label_checks(self, prefix: str, labels: Sequence[Tensor]) -> list[str]:
+    def label_checks(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[str]:
         """The compiled check of all labels, and what raises for the first bad one."""
-        entries = [f"(INPUTS[{self.plan.inputs.index(t)}], data.{field(t.name)})" for t in labels]
+        entries = [f"(INPUTS[{self.plan.inputs.index(t)}], arrays[{inputs.index(t)}])" for t in labels]
         refusal = self.render("refuse_labels", prefix=prefix, entries=block(tuple_lines("entries = ", entries)))
         return [self.labels_in_range(f"{prefix}labels_in_range", labels), refusal]
 
     def labels_in_range(self, name: str, labels: Sequence[Tensor]) -> str:
-        lines = [line for t in labels for line in label_check(t, None, "return False")]
-        return compiled(
-            f"{name}(data)", '"""Whether every label is a class, or the ignored value."""', [*lines, "return True"]
-        )
+        names = [f"labels_{k}" for k in range(1, len(labels) + 1)] if len(labels) > 1 else ["labels"]
+        lines = [
+            line for t, own in zip(labels, names, strict=True) for line in label_check(t, own, None, "return False")
+        ]
+        doc = '"""Whether every label is a class, or the ignored value."""'
+        return compiled(f"{name}({', '.join(names)})", doc, [*lines, "return True"])
 
     def prediction_checks(self) -> list[str]:
         given = self.plan.prediction_inputs
         labels = [t for t in given if t.integer]
-        check = ["if not prediction_labels_in_range(data):", "    refuse_prediction_labels(data)"]
         ready = self.render(
             "prepare_prediction",
             entries=block(
@@ -181,10 +195,9 @@ class Public:
                 else ["entries = ()"]
             ),
             sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
-            constants=self.constants(),
-            check=block(check) if labels else "",
+            check=self.label_call("prediction_", labels, given),
         )
-        return [*self.label_checks("prediction_", labels), ready] if labels else [ready]
+        return [*self.label_checks("prediction_", labels, given), ready] if labels else [ready]
 
 
 def block(lines: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derivgen import contract
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, indented, tuple_text
 from derivgen.emit.places import Places
@@ -17,6 +18,10 @@ from derivgen.repeat import LEAST, Run
 from derivgen.schedule import Kernel
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "part")  # where sizes are arguments
+LOCALS = {
+    *("parameters", "gradient", "steps", "order", "batch_size", "drop_last", "losses", "reals", "integers", "state"),
+    *("theta", "bar", "into", "data", "work", "batch", "rows", "start", "mean", "seen", "objective", "i", "k", FACTORS),
+}
 OUT_OF_RANGE = "return True, real(0)"
 
 
@@ -25,6 +30,7 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
+        self.state = ["steps", *(f"{slot}" for slot, _ in plan.rule.slots)]
         self.in_place, self.places = plan.training.in_place, Places(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
@@ -122,41 +128,72 @@ class WholeModel:
         assert self.plan.prediction is not None
         schedule, name = self.plan.prediction, str(self.plan.prediction_name)
         calls = self.calls("prediction")
-        uses_theta = any("theta." in line for line in calls)
-        given = [f"data.{field(t.name)}" for t in self.plan.prediction_inputs]
-        uses_data = any(line.startswith("data.") or " data." in line for line in calls) or bool(given)
         result = self.places.one(name)
         result = f"{result}.copy()" if schedule.program.tensor(name).shape else f"{result}[0]"
+        given = (*self.plan.prediction_inputs, *self.plan.constants)
         body = [
-            *(["theta = split(borrowed(parameters))"] if uses_theta else []),
-            *(["data = borrowed(data)"] if uses_data else []),
+            *(["theta = split(borrowed(parameters))"] if any("theta." in line for line in calls) else []),
+            *self.tuple_of("data", "PredictionData", given),
+            *self.memory(),
             *self.buffers_for(self.plan.prediction_inputs),
             *calls,
             f"return {result}",
         ]
         doc = '"""The forward pass as far as the prediction needs it; returns the prediction."""'
-        return compiled("prediction_kernel(parameters, data, memory)", doc, body)
+        arguments = ["parameters", *self.arguments(given), *self.plan.memories]
+        return compiled(bracketed("def prediction_kernel(", arguments, "):"), doc, body)
 
     def loss_kernel(self) -> str:
-        lines = [*self.borrowings(), "return forward(theta, data, work)"]
-        return compiled("loss_kernel(parameters, data, memory)", '"""The objective, for callers in Python."""', lines)
+        lines = ["theta = split(borrowed(parameters))", *self.whole_data(), "return forward(theta, data, work)"]
+        arguments = ["parameters", *self.arguments(self.plan.given), *self.plan.memories]
+        return compiled(
+            bracketed("def loss_kernel(", arguments, "):"), '"""The objective, for callers in Python."""', lines
+        )
 
     def gradient_kernel(self) -> str:
-        step = f"return {self.step_call('bar', 'bar', ASSIGN, 'data')}"
-        lines = [*self.borrowings(), "bar = split(borrowed(gradient))", step]
-        doc = '"""A step, for callers in Python."""'
-        return compiled("gradient_kernel(parameters, gradient, data, memory)", doc, lines)
+        split = ["theta = split(borrowed(parameters))", "bar = split(borrowed(gradient))"]
+        lines = [*split, *self.whole_data(), f"return {self.step_call('bar', 'bar', ASSIGN, 'data')}"]
+        arguments = ["parameters", "gradient", *self.arguments(self.plan.given), *self.plan.memories]
+        return compiled(
+            bracketed("def gradient_kernel(", arguments, "):"), '"""A step, for callers in Python."""', lines
+        )
 
-    def borrowings(self) -> list[str]:
-        """Lines that ready parameters, data and memory for a step on all the data."""
-        lines = ["theta = split(borrowed(parameters))", "data = borrowed(data)"]
-        return [*lines, *self.buffers_for(self.plan.inputs)]
+    # ---- what callers in Python pass: arrays one by one, since numba takes a NamedTuple for microseconds to look at
+
+    def arguments(self, tensors: Sequence[Tensor]) -> list[str]:
+        """Names for arrays as arguments, past all that the functions refer to."""
+        rule = self.plan.rule
+        taken = {*LOCALS, *contract.HELPERS, *contract.KERNEL_GLOBALS, *(text.name for text in self.kernels.values())}
+        taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
+        names = []
+        for t in tensors:
+            name = field(t.name)
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            names.append(name)
+        return names
+
+    def tuple_of(self, target: str, kind: str, tensors: Sequence[Tensor]) -> list[str]:
+        """Lines that gather arguments."""
+        names = zip(tensors, self.arguments(tensors), strict=True)
+        return bracketed(
+            f"{target} = {kind}(", [f"{field(t.name)}=borrowed({name})" for t, name in names], ")", depth=1
+        )
+
+    def memory(self) -> list[str]:
+        return [f"memory = Memory({', '.join(f'borrowed({name})' for name in self.plan.memories)})"]
+
+    def whole_data(self) -> list[str]:
+        """Lines that ready data and memory for a step on all the data."""
+        data = self.tuple_of("data", "Data", self.plan.given)
+        return [*data, *self.memory(), *self.buffers_for(self.plan.inputs)]
 
     def buffers_for(self, inputs: Sequence[Tensor], rows: str = "") -> list[str]:
         """Lines that lay out the buffers for run-time sizes as the inputs show them; `rows` are those of a batch."""
         given = {self.plan.sample_axis: rows} if rows else {}
         texts = [given.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
-        return bracketed("work = buffers(", ["borrowed(memory)", *texts], ")", depth=1)
+        return bracketed("work = buffers(", ["memory", *texts], ")", depth=1)
 
     def buffers(self) -> str:
         """The views of a workspace's memory that a step works in."""
@@ -196,15 +233,14 @@ class WholeModel:
         checks = [f"if order[i] < 0 or order[i] >= data.{field(first.name)}.shape[0]:", f"    {OUT_OF_RANGE}"]
         gathered = [t for t in self.plan.gathered if t.integer]
         for t in gathered:
-            checks += label_check(t, "order[i]", OUT_OF_RANGE)
+            checks += label_check(t, f"data.{field(t.name)}", "order[i]", OUT_OF_RANGE)
         whole = [t for t in self.plan.labels if t not in gathered]
         fields = [
-            f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)},"
-            for t in (*self.plan.inputs, *self.plan.constants)
+            f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)}," for t in self.plan.given
         ]
         body = [
-            "data = borrowed(data)",
-            *(line for t in whole for line in label_check(t, None, OUT_OF_RANGE)),
+            *self.tuple_of("data", "Data", self.plan.given),
+            *(line for t in whole for line in label_check(t, f"data.{field(t.name)}", None, OUT_OF_RANGE)),
             "for i in range(order.shape[0]):",
             *indented(checks),
             *self.descent_start(),
@@ -232,7 +268,8 @@ class WholeModel:
             "return False, mean",
         ]
         doc = '"""(whether a row number or a label is out of range, else the mean loss by rows)"""'
-        arguments = ["parameters", "gradient", "state", "order", "batch_size", "drop_last", "data", "memory", *hyper]
+        arguments = ["parameters", "gradient", *self.state, "order", "batch_size", "drop_last"]
+        arguments += [*self.arguments(self.plan.given), *self.plan.memories, *hyper]
         return compiled(bracketed("def epoch(", arguments, "):"), doc, body)
 
     def descent_start(self) -> list[str]:
@@ -240,22 +277,24 @@ class WholeModel:
         return [
             "parameters = borrowed(parameters)",
             "gradient = borrowed(gradient)",
-            "state = borrowed(state)",
+            f"state = State({', '.join(f'borrowed({name})' for name in self.state)})",
+            *self.memory(),
             "theta = split(parameters)",
             "bar = split(gradient)",
-            *([f"{FACTORS} = borrowed(memory).reals[-2:]"] if self.in_place else []),
+            *([f"{FACTORS} = memory.reals[-2:]"] if self.in_place else []),
         ]
 
     def descent(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
         body = [
-            "data = borrowed(data)",
+            *self.tuple_of("data", "Data", self.plan.given),
             *self.descent_start(),
             *self.buffers_for(self.plan.inputs),
             "for i in range(losses.shape[0]):",
             *indented(self.update_lines("losses[i]", "data")),
         ]
-        arguments = ["parameters", "gradient", "state", "losses", "data", "memory", *hyper]
+        arguments = ["parameters", "gradient", *self.state, "losses", *self.arguments(self.plan.given)]
+        arguments += [*self.plan.memories, *hyper]
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
 
@@ -298,9 +337,9 @@ def compiled(signature: str | list[str], doc: str, body: list[str], decorator: s
     return "\n".join([f"@{decorator}", *head, *indented([doc, *body])])
 
 
-def label_check(t: Tensor, row: str | None, refusal: str) -> list[str]:
-    """Lines that return where a label is neither a class nor the ignored value."""
-    name, rank = f"data.{field(t.name)}", len(t.shape)
+def label_check(t: Tensor, name: str, row: str | None, refusal: str) -> list[str]:
+    """Lines that return where a label in the array of this name is neither a class nor the ignored value."""
+    rank = len(t.shape)
     indices = [row] if row else []
     lines, depth = [], 0
     for axis in range(len(indices), rank):
