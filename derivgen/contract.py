@@ -95,6 +95,7 @@ HELPERS = (
     "threading",
     "truncated_normal",
     "update_kernel",
+    "update_range",
     "ValueError",
     "bool",
     "float",

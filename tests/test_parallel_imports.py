@@ -60,7 +60,7 @@ from numba import njit
 
 x, t = np.ones((40, 64), np.float32), np.ones(40, np.float32)
 together, results = threading.Barrier(3), []
-caller = njit(lambda theta, data, work: module.loss_kernel(theta, data, work))
+caller = njit(lambda parameters, x, t, reals: module.loss_kernel(parameters, x, t, reals))
 
 
 def train():
@@ -71,7 +71,7 @@ def train():
 
 
 def call():
-    arguments = module.initial_parameters(0), module.Data(x, t), module.new_memory(40)
+    arguments = module.initial_parameters(0), x, t, *module.new_memory(40)
     together.wait()
     caller(*arguments)
 

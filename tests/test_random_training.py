@@ -116,9 +116,10 @@ def test_single_precision(part: int, tmp_path: Path) -> None:
 
 
 def check_dtypes(module: ModuleType, flat: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
-    data, memory, gradient = module.prepare(tuple(inputs.values()))
-    assert type(module.gradient_kernel(flat, gradient, data, memory)) is np.float32
-    for array in (*data, *memory, gradient, module.loss_and_gradient(flat, **inputs)[1]):
+    arrays, memory, gradient = module.prepare(tuple(inputs.values()))
+    constants = [a for name, a in vars(module).items() if name.startswith("CONSTANT_") and isinstance(a, np.ndarray)]
+    assert type(module.gradient_kernel(flat, gradient, *arrays, *constants, *memory)) is np.float32
+    for array in (*arrays, *memory, gradient, module.loss_and_gradient(flat, **inputs)[1]):
         assert array.dtype in (np.float32, np.int64)
     if hasattr(module, "predict"):
         assert isinstance(predict(module, flat, inputs), float) or predict(module, flat, inputs).dtype == np.float32

@@ -79,8 +79,8 @@ def write_module(plan: Plan) -> str:
 def imports(text: str) -> str:
     """Imports of what the text uses."""
     lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
-    taken = ["_helperlib"] if "_helperlib." in text else []
-    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join([*taken, "config", "njit", "types"]))])
+    names = [name for name in ("_helperlib", "config", "njit", "types") if re.search(rf"\b{name}[.(]", text)]
+    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names))])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
