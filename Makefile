@@ -30,7 +30,7 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-bench: $(VENV)/bench ## training steps against the frameworks and against kernels by hand; start-up; elementary functions
+bench: $(VENV)/bench ## training steps against the frameworks, kernels by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import torch
+from handwritten_tiny import EPOCHS
 from workloads import Array, Workload
 
 RATE = 0.01
@@ -35,6 +37,18 @@ def derivgen(w: Workload, order: Array, folder: Path) -> Trainer:
     return Trainer(
         lambda: module.train_epoch(parameters, state, order, w.batch, x, y, learning_rate=RATE),
         lambda: list(module.views(parameters).values()),
+    )
+
+
+def by_hand(w: Workload, order: Array, folder: Path) -> Trainer:
+    x, y = w.data()
+    pairs = w.parameters()
+    flat = np.concatenate([a.ravel() for pair in pairs for a in pair])
+    epoch, shapes = EPOCHS[w.name], [a.shape for pair in pairs for a in pair]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return Trainer(
+        lambda: epoch(flat, order, w.batch, x, y, RATE),
+        lambda: [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)],
     )
 
 
@@ -172,6 +186,7 @@ def pytensor_numba(w: Workload, order: Array, folder: Path) -> Trainer:
     return Trainer(epoch, lambda: [p.get_value() for p in flat])
 
 
+# Every workload has these; those with an epoch in `handwritten_tiny` have `by_hand` as well.
 TRAINERS: dict[str, Callable[[Workload, Array, Path], Trainer]] = {
     "derivgen": derivgen,
     "PyTorch eager": torch_eager,

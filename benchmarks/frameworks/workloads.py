@@ -31,6 +31,12 @@ class Workload:
     def rows(self) -> int:
         return self.batch * self.batches
 
+    @property
+    def title(self) -> str:
+        """What the table calls it."""
+        words = [self.name, *([] if self.activation == "identity" else [self.activation])]
+        return f"{' '.join(words)}{'' if self.loss in self.name else ', ' + self.loss}, {self.batch}"
+
     def model(self) -> Model:
         model = Model("bench_" + self.name.replace("-", "_").replace(" ", "_"))
         n = model.batch("N")

@@ -1,0 +1,107 @@
+"""A module of float32 computes in float32: read from what LLVM makes of it, where numba's own code is in as well."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from derivgen import runtime
+
+KERNELS = Path(__file__).parent.parent / "examples" / "digits" / "digits_kernels.py"
+
+# Arithmetic, comparisons and conversions of float64; moves, shuffles and logic on 64 bits serve other types too.
+INSTRUCTION = re.compile(
+    r"v?(?:add|sub|mul|div|sqrt|min|max|h?add|h?sub|addsub|dp|cmp\w*|u?comi|round|rndscale|scalef|reduce|range|getexp"
+    r"|getmant|fixupimm|rcp14|rsqrt14|fn?m(?:add|sub|addsub|subadd)\d+)[sp]d|v?cvt\w*[sp]d\w*"
+)
+OF_SIZES = re.compile(r"v?(?:cvtsi2sdq?|cvtusi2sdq?|u?comisd|cmpneqsd)")  # an integer's conversion, a comparison
+
+# What cuts flat arrays into tensors, and what that is inlined into. numba's reshape compares the sizes, an uint64 and an
+# int64, as float64: once for each tensor when an epoch begins and when its last batch is smaller, and in no step.
+CUTTING = {"split", "part", "buffers", "epoch"}
+EPOCH = {"a1_forward", "a1_backward", "z2_forward", "z2_backward", "loss_forward", "loss_backward"}
+EPOCH |= CUTTING | {"forward", "step", "gather", "update_kernel"}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The example's module with its epoch compiled here: numba keeps no code that can be read in its cache."""
+    module = load(KERNELS.read_text(encoding="utf-8"), tmp_path_factory.mktemp("digits"))
+    x, y = np.ones((5, 64), np.float32), np.zeros(5, np.int64)
+    module.train_epoch(module.initial_parameters(), module.optimizer_state(), np.arange(5), 2, x, y)
+    return module
+
+
+def load(text: str, folder: Path) -> ModuleType:
+    path = folder / "digits_kernels.py"
+    path.write_text(text, encoding="utf-8")
+    return runtime.load(path)
+
+
+def compiled_functions(module: ModuleType) -> dict[str, Any]:
+    """By name, those that the epoch called, itself included."""
+    return {name: f for name, f in vars(module).items() if getattr(f, "signatures", ()) and hasattr(f, "inspect_llvm")}
+
+
+def sections(text: str, head: re.Pattern[str]) -> list[list[str]]:
+    """The lines of each function but numba's wrappers, which make float32 of Python's floats, and back."""
+    lines = text.splitlines()
+    starts = [k for k, line in enumerate(lines) if head.match(line)]
+    parts = [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    return [part for part in parts if not re.search(r"_ZN7cpython|cfunc\.", part[0])]
+
+
+def intermediate_lines(function: Any) -> list[str]:
+    """Those of LLVM's optimized code that name float64."""
+    found = [p for text in function.inspect_llvm().values() for p in sections(text, re.compile(r"define "))]
+    assert found
+    return [line.strip() for part in found for line in part[: part.index("}")] if "double" in line]
+
+
+def instructions(function: Any) -> list[str]:
+    """The machine's instructions on float64."""
+    found = [p for text in function.inspect_asm().values() for p in sections(text, re.compile(r"[^\s.#].*:"))]
+    assert found
+    words = (line.split()[0] for part in found for line in part if line.startswith("\t"))
+    return [word for word in words if INSTRUCTION.fullmatch(word)]
+
+
+def of_sizes(lines: list[str]) -> bool:
+    """Whether all is conversions of int64 and comparisons of two such."""
+    made = [m[1] for line in lines if (m := re.fullmatch(r"(\S+) = [su]itofp (?:nneg )?i64 \S+ to double", line))]
+    compared = [m for line in lines if (m := re.fullmatch(r"\S+ = fcmp .*\bune double (\S+), (\S+)", line))]
+    return len(made) + len(compared) == len(lines) and all({m[1], m[2]} <= {*made} for m in compared)
+
+
+def test_the_epoch_calls_what_is_read_here(digits: ModuleType) -> None:
+    assert compiled_functions(digits).keys() >= EPOCH
+
+
+def test_no_float64_in_the_intermediate_code(digits: ModuleType) -> None:
+    found = {name: intermediate_lines(f) for name, f in compiled_functions(digits).items()}
+    assert {name: lines for name, lines in found.items() if name not in CUTTING and lines} == {}
+    assert all(of_sizes(found[name]) for name in CUTTING), found
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads instructions of x86-64")
+def test_no_float64_in_the_machine_code(digits: ModuleType) -> None:
+    found = {name: instructions(f) for name, f in compiled_functions(digits).items()}
+    assert {name: words for name, words in found.items() if name not in CUTTING and words} == {}
+    assert [word for name in CUTTING for word in found[name] if not OF_SIZES.fullmatch(word)] == []
+
+
+def test_a_bare_literal_is_noticed(tmp_path: Path) -> None:
+    text = KERNELS.read_text(encoding="utf-8")
+    assert text.count("(real(1) - a1[n, h]") == 1
+    module = load(text.replace("(real(1) - a1[n, h]", "(1.0 - a1[n, h]"), tmp_path)
+    work, bar = module.workspace(5), module.split.py_func(module.initial_parameters())
+    module.a1_backward(work.x, work.a1, work.a1_bar, work.a1_sum_bar, bar.b1, bar.W1)
+    assert not of_sizes(intermediate_lines(module.a1_backward))
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert [word for word in instructions(module.a1_backward) if not OF_SIZES.fullmatch(word)]
