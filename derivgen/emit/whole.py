@@ -163,7 +163,13 @@ class WholeModel:
     def arguments(self, tensors: Sequence[Tensor]) -> list[str]:
         """Names for arrays as arguments, past all that the functions refer to."""
         rule = self.plan.rule
-        taken = {*LOCALS, *contract.PUBLIC, *contract.HELPERS, *contract.KERNEL_GLOBALS, *(text.name for text in self.kernels.values())}
+        taken = {
+            *LOCALS,
+            *contract.PUBLIC,
+            *contract.HELPERS,
+            *contract.KERNEL_GLOBALS,
+            *(text.name for text in self.kernels.values()),
+        }
         taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
         names = []
         for t in tensors:
