@@ -144,12 +144,23 @@ def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Ran
     """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
     if loops and nodes:
         last, outer = nodes[-1], loops[0]
-        if isinstance(last, Loop) and last.extent == outer.extent:
+        if isinstance(last, Loop) and last.extent == outer.extent and runs_well_inside(last, work, loops):
             renamed = rename_work(work, outer.index, last.index)
             if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
                 rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
                 return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest)))
     return (*nodes, within(loops, work))
+
+
+def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
+    """Whether some work gains by sharing a loop: it does not after a maximum, or after inner loops that it has no part in.
+
+    Either would keep the compiler from running several rows, or several points, of the loop at once.
+    """
+    after_maximum = any(s.operator == "max=" for w in work_in(loop) for s in statements_of(w))
+    maximum = any(s.operator == "max=" for s in statements_of(work))
+    after_loops = len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    return (not after_maximum or maximum) and not after_loops
 
 
 def within(loops: Sequence[Range], node: Node) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from derivgen import contract
-from derivgen.emit.kernels import KernelText
+from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, indented, tuple_text
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan, count, field
@@ -230,8 +230,10 @@ class WholeModel:
         return compiled("gather(data, order, start, work)", doc, body, "internal")
 
     def row_extent(self, t: Tensor, axis: int) -> str:
+        """As a kernel's innermost loop has it, see UNROLLED."""
         extent = t.shape[axis]
-        return str(extent) if extent.is_Integer else f"data.{field(t.name)}.shape[{axis}]"
+        known = extent.is_Integer and extent <= UNROLLED
+        return str(extent) if known else f"work.{field(t.name)}.shape[{axis}]"
 
     def epoch(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
