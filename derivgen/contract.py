@@ -41,6 +41,7 @@ ARGUMENTS = (
 
 # The module's other functions, and what its public functions call.
 HELPERS = (
+    "aligned",
     "ADD",
     "ASSIGN",
     "Memory",

@@ -118,6 +118,7 @@ class CountingModule:
 
     def __init__(self, text: str, program: Program, inputs: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
         module = execute(text, numpy=CountingNumpy("numpy"))
+        vars(module)["aligned"] = lambda count: CountingNumpy.empty(count, Real)
         module.__dict__.update({name: f for name, f in COUNTED.items() if "." not in name}, gemm=gemm)
         self.module = module
         count = sum(math.prod(p.shape) for p in module.PARAMETERS)
@@ -137,10 +138,10 @@ class CountingModule:
         return Real.done["flops"], Real.done["calls"]
 
     def forward(self) -> tuple[int, int]:
-        return self.counts("loss_kernel", self.parameters, self.data, self.memory)
+        return self.counts("loss_kernel", self.parameters, *self.data, *self.memory)
 
     def step(self) -> tuple[int, int]:
-        return self.counts("gradient_kernel", self.parameters, self.gradient, self.data, self.memory)
+        return self.counts("gradient_kernel", self.parameters, self.gradient, *self.data, *self.memory)
 
     def update(self) -> tuple[int, int]:
         slots = [reals(np.ones(len(self.parameters))) for _ in self.module.State._fields[1:]]

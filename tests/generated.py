@@ -58,7 +58,8 @@ class PoisonedNumpy(ModuleType):
 
     @staticmethod
     def empty(shape: Any, dtype: Any = float) -> np.ndarray:
-        return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 10**9, dtype)
+        poison = {"f": np.nan, "u": 255}  # four or eight such bytes are a NaN too
+        return np.full(shape, poison.get(np.dtype(dtype).kind, 10**9), dtype)
 
     @staticmethod
     def empty_like(array: np.ndarray) -> np.ndarray:

@@ -78,8 +78,10 @@ def test_bytes_of_digits(digits: Report) -> None:
     product, activation = N * D + D * H + N * H, N * H + H + N * H
     assert row(digits, "a1", "forward").moved == sp.expand(4 * (product + activation))
     labels, logits, loss = 8 * N, 4 * N * C, 4
-    # z2 is read, p_exp and p_sum are written.
-    assert row(digits, "loss", "forward").moved == sp.expand(labels + 2 * logits + 4 * N + loss)
+    # z2 is read and p_max written; z2 and p_max are read, p_exp and p_sum written; of each row the label, its logit,
+    # the sum and the maximum are read.
+    three_loops = (logits + 4 * N) + (2 * logits + 2 * 4 * N) + (labels + 3 * 4 * N)
+    assert row(digits, "loss", "forward").moved == sp.expand(three_loops + loss)
     # The bias gradient is set to 0, then read and written; a1 and a1_bar are read, a1_sum_bar is written.
     sweep = H + (2 * H + 3 * N * H)
     assert row(digits, "a1", "backward").moved == sp.expand(4 * (sweep + N * D + N * H + D * H))

@@ -61,7 +61,7 @@ def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
             lines.append(f"{place} = {values(t, kind, arguments, size)}")
         offset += size
     start = ["rng = np.random.default_rng(seed)"] if draws else []
-    return [*start, f"parameters = np.zeros({total}, real)", *lines]
+    return [*start, f"parameters = aligned({total})", "parameters[:] = 0", *lines]
 
 
 def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str:

@@ -134,7 +134,7 @@ class Public:
         text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
         arguments = [local_size(size) for size in sizes]
         reals = storage.reals + (2 if self.plan.training.in_place else 0)  # the factors of products
-        counts = [f"np.empty({text.integer(reals)}, real)"]
+        counts = [f"aligned({text.integer(reals)})"]
         if storage.integers != 0:
             counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
         return self.render(
