@@ -106,6 +106,7 @@ KERNEL_GLOBALS = (
     "kernel",
     "elementary",
     "internal",
+    "prange",
     "range",
     "min",
     "max",

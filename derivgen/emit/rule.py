@@ -28,9 +28,15 @@ class RuleText:
     factors: tuple[str, ...]
 
 
-def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
-    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range."""
-    slots = {str(slot): f"state.{slot}[i]" for slot, _ in rule.slots}
+def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False) -> RuleText:
+    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range.
+
+    `parallel`: the loop runs in threads, where it is over all parameters.
+    """
+    parallel = parallel and not in_parts
+    # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
+    arrays = {str(slot): local_name(str(slot)) if parallel else f"state.{slot}" for slot, _ in rule.slots}
+    slots = {slot: f"{array}[i]" for slot, array in arrays.items()}
     places = {"theta": "parameters[i]", "g": "gradient[i]", **slots}
     order = term_order(rule)
 
@@ -58,6 +64,11 @@ def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
         ]
         functions = ["\n".join(["@internal", *bracketed("def update_range(", arguments, "):"), *indented(body)])]
         rest = bracketed("update_range(", ["parameters", "gradient", "state", "0", over, *names], ")", depth=1)
+    elif parallel:
+        once_a_step = [*(["t"] if uses_step else []), *names]
+        functions = [in_threads([*arrays.values(), *once_a_step], [doc, *before], over, loop)]
+        passed = ["parameters", "gradient", *(f"state.{slot}" for slot in arrays), *once_a_step]
+        rest = [*step, *bracketed("update_in_threads(", passed, ")", depth=1)]
     else:
         functions, rest = [], [*step, *before, f"for i in range({over}):", *indented(loop)]
     signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
@@ -68,6 +79,14 @@ def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
     steps = ["t = real(state.step[0])"] if any(t in e.free_symbols for e in scales or ()) else []
     used = frozenset(once.used | text.used)
     return RuleText(tuple(functions), formula, used, (*steps, *factors))
+
+
+def in_threads(arguments: list[str], start: list[str], over: str, loop: list[str]) -> str:
+    """The function whose loop over all parameters runs in threads."""
+    signature = bracketed("def update_in_threads(", ["parameters", "gradient", *arguments], "):")
+    return "\n".join(
+        ["@parallel_kernel", *signature, *indented([*start, f"for i in prange({over}):", *indented(loop)])]
+    )
 
 
 def hoisted(rule: UpdateRule) -> tuple[dict[sp.Expr, Read], list[tuple[sp.Symbol, sp.Expr]]]:
