@@ -20,6 +20,7 @@ from derivgen.project import (
     check_module,
     expected_text,
     header_on_disk,
+    options,
     project_modules,
     render,
 )
@@ -98,14 +99,18 @@ def new(name: str) -> None:
 @click.argument("spec")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; <spec>_kernels.py if unsaid.")
 @click.option("--dtype", type=DTYPE, help="Of the module; the spec's own, or float32, if unsaid.")
+@click.option("--parallel", is_flag=True, help="Loops with much work run in threads.")
 @click.option("--force", is_flag=True, help="Write over a file that was edited by hand or is not derivgen's.")
-def generate(spec: str, output: Path | None, dtype: str | None, force: bool) -> None:
+def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, force: bool) -> None:
     """Write the module of SPEC, or of one model SPEC:NAME; of each model where SPEC has several."""
     targets = load_targets(spec) if output is None else (load_target(spec),)
-    modules = [(output or target.output, *render(target, output or target.output, dtype)) for target in targets]
+    paths = [output or target.output for target in targets]
+    modules = [(path, *render(t, path, dtype, parallel)) for t, path in zip(targets, paths, strict=True)]
     for path, text, warnings in modules:
         show_warnings(warnings)
         result = store.write(path, text, force)
+        if parallel and "prange(" not in text:
+            click.echo(f"note: {path} has no loop with enough work for threads", err=True)
         click.echo(f"{path}: {result}")
 
 
@@ -297,8 +302,7 @@ def train(
 
 def generated_module(target: Target) -> ModuleType:
     """The model's module, generated if it is missing or stale, with the dtype that is in use."""
-    header = header_on_disk(target.output)
-    text, warnings = render(target, target.output, header.dtype if header else None)
+    text, warnings = render(target, target.output, *options(header_on_disk(target.output)))
     show_warnings(warnings)
     if store.write(target.output, text) == "written":
         click.echo(f"{target.output}: written")

@@ -111,6 +111,7 @@ KERNEL_GLOBALS = (
     "kernel",
     "elementary",
     "internal",
+    "prange",
     "range",
     "min",
     "max",

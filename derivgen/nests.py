@@ -45,12 +45,16 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar."""
+    """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
+
+    `parallel`: no iteration touches what another one writes, and they run in threads.
+    """
 
     index: sp.Symbol
     extent: sp.Expr
     body: tuple[Node, ...]
     carried: tuple[Compute, ...] = ()
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)

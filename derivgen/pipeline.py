@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
 from derivgen.notation import print_program
 from derivgen.optimizers import factors_of
+from derivgen.parallel import in_threads, update_pays
 from derivgen.program import Program, Role, Tensor
 from derivgen.schedule import schedule, share_kernels
 from derivgen.simplify import simplify
@@ -58,20 +59,23 @@ def prediction_program(stable: Program) -> Program:
     return simplify(stable.live([str(stable.prediction)]))
 
 
-def plan_module(model: Model, declared: Program, dtype: str) -> Plan:
-    """All that the module's text is written from."""
+def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = False) -> Plan:
+    """All that the module's text is written from; `parallel`: large loops run in threads."""
+    threaded = in_threads if parallel else lambda result: result
     stable = stable_program(declared)
-    training = schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None)
+    training = threaded(schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None))
     prediction = None
     if declared.prediction is not None:
-        prediction = share_kernels(schedule(arrange(prediction_program(stable))), training)
-    return Plan(training, prediction, model.rule, dtype)
+        prediction = share_kernels(threaded(schedule(arrange(prediction_program(stable)))), training)
+    plan = Plan(training, prediction, model.rule, dtype)
+    whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
+    return replace(plan, parallel_update=whole and update_pays(model.rule, plan.parameter_count))
 
 
-def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
+def generate_body(model: Model, dtype: str = DEFAULT_DTYPE, parallel: bool = False) -> Generated:
     """The module of a model; raises SpecError with every problem of the spec."""
     declared = declared_program(model)
-    plan = plan_module(model, declared, dtype)
+    plan = plan_module(model, declared, dtype, parallel)
     return Generated(
         name=model.name,
         body=write_module(plan),
@@ -82,17 +86,21 @@ def generate_body(model: Model, dtype: str = DEFAULT_DTYPE) -> Generated:
     )
 
 
-def generate(model: Model, path: str | Path, dtype: str | None = None, force: bool = False) -> Path:
+def generate(
+    model: Model, path: str | Path, dtype: str | None = None, force: bool = False, parallel: bool = False
+) -> Path:
     """Write the module of a model to a path, as the command does; gives the path.
 
-    Raises SpecError where the spec is refused, DerivgenError where the file can't be written or was edited by hand.
+    `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file can't be written or was edited by hand.
     """
     from derivgen import store
 
     chosen = dtype or model.dtype or DEFAULT_DTYPE
     if chosen not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {chosen!r}")
-    return store.write_model(model, Path(path), chosen, force)
+    if not isinstance(parallel, bool):
+        raise TypeError(f"parallel must be True or False, found {parallel!r}")
+    return store.write_model(model, Path(path), chosen, force, parallel)
 
 
 def digest(model: Model, declared: Program) -> str:

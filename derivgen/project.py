@@ -39,7 +39,11 @@ class Check:
 
 
 def render(
-    target: Target, output: Path, dtype: str | None = None, header: store.Header | None = None
+    target: Target,
+    output: Path,
+    dtype: str | None = None,
+    parallel: bool = False,
+    header: store.Header | None = None,
 ) -> tuple[str, tuple[Problem, ...]]:
     """(the module's text, warnings) of a model that goes to a path; raises SpecError where the spec is refused.
 
@@ -49,12 +53,12 @@ def render(
 
     store.refuse_output(output, target.spec)
     usual = target.model.dtype or "float32"
-    generated = generate_body(target.model, dtype or usual)
+    generated = generate_body(target.model, dtype or usual, parallel)
     if header is not None and not header.by_command:
         return store.assemble(generated, header.spec_file, header.command), generated.warnings
     option = None if dtype in (None, usual) else dtype
     name = None if output.name == target.output.name else output.name
-    command = store.command_line(target.spec.name, target.model_name, option, name)
+    command = store.command_line(target.spec.name, target.model_name, option, name, parallel)
     return store.assemble(generated, target.spec.name, command), generated.warnings
 
 
@@ -65,7 +69,12 @@ def header_on_disk(path: Path) -> store.Header | None:
 def expected_text(target: Target, output: Path) -> tuple[str, tuple[Problem, ...]]:
     """(text, warnings) that a module should have, generated with the options that its header on disk names."""
     header = header_on_disk(output)
-    return render(target, output, header.dtype if header else None, header)
+    return render(target, output, *options(header), header)
+
+
+def options(header: store.Header | None) -> tuple[str | None, bool]:
+    """(dtype, whether large loops run in threads) as a header names them, or the default."""
+    return (header.dtype, header.parallel) if header else (None, False)
 
 
 def check_module(module: Module) -> Iterator[Check]:
@@ -113,7 +122,8 @@ def mending_command(target: Target, output: Path, header: store.Header | None, f
     if header is not None and not header.by_command:
         return header.command
     path = None if output.absolute() == target.output.absolute() else shortest(output)
-    command = store.command_line(shortest(target.spec), target.model_name, header.dtype if header else None, path)
+    dtype, parallel = options(header)
+    command = store.command_line(shortest(target.spec), target.model_name, dtype, path, parallel)
     return f"{command} --force" if force else command
 
 

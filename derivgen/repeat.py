@@ -55,7 +55,7 @@ def canonical(program: Program, kernel: Kernel) -> object:
     def shape_of(node: Node) -> object:
         match node:
             case Loop():
-                return indices[node.index], node.extent, tuple(map(shape_of, node.body))
+                return indices[node.index], node.extent, node.parallel, tuple(map(shape_of, node.body))
             case Compute():
                 return tuple(map(renamed, node.statements)), node.first
             case Contraction():

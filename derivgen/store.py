@@ -74,6 +74,11 @@ class Header:
         return self._option("--dtype")
 
     @property
+    def parallel(self) -> bool:
+        """Whether large loops were to run in threads."""
+        return "--parallel" in self.words
+
+    @property
     def output(self) -> str | None:
         """The module's file name where it is not the default."""
         return self._option("-o")
@@ -92,10 +97,17 @@ class Header:
         return words[words.index(name) + 1] if name in words[:-1] else None
 
 
-def command_line(spec: str, model: str | None = None, dtype: str | None = None, output: str | None = None) -> str:
+def command_line(
+    spec: str,
+    model: str | None = None,
+    dtype: str | None = None,
+    output: str | None = None,
+    parallel: bool = False,
+) -> str:
     """The command that makes a module; the options are those that are not the default."""
     words = ["derivgen", "generate", f"{spec}:{model}" if model else spec]
     words += ["--dtype", dtype] if dtype else []
+    words += ["--parallel"] if parallel else []
     words += ["-o", output] if output else []
     return shlex.join(words)
 
@@ -129,28 +141,31 @@ def _entry(word: str, text: str) -> str:
     return "\n".join(lines)
 
 
-def assemble_from_python(generated: Generated, place: Place | None, dtype: str | None = None) -> str:
+def assemble_from_python(
+    generated: Generated, place: Place | None, dtype: str | None = None, parallel: bool = False
+) -> str:
     """The text of a module made by `derivgen.generate` from a model that was constructed at a place.
 
-    `dtype` is the one asked for in the call, where it is not the model's own.
+    `dtype` and `parallel` are those asked for in the call, where they are not the model's own, or the default.
     """
     if place is None or not Path(place.file).is_file():
         return assemble(generated, INTERACTIVE, "derivgen.generate(model, path)")
     spec_file = Path(place.file).name
-    note = f"  # --dtype {dtype}" if dtype else ""
+    options = [*(["--dtype", dtype] if dtype else []), *(["--parallel"] if parallel else [])]
+    note = f"  # {' '.join(options)}" if options else ""
     return assemble(generated, spec_file, f"python {shlex.quote(spec_file)}{note}")
 
 
-def write_model(model: Model, path: Path, dtype: str, force: bool = False) -> Path:
+def write_model(model: Model, path: Path, dtype: str, force: bool = False, parallel: bool = False) -> Path:
     """Write the module of a model that Python code holds; gives the path. Raises as `write` and `assemble` do."""
     from derivgen.pipeline import DEFAULT_DTYPE, generate_body
 
     refuse_output(path, Path(model.place.file) if model.place else None)
-    generated = generate_body(model, dtype)
+    generated = generate_body(model, dtype, parallel)
     for warning in generated.warnings:
         warnings.warn(str(warning), stacklevel=3)
     unusual = None if dtype == (model.dtype or DEFAULT_DTYPE) else dtype
-    write(path, assemble_from_python(generated, model.place, unusual), force)
+    write(path, assemble_from_python(generated, model.place, unusual, parallel), force)
     return path
 
 

@@ -35,8 +35,11 @@ class UninterpretedNumba(ModuleType):
         super().__init__("numba")
         self.calls = calls
         self.config = SimpleNamespace(DISABLE_JIT=1)
+        self.prange = lambda *bounds: reversed(range(*bounds))  # iterations of a parallel loop may run in any order
         # Imported, and never used then.
-        self.types = self.cgutils = self.intrinsic = self._helperlib = self.global_compiler_lock = None
+        self.types = self.cgutils = self.intrinsic = self._helperlib = self.global_compiler_lock = (
+            self.get_num_threads
+        ) = None
 
     def njit(self, *_: Any, **__: Any) -> Any:
         return lambda function: function if self.calls is None else self.noting(function, self.calls)

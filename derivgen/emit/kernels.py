@@ -73,7 +73,8 @@ class Writer:
         known, unknown = self.size_lines(arguments)
         factors = [self.factors] if self.scaled else []
         signature = bracketed(f"def {name}(", [*map(local_name, arguments), *factors, *unknown], "):")
-        lines = ["@kernel", *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
+        decorator = "@parallel_kernel" if any(runs_in_threads(node) for node in self.kernel.body) else "@kernel"
+        lines = [decorator, *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
         used = frozenset(self.text.used)
         return KernelText(name, arguments, bool(self.scaled), tuple(unknown), tuple(lines), used)
 
@@ -169,7 +170,8 @@ class Writer:
         body = indented(self.nodes(loop.body))
         self.depth -= 1
         stores = [line for c in new.values() for line in self.store(c)]
-        header = f"for {local_name(loop.index.name)} in range({self.extent(loop)}):"
+        numbers = "prange" if loop.parallel else "range"
+        header = f"for {local_name(loop.index.name)} in {numbers}({self.extent(loop)}):"
         return [*starts, header, *body, *stores]
 
     def extent(self, loop: Loop) -> str:
@@ -288,6 +290,10 @@ def scaled_formula(plain: Plain, s: Statement) -> str:
     """`W_bar[d,h] = α·Σ_n x[n,d]·z_bar[n,h] + β·W_bar[d,h]`"""
     target, _, total = plain.statement(s).partition(" += ")
     return f"{target} = α·{total} + β·{target}"
+
+
+def runs_in_threads(node: Node) -> bool:
+    return isinstance(node, Loop) and node.parallel
 
 
 def starts(node: Node) -> bool:

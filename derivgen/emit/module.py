@@ -25,6 +25,16 @@ from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
+PARALLEL = '''
+
+def parallel_kernel(function):
+    """A kernel whose prange loops run in numba's threads; no other part of it does."""
+    serial = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+    return kernel(function, parallel=dict.fromkeys(serial, False))
+'''
+START_THREADS = """\
+        get_num_threads()  # starts the threads, without which numba can't load all that it has saved of parallel code
+"""
 
 STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading")
 FROM_IMPORTS = """\
@@ -43,25 +53,27 @@ from numba.extending import intrinsic"""
 def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
-    rule = update_kernel(plan.rule, in_parts=bool(plan.training.in_place))
+    rule = update_kernel(plan.rule, bool(plan.training.in_place), plan.parallel_update)
     used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
+    model_functions = WholeModel(plan, kernels, rule).functions()
+    parallel = any("prange(" in text for text in (*sections, *model_functions))
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "dtype": plan.dtype,
-        "elementary_decorator": ELEMENTARY if functions else "",
+        "elementary_decorator": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": table("INPUTS", input_rows(plan)),
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
         "tuples": tuples(plan),
         "kernel_sections": sections,
         "model_title": titled("the whole model"),
-        "model_functions": WholeModel(plan, kernels, rule).functions(),
+        "model_functions": model_functions,
         "public_title": titled("what callers use"),
         "initial_sources": initial_sources(plan.program.parameters),
         "initializers": ", ".join(initial_words(plan.program.parameters)),
@@ -70,6 +82,7 @@ def write_module(plan: Plan) -> str:
         "public_functions": public.functions(),
         "checks_title": titled("checks of what callers pass"),
         "check_functions": public.checks(),
+        "start_threads": START_THREADS if parallel else "",
         "cache_title": titled("numba's cache"),
     }
     text = environment().get_template("module.py.jinja").render(**values)
@@ -79,7 +92,8 @@ def write_module(plan: Plan) -> str:
 def imports(text: str) -> str:
     """Imports of what the text uses."""
     lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
-    names = [name for name in ("_helperlib", "config", "njit", "types") if re.search(rf"\b{name}[.(]", text)]
+    words = ("_helperlib", "config", "get_num_threads", "njit", "prange", "types")
+    names = [name for name in words if re.search(rf"\b{name}[.(]", text)]
     return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names))])
 
 

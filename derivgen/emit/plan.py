@@ -31,12 +31,16 @@ def field(name: str) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the text is written from: the training schedule, the prediction's, the rule and the dtype."""
+    """All that the text is written from: the training schedule, the prediction's, the rule and the dtype.
+
+    `parallel_update`: the update's loop runs in threads.
+    """
 
     training: Schedule
     prediction: Schedule | None
     rule: UpdateRule
     dtype: str
+    parallel_update: bool = False
 
     @property
     def program(self) -> Program:

@@ -28,10 +28,15 @@ class RuleText:
     factors: tuple[str, ...]
 
 
-def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
-    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range."""
-    slots = {str(slot): f"state.{slot}[i]" for slot, _ in rule.slots}
-    places = {"theta": "parameters[i]", "g": "gradient[i]", **slots}
+def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False) -> RuleText:
+    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range.
+
+    `parallel`: the loop runs in threads, where it is over all parameters.
+    """
+    threads = parallel and not in_parts
+    # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
+    arrays = {str(slot): local_name(str(slot)) if threads else f"state.{slot}" for slot, _ in rule.slots}
+    places = {"theta": "parameters[i]", "g": "gradient[i]", **{slot: f"{name}[i]" for slot, name in arrays.items()}}
     order = term_order(rule)
 
     def access(read: Read) -> str:
@@ -42,32 +47,49 @@ def update_kernel(rule: UpdateRule, in_parts: bool) -> RuleText:
     fixed, assignments = hoisted(rule)
     before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
     loop = [line(str(target), text, e, places) for target, e in assignments]
-    uses_step = any(t in e.free_symbols for _, e in rule.assignments)
-    step = ["t = real(state.step[0])"] if uses_step else []
+    t_line = ["t = real(state.step[0])"] if any(t in e.free_symbols for _, e in rule.assignments) else []
     names = [local_name(name) for name, _ in rule.hyperparameters]
     formula = rule_formula(rule)
-    doc, over = f'"""{formula}"""', "parameters.shape[0]"
+    functions: list[str] = []
     if in_parts:
-        arguments = ["parameters", "gradient", "state", "start", "stop", *names]
-        body = [
-            f'"""{formula}, from start to before stop"""',
-            *step,
-            *before,
-            "for i in range(start, stop):",
-            *indented(loop),
-        ]
-        functions = ["\n".join(["@internal", *bracketed("def update_range(", arguments, "):"), *indented(body)])]
-        rest = bracketed("update_range(", ["parameters", "gradient", "state", "0", over, *names], ")", depth=1)
+        functions.append(over_a_range(names, [f'"""{formula}, from start to before stop"""', *t_line, *before], loop))
+        passed = ["parameters", "gradient", "state", "0", "parameters.shape[0]", *names]
+        rest = bracketed("update_range(", passed, ")", depth=1)
+    elif threads:
+        steps = ["t"] if t_line else []
+        functions.append(in_threads([*arrays.values(), *steps, *names], [f'"""{formula}"""', *before], loop))
+        passed = ["parameters", "gradient", *(f"state.{slot}" for slot in arrays), *steps, *names]
+        rest = [*t_line, *bracketed("update_in_threads(", passed, ")", depth=1)]
     else:
-        functions, rest = [], [*step, *before, f"for i in range({over}):", *indented(loop)]
+        rest = [*t_line, *before, "for i in range(parameters.shape[0]):", *indented(loop)]
     signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
-    functions.append("\n".join(["@kernel", *signature, *indented([doc, "state.step[0] += 1", *rest])]))
-    scales = factors_of(rule) if in_parts else None
-    read = {x: Read(x.name) for e in scales or () for x in e.free_symbols}
-    factors = [f"{FACTORS}[{k}] = {once.real(substitute(e, read))}" for k, e in enumerate(scales or ())]
-    steps = ["t = real(state.step[0])"] if any(t in e.free_symbols for e in scales or ()) else []
+    body = [f'"""{formula}"""', "state.step[0] += 1", *rest]
+    functions.append("\n".join(["@kernel", *signature, *indented(body)]))
     used = frozenset(once.used | text.used)
-    return RuleText(tuple(functions), formula, used, (*steps, *factors))
+    return RuleText(tuple(functions), formula, used, tuple(factor_lines(rule, once) if in_parts else []))
+
+
+def factor_lines(rule: UpdateRule, text: ScalarText) -> list[str]:
+    """Lines that set the factors of products that are added to parameters."""
+    scales = factors_of(rule)
+    assert scales is not None
+    symbols = {x for e in scales for x in e.free_symbols}
+    read = {x: Read(x.name) for x in symbols}
+    lines = [f"{FACTORS}[{k}] = {text.real(substitute(e, read))}" for k, e in enumerate(scales)]
+    return ["t = real(state.step[0])", *lines] if t in symbols else lines
+
+
+def over_a_range(names: list[str], start: list[str], loop: list[str]) -> str:
+    """The function that updates some of the parameters."""
+    signature = bracketed("def update_range(", ["parameters", "gradient", "state", "start", "stop", *names], "):")
+    return "\n".join(["@internal", *signature, *indented([*start, "for i in range(start, stop):", *indented(loop)])])
+
+
+def in_threads(arguments: list[str], start: list[str], loop: list[str]) -> str:
+    """The function whose loop over all parameters runs in threads."""
+    signature = bracketed("def update_in_threads(", ["parameters", "gradient", *arguments], "):")
+    body = [*start, "for i in prange(parameters.shape[0]):", *indented(loop)]
+    return "\n".join(["@parallel_kernel", *signature, *indented(body)])
 
 
 def hoisted(rule: UpdateRule) -> tuple[dict[sp.Expr, Read], list[tuple[sp.Symbol, sp.Expr]]]:
