@@ -124,20 +124,20 @@ w = model.parameter("w", K)
         # Rows that share a label add to one row of w_bar.
         ('a = model.let("a", (n,), tanh(w[label[n]]))\nmodel.minimize(Sum(a[n]**2, n))', "a_forward", "n*"),
         ('a = model.let("a", (n,), tanh(w[label[n]]))\nmodel.minimize(Sum(a[n]**2, n))', "a_backward", "n"),
-        # Here each adds to its own row, wherever in it the label points.
+        # Here each adds to its own row, wherever in it the label points, after the loops over whole rows.
         (
             'a = model.let("a", (n, k), tanh(w[k]*x[n, k]))\n'
             "model.minimize(Sum(a[n, label[n]]**2, n) + Sum(a[n, k]**2, n, k))",
             "loss_backward",
-            "n*",
+            "n* n*",
         ),
-        # Each iteration holds a matrix product: that is BLAS's, which has threads of its own.
+        # The cosines are copied row by row; then each iteration holds a matrix product: BLAS has threads of its own.
         (
             'q = model.let("q", (n, k, k2), w[k]*x[n, k2])\n'
             'a = model.let("a", (n, k, d), Sum(q[n, k, k2]*cos(n*k2*d), k2))\n'
             "model.minimize(Sum(a[n, k, d]**2, n, k, d))",
             "a_forward",
-            "n",
+            "n* n",
         ),
         # Neighbours: a_bar[n] gets something from two rows, those of the loop's index and of the next.
         (
