@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
-from derivgen.contractions import match_contraction, typical_size
+from derivgen.contractions import is_whole, match_contraction, typical_size
 from derivgen.expressions import (
     TRUE,
     Read,
@@ -157,7 +158,7 @@ def contract_products(program: Program) -> Program:
 
 def contracted(program: Program, s: Statement, names: Names) -> tuple[list[Statement], list[Tensor]]:
     """Statements in place of one, and the tensors that they need."""
-    whole = s.operator == "+=" and s.guard == TRUE and s.covers(program.tensor(s.target).shape) and s.reduced
+    whole = s.operator == "+=" and s.covers(program.tensor(s.target).shape, guarded=True) and s.reduced
     if not whole or match_contraction(program, s) is not None:
         return [s], []
     if isinstance(s.expression, sp.Add):
@@ -165,11 +166,11 @@ def contracted(program: Program, s: Statement, names: Names) -> tuple[list[State
         if any(len(made) > 1 or match_contraction(program, made[0]) for made, _ in parts):
             return [t for made, _ in parts for t in made], [t for _, helpers in parts for t in helpers]
         return [s], []
-    value, guard = split_guard(s.expression)
+    value, guard = split_guard(guarded(s.expression, s.guard))
     outer, groups = factor_groups(s, value)
-    if len(groups) != 2 or not pays(s, groups):
+    if len(groups) != 2 or not pays(program, s, outer, groups, guard):
         return [s], []
-    return as_product(program, s, outer, groups, guard, names) or ([s], [])
+    return as_product(program, replace(s, guard=TRUE), outer, groups, guard, names) or ([s], [])
 
 
 def factor_groups(s: Statement, value: sp.Expr) -> tuple[list[sp.Expr], list[sp.Expr]]:
@@ -188,14 +189,22 @@ def factor_groups(s: Statement, value: sp.Expr) -> tuple[list[sp.Expr], list[sp.
     return outer, groups
 
 
-def pays(s: Statement, groups: list[sp.Expr]) -> bool:
-    """Whether both sides have rows of their own, and enough work for each element that may have to be copied."""
-    left, right = (indices_of(g) for g in groups)
+def pays(program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], guard: Boolean) -> bool:
+    """Whether both sides have rows of their own, and there is enough work for each element that has to be copied."""
+    sides = [indices_of(g) for g in groups]
     reduced = {r.index for r in s.reduced}
-    sized = [r.index for r in s.domain if r.index in left | right]
-    copied = sum(typical_size(s, [i for i in sized if i in side]) for side in (left, right))
-    matrices = left - right and right - left and reduced <= left & right
+    sized = [r.index for r in s.domain if r.index in sides[0] | sides[1]]
+    matrices = sides[0] - sides[1] and sides[1] - sides[0] and reduced <= sides[0] & sides[1]
+    copies = [side for g, side in zip(groups, sides, strict=True) if not is_operand(program, s, g)]
+    copies += [set(sized) - reduced] if outer else []
+    copies += [min(sides, key=len)] if guard != TRUE and not copies else []
+    copied = sum(typical_size(s, [i for i in sized if i in side]) for side in copies)
     return bool(matrices) and typical_size(s, sized) >= WORTH_COPYING * copied
+
+
+def is_operand(program: Program, s: Statement, factor: sp.Expr) -> bool:
+    """Whether a factor is a whole tensor."""
+    return isinstance(factor, Read) and is_whole(program, factor, s)
 
 
 def as_product(
@@ -203,7 +212,7 @@ def as_product(
     s: Statement,
     outer: list[sp.Expr],
     groups: list[sp.Expr],
-    guard: sp.Basic,
+    guard: Boolean,
     names: Names,
 ) -> tuple[list[Statement], list[Tensor]] | None:
     """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
@@ -225,12 +234,9 @@ def as_product(
         helpers.append(tensor)
         return Read(tensor.name, *indices)
 
-    table = program.table
     operands: list[Read] = []
     for g in groups:
-        extents = {r.index: r.extent for r in domain}
-        plain = isinstance(g, Read) and all(map(is_plain_index, g.subscripts)) and len({*g.subscripts}) == len(g.args)
-        if plain and tuple(extents[i] for i in g.subscripts) == table[g.tensor].shape:
+        if is_operand(program, s, g):
             operands.append(g)
             continue
         order = [*(i for i in subscripts if i in indices_of(g)), *(r.index for r in s.reduced)]

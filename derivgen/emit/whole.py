@@ -17,7 +17,15 @@ from derivgen.program import Tensor
 from derivgen.repeat import LEAST, Run
 from derivgen.schedule import Kernel
 
-SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "part")  # where sizes are arguments
+SIZE_GLOBALS = (
+    "memory",
+    "Memory",
+    "Workspace",
+    "buffers",
+    "new_memory",
+    "part",
+    "aligned",
+)  # where sizes are arguments
 LOCALS = {
     *("parameters", "gradient", "steps", "order", "batch_size", "drop_last", "losses", "reals", "integers", "state"),
     *("theta", "bar", "into", "data", "work", "batch", "rows", "start", "mean", "seen", "objective", "i", "k", FACTORS),
@@ -131,11 +139,13 @@ class WholeModel:
         result = self.places.one(name)
         result = f"{result}.copy()" if schedule.program.tensor(name).shape else f"{result}[0]"
         given = (*self.plan.prediction_inputs, *self.plan.constants)
+        work = self.buffers_for(self.plan.prediction_inputs)
+        read = "\n".join([*work, *calls])
         body = [
-            *(["theta = split(borrowed(parameters))"] if any("theta." in line for line in calls) else []),
-            *self.tuple_of("data", "PredictionData", given),
+            *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
+            *(self.tuple_of("data", "PredictionData", given) if "data." in read else []),
             *self.memory(),
-            *self.buffers_for(self.plan.prediction_inputs),
+            *work,
             *calls,
             f"return {result}",
         ]

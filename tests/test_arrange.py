@@ -1,0 +1,131 @@
+"""Sums of products as products of matrices, against numpy's einsum; calls that are shared; differences computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from generated import execute, module_text
+from random_specs import IMPORTS, Spec
+
+HEAD = """
+model = Model("sums")
+N = model.batch("N")
+I, J, K, L = model.sizes(I=24, J=28, K=64, L=20)
+n, i, j, k, l = model.indices(n=N, i=I, j=J, k=K, l=L)
+x = model.input("x", N, I, K)
+A, B, D = model.parameter("A", I, K), model.parameter("B", K, J), model.parameter("D", L, K)
+s, v = model.parameter("s", I), model.parameter("v", K)
+"""
+PRODUCTS: dict[str, tuple[str, str, Callable[[SimpleNamespace], np.ndarray], int]] = {
+    # name: the let's indices and expression, what numpy makes of it, and the calls of BLAS that it takes
+    "plain": ("i, j", "Sum(A[i, k]*B[k, j], k)", lambda t: t.A @ t.B, 1),
+    "target transposed": ("j, i", "Sum(A[i, k]*B[k, j], k)", lambda t: (t.A @ t.B).T, 1),
+    "operand transposed": ("i, l", "Sum(A[i, k]*D[l, k], k)", lambda t: t.A @ t.D.T, 1),
+    "a factor outside": ("i, j", "Sum(s[i]*A[i, k]*B[k, j], k)", lambda t: t.s[:, None] * (t.A @ t.B), 1),
+    "a number": ("i, j", "Sum(3*A[i, k]*B[k, j], k)", lambda t: 3 * (t.A @ t.B), 1),
+    "factors of one side": ("i, j", "Sum(A[i, k]*v[k]*B[k, j], k)", lambda t: (t.A * t.v) @ t.B, 1),
+    "no tensor": ("i, j", "Sum(sin(A[i, k])*B[k, j], k)", lambda t: np.sin(t.A) @ t.B, 1),
+    "leading axes": ("n, i, j", "Sum(x[n, i, k]*B[k, j], k)", lambda t: t.x @ t.B, 1),
+    "a batch": ("n, i, l", "Sum(x[n, i, k]*x[n, l, k], k)", lambda t: np.einsum("nik,nlk->nil", t.x, t.x[:, :20]), 1),
+    "a whole batch": (
+        "n, i, l",
+        "Sum(x[n, i, k]*x[n, i, k]*D[l, k], k)",
+        lambda t: np.einsum("nik,lk->nil", t.x**2, t.D),
+        1,
+    ),
+    "a sum of products": (
+        "i, j",
+        "Sum(A[i, k]*B[k, j] + sin(A[i, k])*B[k, j], k)",
+        lambda t: t.A @ t.B + np.sin(t.A) @ t.B,
+        2,
+    ),
+    "a guard": (
+        "i, j",
+        "Sum(Piecewise((A[i, k]*B[k, j], k > i), (0, True)), k)",
+        lambda t: np.triu(t.A, 1) @ t.B,
+        1,
+    ),
+    "a vector": ("i,", "Sum(A[i, k]*v[k], k)", lambda t: t.A @ t.v, 1),
+    "an outer product": ("i, j", "A[i, 0]*B[0, j]", lambda t: np.outer(t.A[:, 0], t.B[0]), 0),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_what_numpy_gives(name: str) -> None:
+    out, expression, wanted, calls = PRODUCTS[name]
+    indices = out.strip(",")
+    text = f'{IMPORTS}{HEAD}a = model.let("a", ({out}), {expression})\nmodel.predict(a)\n'
+    text += f"model.minimize(Sum(a[{indices}]**2, {indices}))\n"
+    source = module_text(Spec(text, (), 0).model())
+    forward = source.split("def a_forward(")[1].split("# ----")[0].split("\n@kernel\n")[0]
+    assert forward.count(" gemm(") + forward.count(" np.dot(") == calls
+    module = execute(source)
+    rng = np.random.default_rng(0)
+    parameters = rng.standard_normal(sum(int(np.prod(p.shape)) for p in module.PARAMETERS))
+    values = SimpleNamespace(**module.views(parameters), x=rng.standard_normal((4, 24, 64)))
+    given = [values.x] if "x" in module.predict.__code__.co_varnames else []
+    found, expected = module.predict(parameters, *given), wanted(values)
+    assert np.abs(found - expected).max() <= 1e-13 * np.abs(expected).max()
+
+
+def test_heads_of_attention_are_products_without_copies() -> None:
+    """q[n,:,h,:] has rows that are not adjacent; BLAS takes their distance."""
+    text = f"""{IMPORTS}
+model = Model("attention")
+N = model.batch("N")
+T, H, E = model.sizes(T=8, H=2, E=16)
+n, t, u, h, e = model.indices(n=N, t=T, u=T, h=H, e=E)
+x = model.input("x", N, T, H, E)
+W = model.parameter("W", H, E)
+q = model.let("q", (n, t, h, e), x[n, t, h, e]*W[h, e])
+s = model.let("s", (n, h, t, u), Sum(q[n, t, h, e]*q[n, u, h, e], e))
+o = model.let("o", (n, t, h, e), Sum(s[n, h, t, u]*q[n, u, h, e], u))
+model.predict(o)
+model.minimize(Sum(o[n, t, h, e]**2, n, t, h, e))
+"""
+    source = module_text(Spec(text, (), 0).model())
+    assert "gemm(q[n, :, h, :], q[n, :, h, :].T, ASSIGN, s[n, h])" in source
+    assert "gemm(s[n, h], q[n, :, h, :], ASSIGN, o[n, :, h, :])" in source
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((3, 8, 2, 16)), rng.standard_normal(32)
+    q = x * w.reshape(2, 16)
+    expected = np.einsum("nhtu,nuhe->nthe", np.einsum("nthe,nuhe->nhtu", q, q), q)
+    found = execute(source).predict(w, x)
+    assert np.abs(found - expected).max() <= 1e-13 * np.abs(expected).max()
+
+
+def kernel_of(lines: str, name: str) -> str:
+    text = f"{IMPORTS}{HEAD}{lines}"
+    return module_text(Spec(text, (), 0).model()).split(f"def {name}(")[1].split("\n@kernel\n")[0]
+
+
+def test_a_call_that_no_inner_loop_changes_is_made_outside_it() -> None:
+    text = kernel_of(
+        'a = model.let("a", (i, k), exp(s[i])*A[i, k])\nmodel.minimize(Sum(a[i, k]**2, i, k))\n', "a_forward"
+    )
+    outside, inside = text.split("for k in")
+    assert "exp(s[i])" in outside.split('"""')[2]
+    assert "exp(" not in inside
+
+
+def test_a_call_of_two_statements_is_made_once() -> None:
+    lines = 'a = model.let("a", (i,), cosh(s[i])*exp(sin(s[i])))\nmodel.minimize(Sum(a[i]**2, i))\n'
+    text = kernel_of(lines, "a_backward").split('"""')[2]
+    assert text.count(" exp(") == 1
+
+
+def test_a_softmax_keeps_no_differences_and_loses_no_digits() -> None:
+    """Logits of 10,000 in float32: log Σ - (u - m) as (m + log Σ) - u would be off in the fourth digit."""
+    lines = 'z = model.let("z", (i,), 10000*s[i])\nmodel.minimize(-log(exp(z[0])/Sum(exp(z[i]), i)))\n'
+    assert "_shift" not in kernel_of(lines, "loss_forward")
+    head = HEAD.replace('x = model.input("x", N, I, K)', "")
+    module = execute(module_text(Spec(IMPORTS + head + lines, (), 0).model(), "float32"))
+    parameters = np.zeros(sum(int(np.prod(p.shape)) for p in module.PARAMETERS), np.float32)
+    logits = module.views(parameters)["s"]
+    logits[:2] = 1.0, 1.00004
+    exact = (logits.astype(np.float64) * 10000 - 10000.0 * float(logits.max())).astype(np.float64)
+    wanted = np.log(np.exp(exact).sum()) - exact[0]
+    assert abs(module.loss(parameters) - wanted) <= 2e-3 * wanted  # what float32 makes of the logits themselves
