@@ -21,7 +21,7 @@ from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, 
 from derivgen.program import Direction, Program, Statement
 from derivgen.storage import taken_over
 
-LARGE = 8192  # parameters: a smaller gradient stays in the nearest cache, where storing it costs next to nothing
+LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
 
 @dataclass(frozen=True, slots=True)
