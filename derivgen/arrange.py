@@ -6,18 +6,16 @@ or statements share is made once, and sums of products become products of two ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import is_whole, match_contraction, typical_size
 from derivgen.expressions import (
     TRUE,
     Read,
     bottom_up,
-    guarded,
     guarded_reads,
     indices_of,
     reads_of,
@@ -27,7 +25,7 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import CHEAP, difference
-from derivgen.program import Names, Program, Range, Role, Statement, Tensor, check_program, is_plain_index, names_of
+from derivgen.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
 
 WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
 
@@ -158,7 +156,7 @@ def contract_products(program: Program) -> Program:
 
 def contracted(program: Program, s: Statement, names: Names) -> tuple[list[Statement], list[Tensor]]:
     """Statements in place of one, and the tensors that they need."""
-    whole = s.operator == "+=" and s.covers(program.tensor(s.target).shape, guarded=True) and s.reduced
+    whole = s.operator == "+=" and s.guard == TRUE and s.covers(program.tensor(s.target).shape) and s.reduced
     if not whole or match_contraction(program, s) is not None:
         return [s], []
     if isinstance(s.expression, sp.Add):
@@ -166,17 +164,18 @@ def contracted(program: Program, s: Statement, names: Names) -> tuple[list[State
         if any(len(made) > 1 or match_contraction(program, made[0]) for made, _ in parts):
             return [t for made, _ in parts for t in made], [t for _, helpers in parts for t in helpers]
         return [s], []
-    value, guard = split_guard(guarded(s.expression, s.guard))
-    outer, groups = factor_groups(s, value)
-    if len(groups) != 2 or not pays(program, s, outer, groups, guard):
+    if split_guard(s.expression)[1] != TRUE:  # a product would evaluate what the guard keeps from being evaluated
         return [s], []
-    return as_product(program, replace(s, guard=TRUE), outer, groups, guard, names) or ([s], [])
+    outer, groups = factor_groups(s)
+    if len(groups) != 2 or not pays(program, s, outer, groups):
+        return [s], []
+    return as_product(program, s, outer, groups, names) or ([s], [])
 
 
-def factor_groups(s: Statement, value: sp.Expr) -> tuple[list[sp.Expr], list[sp.Expr]]:
+def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
     """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)"""
     reduced = {r.index for r in s.reduced}
-    factors = list(sp.Mul.make_args(value))
+    factors = list(sp.Mul.make_args(s.expression))
     outer = [f for f in factors if not indices_of(f) & reduced]
     inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), str(f)))
     groups: list[sp.Expr] = []
@@ -189,7 +188,7 @@ def factor_groups(s: Statement, value: sp.Expr) -> tuple[list[sp.Expr], list[sp.
     return outer, groups
 
 
-def pays(program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], guard: Boolean) -> bool:
+def pays(program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr]) -> bool:
     """Whether both sides have rows of their own, and there is enough work for each element that has to be copied."""
     sides = [indices_of(g) for g in groups]
     reduced = {r.index for r in s.reduced}
@@ -197,7 +196,6 @@ def pays(program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.E
     matrices = sides[0] - sides[1] and sides[1] - sides[0] and reduced <= sides[0] & sides[1]
     copies = [side for g, side in zip(groups, sides, strict=True) if not is_operand(program, s, g)]
     copies += [set(sized) - reduced] if outer else []
-    copies += [min(sides, key=len)] if guard != TRUE and not copies else []
     copied = sum(typical_size(s, [i for i in sized if i in side]) for side in copies)
     return bool(matrices) and typical_size(s, sized) >= WORTH_COPYING * copied
 
@@ -208,44 +206,36 @@ def is_operand(program: Program, s: Statement, factor: sp.Expr) -> bool:
 
 
 def as_product(
-    program: Program,
-    s: Statement,
-    outer: list[sp.Expr],
-    groups: list[sp.Expr],
-    guard: Boolean,
-    names: Names,
+    program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], names: Names
 ) -> tuple[list[Statement], list[Tensor]] | None:
     """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
+    extents = {r.index: r.extent for r in s.domain}
     helpers: list[Tensor] = []
     made: list[Statement] = []
-    if guard != TRUE:
-        place = next((k for k, g in enumerate(groups) if indices_of(guard) <= indices_of(g)), None)
-        others = [g for k, g in enumerate(groups) if k != place]
-        if place is None or not all(isinstance(g, Read) and all(map(is_plain_index, g.subscripts)) for g in others):
-            return None
-        groups = [guarded(g, guard) if k == place else g for k, g in enumerate(groups)]
-    inside = {i for g in groups for i in indices_of(g)}
-    domain = tuple(r for r in s.domain if r.index in inside)
-    subscripts = tuple(i for i in s.subscripts if i in inside)
 
-    def helper(word: str, indices: tuple[sp.Expr, ...]) -> Read:
-        extents = {r.index: r.extent for r in s.domain}
+    def helper(word: str, indices: Sequence[sp.Expr]) -> Read:
         tensor = Tensor(names.fresh(f"{s.target}_{word}"), tuple(extents[i] for i in indices), Role.HELPER)
         helpers.append(tensor)
         return Read(tensor.name, *indices)
 
-    operands: list[Read] = []
-    for g in groups:
-        if is_operand(program, s, g):
-            operands.append(g)
-            continue
-        order = [*(i for i in subscripts if i in indices_of(g)), *(r.index for r in s.reduced)]
-        operand = helper("factor", tuple(order))
-        box = tuple(r for i in order for r in domain if r.index == i)
-        made.append(replace(s, target=operand.tensor, subscripts=tuple(order), operator="=", expression=g, domain=box))
-        operands.append(operand)
-    direct = not [f for f in outer if f != 1] and subscripts == s.subscripts
+    def operand(factor: sp.Expr) -> Read:
+        if is_operand(program, s, factor):
+            return factor
+        own = indices_of(factor)
+        order = [*(i for i in s.subscripts if i in own), *(r.index for r in s.reduced)]
+        copy = helper("factor", order)
+        box = tuple(r for i in order for r in s.domain if r.index == i)
+        made.append(
+            replace(s, target=copy.tensor, subscripts=tuple(order), operator="=", expression=factor, domain=box)
+        )
+        return copy
+
+    inside = {i for g in groups for i in indices_of(g)}
+    subscripts = tuple(i for i in s.subscripts if i in inside)
+    direct = not outer and subscripts == s.subscripts
+    operands = [operand(g) for g in groups]
     total = s.write if direct else helper("product", subscripts)
+    domain = tuple(r for r in s.domain if r.index in inside)
     product = replace(s, target=total.tensor, subscripts=subscripts, expression=sp.Mul(*operands), domain=domain)
     made.append(product)
     if not direct:

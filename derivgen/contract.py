@@ -102,6 +102,12 @@ HELPERS = (
     "float",
 )
 
+# What the functions of the whole model call their own values.
+LOCALS = (
+    *("steps", "losses", "reals", "integers", "theta", "bar", "into", "alpha_beta", "data", "work", "batch", "rows"),
+    *("start", "stop", "mean", "seen", "objective", "row", "first", "i", "j", "k", "n", "t"),
+)
+
 # What the text of kernels refers to: a tensor of such a name would shadow it.
 KERNEL_GLOBALS = (
     "np",
@@ -134,6 +140,8 @@ def refusal(name: object, kind: str) -> str | None:
         return f"{name!r} is read by Python as {unicodedata.normalize('NFKC', name)!r}: name the {kind} so"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python reserves: choose another name for the {kind}"
+    if kind == "hyperparameter" and name in (*PUBLIC, *ARGUMENTS, *HELPERS, *LOCALS):
+        return f"{name!r} is a name that the generated module's functions use: rename the {kind}"
     if kind in ("input", "labels") and name in (*PUBLIC, *ARGUMENTS, *HELPERS):
         return f"{name!r} is a name of the generated module's functions or their arguments: rename the {kind}"
     return None

@@ -19,7 +19,7 @@ from derivgen.model import DTYPES, Model
 from derivgen.notation import print_program
 from derivgen.optimizers import factors_of
 from derivgen.parallel import in_threads, update_pays
-from derivgen.program import Program, Role, Tensor
+from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import schedule, share_kernels
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
@@ -66,7 +66,8 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     training = threaded(schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None))
     prediction = None
     if declared.prediction is not None:
-        prediction = share_kernels(threaded(schedule(arrange(prediction_program(stable)))), training)
+        arranged = renamed_apart(arrange(prediction_program(stable)), training.program)
+        prediction = share_kernels(threaded(schedule(arranged)), training)
     plan = Plan(training, prediction, model.rule, dtype)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.parameter_count))

@@ -18,7 +18,7 @@ import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, either, guarded_reads, indices_of, reads_of
+from derivgen.expressions import TRUE, Read, either, guarded_reads, indices_of, reads_of, rename_tensors
 
 Operator = Literal["=", "+=", "max=", "argmax="]
 Direction = Literal["forward", "backward"]
@@ -175,6 +175,32 @@ class Names:
 def names_of(program: Program) -> Names:
     indices = (r.index.name for s in program.statements for r in s.domain)
     return Names([*(t.name for t in program.tensors), *(name for name, _ in program.sizes), *indices])
+
+
+def renamed_apart(program: Program, other: Program) -> Program:
+    """The program with new names for helpers whose names other tensors of the other program have.
+
+    Buffers of two programs are known by name: two of one name are one.
+    """
+    theirs = other.table
+    names = Names([*(t.name for t in (*program.tensors, *other.tensors))])
+    renamed = {
+        t.name: names.fresh(t.name)
+        for t in program.tensors
+        if t.name in theirs and (t.shape, t.integer) != (theirs[t.name].shape, theirs[t.name].integer)
+    }
+    statements = [
+        replace(
+            s,
+            target=renamed.get(s.target, s.target),
+            subscripts=tuple(rename_tensors(i, renamed) for i in s.subscripts),
+            expression=rename_tensors(s.expression, renamed),
+            guard=rename_tensors(s.guard, renamed),
+        )
+        for s in program.statements
+    ]
+    tensors = tuple(replace(t, name=renamed.get(t.name, t.name)) for t in program.tensors)
+    return replace(program, tensors=tensors, statements=tuple(statements))
 
 
 class InvariantError(AssertionError):

@@ -188,20 +188,23 @@ def assign_first(program: Program, statements: list[Statement]) -> list[Statemen
 
 
 def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> dict[str, str]:
-    """The gradients, each with its parameter, that one matrix product gives, and whose parameter no later kernel reads.
+    """The gradients, each with its parameter, that one matrix product gives, after all that reads the parameter.
 
-    Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again.
+    Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again. It comes
+    last in its kernel; so neither it nor another such product there, nor a later kernel, may read the parameter.
     """
     if sum(int(sp.Mul(*t.shape)) for t in program.parameters) < LARGE:
         return {}
     writers = Counter(s.target for s in program.statements)
     read = {r.tensor for s in program.statements for r in s.reads}
+    bars = {bar for _, bar in program.gradients}
     found: dict[str, str] = {}
     for parameter, bar in program.gradients:
         place = next((k for k, body in enumerate(bodies) if any(is_matrix_product(n, bar) for n in body)), None)
         if place is not None and writers[bar] == 1 and bar not in read:
+            last = [n.statement for n in bodies[place] if isinstance(n, Contraction) and n.statement.target in bars]
             later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
-            if all(r.tensor != parameter for s in later for r in s.reads):
+            if all(r.tensor != parameter for s in (*last, *later) for r in s.reads):
                 found[bar] = parameter
     return found
 

@@ -42,11 +42,11 @@ PRODUCTS: dict[str, tuple[str, str, Callable[[SimpleNamespace], np.ndarray], int
         lambda t: t.A @ t.B + np.sin(t.A) @ t.B,
         2,
     ),
-    "a guard": (
+    "a guard": (  # in loops: a product would evaluate what the guard keeps from being evaluated
         "i, j",
         "Sum(Piecewise((A[i, k]*B[k, j], k > i), (0, True)), k)",
         lambda t: np.triu(t.A, 1) @ t.B,
-        1,
+        0,
     ),
     "a vector": ("i,", "Sum(A[i, k]*v[k], k)", lambda t: t.A @ t.v, 1),
     "an outer product": ("i, j", "A[i, 0]*B[0, j]", lambda t: np.outer(t.A[:, 0], t.B[0]), 0),
@@ -129,3 +129,60 @@ def test_a_softmax_keeps_no_differences_and_loses_no_digits() -> None:
     exact = (logits.astype(np.float64) * 10000 - 10000.0 * float(logits.max())).astype(np.float64)
     wanted = np.log(np.exp(exact).sum()) - exact[0]
     assert abs(module.loss(parameters) - wanted) <= 2e-3 * wanted  # what float32 makes of the logits themselves
+
+
+def test_what_a_guard_keeps_from_being_evaluated_is_not_evaluated() -> None:
+    """A mean over the first of some rows, none of them in the first: 0, and not 0/0."""
+    text = f"""{IMPORTS}{HEAD}
+c = model.input("c", I)
+a = model.let("a", (i, j), Sum(Piecewise((A[i, k]*B[k, j]/c[i], k < c[i]), (0, True)), k))
+model.predict(a)
+model.minimize(Sum(a[i, j]**2, i, j))
+"""
+    module = execute(module_text(Spec(text, (), 0).model()))
+    rng = np.random.default_rng(0)
+    parameters = rng.standard_normal(sum(int(np.prod(p.shape)) for p in module.PARAMETERS))
+    counts = np.arange(24.0)
+    x = rng.standard_normal((1, 24, 64))
+    loss, gradient = module.loss_and_gradient(parameters, x, counts)
+    t = module.views(parameters)
+    wanted = [(t["A"][i, :i] @ t["B"][:i] / i if i else np.zeros(28)) for i in range(24)]
+    np.testing.assert_allclose(module.predict(parameters, counts), wanted, rtol=1e-12, atol=1e-13)
+    assert np.isfinite(loss)
+    assert np.isfinite(gradient).all()
+
+
+def test_helpers_of_one_name_in_training_and_prediction_are_two_buffers() -> None:
+    """Training reads s1 where the prediction computes cos(A): their first copies differ in shape."""
+    text = f"""{IMPORTS}
+model = Model("random")
+I, J, K = model.sizes(I=40, J=20, K=64)
+i, j, k = model.indices(i=I, j=J, k=K)
+A, D = model.parameter("A", I, K), model.parameter("D", K, J)
+s1 = model.let("s1", (i, k), cos(A[i, k]))
+a = model.let("a", (i, j), Sum(cos(A[i, k])*sin(D[k, j]), k))
+model.minimize(Sum(a[i, j]**2, i, j) + Sum(s1[i, k], i, k))
+model.predict(a)
+"""
+    module = execute(module_text(Spec(text, (), 0).model()))
+    parameters = np.random.default_rng(0).standard_normal(40 * 64 + 64 * 20)
+    t = module.views(parameters)
+    product = np.cos(t["A"]) @ np.sin(t["D"])
+    np.testing.assert_allclose(module.predict(parameters), product, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(module.loss(parameters), (product**2).sum() + np.cos(t["A"]).sum(), rtol=1e-12)
+
+
+def test_a_prediction_reads_sizes_off_its_own_inputs() -> None:
+    text = f"""{IMPORTS}
+model = Model("random")
+N = model.batch("N")
+n = model.indices(n=N)
+x1, x2, q = model.input("x1", N), model.input("x2", N), model.parameter("q")
+c = model.let("c", (), q*N)
+p = model.let("p", (n,), x2[n]*c)
+model.minimize(Sum((p[n] - x1[n])**2, n))
+model.predict(p)
+"""
+    module = execute(module_text(Spec(text, (), 0).model()))
+    x = np.array([1.0, 2.0, 4.0])
+    np.testing.assert_allclose(module.predict(np.array([0.5]), x), 1.5 * x, rtol=1e-15)

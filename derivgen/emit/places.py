@@ -16,32 +16,38 @@ class Places:
         self.plan = plan
         self.table = {**plan.prediction_table, **plan.program.table}
         self.parameters = {bar: p for p, bar in plan.program.gradients}
+        self.single = {t.name for t in plan.single_parameters}
 
     def one(self, name: str) -> str:
         """A tensor."""
         family, position = self.plan.families.get(name, ((name,), 0))
-        return self.member(family, str(position))
+        return self.member(family, position, 0)
 
     def each(self, names: Sequence[str]) -> str:
         """What an argument goes through in a run, in terms of the loop's index k."""
-        family, first = self.plan.families.get(names[0], ((names[0],), 0))
         if len(set(names)) == 1:
             return self.one(names[0])
-        sign = "+" if self.plan.families[names[1]][1] > first else "-"
-        return self.member(family, f"k + {first}" if sign == "+" and first else "k" if sign == "+" else f"{first} - k")
+        family, first = self.plan.families[names[0]]
+        return self.member(family, first, self.plan.families[names[1]][1] - first)
 
-    def member(self, family: tuple[str, ...], position: str) -> str:
-        """The member of a family at a position, which is a number or depends on k."""
+    def member(self, family: tuple[str, ...], first: int, step: int) -> str:
+        """The member of a family at the position first + step·k."""
         owner, name = self.owner(family[0]), family[0]
+        if owner in ("theta", "bar", "into"):
+            parameter = self.parameters.get(name, name)
+            if parameter in self.single:
+                return f"{owner}.{field(parameter)}"
+            start, stride = self.plan.offsets[name], int(self.plan.stride(family) or 0)
+            shape = tuple_text([str(extent) for extent in self.table[name].shape] or ["1"])
+            return f"part({owner}.flat, {progression(start + stride * first, stride * step)}, {shape})"
         places = self.plan.places.get(family, 1)
-        if len(family) == 1 or (owner == "work" and places == 1):
-            return f"{owner}.{field(self.parameters.get(name, name))}"
-        if owner == "work":
-            place = position if places == len(family) else in_turn(position, places)
-            return f"{owner}.{field(name)}[{place}]"
-        start, step = self.plan.offsets[name], self.plan.stride(family)
-        shape = tuple_text([str(extent) for extent in self.table[name].shape] or ["1"])
-        return f"part({owner}.flat, {offset_text(start, int(step or 0), position)}, {shape})"
+        if places == 1:
+            return f"{owner}.{field(name)}"
+        if places == len(family):
+            return f"{owner}.{field(name)}[{progression(first, step)}]"
+        turn = progression(first, step)
+        turn = str(first % places) if step == 0 else f"{turn} % {places}" if turn == "k" else f"({turn}) % {places}"
+        return f"{owner}.{field(name)}[{turn}]"
 
     def owner(self, name: str) -> str:
         """What a step is given that has the tensor: theta, bar, into, data or work."""
@@ -53,18 +59,11 @@ class Places:
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"
 
 
-def in_turn(position: str, places: int) -> str:
-    if position.isdigit():
-        return str(int(position) % places)
-    return f"{position} % {places}" if position == "k" else f"({position}) % {places}"
-
-
-def offset_text(start: int, step: int, position: str) -> str:
-    """start + step·position, as one number as far as it can be."""
-    if position.isdigit():
-        return str(start + step * int(position))
-    first, _, rest = position.partition(" - ")
-    if rest:
-        return f"{start + step * int(first)} - {step} * k"
-    _, _, shift = position.partition(" + ")
-    return f"{start + step * int(shift or 0)} + {step} * k"
+def progression(first: int, step: int) -> str:
+    """first + step·k"""
+    if step == 0:
+        return str(first)
+    term = "k" if abs(step) == 1 else f"{abs(step)} * k"
+    if step < 0:
+        return f"{first} - {term}"
+    return f"{first} + {term}" if first and abs(step) > 1 else f"{term} + {first}" if first else term

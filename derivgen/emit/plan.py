@@ -16,6 +16,8 @@ from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
 from derivgen.schedule import Kernel, Schedule
 from derivgen.storage import Storage, members_apart, share_memory
 
+ONE = sp.Integer(1)
+
 # NamedTuple has methods of these names, and takes no field that starts with an underscore.
 TUPLE_METHODS = ("count", "index")
 
@@ -108,8 +110,9 @@ class Plan:
 
     @property
     def single_parameters(self) -> tuple[Tensor, ...]:
-        """The parameters that no run of equal calls goes through."""
-        return tuple(t for t in self.program.parameters if t.name not in self.families)
+        """The parameters that no run of equal calls goes through, nor through their gradients."""
+        bars = dict(self.program.gradients)
+        return tuple(t for t in self.program.parameters if not {t.name, bars.get(t.name)} & set(self.families))
 
     @property
     def prediction_name(self) -> str | None:
@@ -219,7 +222,7 @@ class Plan:
             family, k = self.families.get(t.name, ((t.name,), 0))
             places = self.places.get(family, 1)
             if k == 0:
-                stored.append(replace(t, shape=(sp.Integer(places), *t.shape) if places > 1 else t.shape))
+                stored.append(replace(t, shape=(sp.Integer(places), *(t.shape or (ONE,))) if places > 1 else t.shape))
         return tuple(stored)
 
     @cached_property

@@ -26,10 +26,6 @@ SIZE_GLOBALS = (
     "part",
     "aligned",
 )  # where sizes are arguments
-LOCALS = {
-    *("parameters", "gradient", "steps", "order", "batch_size", "drop_last", "losses", "reals", "integers", "state"),
-    *("theta", "bar", "into", "data", "work", "batch", "rows", "start", "mean", "seen", "objective", "i", "k", FACTORS),
-}
 OUT_OF_RANGE = "return True, real(0)"
 
 
@@ -76,7 +72,8 @@ class WholeModel:
             run = runs.get(position, Run(position, 1, 1))
             blocks = [kernels[position + k * run.period :][: run.period] for k in range(run.count)]
             depth = 1 if run.count == 1 else 2
-            calls = [line for same in zip(*blocks, strict=True) for line in self.kernel_call(same, depth)]
+            inputs = self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
+            calls = [line for same in zip(*blocks, strict=True) for line in self.kernel_call(same, inputs, depth)]
             if run.count > 1:
                 layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
                 calls = [f"for k in range({run.count}):  # {layers}", *indented(calls)]
@@ -113,9 +110,9 @@ class WholeModel:
         lines = ["state.step[0] += 1", *self.rule.factors, call]
         for starts, length in in_step(self.ranges_of_bars()):
             loop = len(starts) >= LEAST
-            first, stop = ("start", f"start + {length}") if loop else (str(starts[0]), str(starts[0] + length))
+            first, stop = ("first", f"first + {length}") if loop else (str(starts[0]), str(starts[0] + length))
             update = bracketed("update_range(", [*passed, first, stop, *rates], ")", depth=3 if loop else 2)
-            head = f"for start in range({starts[0]}, {starts[-1] + 1}, {starts[1] - starts[0]}):" if loop else ""
+            head = f"for first in range({starts[0]}, {starts[-1] + 1}, {starts[1] - starts[0]}):" if loop else ""
             lines += [head, *indented(update)] if loop else update
         return lines
 
@@ -174,7 +171,8 @@ class WholeModel:
         """Names for arrays as arguments, past all that the functions refer to."""
         rule = self.plan.rule
         taken = {
-            *LOCALS,
+            *contract.LOCALS,
+            *contract.ARGUMENTS,
             *contract.PUBLIC,
             *contract.HELPERS,
             *contract.KERNEL_GLOBALS,
@@ -316,12 +314,12 @@ class WholeModel:
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
 
-    def kernel_call(self, kernels: Sequence[Kernel], depth: int) -> list[str]:
-        """The call of a kernel, or of equal ones in a loop, where theta, bar, data and work are at hand."""
+    def kernel_call(self, kernels: Sequence[Kernel], inputs: Sequence[Tensor], depth: int) -> list[str]:
+        """The call of a kernel, or of equal ones in a loop, where theta, bar, work and data of these inputs are at hand."""
         texts = [self.kernels[k] for k in kernels]
         arguments = [self.places.each(names) for names in zip(*(text.arguments for text in texts), strict=True)]
         arguments += [FACTORS] if texts[0].scaled else []
-        arguments += [self.size_of(size, self.plan.inputs) for size in texts[0].sizes]
+        arguments += [self.size_of(size, inputs) for size in texts[0].sizes]
         return bracketed(f"{texts[0].name}(", arguments, ")", depth)
 
     def size_of(self, size: str, inputs: Sequence[Tensor]) -> str:
