@@ -22,6 +22,7 @@ from derivgen.notation import split_fraction
 from derivgen.optimizers import UpdateRule
 from derivgen.program import Direction, Program, Range, Statement, Tensor
 from derivgen.schedule import Kernel, Schedule
+from derivgen.storage import at_most, element_count
 
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
@@ -216,12 +217,11 @@ def moved_by(program: Program, kernel: Kernel, node: Node, itemsize: int) -> sp.
                 accessed.setdefault(access.tensor, {})[access.subscripts] = elements(s, access)
             accumulates = s.operator != "=" and not leaf.first
             moves.note([r.tensor for r in s.reads], s.target, accumulates)
-    sizes = {
-        name: at_most(sp.Add(*counts.values()), sp.Mul(*t.shape)) * item_bytes(t, itemsize)
-        for name, counts in accessed.items()
-        if name not in kernel.scalars
-        for t in (program.tensor(name),)
-    }
+    sizes = {}
+    for name in accessed.keys() - kernel.scalars:
+        t, count = program.tensor(name), sp.Add(*accessed[name].values())
+        whole = element_count(t)
+        sizes[name] = (count if at_most(count, whole) else whole) * item_bytes(t, itemsize)
     return sp.sympify(moves.total(sizes))
 
 
@@ -241,13 +241,6 @@ def elements(s: Statement, access: Read) -> sp.Expr:
 
 def points(ranges: Iterable[Range]) -> sp.Expr:
     return sp.Mul(*(r.extent for r in ranges))
-
-
-def at_most(count: sp.Expr, whole: sp.Expr) -> sp.Expr:
-    """The count where it is surely no more than the whole tensor, else the whole."""
-    # Sizes are at least 1: with no negative coefficient in size - 1, the difference is nowhere negative.
-    least = sp.expand((whole - count).xreplace({s: s + 1 for s in (whole - count).free_symbols}))
-    return count if all(c >= 0 for c in least.as_coefficients_dict().values()) else whole
 
 
 # ---- a scalar expression
