@@ -18,7 +18,16 @@ import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, either, guarded_reads, indices_of, reads_of, rename_tensors
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    either,
+    guarded_reads,
+    indices_of,
+    reads_of,
+    rename_tensors,
+    unfolded_piecewise,
+)
 
 Operator = Literal["=", "+=", "max=", "argmax="]
 Direction = Literal["forward", "backward"]
@@ -177,6 +186,7 @@ def names_of(program: Program) -> Names:
     return Names([*(t.name for t in program.tensors), *(name for name, _ in program.sizes), *indices])
 
 
+@unfolded_piecewise()
 def renamed_apart(program: Program, other: Program) -> Program:
     """The program with new names for helpers whose names other tensors of the other program have.
 
