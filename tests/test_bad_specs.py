@@ -13,6 +13,7 @@ import sympy as sp
 from click.testing import CliRunner, Result
 from generated import check_module, execute, module_text
 
+from derivgen import optimizers
 from derivgen.cli import main
 from derivgen.gradcheck import random_values
 from derivgen.model import Model
@@ -571,6 +572,19 @@ def test_an_input_named_as_a_hyperparameter_of_a_later_rule_is_refused(tmp_path:
     body = f'v = model.input("{name}", N)  {MARK}\nmodel.update(optimizers.adam())\n'
     (error,) = refuse(tmp_path, whole_spec(body))
     assert name in error and "hyperparameter" in error and "another name" in error
+
+
+@pytest.mark.parametrize("name", ["mean", "rows", "objective", "bar", "into", "alpha_beta", "memory", "stop", "split"])
+@pytest.mark.parametrize("way", ["hyperparameter", "slot"])
+def test_a_rule_takes_no_name_that_the_module_uses(way: str, name: str) -> None:
+    """`mean` as a hyperparameter was overwritten by the epoch's own, and training went wrong without a word."""
+    own = sp.Symbol(name, real=True)
+    theta, g = optimizers.theta, optimizers.g
+    with pytest.raises(ValueError, match=rf"'{name}'.*rename"):
+        if way == "slot":
+            optimizers.rule("own", [(own, own + g), (theta, theta - own)], {own: 0.0})
+        else:
+            optimizers.rule("own", [(theta, theta - own * g)], **{name: 0.1})
 
 
 LEGAL = """
