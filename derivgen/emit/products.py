@@ -17,8 +17,7 @@ ASSIGN, ADD, FACTORS = "ASSIGN", "ADD", "alpha_beta"  # factors of a·b and of w
 def gemm_section(dtype: str) -> str:
     """The function that products call, with its factors."""
     kind = {"float32": "s", "float64": "d"}[dtype]
-    values = {"kind": ord(kind), "plain": ord("n"), "transposed": ord("t")}
-    return environment().get_template("gemm.py.jinja").render(**values).rstrip()
+    return environment().get_template("gemm.py.jinja").render(kind=kind).rstrip()
 
 
 class ProductText:

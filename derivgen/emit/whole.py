@@ -245,20 +245,12 @@ class WholeModel:
 
     def epoch(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
-        first = self.plan.gathered[0]
-        checks = [f"if order[i] < 0 or order[i] >= data.{field(first.name)}.shape[0]:", f"    {OUT_OF_RANGE}"]
-        gathered = [t for t in self.plan.gathered if t.integer]
-        for t in gathered:
-            checks += label_check(t, f"data.{field(t.name)}", "order[i]", OUT_OF_RANGE)
-        whole = [t for t in self.plan.labels if t not in gathered]
         fields = [
             f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)}," for t in self.plan.given
         ]
         body = [
             *self.tuple_of("data", "Data", self.plan.given),
-            *(line for t in whole for line in label_check(t, f"data.{field(t.name)}", None, OUT_OF_RANGE)),
-            "for i in range(order.shape[0]):",
-            *indented(checks),
+            *self.range_checks(),
             *self.descent_start(),
             "rows = min(batch_size, order.shape[0])",
             *self.buffers_for(self.plan.inputs, "rows"),
@@ -287,6 +279,17 @@ class WholeModel:
         arguments = ["parameters", "gradient", *self.state, "order", "batch_size", "drop_last"]
         arguments += [*self.arguments(self.plan.given), *self.plan.memories, *hyper]
         return compiled(bracketed("def epoch(", arguments, "):"), doc, body)
+
+    def range_checks(self) -> list[str]:
+        """Lines that end the epoch where a row number, or a label that it will read, is out of range."""
+        gathered = [t for t in self.plan.gathered if t.integer]
+        rows = f"data.{field(self.plan.gathered[0].name)}.shape[0]"
+        checks = [f"if order[i] < 0 or order[i] >= {rows}:", f"    {OUT_OF_RANGE}"]
+        for t in gathered:
+            checks += label_check(t, f"data.{field(t.name)}", "order[i]", OUT_OF_RANGE)
+        whole = [t for t in self.plan.labels if t not in gathered]
+        lines = [line for t in whole for line in label_check(t, f"data.{field(t.name)}", None, OUT_OF_RANGE)]
+        return [*lines, "for i in range(order.shape[0]):", *indented(checks)]
 
     def descent_start(self) -> list[str]:
         """Lines that ready what an update changes."""
