@@ -109,5 +109,9 @@ def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], secon
 def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
     """The number of points of some of a statement's indices, run-time sizes taken as typical."""
     extents = {r.index: r.extent for r in s.domain}
-    size = sp.Mul(*(extents[i] for i in indices))
-    return int(size.subs(dict.fromkeys(size.free_symbols, TYPICAL)))
+    return int(typical(sp.Mul(*(extents[i] for i in indices))))
+
+
+def typical(size: sp.Expr) -> sp.Expr:
+    """A size where those at run time are typical ones."""
+    return size.subs(dict.fromkeys(size.free_symbols, TYPICAL))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.contractions import TYPICAL
+from derivgen.contractions import typical
 from derivgen.cost import Cost, moved_by, update_cost, work_of
 from derivgen.expressions import subexpressions
 from derivgen.nests import Compute, Loop, Node, scalars_of, work_in
@@ -21,7 +21,7 @@ from derivgen.program import Program, Statement
 from derivgen.schedule import Kernel, Schedule
 
 # A parallel region costs as much as some 60,000 operations where the other threads wait for it, more where they sleep.
-WORTH_THREADS = 2**20  # operations, run-time sizes taken as TYPICAL
+WORTH_THREADS = 2**20  # operations, run-time sizes taken as typical ones
 SHARED_OUT = 16  # iterations: of fewer, some threads get many more than others
 OPERATIONS_A_CALL = 20
 OPERATIONS_AN_ELEMENT = 2  # read or written
@@ -111,7 +111,3 @@ def update_pays(rule: UpdateRule, parameters: int) -> bool:
 def worth_threads(cost: Cost) -> bool:
     """Whether work, of which `moved` counts elements, gains more from a second thread than it costs to start it."""
     return typical(cost.flops + OPERATIONS_A_CALL * cost.calls + OPERATIONS_AN_ELEMENT * cost.moved) >= WORTH_THREADS
-
-
-def typical(size: sp.Expr) -> sp.Expr:
-    return size.subs(dict.fromkeys(size.free_symbols, TYPICAL))

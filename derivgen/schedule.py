@@ -13,13 +13,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import sympy as sp
-
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
 from derivgen.program import Direction, Program, Statement
-from derivgen.storage import taken_over
+from derivgen.storage import element_count, taken_over
 
 LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
@@ -193,7 +191,7 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
     Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again. It comes
     last in its kernel; so neither it nor another such product there, nor a later kernel, may read the parameter.
     """
-    if sum(int(sp.Mul(*t.shape)) for t in program.parameters) < LARGE:
+    if sum(map(element_count, program.parameters)) < LARGE:
         return {}
     writers = Counter(s.target for s in program.statements)
     read = {r.tensor for s in program.statements for r in s.reads}

@@ -16,7 +16,7 @@ from derivgen.nests import Compute, Fill, Loop, Node, statements_of, work_in
 from derivgen.program import Program, Tensor
 
 Timeline = Sequence[Iterable[str]]  # what each kernel accesses
-ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, and keep the start of the others' rows
+ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, so that each of them starts a cache line
 
 
 # ---- in place

@@ -89,7 +89,10 @@ def test_no_float64_in_the_intermediate_code(digits: ModuleType) -> None:
     assert all(of_sizes(found[name]) for name in CUTTING), found
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads instructions of x86-64")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"),
+    reason="looks for x86-64's names of instructions; the intermediate code is read on every machine",
+)
 def test_no_float64_in_the_machine_code(digits: ModuleType) -> None:
     found = {name: instructions(f) for name, f in compiled_functions(digits).items()}
     assert {name: words for name, words in found.items() if name not in CUTTING and words} == {}

@@ -14,7 +14,7 @@ from derivgen.optimizers import UpdateRule
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
 from derivgen.schedule import Kernel, Schedule
-from derivgen.storage import Storage, members_apart, share_memory
+from derivgen.storage import Storage, element_count, members_apart, share_memory
 
 ONE = sp.Integer(1)
 
@@ -250,4 +250,4 @@ def accessed(schedule: Schedule) -> list[tuple[str, ...]]:
 
 
 def count(tensor: Tensor) -> int:
-    return int(sp.Mul(*tensor.shape))
+    return int(element_count(tensor))

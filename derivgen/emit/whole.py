@@ -34,7 +34,7 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
-        self.state = ["steps", *(f"{slot}" for slot, _ in plan.rule.slots)]
+        self.state = ["steps", *(str(slot) for slot, _ in plan.rule.slots)]
         self.in_place, self.places = plan.training.in_place, Places(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
