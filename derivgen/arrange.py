@@ -26,6 +26,7 @@ from derivgen.expressions import (
 )
 from derivgen.functions import CHEAP, difference
 from derivgen.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.scans import leave_scans, time_major
 
 WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
 
@@ -111,7 +112,7 @@ def share_calls(program: Program) -> Program:
             if key in held:
                 found[call] = held[key]
         statements.append(replace(s, expression=substitute(s.expression, found)))
-    return program.with_statements(statements, tensors)
+    return leave_scans(program.with_statements(statements, tensors))
 
 
 def costly_calls(s: Statement) -> list[sp.Expr]:
@@ -245,4 +246,4 @@ def as_product(
     return (made, helpers) if matched is not None else None
 
 
-PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, contract_products)
+PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, time_major, contract_products)

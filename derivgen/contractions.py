@@ -74,9 +74,12 @@ def is_whole(program: Program, read: Read, s: Statement) -> bool:
 def matrix_product(s: Statement, a: Read, b: Read) -> Product | None:
     """How out[I,J] = Σ_K a[I,K]·b[K,J] lies in memory, each of a and b perhaps transposed; I or J may be empty.
 
-    With indices that all three have, it is a batch of such products, one for each value of those.
+    With indices that all three have, it is a batch of such products, one for each value of those; so it is with that of
+    the steps of a scan.
     """
-    batch = [i for i in s.subscripts if i in a.subscripts and i in b.subscripts]
+    batch = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
+    if s.scan is not None and s.scan.index not in batch:
+        return None
     summed = [i for i in a.subscripts if i in b.subscripts and i not in batch]
     rows = [i for i in a.subscripts if i not in (*summed, *batch)]
     columns = [i for i in b.subscripts if i not in (*summed, *batch)]
@@ -91,13 +94,18 @@ def matrix_product(s: Statement, a: Read, b: Read) -> Product | None:
     return Product(left, right, out, tuple(r for i in batch for r in s.domain if r.index == i))
 
 
+def is_step(s: Statement, index: sp.Expr) -> bool:
+    return s.scan is not None and s.scan.index == index
+
+
 def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], second: Sequence[sp.Expr]) -> Operand | None:
     """The read as a matrix with these indices along its two axes; None where it would have to be copied."""
     free = [i for i in read.subscripts if i not in batch]
+    own = frozenset(i for i in batch if i in read.subscripts)
     if free == [*first, *second]:
-        operand = Operand(read, frozenset(batch), len(first), False)
+        operand = Operand(read, own, len(first), False)
     elif free == [*second, *first]:
-        operand = Operand(read, frozenset(batch), len(second), True)
+        operand = Operand(read, own, len(second), True)
     else:
         return None
     strided = not operand.leading_batch

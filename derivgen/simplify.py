@@ -27,6 +27,7 @@ from derivgen.expressions import (
 from derivgen.functions import stop_gradient
 from derivgen.program import Program, Role, Statement, check_program, is_plain_index
 from derivgen.reuse import Reuse, held_by
+from derivgen.scans import leave_scans
 
 
 @unfolded_piecewise()
@@ -90,6 +91,7 @@ def read_through_constants(program: Program) -> Program:
         )
         varies = indices_of(s.expression) or any(isinstance(x, Read) for x in subexpressions(s.expression))
         constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
+        constant = constant and s.scan is None  # earlier statements may read it
         if s.guard == sp.false and writers[s.target] > 1:
             continue
         if constant and is_internal(program, s.target):
@@ -222,12 +224,15 @@ def drop_zero_additions(program: Program) -> Program:
 PASSES = (
     forget_stop_gradients,
     drop_dead_statements,
+    leave_scans,
     assign_once,
     read_through_constants,
     read_through_copies,
     drop_zero_additions,
     assign_once,
     reuse_held_values,
+    read_through_copies,
     compare_arguments,
     drop_dead_statements,
+    leave_scans,
 )

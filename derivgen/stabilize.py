@@ -40,6 +40,7 @@ from derivgen.program import (
     names_of,
 )
 from derivgen.reuse import Held, Reuse
+from derivgen.scans import leave_scans
 
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
@@ -47,7 +48,7 @@ ZERO, ONE = sp.Integer(0), sp.Integer(1)
 @unfolded_piecewise()
 def stabilize(program: Program) -> Program:
     """The program with stable forms in place of naive ones."""
-    return check_program(Stabilizer(program).run())
+    return check_program(leave_scans(Stabilizer(program).run()))
 
 
 @dataclass(frozen=True, slots=True)

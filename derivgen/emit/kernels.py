@@ -171,7 +171,9 @@ class Writer:
         self.depth -= 1
         stores = [line for c in new.values() for line in self.store(c)]
         numbers = "prange" if loop.parallel else "range"
-        header = f"for {local_name(loop.index.name)} in {numbers}({self.extent(loop)}):"
+        backwards = loop.scan is not None and loop.scan.reverse
+        bounds = f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
+        header = f"for {local_name(loop.index.name)} in {numbers}({bounds}):"
         return [*starts, header, *body, *stores]
 
     def extent(self, loop: Loop) -> str:
