@@ -25,8 +25,8 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, check_program, is_plain_index
-from derivgen.reuse import Reuse, held_by
+from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index
+from derivgen.reuse import Reuse, held_by, keep_calls
 from derivgen.scans import leave_scans
 
 
@@ -70,6 +70,28 @@ def assign_once(program: Program) -> Program:
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
         statements.append(s)
     return replace(program, statements=tuple(statements))
+
+
+def assign_parts(program: Program) -> Program:
+    """Accumulations into parts of a tensor that have nothing in common, and are all of it, are assignments."""
+    writers: dict[str, list[Statement]] = {}
+    for s in program.statements:
+        writers.setdefault(s.target, []).append(s)
+    parts = {name for name, found in writers.items() if len(found) > 1 and are_parts(program.tensor(name), found)}
+    statements = (replace(s, operator="=") if s.target in parts else s for s in program.statements)
+    return replace(program, statements=tuple(statements))
+
+
+def are_parts(tensor: Tensor, writers: list[Statement]) -> bool:
+    """Whether the writers have the numbers 0, 1, … of one axis, each with all of the other axes."""
+    for axis, extent in enumerate(tensor.shape):
+        others = tensor.shape[:axis] + tensor.shape[axis + 1 :]
+        numbers = sorted((s.subscripts[axis] for s in writers), key=str)
+        rest = [replace(s, subscripts=s.subscripts[:axis] + s.subscripts[axis + 1 :]) for s in writers]
+        whole = all(s.operator == "+=" and not s.reduced and s.covers(others) for s in rest)
+        if extent.is_Integer and set(numbers) == set(map(sp.Integer, range(extent))) and len(numbers) == extent:
+            return whole
+    return False
 
 
 def lone_zero(s: Statement, writers: Counter[str]) -> bool:
@@ -230,6 +252,8 @@ PASSES = (
     read_through_copies,
     drop_zero_additions,
     assign_once,
+    assign_parts,
+    keep_calls,
     reuse_held_values,
     read_through_copies,
     compare_arguments,
