@@ -103,6 +103,9 @@ def with_work(
         done |= {t.target for t in group}
         product = match_contraction(program, s)
         if product is not None:
+            if first and any(r in s.reduced for r in product.batch):  # a sum of products
+                fills.append(Fill(s.target, start_of(s)))
+                first = False
             nodes = fused(nodes, Contraction(s, product, first), inside_step(s, product.batch))
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
@@ -197,7 +200,8 @@ def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range
     """
     after_maximum = any(s.operator == "max=" for w in work_in(loop) for s in statements_of(w))
     maximum = any(s.operator == "max=" for s in statements_of(work))
-    after_loops = len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    computes = isinstance(work, Compute)
+    after_loops = computes and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
     return (not after_maximum or maximum) and not after_loops
 
 
@@ -218,10 +222,14 @@ def carrying(node: Node) -> Node:
 
 
 def carrier(s: Statement) -> sp.Symbol | None:
-    """The index of the loop that carries a reduction: the outermost reduced one, where the reduced ones are inside."""
-    depth = inner_depth(s)
+    """The index of the loop that carries a reduction: the outermost reduced one inside of all that the target has.
+
+    What loops further out reduce is then added to the target.
+    """
+    reduced = s.reduced
+    inside = len(s.domain) - next((k for k, r in enumerate(reversed(s.domain)) if r not in reduced), len(s.domain))
     plain = all(is_plain_index(i) for i in s.subscripts)
-    return s.domain[depth].index if s.reduced and depth is not None and plain else None
+    return s.domain[inside].index if inside < len(s.domain) and plain else None
 
 
 def rename_work(work: Compute | Contraction, old: sp.Symbol, new: sp.Symbol) -> Compute | Contraction | None:

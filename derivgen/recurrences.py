@@ -76,10 +76,8 @@ class Steps:
         """What is emitted, as statements of the scan; what is the same at each step is not of the scan."""
         start = len(self.lowering.statements)
         emit()
-        return [
-            replace(s, layer=self.layer, scan=self.scan if any(r.index == self.index for r in s.domain) else None)
-            for s in self.lowering.statements[start:]
-        ]
+        made = [replace(s, layer=self.layer) for s in self.lowering.statements[start:]]
+        return [replace(s, scan=self.scan) if self.index in s.subscripts else s for s in made]
 
     def read(self, read: Read) -> sp.Expr | None:
         """What stands for a read of a member, of this step or of one before it; None for a read of anything else."""
@@ -142,7 +140,7 @@ class Steps:
         source = [*subscripts]
         source[self.time.axes[d.name]] += back if self.time.reverse else -back
         others = Scope({i: r for i, r in scope.ranges.items() if i != self.time.index})
-        starts = [self.lowering.convert(e, others) for e in d.initial]
+        starts = [self.lowering.body(self.lowering.convert(e, others)) for e in d.initial]
         if len(starts) == 1:
             starts *= back
         pieces = [(Read(d.name, *source), done >= back)]

@@ -36,7 +36,7 @@ def held_by(statement: Statement, tensor: Tensor) -> Held | None:
     """What a statement's target holds for later statements, or None if that is not one plain compound value."""
     subscripts = statement.subscripts
     plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
-    compound = not isinstance(statement.expression, Read | sp.Piecewise | sp.Symbol | sp.Number)
+    compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
     covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
     if statement.operator != "=" or not plain or not compound or not set(subscripts) <= covered:
         return None

@@ -190,8 +190,12 @@ class Writer:
         return [*starts, header, *body, *stores]
 
     def extent(self, loop: Loop) -> str:
-        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED."""
-        innermost = not any(isinstance(node, Loop) for node in loop.body)
+        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED.
+
+        Innermost is also what has only loops inside that are unrolled.
+        """
+        inner = loops_in(loop)[1:]
+        innermost = all(node.extent.is_Integer and node.extent <= UNROLLED for node in inner)
         if innermost and loop.extent.is_Integer and loop.extent > UNROLLED:
             for access in (a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)):
                 shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
