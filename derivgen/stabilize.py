@@ -28,7 +28,7 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.program import (
     Names,
     Program,
@@ -334,8 +334,21 @@ def one_minus(node: sp.Add) -> sp.Basic:
     return node
 
 
+def complement_of_erf(node: sp.Add) -> sp.Basic:
+    """c + c·erf(a) = c·erfc(-a);  c - c·erf(a) = c·erfc(a);  2·c - c·erfc(a) = c·erfc(-a)."""
+    constant, terms = node.as_coeff_Add()
+    for term in terms.args if isinstance(terms, sp.Add) else (terms,):
+        coefficient, function = term.as_coeff_Mul()
+        rest = sp.Add(*(t for t in sp.Add.make_args(terms) if t is not term))
+        if isinstance(function, sp.erf) and constant in (coefficient, -coefficient) and constant != 0:
+            return rest + constant * erfc(function.args[0] * (-1 if constant == coefficient else 1))
+        if isinstance(function, sp.erfc | erfc) and constant == -2 * coefficient and constant != 0:
+            return rest + constant / 2 * erfc(-function.args[0])
+    return node
+
+
 REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
     sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
     sp.Pow: (reciprocal_of_exponential,),
-    sp.Add: (one_minus,),
+    sp.Add: (one_minus, complement_of_erf),
 }
