@@ -184,5 +184,7 @@ def tensor(function: str, value: Any, argument: str = "its argument") -> TensorS
     """The tensor itself; ValueError where it is none, or has no axes."""
     if not isinstance(value, TensorSymbol):
         kind = type(value).__name__
-        raise ValueError(f"{function}: expected a tensor as {argument}, found {kind} {value}: give it a let")
+        raise ValueError(
+            f"{function}: expected a tensor as {argument}, found {kind} {value}: give it a let over its indices"
+        )
     return value
