@@ -21,7 +21,7 @@ from sympy.tensor.indexed import Idx
 
 from derivgen.activations import exact, option, softmax, tensor
 from derivgen.expressions import guarded, indicator, unfolded_piecewise
-from derivgen.functions import softplus, xlogy
+from derivgen.functions import sigmoid, softplus, xlogy
 from derivgen.model import TensorSymbol
 
 # ---- regression
@@ -126,9 +126,8 @@ def focal(
     z, t = terms.elements
     a = terms.number("alpha", alpha, "a number from 0 to 1", lambda value: 0 <= value <= 1)
     g = terms.number("gamma", gamma, "a number of at least 0", lambda value: value >= 0)
-    # p^gamma as exp(gamma·log p): the power would have the factor ∞·0 in its derivative where p is 0.
-    ones, others = (sp.exp(-g * softplus(x)) * softplus(-x) for x in (z, -z))
-    return terms.reduced(a * t * ones + (1 - a) * (1 - t) * others, weights, reduction)
+    hit, other = (sigmoid(-x) ** g * softplus(-x) for x in (z, -z))
+    return terms.reduced(a * t * hit + (1 - a) * (1 - t) * other, weights, reduction)
 
 
 def softmax_cross_entropy(
