@@ -144,6 +144,10 @@ def named_after(program: Program, s: Statement) -> bool:
     source = s.expression
     if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False
+    if s.target in program.outputs and any(
+        t.target == source.tensor and t.direction != s.direction for t in program.statements
+    ):
+        return False  # the forward pass is given no gradients to write
     same_shape = program.tensor(source.tensor).shape == program.tensor(s.target).shape
     better = not is_internal(program, s.target) or (
         is_of_let(program, s.target) and not is_of_let(program, source.tensor)
