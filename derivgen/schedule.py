@@ -153,17 +153,19 @@ def join_layers(program: Program) -> list[Statement]:
 
 
 def first_readers(program: Program) -> dict[str, str]:
-    """For each let whose own value is not computed, the layer of the first forward statement outside that reads it."""
+    """For each let whose own value is not computed, the first layer with one that reads it, be it through others."""
     live = {s.target for s in program.statements}
     forward = [s for s in program.statements if s.direction == "forward"]
     of = {s.target: s.layer for s in forward}
-    first: dict[str, str] = {}
-    for s in reversed(forward):  # the last one that is noted is the first in the program
-        first.update({of[r.tensor]: s.layer for r in s.reads if of.get(r.tensor, s.layer) != s.layer})
-    joined = {layer: reader for layer, reader in first.items() if layer not in live}
-    for layer in joined:
-        while joined[layer] in joined:
-            joined[layer] = joined[joined[layer]]
+    order = {layer: k for k, layer in enumerate(dict.fromkeys(s.layer for s in forward))}
+    readers: dict[str, set[str]] = {}
+    for s in forward:
+        for layer in {of[r.tensor] for r in s.reads if of.get(r.tensor, s.layer) != s.layer}:
+            readers.setdefault(layer, set()).add(s.layer)
+    joined: dict[str, str] = {}
+    for layer in sorted(readers, key=lambda layer: -order[layer]):
+        if layer not in live:
+            joined[layer] = min((joined.get(r, r) for r in readers[layer]), key=lambda r: order[r])
     return joined
 
 

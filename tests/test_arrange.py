@@ -10,11 +10,18 @@ import pytest
 from generated import execute, module_text
 from random_specs import IMPORTS, Spec
 
+
+def windows(x: np.ndarray, count: int) -> np.ndarray:
+    """x[..., j + r] for the first `count` places j, and r below 5."""
+    return np.lib.stride_tricks.sliding_window_view(x, 5, axis=-1)[..., :count, :]
+
+
 HEAD = """
 model = Model("sums")
 N = model.batch("N")
 I, J, K, L = model.sizes(I=24, J=28, K=64, L=20)
-n, i, j, k, l = model.indices(n=N, i=I, j=J, k=K, l=L)
+n, i, j, k, l, r = model.indices(n=N, i=I, j=J, k=K, l=L, r=5)
+W = model.parameter("W", L, I, 5)
 x = model.input("x", N, I, K)
 A, B, D = model.parameter("A", I, K), model.parameter("B", K, J), model.parameter("D", L, K)
 s, v = model.parameter("s", I), model.parameter("v", K)
@@ -41,6 +48,24 @@ PRODUCTS: dict[str, tuple[str, str, Callable[[SimpleNamespace], np.ndarray], int
         "Sum(A[i, k]*B[k, j] + sin(A[i, k])*B[k, j], k)",
         lambda t: t.A @ t.B + np.sin(t.A) @ t.B,
         2,
+    ),
+    "a window": (
+        "n, l, j",
+        "Sum(x[n, i, j + r]*W[l, i, r], i, r)",
+        lambda t: np.einsum("nijr,lir->nlj", windows(t.x, 28), t.W),
+        1,
+    ),
+    "channels between": (
+        "n, l, i",
+        "Sum(x[n, i, k]*D[l, k], k)",
+        lambda t: np.einsum("nik,lk->nli", t.x, t.D),
+        1,
+    ),
+    "rows in another order": (
+        "i, n, l",
+        "Sum(x[n, i, k]*D[l, k], k)",
+        lambda t: np.einsum("nik,lk->inl", t.x, t.D),
+        1,
     ),
     "a guard": (  # in loops: a product would evaluate what the guard keeps from being evaluated
         "i, j",
@@ -156,6 +181,21 @@ model.minimize(Sum(a[i, j]**2, i, j))
     np.testing.assert_allclose(module.predict(parameters, counts), wanted, rtol=1e-12, atol=1e-13)
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
+
+
+def test_what_several_lets_share_is_computed_before_the_first_that_is_needed() -> None:
+    """Of two of three equal softmaxes only the logarithm is needed: they belong to the loss, but not their exponentials."""
+    text = f"""{IMPORTS}
+model = Model("random")
+D = model.sizes(D=4)
+d = model.indices(d=D)
+W = model.parameter("W", D)
+a, b, c = (model.let(name, d, exp(W[d])/Sum(exp(W[d]), d)) for name in "abc")
+model.minimize(-log(a[0]) - log(b[0]) + c[1])
+"""
+    W = np.random.default_rng(0).standard_normal(4)
+    p = np.exp(W) / np.exp(W).sum()
+    np.testing.assert_allclose(execute(module_text(Spec(text, (), 0).model())).loss(W), p[1] - 2 * np.log(p[0]))
 
 
 def test_helpers_of_one_name_in_training_and_prediction_are_two_buffers() -> None:
