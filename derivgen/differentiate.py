@@ -47,17 +47,14 @@ def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str |
         raise ValueError("the program has no objective to differentiate")
     names = names_of(program)
     program, winners = with_winners(program, names)
-    active = active_tensors(program, wrt)
-    bars = Cotangents(program, names, active)
-    in_scans = {s.target for s in program.statements if s.scan is not None}
-    needed = in_scans & active & tensors_behind(program, objective)  # also by steps whose adjoints come later here
+    bars = Cotangents(program, names, active_tensors(program, wrt), objective)
     reverse: list[Statement] = []
-    if objective in active:
+    if objective in bars.active:
         seed = next(s for s in reversed(program.statements) if s.target == objective)
         one = replace(seed, target=bars.of(objective), expression=sp.Integer(1), domain=(), operator="+=")
         reverse.append(replace(one, guard=sp.true, direction="backward"))
     for statement in reversed(program.statements):
-        if statement.target in bars.made or statement.target in needed:
+        if bars.reach(statement):
             reverse += adjoint_statements(statement, bars, winners)
     gradients = tuple((name, bars.of(name)) for name in wrt)
     extended = program.with_statements([*program.statements, *reverse], bars.tensors)
@@ -137,10 +134,15 @@ def smooth_sources(program: Program, s: Statement) -> set[str]:
 class Cotangents:
     """The adjoint of each active tensor, made when the first statement needs it."""
 
-    def __init__(self, program: Program, names: Names, active: set[str]) -> None:
+    def __init__(self, program: Program, names: Names, active: set[str], objective: str) -> None:
         self.program, self.names, self.active = program, names, active
+        self.behind = active & tensors_behind(program, objective)
         self.made: dict[str, Tensor] = {}
         self.order = declaration_order(program)
+
+    def reach(self, s: Statement) -> bool:
+        """Whether something is added to the adjoint of the statement's target: in a scan, also by what comes later here."""
+        return s.target in self.made or (s.scan is not None and s.target in self.behind)
 
     def of(self, tensor: str) -> str:
         if tensor not in self.made:

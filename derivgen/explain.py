@@ -46,13 +46,14 @@ class ModelExplanation:
         live = stable.live([self.objective])
         names = names_of(live)
         program, self.winners = with_winners(live, names)
-        self.bars = Cotangents(program, names, active_tensors(program, [p.name for p in live.parameters]))
+        active = active_tensors(program, [p.name for p in live.parameters])
+        self.bars = Cotangents(program, names, active, self.objective)
         self.needed = set(program.statements)
         self.adjoints: dict[Statement, list[Statement]] = {}
         if self.objective in self.bars.active:
             self.bars.of(self.objective)
         for s in reversed(program.statements):
-            if s.target in self.bars.made:
+            if self.bars.reach(s):
                 self.adjoints[s] = adjoint_statements(s, self.bars, self.winners)
         self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
         made = [t for t in program.tensors if t.name not in stable.table]
@@ -103,7 +104,7 @@ class ModelExplanation:
         blocks: list[Block] = [Item(number, s.target, written(s))]
         if declared is None:
             blocks.append(Prose(f"New: part of the stable form of `{s.layer}`.", 3))
-        elif declared != s:
+        elif replace(declared, scan=s.scan) != s:
             blocks.append(Formula(written(declared), 3, "Stable form of the declared"))
             largest = self.shift_of(s, declared)
             if largest is not None:
@@ -114,6 +115,10 @@ class ModelExplanation:
         for argmax in self.argmaxima:
             if s.operator == "max=" and argmax.subscripts == s.subscripts and argmax.expression == s.expression:
                 blocks.append(Formula(written(argmax), 3, "The maximum stands at"))
+        if s.scan is not None:
+            first, last = ("the last", "the first") if s.scan.reverse else ("the first", "the last")
+            order = f"from {first} `{s.scan.index}` to {last}; its adjoints go the other way"
+            blocks.append(Prose(f"It goes step by step, with all of `{s.scan.name}`, {order}.", 3))
         return blocks
 
     def shift_of(self, s: Statement, declared: Statement) -> Read | None:

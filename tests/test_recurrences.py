@@ -15,6 +15,7 @@ from sympy import Piecewise, Sum, sin, tanh
 from derivgen import activations
 from derivgen.differentiate import adjoint, tangent
 from derivgen.errors import SpecError
+from derivgen.explain import explain_model
 from derivgen.gradcheck import random_values
 from derivgen.interpreter import context, run
 from derivgen.model import Model
@@ -219,6 +220,16 @@ def test_steps_print_with_their_order() -> None:
         "w_bar += Σ_n,t h_previous[n,t]·h_bar[n,t], t = …, 1, 0",
         "h_bar[n,t - 1] += h_previous_bar[n,t] if t ≥ 1, t = …, 1, 0",
     ]
+
+
+def test_explained_as_steps() -> None:
+    model = Model("m")
+    h = lstm(model)
+    n, j = model.indices(nn=2, jj=H)
+    model.minimize(Sum(h[n, T - 1, j], n, j))
+    text = explain_model(model)
+    assert text.count("It goes step by step, with all of h, from the first t to the last") == 6  # h_previous, c_previous, z_sum, z, c, h
+    assert "c_bar[n,t - 1,j] += c_previous_bar[n,t,j] if t ≥ 1" in text
 
 
 REFUSED = {
