@@ -141,12 +141,14 @@ class Lowering:
         self.place, self.layer = d.place, d.name
         self.choose_letters(d)
         ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
-        shape = tuple(r.extent for r in ranges.values())
         for r in ranges.values():
             self.check_sizes(r.extent, f"index {r.index}", d.place)
+        scope = Scope(ranges)
+        left = tuple(sp.expand(self.convert(s, scope)) for s in d.left)
+        shape = tuple(sp.expand(self.largest(s, scope) + 1) for s in left)
         self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
         try:
-            self.assign(d.name, d.expression, Scope(ranges))
+            self.assign(d.name, d.expression, scope, left)
         except Refused as refusal:
             self.model.problem(str(refusal), d.place)
 
@@ -165,14 +167,13 @@ class Lowering:
         """The internal index of a spec's."""
         return index_symbol(self.letters.get(symbol, symbol.name))
 
-    def assign(self, name: str, expression: sp.Expr, scope: Scope) -> None:
-        """name[scope] = expression; a lone Sum or MaxOver is written without a helper between."""
-        target = tuple(scope.order)
-        if isinstance(expression, sp.Sum | MaxOver):
-            self.reduce(expression, scope, name, target)
+    def assign(self, name: str, expression: sp.Expr, scope: Scope, left: tuple[sp.Expr, ...] = ()) -> None:
+        """name[left] = expression; a lone Sum or MaxOver at plain indices is written without a helper between."""
+        if isinstance(expression, sp.Sum | MaxOver) and left == tuple(scope.order):
+            self.reduce(expression, scope, name, left)
             return
         body = self.body(self.convert(expression, scope))
-        self.emit(Statement(name, target, "=", body, tuple(scope.ranges.values()), layer=self.layer))
+        self.emit(Statement(name, left, "=", body, tuple(scope.ranges.values()), layer=self.layer))
 
     def minimize(self) -> None:
         """The objective's statement, unless the objective is a let of its own."""

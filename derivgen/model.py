@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -70,12 +70,13 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A tensor defined by an expression over its indices."""
+    """A tensor defined by an expression over its indices; `left` are its subscripts, made of these."""
 
     name: str
     indices: tuple[Idx, ...]
     expression: sp.Expr
     place: Place | None
+    left: tuple[sp.Expr, ...]
 
 
 class Model:
@@ -185,19 +186,22 @@ class Model:
             value = np.zeros([max(1, extent) for extent in value.shape])
         return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
 
-    def let(self, name: str, indices: Idx | Sequence[Idx], expression: Any) -> Any:
-        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`."""
-        over = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
-        wrong = [i for i in over if not isinstance(i, Idx) or i.upper is None]
-        if wrong:
-            self.problem(f"let {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
-            over = tuple(i for i in over if i not in wrong)
+    def let(self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any) -> Any:
+        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
+
+        An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
+        """
+        given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
+        over = tuple(i for _, axis in axes for i in axis)
+        left, shape = tuple(s for s, _ in axes), [sp.Mul(*(i.upper + 1 for i in axis)) for _, axis in axes]
         if len(set(over)) < len(over):
             self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
-            over = tuple(dict.fromkeys(over))
+            left = over = tuple(dict.fromkeys(over))
+            shape = [i.upper + 1 for i in over]
         taken = name in self._names
-        tensor = self._declare(name, tuple(i.upper + 1 for i in over), Role.LET)
-        definition = Definition(str(name), over, self._expression(expression), caller())
+        tensor = self._declare(name, shape, Role.LET)
+        definition = Definition(str(name), over, self._expression(expression), caller(), left)
         if not taken:
             self.definitions.append(definition)
         return tensor
@@ -208,7 +212,7 @@ class Model:
         """The objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
             self.problem("a model has one objective: add the terms up in a single minimize(...)")
-        self.objective = Definition("loss", (), self._expression(expression), caller())
+        self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
     def predict(self, tensor: Any) -> None:
         """What the module's `predict` returns: a let."""
@@ -266,6 +270,22 @@ class Model:
         tensor.model = self
         return tensor
 
+    def _axis(self, name: str, subscript: Any) -> tuple[sp.Expr, tuple[Idx, ...]] | None:
+        """(a subscript on the left, its indices, outermost first); after a refusal, one of its indices, or None."""
+        used = sorted(subscript.atoms(Idx), key=str) if isinstance(subscript, sp.Expr) else []
+        loose = next((i for i in used if i.upper is None), None if used else subscript)
+        if loose is not None:
+            self.problem(f"let {name}: {loose} is no index with a range: make it by model.indices(...)")
+            return None
+        digits = mixed_radix(subscript, self.fixed_sizes)
+        if digits is None:
+            self.problem(
+                f"let {name}: {subscript} does not take each value from 0 on once: write an index, or several as the "
+                "digits of a number, such as i*W + j with j over 0 .. W - 1"
+            )
+            return used[0], (used[0],)
+        return subscript, digits
+
     def _expression(self, expression: Any) -> sp.Expr:
         if isinstance(expression, np.ndarray) and expression.ndim == 0:
             expression = expression.item()
@@ -305,3 +325,27 @@ class Model:
 
 def is_integer(value: object) -> bool:
     return isinstance(value, numbers.Integral | sp.Integer) and not isinstance(value, bool)
+
+
+def mixed_radix(subscript: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> tuple[Idx, ...] | None:
+    """The indices of a subscript that takes each value from 0 on once, outermost first; None for any other.
+
+    Such a subscript is a number whose digits are the indices: each one's stride is the product of the extents of those
+    further in.
+    """
+    if isinstance(subscript, Idx):
+        return (subscript,)
+    number = sp.expand(subscript)
+    strides = {i: number.coeff(i) for i in subscript.atoms(Idx)}
+    if sp.expand(number - sp.Add(*(stride * i for i, stride in strides.items()))) != 0:
+        return None
+    digits = [(stride.subs(sizes), (i.upper + 1).subs(sizes), i) for i, stride in strides.items()]
+    if not all(stride.is_Integer for stride, _, _ in digits):
+        return None
+    step: sp.Expr = sp.Integer(1)
+    digits.sort(key=lambda digit: (digit[0], digit[1] != 1, digit[2].name))
+    for stride, extent, _ in digits:
+        if stride != step:
+            return None
+        step *= extent
+    return tuple(i for _, _, i in reversed(digits))
