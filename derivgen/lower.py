@@ -159,7 +159,8 @@ class Lowering:
         self.helpers = {}
         self.letters, taken = {}, set(self.model._names)
         for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
-            preferred = ("n",) if first is not None and index.upper + 1 == first else ()
+            preferred = ["n"] if first is not None and index.upper + 1 == first else []
+            preferred += [self.model.wanted_letters[index.name]] if index.name in self.model.wanted_letters else []
             self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
             taken.add(self.letters[index])
 

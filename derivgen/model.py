@@ -98,6 +98,7 @@ class Model:
         self.objective: Definition | None = None
         self.prediction: str | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
+        self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
         if why := contract.refusal(name, "model"):
@@ -140,9 +141,15 @@ class Model:
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         return made[0] if len(made) == 1 else tuple(made)
 
-    def local_indices(self, *sizes: Size) -> tuple[Idx, ...]:
-        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use."""
+    def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
+        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use.
+
+        `letters` are those wanted, one for each size: they are taken where they are free.
+        """
         first = len(self._local)
+        self.wanted_letters |= {
+            f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()
+        }
         self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
         return tuple(self._local[first:])
 
@@ -233,7 +240,9 @@ class Model:
 
     def problem(self, message: str, place: Place | None = None) -> None:
         """Note a refusal at the user's line; nothing is raised yet, so that all are shown together."""
-        self.problems.append(Problem(place or caller(), message))
+        noted = Problem(place or caller(), message)
+        if noted not in self.problems:
+            self.problems.append(noted)
 
     def refuse_problems(self) -> None:
         """Raise SpecError with every problem so far, if there is one."""

@@ -104,3 +104,16 @@ def test_a_run_time_stride_is_refused() -> None:
     model.minimize(y[0])
     with pytest.raises(SpecError, match=r"does not take each value from 0 on once"):
         declared_program(model)
+
+
+def test_letters_of_library_indices() -> None:
+    """Those that a layer wants are taken, unless the spec has them; the others are the usual ones."""
+    model = Model("letters")
+    N = model.batch("N")
+    x, r = model.input("x", N, 4, 3), model.parameter("r", 3)
+    n, c, i, j = model.local_indices(N, 2, 2, 3, letters="nctr")
+    y = model.let("y", (n, c, i, j), x[n, 2 * c + i, j] * r[j])
+    k = model.local_indices(*y.shape)
+    model.minimize(sp.Sum(y[k], *k))
+    statements = {s.target: s for s in declared_program(model).statements}
+    assert [str(r.index) for r in statements["y"].domain] == ["n", "c", "t", "i"]
