@@ -51,6 +51,7 @@ def may_be_singular(expression: sp.Expr) -> bool:
     return any(
         isinstance(node, SINGULAR) or (isinstance(node, sp.Pow) and not (node.exp.is_Integer and node.exp.is_positive))
         for node in subexpressions(expression)
+        if not node.is_number
     )
 
 

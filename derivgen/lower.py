@@ -125,20 +125,24 @@ class Lowering:
     def define(self, d: Definition) -> None:
         """The statements of one let."""
         self.choose_letters(d)
-        ranges = self.declare_let(d)
+        ranges, left = self.declare_let(d)
+        scope = Scope(ranges)
         try:
-            self.assign(d.name, d.expression, Scope(ranges))
+            self.assign(d.name, d.expression, scope, left)
         except Refused as refusal:
             self.model.problem(str(refusal), d.place)
 
-    def declare_let(self, d: Definition) -> dict[sp.Symbol, Range]:
-        """The ranges of a definition's indices; its tensor is declared, and its parts are what is defined now."""
+    def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
+        """(the ranges of a definition's indices, its subscripts); its tensor is declared, and its parts are defined now."""
         self.place, self.layer, self.helpers = d.place, d.name, {}
         ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
         for r in ranges.values():
             self.check_sizes(r.extent, f"index {r.index}", d.place)
-        self.tensors[d.name] = Tensor(d.name, tuple(r.extent for r in ranges.values()), Role.LET)
-        return ranges
+        scope = Scope(ranges)
+        left = tuple(sp.expand(self.convert(s, scope)) for s in d.left)
+        shape = tuple(sp.expand(self.largest(s, scope) + 1) for s in left)
+        self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
+        return ranges, left
 
     def choose_letters(self, *definitions: Definition) -> None:
         """Letters for the library indices of definitions, in order of their making, free of the spec's names."""
@@ -147,7 +151,8 @@ class Lowering:
         first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
         self.letters, taken = {}, set(self.model._names)
         for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
-            preferred = ("n",) if first is not None and index.upper + 1 == first else ()
+            preferred = ["n"] if first is not None and index.upper + 1 == first else []
+            preferred += [self.model.wanted_letters[index.name]] if index.name in self.model.wanted_letters else []
             self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
             taken.add(self.letters[index])
 
@@ -155,14 +160,13 @@ class Lowering:
         """The internal index of a spec's."""
         return index_symbol(self.letters.get(symbol, symbol.name))
 
-    def assign(self, name: str, expression: sp.Expr, scope: Scope) -> None:
-        """name[scope] = expression; a lone Sum or MaxOver is written without a helper between."""
-        target = tuple(scope.order)
-        if isinstance(expression, sp.Sum | MaxOver):
-            self.reduce(expression, scope, name, target)
+    def assign(self, name: str, expression: sp.Expr, scope: Scope, left: tuple[sp.Expr, ...] = ()) -> None:
+        """name[left] = expression; a lone Sum or MaxOver at plain indices is written without a helper between."""
+        if isinstance(expression, sp.Sum | MaxOver) and left == tuple(scope.order):
+            self.reduce(expression, scope, name, left)
             return
         body = self.body(self.convert(expression, scope))
-        self.emit(Statement(name, target, "=", body, tuple(scope.ranges.values()), layer=self.layer))
+        self.emit(Statement(name, left, "=", body, tuple(scope.ranges.values()), layer=self.layer))
 
     def minimize(self) -> None:
         """The objective's statement, unless the objective is a let of its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -70,7 +70,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A tensor defined by an expression over its indices.
+    """A tensor defined by an expression over its indices; `left` are its subscripts, made of these.
 
     In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the first.
     """
@@ -79,6 +79,7 @@ class Definition:
     indices: tuple[Idx, ...]
     expression: sp.Expr
     place: Place | None
+    left: tuple[sp.Expr, ...]
     recurrence: str = ""
     initial: tuple[sp.Expr, ...] = ()
 
@@ -102,6 +103,7 @@ class Model:
         self.objective: Definition | None = None
         self.prediction: str | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
+        self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
         if why := contract.refusal(name, "model"):
@@ -144,9 +146,15 @@ class Model:
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         return made[0] if len(made) == 1 else tuple(made)
 
-    def local_indices(self, *sizes: Size) -> tuple[Idx, ...]:
-        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use."""
+    def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
+        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use.
+
+        `letters` are those wanted, one for each size: they are taken where they are free.
+        """
         first = len(self._local)
+        self.wanted_letters |= {
+            f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()
+        }
         self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
         return tuple(self._local[first:])
 
@@ -190,12 +198,22 @@ class Model:
             value = np.zeros([max(1, extent) for extent in value.shape])
         return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
 
-    def let(self, name: str, indices: Idx | Sequence[Idx], expression: Any) -> Any:
-        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`."""
-        over = self._left("let", name, indices)
+    def let(self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any) -> Any:
+        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
+
+        An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
+        """
+        given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
+        over = tuple(i for _, axis in axes for i in axis)
+        left, shape = tuple(s for s, _ in axes), [sp.Mul(*(i.upper + 1 for i in axis)) for _, axis in axes]
+        if len(set(over)) < len(over):
+            self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
+            left = over = tuple(dict.fromkeys(over))
+            shape = [i.upper + 1 for i in over]
         taken = name in self._names
-        tensor = self._declare(name, tuple(i.upper + 1 for i in over), Role.LET)
-        definition = Definition(str(name), over, self._expression(expression), caller())
+        tensor = self._declare(name, shape, Role.LET)
+        definition = Definition(str(name), over, self._expression(expression), caller(), left)
         if not taken:
             self.definitions.append(definition)
         return tensor
@@ -233,7 +251,7 @@ class Model:
             self.refuse_problems()
         for n, left, value, start in zip(names, over, values, starts, strict=True):
             before = tuple(map(self._expression, start if isinstance(start, list | tuple) else [start]))
-            definition = Definition(n, left, self._expression(value), caller(), names[0], before)
+            definition = Definition(n, left, self._expression(value), caller(), left, names[0], before)
             if n not in taken:
                 self.definitions.append(definition)
         return tensors[0] if single else tuple(tensors)
@@ -244,7 +262,7 @@ class Model:
         """The objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
             self.problem("a model has one objective: add the terms up in a single minimize(...)")
-        self.objective = Definition("loss", (), self._expression(expression), caller())
+        self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
     def predict(self, tensor: Any) -> None:
         """What the module's `predict` returns: a let."""
@@ -265,7 +283,9 @@ class Model:
 
     def problem(self, message: str, place: Place | None = None) -> None:
         """Note a refusal at the user's line; nothing is raised yet, so that all are shown together."""
-        self.problems.append(Problem(place or caller(), message))
+        noted = Problem(place or caller(), message)
+        if noted not in self.problems:
+            self.problems.append(noted)
 
     def refuse_problems(self) -> None:
         """Raise SpecError with every problem so far, if there is one."""
@@ -314,6 +334,22 @@ class Model:
         tensor.model = self
         return tensor
 
+    def _axis(self, name: str, subscript: Any) -> tuple[sp.Expr, tuple[Idx, ...]] | None:
+        """(a subscript on the left, its indices, outermost first); after a refusal, one of its indices, or None."""
+        used = sorted(subscript.atoms(Idx), key=str) if isinstance(subscript, sp.Expr) else []
+        loose = next((i for i in used if i.upper is None), None if used else subscript)
+        if loose is not None:
+            self.problem(f"let {name}: {loose} is no index with a range: make it by model.indices(...)")
+            return None
+        digits = mixed_radix(subscript, self.fixed_sizes)
+        if digits is None:
+            self.problem(
+                f"let {name}: {subscript} does not take each value from 0 on once: write an index, or several as the "
+                "digits of a number, such as i*W + j with j over 0 .. W - 1"
+            )
+            return used[0], (used[0],)
+        return subscript, digits
+
     def _expression(self, expression: Any) -> sp.Expr:
         if isinstance(expression, np.ndarray) and expression.ndim == 0:
             expression = expression.item()
@@ -353,3 +389,27 @@ class Model:
 
 def is_integer(value: object) -> bool:
     return isinstance(value, numbers.Integral | sp.Integer) and not isinstance(value, bool)
+
+
+def mixed_radix(subscript: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> tuple[Idx, ...] | None:
+    """The indices of a subscript that takes each value from 0 on once, outermost first; None for any other.
+
+    Such a subscript is a number whose digits are the indices: each one's stride is the product of the extents of those
+    further in.
+    """
+    if isinstance(subscript, Idx):
+        return (subscript,)
+    number = sp.expand(subscript)
+    strides = {i: number.coeff(i) for i in subscript.atoms(Idx)}
+    if sp.expand(number - sp.Add(*(stride * i for i, stride in strides.items()))) != 0:
+        return None
+    digits = [(stride.subs(sizes), (i.upper + 1).subs(sizes), i) for i, stride in strides.items()]
+    if not all(stride.is_Integer for stride, _, _ in digits):
+        return None
+    step: sp.Expr = sp.Integer(1)
+    digits.sort(key=lambda digit: (digit[0], digit[1] != 1, digit[2].name))
+    for stride, extent, _ in digits:
+        if stride != step:
+            return None
+        step *= extent
+    return tuple(i for _, _, i in reversed(digits))

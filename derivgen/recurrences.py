@@ -36,7 +36,7 @@ class Time:
 def define_recurrence(lowering: Lowering, members: Sequence[Definition]) -> None:
     """The statements of a recurrence; problems are noted at its line."""
     lowering.choose_letters(*members)
-    scopes = {d.name: Scope(lowering.declare_let(d)) for d in members}
+    scopes = {d.name: Scope(lowering.declare_let(d)[0]) for d in members}
     first = len(lowering.statements)
     try:
         time = time_of(members)
@@ -70,7 +70,8 @@ class Steps:
         """A member's statements."""
         self.present, self.lowering.layer, self.lowering.helpers = d.name, d.name, {}
         self.lowering.earlier = self.read
-        return self.in_scan(partial(self.lowering.assign, d.name, d.expression, self.scopes[d.name]))
+        scope = self.scopes[d.name]
+        return self.in_scan(partial(self.lowering.assign, d.name, d.expression, scope, tuple(scope.order)))
 
     def in_scan(self, emit: Callable[[], object]) -> list[Statement]:
         """What is emitted, as statements of the scan; what is the same at each step is not of the scan."""

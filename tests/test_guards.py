@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import sympy as sp
 from generated import check_module, execute, module_text
 from random_specs import IMPORTS, Spec
 
+from derivgen.guards import reach_back
 from derivgen.interpreter import run
 from derivgen.pipeline import declared_program
 
@@ -64,3 +66,13 @@ def test_maximum_sees_what_a_guard_leaves_at_0() -> None:
     spec = Spec(MODEL + lines, (), seed=1)
     declared = declared_program(spec.model())
     assert run(declared, spec.values(declared))["loss"][()] == 0
+
+
+@pytest.mark.parametrize(("divisor", "singular"), [("sqrt(3)", False), ("2", False), ("sqrt(W[i])", True)])
+def test_a_guard_reaches_back_to_what_may_be_singular_only(divisor: str, singular: bool) -> None:
+    """A power of a number is a number: a sum that is divided by it stays one without a guard."""
+    lines = f"i = model.indices(i=D)\nz = model.let('z', i, W[i] / {divisor})\n"
+    text = f"{MODEL}{lines}model.minimize(Sum(Piecewise((z[i] ** 2, i > 0), (0, True)), i))\n"
+    reached = reach_back(declared_program(Spec(text, (), seed=1).model()))
+    z = next(s for s in reached.statements if s.target == "z")
+    assert z.expression.has(sp.Piecewise) is singular

@@ -126,3 +126,30 @@ def test_only_a_changed_layer_changes_when_one_is_put_between(tmp_path):
     same = {name for name in before if before[name] == after.get(name)}
     assert set(before) - same == {"z3_forward", "z3_backward"}
     assert set(after) - set(before) == {"a9_forward", "a9_backward"}
+
+
+LONG = """
+from derivgen import Model, layers, losses
+
+model = Model("long")
+N = model.batch("N")
+x, mask = model.input("images", N, 2, 6, 6), model.input("mask", N, 5)
+name = "first"
+a = layers.conv2d(x, 5, 2, name=f"{name}_convolution", groups=1)
+a = layers.max_pool2d(a, 3, name=f"{name}_maximum", stride=2, padding=1)
+a = layers.conv_transpose2d(a, 4, 3, name=f"{name}_transposed", stride=2)
+a = layers.group_norm(a, 2, name=f"{name}_normalization")
+a = layers.flatten(layers.reshape(a, (4, 7, 7), name=f"{name}_again"), name=f"{name}_flat")
+a = layers.reshape(layers.dense(a, 20, name=f"{name}_dense"), (5, 4), name=f"{name}_sequence")
+a = layers.multi_head_attention(a, 2, name=f"{name}_attention", mask=mask, causal=True)
+model.minimize(losses.mean_squared_error(a, model.input("target", N, 5, 4)))
+"""
+
+
+def test_ruff_leaves_long_names_alone(tmp_path):
+    """Names of up to thirty letters, and subscripts that are sums, at which a maximum was."""
+    path = tmp_path / "long_kernels.py"
+    path.write_text(text_of(tmp_path, LONG))
+    for command in (["check", "--isolated"], ["format", "--isolated", "--diff", "--line-length", "120"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, str(path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -228,7 +228,9 @@ def test_explained_as_steps() -> None:
     n, j = model.indices(nn=2, jj=H)
     model.minimize(Sum(h[n, T - 1, j], n, j))
     text = explain_model(model)
-    assert text.count("It goes step by step, with all of h, from the first t to the last") == 6  # h_previous, c_previous, z_sum, z, c, h
+    assert (
+        text.count("It goes step by step, with all of h, from the first t to the last") == 6
+    )  # h_previous, c_previous, z_sum, z, c, h
     assert "c_bar[n,t - 1,j] += c_previous_bar[n,t,j] if t ≥ 1" in text
 
 

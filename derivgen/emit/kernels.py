@@ -254,9 +254,21 @@ class Writer:
             lines = self.maximum(target, s.expression)
         else:
             assigns = s.operator == "=" or (c.first and s.write not in self.carried)
-            lines = self.assignment(self.access(s.write), *self.in_place("=" if assigns else "+=", s))
+            lines = self.stored(s, *self.in_place("=" if assigns else "+=", s))
         self.depth -= guards
         return self.statements.guard(s.guard, lines, self.room) if guards else lines
+
+    def stored(self, s: Statement, operator: str, expression: sp.Expr) -> list[str]:
+        """The assignment of a statement; where it is too long, the subscripts of its target get names first."""
+        lines = self.assignment(self.access(s.write), operator, expression)
+        places = [i for i in s.subscripts if not (is_plain_index(i) or i.is_Integer)]
+        if all(len(line) <= self.room for line in lines) or not places or s.write in self.carried:
+            return lines
+        self.statements.restart()
+        names = {place: self.statements.temporary("place") for place in places}
+        before = [f"{names[place].tensor} = {self.text.integer(place)}" for place in names]
+        target = self.access(Read(s.target, *(names.get(i, i) for i in s.subscripts)))
+        return [*before, *self.assignment(target, operator, expression)]
 
     def in_place(self, operator: str, s: Statement) -> tuple[str, sp.Expr]:
         """(operator, expression): what only adds to the value whose memory the target takes over says so."""
@@ -272,14 +284,21 @@ class Writer:
         if len(line) <= self.room:
             return [line]
         value = self.temporary("value")
-        return [*self.assignment(value, "=", expression), f"{target} = {self.text.call(MAXIMUM, target, value)}"]
+        line = f"{target} = {self.text.call(MAXIMUM, target, value)}"
+        called = (
+            [line]
+            if len(line) <= self.room
+            else bracketed(f"{target} = {MAXIMUM}(", [target, value], ")", 1 + self.depth)
+        )
+        return [*self.assignment(value, "=", expression), *called]
 
     def winners(self, c: Compute) -> list[str]:
         """The indices move on where the value is larger than the best so far, or the first NaN."""
         value, best = self.temporary("value"), self.best(c)
         moves = [f"{best} = {value}", *(f"{self.access(w.write)} = {self.text.integer(w.winner)}" for w in c.winners)]
-        condition = f"if {value} > {best} or (np.isnan({value}) and not np.isnan({best})):"
-        return [*self.assignment(value, "=", c.statement.expression), condition, *indented(moves)]
+        opening, first_nan = f"if {value} > {best} or (", f"np.isnan({value}) and not np.isnan({best})"
+        head = bracketed(opening, [first_nan], "):", 1 + self.depth)
+        return [*self.assignment(value, "=", c.statement.expression), *head, *indented(moves)]
 
     def assignment(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
         return self.statements.assignment(target, operator, expression, self.room)

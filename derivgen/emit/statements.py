@@ -64,12 +64,15 @@ class StatementText:
                 return [*parts, *self.branches(target, operator, expression, room)]
             part = self.longest_part(expression)
             if part is None and not (isinstance(expression, sp.Add | sp.Mul) and len(expression.args) > 2):
-                break
+                part = self.longest_read(expression, target)
+                if part is None:
+                    break
             term = self.temporary("term")
             if part is not None:
                 rest = substitute(expression, {part: term})
             else:
                 half = len(expression.args) // 2
+                half += half == 1 and isinstance(expression.args[0], Read) and not expression.args[0].subscripts
                 part, rest = expression.func(*expression.args[:half]), expression.func(term, *expression.args[half:])
             parts += self.line(term.tensor, "=", part, room)
             expression = rest
@@ -85,6 +88,13 @@ class StatementText:
         lengths = {e: len(self.text.real(e)) for e in unconditional_parts(expression) if e is not expression}
         parts = [e for e, length in lengths.items() if length >= WORTH_NAMING]
         return max(parts, key=lengths.__getitem__, default=None)
+
+    def longest_read(self, expression: sp.Expr, target: str) -> Read | None:
+        """The read outside branches whose text is longest: all that is left to name, unless it is what a name gets."""
+        reads = [e for e in signed_parts(expression) if isinstance(e, Read) and e.subscripts]
+        if expression in reads and target.isidentifier():
+            return None
+        return max(reads, key=lambda e: len(self.text.real(e)), default=None)
 
     # ---- branches
 
@@ -183,6 +193,14 @@ def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
     if not isinstance(expression, Read | sp.Piecewise):
         for argument in expression.args:
             yield from unconditional_parts(argument)
+
+
+def signed_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
+    """The real parts outside branches, reads included."""
+    yield expression
+    if not isinstance(expression, Read | sp.Piecewise):
+        for argument in expression.args:
+            yield from signed_parts(argument)
 
 
 def is_costly(node: sp.Basic) -> bool:

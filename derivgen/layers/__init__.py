@@ -1,0 +1,42 @@
+"""Layers: functions that add let expressions to the model of their input. Each is a formula, none a derivative.
+
+Batch comes first; images are (batch, channel, row, column), sequences (batch, time, feature). A layer's name is required
+and prefixes its tensors. A bad argument is noted at the spec's line, and a good one put in its place.
+"""
+
+from derivgen.layers.attention import multi_head_attention, scaled_dot_product_attention
+from derivgen.layers.blocks import transformer_block, wavenet_block
+from derivgen.layers.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from derivgen.layers.dense import dense, embedding
+from derivgen.layers.normalization import group_norm, layer_norm, rms_norm
+from derivgen.layers.pooling import avg_pool1d, avg_pool2d, global_avg_pool, global_max_pool, max_pool1d, max_pool2d
+from derivgen.layers.positions import rotary_positions, sinusoidal_positions
+from derivgen.layers.shape import add, concatenate, flatten, reshape
+
+__all__ = [
+    "add",
+    "avg_pool1d",
+    "avg_pool2d",
+    "concatenate",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "dense",
+    "embedding",
+    "flatten",
+    "global_avg_pool",
+    "global_max_pool",
+    "group_norm",
+    "layer_norm",
+    "max_pool1d",
+    "max_pool2d",
+    "multi_head_attention",
+    "reshape",
+    "rms_norm",
+    "rotary_positions",
+    "scaled_dot_product_attention",
+    "sinusoidal_positions",
+    "transformer_block",
+    "wavenet_block",
+]

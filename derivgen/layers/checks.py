@@ -1,0 +1,75 @@
+"""What layers ask of their arguments: each refusal is noted at the spec's line, and an argument that will do is given back.
+
+So a spec goes on to its end, and all that is wrong with it is shown together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sympy as sp
+
+from derivgen.model import Model, TensorSymbol, is_integer
+
+
+def is_tensor(x: Any, layer: str, ranks: range, axes: str) -> bool:
+    """Whether the tensor has one of these ranks, noted if not; `axes` says which. TypeError where it is no tensor."""
+    if not isinstance(x, TensorSymbol):
+        raise TypeError(f"{layer} takes a tensor with axes {axes}, found {x!r}: give an expression a let of its own")
+    if len(x.shape) in ranks:
+        return True
+    x.model.problem(f"{layer} takes a tensor with axes {axes}, found {described(x)}: reshape it, or use another layer")
+    return False
+
+
+def described(x: TensorSymbol) -> str:
+    """`x of shape (N, 3, 4)`"""
+    return f"{x.name} of shape {tuple(x.shape)}"
+
+
+def fixed(model: Model, size: Any) -> sp.Expr:
+    """A size, as its integer where it is fixed at generation."""
+    return sp.sympify(size).subs(model.fixed_sizes)
+
+
+def equal_sizes(model: Model, a: Any, b: Any) -> bool:
+    return bool(sp.expand(fixed(model, a) - fixed(model, b)) == 0)
+
+
+def whole_number(model: Model, layer: str, what: str, value: Any, least: int, otherwise: int) -> int:
+    """An argument that must be an integer of at least `least`; `otherwise` where it is not."""
+    found = fixed(model, value) if isinstance(value, sp.Expr) else value
+    if is_integer(found) and found >= least:
+        return int(found)
+    model.problem(f"{layer}: {what} must be an integer of at least {least}, found {value!r}")
+    return otherwise
+
+
+def parts(model: Model, layer: str, what: str, value: Any, size: Any, of: str) -> int:
+    """An argument that must divide a size; 1 where it does not."""
+    count, whole = whole_number(model, layer, what, value, 1, 1), fixed(model, size)
+    if count == 1 or (whole.is_Integer and whole % count == 0):
+        return count
+    model.problem(f"{layer}: {what} must divide the {of}, found {value} for {size}: change one of them")
+    return 1
+
+
+def positive(model: Model, layer: str, what: str, value: Any) -> sp.Expr:
+    """An argument that must be a positive number; 1 where it is not."""
+    if isinstance(value, int | float | sp.Number) and not isinstance(value, bool) and 0 < value < sp.oo:
+        return sp.sympify(value)
+    model.problem(f"{layer}: {what} must be a positive number, found {value!r}")
+    return sp.Integer(1)
+
+
+def digits(model: Model, extents: Iterable[Any], letters: str) -> list[Any]:
+    """An index for each extent, or 0 where that is 1: then formulas stay as if there was no such axis."""
+    pairs = zip(extents, letters, strict=True)
+    return [sp.Integer(0) if extent == 1 else model.local_indices(extent, letters=k)[0] for extent, k in pairs]
+
+
+def sum_over(expression: sp.Expr, *indices: Any) -> sp.Expr:
+    """The sum over those that are indices."""
+    own = [i for i in indices if i != 0]
+    return sp.Sum(expression, *own) if own else expression

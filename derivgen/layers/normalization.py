@@ -1,0 +1,91 @@
+"""Normalizations of each row by itself: over features, or over groups of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sympy as sp
+
+from derivgen.layers.checks import fixed, is_tensor, parts, positive
+from derivgen.layers.windows import AXES, PLACES, arranged, taken_apart
+from derivgen.model import TensorSymbol
+
+ROWS = range(2, 100)
+
+
+def layer_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-5, scale: bool = True, center: bool = True) -> Any:
+    """gain·(x - mean) / √(variance + epsilon) + shift along the last axis: (…, features) → (…, features).
+
+    `<name>_gain` (features,) where scale, `<name>_shift` where center. As torch.nn.LayerNorm, its switches as
+    keras.layers.LayerNormalization's.
+    """
+    if not is_tensor(x, "layer_norm", ROWS, "(…, features)"):
+        return x
+    *rows, i = x.model.local_indices(*x.shape)
+    z = standardized(x, "layer_norm", name, (*rows, i), rows, [i], epsilon)
+    return x.model.let(name, (*rows, i), with_gain_and_shift(x, name, z, x.shape[-1], i, scale, center))
+
+
+def rms_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-6, scale: bool = True) -> Any:
+    """gain·x / √(mean of x² + epsilon) along the last axis: (…, features) → (…, features).
+
+    `<name>_gain` (features,) where scale. As keras.layers.RMSNormalization, and torch.nn.RMSNorm with that epsilon.
+    Source: Zhang and Sennrich 2019.
+    """
+    if not is_tensor(x, "rms_norm", ROWS, "(…, features)"):
+        return x
+    model, (*batch, features) = x.model, x.shape
+    *rows, i = at = model.local_indices(*batch, features)
+    square = sp.Sum(x[at] ** 2, i) / features + positive(model, "rms_norm", "epsilon", epsilon)
+    rate = model.let(f"{name}_rate", rows, 1 / sp.sqrt(square))
+    return model.let(name, at, with_gain_and_shift(x, name, x[at] * rate[rows], features, i, scale, False))
+
+
+def group_norm(
+    x: TensorSymbol, groups: int, *, name: str, epsilon: float = 1e-5, scale: bool = True, center: bool = True
+) -> Any:
+    """gain·(x - mean) / √(variance + epsilon) + shift over each group of channels and all places of them.
+
+    (batch, features), (batch, time, features) or (batch, channels, rows, columns), of the same shape again; `<name>_gain`
+    (channels,) where scale, `<name>_shift` where center. As torch.nn.GroupNorm. Source: Wu and He 2018.
+    """
+    if not is_tensor(x, "group_norm", range(2, 5), f"(batch, features), {AXES[1]} or {AXES[2]}"):
+        return x
+    model, (batch, channels, lengths) = x.model, taken_apart(x)
+    G = parts(model, "group_norm", "groups", groups, channels, "channels")
+    size = channels if G == 1 else fixed(model, channels) / G
+    n, *g, k = model.local_indices(batch, *([G] if G > 1 else []), size, letters="ngk" if G > 1 else "nk")
+    places = model.local_indices(*lengths, letters=PLACES[len(lengths)])
+    channel = sp.Add(k, *(size * i for i in g))
+    at = arranged(n, channel, places)
+    z = standardized(x, "group_norm", name, at, [n, *g], [k, *places], epsilon)
+    return model.let(name, at, with_gain_and_shift(x, name, z, channels, channel, scale, center))
+
+
+def standardized(
+    x: TensorSymbol,
+    layer: str,
+    name: str,
+    at: Sequence[sp.Expr],
+    rows: Sequence[sp.Expr],
+    over: Sequence[Any],
+    epsilon: float,
+) -> sp.Expr:
+    """(x[at] - mean)·rate, with rate = 1 / √(variance + epsilon): over the indices `over`, for each of `rows`."""
+    value, count = x[tuple(at)], sp.Mul(*(i.upper + 1 for i in over))
+    mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count)
+    variance = sp.Sum((value - mean[rows]) ** 2, *over) / count
+    rate = x.model.let(f"{name}_rate", rows, 1 / sp.sqrt(variance + positive(x.model, layer, "epsilon", epsilon)))
+    return (value - mean[rows]) * rate[rows]
+
+
+def with_gain_and_shift(
+    x: TensorSymbol, name: str, z: sp.Expr, channels: Any, channel: sp.Expr, scale: bool, center: bool
+) -> sp.Expr:
+    """gain[channel]·z + shift[channel], as far as wanted."""
+    if scale:
+        z *= x.model.parameter(f"{name}_gain", channels, init="ones")[channel]
+    if center:
+        z += x.model.parameter(f"{name}_shift", channels)[channel]
+    return z

@@ -1,0 +1,113 @@
+"""Tensors put together and given other shapes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import sympy as sp
+
+from derivgen.layers.checks import described, equal_sizes, fixed, is_tensor
+from derivgen.model import TensorSymbol, is_integer
+
+
+def add(*tensors: TensorSymbol, name: str) -> Any:
+    """The sum of tensors of one shape, such as a residual. As keras.layers.add."""
+    if not are_alike("add", tensors):
+        return tensors[0]
+    model, at = tensors[0].model, tensors[0].model.local_indices(*tensors[0].shape)
+    return model.let(name, at, sp.Add(*(x[at] for x in tensors)))
+
+
+def concatenate(tensors: Sequence[TensorSymbol], axis: int = -1, *, name: str) -> Any:
+    """Tensors one after another along an axis, their other axes equal. As keras.layers.concatenate and torch.cat."""
+    if not are_alike("concatenate", tensors, axis):
+        return tensors[0]
+    model, along = tensors[0].model, axis % len(tensors[0].shape)
+    ends = list(itertools.accumulate(x.shape[along] for x in tensors))
+    at = model.local_indices(*tensors[0].shape[:along], ends[-1], *tensors[0].shape[along + 1 :])
+    starts = [sp.S.Zero, *ends[:-1]]
+    parts = [x[(*at[:along], at[along] - start, *at[along + 1 :])] for x, start in zip(tensors, starts, strict=True)]
+    inside = [*(at[along] < end for end in ends[:-1]), True]
+    return model.let(name, at, sp.Piecewise(*zip(parts, inside, strict=True)))
+
+
+def are_alike(layer: str, tensors: Sequence[TensorSymbol], axis: int | None = None) -> bool:
+    """Whether tensors agree in shape, but for an axis if there is one, noted if not."""
+    if not tensors or isinstance(tensors, TensorSymbol):
+        raise TypeError(f"{layer} takes tensors, found {tensors!r}: give it at least one")
+    if not all(is_tensor(x, layer, range(1, 100), "of any number") for x in tensors):
+        return False
+    model, rank = tensors[0].model, len(tensors[0].shape)
+    if axis is not None and not (is_integer(axis) and -rank <= axis < rank):
+        model.problem(f"{layer}: axis must be one of {-rank} .. {rank - 1}, found {axis!r}")
+        return False
+    along = None if axis is None else axis % rank
+    other = next((x for x in tensors if not same_shape(tensors[0], x, along)), None)
+    if other is not None:
+        besides, both = "" if along is None else f" but for axis {along}", (described(tensors[0]), described(other))
+        model.problem(f"{layer} takes tensors of one shape{besides}, found {both[0]} and {both[1]}")
+    return other is None
+
+
+def same_shape(a: TensorSymbol, b: TensorSymbol, along: int | None) -> bool:
+    sizes = enumerate(zip(a.shape, b.shape, strict=False))
+    return len(a.shape) == len(b.shape) and all(k == along or equal_sizes(a.model, *pair) for k, pair in sizes)
+
+
+def flatten(x: TensorSymbol, *, name: str) -> Any:
+    """All axes after the batch as one: (batch, …) → (batch, features). As torch.nn.Flatten, keras.layers.Flatten."""
+    if not is_tensor(x, "flatten", range(2, 100), "(batch, …)"):
+        return x
+    return reshape(x, (sp.Mul(*x.shape[1:]),), name=name)
+
+
+def reshape(x: TensorSymbol, shape: Sequence[int | sp.Expr], *, name: str) -> Any:
+    """The elements in the same order, in axes of other sizes: (batch, …) → (batch, *shape). As keras.layers.Reshape.
+
+    Where the axes of neither shape are made of whole axes of the other, the flat tensor is a let between.
+    """
+    if not is_tensor(x, "reshape", range(2, 100), "(batch, …)"):
+        return x
+    model, wanted = x.model, (x.shape[0], *shape)
+    equal = (equal_sizes(model, *pair) for pair in zip(x.shape, wanted, strict=False))
+    kept = sum(itertools.takewhile(bool, equal))  # leading axes that stay as they are
+    old, new = ([fixed(model, size) for size in sizes[kept:]] for sizes in (x.shape, wanted))
+    if not as_many(x, shape, old, new):
+        return x
+    strides = sorted({*strides_of(old), *strides_of(new)})
+    ratios = [high / low for low, high in itertools.pairwise(strides)]
+    if not all(ratio.is_Integer for ratio in ratios):
+        return reshape(reshape(x, (*x.shape[1:kept], math.prod(old)), name=f"{name}_flat"), shape, name=name)
+    rows, digits = model.local_indices(*x.shape[:kept]), model.local_indices(*reversed(ratios))[::-1]
+    left, source = (numerals(sizes, strides, digits) for sizes in (new, old))
+    left = [subscript if subscript != 0 else model.local_indices(1)[0] for subscript in left]
+    return model.let(name, (*rows, *left), x[(*rows, *source)])
+
+
+def as_many(x: TensorSymbol, shape: Sequence[Any], old: Sequence[sp.Expr], new: Sequence[sp.Expr]) -> bool:
+    """Whether the sizes that change are fixed, and give as many elements as before, noted if not."""
+    if all(size.is_Integer for size in (*old, *new)) and math.prod(old) == math.prod(new):
+        return True
+    x.model.problem(
+        f"reshape: {tuple(shape)} must have as many elements as {described(x)} after its first axis, in axes known at "
+        "generation but for leading ones that stay as they are"
+    )
+    return False
+
+
+def strides_of(shape: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """The number of elements behind each axis, innermost first, and that of all."""
+    return list(itertools.accumulate(reversed(shape), operator.mul, initial=sp.S.One))
+
+
+def numerals(shape: Sequence[sp.Expr], strides: Sequence[sp.Expr], digits: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """The subscript of each axis, made of the digits whose strides lie within it."""
+    ends = [strides.index(s) for s in strides_of(shape)]
+    return [
+        sp.Add(*(strides[k] / strides[low] * digits[k] for k in range(low, high)))
+        for low, high in reversed(list(itertools.pairwise(ends)))
+    ]
