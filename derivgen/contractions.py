@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -53,7 +53,7 @@ def match_contraction(program: Program, s: Statement, loops: bool = True) -> Pro
 
     `loops`: also one for each value of an index that not all three tensors have, or that is summed over.
     """
-    if s.operator != "+=" or s.guard != sp.true or not s.covers(program.tensor(s.target).shape):
+    if s.operator != "+=" or s.guard != sp.true or not covers_all(program, s):
         return None
     reads = sp.Mul.make_args(s.expression)
     if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(program, r, s) for r in reads):
@@ -77,17 +77,28 @@ def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Ex
     shared = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
     if not with_loops:
         return [shared]
-    firsts = [next((i for i in r.subscripts if i not in shared), None) for r in (s.write, a, b)]
+    firsts = [next((i for i in r.subscripts if i not in (*shared, 0)), None) for r in (s.write, a, b)]
     summed = [firsts[1]] if firsts[1] == firsts[2] and firsts[1] not in (*s.subscripts, None) else []
     return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
+def covers_all(program: Program, s: Statement) -> bool:
+    """Whether a statement writes all of its target; axes of extent 1 may be written at 0."""
+    axes = [
+        (i, extent)
+        for i, extent in zip(s.subscripts, program.tensor(s.target).shape, strict=True)
+        if i != 0 or extent != 1
+    ]
+    return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes))
+
+
 def is_whole(program: Program, read: Read, s: Statement) -> bool:
-    """Whether a real tensor is read over its whole extent, at distinct plain indices."""
+    """Whether a real tensor is read over its whole extent, at distinct plain indices, or at 0 along an axis of extent 1."""
     extents = {r.index: r.extent for r in s.domain}
     tensor = program.tensor(read.tensor)
-    plain = all(is_plain_index(i) for i in read.subscripts) and len(set(read.subscripts)) == len(read.subscripts)
-    return plain and not tensor.integer and tuple(extents[i] for i in read.subscripts) == tensor.shape
+    axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]
+    plain = all(is_plain_index(i) for i, _ in axes) and len({i for i, _ in axes}) == len(axes)
+    return plain and not tensor.integer and all(extents[i] == extent for i, extent in axes)
 
 
 def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Product | None:
@@ -97,10 +108,10 @@ def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Prod
     """
     if s.scan is not None and s.scan.index not in batch:
         return None
-    summed = [i for i in a.subscripts if i in b.subscripts and i not in batch]
-    rows = [i for i in a.subscripts if i not in (*summed, *batch)]
-    columns = [i for i in b.subscripts if i not in (*summed, *batch)]
-    if not summed or not (rows or columns) or rows + columns != [i for i in s.subscripts if i not in batch]:
+    summed = [i for i in a.subscripts if i in b.subscripts and i not in (*batch, 0)]
+    rows = [i for i in a.subscripts if i not in (*summed, *batch, 0)]
+    columns = [i for i in b.subscripts if i not in (*summed, *batch, 0)]
+    if not summed or not (rows or columns) or rows + columns != [i for i in s.subscripts if i not in (*batch, 0)]:
         return None
     if batch and not (rows and columns and typical_size(s, [*rows, *columns, *summed]) >= WORTH_A_CALL):
         return None
@@ -117,16 +128,17 @@ def is_step(s: Statement, index: sp.Expr) -> bool:
 
 def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], second: Sequence[sp.Expr]) -> Operand | None:
     """The read as a matrix with these indices along its two axes; None where it would have to be copied."""
-    free = [i for i in read.subscripts if i not in batch]
-    own = frozenset(i for i in batch if i in read.subscripts)
-    if free == [*first, *second]:
-        operand = Operand(read, own, len(first), False)
-    elif free == [*second, *first]:
-        operand = Operand(read, own, len(second), True)
+    axes = [i for i in read.subscripts if i not in batch]
+    free, own = [i for i in axes if i != 0], frozenset(i for i in batch if i in read.subscripts)
+    for groups, transposed in (((first, second), False), ((second, first), True)):
+        if free == [*groups[0], *groups[1]]:
+            rows = axes.index(groups[1][0]) if groups[1] else len(axes)  # axes at 0 beside those of the first group
+            operand = Operand(read, own, rows, transposed)
+            break
     else:
         return None
     strided = not operand.leading_batch
-    if strided and (len(free) != 2 or read.subscripts[-1] in batch):
+    if strided and (len(axes) != 2 or read.subscripts[-1] in batch):
         return None  # BLAS wants one axis of stride 1
     return operand
 

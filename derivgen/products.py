@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.contractions import is_whole, match_contraction, typical_size
+from derivgen.contractions import covers_all, is_whole, match_contraction, typical_size
 from derivgen.expressions import TRUE, Read, indices_of, split_guard
 from derivgen.program import Program, Role, Statement, Tensor, is_plain_index, names_of
 from derivgen.scans import leave_scans
@@ -105,7 +105,7 @@ def contiguous(s: Statement, order: list[sp.Expr], other: sp.Expr) -> int:
 def contracted(copies: Copies, s: Statement) -> list[Statement]:
     """Statements in place of one."""
     program = copies.so_far()
-    whole = s.operator == "+=" and s.guard == TRUE and s.covers(program.tensor(s.target).shape) and s.reduced
+    whole = s.operator == "+=" and s.guard == TRUE and covers_all(program, s) and s.reduced
     if not whole:
         return scattered(copies, s)
     if match_contraction(program, s, loops=False) is not None:
@@ -194,11 +194,13 @@ def as_product(
     """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
     inside = {i for g in groups for i in indices_of(g)}
     subscripts = tuple(i for i in s.subscripts if i in inside)
-    direct = not outer and subscripts == s.subscripts
+    direct = not outer and subscripts == tuple(i for i in s.subscripts if i != 0)
     domain = tuple(r for r in s.domain if r.index in inside)
     for state, operands, made in held(copies, s, groups, copied):
         total = s.write if direct else state.helper(s, "product", subscripts)
-        product = replace(s, target=total.tensor, subscripts=subscripts, expression=sp.Mul(*operands), domain=domain)
+        product = replace(
+            s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*operands), domain=domain
+        )
         if match_contraction(state.so_far(), product, loops) is None:
             continue
         rest = tuple(r for r in s.domain if r not in s.reduced)
@@ -230,7 +232,7 @@ def held(
 
 def scattered(copies: Copies, s: Statement) -> list[Statement]:
     """A sum of products that is added at other places than its own indices: the sum first, as a product of matrices."""
-    if s.operator != "+=" or s.guard != TRUE or not s.reduced or all(is_plain_index(i) for i in s.subscripts):
+    if s.operator != "+=" or s.guard != TRUE or not s.reduced or all(is_plain_index(i) or i == 0 for i in s.subscripts):
         return [s]
     outer, groups = factor_groups(s)
     if outer or len(groups) != 2 or not are_matrices(s, groups) or not pays(s, [sp.S.One], groups, []):
@@ -238,7 +240,7 @@ def scattered(copies: Copies, s: Statement) -> list[Statement]:
     if not all(is_operand(copies.so_far(), s, g) for g in groups):
         return [s]
     reduced = {r.index for r in s.reduced}
-    own = [[i for i in g.subscripts if i not in reduced] for g in groups]
+    own = [[i for i in g.subscripts if i not in reduced and i != 0] for g in groups]
     shared = [i for i in own[0] if i in own[1]]
     first, second = ([i for i in side if i not in shared] for side in own)
     sides = ((first, second), (second, first))
