@@ -11,12 +11,14 @@ from derivgen.layers.dense import dense, embedding
 from derivgen.layers.normalization import group_norm, layer_norm, rms_norm
 from derivgen.layers.pooling import avg_pool1d, avg_pool2d, global_avg_pool, global_max_pool, max_pool1d, max_pool2d
 from derivgen.layers.positions import rotary_positions, sinusoidal_positions
+from derivgen.layers.recurrent import bidirectional, gru, lstm, simple_rnn
 from derivgen.layers.shape import add, concatenate, flatten, reshape
 
 __all__ = [
     "add",
     "avg_pool1d",
     "avg_pool2d",
+    "bidirectional",
     "concatenate",
     "conv1d",
     "conv2d",
@@ -28,7 +30,9 @@ __all__ = [
     "global_avg_pool",
     "global_max_pool",
     "group_norm",
+    "gru",
     "layer_norm",
+    "lstm",
     "max_pool1d",
     "max_pool2d",
     "multi_head_attention",
@@ -36,6 +40,7 @@ __all__ = [
     "rms_norm",
     "rotary_positions",
     "scaled_dot_product_attention",
+    "simple_rnn",
     "sinusoidal_positions",
     "transformer_block",
     "wavenet_block",

@@ -6,10 +6,9 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen import initializers
-from derivgen.initializers import Initializer
 from derivgen.layers.checks import described, equal_sizes, fixed, is_tensor, parts
 from derivgen.layers.positions import rotary_tables, turned
+from derivgen.layers.weights import glorot
 from derivgen.model import Model, TensorSymbol
 
 AXES = "(batch, time, …, features)"
@@ -109,14 +108,6 @@ def projection(
     if bias:
         z += model.parameter(f"{name}_b", *outputs)[tuple(o)]
     return model.let(let or name, (n, t, *o), z)
-
-
-def glorot(model: Model, inputs: list[Any], outputs: list[Any]) -> Initializer | None:
-    """glorot_uniform of the matrix that these weights are, in whatever axes."""
-    rows, columns = (fixed(model, sp.Mul(*sizes)) for sizes in (inputs, outputs))
-    if not (rows.is_Integer and columns.is_Integer):
-        return None
-    return Initializer(*initializers.glorot_uniform().resolved((int(rows), int(columns))), name="glorot_uniform")
 
 
 def fit_together(layer: str, query: TensorSymbol, key: TensorSymbol, value: TensorSymbol) -> bool:
