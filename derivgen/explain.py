@@ -16,6 +16,7 @@ from derivgen.errors import DerivgenError
 from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
 from derivgen.functions import derivative, stop_gradient
 from derivgen.model import Model
+from derivgen.modes import in_training
 from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.parse import SYMPY_FAILURES, parse_expression
@@ -33,7 +34,7 @@ def explain_model(model: Model, form: str = "text") -> str:
 
     Raises SpecError with every problem of the spec.
     """
-    declared = declared_program(model)
+    declared = in_training(declared_program(model))
     return ModelExplanation(model, declared, stable_program(declared), form).text()
 
 

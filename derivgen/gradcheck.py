@@ -34,14 +34,17 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
 
 def module_gradient(module: Any, program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The gradient of a generated module at these values, by parameter."""
-    flat = np.concatenate([np.ravel(values[p.name]) for p in program.parameters]).astype(module.real)
+    flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
     inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
     _, gradient = module.loss_and_gradient(flat, **inputs)
     return dict(module.views(gradient))
 
 
 def random_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:
-    """Normal values of the inputs and parameters in the module's dtype, and labels among their classes."""
+    """Normal values of the inputs and parameters in the module's dtype, and labels among their classes.
+
+    Running tensors are positive: they may be variances.
+    """
     rng = np.random.default_rng(seed)
     sizes = {symbol: rows for _, symbol in program.sizes if not symbol.is_Integer}
 
@@ -49,6 +52,7 @@ def random_values(program: Program, dtype: str, rows: int, seed: int) -> dict[st
         shape = tuple(int(extent.subs(sizes)) for extent in t.shape)
         if t.role is Role.LABELS:
             return rng.integers(0, t.classes, shape)
-        return rng.standard_normal(shape).astype(dtype)
+        normal = rng.standard_normal(shape).astype(dtype)
+        return np.abs(normal) if t.role is Role.RUNNING else normal
 
-    return {t.name: draw(t) for t in program.of_role(Role.INPUT, Role.LABELS, Role.PARAMETER)}
+    return {t.name: draw(t) for t in program.of_role(Role.INPUT, Role.LABELS, Role.PARAMETER, Role.RUNNING)}
