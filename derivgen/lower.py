@@ -520,8 +520,8 @@ class Lowering:
 
     def check_arguments(self) -> None:
         """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""
-        taken = {SEED} if any(t.role is Role.RANDOM for t in self.tensors.values()) else set[str]()
-        taken |= {TRAINING} if TRAINING in self.model.declarations else set()
+        roles = {t.role for t in self.tensors.values()}
+        taken = {name for name, role in ((SEED, Role.RANDOM), (TRAINING, Role.MODE)) if role in roles}
         rule = self.model.rule
         for name in sorted(taken & {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}):
             self.model.problem(

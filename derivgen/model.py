@@ -202,7 +202,8 @@ class Model:
     @property
     def training(self) -> sp.Symbol:
         """1 in loss_and_gradient, train_epoch and descend, 0 in predict and loss; for conditions, and as a number."""
-        if TRAINING not in self.declarations and self._declare_name(TRAINING, "symbol of the mode"):
+        declared = self.declarations.get(TRAINING)
+        if (declared is None or declared.role is not Role.MODE) and self._declare_name(TRAINING, "symbol of the mode"):
             self.declarations[TRAINING] = Declaration(TRAINING, (), Role.MODE, caller(), integer=True)
         return sp.Symbol(TRAINING, integer=True)
 
