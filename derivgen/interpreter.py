@@ -56,9 +56,8 @@ def run(
 ) -> dict[str, Array]:
     """Every tensor by name, given or computed, as an object array of mpf (of int where the tensor is integer).
 
-    `values` names inputs, labels, parameters, running tensors and seeds; constants default to their own value, random
-    tensors to the numbers of seed 0 and step 0, `model.training` to 1. `sizes` are solved from the shapes of the arrays
-    where not given. `held` keeps the values of stop_gradient for a later run, which
+    `values` names what is given; constants default to their own value, random tensors to the numbers of seed 0 and step
+    0, `model.training` to 1. `sizes` are solved from the shapes of the arrays where not given. `held` keeps the values of stop_gradient for a later run, which
     reuses those that it finds. An element of an `=` target that no statement writes is NaN.
 
     Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
@@ -106,8 +105,7 @@ def _given(program: Program, values: Mapping[str, ArrayLike]) -> dict[str, NDArr
     arrays |= {t.name: np.array(1) for t in program.of_role(Role.MODE)}
     arrays |= {name: np.asarray(value) for name, value in values.items()}
     for read in (r for s in program.statements for r in s.reads):
-        role = program.tensor(read.tensor).role
-        if role in GIVEN and role is not Role.RANDOM and read.tensor not in arrays:
+        if program.tensor(read.tensor).role in {*GIVEN} - {Role.RANDOM} and read.tensor not in arrays:
             raise ValueError(f"{read.tensor} is read by the program: give its values")
     return arrays
 

@@ -16,7 +16,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen import oracle, store
 from derivgen.differentiate import adjoint
 from derivgen.expressions import Read, unfolded_piecewise
-from derivgen.gradcheck import module_gradient
+from derivgen.gradcheck import NOTHING, module_gradient
 from derivgen.interpreter import run
 from derivgen.model import Model
 from derivgen.modes import has_modes, in_evaluation
@@ -26,7 +26,6 @@ from derivgen.program import Program, Role, Statement
 TOLERANCE = 1e-9  # of a gradient, relative to the largest element of its tensor
 VALUE_TOLERANCE = 1e-10
 NOISE, TRIALS = 1e-13, 4  # what rounding may do to a value on the way, of itself
-NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
 
 
 class UninterpretedNumba(ModuleType):

@@ -57,6 +57,10 @@ class Public:
     def checked_seed(self, arguments: Sequence[str]) -> str:
         return block(['seed = check_count("seed", seed, 0)'] if SEED in arguments else [])
 
+    def drawing(self, arguments: Sequence[str], step: str) -> str:
+        """The line of a docstring that says what is drawn."""
+        return block([f"Random numbers are those of seed and {step}."] if SEED in arguments else [])
+
     def keywords_of(self, arguments: Sequence[str], before: Sequence[str] = ()) -> list[str]:
         """Keywords with their defaults, after those before, if there are any."""
         defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0"}
@@ -87,6 +91,7 @@ class Public:
             constants=self.constants(),
             seed=self.checked_seed(more),
             more=self.passed_on(more),
+            drawing=self.drawing(more, "step 0"),
             mode="; in training, as a step computes it" if TRAINING in more else "",
         )
 
@@ -100,6 +105,7 @@ class Public:
             "predict",
             signature=self.signature("predict", ["parameters", *given, *self.keywords_of(more)]),
             seed=self.checked_seed(more),
+            drawing=self.drawing(more, "step 0"),
             arrays=self.arrays(given),
             formula=plain.statement(definition).replace(" += ", " = ", 1),
             result=("float({})" if scalar else "{}").format(
@@ -134,6 +140,7 @@ class Public:
             signature=self.signature("train_epoch", [*first, *self.names, *keywords]),
             sample_axis=self.plan.sample_axis,
             hyperparameters=self.checked_hyperparameters(seed),
+            drawing=self.drawing(seed, "state.step"),
             arrays=self.arrays(self.names),
             constants=self.constants(),
             call=self.call("refused, mean = epoch(", passed),
@@ -147,6 +154,7 @@ class Public:
             "descend",
             signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *keywords]),
             hyperparameters=self.checked_hyperparameters(seed),
+            drawing=self.drawing(seed, "state.step"),
             arrays=self.arrays(self.names),
             call=self.call("descent(", passed),
         )
