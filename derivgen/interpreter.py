@@ -57,8 +57,8 @@ def run(
     """Every tensor by name, given or computed, as an object array of mpf (of int where the tensor is integer).
 
     `values` names what is given; constants default to their own value, random tensors to the numbers of seed 0 and step
-    0, `model.training` to 1. `sizes` are solved from the shapes of the arrays where not given. `held` keeps the values of stop_gradient for a later run, which
-    reuses those that it finds. An element of an `=` target that no statement writes is NaN.
+    0, `model.training` to 1. `sizes` are solved from the arrays' shapes where not given. `held` keeps the values of
+    stop_gradient for a later run, which reuses them. An element of an `=` target that no statement writes is NaN.
 
     Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
     write outside its tensor.
