@@ -34,15 +34,17 @@ def explain_model(model: Model, form: str = "text") -> str:
 
     Raises SpecError with every problem of the spec.
     """
-    declared = in_training(declared_program(model))
-    return ModelExplanation(model, declared, stable_program(declared), form).text()
+    declared = declared_program(model)
+    training = in_training(declared)
+    used = {s.target for s in declared.live(declared.outputs).statements}
+    return ModelExplanation(model, training, stable_program(training), form, used).text()
 
 
 class ModelExplanation:
     """The state of one explanation: the stable program, and the adjoint statements of each of its statements."""
 
-    def __init__(self, model: Model, declared: Program, stable: Program, form: str) -> None:
-        self.model, self.declared, self.stable = model, declared, stable
+    def __init__(self, model: Model, declared: Program, stable: Program, form: str, used: set[str]) -> None:
+        self.model, self.declared, self.stable, self.used = model, declared, stable, used
         self.objective = str(stable.objective)
         live = stable.live([self.objective])
         names = names_of(live)
@@ -90,8 +92,7 @@ class ModelExplanation:
         else:
             blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
         blocks += [Prose(f"Note: {warning.message}.") for warning in unused_parameters(self.model, self.declared)]
-        kept = {s.target for s in self.stable.statements}
-        unused = [d.name for d in self.model.definitions if d.name not in kept]
+        unused = [d.name for d in self.model.definitions if d.name not in self.used]
         if unused:
             blocks.append(Prose(f"Note: neither the objective nor the prediction needs {', '.join(unused)}."))
         return blocks

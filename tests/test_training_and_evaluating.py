@@ -14,6 +14,7 @@ import pytest
 import sympy as sp
 import torch
 from against_torch import against_torch
+from compiled_types import doubles, doubles_in
 from generated import check_module, execute, module_text
 from scipy.optimize import minimize
 from scipy.stats import chi2
@@ -288,6 +289,21 @@ def test_loss_and_predict_evaluate(module):
     assert module.loss(flat, **inputs, seed=8) == module.loss(flat, **inputs)
     np.testing.assert_allclose(module.predict(flat, values["x"]), wanted["last"].astype(float), rtol=1e-12)
     assert run(declared, {**values, "training": 0})["loss"] == wanted["loss"]
+
+
+def test_random_numbers_are_kept_until_they_are_read():
+    """They are drawn first; u is needed no longer when r is read, and of the same size: it must not share its memory."""
+    model = Model("kept", dtype="float64")
+    N = model.batch("N")
+    n, d = model.indices(n=N, d=4)
+    x, w, r = model.input("x", N, 4), model.parameter("w", 4), model.random("r", N, 4)
+    u = model.let("u", (n, d), sp.sin(x[n, d]))
+    v = model.let("v", n, sp.Sum(u[n, d], d))
+    z = model.let("z", (n, d), v[n] * w[d])
+    model.minimize(sp.Sum(z[n, d] ** 2 * r[n, d], n, d))
+    model.predict(z)
+    declared, values = point(model)
+    check_module(execute(module_text(model)), declared, values)
 
 
 def test_training_is_a_number_and_a_condition():
@@ -633,6 +649,18 @@ def test_explain_shows_what_training_computes():
     assert "training" not in shown
 
 
+def test_what_evaluation_alone_needs_is_no_unused_let():
+    from derivgen.explain import explain_model
+
+    model = Model("modes", dtype="float64")
+    w, i = model.parameter("w", 3), model.indices(i=3)
+    kept = model.let("kept", i, w[i] + 1)
+    model.let("unused", i, w[i] + 2)
+    z = model.let("z", i, sp.Piecewise((w[i], sp.Eq(model.training, 1)), (kept[i] ** 2, True)))
+    model.minimize(sp.Sum(z[i] ** 2, i))
+    assert "needs unused." in explain_model(model)
+
+
 # ---- refusals
 
 PREAMBLE = """\
@@ -720,6 +748,30 @@ def test_bad_seeds_are_refused(module):
 
 
 # ---- compiled
+
+
+def test_no_float64_in_a_float32_module(tmp_path):
+    """Of all its functions, as numba types them."""
+    text, calls = module_text(network(optimizers.adam()), "float32"), dict[str, tuple[Any, ...]]()
+    single, inputs = execute(text, calls), {name: a.astype(np.float32) for name, a in data().items()}
+    parameters = single.initial_parameters(0)
+    single.loss(parameters, **inputs)
+    single.loss_and_gradient(parameters, **inputs)
+    single.predict(parameters, inputs["x"])
+    single.train_epoch(parameters, single.optimizer_state(), np.arange(5), 2, **inputs)
+    single.descend(parameters, single.optimizer_state(), 1, **inputs)
+    assert {"uniform", "philox", "fraction", "draw", "take_next", "evaluate", "bn_evaluate"} <= {*calls}
+    path = tmp_path / "single_kernels.py"
+    path.write_text(text, encoding="utf-8")
+    assert doubles_in(runtime.load(path), calls, {*calls} - {"fraction"}) == []
+    assert doubles(runtime.load(path).fraction.py_func, (5,)) == []
+
+
+def test_the_text_is_clean_for_ruff(text, tmp_path):
+    path = tmp_path / "network_kernels.py"
+    path.write_text(text, encoding="utf-8")
+    for words in (["check", "--isolated"], ["format", "--check", "--line-length", "120", "--isolated"]):
+        subprocess.run([sys.executable, "-m", "ruff", *words, path], check=True)
 
 
 def test_the_compiled_module_agrees(text, module, tmp_path):
