@@ -6,28 +6,23 @@ or statements share is made once, and sums of products become products of two ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.contractions import is_whole, match_contraction, typical_size
 from derivgen.expressions import (
-    TRUE,
     Read,
     bottom_up,
-    guarded_reads,
-    indices_of,
-    reads_of,
     replace_reads,
-    split_guard,
     substitute,
     unfolded_piecewise,
 )
-from derivgen.functions import CHEAP, difference
-from derivgen.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
-
-WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
+from derivgen.functions import difference
+from derivgen.products import contract_products
+from derivgen.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.reuse import costly_calls, domain_of
+from derivgen.scans import leave_scans, time_major
 
 
 @unfolded_piecewise()
@@ -111,138 +106,11 @@ def share_calls(program: Program) -> Program:
             if key in held:
                 found[call] = held[key]
         statements.append(replace(s, expression=substitute(s.expression, found)))
-    return program.with_statements(statements, tensors)
-
-
-def costly_calls(s: Statement) -> list[sp.Expr]:
-    """The outermost costly calls in a sum or an assignment that are made at every point, but not its whole value."""
-    if s.operator not in ("=", "+=") or s.guard != TRUE:
-        return []
-    always = {read for read, condition, _ in guarded_reads(s.expression) if condition == TRUE}
-    found: dict[sp.Expr, None] = {}
-
-    def visit(node: sp.Basic) -> None:
-        costly = isinstance(node, sp.Function) and not isinstance(node, (*CHEAP, sp.Piecewise)) and bool(reads_of(node))
-        if costly and node is not s.expression and always.issuperset(reads_of(node)):
-            found[node] = None
-        elif not isinstance(node, Read | sp.Piecewise):
-            for argument in node.args:
-                visit(argument)
-
-    visit(s.expression)
-    return list(found)
-
-
-def domain_of(s: Statement, call: sp.Expr) -> tuple[Range, ...]:
-    return tuple(r for r in s.domain if r.index in indices_of(call))
+    return leave_scans(program.with_statements(statements, tensors))
 
 
 def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
     return s.layer, s.direction, call, domain_of(s, call)
 
 
-# ---- products
-
-
-def contract_products(program: Program) -> Program:
-    """Sums of products as products of two matrices, of which at most a copy has to be made first."""
-    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
-    for s in program.statements:
-        made, helpers = contracted(program.with_statements((), tensors), s, names)
-        tensors += helpers
-        statements += made
-    return program.with_statements(statements, tensors)
-
-
-def contracted(program: Program, s: Statement, names: Names) -> tuple[list[Statement], list[Tensor]]:
-    """Statements in place of one, and the tensors that they need."""
-    whole = s.operator == "+=" and s.guard == TRUE and s.covers(program.tensor(s.target).shape) and s.reduced
-    if not whole or match_contraction(program, s) is not None:
-        return [s], []
-    if isinstance(s.expression, sp.Add):
-        parts = [contracted(program, replace(s, expression=term), names) for term in s.expression.args]
-        if any(len(made) > 1 or match_contraction(program, made[0]) for made, _ in parts):
-            return [t for made, _ in parts for t in made], [t for _, helpers in parts for t in helpers]
-        return [s], []
-    if split_guard(s.expression)[1] != TRUE:  # a product would evaluate what the guard keeps from being evaluated
-        return [s], []
-    outer, groups = factor_groups(s)
-    if len(groups) != 2 or not pays(program, s, outer, groups):
-        return [s], []
-    return as_product(program, s, outer, groups, names) or ([s], [])
-
-
-def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
-    """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)"""
-    reduced = {r.index for r in s.reduced}
-    factors = list(sp.Mul.make_args(s.expression))
-    outer = [f for f in factors if not indices_of(f) & reduced]
-    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), str(f)))
-    groups: list[sp.Expr] = []
-    for factor in inner:
-        place = next((k for k, g in enumerate(groups) if indices_of(factor) <= indices_of(g)), None)
-        if place is None:
-            groups.append(factor)
-        else:
-            groups[place] *= factor
-    return outer, groups
-
-
-def pays(program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr]) -> bool:
-    """Whether both sides have rows of their own, and there is enough work for each element that has to be copied."""
-    sides = [indices_of(g) for g in groups]
-    reduced = {r.index for r in s.reduced}
-    sized = [r.index for r in s.domain if r.index in sides[0] | sides[1]]
-    matrices = sides[0] - sides[1] and sides[1] - sides[0] and reduced <= sides[0] & sides[1]
-    copies = [side for g, side in zip(groups, sides, strict=True) if not is_operand(program, s, g)]
-    copies += [set(sized) - reduced] if outer else []
-    copied = sum(typical_size(s, [i for i in sized if i in side]) for side in copies)
-    return bool(matrices) and typical_size(s, sized) >= WORTH_COPYING * copied
-
-
-def is_operand(program: Program, s: Statement, factor: sp.Expr) -> bool:
-    """Whether a factor is a whole tensor."""
-    return isinstance(factor, Read) and is_whole(program, factor, s)
-
-
-def as_product(
-    program: Program, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], names: Names
-) -> tuple[list[Statement], list[Tensor]] | None:
-    """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
-    extents = {r.index: r.extent for r in s.domain}
-    helpers: list[Tensor] = []
-    made: list[Statement] = []
-
-    def helper(word: str, indices: Sequence[sp.Expr]) -> Read:
-        tensor = Tensor(names.fresh(f"{s.target}_{word}"), tuple(extents[i] for i in indices), Role.HELPER)
-        helpers.append(tensor)
-        return Read(tensor.name, *indices)
-
-    def operand(factor: sp.Expr) -> Read:
-        if is_operand(program, s, factor):
-            return factor
-        own = indices_of(factor)
-        order = [*(i for i in s.subscripts if i in own), *(r.index for r in s.reduced)]
-        copy = helper("factor", order)
-        box = tuple(r for i in order for r in s.domain if r.index == i)
-        made.append(
-            replace(s, target=copy.tensor, subscripts=tuple(order), operator="=", expression=factor, domain=box)
-        )
-        return copy
-
-    inside = {i for g in groups for i in indices_of(g)}
-    subscripts = tuple(i for i in s.subscripts if i in inside)
-    direct = not outer and subscripts == s.subscripts
-    operands = [operand(g) for g in groups]
-    total = s.write if direct else helper("product", subscripts)
-    domain = tuple(r for r in s.domain if r.index in inside)
-    product = replace(s, target=total.tensor, subscripts=subscripts, expression=sp.Mul(*operands), domain=domain)
-    made.append(product)
-    if not direct:
-        rest = tuple(r for r in s.domain if r not in s.reduced)
-        made.append(replace(s, expression=sp.Mul(*outer, total), domain=rest))
-    matched = match_contraction(program.with_statements((), helpers), product)
-    return (made, helpers) if matched is not None else None
-
-
-PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, contract_products)
+PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, time_major, contract_products)

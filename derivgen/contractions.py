@@ -48,19 +48,38 @@ class Product:
     batch: tuple[Range, ...]
 
 
-def match_contraction(program: Program, s: Statement) -> Product | None:
-    """A statement as a product of two matrices, or of a matrix and a vector."""
+def match_contraction(program: Program, s: Statement, loops: bool = True) -> Product | None:
+    """A statement as a product of two matrices, or of a matrix and a vector, at once or at each point of a batch.
+
+    `loops`: also one for each value of an index that not all three tensors have, or that is summed over.
+    """
     if s.operator != "+=" or s.guard != sp.true or not s.covers(program.tensor(s.target).shape):
         return None
     reads = sp.Mul.make_args(s.expression)
     if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(program, r, s) for r in reads):
         return None
     reads = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
-    for a, b in (reads, reads[::-1]):
-        product = matrix_product(s, a, b)
-        if product is not None:
-            return product
+    for with_loops in (False, True) if loops else (False,):
+        for a, b in (reads, reads[::-1]):
+            for batch in batches(s, a, b, with_loops):
+                product = matrix_product(s, a, b, batch)
+                if product is not None:
+                    return product
     return None
+
+
+def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Expr]]:
+    """The indices whose values a product may be made for one after another.
+
+    Those that all three tensors have, and the steps of a scan, always; with a loop, the first axis of the result, or one
+    that is summed over and comes first in both factors.
+    """
+    shared = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
+    if not with_loops:
+        return [shared]
+    firsts = [next((i for i in r.subscripts if i not in shared), None) for r in (s.write, a, b)]
+    summed = [firsts[1]] if firsts[1] == firsts[2] and firsts[1] not in (*s.subscripts, None) else []
+    return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
 def is_whole(program: Program, read: Read, s: Statement) -> bool:
@@ -71,12 +90,13 @@ def is_whole(program: Program, read: Read, s: Statement) -> bool:
     return plain and not tensor.integer and tuple(extents[i] for i in read.subscripts) == tensor.shape
 
 
-def matrix_product(s: Statement, a: Read, b: Read) -> Product | None:
+def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Product | None:
     """How out[I,J] = Σ_K a[I,K]·b[K,J] lies in memory, each of a and b perhaps transposed; I or J may be empty.
 
-    With indices that all three have, it is a batch of such products, one for each value of those.
+    It is one such product for each value of the batch's indices.
     """
-    batch = [i for i in s.subscripts if i in a.subscripts and i in b.subscripts]
+    if s.scan is not None and s.scan.index not in batch:
+        return None
     summed = [i for i in a.subscripts if i in b.subscripts and i not in batch]
     rows = [i for i in a.subscripts if i not in (*summed, *batch)]
     columns = [i for i in b.subscripts if i not in (*summed, *batch)]
@@ -91,13 +111,18 @@ def matrix_product(s: Statement, a: Read, b: Read) -> Product | None:
     return Product(left, right, out, tuple(r for i in batch for r in s.domain if r.index == i))
 
 
+def is_step(s: Statement, index: sp.Expr) -> bool:
+    return s.scan is not None and s.scan.index == index
+
+
 def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], second: Sequence[sp.Expr]) -> Operand | None:
     """The read as a matrix with these indices along its two axes; None where it would have to be copied."""
     free = [i for i in read.subscripts if i not in batch]
+    own = frozenset(i for i in batch if i in read.subscripts)
     if free == [*first, *second]:
-        operand = Operand(read, frozenset(batch), len(first), False)
+        operand = Operand(read, own, len(first), False)
     elif free == [*second, *first]:
-        operand = Operand(read, frozenset(batch), len(second), True)
+        operand = Operand(read, own, len(second), True)
     else:
         return None
     strided = not operand.leading_batch

@@ -10,7 +10,7 @@ Forward, beside each statement:
 
 Both give statements of the same form, so they apply to their own results. The condition under which f evaluates a read
 goes with the read: where it fails nothing is added. `max=` takes the rule on f at the first maximum, whose indices an
-`argmax=` statement beside it holds.
+`argmax=` statement beside it holds. The adjoint of a scan is the scan of its statements' adjoints, the other way.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from derivgen.program import (
     Statement,
     Tensor,
     check_program,
+    closure,
     differentiable_reads,
     names_of,
+    reached,
 )
 
 
@@ -47,13 +49,15 @@ def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str |
     program, winners = with_winners(program, names)
     active = active_tensors(program, wrt)
     bars = Cotangents(program, names, active)
+    in_scans = {s.target for s in program.statements if s.scan is not None}
+    needed = in_scans & active & tensors_behind(program, objective)  # also by steps whose adjoints come later here
     reverse: list[Statement] = []
     if objective in active:
         seed = next(s for s in reversed(program.statements) if s.target == objective)
         one = replace(seed, target=bars.of(objective), expression=sp.Integer(1), domain=(), operator="+=")
         reverse.append(replace(one, guard=sp.true, direction="backward"))
     for statement in reversed(program.statements):
-        if statement.target in bars.made:
+        if statement.target in bars.made or statement.target in needed:
             reverse += adjoint_statements(statement, bars, winners)
     gradients = tuple((name, bars.of(name)) for name in wrt)
     extended = program.with_statements([*program.statements, *reverse], bars.tensors)
@@ -89,6 +93,7 @@ def adjoint_statements(s: Statement, bars: Cotangents, winners: Winners) -> list
                 guard=guard,
                 layer=s.layer,
                 direction="backward",
+                scan=None if s.scan is None else replace(s.scan, reverse=not s.scan.reverse),
             )
         )
     return made
@@ -116,20 +121,17 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
 
 def active_tensors(program: Program, wrt: Iterable[str]) -> set[str]:
     """The real tensors that depend on those of `wrt` smoothly."""
-    active = set(wrt)
-    for s in program.statements:
-        if not program.tensor(s.target).integer and any(r.tensor in active for r in differentiable_reads(s)):
-            active.add(s.target)
-    return active
+    return reached(wrt, program.statements, lambda s: smooth_sources(program, s))
 
 
 def tensors_behind(program: Program, output: str) -> set[str]:
     """The real tensors that an output depends on smoothly, itself included."""
-    behind = {output}
-    for s in reversed(program.statements):
-        if s.target in behind and not program.tensor(s.target).integer:
-            behind.update(r.tensor for r in differentiable_reads(s))
-    return behind
+    return closure([output], program.statements, lambda s: smooth_sources(program, s))
+
+
+def smooth_sources(program: Program, s: Statement) -> set[str]:
+    """The tensors that a real tensor gets its values from smoothly, in one statement."""
+    return set() if program.tensor(s.target).integer else {r.tensor for r in differentiable_reads(s)}
 
 
 class Cotangents:

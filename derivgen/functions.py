@@ -56,6 +56,12 @@ class expm1(Primitive):
     nargs = 1
 
 
+class erfc(Primitive):
+    """1 - erf(u). SymPy's function of this name turns erfc(-u) into 2 - erfc(u), which cancels."""
+
+    nargs = 1
+
+
 class xlogy(Primitive):
     """u·log(v), and 0 where u = 0."""
 
@@ -137,6 +143,7 @@ DERIVATIVES: dict[type, Callable[[sp.Expr], tuple[sp.Expr, ...]]] = {
     sp.atanh: lambda f: (1 / (1 - f.args[0] ** 2),),
     sp.erf: lambda f: (2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
     sp.erfc: lambda f: (-2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
+    erfc: lambda f: (-2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
     sp.Abs: lambda f: (sp.sign(f.args[0]),),
     sp.sign: lambda f: (_ZERO,),
     sp.floor: lambda f: (_ZERO,),

@@ -24,7 +24,7 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import root, xlogy
-from derivgen.program import Program, Statement, check_program, is_plain_index
+from derivgen.program import Program, Statement, check_program, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
 SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy)
@@ -39,7 +39,8 @@ def reach_back(program: Program) -> Program:
         s = statements[position]
         if s.target in program.outputs or not may_be_singular(s.expression):
             continue
-        condition = reach_of(s, statements[position + 1 :])
+        run = run_of(statements, position)
+        condition = reach_of(s, [*statements[run.start : position], *statements[position + 1 :]])
         known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
         if condition not in (TRUE, sp.false) and known:
             statements[position] = under(s, condition)

@@ -73,10 +73,15 @@ def run(
             stores[tensor.name] = _blank(mp, tensor, program.statements, known)
     held = {} if held is None else held
     best: dict[tuple[str, int], Real] = {}
-    for statement in program.statements:
-        positions = {r.index: k for k, r in enumerate(statement.domain)}
-        extents = tuple(_extent(r.extent, known) for r in statement.domain)
-        _execute(statement, Scope(mp, stores, known, positions, extents, statement, held), best)
+    for _, run in itertools.groupby(program.statements, lambda s: s.scan):
+        scopes = []
+        for statement in run:
+            positions = {r.index: k for k, r in enumerate(statement.domain)}
+            extents = tuple(_extent(r.extent, known) for r in statement.domain)
+            scopes.append(Scope(mp, stores, known, positions, extents, statement, held))
+        for step in _steps(scopes[0]):
+            for scope in scopes:
+                _execute(scope, step, best)
     return {t.name: array(stores[t.name].elements, stores[t.name].shape) for t in program.tensors if t.name in stores}
 
 
@@ -168,13 +173,26 @@ class Scope:
     held: Held
 
 
-def _execute(statement: Statement, scope: Scope, best: dict[tuple[str, int], Real]) -> None:
-    """Run one statement over its box; `best` keeps, for each arg-max, the maximum so far."""
+def _steps(scope: Scope) -> Iterable[int | None]:
+    """The steps of a statement's scan in their order, or None once."""
+    scan = scope.statement.scan
+    if scan is None:
+        return [None]
+    steps = range(scope.extents[scope.positions[scan.index]])
+    return reversed(steps) if scan.reverse else steps
+
+
+def _execute(scope: Scope, step: int | None, best: dict[tuple[str, int], Real]) -> None:
+    """Run one statement over its box, or one step of it; `best` keeps, for each arg-max, the maximum so far."""
+    statement = scope.statement
     target = scope.stores[statement.target]
     elements, offset = target.elements, _offset(statement.write, scope)
     stores_value = statement.operator != "argmax="
     value = (_integer if target.integer and stores_value else _real)(statement.expression, scope)
-    points: Iterable[Point] = itertools.product(*map(range, scope.extents))
+    box = [range(extent) for extent in scope.extents]
+    if statement.scan is not None and step is not None:
+        box[scope.positions[statement.scan.index]] = range(step, step + 1)
+    points: Iterable[Point] = itertools.product(*box)
     if statement.guard != TRUE:
         points = filter(_condition(statement.guard, scope), points)
     match statement.operator:

@@ -11,7 +11,9 @@ It is one recursive walk over a spec's expressions; its length is that of the re
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import sympy as sp
@@ -41,6 +43,8 @@ from derivgen.functions import DERIVATIVES
 from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
+from derivgen.recurrences import define_recurrence
+from derivgen.scope import Refused, Scope
 
 SEED = "seed"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
@@ -57,16 +61,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-class Refused(Exception):
-    """Raised inside an expression that can't be accepted; ends as a problem at the expression's line."""
-
-
 @unfolded_piecewise()
 def lower(model: Model) -> Program:
     """The declared program; raises SpecError with all problems of the spec."""
     lowering = Lowering(model)
-    for definition in model.definitions:
-        lowering.define(definition)
+    for recurrence, members in groupby(model.definitions, lambda d: d.recurrence):
+        if recurrence:
+            define_recurrence(lowering, list(members))
+        else:
+            for definition in members:
+                lowering.define(definition)
     lowering.minimize()
     lowering.next_values()
     lowering.check_use()
@@ -78,25 +82,6 @@ def fixed(model: Model, size: sp.Expr) -> sp.Expr:
     """A size with what is fixed at generation as numbers, and run-time sizes as their internal symbols."""
     runtime = {s: size_symbol(s.name) for s in model.runtime_sizes}
     return sp.expand(substitute(size, {**{s: sp.Integer(v) for s, v in model.fixed_sizes.items()}, **runtime}))
-
-
-@dataclass
-class Scope:
-    """The indices that are in scope, outermost first, and the condition under which an expression is evaluated."""
-
-    ranges: dict[sp.Symbol, Range] = field(default_factory=dict)  # by the spec's symbol
-    path: Boolean = TRUE
-
-    def under(self, condition: Boolean) -> Scope:
-        return Scope(self.ranges, sp.And(self.path, condition))
-
-    def within(self, bound: dict[sp.Symbol, Range]) -> Scope:
-        outer = {s: r for s, r in self.ranges.items() if s not in bound}
-        return Scope({**outer, **bound}, self.path)
-
-    @property
-    def order(self) -> list[sp.Symbol]:
-        return [r.index for r in self.ranges.values()]
 
 
 class Lowering:
@@ -113,6 +98,7 @@ class Lowering:
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
+        self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -143,23 +129,27 @@ class Lowering:
 
     def define(self, d: Definition) -> None:
         """The statements of one let."""
-        self.place, self.layer = d.place, d.name
         self.choose_letters(d)
-        ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
-        shape = tuple(r.extent for r in ranges.values())
-        for r in ranges.values():
-            self.check_sizes(r.extent, f"index {r.index}", d.place)
-        self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
+        ranges = self.declare_let(d)
         try:
             self.assign(d.name, d.expression, Scope(ranges))
         except Refused as refusal:
             self.model.problem(str(refusal), d.place)
 
-    def choose_letters(self, d: Definition) -> None:
-        """Letters for the library indices of a definition, in order of their making, free of the spec's names."""
-        found = {i for i in (*d.indices, *d.expression.atoms(Idx)) if i.name.startswith(LOCAL)}
+    def declare_let(self, d: Definition) -> dict[sp.Symbol, Range]:
+        """The ranges of a definition's indices; its tensor is declared, and its parts are what is defined now."""
+        self.place, self.layer, self.helpers = d.place, d.name, {}
+        ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
+        for r in ranges.values():
+            self.check_sizes(r.extent, f"index {r.index}", d.place)
+        self.tensors[d.name] = Tensor(d.name, tuple(r.extent for r in ranges.values()), Role.LET)
+        return ranges
+
+    def choose_letters(self, *definitions: Definition) -> None:
+        """Letters for the library indices of definitions, in order of their making, free of the spec's names."""
+        indices = (i for d in definitions for e in (*d.indices, d.expression, *d.initial) for i in e.atoms(Idx))
+        found = {i for i in indices if i.name.startswith(LOCAL)}
         first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
-        self.helpers = {}
         self.letters, taken = {}, set(self.model._names)
         for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
             preferred = ("n",) if first is not None and index.upper + 1 == first else ()
@@ -192,6 +182,7 @@ class Lowering:
         if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
             self.objective = expression.name
             return
+        self.helpers = {}
         self.objective = self.layer = self.names.fresh("loss" if "loss" not in self.model._names else "objective")
         self.tensors[self.objective] = Tensor(self.objective, (), Role.LET)
         try:
@@ -477,7 +468,8 @@ class Lowering:
                     f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
                     "sizes and integer tensors"
                 )
-        return Read(name, *subscripts)
+        read = Read(name, *subscripts)
+        return self.earlier(read) or read
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
         if e.args[-1].args[1] != TRUE:

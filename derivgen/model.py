@@ -73,12 +73,17 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A tensor defined by an expression over its indices."""
+    """A tensor defined by an expression over its indices.
+
+    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the first.
+    """
 
     name: str
     indices: tuple[Idx, ...]
     expression: sp.Expr
     place: Place | None
+    recurrence: str = ""
+    initial: tuple[sp.Expr, ...] = ()
 
 
 class Model:
@@ -223,20 +228,51 @@ class Model:
 
     def let(self, name: str, indices: Idx | Sequence[Idx], expression: Any) -> Any:
         """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`."""
-        over = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
-        wrong = [i for i in over if not isinstance(i, Idx) or i.upper is None]
-        if wrong:
-            self.problem(f"let {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
-            over = tuple(i for i in over if i not in wrong)
-        if len(set(over)) < len(over):
-            self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
-            over = tuple(dict.fromkeys(over))
+        over = self._left("let", name, indices)
         taken = name in self._names
         tensor = self._declare(name, tuple(i.upper + 1 for i in over), Role.LET)
         definition = Definition(str(name), over, self._expression(expression), caller())
         if not taken:
             self.definitions.append(definition)
         return tensor
+
+    def recur(
+        self, name: str | Sequence[str], indices: Sequence[Any], step: Callable[..., Any], initial: Any = 0
+    ) -> Any:
+        """Defines and returns a tensor through its own values at earlier steps, or several through each other's:
+
+            h = model.recur("h", (n, t, j), lambda h: tanh(Sum(h[n, t - 1, k] * W[k, j], k) + x[n, t, j]))
+            h, c = model.recur(["h", "c"], [(n, t, j), (n, t, j)], lambda h, c: (..., ...), initial=[0, 0])
+
+        `step` takes the tensors and gives their values at an index of time, that is of the axis that is read at a
+        shift: all shifts are negative (forwards in time) or all are positive (backwards). Of the present step one may
+        read another, as long as no cycle arises. `initial` is a value before the first step, a number or an expression
+        in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these.
+        """
+        single = isinstance(name, str)
+        names: list[str] = [str(name)] if single else [str(n) for n in name]
+        lists = [indices] if single else list(indices)
+        starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
+        if not names or not len(names) == len(lists) == len(starts):
+            found = f"{len(names)} names, {len(lists)} tuples of indices, {len(starts)} initial values"
+            self.problem(f"recur takes as many tuples of indices and initial values as names, found {found}")
+            self.refuse_problems()
+        over = [self._left("recur", n, left) for n, left in zip(names, lists, strict=True)]
+        taken = [n for n in names if n in self._names]
+        tensors = [
+            self._declare(n, tuple(i.upper + 1 for i in left), Role.LET) for n, left in zip(names, over, strict=True)
+        ]
+        values = step(*tensors)
+        values = [values] if single else list(values) if isinstance(values, list | tuple) else [values]
+        if len(values) != len(names):
+            self.problem(f"recur {names[0]}: step must give {len(names)} expressions, found {len(values)}")
+            self.refuse_problems()
+        for n, left, value, start in zip(names, over, values, starts, strict=True):
+            before = tuple(map(self._expression, start if isinstance(start, list | tuple) else [start]))
+            definition = Definition(n, left, self._expression(value), caller(), names[0], before)
+            if n not in taken:
+                self.definitions.append(definition)
+        return tensors[0] if single else tuple(tensors)
 
     # ---- what is asked of the model
 
@@ -273,6 +309,18 @@ class Model:
             raise SpecError(self.problems)
 
     # ---- parts
+
+    def _left(self, call: str, name: str, indices: Any) -> tuple[Idx, ...]:
+        """The indices on the left of a definition."""
+        over = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        wrong = [i for i in over if not isinstance(i, Idx) or i.upper is None]
+        if wrong:
+            self.problem(f"{call} {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
+            over = tuple(i for i in over if i not in wrong)
+        if len(set(over)) < len(over):
+            self.problem(f"{call} {name}: an index stands twice on the left: use another index over the same size")
+            over = tuple(dict.fromkeys(over))
+        return over
 
     def _declare_name(self, name: str, kind: str) -> bool:
         why = contract.refusal(name, kind)

@@ -9,7 +9,8 @@ import sympy as sp
 
 from derivgen.contractions import Product, match_contraction
 from derivgen.expressions import substitute
-from derivgen.program import Program, Range, Statement, is_plain_index
+from derivgen.program import Program, Range, Scan, Statement, is_plain_index
+from derivgen.scans import runs
 
 # ---- nodes
 
@@ -47,7 +48,8 @@ class Compute:
 class Loop:
     """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
 
-    `parallel`: no iteration touches what another one writes, and they run in threads.
+    `parallel`: no iteration touches what another one writes, and they run in threads. `scan`: the iterations are the
+    steps of a recurrence, in its order.
     """
 
     index: sp.Symbol
@@ -55,6 +57,7 @@ class Loop:
     body: tuple[Node, ...]
     carried: tuple[Compute, ...] = ()
     parallel: bool = False
+    scan: Scan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +79,52 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
     fills: list[Node] = []
     nodes: tuple[Node, ...] = ()
     done = set(written)
+    for scan, run in runs(statements):
+        if scan is None:
+            nodes = with_work(program, run, nodes, fills, done)
+            continue
+        for s in run:  # no step is the first to write what several of them add to
+            if s.target not in done and scan.index not in s.subscripts:
+                fills.append(Fill(s.target, start_of(s)))
+                done.add(s.target)
+        extent = next(r.extent for r in run[0].domain if r.index == scan.index)
+        steps = Loop(scan.index, extent, with_work(program, run, (), fills, done), scan=scan)
+        nodes = (*nodes, steps)
+    return (*fills, *(carrying(node) for node in nodes))
+
+
+def with_work(
+    program: Program, statements: Sequence[Statement], nodes: tuple[Node, ...], fills: list[Node], done: set[str]
+) -> tuple[Node, ...]:
+    """The nodes with the work of some statements after them, or of a step of a scan; notes what is filled and written."""
     for group in same_reductions(statements):
         s = group[-1]
         first = s.target not in done
         done |= {t.target for t in group}
         product = match_contraction(program, s)
         if product is not None:
-            nodes = fused(nodes, Contraction(s, product, first), product.batch)
+            if first and any(r in s.reduced for r in product.batch):  # a sum of products
+                fills.append(Fill(s.target, start_of(s)))
+                first = False
+            nodes = fused(nodes, Contraction(s, product, first), inside_step(s, product.batch))
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
         s = replace(s, domain=loop_order(s))
         if first and needs_fill(program, s):
-            fills.append(Fill(s.target, -sp.oo if s.operator == "max=" else sp.Integer(0)))
+            fills.append(Fill(s.target, start_of(s)))
             first = False
-        work = Compute(s, first, winners)
-        nodes = fused(nodes, work, s.domain)
-    return (*fills, *(carrying(node) for node in nodes))
+        nodes = fused(nodes, Compute(s, first, winners), inside_step(s, s.domain))
+    return nodes
+
+
+def inside_step(s: Statement, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    """The ranges without that of the scan, whose loop is around them."""
+    return tuple(r for r in ranges if s.scan is None or r.index != s.scan.index)
+
+
+def start_of(s: Statement) -> sp.Expr:
+    """What an accumulation starts from."""
+    return -sp.oo if s.operator == "max=" else sp.Integer(0)
 
 
 def same_reductions(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
@@ -110,11 +143,14 @@ def same_reductions(statements: Sequence[Statement]) -> Iterator[list[Statement]
 
 
 def same_reduction(a: Statement, b: Statement) -> bool:
-    return (a.expression, a.guard, a.subscripts, a.domain) == (b.expression, b.guard, b.subscripts, b.domain)
+    return replace(a, target=b.target, operator=b.operator, winner=b.winner) == b
 
 
 def loop_order(s: Statement) -> tuple[Range, ...]:
     """The domain with the index innermost along which most accesses are contiguous; a maximum keeps its target outside."""
+    step = tuple(r for r in s.domain if s.scan is not None and r.index == s.scan.index)
+    if step:
+        return (*step, *loop_order(replace(s, domain=inside_step(s, s.domain), scan=None)))
     if s.operator in ("max=", "argmax=") or len(s.domain) < 2:
         reduced = s.reduced
         return (*(r for r in s.domain if r not in reduced), *reduced)
@@ -148,7 +184,8 @@ def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Ran
     """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
     if loops and nodes:
         last, outer = nodes[-1], loops[0]
-        if isinstance(last, Loop) and last.extent == outer.extent and runs_well_inside(last, work, loops):
+        alike = isinstance(last, Loop) and last.scan is None and last.extent == outer.extent
+        if isinstance(last, Loop) and alike and runs_well_inside(last, work, loops):
             renamed = rename_work(work, outer.index, last.index)
             if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
                 rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
@@ -163,7 +200,8 @@ def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range
     """
     after_maximum = any(s.operator == "max=" for w in work_in(loop) for s in statements_of(w))
     maximum = any(s.operator == "max=" for s in statements_of(work))
-    after_loops = len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    computes = isinstance(work, Compute)
+    after_loops = computes and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
     return (not after_maximum or maximum) and not after_loops
 
 
@@ -184,10 +222,14 @@ def carrying(node: Node) -> Node:
 
 
 def carrier(s: Statement) -> sp.Symbol | None:
-    """The index of the loop that carries a reduction: the outermost reduced one, where the reduced ones are inside."""
-    depth = inner_depth(s)
+    """The index of the loop that carries a reduction: the outermost reduced one inside of all that the target has.
+
+    What loops further out reduce is then added to the target.
+    """
+    reduced = s.reduced
+    inside = len(s.domain) - next((k for k, r in enumerate(reversed(s.domain)) if r not in reduced), len(s.domain))
     plain = all(is_plain_index(i) for i in s.subscripts)
-    return s.domain[depth].index if s.reduced and depth is not None and plain else None
+    return s.domain[inside].index if inside < len(s.domain) and plain else None
 
 
 def rename_work(work: Compute | Contraction, old: sp.Symbol, new: sp.Symbol) -> Compute | Contraction | None:
@@ -260,7 +302,7 @@ def scalars_of(body: tuple[Node, ...], private: Iterable[str]) -> frozenset[str]
         accesses = {a for s in statements for a in (s.write, *s.reads) if a.tensor == name}
         prefix = common_prefix([loops for loops, _ in around])
         subscripts = next(iter(accesses)).subscripts
-        if len(accesses) == 1 and tuple(loop.index for loop in prefix)[: len(subscripts)] == subscripts:
+        if len(accesses) == 1 and {loop.index for loop in prefix[: len(subscripts)]} == set(subscripts):
             found.add(name)
     return frozenset(found)
 

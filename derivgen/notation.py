@@ -23,7 +23,7 @@ from derivgen.expressions import (
     substitute,
 )
 from derivgen.functions import difference, root, stop_gradient
-from derivgen.program import Program, Range, Role, Statement
+from derivgen.program import Program, Range, Role, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -356,9 +356,15 @@ class Latex(Plain):
 
 
 def print_program(program: Program) -> str:
-    """The program, one statement a line."""
+    """The program, one statement a line; those of a recurrence with the order of their steps."""
     plain = Plain(declaration_order(program))
-    return "\n".join(plain.statement(s) for s in program.statements)
+    return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
+
+
+def steps(scan: Scan | None) -> str:
+    if scan is None:
+        return ""
+    return f", {scan.index} = …, 1, 0" if scan.reverse else f", {scan.index} = 0, 1, …"
 
 
 def mentions(expression: sp.Basic, kind: type) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from derivgen.interpreter import Array, Held, array, context, run
-from derivgen.program import Program
+from derivgen.program import Program, reached
 from derivgen.reals import Real
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
@@ -204,10 +204,7 @@ def _function_of(
     """The output as a function of shifts of these tensors; what does not depend on them is computed once."""
     live, held = program.live([output]), Held()
     point = run(live, values, digits=digits, held=held)
-    depends = set(moved)
-    for statement in live.statements:
-        if any(read.tensor in depends for read in statement.reads):
-            depends.add(statement.target)
+    depends = reached(moved, live.statements, lambda s: {read.tensor for read in s.reads})
     rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
     written = {s.target for s in rest.statements}
     fixed = {name: tensor for name, tensor in point.items() if name not in written}

@@ -42,6 +42,8 @@ def kernel_in_threads(program: Program, kernel: Kernel) -> Kernel:
 
 def shared_out(program: Program, kernel: Kernel, loop: Loop) -> list[Node]:
     """The loop in parallel, and after it, where there are sums over it, a loop of these; or the loop as it is."""
+    if loop.scan is not None:
+        return [loop]
     computed = [work for work in work_in(loop) if isinstance(work, Compute)]
     own = {s.target for c in computed for s in c.statements if loop.index in s.subscripts}
     parallel = only(loop, lambda c: c.statement.target in own)

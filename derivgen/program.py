@@ -5,11 +5,14 @@
 `f` is a scalar expression (see `expressions`), `g` its integer subscripts. Every tensor is complete before it is
 read: all statements that write it come before the first that reads it. A `+=` target starts at 0, a `max=` target at
 -∞. The form is closed under differentiation, so each stage takes a Program and gives a Program.
+
+Statements in a row with one and the same `scan` run together, one step of its index after another, first or last step
+first. So they may read what earlier steps have written: an element is complete before it is read (see `scans`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
@@ -77,6 +80,15 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """The steps of a recurrence: its index is in the domain of each of its statements; `reverse`: last step first."""
+
+    name: str
+    index: sp.Symbol
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """target[subscripts] operator expression, over the domain, where the guard holds.
 
@@ -93,6 +105,7 @@ class Statement:
     layer: str = ""  # the let that it belongs to
     direction: Direction = "forward"
     winner: sp.Symbol | None = None
+    scan: Scan | None = None
 
     @property
     def write(self) -> Read:
@@ -168,21 +181,43 @@ class Program:
     def live(self, outputs: Iterable[str]) -> Program:
         """The program with only the statements that these outputs need, and no tensor that nothing names."""
         wanted = set(outputs)
-        needed, kept = set(wanted), []
-        for statement in reversed(self.statements):
-            if statement.target in needed:
-                kept.append(statement)
-                needed.update(read.tensor for read in statement.reads)
+        needed = closure(wanted, self.statements, lambda s: {read.tensor for read in s.reads})
         tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
         return replace(
             self,
             tensors=tensors,
-            statements=tuple(reversed(kept)),
+            statements=tuple(s for s in self.statements if s.target in needed),
             objective=self.objective if self.objective in wanted else None,
             prediction=self.prediction if self.prediction in wanted else None,
             gradients=tuple((p, bar) for p, bar in self.gradients if bar in wanted),
             running=tuple((t, name) for t, name in self.running if name in wanted),
         )
+
+
+def closure(
+    outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
+) -> set[str]:
+    """The outputs, and all that they come from; `sources` are the tensors that a statement's target comes from."""
+    found, count = set(outputs), -1
+    while count < len(found):  # once, but for recurrences
+        count = len(found)
+        for s in reversed(statements):
+            if s.target in found:
+                found.update(sources(s))
+    return found
+
+
+def reached(
+    given: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
+) -> set[str]:
+    """What is given, and all that comes from it."""
+    found, count = set(given), -1
+    while count < len(found):
+        count = len(found)
+        for s in statements:
+            if s.target not in found and not found.isdisjoint(sources(s)):
+                found.add(s.target)
+    return found
 
 
 class Names:
@@ -229,7 +264,8 @@ def renamed_apart(program: Program, *others: Program) -> Program:
         for s in program.statements
     ]
     tensors = tuple(replace(t, name=renamed.get(t.name, t.name)) for t in program.tensors)
-    return replace(program, tensors=tensors, statements=tuple(statements))
+    prediction = renamed.get(str(program.prediction), program.prediction)
+    return replace(program, tensors=tensors, statements=tuple(statements), prediction=prediction)
 
 
 class InvariantError(AssertionError):
@@ -253,10 +289,12 @@ def check_program(program: Program) -> Program:
             raise InvariantError(f"{s.target}: index {sorted(map(str, loose))[0]} is not in the domain")
         if s.operator == "=" and s.reduced:
             raise InvariantError(f"{s.target}: plain assignment along an index that the target does not have")
+        if s.scan is not None and s.scan.index not in own:
+            raise InvariantError(f"{s.target}: the scan's index {s.scan.index} is not in the domain")
         for read in s.reads:
             if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
                 raise InvariantError(f"{s.target}: reads {read.tensor}, undeclared or of another rank")
-            if last_write.get(read.tensor, -1) >= position:
+            if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
                 raise InvariantError(f"{s.target}: reads {read.tensor} before it is complete")
         if table[s.target].role in GIVEN:
             raise InvariantError(f"{s.target}: written, but it is given")
@@ -267,6 +305,40 @@ def check_program(program: Program) -> Program:
         if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
             raise InvariantError(f"{following}: no value for the running tensor {name}")
     return program
+
+
+def run_of(statements: Sequence[Statement], position: int) -> range:
+    """The positions of the statements that run together with the one at a position."""
+    scan, start, stop = statements[position].scan, position, position + 1
+    while scan is not None and start > 0 and statements[start - 1].scan == scan:
+        start -= 1
+    while scan is not None and stop < len(statements) and statements[stop].scan == scan:
+        stop += 1
+    return range(start, stop)
+
+
+def complete_in_scan(statements: Sequence[Statement], position: int, read: Read) -> bool:
+    """Whether what a statement of a scan reads was written by earlier steps, or by earlier statements of its step."""
+    scan, run = statements[position].scan, run_of(statements, position)
+    writers = [k for k, s in enumerate(statements) if s.target == read.tensor]
+    if scan is None or max(writers) >= run.stop:
+        return False
+    writers = [k for k in writers if k in run]
+    for axis, subscript in enumerate(read.subscripts):
+        own = time_shift(subscript, scan)
+        shifts = [time_shift(statements[k].subscripts[axis], scan) for k in writers]
+        if own is not None and all(
+            shift is not None and (shift > own or (shift == own and k < position))
+            for k, shift in zip(writers, shifts, strict=True)
+        ):
+            return True
+    return False
+
+
+def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
+    """By how many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
+    shift = subscript - scan.index
+    return int(-shift if scan.reverse else shift) if shift.is_Integer else None
 
 
 def differentiable_reads(statement: Statement) -> dict[Read, Boolean]:

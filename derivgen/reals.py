@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.functions import difference, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.functions import difference, erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
 
 Real = Any  # an mpf of a private context
 
@@ -131,6 +131,7 @@ FUNCTIONS: dict[type, Callable[..., Real]] = {
     sp.atanh: plain("atanh"),
     sp.erf: plain("erf"),
     sp.erfc: costly("erfc"),
+    erfc: costly("erfc"),
     sp.Abs: lambda mp, u: abs(u),
     sp.sign: plain("sign"),
     sp.floor: plain("floor"),

@@ -51,12 +51,14 @@ def canonical(program: Program, kernel: Kernel) -> object:
             domain=tuple(replace(r, index=indices[r.index]) for r in s.domain),
             layer="",
             winner=indices.get(s.winner, s.winner),
+            scan=None,
         )
 
     def shape_of(node: Node) -> object:
         match node:
             case Loop():
-                return indices[node.index], node.extent, node.parallel, tuple(map(shape_of, node.body))
+                order = node.parallel, node.scan is not None, node.scan is not None and node.scan.reverse
+                return indices[node.index], node.extent, order, tuple(map(shape_of, node.body))
             case Compute():
                 return tuple(map(renamed, node.statements)), node.first
             case Contraction():

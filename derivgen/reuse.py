@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.expressions import Read, bottom_up, reads_of, substitute
-from derivgen.functions import sigmoid
-from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index
+from derivgen.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    guarded_reads,
+    indices_of,
+    reads_of,
+    subexpressions,
+    substitute,
+    unfolded_piecewise,
+)
+from derivgen.functions import CHEAP, sigmoid
+from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, names_of
+from derivgen.scans import leave_scans
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,7 @@ def held_by(statement: Statement, tensor: Tensor) -> Held | None:
     """What a statement's target holds for later statements, or None if that is not one plain compound value."""
     subscripts = statement.subscripts
     plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
-    compound = not isinstance(statement.expression, Read | sp.Piecewise | sp.Symbol | sp.Number)
+    compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
     covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
     if statement.operator != "=" or not plain or not compound or not set(subscripts) <= covered:
         return None
@@ -113,3 +124,58 @@ def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | Non
                 rest = [a for a in node.args if a not in part.args]
                 return node.func(sub, *rest)
     return None
+
+
+# ---- what is worth a tensor
+
+
+@unfolded_piecewise()
+def keep_calls(program: Program) -> Program:
+    """A costly call that is part of a forward formula, and that an adjoint of its layer makes too, is a tensor.
+
+    For a = z·sigmoid(z) the adjoint then reads sigmoid(z), and finds sigmoid(-z) in it.
+    """
+    backward = {(s.layer, call) for s in program.statements if s.direction == "backward" for call in calls_in(s)}
+    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    for s in program.statements:
+        kept: dict[sp.Expr, Read] = {}
+        for call in costly_calls(s) if s.direction == "forward" else []:
+            partner = sigmoid(-call.args[0]) if isinstance(call, sigmoid) else call
+            if (s.layer, call) in backward or (s.layer, partner) in backward:
+                domain = domain_of(s, call)
+                read = kept[call] = Read(names.fresh(f"{s.layer}_{type(call).__name__}"), *(r.index for r in domain))
+                tensors.append(Tensor(read.tensor, tuple(r.extent for r in domain), Role.HELPER))
+                made = replace(s, target=read.tensor, subscripts=read.subscripts, operator="=", expression=call)
+                statements.append(replace(made, domain=domain))
+        statements.append(replace(s, expression=substitute(s.expression, kept)))
+    return leave_scans(program.with_statements(statements, tensors))
+
+
+def calls_in(s: Statement) -> list[sp.Expr]:
+    return [node for node in subexpressions(s.expression) if is_costly(node)]
+
+
+def is_costly(node: sp.Basic) -> bool:
+    return isinstance(node, sp.Function) and not isinstance(node, (*CHEAP, sp.Piecewise)) and bool(reads_of(node))
+
+
+def costly_calls(s: Statement) -> list[sp.Expr]:
+    """The outermost costly calls in a sum or an assignment that are made at every point, but not its whole value."""
+    if s.operator not in ("=", "+=") or s.guard != TRUE:
+        return []
+    always = {read for read, condition, _ in guarded_reads(s.expression) if condition == TRUE}
+    found: dict[sp.Expr, None] = {}
+
+    def visit(node: sp.Basic) -> None:
+        if is_costly(node) and node is not s.expression and always.issuperset(reads_of(node)):
+            found[node] = None
+        elif not isinstance(node, Read | sp.Piecewise):
+            for argument in node.args:
+                visit(argument)
+
+    visit(s.expression)
+    return list(found)
+
+
+def domain_of(s: Statement, call: sp.Expr) -> tuple[Range, ...]:
+    return tuple(r for r in s.domain if r.index in indices_of(call))

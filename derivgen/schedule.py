@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
-from derivgen.program import Direction, Program, Statement
+from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
 
 LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
@@ -128,7 +128,9 @@ def check_schedule(result: Schedule) -> Schedule:
     """The schedule itself; every tensor that a kernel reads is given or was written by a kernel before."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     for kernel in result.kernels:
-        for s in kernel.statements:
+        for position, s in enumerate(kernel.statements):
+            if s.scan is not None:  # a step reads what earlier steps have written
+                done |= {kernel.statements[k].target for k in run_of(kernel.statements, position)}
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
@@ -179,7 +181,7 @@ def assign_first(program: Program, statements: list[Statement]) -> list[Statemen
         # The write with the most work assigns: then a penalty on a parameter changes nothing else of its gradient.
         best = max(covering, key=lambda s: (match_contraction(program, s) is not None, bool(s.reduced)), default=None)
         early = writers[: writers.index(best)] if best is not None else []
-        if best is None or not early:
+        if best is None or not early or any(s.scan for s in writers):  # the steps of a scan stay together
             continue
         result = [s for s in result if s not in early]
         position = result.index(best) + 1

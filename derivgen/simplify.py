@@ -25,8 +25,9 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, check_program, is_plain_index
-from derivgen.reuse import Reuse, held_by
+from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index
+from derivgen.reuse import Reuse, held_by, keep_calls
+from derivgen.scans import leave_scans
 
 
 @unfolded_piecewise()
@@ -71,6 +72,28 @@ def assign_once(program: Program) -> Program:
     return replace(program, statements=tuple(statements))
 
 
+def assign_parts(program: Program) -> Program:
+    """Accumulations into parts of a tensor that have nothing in common, and are all of it, are assignments."""
+    writers: dict[str, list[Statement]] = {}
+    for s in program.statements:
+        writers.setdefault(s.target, []).append(s)
+    parts = {name for name, found in writers.items() if len(found) > 1 and are_parts(program.tensor(name), found)}
+    statements = (replace(s, operator="=") if s.target in parts else s for s in program.statements)
+    return replace(program, statements=tuple(statements))
+
+
+def are_parts(tensor: Tensor, writers: list[Statement]) -> bool:
+    """Whether the writers have the numbers 0, 1, … of one axis, each with all of the other axes."""
+    for axis, extent in enumerate(tensor.shape):
+        others = tensor.shape[:axis] + tensor.shape[axis + 1 :]
+        numbers = sorted((s.subscripts[axis] for s in writers), key=str)
+        rest = [replace(s, subscripts=s.subscripts[:axis] + s.subscripts[axis + 1 :]) for s in writers]
+        whole = all(s.operator == "+=" and not s.reduced and s.covers(others) for s in rest)
+        if extent.is_Integer and set(numbers) == set(map(sp.Integer, range(extent))) and len(numbers) == extent:
+            return whole
+    return False
+
+
 def lone_zero(s: Statement, writers: Counter[str]) -> bool:
     """Whether a sum of nothing but 0, or of nothing at all, is all that its target gets, at plain indices."""
     plain = all(is_plain_index(i) for i in s.subscripts) and len(set(s.subscripts)) == len(s.subscripts)
@@ -90,6 +113,7 @@ def read_through_constants(program: Program) -> Program:
         )
         varies = indices_of(s.expression) or any(isinstance(x, Read) for x in subexpressions(s.expression))
         constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
+        constant = constant and s.scan is None  # earlier statements may read it
         if s.guard == sp.false and writers[s.target] > 1:
             continue
         if constant and is_internal(program, s.target):
@@ -120,6 +144,10 @@ def named_after(program: Program, s: Statement) -> bool:
     source = s.expression
     if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False
+    if s.target in program.outputs and any(
+        t.target == source.tensor and t.direction != s.direction for t in program.statements
+    ):
+        return False  # the forward pass is given no gradients to write
     same_shape = program.tensor(source.tensor).shape == program.tensor(s.target).shape
     better = not is_internal(program, s.target) or (
         is_of_let(program, s.target) and not is_of_let(program, source.tensor)
@@ -225,12 +253,17 @@ def drop_zero_additions(program: Program) -> Program:
 PASSES = (
     forget_stop_gradients,
     drop_dead_statements,
+    leave_scans,
     assign_once,
     read_through_constants,
     read_through_copies,
     drop_zero_additions,
     assign_once,
+    assign_parts,
+    keep_calls,
     reuse_held_values,
+    read_through_copies,
     compare_arguments,
     drop_dead_statements,
+    leave_scans,
 )

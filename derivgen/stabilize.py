@@ -28,7 +28,7 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.program import (
     Names,
     Program,
@@ -40,6 +40,7 @@ from derivgen.program import (
     names_of,
 )
 from derivgen.reuse import Held, Reuse
+from derivgen.scans import leave_scans
 
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
@@ -47,7 +48,7 @@ ZERO, ONE = sp.Integer(0), sp.Integer(1)
 @unfolded_piecewise()
 def stabilize(program: Program) -> Program:
     """The program with stable forms in place of naive ones."""
-    return check_program(Stabilizer(program).run())
+    return check_program(leave_scans(Stabilizer(program).run()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,8 @@ class Stabilizer:
     def rewrite(self, node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.log):
             return self.logarithm(node.args[0])
+        if isinstance(node, xlogy):
+            return self.weighted_logarithm(*node.args)
         if isinstance(node, sp.Pow) and node.exp == sp.Rational(1, 2) and self.is_square(node.base):
             return root(node.base)
         for pattern in REWRITES.get(node.func, ()):
@@ -182,21 +185,31 @@ class Stabilizer:
 
     def logarithm(self, u: sp.Expr) -> sp.Expr:
         """log u: exponentials leave it, first as u stands, then with the lets in it opened."""
-        opened = bottom_up(replace_reads(u, lambda read: self.see(read, self.held)), self.rewrite)
-        for candidate in (u, opened):
-            stable = self.stable_log(candidate)
-            if stable is not None:
-                return bottom_up(stable, self.rewrite_log_free)
+        stable = self.stable_log(u)
+        if stable is not None:
+            known, rest = stable
+            return bottom_up(known if rest == 1 else known + sp.log(rest), self.rewrite_log_free)
         return log1p(u - 1) if isinstance(u, sp.Add) and ONE in u.args else sp.log(u)
 
-    def stable_log(self, u: sp.Expr) -> sp.Expr | None:
-        """log u in a form that keeps its precision, or None where no rule speaks of u."""
-        factors = sp.Mul.make_args(u)
-        outside = [log_of_factor(f, self.positive) for f in factors]
-        if all(part is None for part in outside):
-            return None
-        rest = sp.Mul(*(f for f, part in zip(factors, outside, strict=True) if part is None))
-        return sp.Add(*(part for part in outside if part is not None), ZERO if rest == 1 else sp.log(rest))
+    def weighted_logarithm(self, weight: sp.Expr, u: sp.Expr) -> sp.Expr:
+        """xlogy(w, u) = w·log(u) where a rule speaks of u: that logarithm is finite, and u above 0."""
+        stable = self.stable_log(u)
+        if stable is None:
+            return xlogy(weight, u)
+        known, rest = stable
+        return weight * bottom_up(known, self.rewrite_log_free) + (ZERO if rest == 1 else xlogy(weight, rest))
+
+    def stable_log(self, u: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
+        """(a, v) of log u = a + log v where a keeps its precision, or None where no rule speaks of u."""
+        opened = bottom_up(replace_reads(u, lambda read: self.see(read, self.held)), self.rewrite)
+        for candidate in (u, opened):
+            factors = sp.Mul.make_args(candidate)
+            outside = [log_of_factor(f, self.positive) for f in factors]
+            known = [part for part in outside if part is not None]
+            if known:
+                rest = sp.Mul(*(f for f, part in zip(factors, outside, strict=True) if part is None))
+                return sp.Add(*known), rest
+        return None
 
     def rewrite_log_free(self, node: sp.Basic) -> sp.Basic:
         return node if isinstance(node, sp.log) else self.rewrite(node)
@@ -244,6 +257,8 @@ def log_of_factor(factor: sp.Expr, positive: Container[str]) -> sp.Expr | None:
         return factor.args[0]
     if isinstance(base, sigmoid):
         return -exponent * softplus(-base.args[0])
+    if isinstance(base, sp.cosh):
+        return exponent * log_cosh(base.args[0])
     if isinstance(base, Read) and base.tensor in positive and factor is not base:
         return exponent * sp.log(base)
     if isinstance(base, sp.Add):
@@ -260,6 +275,13 @@ def log_of_sum(u: sp.Add) -> sp.Expr | None:
         return logaddexp(*(term.args[0] for term in u.args))
     rest = u - 1
     return softplus(rest.args[0]) if isinstance(rest, sp.exp) else None
+
+
+def log_cosh(a: sp.Expr) -> sp.Expr:
+    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where cosh may overflow."""
+    near = log1p(sp.sinh(a) ** 2) / 2
+    far = sp.Abs(a) + log1p(sp.exp(-2 * sp.Abs(a))) - sp.log(2)
+    return sp.Piecewise((near, sp.Abs(a) < 1), (far, True))
 
 
 # ---- scalar patterns
@@ -334,8 +356,21 @@ def one_minus(node: sp.Add) -> sp.Basic:
     return node
 
 
+def complement_of_erf(node: sp.Add) -> sp.Basic:
+    """c + c·erf(a) = c·erfc(-a);  c - c·erf(a) = c·erfc(a);  2·c - c·erfc(a) = c·erfc(-a)."""
+    constant, terms = node.as_coeff_Add()
+    for term in terms.args if isinstance(terms, sp.Add) else (terms,):
+        coefficient, function = term.as_coeff_Mul()
+        rest = sp.Add(*(t for t in sp.Add.make_args(terms) if t is not term))
+        if isinstance(function, sp.erf) and constant in (coefficient, -coefficient) and constant != 0:
+            return rest + constant * erfc(function.args[0] * (-1 if constant == coefficient else 1))
+        if isinstance(function, sp.erfc | erfc) and constant == -2 * coefficient and constant != 0:
+            return rest + constant / 2 * erfc(-function.args[0])
+    return node
+
+
 REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
     sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
     sp.Pow: (reciprocal_of_exponential,),
-    sp.Add: (one_minus,),
+    sp.Add: (one_minus, complement_of_erf),
 }

@@ -59,6 +59,15 @@ class Direct:
             value = array[place].item()
             return value if isinstance(value, int) else self.mp.mpf(value)
         d = self.definitions[name]
+        if d.recurrence and (name, *place) not in self.seen:
+            tops = [self.integer(index.upper, {}) for index in d.indices]
+            before = [(axis, max(-i, i - top)) for axis, (i, top) in enumerate(zip(place, tops, strict=True))]
+            outside = [(axis, steps) for axis, steps in before if steps > 0]
+            if len(outside) == 1:
+                (axis, steps), env = outside[0], dict(zip(d.indices, place, strict=True))
+                return self.body(
+                    d.initial[min(steps, len(d.initial)) - 1], {i: env[i] for i in env if i != d.indices[axis]}
+                )
         if any(not 0 <= i <= self.integer(index.upper, {}) for i, index in zip(place, d.indices, strict=True)):
             raise IndexError(f"{name}{list(place)} is outside of it")
         if (name, *place) not in self.seen:

@@ -613,7 +613,7 @@ class Writer:
 
     def let(self) -> None:
         recipes = [self.generic, self.generic, self.layer, self.probabilities, self.residual, self.angle, self.window]
-        self.choose(recipes)()
+        self.choose([*recipes, self.recurrence])()
 
     def generic(self) -> None:
         scope = self.let_scope()
@@ -721,6 +721,62 @@ class Writer:
             z = Term(f"tanh({z.text})", 1)
         self.define(scope, z)
         return None
+
+    def recurrence(self) -> None:
+        """One or two tensors through their earlier, or later, values: point by point, or a sum over another axis."""
+        scope = self.let_scope()
+        if not scope:
+            return self.generic()
+        names = [f"state{len(self.lets) + k}" for k in range(self.choose([1, 1, 2]))]
+        time = self.choose(scope)
+        back = self.choose([" - ", " - ", " + "])
+        used = dict.fromkeys(names, 1)
+        values = []
+        for position, name in enumerate(names):
+            terms = [self.tame(self.real(scope, self.choose([0, 1, 2])), 1).factor]
+            for other in self.choose([[name], [name], names]):
+                steps = self.choose([1, 1, 1, 2])
+                used[other] = max(used[other], steps)
+                terms.append(self.earlier(other, scope, time, f"{back}{steps}"))
+            if position > 0 and self.chance(40):
+                terms.append(f"{names[0]}[{', '.join(i.name for i in scope)}]/2")
+            values.append(self.choose(["tanh({})", "sin({})", "({})/4"]).format(" + ".join(terms)))
+        rest = tuple(i for i in scope if i is not time)
+        starts = [
+            f"[{', '.join(self.choose([lambda: self.real(rest, 0), lambda: Term('0', 0)])().text for _ in range(n))}]"
+            for n in (self.choose([1, used[name]]) for name in names)
+        ]
+        left = f"({', '.join(i.name for i in scope)}{',' if len(scope) == 1 else ''})"
+        if len(names) == 1:
+            call = f'{names[0]} = model.recur("{names[0]}", {left}, lambda {names[0]}: {values[0]}, {starts[0]})'
+        else:
+            several = ", ".join(names)
+            call = (
+                f"{several} = model.recur({names!r}, [{left}, {left}], lambda {several}: ({', '.join(values)}), "
+                f"[{', '.join(starts)}])"
+            )
+        self.lines.append(call)
+        for name in names:
+            self.names.add(name)
+            made = Declared(name, tuple(i.axis for i in scope), 6.0)
+            self.lets.append(made)
+            self.readable.append(made)
+        return None
+
+    def earlier(self, name: str, scope: Sequence[Index], time: Index, shift: str) -> str:
+        """A member at another step; sometimes all along another of its axes, by a parameter's weights."""
+        places = {i.name: i.name for i in scope} | {time.name: time.name + shift}
+        others = [i for i in scope if i is not time and not i.axis.runtime]
+        weights = [t for t in self.parameters if t.axes and others and t.axes[0] == others[-1].axis]
+        if weights and self.chance(60):
+            weight, inner = self.choose(weights), self.index(others[-1].axis, scope)
+            columns = [next((i.name for i in scope if i.axis == a), None) for a in weight.axes[1:]]
+            if inner not in scope and None not in columns:
+                places[others[-1].name] = inner.name
+                self.read_names.add(weight.name)
+                read = f"{name}[{', '.join(places.values())}]"
+                return f"Sum({read}*{weight.name}[{', '.join([inner.name, *map(str, columns)])}], {inner.name})/2"
+        return f"{name}[{', '.join(places.values())}]*{self.choose(['1', 'cos(1)', time.name])}/2"
 
     # ---- the model
 

@@ -44,6 +44,8 @@ model.minimize(Sum(-log(b[d, 0]), d) + Sum(c[d]**2 + W[d]**2, d))""",
 b = model.let("b", (d,), exp(W[d])/Sum(exp(W[d]), d))
 model.minimize(-log(a[D - 1]) + Sum(sin(b[d] + 1)*d, d) + Sum(V[d, d2]**2, d, d2))
 model.predict(a)""",
+        # A sum of the forward pass that is W_bar.
+        "model.minimize(Sum(W[d]*Sum(V[d, d2]**3, d2), d))",
     ],
     ids=[
         "three subscripts",
@@ -52,6 +54,7 @@ model.predict(a)""",
         "two loops",
         "across lets",
         "a softmax and a log-softmax",
+        "a sum that is a gradient",
     ],
 )
 def test_gradient(lines: str) -> None:

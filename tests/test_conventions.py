@@ -95,6 +95,12 @@ STABLE = {
     "x log x": (lambda x: x * sp.log(x), [0, 1], [0, 0], [-np.inf, 1]),
     "exp - 1": (lambda x: sp.exp(x) - 1, [1e-6], [1e-6 + 5e-13], [1 + 1e-6 + 5e-13]),
     "log(1 + x)": (lambda x: sp.log(1 + x), [1e-6], [1e-6 - 5e-13], [1 / (1 + 1e-6)]),
+    "log cosh": (
+        lambda x: sp.log(sp.cosh(x)),
+        [1e3, -1e3, 0, 1e-4],
+        [1e3 - np.log(2), 1e3 - np.log(2), 0, 5e-9 - 1e-16 / 12],
+        [1, -1, 0, np.tanh(1e-4)],
+    ),
     "log(exp + exp)": (lambda x: sp.log(sp.exp(x) + sp.exp(2 * x)), [1e3, -1e3], [2e3, -1e3], [2, 1]),
 }
 

@@ -405,7 +405,7 @@ def test_every_function_of_the_table_is_read(name):
 def test_the_table_of_functions_is_the_documented_one():
     from derivgen.functions import DERIVATIVES, root
 
-    assert set(DERIVATIVES) - set(FUNCTIONS.values()) == {root}
+    assert set(DERIVATIVES) - set(FUNCTIONS.values()) == {root, sp.erfc}  # erfc is read as ours
 
 
 # ---- hostile and mistaken input

@@ -13,7 +13,7 @@ import sympy as sp
 
 from derivgen import functions, oracle
 from derivgen.expressions import TRUE, Read, index_symbol, size_symbol
-from derivgen.functions import expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.interpreter import run
 from derivgen.program import Program, Range, Role, Statement, Tensor, check_program
 
@@ -80,6 +80,7 @@ REFERENCES: dict[type, Any] = {
     sp.atanh: np.arctanh,
     sp.erf: scipy.special.erf,
     sp.erfc: scipy.special.erfc,
+    erfc: scipy.special.erfc,
     sp.Abs: np.abs,
     sp.sign: np.sign,
     sp.floor: np.floor,

@@ -131,13 +131,13 @@ w = model.parameter("w", K)
             "loss_backward",
             "n* n*",
         ),
-        # The cosines are copied row by row; then each iteration holds a matrix product: BLAS has threads of its own.
+        # Each iteration copies the cosines of its row, then holds a matrix product: BLAS has threads of its own.
         (
             'q = model.let("q", (n, k, k2), w[k]*x[n, k2])\n'
             'a = model.let("a", (n, k, d), Sum(q[n, k, k2]*cos(n*k2*d), k2))\n'
             "model.minimize(Sum(a[n, k, d]**2, n, k, d))",
             "a_forward",
-            "n* n",
+            "n",
         ),
         # Neighbours: a_bar[n] gets something from two rows, those of the loop's index and of the next.
         (

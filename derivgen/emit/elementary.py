@@ -15,7 +15,7 @@ import numpy as np
 import sympy as sp
 
 from derivgen.emit.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
-from derivgen.functions import difference, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.functions import difference, erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
 from derivgen.templates import environment, folder
 
 SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
@@ -39,6 +39,7 @@ FUNCTIONS: dict[type, str] = {
     sp.atanh: "np.arctanh",
     sp.erf: "erf",
     sp.erfc: "erfc",
+    erfc: "erfc",
     sp.Abs: "abs",
     sp.floor: "np.floor",
     sp.ceiling: "np.ceil",

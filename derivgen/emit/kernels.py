@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CALLED, MAXIMUM, local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, is_size
+from derivgen.expressions import Read, indices_of, is_size, reads_of
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -85,12 +86,14 @@ class Writer:
         """
         plain = Plain(self.order, self.inlined_sums())
         lines, seen = [], set[str]()
+        fills = {n.tensor for n in self.kernel.body_nodes if isinstance(n, Fill)}
         started = {n.tensor if isinstance(n, Fill) else n.statement.target for n in self.kernel.body_nodes if starts(n)}
         for s in self.kernel.statements:
             if s.target in plain.inlined:
                 continue
             text = scaled_formula(plain, s) if s.target in self.scaled else plain.statement(s)
             plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
+            plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
             lines.append(text.replace(" += ", " = ", 1) if plainly else text)
             seen.add(s.target)
         return lines
@@ -159,7 +162,17 @@ class Writer:
         return lines
 
     def loop(self, loop: Loop) -> list[str]:
-        """The loop, between the starts and the stores of the reductions that it carries."""
+        """The loop, between the starts and the stores of the reductions that it carries.
+
+        A guard of all that is in it, on indices outside of it, is tested once.
+        """
+        guard = common_guard(loop)
+        if guard != sp.true:
+            self.note_sizes(guard)
+            self.depth += 1
+            lines = self.loop(without_guards(loop))
+            self.depth -= 1
+            return self.statements.guard(guard, lines, self.room)
         self.note_sizes(loop.extent)
         new: dict[Read, Compute] = {}
         for c in loop.carried:
@@ -171,12 +184,18 @@ class Writer:
         self.depth -= 1
         stores = [line for c in new.values() for line in self.store(c)]
         numbers = "prange" if loop.parallel else "range"
-        header = f"for {local_name(loop.index.name)} in {numbers}({self.extent(loop)}):"
+        backwards = loop.scan is not None and loop.scan.reverse
+        bounds = f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
+        header = f"for {local_name(loop.index.name)} in {numbers}({bounds}):"
         return [*starts, header, *body, *stores]
 
     def extent(self, loop: Loop) -> str:
-        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED."""
-        innermost = not any(isinstance(node, Loop) for node in loop.body)
+        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED.
+
+        Innermost is also what has only loops inside that are unrolled.
+        """
+        inner = loops_in(loop)[1:]
+        innermost = all(node.extent.is_Integer and node.extent <= UNROLLED for node in inner)
         if innermost and loop.extent.is_Integer and loop.extent > UNROLLED:
             for access in (a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)):
                 shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
@@ -290,6 +309,28 @@ def scaled_formula(plain: Plain, s: Statement) -> str:
     """`W_bar[d,h] = α·Σ_n x[n,d]·z_bar[n,h] + β·W_bar[d,h]`"""
     target, _, total = plain.statement(s).partition(" += ")
     return f"{target} = α·{total} + β·{target}"
+
+
+def common_guard(loop: Loop) -> Boolean:
+    """The condition on indices around a loop under which all of its work is done."""
+    guards = {s.guard for w in work_in(loop) for s in statements_of(w)}
+    guard = next(iter(guards)) if len(guards) == 1 else sp.true
+    inside = {inner.index for inner in loops_in(loop)}
+    known = not reads_of(guard) and not indices_of(guard) & inside
+    return guard if known and not any(inner.carried for inner in loops_in(loop)) else sp.true
+
+
+def loops_in(loop: Loop) -> list[Loop]:
+    return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
+
+
+def without_guards(loop: Loop) -> Loop:
+    def without(node: Node) -> Node:
+        if isinstance(node, Loop):
+            return without_guards(node)
+        return replace(node, statement=replace(node.statement, guard=sp.true)) if isinstance(node, Compute) else node
+
+    return replace(loop, body=tuple(map(without, loop.body)))
 
 
 def runs_in_threads(node: Node) -> bool:
