@@ -802,3 +802,36 @@ def test_gradcheck_of_a_gradient_that_is_0_by_cancellation():
     assert "it is 0" in found["first_b"].checked
     assert cancelled(found["first_b"], np.array([0.0, 1e-6]), 1.0).error == 1e-6
     assert cancelled(found["first_b"], np.array([np.nan]), 1.0).error != 0
+
+
+# ---- with recurrences
+
+
+def test_a_recurrence_with_a_mask_of_its_own_dropout_and_batch_norm():
+    """Tensors of a recurrence are laid out anew, time first; what is drawn must stay as it is numbered."""
+    model = Model("recurrent", dtype="float64")
+    N = model.batch("N")
+    T, D, H = model.sizes(T=4, D=3, H=2)
+    n, t, d, j, k = model.indices(n=N, t=T, d=D, j=H, k=H)
+    x, W, U = model.input("x", N, T, D), model.parameter("W", D, H), model.parameter("U", H, H)
+    r = model.random("r", N, T, H)
+    kept = sp.Piecewise((2, r[n, t, j] >= 0.5), (0, True))
+    mask = sp.Piecewise((kept, sp.Eq(model.training, 1)), (1, True))
+
+    def step(h: Any) -> sp.Expr:
+        inner = sp.Sum(x[n, t, d] * W[d, j], d) + sp.Sum(h[n, t - 1, k] * U[k, j], k)
+        return sp.tanh(inner) * mask
+
+    h = model.recur("h", (n, t, j), step, initial=0)
+    b = batch_norm(dropout(h, 0.3, name="drop"), name="bn")
+    carried = model.running("carried", H, next=lambda i: h[0, T - 1, i] + carried[i])
+    model.minimize(sp.Sum(b[n, t, j] ** 3 + h[n, t, j] ** 2, n, t, j) / N)
+    model.predict(b)
+    declared, values = point(model)
+    module = execute(module_text(model))
+    check_module(module, declared, values)
+    flat = np.concatenate([np.ravel(values[p.name]) for p in declared.vector])
+    wanted = run(declared, values)
+    module.descend(flat, module.optimizer_state(), 1, values["x"])
+    for name, following in declared.running:
+        np.testing.assert_allclose(module.views(flat)[name], wanted[following].astype(float), rtol=1e-11)
