@@ -20,7 +20,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
-from derivgen import bounds
+from derivgen import bounds, contract
 from derivgen.errors import Place, Problem
 from derivgen.expressions import (
     TRUE,
@@ -514,12 +514,13 @@ class Lowering:
         """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""
         roles = {t.role for t in self.tensors.values()}
         taken = {name for name, role in ((SEED, Role.RANDOM), (TRAINING, Role.MODE)) if role in roles}
+        used = {*taken, *(contract.MODE_HELPERS if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ())}
         rule = self.model.rule
-        for name in sorted(taken & {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}):
-            self.model.problem(
-                f"{name} is a name of the update rule, and an argument of the module's functions: rename it in the rule",
-                self.model.place,
+        for name in sorted(used & {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}):
+            message = (
+                f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
             )
+            self.model.problem(message, self.model.place)
         declared = self.model.declarations.get(SEED)
         if SEED in taken and declared is not None and declared.role in (Role.INPUT, Role.LABELS):
             message = "seed is an argument of the functions of a module that draws: give the input another name"

@@ -723,13 +723,14 @@ def test_names_that_only_some_modules_take_are_free_in_others():
     assert module.loss(module.initial_parameters(), np.array([2.0]), training=np.array([3.0])) == 6
 
 
-def test_a_hyperparameter_named_seed_is_refused_where_the_module_draws():
+@pytest.mark.parametrize("name", ["seed", "draw"])
+def test_a_hyperparameter_with_a_name_of_the_functions_is_refused_where_the_module_draws(name):
     model = Model("bad")
-    theta, g, rate = optimizers.theta, optimizers.g, optimizers.hyperparameter("seed")
-    model.update(optimizers.rule("own", [(theta, theta - rate * g)], seed=0.1))
+    theta, g, rate = optimizers.theta, optimizers.g, optimizers.hyperparameter(name)
+    model.update(optimizers.rule("own", [(theta, theta - rate * g)], **{name: 0.1}))
     r = model.random("r")
     model.minimize(r * model.parameter("w"))
-    with pytest.raises(ValueError, match="seed is a name of the update rule"):
+    with pytest.raises(ValueError, match=f"{name} is a name of the update rule"):
         declared_program(model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from derivgen import contract
 from derivgen.emit.layout import indented
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan
@@ -9,7 +10,6 @@ from derivgen.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS, numbers
 from derivgen.schedule import Schedule
 
 SEED, TRAINING = "seed", "training"
-NAMES = ("philox", "fraction", "uniform", "draw", "evaluate", "take_next")  # of the functions here, and of their caller
 
 UNIFORM = f'''\
 @internal
@@ -102,4 +102,4 @@ class ModeText:
     def taken(self) -> set[str]:
         """Names that arguments of compiled functions must not have."""
         needed = self.plan.random or self.running or self.plan.evaluation is not None
-        return {*NAMES, SEED, TRAINING} if needed else set()
+        return {*contract.MODE_HELPERS, SEED, TRAINING} if needed else set()
