@@ -105,6 +105,9 @@ HELPERS = (
     "float",
 )
 
+# Its functions where the spec has random or running tensors, or differs in evaluation.
+MODE_HELPERS = ("draw", "evaluate", "fraction", "philox", "take_next", "uniform")
+
 # What the functions of the whole model call their own values.
 LOCALS = (
     *("steps", "losses", "reals", "integers", "theta", "bar", "into", "alpha_beta", "data", "work", "batch", "rows"),

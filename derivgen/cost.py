@@ -95,12 +95,19 @@ class Report:
 def cost_report(plan: Plan) -> Report:
     """What a step of the model costs: the forward and the backward pass, and the update of all parameters."""
     itemsize = REAL_BYTES[plan.dtype]
-    layers = layer_rows(plan.training, itemsize)
+    layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
     passes = [sum_of([row for row in layers if row.part == part], part) for part in ("forward", "backward")]
-    update = Row("total", "update", 1, update_cost(plan.rule, plan.parameter_count, itemsize).at({}))
+    taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
+    update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
     totals = (*passes, update, sum_of([*passes, update], "step"))
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
     return Report(plan.program.name, plan.dtype, layers, totals, sp.expand(workspace_bytes(plan)), runtime)
+
+
+def draw_rows(plan: Plan, itemsize: int) -> tuple[Row, ...]:
+    """A row a random tensor: a call for each element."""
+    counts = {t.name: element_count(t) for t in plan.drawn(plan.training)}
+    return tuple(Row(name, "forward", 1, Cost(calls=n, moved=n * itemsize)) for name, n in counts.items())
 
 
 def layer_rows(schedule: Schedule, itemsize: int) -> tuple[Row, ...]:

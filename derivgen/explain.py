@@ -16,6 +16,7 @@ from derivgen.errors import DerivgenError
 from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
 from derivgen.functions import derivative, stop_gradient
 from derivgen.model import Model
+from derivgen.modes import in_training
 from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.parse import SYMPY_FAILURES, parse_expression
@@ -34,14 +35,16 @@ def explain_model(model: Model, form: str = "text") -> str:
     Raises SpecError with every problem of the spec.
     """
     declared = declared_program(model)
-    return ModelExplanation(model, declared, stable_program(declared), form).text()
+    training = in_training(declared)
+    used = {s.target for s in declared.live(declared.outputs).statements}
+    return ModelExplanation(model, training, stable_program(training), form, used).text()
 
 
 class ModelExplanation:
     """The state of one explanation: the stable program, and the adjoint statements of each of its statements."""
 
-    def __init__(self, model: Model, declared: Program, stable: Program, form: str) -> None:
-        self.model, self.declared, self.stable = model, declared, stable
+    def __init__(self, model: Model, declared: Program, stable: Program, form: str, used: set[str]) -> None:
+        self.model, self.declared, self.stable, self.used = model, declared, stable, used
         self.objective = str(stable.objective)
         live = stable.live([self.objective])
         names = names_of(live)
@@ -90,8 +93,7 @@ class ModelExplanation:
         else:
             blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
         blocks += [Prose(f"Note: {warning.message}.") for warning in unused_parameters(self.model, self.declared)]
-        kept = {s.target for s in self.stable.statements}
-        unused = [d.name for d in self.model.definitions if d.name not in kept]
+        unused = [d.name for d in self.model.definitions if d.name not in self.used]
         if unused:
             blocks.append(Prose(f"Note: neither the objective nor the prediction needs {', '.join(unused)}."))
         return blocks

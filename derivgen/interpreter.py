@@ -21,15 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, Tensor
+from derivgen.program import GIVEN, Program, Role, Statement, Tensor
+from derivgen.randomness import random_tensors
 from derivgen.reals import CONSTANTS, FUNCTIONS, Real, integer_power, maximum, power
 
 Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
 Evaluator = Callable[[Point], Any]
 Array = NDArray[np.object_]
 Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
-
-GIVEN = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
 
 
 @lru_cache(maxsize=8)
@@ -57,9 +56,9 @@ def run(
 ) -> dict[str, Array]:
     """Every tensor by name, given or computed, as an object array of mpf (of int where the tensor is integer).
 
-    `values` names inputs, labels, parameters and seeds; constants default to their own value. `sizes` are solved
-    from the shapes of the arrays where not given. `held` keeps the values of stop_gradient for a later run, which
-    reuses those that it finds. An element of an `=` target that no statement writes is NaN.
+    `values` names what is given; constants default to their own value, random tensors to the numbers of seed 0 and step
+    0, `model.training` to 1. `sizes` are solved from the arrays' shapes where not given. `held` keeps the values of
+    stop_gradient for a later run, which reuses them. An element of an `=` target that no statement writes is NaN.
 
     Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
     write outside its tensor.
@@ -67,6 +66,7 @@ def run(
     mp = context(digits)
     arrays = _given(program, values)
     known = _solve_sizes(program, arrays, sizes or {})
+    arrays |= {name: drawn for name, drawn in random_tensors(program, known).items() if name not in arrays}
     stores = {name: _filled(mp, program.tensor(name), a) for name, a in arrays.items()}
     for tensor in program.tensors:
         if tensor.name not in stores and tensor.role not in GIVEN:
@@ -107,9 +107,10 @@ def _given(program: Program, values: Mapping[str, ArrayLike]) -> dict[str, NDArr
     if refused:
         raise ValueError(f"{refused[0]} is computed by the program or unknown to it: it cannot be given")
     arrays = {t.name: t.value for t in program.of_role(Role.CONSTANT) if t.value is not None}
+    arrays |= {t.name: np.array(1) for t in program.of_role(Role.MODE)}
     arrays |= {name: np.asarray(value) for name, value in values.items()}
     for read in (r for s in program.statements for r in s.reads):
-        if program.tensor(read.tensor).role in GIVEN and read.tensor not in arrays:
+        if program.tensor(read.tensor).role in {*GIVEN} - {Role.RANDOM} and read.tensor not in arrays:
             raise ValueError(f"{read.tensor} is read by the program: give its values")
     return arrays
 

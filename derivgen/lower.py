@@ -20,7 +20,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
-from derivgen import bounds
+from derivgen import bounds, contract
 from derivgen.errors import Place, Problem
 from derivgen.expressions import (
     TRUE,
@@ -41,11 +41,12 @@ from derivgen.expressions import (
 )
 from derivgen.functions import DERIVATIVES
 from derivgen.inside import all_nonnegative, out_of_bounds
-from derivgen.model import LOCAL, Declaration, Definition, Model, TensorSymbol
+from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 from derivgen.recurrences import define_recurrence
 from derivgen.scope import Refused, Scope
 
+SEED = "seed"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -56,7 +57,7 @@ CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
 def count(number: int, noun: str) -> str:
     """`1 axis`, `2 axes`."""
-    plural = {"axis": "axes"}.get(noun, f"{noun}s")
+    plural = {"axis": "axes", "index": "indices"}.get(noun, f"{noun}s")
     return f"{number} {noun if number == 1 else plural}"
 
 
@@ -71,6 +72,7 @@ def lower(model: Model) -> Program:
             for definition in members:
                 lowering.define(definition)
     lowering.minimize()
+    lowering.next_values()
     lowering.check_use()
     model.refuse_problems()
     return check_program(lowering.program())
@@ -94,6 +96,8 @@ class Lowering:
         self.layer = ""
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
+        self.definitions = list(model.definitions)
+        self.running: list[tuple[str, str]] = []
         self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
@@ -101,8 +105,9 @@ class Lowering:
 
     def declared(self, d: Declaration) -> Tensor:
         shape = tuple(fixed(self.model, extent) for extent in d.shape)
-        if d.role is Role.PARAMETER and not all(extent.is_Integer for extent in shape):
-            self.model.problem(f"parameter {d.name}: its sizes must be fixed at generation, found {shape}", d.place)
+        if d.role in (Role.PARAMETER, Role.RUNNING) and not all(extent.is_Integer for extent in shape):
+            kind = KINDS.get(d.role, d.role.value)
+            self.model.problem(f"{kind} {d.name}: its sizes must be fixed at generation, found {shape}", d.place)
         for axis, extent in enumerate(shape):
             self.check_sizes(extent, d.name, d.place)
             if d.role in (Role.INPUT, Role.LABELS) and not (extent.is_Integer or is_size(extent)):
@@ -188,6 +193,38 @@ class Lowering:
             self.assign(self.objective, expression, Scope())
         except Refused as refusal:
             self.model.problem(str(refusal).replace(f"{self.layer}: ", "the objective: "), objective.place)
+
+    def next_values(self) -> None:
+        """The statement of each running tensor's next value, after all that it may read."""
+        for d in self.model.declarations.values():
+            if d.role is Role.RUNNING:
+                indices = self.model.local_indices(*d.shape)
+                name, value = self.names.fresh(f"{d.name}_next"), self.next_value(d, indices)
+                definition = Definition(name, indices, value, d.place, indices)
+                self.running.append((d.name, definition.name))
+                self.definitions.append(definition)
+                self.define(definition)
+
+    def next_value(self, d: Declaration, indices: tuple[Idx, ...]) -> sp.Expr:
+        """What a running tensor's `next` says at these indices; 0 where it was refused."""
+        try:
+            found = d.next(*indices) if callable(d.next) else d.next
+            value = sp.sympify(found, strict=True)
+        except Exception as error:  # whatever the user's function raises
+            what = (
+                "gave no expression"
+                if isinstance(error, sp.SympifyError)
+                else f"raised {type(error).__name__}: {error}"
+            )
+            self.model.problem(f"next of running tensor {d.name} {what}: it takes {self.axes(d)}", d.place)
+            return sp.Integer(0)
+        if not isinstance(value, sp.Expr):
+            self.model.problem(f"next of running tensor {d.name} must be a real expression, found {value}", d.place)
+            return sp.Integer(0)
+        return value
+
+    def axes(self, d: Declaration) -> str:
+        return f"{count(len(d.shape), 'index')}, and gives an expression in tensors that are declared"
 
     def emit(self, statement: Statement) -> None:
         """Append a statement, once its reads are proved to stay inside their tensors."""
@@ -397,7 +434,7 @@ class Lowering:
         return scope.ranges[e].index
 
     def left(self) -> list[str]:
-        return [i.name for d in self.model.definitions if d.name == self.layer for i in d.indices]
+        return [self.index_of(i).name for d in self.definitions if d.name == self.layer for i in d.indices]
 
     def symbol(self, e: sp.Symbol) -> sp.Expr:
         if e in self.model.fixed_sizes:
@@ -458,13 +495,14 @@ class Lowering:
 
     def check_use(self) -> None:
         """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
+        self.check_arguments()
         for name, _ in self.model.rule.hyperparameters:
             tensor = self.tensors.get(name)
             if tensor is not None and tensor.role in (Role.INPUT, Role.LABELS):
                 place = self.model.declarations[name].place
                 self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
         given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
-        used: set[Any] = set()
+        used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
         for s in self.statements:
             for expression in (s.expression, s.guard, *(r.extent for r in s.domain)):
                 used |= {x for x in expression.free_symbols if is_size(x)}
@@ -474,6 +512,22 @@ class Lowering:
                     self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown"
                 )
             )
+
+    def check_arguments(self) -> None:
+        """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""
+        roles = {t.role for t in self.tensors.values()}
+        taken = {name for name, role in ((SEED, Role.RANDOM), (TRAINING, Role.MODE)) if role in roles}
+        used = {*taken, *(contract.MODE_HELPERS if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ())}
+        rule = self.model.rule
+        for name in sorted(used & {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}):
+            message = (
+                f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
+            )
+            self.model.problem(message, self.model.place)
+        declared = self.model.declarations.get(SEED)
+        if SEED in taken and declared is not None and declared.role in (Role.INPUT, Role.LABELS):
+            message = "seed is an argument of the functions of a module that draws: give the input another name"
+            self.model.problem(message, declared.place)
 
     def program(self) -> Program:
         sizes = [(s.name, sp.Integer(v)) for s, v in self.model.fixed_sizes.items()]
@@ -487,4 +541,5 @@ class Lowering:
             tuple(sizes),
             objective=self.objective,
             prediction=self.model.prediction,
+            running=tuple(self.running),
         )

@@ -28,6 +28,8 @@ DTYPES = ("float32", "float64")
 MODEL_NUMBERS = itertools.count(1)
 INT64 = range(-(2**63), 2**63)
 
+TRAINING = "training"
+KINDS = {Role.RUNNING: "running tensor", Role.RANDOM: "random tensor"}  # in messages, where the role is no noun
 LOCAL = "·"  # starts the names of library indices, and no identifier
 
 
@@ -66,6 +68,7 @@ class Declaration:
     ignore: int | None = None
     initial: Initializer | np.ndarray | None = None
     value: np.ndarray | None = None
+    next: Any = None  # RUNNING: an expression, or a function of the indices that gives one
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +184,41 @@ class Model:
 
     def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
         """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
-        initial = self._initial(name, shape, init)
+        initial = self._initial("parameter", name, shape, init)
         return self._declare(name, shape, Role.PARAMETER, initial=initial)
+
+    def running(
+        self,
+        name: str,
+        *shape: Size,
+        init: str | Initializer | ArrayLike | None = None,
+        next: Callable[..., sp.Expr] | sp.Expr | float,
+    ) -> Any:
+        """A tensor without a gradient, which takes its next value after each step of train_epoch and descend.
+
+        `next` is a function of its indices, `next=lambda d: 0.9 * mean[d] + 0.1 * batch_mean[d]`, called when the
+        whole spec has been read; an expression, where the tensor has no axes. `init` as for `parameter`.
+        """
+        initial = self._initial("running tensor", name, shape, init)
+        if not callable(next) and shape:
+            self.problem(
+                f"running tensor {name} has axes, and its next value has no indices: give next as a function of them, "
+                "next=lambda d: ..."
+            )
+            next = 0
+        return self._declare(name, shape, Role.RUNNING, initial=initial, next=next)
+
+    def random(self, name: str, *shape: Size) -> Any:
+        """Uniform numbers in [0, 1), a function of the seed that callers give, of the step and of the element."""
+        return self._declare(name, shape, Role.RANDOM)
+
+    @property
+    def training(self) -> sp.Symbol:
+        """1 in loss_and_gradient, train_epoch and descend, 0 in predict and loss; for conditions, and as a number."""
+        declared = self.declarations.get(TRAINING)
+        if (declared is None or declared.role is not Role.MODE) and self._declare_name(TRAINING, "symbol of the mode"):
+            self.declarations[TRAINING] = Declaration(TRAINING, (), Role.MODE, caller(), integer=True)
+        return sp.Symbol(TRAINING, integer=True)
 
     def constant(self, name: str, array: ArrayLike) -> Any:
         """A fixed array, part of the module; an integer one may stand inside an index."""
@@ -325,7 +361,7 @@ class Model:
                 extent = sp.Integer(1)
             extents.append(extent)
         text = str(name)
-        if self._declare_name(name, "parameter" if role is Role.PARAMETER else role.value):
+        if self._declare_name(name, KINDS.get(role, role.value)):
             self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)
         domain = {"integer": True} if facts.get("integer") else {"real": True}
         if not extents:
@@ -359,7 +395,7 @@ class Model:
         self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")
         return sp.Integer(0)
 
-    def _initial(self, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:
+    def _initial(self, kind: str, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:
         if init is None:
             return initializers.zeros()
         if isinstance(init, Initializer):
@@ -368,18 +404,16 @@ class Model:
             make: Callable[[], Initializer] | None = initializers.BY_NAME.get(init)
             if make is None:
                 known = ", ".join(initializers.BY_NAME)
-                self.problem(
-                    f"parameter {name}: no initializer is called {init!r}; there are {known}, or give an array"
-                )
+                self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
                 return initializers.zeros()
             return make()
         value = np.asarray(init)
         expected = tuple(int(sp.sympify(s).subs(self.fixed_sizes)) if self._is_fixed(s) else None for s in shape)
         if value.dtype.kind not in "iuf":
-            self.problem(f"parameter {name}: init must be numbers or the name of an initializer, found {init!r}")
+            self.problem(f"{kind} {name}: init must be numbers or the name of an initializer, found {init!r}")
             return initializers.zeros()
         if value.shape != expected:
-            self.problem(f"parameter {name}: init has shape {value.shape}, expected {expected}")
+            self.problem(f"{kind} {name}: init has shape {value.shape}, expected {expected}")
             return initializers.zeros()
         return value.astype(np.float64)
 

@@ -32,7 +32,7 @@ RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<
 
 def declaration_order(program: Program) -> dict[str, int]:
     """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
-    last = {Role.PARAMETER: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
+    last = {Role.PARAMETER: 1, Role.RUNNING: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
     ordered = sorted(program.tensors, key=lambda t: last.get(t.role, 0))
     return {t.name: position for position, t in enumerate(ordered)}
 

@@ -29,6 +29,7 @@ class Comparison:
     parameter: str
     error: float
     checked: str
+    largest: float  # of the differences that it was compared with
 
 
 def value(program: Program, values: Mapping[str, ArrayLike], output: str | None = None, digits: int = 50) -> Real:
@@ -140,16 +141,17 @@ def compare_gradients(
         function = _function_of(program, values, [name], _output(program, None), digits)
         check = _Check(name, shape, list(given.ravel()), function, digits)
         if given.size <= SMALL_TENSOR or total <= SMALL_PROGRAM:
-            error, checked = check.at_coordinates(range(given.size)), f"all {given.size} coordinates"
+            found, checked = [check.at_coordinates(range(given.size))], f"all {given.size} coordinates"
         else:
             chosen = {
                 check.largest,
                 *generator.choice(given.size, min(coordinates, given.size), replace=False).tolist(),
             }
             signs = [generator.choice([-1, 1], size=given.size).tolist() for _ in range(directions)]
-            error = max([check.at_coordinates(sorted(chosen)), *map(check.along, signs)])
+            found = [check.at_coordinates(sorted(chosen)), *map(check.along, signs)]
             checked = f"{len(chosen)} of {given.size} coordinates, {directions} directions"
-        compared.append(Comparison(name, error, checked))
+        errors, differences = zip(*found, strict=True)
+        compared.append(Comparison(name, max(errors), checked, max(differences)))
     return compared
 
 
@@ -169,20 +171,24 @@ class _Check:
         sizes = [context(self.digits).inf if g != g else abs(g) for g in self.gradient]
         return sizes.index(max(sizes))
 
-    def at_coordinates(self, chosen: Sequence[int]) -> float:
+    def at_coordinates(self, chosen: Sequence[int]) -> tuple[float, float]:
+        """(the error, the largest difference)"""
         units = (_unit(self.shape, k, self.digits) for k in chosen)
         differences = array((_difference(self.function, {self.name: u}, self.digits) for u in units), (len(chosen),))
-        return relative_error(array((self.gradient[k] for k in chosen), (len(chosen),)), differences, self.digits)
+        error = relative_error(array((self.gradient[k] for k in chosen), (len(chosen),)), differences, self.digits)
+        sizes = (abs(d) if d == d else context(self.digits).inf for d in differences)
+        return error, float(max(sizes))
 
-    def along(self, signs: list[int]) -> float:
+    def along(self, signs: list[int]) -> tuple[float, float]:
+        """(the error, the difference's size)"""
         mp = context(self.digits)
         direction = array(map(mp.mpf, signs), self.shape)
         difference = _difference(self.function, {self.name: direction}, self.digits)
         products = [g * sign for g, sign in zip(self.gradient, signs, strict=True)]
         error, scale = abs(sum(products) - difference), max(sum(map(abs, products)), abs(difference))
         if error == 0:
-            return 0.0
-        return float(error / scale) if mp.isfinite(error) else float("inf")
+            return 0.0, float(abs(difference))
+        return float(error / scale) if mp.isfinite(error) else float("inf"), float(abs(difference))
 
 
 def _output(program: Program, output: str | None) -> str:

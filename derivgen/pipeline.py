@@ -16,11 +16,12 @@ from derivgen.errors import Problem
 from derivgen.guards import reach_back
 from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
+from derivgen.modes import has_modes, in_evaluation, in_training
 from derivgen.notation import print_program
 from derivgen.optimizers import factors_of
 from derivgen.parallel import in_threads, update_pays
 from derivgen.program import Program, Role, Tensor, renamed_apart
-from derivgen.schedule import schedule, share_kernels
+from derivgen.schedule import Schedule, schedule, share_kernels
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
 
@@ -50,8 +51,13 @@ def stable_program(declared: Program) -> Program:
 
 
 def training_program(stable: Program) -> Program:
-    """Objective and gradients, simplified."""
-    return simplify(adjoint(stable.live([str(stable.objective)])))
+    """Objective, gradients and the next values of running tensors, simplified."""
+    return simplify(adjoint(stable.live([str(stable.objective), *stable.nexts])))
+
+
+def evaluation_program(stable: Program) -> Program:
+    """The objective alone, simplified."""
+    return simplify(stable.live([str(stable.objective)]))
 
 
 def prediction_program(stable: Program) -> Program:
@@ -62,15 +68,23 @@ def prediction_program(stable: Program) -> Program:
 def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = False) -> Plan:
     """All that the module's text is written from; `parallel`: large loops run in threads."""
     threaded = in_threads if parallel else lambda result: result
-    stable = stable_program(declared)
+    modes = has_modes(declared)
+    stable = stable_program(in_training(declared))
     training = threaded(schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None))
-    prediction = None
-    if declared.prediction is not None:
-        arranged = renamed_apart(arrange(prediction_program(stable)), training.program)
-        prediction = share_kernels(threaded(schedule(arranged)), training)
-    plan = Plan(training, prediction, model.rule, dtype)
+    known = [training]
+
+    def beside(program: Program) -> Schedule:
+        """The schedule of a program that shares buffers, and kernels where it can, with those before it."""
+        arranged = renamed_apart(arrange(program), *(other.program for other in known))
+        known.append(share_kernels(threaded(schedule(arranged)), known))
+        return known[-1]
+
+    stable = stable_program(in_evaluation(declared)) if modes else stable
+    evaluation = beside(evaluation_program(stable)) if modes else None
+    prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
+    plan = Plan(training, prediction, model.rule, dtype, evaluation)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
-    return replace(plan, parallel_update=whole and update_pays(model.rule, plan.parameter_count))
+    return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
 def generate_body(model: Model, dtype: str = DEFAULT_DTYPE, parallel: bool = False) -> Generated:
@@ -124,7 +138,7 @@ def sizes_line(program: Program) -> str:
 def unused_parameters(model: Model, program: Program) -> tuple[Problem, ...]:
     """A warning for each parameter that the objective does not depend on."""
     warnings = []
-    needed = tensors_behind(program, str(program.objective))
+    needed = tensors_behind(in_training(program), str(program.objective))
     for t in program.parameters:
         if t.name not in needed:
             place = model.declarations[t.name].place

@@ -45,6 +45,15 @@ class Role(Enum):
     HELPER = "helper"  # an unnamed part of a let
     ADJOINT = "adjoint"  # a cotangent or a tangent
     SEED = "seed"  # given from outside: the direction of a tangent
+    RUNNING = "running"  # in the flat vector like a parameter, but without a gradient: see Program.running
+    RANDOM = "random"  # uniform numbers: see randomness
+    MODE = "mode"  # model.training: see modes
+
+
+GIVEN = (
+    *(Role.INPUT, Role.LABELS, Role.PARAMETER, Role.RUNNING),
+    *(Role.CONSTANT, Role.RANDOM, Role.MODE, Role.SEED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Tensor:
     integer: bool = False
     classes: int | None = None  # LABELS: values are 0 .. classes - 1
     ignore: int | None = None  # LABELS: a value that makes its row count as absent
-    initial: Any = None  # PARAMETER: the name of an initializer, an Initializer or an array
+    initial: Any = None  # PARAMETER, RUNNING: the name of an initializer, an Initializer or an array
     value: np.ndarray | None = field(default=None, compare=False)  # CONSTANT
     of: str | None = None  # ADJOINT, SEED: the tensor whose cotangent or tangent this is
 
@@ -136,6 +145,7 @@ class Program:
     objective: str | None = None
     prediction: str | None = None
     gradients: tuple[tuple[str, str], ...] = ()  # parameter → its adjoint
+    running: tuple[tuple[str, str], ...] = ()  # running tensor → what it takes the value of after a step
 
     def tensor(self, name: str) -> Tensor:
         return self.table[name]
@@ -146,12 +156,21 @@ class Program:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        names = (self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients))
+        names = (self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients), *self.nexts)
         return tuple(dict.fromkeys(n for n in names if n is not None))
+
+    @property
+    def nexts(self) -> tuple[str, ...]:
+        return tuple(name for _, name in self.running)
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
         return self.of_role(Role.PARAMETER)
+
+    @property
+    def vector(self) -> tuple[Tensor, ...]:
+        """What the flat vector holds: the parameters, then the running tensors."""
+        return (*self.parameters, *self.of_role(Role.RUNNING))
 
     def of_role(self, *roles: Role) -> tuple[Tensor, ...]:
         return tuple(t for t in self.tensors if t.role in roles)
@@ -163,8 +182,7 @@ class Program:
         """The program with only the statements that these outputs need, and no tensor that nothing names."""
         wanted = set(outputs)
         needed = closure(wanted, self.statements, lambda s: {read.tensor for read in s.reads})
-        given = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
-        tensors = tuple(t for t in self.tensors if t.role in given or t.name in needed)
+        tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
         return replace(
             self,
             tensors=tensors,
@@ -172,6 +190,7 @@ class Program:
             objective=self.objective if self.objective in wanted else None,
             prediction=self.prediction if self.prediction in wanted else None,
             gradients=tuple((p, bar) for p, bar in self.gradients if bar in wanted),
+            running=tuple((t, name) for t, name in self.running if name in wanted),
         )
 
 
@@ -222,13 +241,13 @@ def names_of(program: Program) -> Names:
 
 
 @unfolded_piecewise()
-def renamed_apart(program: Program, other: Program) -> Program:
-    """The program with new names for helpers whose names other tensors of the other program have.
+def renamed_apart(program: Program, *others: Program) -> Program:
+    """The program with new names for helpers whose names other tensors of the other programs have.
 
     Buffers of two programs are known by name: two of one name are one.
     """
-    theirs = other.table
-    names = Names([*(t.name for t in (*program.tensors, *other.tensors))])
+    theirs = {t.name: t for other in others for t in other.tensors}
+    names = Names([*(t.name for t in program.tensors), *theirs])
     renamed = {
         t.name: names.fresh(t.name)
         for t in program.tensors
@@ -277,9 +296,14 @@ def check_program(program: Program) -> Program:
                 raise InvariantError(f"{s.target}: reads {read.tensor}, undeclared or of another rank")
             if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
                 raise InvariantError(f"{s.target}: reads {read.tensor} before it is complete")
+        if table[s.target].role in GIVEN:
+            raise InvariantError(f"{s.target}: written, but it is given")
     for output in program.outputs:
         if output not in table:
             raise InvariantError(f"output {output} is not declared")
+    for name, following in program.running:
+        if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
+            raise InvariantError(f"{following}: no value for the running tensor {name}")
     return program
 
 

@@ -13,9 +13,7 @@ from itertools import groupby
 import sympy as sp
 
 from derivgen.expressions import Read, replace_reads, unfolded_piecewise
-from derivgen.program import Program, Range, Role, Scan, Statement
-
-GIVEN = (Role.INPUT, Role.LABELS, Role.PARAMETER, Role.CONSTANT, Role.SEED)
+from derivgen.program import GIVEN, Program, Range, Scan, Statement
 
 
 def runs(statements: Sequence[Statement]) -> list[tuple[Scan | None, tuple[Statement, ...]]]:

@@ -91,20 +91,25 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
 
 
-def share_kernels(prediction: Schedule, training: Schedule) -> Schedule:
-    """The prediction's schedule with the training's kernels where they compute what the prediction needs."""
-    theirs = {(k.layer, k.direction): k for k in training.kernels}
-    given = {t.name for t in prediction.program.tensors} - {s.target for k in prediction.kernels for s in k.statements}
-    needed = {name for k in prediction.kernels for name in k.read} | {prediction.program.prediction}
+def share_kernels(result: Schedule, others: Sequence[Schedule]) -> Schedule:
+    """The schedule with kernels of the others, those of the first before all, where they compute what it needs."""
+    given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
+    needed = {name for k in result.kernels for name in k.read} | set(result.program.outputs)
     kernels: list[Kernel] = []
-    for kernel in prediction.kernels:
-        other = theirs.get((kernel.layer, kernel.direction))
+    for kernel in result.kernels:
         available = given | {name for k in kernels for name in k.written}
-        same = other is not None and set(kernel.statements) <= set(other.statements)
-        if other is not None and same and set(other.read) <= available and not other.inside & needed:
-            kernel = other
-        kernels.append(kernel)
-    return replace(prediction, kernels=tuple(kernels))
+        alike = (
+            o for other in others for o in other.kernels if (o.layer, o.direction) == (kernel.layer, kernel.direction)
+        )
+        fits = (
+            other
+            for other in alike
+            if set(kernel.statements) <= set(other.statements)
+            and set(other.read) <= available
+            and not other.inside & needed
+        )
+        kernels.append(next(fits, kernel))
+    return replace(result, kernels=tuple(kernels))
 
 
 def kernels_that_read(groups: dict[tuple[str, Direction], list[Statement]]) -> dict[str, set[tuple[str, Direction]]]:

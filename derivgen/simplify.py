@@ -152,7 +152,10 @@ def named_after(program: Program, s: Statement) -> bool:
     better = not is_internal(program, s.target) or (
         is_of_let(program, s.target) and not is_of_let(program, source.tensor)
     )
-    return better and same_shape and s.covers(program.tensor(s.target).shape)
+    # A gradient belongs to the backward pass: the forward pass, by itself, has no place for it.
+    passes = {t.direction for t in program.statements if t.target == source.tensor}
+    early = s.target in program.outputs and passes != {s.direction}
+    return better and same_shape and not early and s.covers(program.tensor(s.target).shape)
 
 
 def without_copy(program: Program, copy: Statement) -> Program:

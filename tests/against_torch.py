@@ -12,7 +12,10 @@ from generated import execute, module_text
 
 from derivgen.gradcheck import module_gradient, random_values
 from derivgen.model import Model, TensorSymbol
+from derivgen.modes import has_modes
 from derivgen.pipeline import declared_program
+from derivgen.program import Role
+from derivgen.randomness import random_tensors
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}  # of a tensor, relative to its largest element in float64
 
@@ -31,7 +34,8 @@ def against_torch(
 
     declare: declares all on the model, and returns a tensor, whose elements are then weighted at random, or a scalar
     expression. reference: the same from PyTorch's float64 tensors, by name. `values` are those of inputs, labels and
-    parameters where they matter; the others are normal. Declare what a gradient is wanted of as a parameter.
+    parameters where they matter; the others are normal. Declare what a gradient is wanted of as a parameter. All is in
+    training; random tensors are among PyTorch's too.
     """
     model = Model("under_test")
     objective = scalar(model, declare(model))
@@ -39,10 +43,12 @@ def against_torch(
     declared = declared_program(model)
     given = {**random_values(declared, dtype, rows, seed), **(values or {})}
     module = execute(module_text(model, dtype))
-    flat = np.concatenate([np.ravel(given[p.name]) for p in declared.parameters]).astype(dtype)
-    inputs = {t.name: given[t.name] for t in declared.tensors if t.name in given and t not in declared.parameters}
+    flat = np.concatenate([np.ravel(given[p.name]) for p in declared.vector]).astype(dtype)
+    inputs = {t.name: given[t.name] for t in declared.of_role(Role.INPUT, Role.LABELS)}
+    mode = {"training": True} if has_modes(declared) else {}
     with np.errstate(all="ignore"):
-        loss, gradient = module.loss(flat, **inputs), module_gradient(module, declared, given)
+        loss, gradient = module.loss(flat, **inputs, **mode), module_gradient(module, declared, given)
+    given |= random_tensors(declared, {name: rows for name, _ in declared.sizes})
     tensors = {name: torch.as_tensor(value) for name, value in given.items()}
     tensors |= {n: v.double() for n, v in tensors.items() if v.is_floating_point()}
     for p in declared.parameters:

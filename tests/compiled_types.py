@@ -73,5 +73,5 @@ def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: 
 
 def kernels(module: ModuleType, calls: Mapping[str, tuple[Any, ...]]) -> list[str]:
     """The names of the kernels that compute the layers, and of the elementary functions that they call."""
-    layers = [name for name in vars(module) if name.endswith(("_forward", "_backward", "_predict"))]
+    layers = [name for name in vars(module) if name.endswith(("_forward", "_backward", "_evaluate", "_predict"))]
     return layers + [name for name, arguments in calls.items() if arguments and all(map(np.isscalar, arguments))]

@@ -16,16 +16,16 @@ from sympy.logic.boolalg import Boolean
 from derivgen import oracle, store
 from derivgen.differentiate import adjoint
 from derivgen.expressions import Read, unfolded_piecewise
-from derivgen.gradcheck import module_gradient
+from derivgen.gradcheck import NOTHING, module_gradient
 from derivgen.interpreter import run
 from derivgen.model import Model
+from derivgen.modes import has_modes, in_evaluation
 from derivgen.pipeline import generate_body
 from derivgen.program import Program, Role, Statement
 
 TOLERANCE = 1e-9  # of a gradient, relative to the largest element of its tensor
 VALUE_TOLERANCE = 1e-10
 NOISE, TRIALS = 1e-13, 4  # what rounding may do to a value on the way, of itself
-NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
 
 
 class UninterpretedNumba(ModuleType):
@@ -93,11 +93,11 @@ def check_module(module: ModuleType, declared: Program, values: Mapping[str, np.
     Gives the parameters whose gradient is near 0 by cancellation at this point, and so is compared with what it is
     added up from.
     """
-    flat = np.concatenate([np.ravel(values[p.name]) for p in declared.parameters])
+    flat = np.concatenate([np.ravel(values[p.name]) for p in declared.vector])
     inputs = {t.name: values[t.name] for t in declared.of_role(Role.INPUT, Role.LABELS)}
-    wanted = run(declared, values)
+    wanted, mode = run(declared, values), {"training": True} if has_modes(declared) else {}
     with np.errstate(all="ignore"):
-        loss, again = module.loss(flat, **inputs), module.loss_and_gradient(flat, **inputs)[0]
+        loss, again = module.loss(flat, **inputs, **mode), module.loss_and_gradient(flat, **inputs)[0]
         gradient = module_gradient(module, declared, values)
     for found in (loss, again):
         error = oracle.relative_error(found, wanted[str(declared.objective)][()])
@@ -105,7 +105,7 @@ def check_module(module: ModuleType, declared: Program, values: Mapping[str, np.
     if declared.prediction is not None:
         with np.errstate(all="ignore"):
             prediction = predict(module, flat, inputs)
-        expected = wanted[declared.prediction]
+        expected = run(in_evaluation(declared), values)[declared.prediction]
         error = oracle.relative_error(prediction, expected)
         if np.max(np.abs(expected)) < NOTHING:  # 0 by cancellation
             error = float(np.max(np.abs(prediction)))

@@ -56,7 +56,9 @@ def text_of(folder: Path, spec: str) -> str:
 def kernel_functions(text: str) -> list[ast.FunctionDef]:
     """The compiled functions of the layers."""
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return [f for f in functions if f.name.endswith(("_forward", "_backward", "_predict")) and f.decorator_list]
+    return [
+        f for f in functions if f.name.endswith(("_forward", "_backward", "_evaluate", "_predict")) and f.decorator_list
+    ]
 
 
 def test_ruff_leaves_the_examples_alone():

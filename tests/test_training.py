@@ -163,3 +163,17 @@ def test_rules_with_slots_follow_their_formulas(dtype):
         assert np.abs(parameters - wanted).max() <= (1e-12 if dtype == "float64" else 1e-5) * np.abs(wanted).max()
         assert state.step[0] == 20
         assert parameters.dtype == dtype
+
+
+def test_a_gradient_that_is_a_sum_of_the_forward_pass():
+    """d(w·Σs)/dw = Σs, which `loss` computes without a gradient to put it into."""
+    import sympy as sp
+
+    model = Model("linear")
+    N = model.batch("N")
+    s, (n,) = model.input("s", N), model.local_indices(N)
+    model.minimize(sp.Sum(s[n], n) * model.parameter("w", init="ones"))
+    module, values = execute(module_text(model)), np.array([2.0, 3.0])
+    assert module.loss(module.initial_parameters(), values) == 5
+    loss, gradient = module.loss_and_gradient(module.initial_parameters(), values)
+    assert (loss, gradient.tolist()) == (5, [5])

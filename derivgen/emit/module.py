@@ -19,7 +19,7 @@ from derivgen.emit.public import Public
 from derivgen.emit.rule import update_kernel
 from derivgen.emit.whole import WholeModel
 from derivgen.expressions import unfolded_piecewise
-from derivgen.program import Tensor
+from derivgen.program import Role, Tensor
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
@@ -53,7 +53,8 @@ from numba.extending import intrinsic"""
 def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
-    rule = update_kernel(plan.rule, bool(plan.training.in_place), plan.parallel_update)
+    trained = plan.trained_count if plan.untrained else None
+    rule = update_kernel(plan.rule, bool(plan.training.in_place), plan.parallel_update, trained)
     used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
@@ -68,16 +69,17 @@ def write_module(plan: Plan) -> str:
         "dtype": plan.dtype,
         "elementary_decorator": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
-        "inputs_table": table("INPUTS", input_rows(plan)),
+        "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
+        "trained_field": "\n    trained: bool = True" if plan.untrained else "",
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
         "tuples": tuples(plan),
         "kernel_sections": sections,
         "model_title": titled("the whole model"),
         "model_functions": model_functions,
         "public_title": titled("what callers use"),
-        "initial_sources": initial_sources(plan.program.parameters),
-        "initializers": ", ".join(initial_words(plan.program.parameters)),
-        "initial_lines": initial_lines(plan.program.parameters, plan.parameter_count),
+        "initial_sources": initial_sources(plan.program.vector),
+        "initializers": ", ".join(initial_words(plan.program.vector)),
+        "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
         "parameter_count": plan.parameter_count,
         "public_functions": public.functions(),
         "checks_title": titled("checks of what callers pass"),
@@ -100,14 +102,16 @@ def imports(text: str) -> str:
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
     """The function of each kernel, equal ones sharing that of the first.
 
-    One that the prediction has otherwise than the training is `<layer>_predict`.
+    One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
+    both is `<layer>_predict`.
     """
     texts: dict[Kernel, KernelText] = {}
     taken: set[str] = set()
+    evaluation = plan.evaluation.kernels if plan.evaluation is not None else ()
     for program, kernel in plan.all_kernels:
         if plan.equal[kernel] is kernel and kernel not in texts:
             name = f"{kernel.layer}_{kernel.direction}"
-            name = f"{kernel.layer}_predict" if name in taken else name
+            name = f"{kernel.layer}_{'evaluate' if kernel in evaluation else 'predict'}" if name in taken else name
             taken.add(name)
             texts[kernel] = write_kernel(program, kernel, name)
     for program, kernel in plan.all_kernels:
@@ -134,10 +138,17 @@ def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
 
 def parameter_rows(plan: Plan) -> list[str]:
     rows, offset = [], 0
-    for t in plan.program.parameters:
-        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset})')
+    for t in plan.program.vector:
+        trained = ", trained=False" if t.role is Role.RUNNING else ""
+        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset}{trained})')
         offset += count(t)
     return rows
+
+
+def random_table(plan: Plan) -> str:
+    """The names of what a step draws, where it draws."""
+    drawn = [f'"{t.name}"' for t in plan.drawn(plan.training)]
+    return f"\n{table('RANDOM', drawn)}" if drawn else ""
 
 
 def input_rows(plan: Plan) -> list[str]:
@@ -178,7 +189,7 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     def fields(*tensors: Tensor) -> list[str]:
         return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
-    families = len(plan.single_parameters) < len(plan.program.parameters)
+    families = len(plan.single_parameters) < len(plan.program.vector)
     whole = ["flat: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.given)),

@@ -14,7 +14,7 @@ class Places:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.table = {**plan.prediction_table, **plan.program.table}
+        self.table = plan.table
         self.parameters = {bar: p for p, bar in plan.program.gradients}
         self.single = {t.name for t in plan.single_parameters}
 
@@ -54,7 +54,7 @@ class Places:
         if name in self.parameters:
             return "into" if name in self.plan.training.in_place else "bar"
         role = self.table[name].role
-        if role is Role.PARAMETER:
+        if role in (Role.PARAMETER, Role.RUNNING):
             return "theta"
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"
 

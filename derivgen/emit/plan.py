@@ -35,13 +35,14 @@ def field(name: str) -> str:
 class Plan:
     """All that the text is written from: the training schedule, the prediction's, the rule and the dtype.
 
-    `parallel_update`: the update's loop runs in threads.
+    `evaluation`: the forward pass of `loss`, where it is another than that of a step. `parallel_update`: the update's loop runs in threads.
     """
 
     training: Schedule
     prediction: Schedule | None
     rule: UpdateRule
     dtype: str
+    evaluation: Schedule | None = None
     parallel_update: bool = False
 
     @property
@@ -79,6 +80,20 @@ class Plan:
         return ["reals", *(["integers"] if self.storage.integers != 0 else [])]
 
     @property
+    def random(self) -> tuple[Tensor, ...]:
+        """The random tensors that some kernel reads."""
+        return tuple(t for t in self.program.of_role(Role.RANDOM) if any(t in self.drawn(s) for s in self.schedules))
+
+    def drawn(self, schedule: Schedule) -> tuple[Tensor, ...]:
+        """The random tensors that a schedule's kernels read."""
+        read = {name for k in schedule.kernels for name in k.read}
+        return tuple(t for t in schedule.program.of_role(Role.RANDOM) if t.name in read)
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        return tuple(s for s in (self.training, self.evaluation, self.prediction) if s is not None)
+
+    @property
     def gathered(self) -> tuple[Tensor, ...]:
         axis = self.sample_axis
         return tuple(t for t in self.inputs if axis and t.shape and t.shape[0] == size_symbol(axis))
@@ -105,14 +120,15 @@ class Plan:
         return self.prediction.program
 
     @property
-    def prediction_table(self) -> dict[str, Tensor]:
-        return self.prediction.program.table if self.prediction is not None else {}
+    def table(self) -> dict[str, Tensor]:
+        """The tensors of all programs, by name."""
+        return {t.name: t for schedule in reversed(self.schedules) for t in schedule.program.tensors}
 
     @property
     def single_parameters(self) -> tuple[Tensor, ...]:
-        """The parameters that no run of equal calls goes through, nor through their gradients."""
+        """What of the flat vector no run of equal calls goes through, nor through its gradient."""
         bars = dict(self.program.gradients)
-        return tuple(t for t in self.program.parameters if not {t.name, bars.get(t.name)} & set(self.families))
+        return tuple(t for t in self.program.vector if not {t.name, bars.get(t.name)} & set(self.families))
 
     @property
     def prediction_name(self) -> str | None:
@@ -120,15 +136,26 @@ class Plan:
 
     @property
     def parameter_count(self) -> int:
+        """The length of the flat vector."""
+        return sum(count(t) for t in self.program.vector)
+
+    @property
+    def trained_count(self) -> int:
+        """The length of the part of the flat vector that has a gradient."""
         return sum(count(t) for t in self.program.parameters)
+
+    @property
+    def untrained(self) -> int:
+        """The length of the rest: what running tensors take."""
+        return self.parameter_count - self.trained_count
 
     @property
     def buffers(self) -> tuple[Tensor, ...]:
         """The tensors that the workspace holds, in order of their first write."""
         found: dict[str, Tensor] = {}
         outside = {bar for _, bar in self.program.gradients}
-        tables = {**self.prediction_table, **self.program.table}
-        for schedule in filter(None, (self.training, self.prediction)):
+        tables = self.table
+        for schedule in self.schedules:
             for kernel in schedule.kernels:
                 found.update({name: tables[name] for name in kernel.written if name not in outside})
         return tuple(found.values())
@@ -146,17 +173,18 @@ class Plan:
     @property
     def all_kernels(self) -> list[tuple[Program, Kernel]]:
         """Each kernel once, with the program that knows its tensors."""
-        ours = [(self.training.program, k) for k in self.training.kernels]
-        if self.prediction is not None:
-            known = set(self.training.kernels)
-            ours += [(self.prediction.program, k) for k in self.prediction.kernels if k not in known]
-        return ours
+        programs: dict[Kernel, Program] = {}
+        for schedule in self.schedules:
+            for kernel in schedule.kernels:
+                programs.setdefault(kernel, schedule.program)
+        return [(program, kernel) for kernel, program in programs.items()]
 
     @property
     def passes(self) -> dict[str, list[Kernel]]:
-        """The kernels of the forward pass, the backward pass and the prediction."""
+        """The kernels of the forward pass, the backward pass, the evaluation and the prediction."""
         passes = {d: [k for k in self.training.kernels if k.direction == d] for d in ("forward", "backward")}
-        return {**passes, **({"prediction": list(self.prediction.kernels)} if self.prediction else {})}
+        beside = {"evaluation": self.evaluation, "prediction": self.prediction}
+        return {**passes, **{word: list(s.kernels) for word, s in beside.items() if s is not None}}
 
     @cached_property
     def repeats(self) -> Repeats:
@@ -174,14 +202,15 @@ class Plan:
         for p, bar in self.program.gradients:
             shape = self.program.tensor(p).shape
             kinds |= {p: ("theta", shape), bar: ("bar", shape, bar in self.training.in_place)}
+        kinds |= {t.name: (t.role, t.shape) for t in (*self.random, *self.program.of_role(Role.RUNNING))}
         return find_repeats(lists, kinds, lambda family: self.stride(family) is not None)
 
     @cached_property
     def offsets(self) -> dict[str, int]:
-        """Where each parameter, and its gradient, starts in a flat vector."""
+        """Where each parameter, and its gradient, and each running tensor starts in a flat vector."""
         offsets, offset = {}, 0
         bars = dict(self.program.gradients)
-        for t in self.program.parameters:
+        for t in self.program.vector:
             offsets.update({t.name: offset, bars.get(t.name, t.name): offset})
             offset += count(t)
         return offsets
@@ -201,24 +230,28 @@ class Plan:
 
     @cached_property
     def timelines(self) -> list[list[tuple[str, ...]]]:
-        """What is needed together: a step needs the inputs throughout, the caller the prediction."""
+        """What is needed together: a step needs the inputs throughout, and the caller the results."""
         inputs = tuple(t.name for t in self.gathered)
-        timelines = [[inputs, *accessed(self.training), inputs]]
-        if self.prediction is not None:
-            timelines.append([*accessed(self.prediction), (str(self.prediction_name),)])
+        last = (*inputs, *(self.program.outputs if self.program.running else ()))
+        timelines = [[(*inputs, *self.drawn_names(self.training)), *accessed(self.training), last]]
+        for schedule in self.schedules[1:]:
+            timelines.append([self.drawn_names(schedule), *accessed(schedule), schedule.program.outputs])
         return timelines
+
+    def drawn_names(self, schedule: Schedule) -> tuple[str, ...]:
+        return tuple(t.name for t in self.drawn(schedule))
 
     @cached_property
     def places(self) -> dict[tuple[str, ...], int]:
         """How many members of each family of buffers are kept at once."""
-        buffers = {t.name for t in self.buffers}
+        buffers = {t.name for t in (*self.random, *self.buffers)}
         return {f: members_apart(f, self.timelines) for f in self.repeats.families if f[0] in buffers}
 
     @cached_property
     def workspace(self) -> tuple[Tensor, ...]:
-        """The gathered inputs and the buffers, a family of several places as one tensor under its first name."""
+        """Gathered inputs, random tensors and buffers, a family of several places as one tensor under its first name."""
         stored = []
-        for t in (*self.gathered, *self.buffers):
+        for t in (*self.gathered, *self.random, *self.buffers):
             family, k = self.families.get(t.name, ((t.name,), 0))
             places = self.places.get(family, 1)
             if k == 0:
@@ -235,7 +268,7 @@ class Plan:
     @property
     def runtime_sizes(self) -> tuple[str, ...]:
         """The run-time sizes that some buffer's shape depends on, in order of declaration."""
-        used = {s.name for t in (*self.buffers, *self.gathered) for e in t.shape for s in e.free_symbols}
+        used = {s.name for t in (*self.buffers, *self.random, *self.gathered) for e in t.shape for s in e.free_symbols}
         return tuple(name for name, value in self.program.sizes if not value.is_Integer and name in used)
 
 

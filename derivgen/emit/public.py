@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from derivgen.emit.layout import bracketed, indented, tuple_lines
+from derivgen.emit.modes import SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
@@ -18,7 +19,7 @@ class Public:
     """Writes the public functions of one module."""
 
     def __init__(self, plan: Plan, rule: RuleText) -> None:
-        self.plan, self.program, self.rule = plan, plan.program, rule
+        self.plan, self.program, self.rule, self.modes = plan, plan.program, rule, ModeText(plan)
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]
         self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
@@ -48,8 +49,25 @@ class Public:
     def arrays(self, names: Sequence[str]) -> str:
         return block(tuple_lines("arrays = ", names) if names else ["arrays = ()"])
 
-    def checked_hyperparameters(self) -> str:
-        return block([f'{name} = check_hyperparameter("{name}", {name})' for name in self.hyperparameters])
+    def checked_hyperparameters(self, arguments: Sequence[str] = ()) -> str:
+        """Lines that check them, after those of the arguments that some modules have."""
+        lines = [f'{name} = check_hyperparameter("{name}", {name})' for name in self.hyperparameters]
+        return self.checked_seed(arguments) + block(lines)
+
+    def checked_seed(self, arguments: Sequence[str]) -> str:
+        return block(['seed = check_count("seed", seed, 0)'] if SEED in arguments else [])
+
+    def drawing(self, arguments: Sequence[str], step: str) -> str:
+        """The line of a docstring that says what is drawn."""
+        return block([f"Random numbers are those of seed and {step}."] if SEED in arguments else [])
+
+    def keywords_of(self, arguments: Sequence[str], before: Sequence[str] = ()) -> list[str]:
+        """Keywords with their defaults, after those before, if there are any."""
+        defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0"}
+        return [*(before or (["*"] if arguments else [])), *(defaults[name] for name in arguments)]
+
+    def passed_on(self, arguments: Sequence[str]) -> str:
+        return "".join(f", bool({name})" if name == TRAINING else f", {name}" for name in arguments)
 
     def call(self, opening: str, arguments: Sequence[str]) -> str:
         return "\n".join(indented(bracketed(opening, [*arguments, *self.hyperparameters], ")", depth=1))).strip()
@@ -59,16 +77,22 @@ class Public:
 
     @property
     def arrays_passed(self) -> list[str]:
-        return ["*arrays", *(f"CONSTANT_{t.name}" for t in self.plan.constants), "*memory"]
+        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
+        return ["*arrays", *constants, "*memory", *self.modes.step_arguments()]
 
     # ---- functions
 
     def evaluation(self, name: str) -> str:
+        more = self.modes.loss_arguments() if name == "loss" else self.modes.step_arguments()
         return self.render(
             name,
-            signature=self.signature(name, ["parameters", *self.names]),
+            signature=self.signature(name, ["parameters", *self.names, *self.keywords_of(more)]),
             arrays=self.arrays(self.names),
             constants=self.constants(),
+            seed=self.checked_seed(more),
+            more=self.passed_on(more),
+            drawing=self.drawing(more, "step 0"),
+            mode="; in training, as a step computes it" if TRAINING in more else "",
         )
 
     def predict(self) -> str:
@@ -76,14 +100,16 @@ class Public:
         name = str(self.plan.prediction_name)
         plain = Plain(declaration_order(self.plan.prediction_program))
         definition = next(s for s in self.plan.prediction_program.statements if s.target == name)
-        scalar = not definition.subscripts
+        scalar, more = not definition.subscripts, self.modes.prediction_arguments()
         return self.render(
             "predict",
-            signature=self.signature("predict", ["parameters", *given]),
+            signature=self.signature("predict", ["parameters", *given, *self.keywords_of(more)]),
+            seed=self.checked_seed(more),
+            drawing=self.drawing(more, "step 0"),
             arrays=self.arrays(given),
             formula=plain.statement(definition).replace(" += ", " = ", 1),
             result=("float({})" if scalar else "{}").format(
-                f"prediction_kernel(parameters, *arrays{self.constants()}, *memory)"
+                f"prediction_kernel(parameters, *arrays{self.constants()}, *memory{self.passed_on(more)})"
             ),
         )
 
@@ -105,14 +131,16 @@ class Public:
         )
 
     def train_epoch(self) -> str:
-        keywords = [*(self.keywords or ["*"]), "drop_last=False"]
+        seed = self.modes.step_arguments()
+        keywords = [*self.keywords_of(seed, self.keywords or ["*"]), "drop_last=False"]
         passed = ["parameters", "gradient", "*state", "order", "batch_size", "bool(drop_last)", *self.arrays_passed]
         first = ["parameters", "state", "order", "batch_size"]
         return self.render(
             "train_epoch",
             signature=self.signature("train_epoch", [*first, *self.names, *keywords]),
             sample_axis=self.plan.sample_axis,
-            hyperparameters=self.checked_hyperparameters(),
+            hyperparameters=self.checked_hyperparameters(seed),
+            drawing=self.drawing(seed, "state.step"),
             arrays=self.arrays(self.names),
             constants=self.constants(),
             call=self.call("refused, mean = epoch(", passed),
@@ -120,10 +148,13 @@ class Public:
 
     def descend(self) -> str:
         passed = ["parameters", "gradient", "*state", "losses", *self.arrays_passed]
+        seed = self.modes.step_arguments()
+        keywords = self.keywords_of(seed, self.keywords)
         return self.render(
             "descend",
-            signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *self.keywords]),
-            hyperparameters=self.checked_hyperparameters(),
+            signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *keywords]),
+            hyperparameters=self.checked_hyperparameters(seed),
+            drawing=self.drawing(seed, "state.step"),
             arrays=self.arrays(self.names),
             call=self.call("descent(", passed),
         )

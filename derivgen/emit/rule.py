@@ -28,12 +28,14 @@ class RuleText:
     factors: tuple[str, ...]
 
 
-def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False) -> RuleText:
+def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False, trained: int | None = None) -> RuleText:
     """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range.
 
-    `parallel`: the loop runs in threads, where it is over all parameters.
+    `parallel`: the loop runs in threads, where it is over all parameters. `trained`: how many of the flat vector those
+    are, where not all.
     """
     threads = parallel and not in_parts
+    stop = "parameters.shape[0]" if trained is None else str(trained)
     # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
     arrays = {str(slot): local_name(str(slot)) if threads else f"state.{slot}" for slot, _ in rule.slots}
     places = {"theta": "parameters[i]", "g": "gradient[i]", **{slot: f"{name}[i]" for slot, name in arrays.items()}}
@@ -53,15 +55,16 @@ def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False) -> R
     functions: list[str] = []
     if in_parts:
         functions.append(over_a_range(names, [f'"""{formula}, from start to before stop"""', *t_line, *before], loop))
-        passed = ["parameters", "gradient", "state", "0", "parameters.shape[0]", *names]
+        passed = ["parameters", "gradient", "state", "0", stop, *names]
         rest = bracketed("update_range(", passed, ")", depth=1)
     elif threads:
         steps = ["t"] if t_line else []
-        functions.append(in_threads([*arrays.values(), *steps, *names], [f'"""{formula}"""', *before], loop))
+        start = [f'"""{formula}"""', *before]
+        functions.append(in_threads([*arrays.values(), *steps, *names], start, loop, stop))
         passed = ["parameters", "gradient", *(f"state.{slot}" for slot in arrays), *steps, *names]
         rest = [*t_line, *bracketed("update_in_threads(", passed, ")", depth=1)]
     else:
-        rest = [*t_line, *before, "for i in range(parameters.shape[0]):", *indented(loop)]
+        rest = [*t_line, *before, f"for i in range({stop}):", *indented(loop)]
     signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
     body = [f'"""{formula}"""', "state.step[0] += 1", *rest]
     functions.append("\n".join(["@kernel", *signature, *indented(body)]))
@@ -85,10 +88,10 @@ def over_a_range(names: list[str], start: list[str], loop: list[str]) -> str:
     return "\n".join(["@internal", *signature, *indented([*start, "for i in range(start, stop):", *indented(loop)])])
 
 
-def in_threads(arguments: list[str], start: list[str], loop: list[str]) -> str:
+def in_threads(arguments: list[str], start: list[str], loop: list[str], stop: str) -> str:
     """The function whose loop over all parameters runs in threads."""
     signature = bracketed("def update_in_threads(", ["parameters", "gradient", *arguments], "):")
-    body = [*start, "for i in prange(parameters.shape[0]):", *indented(loop)]
+    body = [*start, f"for i in prange({stop}):", *indented(loop)]
     return "\n".join(["@parallel_kernel", *signature, *indented(body)])
 
 

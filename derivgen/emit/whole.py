@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from derivgen import contract
 from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, indented, tuple_text
+from derivgen.emit.modes import ModeText
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
@@ -35,11 +36,13 @@ class WholeModel:
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
         self.state = ["steps", *(str(slot) for slot, _ in plan.rule.slots)]
-        self.in_place, self.places = plan.training.in_place, Places(plan)
+        self.in_place, self.places, self.modes = plan.training.in_place, Places(plan), ModeText(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
-        functions = [self.split(), PART, self.buffers(), self.objective(), self.step(), *self.rule.functions]
+        functions = [self.split(), PART, self.buffers(), *self.modes.functions(), self.objective(), self.step()]
+        functions += [self.evaluation()] if self.plan.evaluation is not None else []
+        functions += self.rule.functions
         if self.plan.sample_axis:
             functions += [self.gather(), self.epoch()]
         functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
@@ -53,7 +56,7 @@ class WholeModel:
             start = self.plan.offsets[t.name]
             reshape = f".reshape({', '.join(map(str, t.shape))})" if len(t.shape) > 1 else ""
             parts.append(f"{field(t.name)}=flat[{start}:{start + count(t)}]{reshape},")
-        if len(parts) < len(self.program.parameters):
+        if len(parts) < len(self.program.vector):
             parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
         return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
@@ -62,6 +65,11 @@ class WholeModel:
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
         return compiled("forward(theta, data, work)", doc, [*self.calls("forward"), f"return {result}"], "internal")
+
+    def evaluation(self) -> str:
+        doc = '"""The forward pass of `loss`, outside training; returns the objective."""'
+        result = self.scalar_result(str(self.program.objective))
+        return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "internal")
 
     def calls(self, word: str) -> list[str]:
         """The kernels of a pass in order, equal ones in a row as a loop."""
@@ -105,16 +113,17 @@ class WholeModel:
         call = f"{target} = {self.step_call('bar', 'theta', FACTORS, data)}"
         rates = [name for name, _ in self.plan.rule.hyperparameters]
         passed = ["parameters", "gradient", "state"]
+        draws, taking = self.modes.drawing("state.step[0]"), self.modes.taking()
         if not self.in_place:
-            return [call, *bracketed("update_kernel(", [*passed, *rates], ")", depth=2)]
-        lines = ["state.step[0] += 1", *self.rule.factors, call]
+            return [*draws, call, *bracketed("update_kernel(", [*passed, *rates], ")", depth=2), *taking]
+        lines = [*draws, "state.step[0] += 1", *self.rule.factors, call]
         for starts, length in in_step(self.ranges_of_bars()):
             loop = len(starts) >= LEAST
             first, stop = ("first", f"first + {length}") if loop else (str(starts[0]), str(starts[0] + length))
             update = bracketed("update_range(", [*passed, first, stop, *rates], ")", depth=3 if loop else 2)
             head = f"for first in range({starts[0]}, {starts[-1] + 1}, {starts[1] - starts[0]}):" if loop else ""
             lines += [head, *indented(update)] if loop else update
-        return lines
+        return [*lines, *taking]
 
     def ranges_of_bars(self) -> list[tuple[int, int]]:
         """The stretches of the flat vector that a step does not update itself."""
@@ -143,24 +152,31 @@ class WholeModel:
             *(self.tuple_of("data", "PredictionData", given) if "data." in read else []),
             *self.memory(),
             *work,
+            *self.modes.uniform_lines(schedule, "0"),
             *calls,
             f"return {result}",
         ]
         doc = '"""The forward pass as far as the prediction needs it; returns the prediction."""'
-        arguments = ["parameters", *self.arguments(given), *self.plan.memories]
+        arguments = ["parameters", *self.arguments(given), *self.plan.memories, *self.modes.prediction_arguments()]
         return compiled(bracketed("def prediction_kernel(", arguments, "):"), doc, body)
 
     def loss_kernel(self) -> str:
-        lines = ["theta = split(borrowed(parameters))", *self.whole_data(), "return forward(theta, data, work)"]
-        arguments = ["parameters", *self.arguments(self.plan.given), *self.plan.memories]
+        forward = [*self.modes.drawing("0"), "return forward(theta, data, work)"]
+        if (evaluation := self.plan.evaluation) is not None:
+            draws = self.modes.uniform_lines(evaluation, "0")
+            forward = ["if training:", *indented(forward), *draws, "return evaluate(theta, data, work)"]
+        lines = ["theta = split(borrowed(parameters))", *self.whole_data(), *forward]
+        arguments = ["parameters", *self.arguments(self.plan.given), *self.plan.memories, *self.modes.loss_arguments()]
         return compiled(
             bracketed("def loss_kernel(", arguments, "):"), '"""The objective, for callers in Python."""', lines
         )
 
     def gradient_kernel(self) -> str:
         split = ["theta = split(borrowed(parameters))", "bar = split(borrowed(gradient))"]
-        lines = [*split, *self.whole_data(), f"return {self.step_call('bar', 'bar', ASSIGN, 'data')}"]
+        around = [*self.modes.without_gradient(), *self.whole_data(), *self.modes.drawing("0")]
+        lines = [*split, *around, f"return {self.step_call('bar', 'bar', ASSIGN, 'data')}"]
         arguments = ["parameters", "gradient", *self.arguments(self.plan.given), *self.plan.memories]
+        arguments += self.modes.step_arguments()
         return compiled(
             bracketed("def gradient_kernel(", arguments, "):"), '"""A step, for callers in Python."""', lines
         )
@@ -177,6 +193,7 @@ class WholeModel:
             *contract.HELPERS,
             *contract.KERNEL_GLOBALS,
             *(text.name for text in self.kernels.values()),
+            *self.modes.taken(),
         }
         taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
         names = []
@@ -277,7 +294,7 @@ class WholeModel:
         ]
         doc = '"""(whether a row number or a label is out of range, else the mean loss by rows)"""'
         arguments = ["parameters", "gradient", *self.state, "order", "batch_size", "drop_last"]
-        arguments += [*self.arguments(self.plan.given), *self.plan.memories, *hyper]
+        arguments += [*self.arguments(self.plan.given), *self.plan.memories, *self.modes.step_arguments(), *hyper]
         return compiled(bracketed("def epoch(", arguments, "):"), doc, body)
 
     def range_checks(self) -> list[str]:
@@ -313,7 +330,7 @@ class WholeModel:
             *indented(self.update_lines("losses[i]", "data")),
         ]
         arguments = ["parameters", "gradient", *self.state, "losses", *self.arguments(self.plan.given)]
-        arguments += [*self.plan.memories, *hyper]
+        arguments += [*self.plan.memories, *self.modes.step_arguments(), *hyper]
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
 

@@ -8,7 +8,8 @@ from derivgen.layers.attention import multi_head_attention, scaled_dot_product_a
 from derivgen.layers.blocks import transformer_block, wavenet_block
 from derivgen.layers.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from derivgen.layers.dense import dense, embedding
-from derivgen.layers.normalization import group_norm, layer_norm, rms_norm
+from derivgen.layers.dropout import dropout
+from derivgen.layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from derivgen.layers.pooling import avg_pool1d, avg_pool2d, global_avg_pool, global_max_pool, max_pool1d, max_pool2d
 from derivgen.layers.positions import rotary_positions, sinusoidal_positions
 from derivgen.layers.recurrent import bidirectional, gru, lstm, simple_rnn
@@ -18,6 +19,7 @@ __all__ = [
     "add",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "bidirectional",
     "concatenate",
     "conv1d",
@@ -25,6 +27,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "dense",
+    "dropout",
     "embedding",
     "flatten",
     "global_avg_pool",

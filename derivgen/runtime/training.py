@@ -57,7 +57,8 @@ def fit(
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
 
-    `seed` draws the initial parameters and, for each epoch, a new order of the training rows. `validation_split` is the fraction of rows
+    `seed` draws the initial parameters, the model's random tensors and, for each epoch, a new order of the training
+    rows. `validation_split` is the fraction of rows
     that are held out, drawn once from `seed` too. A model without a sample axis takes one step on all the data an epoch.
     Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError where an epoch ends
     in a NaN or an infinity.
@@ -69,13 +70,14 @@ def fit(
     state = module.optimizer_state() if state is None else copy.deepcopy(state)
     held_out = {} if validation is None else take_rows(module, data, validation)
     initial = parameters.copy()
+    settings = {**hyperparameters, **({"seed": seed} if getattr(module, "RANDOM", ()) else {})}
     history: list[Epoch] = []
 
     def one_epoch() -> float:
         if training is None:
-            return float(module.descend(parameters, state, 1, **data, **hyperparameters)[0])
+            return float(module.descend(parameters, state, 1, **data, **settings)[0])
         order = generator.permutation(training) if shuffle else training
-        return float(module.train_epoch(parameters, state, order, batch_size, **data, **hyperparameters))
+        return float(module.train_epoch(parameters, state, order, batch_size, **data, **settings))
 
     def validate() -> float | None:
         return float(module.loss(parameters, **held_out)) if held_out else None

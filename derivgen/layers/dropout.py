@@ -1,0 +1,23 @@
+"""Layers that draw in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from derivgen.layers.checks import is_tensor
+from derivgen.model import TensorSymbol
+
+
+def dropout(x: TensorSymbol, rate: float, *, name: str) -> Any:
+    """In training 0 with probability `rate`, else x/(1 - rate); in evaluation x. As torch.nn.Dropout."""
+    if not is_tensor(x, "dropout", range(1, 100), "(batch, …)"):
+        return x
+    model, i = x.model, x.model.local_indices(*x.shape)
+    if not 0 <= rate < 1:
+        model.problem(f"dropout {name}: rate must be at least 0 and less than 1, found {rate!r}")
+        rate = 0
+    drawn = model.random(f"{name}_random", *x.shape)
+    kept = sp.Piecewise((x[i] / (1 - rate), drawn[i] >= rate), (0, True))
+    return model.let(name, i, sp.Piecewise((kept, sp.Eq(model.training, 1)), (x[i], True)))
