@@ -123,6 +123,8 @@ KERNEL_GLOBALS = (
     "kernel",
     "elementary",
     "internal",
+    "pasted",
+    "outlined",
     "prange",
     "range",
     "min",

@@ -21,7 +21,7 @@ from derivgen.program import Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
 
-# LLVM unrolls a short loop whose extent it knows, and then does not vectorize it.
+# LLVM unrolls a short loop whose extent it knows, which takes it long, and then does not vectorize it.
 UNROLLED = 3
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
@@ -190,13 +190,8 @@ class Writer:
         return [*starts, header, *body, *stores]
 
     def extent(self, loop: Loop) -> str:
-        """How often a loop runs: that of a longer innermost loop is read off an array, see UNROLLED.
-
-        Innermost is also what has only loops inside that are unrolled.
-        """
-        inner = loops_in(loop)[1:]
-        innermost = all(node.extent.is_Integer and node.extent <= UNROLLED for node in inner)
-        if innermost and loop.extent.is_Integer and loop.extent > UNROLLED:
+        """How often a loop runs: but for the shortest loops that is read off an array, see UNROLLED."""
+        if loop.extent.is_Integer and loop.extent > UNROLLED:
             for access in (a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)):
                 shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
                 for axis, place in enumerate(zip(access.subscripts, shape, strict=False)):
@@ -296,8 +291,9 @@ class Writer:
         """The indices move on where the value is larger than the best so far, or the first NaN."""
         value, best = self.temporary("value"), self.best(c)
         moves = [f"{best} = {value}", *(f"{self.access(w.write)} = {self.text.integer(w.winner)}" for w in c.winners)]
-        opening, first_nan = f"if {value} > {best} or (", f"np.isnan({value}) and not np.isnan({best})"
-        head = bracketed(opening, [first_nan], "):", 1 + self.depth)
+        # Not `value > best or isnan(value)`: LLVM vectorizes only what has no branch inside a branch.
+        line = f"if not ({value} <= {best}) and {best} == {best}:"
+        head = [line] if len(line) <= self.room else bracketed("if (", [line[3:-1]], "):", 1 + self.depth)
         return [*self.assignment(value, "=", c.statement.expression), *head, *indented(moves)]
 
     def assignment(self, target: str, operator: str, expression: sp.Expr) -> list[str]:

@@ -25,6 +25,9 @@ from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
+OUTLINED = """\
+outlined = functools.partial(kernel, forceinline=False)  # a tuple of so many arrays takes LLVM long inside its callers
+"""
 PARALLEL = '''
 
 def parallel_kernel(function):
@@ -67,7 +70,9 @@ def write_module(plan: Plan) -> str:
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "dtype": plan.dtype,
-        "elementary_decorator": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
+        "decorators": (OUTLINED if any("@outlined" in text for text in model_functions) else "")
+        + (ELEMENTARY if functions else "")
+        + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
         "trained_field": "\n    trained: bool = True" if plan.untrained else "",

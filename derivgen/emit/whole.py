@@ -28,6 +28,7 @@ SIZE_GLOBALS = (
     "aligned",
 )  # where sizes are arguments
 OUT_OF_RANGE = "return True, real(0)"
+MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
 
 class WholeModel:
@@ -59,17 +60,17 @@ class WholeModel:
         if len(parts) < len(self.program.vector):
             parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
-        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
+        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], called("internal", len(parts)))
 
     def objective(self) -> str:
         doc = '"""The forward pass; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
-        return compiled("forward(theta, data, work)", doc, [*self.calls("forward"), f"return {result}"], "internal")
+        return compiled("forward(theta, data, work)", doc, [*self.calls("forward"), f"return {result}"], "pasted")
 
     def evaluation(self) -> str:
         doc = '"""The forward pass of `loss`, outside training; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
-        return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "internal")
+        return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "pasted")
 
     def calls(self, word: str) -> list[str]:
         """The kernels of a pass in order, equal ones in a row as a loop."""
@@ -101,7 +102,7 @@ class WholeModel:
         doc = '"""The forward and the backward pass; fills the parts of the gradient, and returns the objective."""'
         if self.in_place:
             doc = '"""The forward and the backward pass; products of matrices go to `into`, other gradients to bar."""'
-        return compiled(self.step_call("bar", "into", FACTORS, "data"), doc, lines, "internal")
+        return compiled(self.step_call("bar", "into", FACTORS, "data"), doc, lines, "pasted")
 
     def step_call(self, bar: str, into: str, factors: str, data: str) -> str:
         """A step; where its products of matrices go, and by which factors, is said where that is not always the same."""
@@ -238,7 +239,8 @@ class WholeModel:
         doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed("def buffers(", ["memory", *sizes], "):")
-        return compiled(signature, doc, ["return Workspace(", *indented(parts), ")"])
+        body = ["return Workspace(", *indented(parts), ")"]
+        return compiled(signature, doc, body, called("kernel", len(self.plan.workspace)))
 
     def gather(self) -> str:
         lines = []
@@ -255,7 +257,7 @@ class WholeModel:
         return compiled("gather(data, order, start, work)", doc, body, "internal")
 
     def row_extent(self, t: Tensor, axis: int) -> str:
-        """As a kernel's innermost loop has it, see UNROLLED."""
+        """As a kernel's loop has it, see UNROLLED."""
         extent = t.shape[axis]
         known = extent.is_Integer and extent <= UNROLLED
         return str(extent) if known else f"work.{field(t.name)}.shape[{axis}]"
@@ -269,8 +271,7 @@ class WholeModel:
             *self.tuple_of("data", "Data", self.plan.given),
             *self.range_checks(),
             *self.descent_start(),
-            "rows = min(batch_size, order.shape[0])",
-            *self.buffers_for(self.plan.inputs, "rows"),
+            "rows = batch_size",
             "mean = real(0)",
             "seen = 0",
             "for start in range(0, order.shape[0], batch_size):",
@@ -280,7 +281,7 @@ class WholeModel:
                     "    if drop_last:",
                     "        break",
                     "    rows = order.shape[0] - start",
-                    *indented(self.buffers_for(self.plan.inputs, "rows")),
+                    *self.buffers_for(self.plan.inputs, "rows"),
                     "gather(data, order, start, work)",
                     "batch = Data(",
                     *indented(fields),
@@ -367,8 +368,13 @@ def local_size(size: str) -> str:
     return f"{size}_" if size.rstrip("_") in SIZE_GLOBALS else size
 
 
+def called(usual: str, arrays: int) -> str:
+    """The decorator of a function that returns a tuple of that many arrays."""
+    return "outlined" if arrays > MANY else usual
+
+
 def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
-    """The text of a compiled function of the whole model; an `internal` one is called from compiled code only."""
+    """The text of a compiled function of the whole model; an `internal` or `pasted` one is for compiled code only."""
     head = [f"def {signature}:"] if isinstance(signature, str) else signature
     return "\n".join([f"@{decorator}", *head, *indented([doc, *body])])
 
