@@ -12,15 +12,15 @@ from derivgen import Model, optimizers
 
 model = Model("matrix_factorization")
 N = model.batch("N")
-U, I, K = model.sizes(U=1797, I=64, K=8)
+users, items, K = model.sizes(users=1797, items=64, K=8)
 n, k = model.indices(n=N, k=K)
 
-user = model.labels("user", N, classes=U)
-item = model.labels("item", N, classes=I)
+user = model.labels("user", N, classes=users)
+item = model.labels("item", N, classes=items)
 rating = model.input("rating", N)
 mean, penalty = model.input("mean"), model.input("penalty")
-P, Q = model.parameter("P", U, K, init="normal"), model.parameter("Q", I, K, init="normal")
-a, b = model.parameter("a", U), model.parameter("b", I)
+P, Q = model.parameter("P", users, K, init="normal"), model.parameter("Q", items, K, init="normal")
+a, b = model.parameter("a", users), model.parameter("b", items)
 
 predicted = model.let("predicted", n, mean + a[user[n]] + b[item[n]] + Sum(P[user[n], k] * Q[item[n], k], k))
 size = model.let("size", n, a[user[n]] ** 2 + b[item[n]] ** 2 + Sum(P[user[n], k] ** 2 + Q[item[n], k] ** 2, k))
