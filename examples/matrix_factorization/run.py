@@ -52,7 +52,7 @@ def truncated_svd(ratings: np.ndarray, known: np.ndarray, rank: int) -> np.ndarr
 
 
 def main(seed: int = 0) -> tuple[float, float, float]:
-    """Root mean square errors on the hidden ratings: of the means, of the SVD by its best rank, of the factorization."""
+    """Root mean square errors on the hidden ratings: of the means, the best truncated SVD, and the factorization."""
     ratings, known = hide_pixels(seed)
 
     def error(predictions: np.ndarray) -> float:
