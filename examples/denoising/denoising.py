@@ -10,7 +10,7 @@ from sympy import Piecewise, Sum, sqrt
 
 from derivgen import Model
 
-model = Model("denoising")
+model = Model("denoising", dtype="float64")
 H, W = model.sizes(H=64, W=64)
 i, j = model.indices(i=H, j=W)
 

@@ -8,7 +8,7 @@ from sympy import Sum, exp, log
 
 from derivgen import Model
 
-model = Model("logistic_regression")
+model = Model("logistic_regression", dtype="float64")
 N = model.batch("N")
 D = model.sizes(D=30)
 n, d = model.indices(n=N, d=D)

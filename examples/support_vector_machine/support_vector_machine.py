@@ -8,7 +8,7 @@ from sympy import Max, Sum
 
 from derivgen import Model
 
-model = Model("support_vector_machine")
+model = Model("support_vector_machine", dtype="float64")
 N = model.batch("N")
 D = model.sizes(D=30)
 n, d = model.indices(n=N, d=D)
