@@ -19,6 +19,7 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import difference
+from derivgen.guarded import assign_under_guards, is_lone, is_read_under_guard
 from derivgen.products import contract_products
 from derivgen.program import Program, Role, Statement, Tensor, check_program, names_of
 from derivgen.reuse import costly_calls, domain_of
@@ -67,6 +68,7 @@ def recompute_differences(program: Program) -> Program:
 
 def is_difference(program: Program, s: Statement) -> bool:
     whole = s.operator == "=" and s.covers(program.tensor(s.target).shape)
+    whole = whole or (s.scan is None and is_lone(program, s) and is_read_under_guard(program, s))
     helper = program.tensor(s.target).role is Role.HELPER and s.target not in program.outputs
     reads = whole and helper and isinstance(s.expression, sp.Add) and len(s.expression.args) == 2
     return (
@@ -113,4 +115,10 @@ def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
     return s.layer, s.direction, call, domain_of(s, call)
 
 
-PASSES: tuple[Callable[[Program], Program], ...] = (recompute_differences, share_calls, time_major, contract_products)
+PASSES: tuple[Callable[[Program], Program], ...] = (
+    recompute_differences,
+    assign_under_guards,
+    share_calls,
+    time_major,
+    contract_products,
+)

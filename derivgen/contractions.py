@@ -58,6 +58,8 @@ def match_contraction(program: Program, s: Statement, loops: bool = True) -> Pro
     reads = sp.Mul.make_args(s.expression)
     if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(program, r, s) for r in reads):
         return None
+    if any(all(r.index not in read.subscripts for read in reads) for r in s.domain):  # summed over beside
+        return None
     reads = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
     for with_loops in (False, True) if loops else (False,):
         for a, b in (reads, reads[::-1]):

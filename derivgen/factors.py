@@ -10,11 +10,12 @@ from collections import Counter
 from dataclasses import replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
-    TRUE,
     Read,
     bottom_up,
+    conjuncts,
     indices_of,
     is_division,
     is_size,
@@ -23,7 +24,8 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.program import Program, Range, Role, Statement, Tensor, map_expressions, names_of
+from derivgen.guarded import implies, knows
+from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
 
 
@@ -40,29 +42,48 @@ def numbers_outside(program: Program) -> Program:
 
 
 def divide_sums_once(program: Program) -> Program:
-    """Σ_k a[k]/b is (Σ_k a[k])/b, where the sum has terms."""
+    """Σ_k a[k]/b is (Σ_k a[k])/b, where the sum has terms or is read only where it has some."""
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     for s in program.statements:
         outside, inside = common_factors(s)
-        if not any(is_division(factor) for factor in outside):
+        if not any(is_division(factor) for factor in outside) or not (has_terms(s) or read_with_terms(program, s)):
             statements.append(s)
             continue
         kept = tuple(r for r in s.domain if r not in s.reduced)
         total = Read(names.fresh(f"{s.target}_sum"), *(r.index for r in kept))
         tensors.append(Tensor(total.tensor, tuple(r.extent for r in kept), Role.HELPER))
         statements.append(replace(s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*inside)))
-        statements.append(replace(s, expression=sp.Mul(*outside, total), domain=kept))
+        statements.append(replace(s, expression=sp.Mul(*outside, total), domain=kept, guard=guard_outside(s)))
     return program.with_statements(statements, tensors)
 
 
 def common_factors(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
     """(the factors of a plain sum that are the same in all of its terms, the others)"""
     reduced = {r.index for r in s.reduced}
-    plain = s.operator == "+=" and s.guard == TRUE and s.scan is None and isinstance(s.expression, sp.Mul)
-    if not plain or not reduced or not all(has_steps(r) for r in s.reduced):
+    if s.operator != "+=" or s.scan is not None or not isinstance(s.expression, sp.Mul) or not reduced:
         return [], []
     outside = [factor for factor in s.expression.args if not indices_of(factor) & reduced]
     return outside, [factor for factor in s.expression.args if factor not in outside]
+
+
+def guard_outside(s: Statement) -> Boolean:
+    """What a sum's guard says of the indices that it keeps."""
+    reduced = {r.index for r in s.reduced}
+    return sp.And(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
+
+
+def has_terms(s: Statement) -> bool:
+    """Whether a sum is known to have terms wherever its target is written."""
+    return guard_outside(s) == s.guard and all(has_steps(r) for r in s.reduced)
+
+
+def read_with_terms(program: Program, s: Statement) -> bool:
+    """Whether a sum, which nothing adds to, is read only at points that are among its own: so it has a term there."""
+    lone = [t for t in program.statements if t.target == s.target] == [s]
+    reduced = set(s.reduced)
+    readers = [t for t in program.statements if any(r.tensor == s.target for r in t.reads)]
+    same = all(reduced <= set(t.domain) and set(t.reads) & {s.write} and knows(t, s) for t in readers)
+    return lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts)) and same
 
 
 def has_steps(r: Range) -> bool:
@@ -91,11 +112,11 @@ def read_through_quotients(program: Program) -> Program:
             return substitute(h.expression, dict(zip(at, read.subscripts, strict=True))) if same else read
 
         for later, t in enumerate(statements):
-            if h.read.tensor in {read.tensor for read in t.reads}:
+            if h.read.tensor in {read.tensor for read in t.reads} and implies(t.guard, h.condition):
                 opened = found = replace_reads(t.expression, through)
                 for position, other in held:
                     if position < later and other is not h:
-                        found = reuse.apply(found, t.domain, other)
+                        found = reuse.apply(replace(t, expression=found), other)
                 if divisions(found) < divisions(opened):
                     statements[later] = replace(t, expression=found)
     return program.with_statements(statements)
@@ -103,7 +124,7 @@ def read_through_quotients(program: Program) -> Program:
 
 def held_once(program: Program, s: Statement) -> Held | None:
     """What the target of a statement holds, where nothing else writes it and no recurrence is in it."""
-    once = s.scan is None and s.guard == TRUE and s.covers(program.tensor(s.target).shape)
+    once = s.scan is None and s.covers(program.tensor(s.target).shape, guarded=True)
     return held_by(s, program.tensor(s.target)) if once else None
 
 
@@ -113,9 +134,9 @@ def add_up(program: Program) -> Program:
     statements: list[Statement | None] = list(program.statements)
     writers = Counter(s.target for s in program.statements)
     for position, s in enumerate(program.statements):
-        if s.operator != "+=" or s.reduced or s.scan is not None or s.guard != TRUE or writers[s.target] == 1:
+        if s.operator != "+=" or s.reduced or s.scan is not None or writers[s.target] == 1:
             continue
-        key = (s.target, s.subscripts, s.domain, s.layer, s.direction)
+        key = (s.target, s.subscripts, s.domain, s.guard, s.layer, s.direction)
         before = last.get(key)
         earlier = statements[before] if before is not None else None
         if earlier is not None and before is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Product, match_contraction
 from derivgen.expressions import substitute
+from derivgen.guarded import is_lone, is_read_under_guard
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
 from derivgen.scans import runs
 
@@ -48,7 +50,7 @@ class Compute:
 class Loop:
     """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
 
-    `parallel`: no iteration touches what another one writes, and they run in threads. `scan`: the iterations are the
+    `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches what another one writes, and they run in threads. `scan`: the iterations are the
     steps of a recurrence, in its order.
     """
 
@@ -56,6 +58,7 @@ class Loop:
     extent: sp.Expr
     body: tuple[Node, ...]
     carried: tuple[Compute, ...] = ()
+    bound: sp.Expr | None = None
     parallel: bool = False
     scan: Scan | None = None
 
@@ -79,6 +82,7 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
     fills: list[Node] = []
     nodes: tuple[Node, ...] = ()
     done = set(written)
+    statements = [assigned(program, s, fills) for s in statements]
     for scan, run in runs(statements):
         if scan is None:
             nodes = with_work(program, run, nodes, fills, done)
@@ -115,6 +119,15 @@ def with_work(
             first = False
         nodes = fused(nodes, Compute(s, first, winners), inside_step(s, s.domain))
     return nodes
+
+
+def assigned(program: Program, s: Statement, fills: list[Node]) -> Statement:
+    """What is computed under a guard, and 0 elsewhere, is assigned; the 0 comes first, if anyone asks for it."""
+    if not is_lone(program, s):
+        return s
+    if not is_read_under_guard(program, s):
+        fills.append(Fill(s.target, start_of(s)))
+    return replace(s, operator="=")
 
 
 def inside_step(s: Statement, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -287,6 +300,24 @@ def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns:
 
 def statements_of(work: Compute | Contraction) -> tuple[Statement, ...]:
     return work.statements if isinstance(work, Compute) else (work.statement,)
+
+
+def loops_in(loop: Loop) -> list[Loop]:
+    """The loop itself, and all inside."""
+    return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
+
+
+def with_guards(loop: Loop, change: Callable[[Boolean], Boolean]) -> Loop:
+    """The loop with a function applied to the guards of what is computed in it."""
+
+    def changed(node: Node) -> Node:
+        if isinstance(node, Loop):
+            return with_guards(node, change)
+        if isinstance(node, Compute):
+            return replace(node, statement=replace(node.statement, guard=change(node.statement.guard)))
+        return node
+
+    return replace(loop, body=tuple(map(changed, loop.body)))
 
 
 def work_in(node: Node) -> Iterator[Compute | Contraction]:

@@ -200,6 +200,11 @@ def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> P
     return replace(program, statements=tuple(changed))
 
 
+def is_internal(program: Program, name: str) -> bool:
+    tensor = program.tensor(name)
+    return tensor.role in (Role.HELPER, Role.ADJOINT) and name not in program.outputs
+
+
 def closure(
     outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
@@ -19,28 +20,31 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import CHEAP, sigmoid
+from derivgen.guarded import implies
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, names_of
 from derivgen.scans import leave_scans
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor that holds `expression` at every element: tensor[subscripts] = expression."""
+    """A tensor that holds `expression` at every element where the condition holds: tensor[subscripts] = expression."""
 
     read: Read
     expression: sp.Expr
     extents: tuple[sp.Expr, ...]
+    condition: Boolean
 
 
 def held_by(statement: Statement, tensor: Tensor) -> Held | None:
-    """What a statement's target holds for later statements, or None if that is not one plain compound value."""
+    """What the target of a lone statement holds for later ones, or None if that is not one plain compound value."""
     subscripts = statement.subscripts
     plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
     compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
     covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
-    if statement.operator != "=" or not plain or not compound or not set(subscripts) <= covered:
+    adds = statement.operator == "+=" and not statement.reduced and statement.guard != TRUE and statement.scan is None
+    if not (statement.operator == "=" or adds) or not plain or not compound or not set(subscripts) <= covered:
         return None
-    return Held(statement.write, statement.expression, tensor.shape)
+    return Held(statement.write, statement.expression, tensor.shape, statement.guard)
 
 
 class Reuse:
@@ -49,18 +53,20 @@ class Reuse:
     def __init__(self, program: Program) -> None:
         self.table = program.table
 
-    def apply(self, expression: sp.Expr, domain: tuple[Range, ...], held: Held) -> sp.Expr:
-        """The expression with every occurrence of the held value, at whatever subscripts, as a read of its tensor."""
+    def apply(self, s: Statement, held: Held) -> sp.Expr:
+        """The statement's expression with every occurrence of the held value as a read of its tensor."""
 
         def rewrite(node: sp.Basic) -> sp.Basic:
             for template, power in forms(held, node):
-                for mapping in self.bindings(template, node, held, domain):
+                for mapping in self.bindings(template, node, held, s.domain):
+                    if not implies(s.guard, substitute(held.condition, mapping)):
+                        continue
                     found = replaced(node, substitute(template, mapping), power(substitute(held.read, mapping)))
                     if found is not None:
                         return found
             return node
 
-        return bottom_up(expression, rewrite)
+        return bottom_up(s.expression, rewrite)
 
     def bindings(
         self, template: sp.Expr, node: sp.Basic, held: Held, domain: tuple[Range, ...]

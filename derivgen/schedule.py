@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
+from derivgen.narrow import narrowed
 from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
 from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
@@ -77,7 +78,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
-        bodies.append(nests(program, statements, written))
+        bodies.append(tuple(narrowed(program, node) for node in nests(program, statements, written)))
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []

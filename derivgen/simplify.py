@@ -15,7 +15,6 @@ from derivgen.expressions import (
     TRUE,
     Read,
     bottom_up,
-    guarded,
     indices_of,
     rename_tensors,
     replace_reads,
@@ -25,7 +24,17 @@ from derivgen.expressions import (
 )
 from derivgen.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index, map_expressions
+from derivgen.guarded import forget_implied_guards, guards_outside, read_through_guarded_copies
+from derivgen.program import (
+    Program,
+    Role,
+    Statement,
+    Tensor,
+    check_program,
+    is_internal,
+    is_plain_index,
+    map_expressions,
+)
 from derivgen.reuse import Reuse, held_by, keep_calls
 from derivgen.scans import leave_scans
 
@@ -52,7 +61,7 @@ def drop_dead_statements(program: Program) -> Program:
 
 
 def assign_once(program: Program) -> Program:
-    """A lone accumulation that sums over nothing is an assignment: of 0, where its guard fails."""
+    """A lone accumulation that sums over nothing is an assignment."""
     writers = Counter(s.target for s in program.statements)
     statements = []
     for s in program.statements:
@@ -60,8 +69,8 @@ def assign_once(program: Program) -> Program:
         if lone_zero(s, writers):
             domain = tuple(r for r in s.domain if r not in s.reduced)
             s = replace(s, operator="=", expression=sp.Integer(0), domain=domain, guard=TRUE)
-        elif lone and s.covers(program.tensor(s.target).shape, guarded=True):
-            s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
+        elif lone and s.covers(program.tensor(s.target).shape):
+            s = replace(s, operator="=")
         statements.append(s)
     return replace(program, statements=tuple(statements))
 
@@ -180,11 +189,6 @@ def without_copy(program: Program, copy: Statement) -> Program:
     return replace(program, statements=tuple(changed))
 
 
-def is_internal(program: Program, name: str) -> bool:
-    tensor = program.tensor(name)
-    return tensor.role in (Role.HELPER, Role.ADJOINT) and name not in program.outputs
-
-
 def is_of_let(program: Program, name: str) -> bool:
     """Whether a tensor is a user's let, or the adjoint of one."""
     tensor = program.tensor(name)
@@ -202,13 +206,13 @@ def reuse_held_values(program: Program) -> Program:
     for position, s in enumerate(statements):
         note_reads(readers, s, position)
     for position, s in enumerate(statements):
-        held = held_by(s, program.tensor(s.target))
-        if held is None or written[s.target] > 1:
+        held = held_by(s, program.tensor(s.target)) if written[s.target] == 1 else None
+        if held is None:
             continue
         shared = set[int]().union(*(readers[r.tensor] for r in s.reads))
         for later in sorted(k for k in shared if k > position):
             t = statements[later]
-            statements[later] = replace(t, expression=reuse.apply(t.expression, t.domain, held))
+            statements[later] = replace(t, expression=reuse.apply(t, held))
             note_reads(readers, statements[later], later)
     return replace(program, statements=tuple(statements))
 
@@ -247,11 +251,15 @@ def drop_zero_additions(program: Program) -> Program:
 PASSES = (
     forget_stop_gradients,
     numbers_outside,
+    guards_outside,
     drop_dead_statements,
     leave_scans,
     assign_once,
     read_through_constants,
+    forget_implied_guards,
+    assign_once,
     read_through_copies,
+    read_through_guarded_copies,
     drop_zero_additions,
     assign_once,
     assign_parts,

@@ -77,10 +77,9 @@ class Stabilizer:
 
     def run(self) -> Program:
         for statement in self.program.statements:
-            stable = self.stable(statement.expression)
+            rewritten = replace(statement, expression=self.stable(statement.expression))
             for shift in self.shifts:
-                stable = self.reuse.apply(stable, statement.domain, shift)
-            rewritten = replace(statement, expression=stable)
+                rewritten = replace(rewritten, expression=self.reuse.apply(rewritten, shift))
             if self.is_sum_of_exponentials(rewritten):
                 self.shift_sum(rewritten)
             else:
@@ -147,7 +146,7 @@ class Stabilizer:
             shift = exponent - stop_gradient(largest)
             for target, value in ((difference, shift), (power, sp.exp(difference))):
                 self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
-            self.shifts.append(Held(difference, shift, box))
+            self.shifts.append(Held(difference, shift, box, TRUE))
             self.powers[key] = largest, power
         return self.powers[key]
 

@@ -11,7 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 from generated import execute
 
-from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE
+from derivgen.emit.elementary import (
+    CUBE,
+    FUNCTIONS,
+    INTEGER_POWER,
+    MAXIMUM,
+    MINIMUM,
+    OF_ORDINAL,
+    ORDINAL,
+    POWER,
+    SQUARE,
+)
 from derivgen.program import Program, Role
 
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
@@ -70,6 +80,8 @@ def function(kind: str, cost: int, name: str) -> Callable[..., Real]:
 COUNTED = {name: function("flops", cost, name) for name, cost in SINGLE.items()} | {
     name: function("calls", 1, name) for name in CALLS
 }
+# A number stands for its ordinal: comparing the two costs the same.
+COUNTED |= {ORDINAL: Real, OF_ORDINAL: Real}
 
 
 class CountingNumpy(ModuleType):

@@ -14,8 +14,9 @@ from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText, unconditional_parts
-from derivgen.expressions import Read, indices_of, is_division, is_size, reads_of, substitute
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, work_in
+from derivgen.expressions import Read, guarded, indices_of, is_division, is_size, reads_of, substitute
+from derivgen.guarded import is_lone
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
@@ -92,6 +93,8 @@ class Writer:
         for s in self.kernel.statements:
             if s.target in plain.inlined:
                 continue
+            if s.target in fills and is_lone(self.program, s):
+                s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=sp.true)
             text = scaled_formula(plain, s) if s.target in self.scaled else plain.statement(s)
             plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
             plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
@@ -174,7 +177,7 @@ class Writer:
             lines = self.loop(without_guards(loop))
             self.depth -= 1
             return self.statements.guard(guard, lines, self.room)
-        self.note_sizes(loop.extent)
+        self.note_sizes(loop.extent if loop.bound is None else loop.bound)
         new: dict[Read, Compute] = {}
         for c in loop.carried:
             if c.statement.write not in {*self.carried, *new}:
@@ -213,6 +216,8 @@ class Writer:
 
     def extent(self, loop: Loop) -> str:
         """How often a loop runs: but for the shortest loops that is read off an array, see UNROLLED."""
+        if loop.bound is not None:
+            return self.text.integer(loop.bound)
         if loop.extent.is_Integer and loop.extent > UNROLLED:
             for access in (a for c in work_in(loop) for s in statements_of(c) for a in (s.write, *s.reads)):
                 shape = () if access.tensor in self.kernel.scalars else self.table[access.tensor].shape
@@ -374,17 +379,8 @@ def common_guard(loop: Loop) -> Boolean:
     return guard if known and not any(inner.carried for inner in loops_in(loop)) else sp.true
 
 
-def loops_in(loop: Loop) -> list[Loop]:
-    return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
-
-
 def without_guards(loop: Loop) -> Loop:
-    def without(node: Node) -> Node:
-        if isinstance(node, Loop):
-            return without_guards(node)
-        return replace(node, statement=replace(node.statement, guard=sp.true)) if isinstance(node, Compute) else node
-
-    return replace(loop, body=tuple(map(without, loop.body)))
+    return with_guards(loop, lambda guard: sp.true)
 
 
 def runs_in_threads(node: Node) -> bool:

@@ -1,0 +1,41 @@
+"""Loops that a guard cuts short: under `u <= t` a loop over u ends at t + 1, and nothing is asked inside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.expressions import TRUE, conjuncts, indices_of, reads_of
+from derivgen.guarded import bound_of
+from derivgen.inside import all_nonnegative
+from derivgen.nests import Compute, Loop, Node, loops_in, statements_of, with_guards, work_in
+from derivgen.program import Program, Statement
+
+
+def narrowed(program: Program, node: Node) -> Node:
+    """The node with each loop up to the bound that all of its work has in common."""
+    if not isinstance(node, Loop):
+        return node
+    loop = node
+    work = list(work_in(loop))
+    statements = [s for w in work for s in statements_of(w)]
+    found = bound_of(statements[0], loop.index) if all(isinstance(w, Compute) for w in work) else None
+    if found is not None and loop.scan is None:
+        bound, condition = found
+        common = all(condition in conjuncts(s.guard) for s in statements)
+        if common and is_fixed(program, loop, bound) and is_at_most(program, statements[0], bound, loop.extent):
+            loop = with_guards(loop, lambda guard: sp.And(*(c for c in conjuncts(guard) if c != condition)))
+            loop = replace(loop, bound=bound)
+    return replace(loop, body=tuple(narrowed(program, inner) for inner in loop.body))
+
+
+def is_fixed(program: Program, loop: Loop, bound: sp.Expr) -> bool:
+    """Whether a bound is an integer that nothing in the loop changes."""
+    written = {s.target for w in work_in(loop) for s in statements_of(w)}
+    integers = all(program.tensor(r.tensor).integer and r.tensor not in written for r in reads_of(bound))
+    return integers and not indices_of(bound) & {inner.index for inner in loops_in(loop)}
+
+
+def is_at_most(program: Program, s: Statement, bound: sp.Expr, extent: sp.Expr) -> bool:
+    return all_nonnegative((extent - bound,), TRUE, s.domain, program.table)
