@@ -68,7 +68,7 @@ def softmax_where(conditions: list[Any], scores: TensorSymbol, at: tuple[Any, ..
 
 def multi_head_attention(
     x: TensorSymbol,
-    heads: int,
+    num_heads: int,
     *,
     name: str,
     memory: TensorSymbol | None = None,
@@ -80,15 +80,15 @@ def multi_head_attention(
 ) -> Any:
     """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), of that shape again.
 
-    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, heads, features / heads) and `<name>_out_W`
-    (heads, features / heads, features), each with a `_b`, but not the keys where they are not turned: what all keys
+    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and `<name>_out_W`
+    (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not turned: what all keys
     have in common, the softmax does not see. rotary turns queries and keys by their positions. As
     torch.nn.MultiheadAttention with batch_first, its weights in the shapes of keras.layers.MultiHeadAttention.
     """
     memory, layer = x if memory is None else memory, "multi_head_attention"
     if not all(is_tensor(each, layer, range(3, 4), "(batch, time, features)") for each in (x, memory)):
         return x
-    H = parts(x.model, layer, "heads", heads, x.shape[-1], "features")
+    H = parts(x.model, layer, "num_heads", num_heads, x.shape[-1], "features")
     split = [H, divided(x.model, x.shape[-1], H)]
     query = projection(x, f"{name}_query", "dhe", [x.shape[-1]], split, bias)
     key = projection(memory, f"{name}_key", "dhe", [memory.shape[-1]], split, bias and rotary)

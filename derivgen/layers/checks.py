@@ -10,6 +10,7 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.activations import identity
 from derivgen.model import Model, TensorSymbol, is_integer
 
 
@@ -77,6 +78,14 @@ def number(
         return sp.sympify(value)
     model.problem(f"{layer}: {what} must be {expected}, found {value!r}")
     return sp.Integer(otherwise)
+
+
+def function(model: Model, layer: str, activation: Any) -> Callable[[sp.Expr], sp.Expr]:
+    """An activation that must be a function; the identity where it is not."""
+    if callable(activation):
+        return activation
+    model.problem(f"{layer}: activation must be a function such as activations.relu, found {activation!r}")
+    return identity
 
 
 def digits(model: Model, extents: Iterable[Any], letters: str) -> list[Any]:

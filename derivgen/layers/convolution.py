@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
 from derivgen.initializers import Initializer
-from derivgen.layers.checks import digits, divided, fixed, is_tensor, parts, sum_over, whole_number
+from derivgen.layers.checks import digits, divided, fixed, function, is_tensor, parts, sum_over, whole_number
 from derivgen.layers.windows import (
     AXES,
     TAPS,
@@ -58,9 +58,9 @@ def conv1d(
     """
     if not is_tensor(x, "conv1d", range(3, 4), AXES[1]):
         return x
-    shares = divided_among(x, "conv1d", filters, groups)
+    shares, f = divided_among(x, "conv1d", filters, groups), function(x.model, "conv1d", activation)
     frames = windows(x, "conv1d", kernel_size, stride, padding, dilation)
-    return convolution(x, name, frames, shares, activation, init, bias)
+    return convolution(x, name, frames, shares, f, init, bias)
 
 
 def conv2d(
@@ -85,9 +85,9 @@ def conv2d(
     """
     if not is_tensor(x, "conv2d", range(4, 5), AXES[2]):
         return x
-    shares = divided_among(x, "conv2d", filters, groups)
+    shares, f = divided_among(x, "conv2d", filters, groups), function(x.model, "conv2d", activation)
     frames = windows(x, "conv2d", kernel_size, stride, padding, dilation)
-    return convolution(x, name, frames, shares, activation, init, bias)
+    return convolution(x, name, frames, shares, f, init, bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,10 @@ def conv_transpose1d(
     """
     if not is_tensor(x, "conv_transpose1d", range(3, 4), AXES[1]):
         return x
-    filters = whole_number(x.model, "conv_transpose1d", "filters", filters)
-    frames = scatters(x, "conv_transpose1d", kernel_size, stride, padding, output_padding, dilation)
-    return transposed(x, name, frames, filters, activation, init, bias)
+    model, layer = x.model, "conv_transpose1d"
+    filters, f = whole_number(model, layer, "filters", filters), function(model, layer, activation)
+    frames = scatters(x, layer, kernel_size, stride, padding, output_padding, dilation)
+    return transposed(x, name, frames, filters, f, init, bias)
 
 
 def conv_transpose2d(
@@ -173,9 +174,10 @@ def conv_transpose2d(
     """
     if not is_tensor(x, "conv_transpose2d", range(4, 5), AXES[2]):
         return x
-    filters = whole_number(x.model, "conv_transpose2d", "filters", filters)
-    frames = scatters(x, "conv_transpose2d", kernel_size, stride, padding, output_padding, dilation)
-    return transposed(x, name, frames, filters, activation, init, bias)
+    model, layer = x.model, "conv_transpose2d"
+    filters, f = whole_number(model, layer, "filters", filters), function(model, layer, activation)
+    frames = scatters(x, layer, kernel_size, stride, padding, output_padding, dilation)
+    return transposed(x, name, frames, filters, f, init, bias)
 
 
 def transposed(

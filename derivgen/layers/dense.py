@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
 from derivgen.initializers import Initializer
-from derivgen.layers.checks import is_tensor, whole_number
+from derivgen.layers.checks import function, is_tensor, whole_number
 from derivgen.model import TensorSymbol
 
 
@@ -34,7 +34,7 @@ def dense(
     z = sp.Sum(x[(*rows, i)] * W[i, j], i)
     if bias:
         z += model.parameter(f"{name}_b", units)[j]
-    return model.let(name, (*rows, j), activation(z))
+    return model.let(name, (*rows, j), function(model, "dense", activation)(z))
 
 
 def embedding(

@@ -102,7 +102,8 @@ def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: fl
     """gain·(x - mean)/√(variance + epsilon) + shift by channel, which is axis 1 of images and the last of other tensors.
 
     In training with the batch's mean and variance, in evaluation with running ones, of which a step makes up the part
-    `momentum`. As torch.nn.BatchNorm, whose running variance is the unbiased one too. Sources: Ioffe and Szegedy 2015.
+    `momentum`. As torch.nn.BatchNorm1d and 2d, whose running variance is the unbiased one too. Source: Ioffe and
+    Szegedy 2015.
     """
     if not is_tensor(x, "batch_norm", ROWS, "(batch, …)"):
         return x

@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 
 from derivgen.functions import sigmoid
-from derivgen.layers.checks import is_tensor, whole_number
+from derivgen.layers.checks import function, is_tensor, whole_number
 from derivgen.layers.shape import concatenate
 from derivgen.layers.weights import glorot
 from derivgen.model import Size, TensorSymbol
@@ -33,8 +33,8 @@ def simple_rnn(
     """
     if not is_tensor(x, "simple_rnn", range(3, 4), "(batch, time, features)"):
         return x
-    cell = cell_of(x, "simple_rnn", units, name, reverse)
-    return x.model.recur(name, cell.at, lambda h: activation(cell.inputs + cell.states(h)))
+    cell, f = cell_of(x, "simple_rnn", units, name, reverse), function(x.model, "simple_rnn", activation)
+    return x.model.recur(name, cell.at, lambda h: f(cell.inputs + cell.states(h)))
 
 
 def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
@@ -68,7 +68,7 @@ def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> An
     if not is_tensor(x, "gru", range(3, 4), "(batch, time, features)"):
         return x
     cell = cell_of(x, "gru", units, name, reverse, 3)
-    (n, t, j), a = cell.at, x.model.parameter(f"{name}_a", units)
+    (n, t, j), a = cell.at, x.model.parameter(f"{name}_a", cell.units)
 
     def step(h: Any, inputs: Any, state: Any, update: Any) -> tuple[sp.Expr, ...]:
         reset, z = sigmoid(inputs[n, t, 0, j] + state[n, t, 0, j]), update[n, t, j]
@@ -85,6 +85,9 @@ def bidirectional(layer: Callable[..., Any], x: TensorSymbol, units: Size, *, na
 
     Their names are `<name>_forward` and `<name>_backward`. As keras.layers.Bidirectional.
     """
+    if not callable(layer):
+        x.model.problem(f"bidirectional: layer must be a function such as layers.gru, found {layer!r}")
+        return x
     ways = [
         layer(x, units, name=f"{name}_{way}", reverse=way == "backward", **options) for way in ("forward", "backward")
     ]
@@ -97,6 +100,7 @@ class Cell:
     (n, t, g, j); and where the step before is.
     """
 
+    units: int
     at: tuple[Any, ...]
     at_gates: tuple[Any, ...]
     before: sp.Expr
@@ -115,4 +119,4 @@ def cell_of(x: TensorSymbol, layer: str, units: Size, name: str, reverse: bool, 
     n, t, i, *g, j, k = model.local_indices(*x.shape, *gates, units, units, letters="ntigjk" if gates else "ntijk")
     before = t + 1 if reverse else t - 1
     inputs = sp.Sum(x[n, t, i] * W[(i, *g, j)], i) + b[(*g, j)]
-    return Cell((n, t, j), (n, t, *g, j), before, inputs, lambda h: sp.Sum(h[n, before, k] * U[(k, *g, j)], k))
+    return Cell(units, (n, t, j), (n, t, *g, j), before, inputs, lambda h: sp.Sum(h[n, before, k] * U[(k, *g, j)], k))

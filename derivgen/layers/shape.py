@@ -37,7 +37,7 @@ def concatenate(tensors: Sequence[TensorSymbol], axis: int = -1, *, name: str) -
 
 def are_alike(layer: str, tensors: Sequence[TensorSymbol], axis: int | None = None) -> bool:
     """Whether tensors agree in shape, but for an axis if there is one, noted if not."""
-    if not tensors or isinstance(tensors, TensorSymbol):
+    if not tensors or not isinstance(tensors, tuple | list):
         raise TypeError(f"{layer} takes tensors, found {tensors!r}: give it at least one")
     if not all(is_tensor(x, layer, range(1, 100), "of any number") for x in tensors):
         return False
@@ -77,7 +77,7 @@ def reshape(x: TensorSymbol, shape: Sequence[int | sp.Expr], *, name: str) -> An
 
     Where the axes of neither shape are made of whole axes of the other, the flat tensor is a let between.
     """
-    if not is_tensor(x, "reshape", range(2, 100), "(batch, …)"):
+    if not (is_tensor(x, "reshape", range(2, 100), "(batch, …)") and is_shape(x, shape)):
         return x
     wanted = (x.shape[0], *shape)
     equal = (equal_sizes(x.model, *pair) for pair in zip(x.shape, wanted, strict=False))
@@ -100,6 +100,14 @@ def refolded(
     left, source = (numerals(sizes, strides, digits) for sizes in (new, old))
     left = [subscript if subscript != 0 else x.model.local_indices(1)[0] for subscript in left]
     return x.model.let(name, (*rows, *left), x[(*rows, *source)])
+
+
+def is_shape(x: TensorSymbol, shape: Any) -> bool:
+    """Whether this is a tuple or a list, noted if not."""
+    if isinstance(shape, tuple | list):
+        return True
+    x.model.problem(f"reshape: the shape must be a tuple of sizes, found {shape!r}")
+    return False
 
 
 def as_many(x: TensorSymbol, shape: Sequence[Any], old: Sequence[sp.Expr], new: Sequence[sp.Expr]) -> bool:

@@ -54,8 +54,7 @@ def each_axis(model: Model, layer: str, what: str, value: Any, count: int, least
         model.problem(f"{layer}: {what} must be a number or {count} of them, found {value!r}")
         return [least] * count
     given = value if isinstance(value, tuple | list) else [value] * count
-    checked = [whole_number(model, layer, what, v, least) for v in dict.fromkeys(given)]
-    return [dict(zip(dict.fromkeys(given), checked, strict=True))[v] for v in given]
+    return [whole_number(model, layer, what, v, least) for v in given]
 
 
 def windows(
