@@ -218,6 +218,12 @@ KINKS: dict[str, tuple[Callable[[Model], Any], Callable[[Tensors], torch.Tensor]
         lambda t: t["u"] * (t["v"].floor() + t["u"].ceil() + t["v"].sign()),
         TIED,
     ),
+    "power": (pointwise(lambda u, v: u**v), lambda t: t["u"] ** t["v"], {"u": [2.0, 0.0, 3.0], "v": [0.0, 2.0, 1.0]}),
+    "prelu": (
+        pointwise(activations.prelu),
+        lambda t: F.prelu(t["u"][None], t["v"])[0],
+        {"u": [0.0, 1.0, -1.0], "v": [0.25, 0.5, 0.75]},
+    ),
     "norm": (norm_of_rows, lambda t: torch.linalg.vector_norm(t["x"], dim=1), {"x": [[0, 0, 0], [3, 0, 4]]}),
     "MaxOver": (maxima_of_rows, lambda t: t["x"].max(1).values, {"x": [[1, 5, 5], [2, 2, 2]]}),
     "max_pool1d": (
@@ -258,6 +264,22 @@ KINKS: dict[str, tuple[Callable[[Model], Any], Callable[[Tensors], torch.Tensor]
 def test_a_kink_has_the_derivative_of_torch(case: str, dtype: str) -> None:
     declare, reference, values = KINKS[case]
     against_torch(declare, reference, {n: np.array(v, dtype) for n, v in values.items()}, dtype)
+
+
+def test_the_remainder_has_derivative_0_where_it_is_0() -> None:
+    """By both arguments; elsewhere PyTorch's."""
+    u, v = np.array([6.0, 7.5, -1.0]), np.array([3.0, 2.0, 3.0])
+    weights = np.random.default_rng(1).standard_normal(3)
+    model = Model("remainder")
+    model.minimize(scalar(model, pointwise(sp.Mod)(model)))
+    program = declared_program(model)
+    found = module_gradient(execute(module_text(model)), program, {"u": u, "v": v})
+    t = [torch.tensor(x, requires_grad=True) for x in (u, v)]
+    (torch.remainder(*t) * torch.as_tensor(weights)).sum().backward()
+    for name, tensor in zip("uv", t, strict=True):
+        assert tensor.grad is not None
+        assert found[name][0] == 0
+        np.testing.assert_allclose(found[name][1:], tensor.grad.numpy()[1:], rtol=1e-14)
 
 
 def test_clipping_has_derivative_0_at_its_bounds() -> None:
