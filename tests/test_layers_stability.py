@@ -336,7 +336,7 @@ GUARDED = [guarded_convolution, concatenated, guarded_recurrence]
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("declare", GUARDED)
 def test_guards_have_the_values_and_gradients_of_the_oracle(declare: Callable[[Model], None], rows: int) -> None:
-    """Every size known at run time is `rows`. Uncompiled, where a subscript below 0 would read poison or from the end."""
+    """Run-time sizes are `rows`. Uncompiled, where a subscript below 0 would read poison or from the end."""
     model = Model(declare.__name__)
     declare(model)
     program = declared_program(model)

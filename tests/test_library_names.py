@@ -1,4 +1,4 @@
-"""Names of layers, activations, losses and of their arguments: PyTorch's or Keras's, or an exception with its reason."""
+"""Names of layers, activations, losses and their arguments: PyTorch's or Keras's, or an exception with its reason."""
 
 from __future__ import annotations
 

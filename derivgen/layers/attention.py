@@ -80,9 +80,9 @@ def multi_head_attention(
 ) -> Any:
     """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), of that shape again.
 
-    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and `<name>_out_W`
-    (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not turned: what all keys
-    have in common, the softmax does not see. rotary turns queries and keys by their positions. As
+    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and
+    `<name>_out_W` (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not
+    turned: what all keys have in common, the softmax does not see. rotary turns queries and keys by their positions. As
     torch.nn.MultiheadAttention with batch_first, its weights in the shapes of keras.layers.MultiHeadAttention.
     """
     memory, layer = x if memory is None else memory, "multi_head_attention"

@@ -81,7 +81,7 @@ def standardized(
 def mean_and_variance(
     x: TensorSymbol, name: str, at: Sequence[sp.Expr], rows: Sequence[sp.Expr], over: Sequence[Any]
 ) -> tuple[TensorSymbol, sp.Expr]:
-    """The let `<name>_mean` over the indices `over`, for each of `rows`, and the mean square of what differs from it."""
+    """The let `<name>_mean` over the indices `over`, for each of `rows`, and the mean square of the differences."""
     value, count = x[tuple(at)], sp.Mul(*(i.upper + 1 for i in over))
     mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count)
     return mean, sp.Sum((value - mean[rows]) ** 2, *over) / count

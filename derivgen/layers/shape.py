@@ -94,7 +94,7 @@ def reshape(x: TensorSymbol, shape: Sequence[int | sp.Expr], *, name: str) -> An
 def refolded(
     x: TensorSymbol, name: str, kept: int, old: Sequence[Any], new: Sequence[Any], strides: Sequence[sp.Expr]
 ) -> Any:
-    """The axes behind the first `kept`, each a number whose digits go from one stride to the next: old ones into new."""
+    """The axes behind the first `kept`, each a number whose digits go from stride to stride: old ones into new."""
     ratios = [high / low for low, high in itertools.pairwise(strides)]
     rows, digits = x.model.local_indices(*x.shape[:kept]), x.model.local_indices(*reversed(ratios))[::-1]
     left, source = (numerals(sizes, strides, digits) for sizes in (new, old))

@@ -49,7 +49,7 @@ def taken_apart(x: TensorSymbol) -> tuple[Any, Any, list[Any]]:
 
 
 def each_axis(model: Model, layer: str, what: str, value: Any, count: int, least: int) -> list[int]:
-    """An argument for each spatial axis: one number for all of them, or a tuple; each an integer of at least `least`."""
+    """An argument for each spatial axis: a number for all of them, or a tuple; each an integer of at least `least`."""
     if isinstance(value, tuple | list) and len(value) != count:
         model.problem(f"{layer}: {what} must be a number or {count} of them, found {value!r}")
         return [least] * count
