@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.layers.checks import described, equal_sizes, fixed, is_tensor, parts
+from derivgen.layers.checks import described, divided, has_shape, is_tensor, parts
 from derivgen.layers.positions import rotary_tables, turned
 from derivgen.layers.weights import glorot
 from derivgen.model import Model, TensorSymbol
@@ -34,19 +34,27 @@ def scaled_dot_product_attention(
     layer = "scaled_dot_product_attention"
     if not fit_together(layer, query, key, value):
         return query
-    mask, lengths = seen_arguments(layer, key, mask, lengths)
-    model, (batch, times, *heads, features) = query.model, query.shape
+    model, (batch, times, *heads, features), width = query.model, query.shape, value.shape[-1]
     letters = "ntuhef" if len(heads) == 1 else "ntu"
-    n, t, u, *h, e, f = model.local_indices(
-        batch, times, key.shape[1], *heads, features, value.shape[-1], letters=letters
-    )
+    n, t, u, *h, e, f = model.local_indices(batch, times, key.shape[1], *heads, features, width, letters=letters)
     product = sp.Sum(query[(n, t, *h, e)] * key[(n, u, *h, e)], e)
     scores = model.let(f"{name}_scores", (n, *h, t, u), product / sp.sqrt(features))
-    seen = [u <= t] if causal else []
-    seen += [mask[n, u] > 0] if mask is not None else []
-    seen += [u < lengths[n]] if lengths is not None else []
+    seen = seen_keys(layer, key, (n, t, u), causal, mask, lengths)
     weights = softmax_where(seen, scores, (n, *h, t, u), f"{name}_weights")
     return model.let(name, (n, t, *h, f), sp.Sum(weights[(n, *h, t, u)] * value[(n, u, *h, f)], u))
+
+
+def seen_keys(layer: str, key: TensorSymbol, at: tuple[Any, ...], causal: bool, mask: Any, lengths: Any) -> list[Any]:
+    """The conditions under which query t of row n sees key u; what does not fit the keys is noted, and left out."""
+    model, (n, t, u), (batch, steps, *_) = key.model, at, key.shape
+    seen = [u <= t] if causal else []
+    if fits(model, layer, "mask", mask, (batch, steps)):
+        seen.append(mask[n, u] > 0)
+    if fits(model, layer, "lengths", lengths, (batch,)):
+        if lengths.is_integer:
+            return [*seen, u < lengths[n]]
+        model.problem(f"{layer}: lengths must be declared by model.labels, found {described(lengths)}")
+    return seen
 
 
 def softmax_where(conditions: list[Any], scores: TensorSymbol, at: tuple[Any, ...], name: str) -> Any:
@@ -60,7 +68,7 @@ def softmax_where(conditions: list[Any], scores: TensorSymbol, at: tuple[Any, ..
 
 def multi_head_attention(
     x: TensorSymbol,
-    heads: int,
+    num_heads: int,
     *,
     name: str,
     memory: TensorSymbol | None = None,
@@ -72,28 +80,31 @@ def multi_head_attention(
 ) -> Any:
     """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), of that shape again.
 
-    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, heads, features / heads) and `<name>_out_W`
-    (heads, features / heads, features), each with a `_b`, but not the keys where they are not turned: what all keys
-    have in common, the softmax does not see. rotary turns queries and keys by their positions. As
+    Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and
+    `<name>_out_W` (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not
+    turned: what all keys have in common, the softmax does not see. rotary turns queries and keys by their positions. As
     torch.nn.MultiheadAttention with batch_first, its weights in the shapes of keras.layers.MultiHeadAttention.
     """
-    layer = "multi_head_attention"
-    memory = x if memory is None else memory
+    memory, layer = x if memory is None else memory, "multi_head_attention"
     if not all(is_tensor(each, layer, range(3, 4), "(batch, time, features)") for each in (x, memory)):
         return x
-    model, features = x.model, x.shape[-1]
-    H = parts(model, layer, "heads", heads, features, "features")
-    each = features if H == 1 else fixed(model, features) / H
-    query, key, value = (
-        projection(source, f"{name}_{word}", "dhe", [source.shape[-1]], [H, each], shift)
-        for source, word, shift in ((x, "query", bias), (memory, "key", bias and rotary), (memory, "value", bias))
-    )
-    tables = rotary_tables(query, key, layer, name) if rotary else None
-    if tables is not None:
-        query, key = (turned(part, *tables, f"{part.name}_turned") for part in (query, key))
+    H = parts(x.model, layer, "num_heads", num_heads, x.shape[-1], "features")
+    split = [H, divided(x.model, x.shape[-1], H)]
+    query = projection(x, f"{name}_query", "dhe", [x.shape[-1]], split, bias)
+    key = projection(memory, f"{name}_key", "dhe", [memory.shape[-1]], split, bias and rotary)
+    value = projection(memory, f"{name}_value", "dhe", [memory.shape[-1]], split, bias)
+    query, key = turned_both(layer, query, key, name) if rotary else (query, key)
     seen: dict[str, Any] = {"causal": causal, "mask": mask, "lengths": lengths}
     mixed = scaled_dot_product_attention(query, key, value, name=f"{name}_heads", **seen)
-    return projection(mixed, f"{name}_out", "hed", [H, each], [features], bias, name)
+    return projection(mixed, f"{name}_out", "hed", split, [x.shape[-1]], bias, name)
+
+
+def turned_both(layer: str, query: TensorSymbol, key: TensorSymbol, name: str) -> tuple[TensorSymbol, TensorSymbol]:
+    """Queries and keys turned by their positions; as they are after a refusal."""
+    tables = rotary_tables(query, key, layer, name)
+    if tables is None:
+        return query, key
+    return turned(query, *tables, f"{query.name}_turned"), turned(key, *tables, f"{key.name}_turned")
 
 
 def projection(
@@ -114,39 +125,20 @@ def fit_together(layer: str, query: TensorSymbol, key: TensorSymbol, value: Tens
     """Whether three tensors fit together, noted if not."""
     if not all(is_tensor(x, layer, range(3, 100), AXES) for x in (query, key, value)):
         return False
-    model, fit = query.model, len(query.shape) == len(key.shape) == len(value.shape)
-    pairs = [(query, key, 0), (key, value, 0), (key, value, 1)]
-    pairs += [(query, key, axis) for axis in range(2, len(query.shape))]
-    pairs += [(key, value, axis) for axis in range(2, len(query.shape) - 1)]
-    if fit and all(equal_sizes(model, a.shape[axis], b.shape[axis]) for a, b, axis in pairs):
+    (batch, _, *heads, features), steps = query.shape, key.shape[1]
+    if has_shape(key, (batch, steps, *heads, features)) and has_shape(value, (batch, steps, *heads, value.shape[-1])):
         return True
-    model.problem(
+    query.model.problem(
         f"{layer} takes a query (batch, time, …, features), a key (batch, steps, …, features) and a value "
         f"(batch, steps, …, width), found {described(query)}, {described(key)} and {described(value)}"
     )
     return False
 
 
-def seen_arguments(
-    layer: str, key: TensorSymbol, mask: TensorSymbol | None, lengths: TensorSymbol | None
-) -> tuple[TensorSymbol | None, TensorSymbol | None]:
-    """The mask and the lengths; None in place of what does not fit the keys."""
-    model, (batch, steps, *_) = key.model, key.shape
-    mask = fitting(model, layer, "mask", mask, (batch, steps))
-    lengths = fitting(model, layer, "lengths", lengths, (batch,))
-    if lengths is not None and not lengths.is_integer:
-        model.problem(f"{layer}: lengths must be declared by model.labels, found {described(lengths)}")
-        lengths = None
-    return mask, lengths
-
-
-def fitting(model: Model, layer: str, word: str, tensor: Any, shape: tuple[Any, ...]) -> TensorSymbol | None:
-    """The tensor where it has this shape; None where it has not, which is noted, or is None."""
-    if tensor is None:
-        return None
-    own = tensor.shape if isinstance(tensor, TensorSymbol) else ()
-    if len(own) == len(shape) and all(equal_sizes(model, a, b) for a, b in zip(own, shape, strict=True)):
-        return tensor
+def fits(model: Model, layer: str, word: str, tensor: Any, shape: tuple[Any, ...]) -> bool:
+    """Whether there is a tensor, and it has this shape; noted if it has another."""
+    if tensor is None or (isinstance(tensor, TensorSymbol) and has_shape(tensor, shape)):
+        return tensor is not None
     found = described(tensor) if isinstance(tensor, TensorSymbol) else repr(tensor)
     model.problem(f"{layer}: {word} must be a tensor of shape {shape}, found {found}")
-    return None
+    return False

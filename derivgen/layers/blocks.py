@@ -20,7 +20,7 @@ from derivgen.model import TensorSymbol
 
 def transformer_block(
     x: TensorSymbol,
-    heads: int,
+    num_heads: int,
     units: int | sp.Expr,
     activation: Callable[[sp.Expr], sp.Expr] = relu,
     *,
@@ -40,7 +40,7 @@ def transformer_block(
         return x
     seen: dict[str, Any] = {"causal": causal, "mask": mask, "lengths": lengths, "rotary": rotary}
     normed = layer_norm(x, name=f"{name}_norm1", epsilon=epsilon)
-    mixed = add(x, multi_head_attention(normed, heads, name=f"{name}_attention", **seen), name=f"{name}_mixed")
+    mixed = add(x, multi_head_attention(normed, num_heads, name=f"{name}_attention", **seen), name=f"{name}_mixed")
     inner = dense(layer_norm(mixed, name=f"{name}_norm2", epsilon=epsilon), units, activation, name=f"{name}_dense1")
     return add(mixed, dense(inner, x.shape[-1], name=f"{name}_dense2"), name=name)
 

@@ -5,11 +5,12 @@ So a spec goes on to its end, and all that is wrong with it is shown together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sympy as sp
 
+from derivgen.activations import identity
 from derivgen.model import Model, TensorSymbol, is_integer
 
 
@@ -37,30 +38,54 @@ def equal_sizes(model: Model, a: Any, b: Any) -> bool:
     return bool(sp.expand(fixed(model, a) - fixed(model, b)) == 0)
 
 
-def whole_number(model: Model, layer: str, what: str, value: Any, least: int, otherwise: int) -> int:
-    """An argument that must be an integer of at least `least`; `otherwise` where it is not."""
+def has_shape(x: TensorSymbol, shape: Sequence[Any]) -> bool:
+    return len(x.shape) == len(shape) and all(equal_sizes(x.model, a, b) for a, b in zip(x.shape, shape, strict=True))
+
+
+def whole_number(model: Model, layer: str, what: str, value: Any, least: int = 1) -> int:
+    """An argument that must be an integer of at least `least`; that one where it is not."""
     found = fixed(model, value) if isinstance(value, sp.Expr) else value
     if is_integer(found) and found >= least:
         return int(found)
     model.problem(f"{layer}: {what} must be an integer of at least {least}, found {value!r}")
-    return otherwise
+    return least
 
 
 def parts(model: Model, layer: str, what: str, value: Any, size: Any, of: str) -> int:
     """An argument that must divide a size; 1 where it does not."""
-    count, whole = whole_number(model, layer, what, value, 1, 1), fixed(model, size)
+    count, whole = whole_number(model, layer, what, value), fixed(model, size)
     if count == 1 or (whole.is_Integer and whole % count == 0):
         return count
     model.problem(f"{layer}: {what} must divide the {of}, found {value} for {size}: change one of them")
     return 1
 
 
+def divided(model: Model, size: Any, count: int) -> Any:
+    """A size by a number of parts."""
+    return size if count == 1 else fixed(model, size) / count
+
+
 def positive(model: Model, layer: str, what: str, value: Any) -> sp.Expr:
     """An argument that must be a positive number; 1 where it is not."""
-    if isinstance(value, int | float | sp.Number) and not isinstance(value, bool) and 0 < value < sp.oo:
+    return number(model, layer, what, value, "a positive number", lambda v: 0 < v < sp.oo, 1)
+
+
+def number(
+    model: Model, layer: str, what: str, value: Any, expected: str, holds: Callable[[Any], bool], otherwise: int
+) -> sp.Expr:
+    """An argument that must be a number of which something holds; `otherwise` where it is not."""
+    if isinstance(value, int | float | sp.Number) and not isinstance(value, bool) and holds(value):
         return sp.sympify(value)
-    model.problem(f"{layer}: {what} must be a positive number, found {value!r}")
-    return sp.Integer(1)
+    model.problem(f"{layer}: {what} must be {expected}, found {value!r}")
+    return sp.Integer(otherwise)
+
+
+def function(model: Model, layer: str, activation: Any) -> Callable[[sp.Expr], sp.Expr]:
+    """An activation that must be a function; the identity where it is not."""
+    if callable(activation):
+        return activation
+    model.problem(f"{layer}: activation must be a function such as activations.relu, found {activation!r}")
+    return identity
 
 
 def digits(model: Model, extents: Iterable[Any], letters: str) -> list[Any]:

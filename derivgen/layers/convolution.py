@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
 from derivgen.initializers import Initializer
-from derivgen.layers.checks import digits, fixed, is_tensor, parts, sum_over, whole_number
+from derivgen.layers.checks import digits, divided, fixed, function, is_tensor, parts, sum_over, whole_number
 from derivgen.layers.windows import (
     AXES,
     TAPS,
+    Window,
     arranged,
     each_axis,
     over,
@@ -28,7 +29,7 @@ from derivgen.layers.windows import (
     windows,
     with_margins,
 )
-from derivgen.model import TensorSymbol
+from derivgen.model import Model, TensorSymbol
 
 Init = str | Initializer | ArrayLike
 Activation = Callable[[sp.Expr], sp.Expr]
@@ -57,9 +58,9 @@ def conv1d(
     """
     if not is_tensor(x, "conv1d", range(3, 4), AXES[1]):
         return x
-    return convolution(
-        x, "conv1d", filters, kernel_size, activation, name, stride, padding, dilation, groups, init, bias
-    )
+    shares, f = divided_among(x, "conv1d", filters, groups), function(x.model, "conv1d", activation)
+    frames = windows(x, "conv1d", kernel_size, stride, padding, dilation)
+    return convolution(x, name, frames, shares, f, init, bias)
 
 
 def conv2d(
@@ -84,47 +85,44 @@ def conv2d(
     """
     if not is_tensor(x, "conv2d", range(4, 5), AXES[2]):
         return x
-    return convolution(
-        x, "conv2d", filters, kernel_size, activation, name, stride, padding, dilation, groups, init, bias
-    )
+    shares, f = divided_among(x, "conv2d", filters, groups), function(x.model, "conv2d", activation)
+    frames = windows(x, "conv2d", kernel_size, stride, padding, dilation)
+    return convolution(x, name, frames, shares, f, init, bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """How many groups there are, and the channels and the filters of each."""
+
+    count: int
+    channels: Any
+    filters: int
+
+
+def divided_among(x: TensorSymbol, layer: str, filters: Any, groups: Any) -> Groups:
+    """The channels and the filters among groups; among one where the number does not divide both, which is noted."""
+    model, (_, channels, _) = x.model, taken_apart(x)
+    filters = whole_number(model, layer, "filters", filters)
+    groups = parts(model, layer, "groups", groups, channels, "channels")
+    groups = parts(model, layer, "groups", groups, filters, "filters")
+    return Groups(groups, divided(model, channels, groups), filters // groups)
 
 
 def convolution(
-    x: TensorSymbol,
-    layer: str,
-    filters: int | sp.Expr,
-    kernel_size: Any,
-    activation: Activation,
-    name: str,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-    init: Init,
-    bias: bool,
+    x: TensorSymbol, name: str, frames: Sequence[Window], groups: Groups, activation: Activation, init: Init, bias: bool
 ) -> Any:
     """activation(Σ padded[.., stride·position + dilation·tap]·W[.., tap] + b), the channels in groups."""
-    model, (batch, channels, _) = x.model, taken_apart(x)
-    filters = whole_number(model, layer, "filters", filters, 1, 1)
-    G, inputs, outputs = grouped(x, layer, groups, channels, filters)
-    frames = windows(x, layer, kernel_size, stride, padding, dilation)
-    W = model.parameter(f"{name}_W", filters, inputs, *(w.taps for w in frames), init=init)
+    model, taps, filters = x.model, [w.taps for w in frames], groups.count * groups.filters
+    W = model.parameter(f"{name}_W", filters, groups.channels, *taps, init=init)
     source = with_margins(x, name, (w.around for w in frames))
-    n, o, at = over(x, batch, outputs, [w.positions for w in frames], "o")
-    g, c, *taps = digits(model, [G, inputs, *(w.taps for w in frames)], f"gc{TAPS[len(frames)]}")
-    o = outputs * g + (0 if G > 1 and outputs == 1 else o)
-    places = [w.source(i, r) for w, i, r in zip(frames, at, taps, strict=True)]
-    z = sum_over(source[arranged(n, inputs * g + c, places)] * W[(o, c, *taps)], c, *taps)
+    n, o, at = over(x, x.shape[0], groups.filters, [w.positions for w in frames], "o")
+    g, c, *r = digits(model, [groups.count, groups.channels, *taps], f"gc{TAPS[len(frames)]}")
+    o = groups.filters * g + (0 if groups.count > 1 and groups.filters == 1 else o)
+    places = [w.source(i, tap) for w, i, tap in zip(frames, at, r, strict=True)]
+    z = sum_over(source[arranged(n, groups.channels * g + c, places)] * W[(o, c, *r)], c, *r)
     if bias:
         z += model.parameter(f"{name}_b", filters)[o]
     return model.let(name, arranged(n, o, at), activation(z))
-
-
-def grouped(x: TensorSymbol, layer: str, groups: Any, channels: Any, filters: int) -> tuple[int, Any, Any]:
-    """(the number of groups, the channels and the filters of one)"""
-    model = x.model
-    G = parts(model, layer, "groups", parts(model, layer, "groups", groups, channels, "channels"), filters, "filters")
-    return (1, channels, filters) if G == 1 else (G, fixed(model, channels) / G, sp.Integer(filters // G))
 
 
 def conv_transpose1d(
@@ -149,8 +147,10 @@ def conv_transpose1d(
     """
     if not is_tensor(x, "conv_transpose1d", range(3, 4), AXES[1]):
         return x
-    settings = (stride, padding, output_padding, dilation)
-    return transposed(x, "conv_transpose1d", filters, kernel_size, activation, name, *settings, init, bias)
+    model, layer = x.model, "conv_transpose1d"
+    filters, f = whole_number(model, layer, "filters", filters), function(model, layer, activation)
+    frames = scatters(x, layer, kernel_size, stride, padding, output_padding, dilation)
+    return transposed(x, name, frames, filters, f, init, bias)
 
 
 def conv_transpose2d(
@@ -174,28 +174,17 @@ def conv_transpose2d(
     """
     if not is_tensor(x, "conv_transpose2d", range(4, 5), AXES[2]):
         return x
-    settings = (stride, padding, output_padding, dilation)
-    return transposed(x, "conv_transpose2d", filters, kernel_size, activation, name, *settings, init, bias)
+    model, layer = x.model, "conv_transpose2d"
+    filters, f = whole_number(model, layer, "filters", filters), function(model, layer, activation)
+    frames = scatters(x, layer, kernel_size, stride, padding, output_padding, dilation)
+    return transposed(x, name, frames, filters, f, init, bias)
 
 
 def transposed(
-    x: TensorSymbol,
-    layer: str,
-    filters: int | sp.Expr,
-    kernel_size: Any,
-    activation: Activation,
-    name: str,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    dilation: Any,
-    init: Init,
-    bias: bool,
+    x: TensorSymbol, name: str, frames: Sequence[Scatter], filters: int, activation: Activation, init: Init, bias: bool
 ) -> Any:
     """At place stride·a + q: Σ_b padded[a - b]·spread[stride·b + q], a sum without guards; then cut to size."""
     model, (batch, channels, _) = x.model, taken_apart(x)
-    filters = whole_number(model, layer, "filters", filters, 1, 1)
-    frames = scatters(x, layer, kernel_size, stride, padding, output_padding, dilation)
     W = model.parameter(f"{name}_W", channels, filters, *(f.taps for f in frames), init=init)
     spread = spread_taps(W, name, frames)
     source = with_margins(x, name, ((f.blocks - 1,) * 2 for f in frames))
@@ -254,23 +243,25 @@ def scatters(
 ) -> list[Scatter]:
     """One for each spatial axis."""
     model, (_, _, lengths) = x.model, taken_apart(x)
-    asked = [("the window", size, 1, 1), ("stride", stride, 1, 1), ("padding", padding, 0, 0)]
-    asked += [("output_padding", output_padding, 0, 0), ("dilation", dilation, 1, 1)]
-    axes = [each_axis(model, layer, what, value, len(lengths), *least) for what, value, *least in asked]
-    made = []
-    for length, *numbers in zip(lengths, *axes, strict=True):
-        f = Scatter(fixed(model, length), *numbers)
-        if f.output_padding and f.output_padding >= max(f.stride, f.dilation):
-            model.problem(
-                f"{layer}: output_padding must be smaller than stride or dilation, found {f.output_padding} for "
-                f"{f.stride} and {f.dilation}"
-            )
-            f = replace(f, output_padding=0)
-        if sp.expand(f.positions).is_nonpositive:
-            model.problem(f"{layer}: padding {f.padding} leaves nothing of {f.length} elements: make it smaller")
-            f = replace(f, padding=0)
-        made.append(f)
-    return made
+    asked = [("the window", size, 1), ("stride", stride, 1), ("padding", padding, 0)]
+    asked += [("output_padding", output_padding, 0), ("dilation", dilation, 1)]
+    axes = [each_axis(model, layer, what, value, len(lengths), least) for what, value, least in asked]
+    made = (Scatter(fixed(model, length), *numbers) for length, *numbers in zip(lengths, *axes, strict=True))
+    return [that_fits(f, model, layer) for f in made]
+
+
+def that_fits(f: Scatter, model: Model, layer: str) -> Scatter:
+    """The scatter, without the padding that it cannot have, which is noted."""
+    if f.output_padding and f.output_padding >= max(f.stride, f.dilation):
+        model.problem(
+            f"{layer}: output_padding must be smaller than stride or dilation, found {f.output_padding} for "
+            f"{f.stride} and {f.dilation}"
+        )
+        f = replace(f, output_padding=0)
+    if sp.expand(f.positions).is_nonpositive:
+        model.problem(f"{layer}: padding {f.padding} leaves nothing of {f.length} elements: make it smaller")
+        f = replace(f, padding=0)
+    return f
 
 
 def spread_taps(W: TensorSymbol, name: str, frames: Sequence[Scatter]) -> TensorSymbol:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
 from derivgen.initializers import Initializer
-from derivgen.layers.checks import is_tensor, whole_number
+from derivgen.layers.checks import function, is_tensor, whole_number
 from derivgen.model import TensorSymbol
 
 
@@ -28,13 +28,13 @@ def dense(
     if not is_tensor(x, "dense", range(1, 100), "(…, features)"):
         return x
     model, (*batch, features) = x.model, x.shape
-    units = whole_number(model, "dense", "units", units, 1, 1)
+    units = whole_number(model, "dense", "units", units)
     *rows, i, j = model.local_indices(*batch, features, units)
     W = model.parameter(f"{name}_W", features, units, init=init)
     z = sp.Sum(x[(*rows, i)] * W[i, j], i)
     if bias:
         z += model.parameter(f"{name}_b", units)[j]
-    return model.let(name, (*rows, j), activation(z))
+    return model.let(name, (*rows, j), function(model, "dense", activation)(z))
 
 
 def embedding(
@@ -51,7 +51,7 @@ def embedding(
         model.problem(f"embedding takes ids declared by model.labels, or an integer constant, found {ids.name}")
         return ids
     classes = declared.classes if declared.value is None else int(declared.value.max()) + 1
-    features = whole_number(model, "embedding", "features", features, 1, 1)
+    features = whole_number(model, "embedding", "features", features)
     *rows, j = model.local_indices(*ids.shape, features)
     W = model.parameter(f"{name}_W", classes, features, init=init)
     return model.let(name, (*rows, j), W[ids[tuple(rows)], j])

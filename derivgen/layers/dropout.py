@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.layers.checks import is_tensor
+from derivgen.layers.checks import is_tensor, number
 from derivgen.model import TensorSymbol
 
 
@@ -15,9 +15,8 @@ def dropout(x: TensorSymbol, rate: float, *, name: str) -> Any:
     if not is_tensor(x, "dropout", range(1, 100), "(batch, …)"):
         return x
     model, i = x.model, x.model.local_indices(*x.shape)
-    if not 0 <= rate < 1:
-        model.problem(f"dropout {name}: rate must be at least 0 and less than 1, found {rate!r}")
-        rate = 0
+    limits = "at least 0 and less than 1"
+    rate = number(model, f"dropout {name}", "rate", rate, limits, lambda v: 0 <= v < 1, 0)
     drawn = model.random(f"{name}_random", *x.shape)
     kept = sp.Piecewise((x[i] / (1 - rate), drawn[i] >= rate), (0, True))
     return model.let(name, i, sp.Piecewise((kept, sp.Eq(model.training, 1)), (x[i], True)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.layers.checks import fixed, is_tensor, parts, positive
+from derivgen.layers.checks import divided, is_tensor, number, parts, positive
 from derivgen.layers.windows import AXES, PLACES, arranged, taken_apart
-from derivgen.model import TensorSymbol
+from derivgen.model import Model, TensorSymbol
 
 ROWS = range(2, 100)
 
@@ -54,7 +54,7 @@ def group_norm(
         return x
     model, (batch, channels, lengths) = x.model, taken_apart(x)
     G = parts(model, "group_norm", "groups", groups, channels, "channels")
-    size = channels if G == 1 else fixed(model, channels) / G
+    size = divided(model, channels, G)
     n, *g, k = model.local_indices(batch, *([G] if G > 1 else []), size, letters="ngk" if G > 1 else "nk")
     places = model.local_indices(*lengths, letters=PLACES[len(lengths)])
     channel = sp.Add(k, *(size * i for i in g))
@@ -73,11 +73,18 @@ def standardized(
     epsilon: float,
 ) -> sp.Expr:
     """(x[at] - mean)·rate, with rate = 1 / √(variance + epsilon): over the indices `over`, for each of `rows`."""
-    value, count = x[tuple(at)], sp.Mul(*(i.upper + 1 for i in over))
-    mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count)
-    variance = sp.Sum((value - mean[rows]) ** 2, *over) / count
+    value, (mean, variance) = x[tuple(at)], mean_and_variance(x, name, at, rows, over)
     rate = x.model.let(f"{name}_rate", rows, 1 / sp.sqrt(variance + positive(x.model, layer, "epsilon", epsilon)))
     return (value - mean[rows]) * rate[rows]
+
+
+def mean_and_variance(
+    x: TensorSymbol, name: str, at: Sequence[sp.Expr], rows: Sequence[sp.Expr], over: Sequence[Any]
+) -> tuple[TensorSymbol, sp.Expr]:
+    """The let `<name>_mean` over the indices `over`, for each of `rows`, and the mean square of the differences."""
+    value, count = x[tuple(at)], sp.Mul(*(i.upper + 1 for i in over))
+    mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count)
+    return mean, sp.Sum((value - mean[rows]) ** 2, *over) / count
 
 
 def with_gain_and_shift(
@@ -95,7 +102,8 @@ def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: fl
     """gain·(x - mean)/√(variance + epsilon) + shift by channel, which is axis 1 of images and the last of other tensors.
 
     In training with the batch's mean and variance, in evaluation with running ones, of which a step makes up the part
-    `momentum`. As torch.nn.BatchNorm, whose running variance is the unbiased one too. Sources: Ioffe and Szegedy 2015.
+    `momentum`. As torch.nn.BatchNorm1d and 2d, whose running variance is the unbiased one too. Source: Ioffe and
+    Szegedy 2015.
     """
     if not is_tensor(x, "batch_norm", ROWS, "(batch, …)"):
         return x
@@ -103,24 +111,33 @@ def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: fl
     i, size = model.local_indices(*x.shape), x.shape[axis]
     c, rest, count = i[axis], (*i[:axis], *i[axis + 1 :]), sp.Mul(*x.shape[:axis], *x.shape[axis + 1 :])
     gain, shift = model.parameter(f"{name}_gain", size, init="ones"), model.parameter(f"{name}_shift", size)
-    mean = model.let(f"{name}_mean", c, sp.Sum(x[i], *rest) / count)
-    variance = model.let(f"{name}_variance", c, sp.Sum((x[i] - mean[c]) ** 2, *rest) / count)
-    means = running_average(mean, momentum, 1, name=f"{name}_running_mean", init="zeros")
-    variances = running_average(
-        variance, momentum, count / sp.Max(count - 1, 1), name=f"{name}_running_variance", init="ones"
-    )
-    m, v = (
-        sp.Piecewise((a[c], sp.Eq(model.training, 1)), (b[c], True)) for a, b in ((mean, means), (variance, variances))
-    )
-    deviation = model.let(f"{name}_deviation", c, sp.sqrt(v + epsilon))
+    mean, spread = mean_and_variance(x, name, i, [c], rest)
+    variance = model.let(f"{name}_variance", c, spread)
+    means, variances = running_moments(mean, variance, count, momentum, name)
+    m, v = (by_mode(batch[c], running[c], model) for batch, running in ((mean, means), (variance, variances)))
+    deviation = model.let(f"{name}_deviation", c, sp.sqrt(v + positive(model, "batch_norm", "epsilon", epsilon)))
     return model.let(name, i, gain[c] * (x[i] - m) / deviation[c] + shift[c])
 
 
-def running_average(a: TensorSymbol, momentum: float, factor: sp.Expr | int, *, name: str, init: str) -> Any:
-    """The running tensor r ← (1 - momentum)·r + momentum·factor·a."""
+def by_mode(training: sp.Expr, evaluation: sp.Expr, model: Model) -> sp.Expr:
+    return sp.Piecewise((training, sp.Eq(model.training, 1)), (evaluation, True))
+
+
+def running_moments(
+    mean: TensorSymbol, variance: TensorSymbol, count: sp.Expr, momentum: float, name: str
+) -> tuple[TensorSymbol, TensorSymbol]:
+    """The running tensors of both, the variance's as an unbiased one of so many elements."""
+    part = number(mean.model, "batch_norm", "momentum", momentum, "a number from 0 to 1", lambda v: 0 <= v <= 1, 0)
+    unbiased = count / sp.Max(count - 1, 1)
+    means = running_average(mean, part, 1, name=f"{name}_running_mean", init="zeros")
+    return means, running_average(variance, part, unbiased, name=f"{name}_running_variance", init="ones")
+
+
+def running_average(a: TensorSymbol, part: sp.Expr, factor: sp.Expr | int, *, name: str, init: str) -> Any:
+    """The running tensor r ← (1 - part)·r + part·factor·a."""
 
     def following(*i: sp.Expr) -> sp.Expr:
-        return (1 - momentum) * average[i] + momentum * factor * a[i]
+        return (1 - part) * average[i] + part * factor * a[i]
 
     average = a.model.running(name, *a.shape, init=init, next=following)
     return average

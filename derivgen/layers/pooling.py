@@ -14,33 +14,37 @@ from derivgen.model import TensorSymbol
 PerAxis = int | tuple[int, int]
 
 
-def max_pool1d(x: TensorSymbol, window: int, *, name: str, stride: int | None = None, padding: int | str = 0) -> Any:
+def max_pool1d(
+    x: TensorSymbol, kernel_size: int, *, name: str, stride: int | None = None, padding: int | str = 0
+) -> Any:
     """Maxima over windows of time: (batch, time, features) → (batch, steps, features); the first one takes all of the
     derivative. stride is the window where unsaid; padding does not count. As torch.nn.MaxPool1d."""
-    return pooled_maximum(x, "max_pool1d", 1, window, name, stride, padding)
+    return pooled_maximum(x, "max_pool1d", 1, kernel_size, name, stride, padding)
 
 
 def max_pool2d(
-    x: TensorSymbol, window: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
+    x: TensorSymbol, kernel_size: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
 ) -> Any:
     """Maxima over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns'); the first
     one, by rows, takes all of the derivative. stride is the window where unsaid; padding does not count. As
     torch.nn.MaxPool2d."""
-    return pooled_maximum(x, "max_pool2d", 2, window, name, stride, padding)
+    return pooled_maximum(x, "max_pool2d", 2, kernel_size, name, stride, padding)
 
 
-def avg_pool1d(x: TensorSymbol, window: int, *, name: str, stride: int | None = None, padding: int | str = 0) -> Any:
+def avg_pool1d(
+    x: TensorSymbol, kernel_size: int, *, name: str, stride: int | None = None, padding: int | str = 0
+) -> Any:
     """Means over windows of time: (batch, time, features) → (batch, steps, features). stride is the window where
     unsaid; padding counts as zeros. As torch.nn.AvgPool1d."""
-    return pooled_mean(x, "avg_pool1d", 1, window, name, stride, padding)
+    return pooled_mean(x, "avg_pool1d", 1, kernel_size, name, stride, padding)
 
 
 def avg_pool2d(
-    x: TensorSymbol, window: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
+    x: TensorSymbol, kernel_size: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
 ) -> Any:
     """Means over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns'). stride is the
     window where unsaid; padding counts as zeros. As torch.nn.AvgPool2d."""
-    return pooled_mean(x, "avg_pool2d", 2, window, name, stride, padding)
+    return pooled_mean(x, "avg_pool2d", 2, kernel_size, name, stride, padding)
 
 
 def global_max_pool(x: TensorSymbol, *, name: str) -> Any:
@@ -61,30 +65,32 @@ def global_avg_pool(x: TensorSymbol, *, name: str) -> Any:
     return x.model.let(name, (n, c), sp.Sum(x[arranged(n, c, at)], *at) / sp.Mul(*lengths))
 
 
-def pooled_maximum(x: TensorSymbol, layer: str, axes: int, window: Any, name: str, stride: Any, padding: Any) -> Any:
+def pooled_maximum(
+    x: TensorSymbol, layer: str, axes: int, kernel_size: Any, name: str, stride: Any, padding: Any
+) -> Any:
     """MaxOver of each window; what surrounds the tensor is -∞."""
     if not is_tensor(x, layer, range(axes + 2, axes + 3), AXES[axes]):
         return x
-    frames = pool_windows(x, layer, window, stride, padding)
+    frames = pool_windows(x, layer, kernel_size, stride, padding)
     left, element, taps = windowed(x, name, frames, -sp.oo)
     own = [r for r in taps if r != 0]
     return x.model.let(name, left, MaxOver(element, *own) if own else element)
 
 
-def pooled_mean(x: TensorSymbol, layer: str, axes: int, window: Any, name: str, stride: Any, padding: Any) -> Any:
+def pooled_mean(x: TensorSymbol, layer: str, axes: int, kernel_size: Any, name: str, stride: Any, padding: Any) -> Any:
     """The mean of each window; what surrounds the tensor is 0."""
     if not is_tensor(x, layer, range(axes + 2, axes + 3), AXES[axes]):
         return x
-    frames = pool_windows(x, layer, window, stride, padding)
+    frames = pool_windows(x, layer, kernel_size, stride, padding)
     left, element, taps = windowed(x, name, frames, sp.S.Zero)
     return x.model.let(name, left, sum_over(element, *taps) / sp.Mul(*(w.taps for w in frames)))
 
 
-def pool_windows(x: TensorSymbol, layer: str, window: Any, stride: Any, padding: Any) -> list[Window]:
+def pool_windows(x: TensorSymbol, layer: str, kernel_size: Any, stride: Any, padding: Any) -> list[Window]:
     """The windows, of which each must have an element of the tensor."""
-    frames = windows(x, layer, window, stride, padding)
+    frames = windows(x, layer, kernel_size, stride, padding)
     if any(2 * max(w.around) > w.taps for w in frames):
-        x.model.problem(f"{layer}: padding must be at most half of the window, found {padding} for {window}")
+        x.model.problem(f"{layer}: padding must be at most half of the window, found {padding} for {kernel_size}")
     return frames
 
 

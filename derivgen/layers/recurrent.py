@@ -6,12 +6,13 @@ Gates are packed as PyTorch has them, W[feature, gate, unit]. States are 0 befor
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
 from derivgen.functions import sigmoid
-from derivgen.layers.checks import is_tensor
+from derivgen.layers.checks import function, is_tensor, whole_number
 from derivgen.layers.shape import concatenate
 from derivgen.layers.weights import glorot
 from derivgen.model import Size, TensorSymbol
@@ -32,14 +33,8 @@ def simple_rnn(
     """
     if not is_tensor(x, "simple_rnn", range(3, 4), "(batch, time, features)"):
         return x
-    W, U, b = weights(x, units, name)
-    n, t, i, j, k = x.model.local_indices(*x.shape, units, units, letters="ntijk")
-    before = t + 1 if reverse else t - 1
-
-    def step(h: Any) -> sp.Expr:
-        return activation(sp.Sum(x[n, t, i] * W[i, j], i) + sp.Sum(h[n, before, k] * U[k, j], k) + b[j])
-
-    return x.model.recur(name, (n, t, j), step)
+    cell, f = cell_of(x, "simple_rnn", units, name, reverse), function(x.model, "simple_rnn", activation)
+    return x.model.recur(name, cell.at, lambda h: f(cell.inputs + cell.states(h)))
 
 
 def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
@@ -51,17 +46,16 @@ def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> A
     """
     if not is_tensor(x, "lstm", range(3, 4), "(batch, time, features)"):
         return x
-    W, U, b = weights(x, units, name, 4)
-    n, t, i, g, j, k = x.model.local_indices(*x.shape, 4, units, units, letters="ntigjk")
-    before = t + 1 if reverse else t - 1
+    cell = cell_of(x, "lstm", units, name, reverse, 4)
+    n, t, j = cell.at
 
     def step(h: Any, c: Any, z: Any) -> tuple[sp.Expr, ...]:
         start, keep, show = (sigmoid(z[n, t, gate, j]) for gate in (0, 1, 3))
-        gates = sp.Sum(x[n, t, i] * W[i, g, j], i) + sp.Sum(h[n, before, k] * U[k, g, j], k) + b[g, j]
-        return show * sp.tanh(c[n, t, j]), keep * c[n, before, j] + start * sp.tanh(z[n, t, 2, j]), gates
+        kept = keep * c[n, cell.before, j] + start * sp.tanh(z[n, t, 2, j])
+        return show * sp.tanh(c[n, t, j]), kept, cell.inputs + cell.states(h)
 
     members = [name, f"{name}_cell", f"{name}_gates"]
-    return x.model.recur(members, [(n, t, j), (n, t, j), (n, t, g, j)], step)[0]
+    return x.model.recur(members, [cell.at, cell.at, cell.at_gates], step)[0]
 
 
 def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
@@ -73,25 +67,17 @@ def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> An
     """
     if not is_tensor(x, "gru", range(3, 4), "(batch, time, features)"):
         return x
-    W, U, b = weights(x, units, name, 3)
-    a = x.model.parameter(f"{name}_a", units)
-    n, t, i, g, j, k = x.model.local_indices(*x.shape, 3, units, units, letters="ntigjk")
-    before = t + 1 if reverse else t - 1
+    cell = cell_of(x, "gru", units, name, reverse, 3)
+    (n, t, j), a = cell.at, x.model.parameter(f"{name}_a", cell.units)
 
     def step(h: Any, inputs: Any, state: Any, update: Any) -> tuple[sp.Expr, ...]:
-        reset = sigmoid(inputs[n, t, 0, j] + state[n, t, 0, j])
+        reset, z = sigmoid(inputs[n, t, 0, j] + state[n, t, 0, j]), update[n, t, j]
         new = sp.tanh(inputs[n, t, 2, j] + reset * (state[n, t, 2, j] + a[j]))
-        z = update[n, t, j]
-        return (
-            (1 - z) * new + z * h[n, before, j],
-            sp.Sum(x[n, t, i] * W[i, g, j], i) + b[g, j],
-            sp.Sum(h[n, before, k] * U[k, g, j], k),
-            sigmoid(inputs[n, t, 1, j] + state[n, t, 1, j]),
-        )
+        mixed = (1 - z) * new + z * h[n, cell.before, j]
+        return mixed, cell.inputs, cell.states(h), sigmoid(inputs[n, t, 1, j] + state[n, t, 1, j])
 
     members = [name, f"{name}_inputs", f"{name}_state", f"{name}_update"]
-    left = [(n, t, j), (n, t, g, j), (n, t, g, j), (n, t, j)]
-    return x.model.recur(members, left, step)[0]
+    return x.model.recur(members, [cell.at, cell.at_gates, cell.at_gates, cell.at], step)[0]
 
 
 def bidirectional(layer: Callable[..., Any], x: TensorSymbol, units: Size, *, name: str, **options: Any) -> Any:
@@ -99,15 +85,38 @@ def bidirectional(layer: Callable[..., Any], x: TensorSymbol, units: Size, *, na
 
     Their names are `<name>_forward` and `<name>_backward`. As keras.layers.Bidirectional.
     """
+    if not callable(layer):
+        x.model.problem(f"bidirectional: layer must be a function such as layers.gru, found {layer!r}")
+        return x
     ways = [
         layer(x, units, name=f"{name}_{way}", reverse=way == "backward", **options) for way in ("forward", "backward")
     ]
     return concatenate(ways, name=name)
 
 
-def weights(x: TensorSymbol, units: Size, name: str, *gates: int) -> tuple[Any, Any, Any]:
-    """W (features, gates, units), U (units, gates, units) and b (gates, units); without gates, without that axis."""
-    model, features = x.model, x.shape[-1]
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a recurrent layer's steps are made of: x·W + b and, of a state h, h·U, at (n, t, j) or, with gates,
+    (n, t, g, j); and where the step before is.
+    """
+
+    units: int
+    at: tuple[Any, ...]
+    at_gates: tuple[Any, ...]
+    before: sp.Expr
+    inputs: sp.Expr
+    states: Callable[[Any], sp.Expr]
+
+
+def cell_of(x: TensorSymbol, layer: str, units: Size, name: str, reverse: bool, *gates: int) -> Cell:
+    """With the weights W (features, gates, units), U (units, gates, units) and b (gates, units); without gates, without
+    that axis.
+    """
+    model, features, units = x.model, x.shape[-1], whole_number(x.model, layer, "units", units)
     W = model.parameter(f"{name}_W", features, *gates, units, init=glorot(model, [features], [*gates, units]))
     U = model.parameter(f"{name}_U", units, *gates, units, init="orthogonal")
-    return W, U, model.parameter(f"{name}_b", *gates, units)
+    b = model.parameter(f"{name}_b", *gates, units)
+    n, t, i, *g, j, k = model.local_indices(*x.shape, *gates, units, units, letters="ntigjk" if gates else "ntijk")
+    before = t + 1 if reverse else t - 1
+    inputs = sp.Sum(x[n, t, i] * W[(i, *g, j)], i) + b[(*g, j)]
+    return Cell(units, (n, t, j), (n, t, *g, j), before, inputs, lambda h: sp.Sum(h[n, before, k] * U[(k, *g, j)], k))

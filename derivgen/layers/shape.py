@@ -37,20 +37,27 @@ def concatenate(tensors: Sequence[TensorSymbol], axis: int = -1, *, name: str) -
 
 def are_alike(layer: str, tensors: Sequence[TensorSymbol], axis: int | None = None) -> bool:
     """Whether tensors agree in shape, but for an axis if there is one, noted if not."""
-    if not tensors or isinstance(tensors, TensorSymbol):
+    if not tensors or not isinstance(tensors, tuple | list):
         raise TypeError(f"{layer} takes tensors, found {tensors!r}: give it at least one")
     if not all(is_tensor(x, layer, range(1, 100), "of any number") for x in tensors):
         return False
-    model, rank = tensors[0].model, len(tensors[0].shape)
-    if axis is not None and not (is_integer(axis) and -rank <= axis < rank):
-        model.problem(f"{layer}: axis must be one of {-rank} .. {rank - 1}, found {axis!r}")
+    if axis is not None and not is_axis(tensors[0], layer, axis):
         return False
-    along = None if axis is None else axis % rank
+    along = None if axis is None else axis % len(tensors[0].shape)
     other = next((x for x in tensors if not same_shape(tensors[0], x, along)), None)
     if other is not None:
         besides, both = "" if along is None else f" but for axis {along}", (described(tensors[0]), described(other))
-        model.problem(f"{layer} takes tensors of one shape{besides}, found {both[0]} and {both[1]}")
+        other.model.problem(f"{layer} takes tensors of one shape{besides}, found {both[0]} and {both[1]}")
     return other is None
+
+
+def is_axis(x: TensorSymbol, layer: str, axis: Any) -> bool:
+    """Whether this is the number of an axis, perhaps from the end, noted if not."""
+    rank = len(x.shape)
+    if is_integer(axis) and -rank <= axis < rank:
+        return True
+    x.model.problem(f"{layer}: axis must be one of {-rank} .. {rank - 1}, found {axis!r}")
+    return False
 
 
 def same_shape(a: TensorSymbol, b: TensorSymbol, along: int | None) -> bool:
@@ -70,22 +77,37 @@ def reshape(x: TensorSymbol, shape: Sequence[int | sp.Expr], *, name: str) -> An
 
     Where the axes of neither shape are made of whole axes of the other, the flat tensor is a let between.
     """
-    if not is_tensor(x, "reshape", range(2, 100), "(batch, …)"):
+    if not (is_tensor(x, "reshape", range(2, 100), "(batch, …)") and is_shape(x, shape)):
         return x
-    model, wanted = x.model, (x.shape[0], *shape)
-    equal = (equal_sizes(model, *pair) for pair in zip(x.shape, wanted, strict=False))
+    wanted = (x.shape[0], *shape)
+    equal = (equal_sizes(x.model, *pair) for pair in zip(x.shape, wanted, strict=False))
     kept = sum(itertools.takewhile(bool, equal))  # leading axes that stay as they are
-    old, new = ([fixed(model, size) for size in sizes[kept:]] for sizes in (x.shape, wanted))
+    old, new = ([fixed(x.model, size) for size in sizes[kept:]] for sizes in (x.shape, wanted))
     if not as_many(x, shape, old, new):
         return x
     strides = sorted({*strides_of(old), *strides_of(new)})
-    ratios = [high / low for low, high in itertools.pairwise(strides)]
-    if not all(ratio.is_Integer for ratio in ratios):
+    if any(high % low for low, high in itertools.pairwise(strides)):
         return reshape(reshape(x, (*x.shape[1:kept], math.prod(old)), name=f"{name}_flat"), shape, name=name)
-    rows, digits = model.local_indices(*x.shape[:kept]), model.local_indices(*reversed(ratios))[::-1]
+    return refolded(x, name, kept, old, new, strides)
+
+
+def refolded(
+    x: TensorSymbol, name: str, kept: int, old: Sequence[Any], new: Sequence[Any], strides: Sequence[sp.Expr]
+) -> Any:
+    """The axes behind the first `kept`, each a number whose digits go from stride to stride: old ones into new."""
+    ratios = [high / low for low, high in itertools.pairwise(strides)]
+    rows, digits = x.model.local_indices(*x.shape[:kept]), x.model.local_indices(*reversed(ratios))[::-1]
     left, source = (numerals(sizes, strides, digits) for sizes in (new, old))
-    left = [subscript if subscript != 0 else model.local_indices(1)[0] for subscript in left]
-    return model.let(name, (*rows, *left), x[(*rows, *source)])
+    left = [subscript if subscript != 0 else x.model.local_indices(1)[0] for subscript in left]
+    return x.model.let(name, (*rows, *left), x[(*rows, *source)])
+
+
+def is_shape(x: TensorSymbol, shape: Any) -> bool:
+    """Whether this is a tuple or a list, noted if not."""
+    if isinstance(shape, tuple | list):
+        return True
+    x.model.problem(f"reshape: the shape must be a tuple of sizes, found {shape!r}")
+    return False
 
 
 def as_many(x: TensorSymbol, shape: Sequence[Any], old: Sequence[sp.Expr], new: Sequence[sp.Expr]) -> bool:

@@ -48,14 +48,13 @@ def taken_apart(x: TensorSymbol) -> tuple[Any, Any, list[Any]]:
     return batch, channels, spatial
 
 
-def each_axis(model: Model, layer: str, what: str, value: Any, count: int, least: int, otherwise: int) -> list[int]:
-    """An argument for each spatial axis: one number for all of them, or a tuple."""
+def each_axis(model: Model, layer: str, what: str, value: Any, count: int, least: int) -> list[int]:
+    """An argument for each spatial axis: a number for all of them, or a tuple; each an integer of at least `least`."""
     if isinstance(value, tuple | list) and len(value) != count:
         model.problem(f"{layer}: {what} must be a number or {count} of them, found {value!r}")
-        return [otherwise] * count
+        return [least] * count
     given = value if isinstance(value, tuple | list) else [value] * count
-    checked = [whole_number(model, layer, what, v, least, otherwise) for v in dict.fromkeys(given)]
-    return [dict(zip(dict.fromkeys(given), checked, strict=True))[v] for v in given]
+    return [whole_number(model, layer, what, v, least) for v in given]
 
 
 def windows(
@@ -66,26 +65,29 @@ def windows(
     """
     model, (_, _, lengths) = x.model, taken_apart(x)
     count = len(lengths)
-    sizes = each_axis(model, layer, "the window", size, count, 1, 1)
-    strides = sizes if stride is None else each_axis(model, layer, "stride", stride, count, 1, 1)
-    dilations = each_axis(model, layer, "dilation", dilation, count, 1, 1)
-    reaches = [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
-    arounds = margins(model, layer, padding, reaches)
-    made = []
-    for length, k, s, d, around in zip(lengths, sizes, strides, dilations, arounds, strict=True):
-        starts = fixed(model, length) + sum(around) - d * (k - 1) - 1
-        if not starts.is_Integer and s > 1:
-            model.problem(f"{layer}: stride {s} needs a size known at generation, found {length}: use model.sizes")
-            s = 1
-        if starts.is_negative:
-            model.problem(
-                f"{layer}: a window of {k} with dilation {d} does not fit into {length} elements with "
-                f"{sum(around)} around them: make it smaller, or add padding"
-            )
-            k, starts = 1, fixed(model, length) - 1
-            around = (0, 0)
-        made.append(Window(k, s, d, around, starts // s + 1 if s > 1 else starts + 1))
-    return made
+    sizes = each_axis(model, layer, "the window", size, count, 1)
+    strides = sizes if stride is None else each_axis(model, layer, "stride", stride, count, 1)
+    dilations = each_axis(model, layer, "dilation", dilation, count, 1)
+    arounds = margins(model, layer, padding, [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)])
+    numbers = zip(lengths, sizes, strides, dilations, arounds, strict=True)
+    return [window_along(model, layer, *each) for each in numbers]
+
+
+def window_along(
+    model: Model, layer: str, length: Any, taps: int, stride: int, dilation: int, around: tuple[int, int]
+) -> Window:
+    """A window along an axis of this length; one that fits where this one does not, which is noted."""
+    last = fixed(model, length) + sum(around) - dilation * (taps - 1) - 1
+    if not last.is_Integer and stride > 1:
+        model.problem(f"{layer}: stride {stride} needs a size known at generation, found {length}: use model.sizes")
+        stride = 1
+    if last.is_negative:
+        model.problem(
+            f"{layer}: a window of {taps} with dilation {dilation} does not fit into {length} elements with "
+            f"{sum(around)} around them: make it smaller, or add padding"
+        )
+        taps, around, last = 1, (0, 0), fixed(model, length) - 1
+    return Window(taps, stride, dilation, around, last // stride + 1 if stride > 1 else last + 1)
 
 
 def margins(model: Model, layer: str, padding: Any, reaches: Sequence[int]) -> list[tuple[int, int]]:
@@ -100,7 +102,7 @@ def margins(model: Model, layer: str, padding: Any, reaches: Sequence[int]) -> l
         words = '"same" or "causal"' if len(reaches) == 1 else '"same"'
         model.problem(f"{layer}: padding must be numbers or {words}, found {padding!r}")
         padding = 0
-    return [(p, p) for p in each_axis(model, layer, "padding", padding, len(reaches), 0, 0)]
+    return [(p, p) for p in each_axis(model, layer, "padding", padding, len(reaches), 0)]
 
 
 def over(x: TensorSymbol, batch: Any, channels: Any, spatial: Sequence[Any], channel: str = "c") -> tuple[Any, ...]:

@@ -1,0 +1,135 @@
+"""Names of layers, activations, losses and their arguments: PyTorch's or Keras's, or an exception with its reason."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from test_library_form import LIBRARIES, PUBLIC
+
+# Keras's names, from its documentation; PyTorch's are read off its signatures.
+KERAS = {
+    "add": "inputs",
+    "avg_pool1d": "padding",
+    "avg_pool2d": "padding",
+    "batch_norm": "momentum epsilon",
+    "bidirectional": "layer",
+    "concatenate": "inputs axis",
+    "conv1d": "filters kernel_size padding groups activation",
+    "conv2d": "filters kernel_size padding groups activation",
+    "conv_transpose1d": "filters kernel_size padding activation",
+    "conv_transpose2d": "filters kernel_size padding activation",
+    "dense": "units activation",
+    "dropout": "rate",
+    "group_norm": "groups epsilon scale center",
+    "gru": "units",
+    "layer_norm": "epsilon scale center",
+    "lstm": "units",
+    "multi_head_attention": "num_heads",
+    "rms_norm": "epsilon",
+    "scaled_dot_product_attention": "query key value mask",
+    "simple_rnn": "units activation",
+    "l1_penalty": "",
+    "l2_penalty": "",
+    "log_cosh": "",
+    "hinge": "",
+    "squared_hinge": "",
+    "categorical_cross_entropy": "label_smoothing",
+    "kullback_leibler": "",
+}
+# PyTorch's, where it has the layer under a name that the docstring has no room for, or a function without a signature.
+TORCH = {
+    "concatenate": "tensors",
+    "dense": "bias",
+    "multi_head_attention": "memory bias",
+    "reshape": "shape",
+    "transformer_block": "num_heads activation",
+}
+TENSORS = "the tensor itself: PyTorch's `input`, Keras's `inputs`, by what it holds"
+EVERYWHERE = {
+    "x": TENSORS,
+    "z": TENSORS,
+    "ids": TENSORS,
+    "prediction": "PyTorch's `input`, Keras's `y_pred`",
+    "target": "PyTorch's `target`, Keras's `y_true`",
+    "probabilities": "a prediction that is one",
+    "logits": "a prediction that is one",
+    "scores": "a prediction that is one",
+    "labels": "a target of integers",
+    "parameter": "what a penalty is of",
+    "name": "the prefix of the tensors' names",
+    "init": "Keras's `kernel_initializer`; the same word as in model.parameter",
+    "weights": "Keras's `sample_weight`: of any of the first axes",
+    "class_weights": "PyTorch's `weight`, Keras's `class_weight`, a tensor",
+    "causal": "`is_causal` in PyTorch, `use_causal_mask` in Keras",
+    "mask": "Keras's `mask`: 1 where a key is seen",
+    "lengths": "labels that count the keys seen; a mask there",
+    "rotary": "no such option there",
+    "reverse": "Keras's `go_backwards`",
+    "base": "no such layer there",
+    "epsilon": "Keras's word; `eps` in PyTorch",
+    "reduction": "the word of both",
+}
+OWN = {
+    ("add", "tensors"): "any number of arguments, as of Python's functions",
+    ("bidirectional", "units"): "those of its layers",
+    ("bidirectional", "options"): "those of its layers",
+    (
+        "embedding",
+        "features",
+    ): "`embedding_dim` in PyTorch, `output_dim` in Keras; the last axis's word in all shapes here",
+    ("rms_norm", "scale"): "as of the other normalizations",
+    ("transformer_block", "units"): "as of its dense layers; `dim_feedforward` in PyTorch",
+    ("wavenet_block", "filters"): "as of conv1d",
+    ("wavenet_block", "kernel_size"): "as of conv1d",
+    ("wavenet_block", "dilation"): "as of conv1d",
+    ("wavenet_block", "skip"): "no such layer there",
+    ("prelu", "slope"): "a parameter that the spec declares; the layer there has it inside, as `weight`",
+    ("quantile", "q"): "no such loss there",
+    ("gaussian_negative_log_likelihood", "mean"): "PyTorch's `input`",
+    ("gaussian_negative_log_likelihood", "variance"): "PyTorch's `var`",
+    ("focal", "alpha"): "torchvision's",
+    ("focal", "gamma"): "torchvision's",
+    ("l1_penalty", "factor"): "`l1` in Keras",
+    ("l2_penalty", "factor"): "`l2` in Keras",
+}
+
+
+def function_of(library: str, name: str) -> Callable[..., Any]:
+    return getattr(LIBRARIES[library], name)  # type: ignore[no-any-return]
+
+
+def named_in_torch(function: Callable[..., Any]) -> list[Any]:
+    """What the docstring names of PyTorch; AttributeError where PyTorch has no such thing."""
+    names = re.findall(r"\btorch((?:\.\w+)+)", inspect.getdoc(function) or "")
+    return [functools.reduce(getattr, name.strip(".").split("."), torch) for name in names]
+
+
+def arguments_of_torch(thing: Any) -> set[str]:
+    forward = set(inspect.signature(thing.forward).parameters) if inspect.isclass(thing) else set()
+    try:
+        return forward | set(inspect.signature(thing).parameters)
+    except ValueError:  # written in C
+        return forward
+
+
+@pytest.mark.parametrize(("library", "name"), PUBLIC)
+def test_arguments_are_called_as_there(library: str, name: str) -> None:
+    function = function_of(library, name)
+    known = set(KERAS.get(name, "").split()) | set(TORCH.get(name, "").split()) | set(EVERYWHERE)
+    known = known.union(*map(arguments_of_torch, named_in_torch(function)))
+    known |= {argument for owner, argument in OWN if owner == name}
+    assert set(inspect.signature(function).parameters) - known == set()
+
+
+def test_no_exception_is_left_over() -> None:
+    """Each stands for an argument that is there."""
+    functions = {name: function_of(library, name) for library, name in PUBLIC}
+    arguments = {(name, argument) for name, f in functions.items() for argument in inspect.signature(f).parameters}
+    assert set(OWN) - arguments == set()
+    assert set(EVERYWHERE) - {argument for _, argument in arguments} == set()
