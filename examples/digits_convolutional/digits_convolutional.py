@@ -1,6 +1,6 @@
 """A convolutional classifier of 8×8 images of digits, trained by Adam with a cosine schedule.
 
-Three convolutions, each followed by batch normalization, a maximum over windows of 2×2 between them, dropout, softmax.
+Three convolutions with maxima over windows of 2×2 after the second and the third, batch normalization, and dropout.
 """
 
 from sympy import Min, cos, pi
@@ -16,11 +16,11 @@ def build(size: int = 8, filters: tuple[int, int, int] = (16, 32, 64), rate: flo
     N = model.batch("N")
     x = model.input("x", N, 1, size, size)
     y = model.labels("y", N, classes=10)
-    a = normalized_convolution(x, filters[0], name="conv1")
-    a = normalized_convolution(a, filters[1], name="conv2")
+    a = layers.conv2d(x, filters[0], 3, relu, padding="same", init="he_uniform", name="conv1")
+    a = layers.conv2d(a, filters[1], 3, relu, padding="same", init="he_uniform", name="conv2")
     a = layers.max_pool2d(a, 2, name="pool1")
-    a = normalized_convolution(a, filters[2], name="conv3")
-    a = layers.max_pool2d(a, 2, name="pool2")
+    a = layers.conv2d(a, filters[2], 3, relu, padding="same", init="he_uniform", name="conv3")
+    a = layers.max_pool2d(layers.batch_norm(a, name="norm"), 2, name="pool2")
     a = layers.dropout(layers.flatten(a, name="flat"), rate, name="drop")
     logits = layers.dense(a, 10, name="logits")
     model.minimize(losses.softmax_cross_entropy(logits, y))
@@ -29,17 +29,16 @@ def build(size: int = 8, filters: tuple[int, int, int] = (16, 32, 64), rate: flo
     return model
 
 
-def normalized_convolution(x, filters, *, name):
-    a = layers.conv2d(x, filters, 3, relu, padding="same", init="he_uniform", name=name)
-    return layers.batch_norm(a, name=f"{name}_norm")
-
-
 def adam_with_cosine_decay() -> optimizers.UpdateRule:
-    """Adam whose learning rate falls to 0 in `decay_steps` steps: η·(1 + cos(π·t/decay_steps))/2. Source: Loshchilov, Hutter 2017."""
+    """Adam with a learning rate that falls to 0 in `decay_steps` steps, η·(1 + cos(π·t/decay_steps))/2.
+
+    Source: Loshchilov and Hutter 2017; argument as keras.optimizers.schedules.CosineDecay's.
+    """
     adam, eta = optimizers.adam(learning_rate=0.005), hyperparameter("learning_rate")
     decayed = eta * (1 + cos(pi * Min(t / hyperparameter("decay_steps"), 1))) / 2
     assignments = [(target, value.subs(eta, decayed)) for target, value in adam.assignments]
-    return optimizers.rule("adam_with_cosine_decay", assignments, dict(adam.slots), **dict(adam.hyperparameters), decay_steps=1000)
+    hyperparameters = dict(adam.hyperparameters, decay_steps=1000)
+    return optimizers.rule("adam_with_cosine_decay", assignments, dict(adam.slots), **hyperparameters)
 
 
 model = build()
