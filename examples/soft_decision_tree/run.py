@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from derivgen import runtime
 
-DEPTH, EPOCHS, BATCH_SIZE = 4, 60, 32
+DEPTH, EPOCHS, BATCH_SIZE = 4, 60, 64
 
 
 def split_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,32 +9,28 @@ from sympy import Sum, exp, log
 
 from derivgen import Model, initializers, optimizers
 
+DEPTH = 4
 
-def build(features: int = 64, depth: int = 4, classes: int = 10) -> Model:
-    model = Model("soft_decision_tree")
-    N = model.batch("N")
-    D, K, C = model.sizes(D=features, K=depth, C=classes)
-    I, L = model.sizes(I=2**depth - 1, L=2**depth)  # inner nodes, those of a level side by side from the root on; leaves
-    n, d, k, c, i, l, s = model.indices(n=N, d=D, k=K, c=C, i=I, l=L, s=2)
+model = Model("soft_decision_tree")
+N = model.batch("N")
+D, C, K = model.sizes(D=64, C=10, K=DEPTH)
+M, L = model.sizes(M=2**DEPTH - 1, L=2**DEPTH)  # inner nodes, level after level from the root on; leaves
+n, d, c, k, m, j, s = model.indices(n=N, d=D, c=C, k=K, m=M, j=L, s=2)
 
-    x = model.input("x", N, D)
-    y = model.labels("y", N, classes=C)
-    W, b = model.parameter("W", D, I, init=initializers.normal(stddev=0.15)), model.parameter("b", I)
-    Q = model.parameter("Q", L, C, init=initializers.normal(stddev=1.0))
+leaf, level = np.indices((2**DEPTH, DEPTH))
+node = model.constant("node", ((leaf + 2**DEPTH) >> (DEPTH - level)) - 1)  # where the way to a leaf is at a level
+turn = model.constant("turn", (leaf >> (DEPTH - 1 - level)) & 1)  # and how it goes on: 0 left, 1 right
 
-    leaf, level = np.indices((2**depth, depth))
-    node = model.constant("node", ((leaf + 2**depth) >> (depth - level)) - 1)  # of a leaf's way, at each level
-    turn = model.constant("turn", (leaf >> (depth - 1 - level)) & 1)  # taken there: 0 left, 1 right
+x = model.input("x", N, D)
+y = model.labels("y", N, classes=C)
+W, b = model.parameter("W", D, M, init=initializers.normal(stddev=0.15)), model.parameter("b", M)
+Q = model.parameter("Q", L, C, init=initializers.normal(stddev=1.0))
 
-    z = model.let("z", (n, i), Sum(x[n, d] * W[d, i], d) + b[i])
-    log_gate = model.let("log_gate", (n, i, s), -log(1 + exp((1 - 2 * s) * z[n, i])))
-    reached = model.let("reached", (n, l), exp(Sum(log_gate[n, node[l, k], turn[l, k]], k)))
-    leaves = model.let("leaves", (l, c), exp(Q[l, c]) / Sum(exp(Q[l, c]), c))
-    p = model.let("p", (n, c), Sum(reached[n, l] * leaves[l, c], l))
-    model.minimize(Sum(-log(p[n, y[n]]), n) / N)
-    model.predict(p)
-    model.update(optimizers.adam(learning_rate=0.03))
-    return model
-
-
-model = build()
+z = model.let("z", (n, m), Sum(x[n, d] * W[d, m], d) + b[m])
+log_gate = model.let("log_gate", (n, m, s), -log(1 + exp((1 - 2 * s) * z[n, m])))
+reached = model.let("reached", (n, j), exp(Sum(log_gate[n, node[j, k], turn[j, k]], k)))
+leaves = model.let("leaves", (j, c), exp(Q[j, c]) / Sum(exp(Q[j, c]), c))
+p = model.let("p", (n, c), Sum(reached[n, j] * leaves[j, c], j))
+model.minimize(Sum(-log(p[n, y[n]]), n) / N)
+model.predict(p)
+model.update(optimizers.adam(learning_rate=0.03))
