@@ -32,6 +32,7 @@ check: $(VENV)/dev ## the examples' generated modules are up to date
 
 bench: $(VENV)/bench ## training steps against the frameworks, kernels by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
+	$(BIN)/python benchmarks/networks
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/elementary.py

@@ -78,6 +78,11 @@ def is_size(symbol: sp.Basic) -> bool:
     return isinstance(symbol, sp.Symbol) and bool(symbol.is_integer) and bool(symbol.is_positive)
 
 
+def is_division(node: sp.Basic) -> bool:
+    """Whether this divides by something that is read."""
+    return isinstance(node, sp.Pow) and node.exp.is_negative is True and bool(reads_of(node))
+
+
 def is_integral(expression: sp.Basic, integer: Callable[[Read], bool]) -> bool:
     """Whether this is an integer combination of indices, sizes and reads, which must be of integer tensors."""
     if isinstance(expression, Read):

@@ -156,9 +156,9 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
         return (*(r for r in s.domain if r not in reduced), *reduced)
     accesses = [s.write, *s.reads]
 
-    def contiguity(index: sp.Symbol) -> int:
+    def contiguity(index: sp.Symbol) -> tuple[int, int]:
         strided = sum(index in i.free_symbols for a in accesses for i in a.subscripts[:-1])
-        return sum(bool(a.subscripts) and a.subscripts[-1] == index for a in accesses) - strided
+        return -strided, sum(bool(a.subscripts) and a.subscripts[-1] == index for a in accesses)
 
     best = max(contiguity(r.index) for r in s.domain)
     inner = next(r for r in reversed(s.domain) if contiguity(r.index) == best)
@@ -218,7 +218,17 @@ def carrying(node: Node) -> Node:
         return node
     body = tuple(carrying(inner) for inner in node.body)
     carried = tuple(c for c in work_in(node) if isinstance(c, Compute) and carrier(c.statement) == node.index)
-    return replace(node, body=body, carried=carried)
+    return replace(node, body=reductions_first(body, carried), carried=carried)
+
+
+def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
+    """The work of an innermost loop with its reductions before what is stored, unless they read that.
+
+    LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
+    """
+    stores = {s.target for node in body if isinstance(node, Compute) and node not in carried for s in node.statements}
+    early = [c for c in body if c in carried and stores.isdisjoint(r.tensor for s in statements_of(c) for r in s.reads)]
+    return (*early, *(node for node in body if node not in early))
 
 
 def carrier(s: Statement) -> sp.Symbol | None:

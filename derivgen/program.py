@@ -194,6 +194,12 @@ class Program:
         )
 
 
+def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
+    """The program with a function applied to every statement's expression and guard."""
+    changed = (replace(s, expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
+    return replace(program, statements=tuple(changed))
+
+
 def closure(
     outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:

@@ -117,13 +117,27 @@ def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | Non
     """The node with the template in it replaced, be it the node itself or some terms or factors of it."""
     if node == template:
         return value
-    if node.func is template.func and isinstance(node, sp.Add | sp.Mul):
-        signs = ((template, value), (-template, -value)) if isinstance(node, sp.Add) else ((template, value),)
-        for part, sub in signs:
+    if isinstance(node, sp.Add) and isinstance(template, sp.Add):
+        for part, sub in ((template, value), (-template, -value)):
             if set(part.args) <= set(node.args):
-                rest = [a for a in node.args if a not in part.args]
-                return node.func(sub, *rest)
+                return sp.Add(sub, *(a for a in node.args if a not in part.args))
+    if isinstance(node, sp.Mul) and isinstance(template, sp.Mul):
+        rest = without_factors(node, template)
+        return None if rest is None else sp.Mul(value, *rest)
     return None
+
+
+def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
+    """The factors of a product without those of another one, which may be lower powers; None where some are missing."""
+    powers = {factor.as_base_exp()[0]: factor.as_base_exp()[1] for factor in product.args}
+    for factor in part.args:
+        base, exponent = factor.as_base_exp()
+        left = powers.get(base, sp.Integer(0)) - exponent
+        same_sign = exponent.is_Integer and (left * exponent).is_nonnegative
+        if base not in powers or not (left == 0 or same_sign):
+            return None
+        powers[base] = left
+    return [sp.Pow(base, exponent) for base, exponent in powers.items()]
 
 
 # ---- what is worth a tensor
@@ -137,16 +151,20 @@ def keep_calls(program: Program) -> Program:
     """
     backward = {(s.layer, call) for s in program.statements if s.direction == "backward" for call in calls_in(s)}
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    whole = set[sp.Expr]()  # the calls that are all of an earlier tensor
     for s in program.statements:
         kept: dict[sp.Expr, Read] = {}
         for call in costly_calls(s) if s.direction == "forward" else []:
             partner = sigmoid(-call.args[0]) if isinstance(call, sigmoid) else call
-            if (s.layer, call) in backward or (s.layer, partner) in backward:
+            asked = (s.layer, call) in backward or (s.layer, partner) in backward
+            if asked and call not in whole:
                 domain = domain_of(s, call)
                 read = kept[call] = Read(names.fresh(f"{s.layer}_{type(call).__name__}"), *(r.index for r in domain))
                 tensors.append(Tensor(read.tensor, tuple(r.extent for r in domain), Role.HELPER))
                 made = replace(s, target=read.tensor, subscripts=read.subscripts, operator="=", expression=call)
                 statements.append(replace(made, domain=domain))
+        if s.operator == "=":
+            whole.add(s.expression)
         statements.append(replace(s, expression=substitute(s.expression, kept)))
     return leave_scans(program.with_statements(statements, tensors))
 

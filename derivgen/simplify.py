@@ -7,7 +7,6 @@ read through, and what a tensor holds already is read instead of computed again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -24,8 +23,9 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
+from derivgen.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
 from derivgen.functions import stop_gradient
-from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index
+from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index, map_expressions
 from derivgen.reuse import Reuse, held_by, keep_calls
 from derivgen.scans import leave_scans
 
@@ -36,12 +36,6 @@ def simplify(program: Program) -> Program:
     for run in PASSES:
         program = check_program(run(program))
     return program
-
-
-def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
-    """The program with a function applied to every statement's expression and guard."""
-    changed = (replace(s, expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
-    return replace(program, statements=tuple(changed))
 
 
 def forget_stop_gradients(program: Program) -> Program:
@@ -252,6 +246,7 @@ def drop_zero_additions(program: Program) -> Program:
 
 PASSES = (
     forget_stop_gradients,
+    numbers_outside,
     drop_dead_statements,
     leave_scans,
     assign_once,
@@ -263,6 +258,12 @@ PASSES = (
     keep_calls,
     reuse_held_values,
     read_through_copies,
+    divide_sums_once,
+    assign_once,
+    read_through_quotients,
+    drop_dead_statements,
+    add_up,
+    assign_once,
     compare_arguments,
     drop_dead_statements,
     leave_scans,

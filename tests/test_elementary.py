@@ -307,6 +307,56 @@ def test_a_loop_of_scalar_functions_is_seen_as_one():
     assert LIBM.search(assembly)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ordinals_are_ordered_as_the_numbers_are(dtype):
+    """NaN of either sign is above all, 0 is -0, and every other number comes back as it was."""
+    functions = {"np": np, "real": getattr(np, dtype), "elementary": lambda f: f}
+    exec("\n\n\n".join(definitions(["ordinal", "of_ordinal"], dtype)), functions)
+    ordinal, of_ordinal = functions["ordinal"], functions["of_ordinal"]
+    integer = {"float32": np.int32, "float64": np.int64}[dtype]
+    bits = np.random.default_rng(0).integers(np.iinfo(integer).min, np.iinfo(integer).max, 2000, integer)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.finfo(dtype).tiny / 2, np.finfo(dtype).max], dtype)
+    numbers = np.concatenate([bits.view(dtype), special])
+    numbers = np.sort(numbers[~np.isnan(numbers)])
+    found = [ordinal(u) for u in numbers]
+    assert {type(k) for k in found} == {integer}
+    assert (np.diff(found) > 0).tolist() == (np.diff(numbers) > 0).tolist()
+    np.testing.assert_array_equal([of_ordinal(k) for k in found], numbers)
+    nans = [ordinal(getattr(np, dtype)(sign * np.nan)) for sign in (1, -1)]
+    assert nans[0] == nans[1] > found[-1]
+    assert np.isnan(of_ordinal(nans[0]))
+
+
+# The larger of packed whole numbers; of 64 bits, before AVX-512, by a comparison and a blend.
+PACKED_MAXIMUM = {
+    "x86_64": {"float32": r"pmaxsd", "float64": r"pmaxsq|pcmpgtq"},
+    "aarch64": {"float32": r"smaxv?\s", "float64": r"cmgt\s"},
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_maximum_along_a_row_is_vectorized_and_keeps_nan(dtype):
+    compiled = {"np": np, "real": getattr(np, dtype), "elementary": numba.njit(**{**OPTIONS, "fastmath": {"contract"}})}
+    exec("\n\n\n".join(definitions(["ordinal", "of_ordinal"], dtype)), compiled)
+    ordinal, of_ordinal, real = compiled["ordinal"], compiled["of_ordinal"], compiled["real"]
+
+    @numba.njit(**OPTIONS)
+    def largest(x, out):
+        for n in range(x.shape[0]):
+            best = ordinal(real(-np.inf))
+            for k in range(x.shape[1]):
+                best = max(best, ordinal(x[n, k]))
+            out[n] = of_ordinal(best)
+
+    x, out = np.random.default_rng(0).standard_normal((8, 67)).astype(dtype), np.empty(8, dtype)
+    x[0], x[1, 5], x[2, 66], x[3, 0] = -np.inf, np.nan, -np.float64(np.nan), np.inf
+    largest(x, out)
+    np.testing.assert_array_equal(out, x.max(axis=1))
+    (assembly,) = largest.inspect_asm().values()
+    machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+    assert re.search(PACKED_MAXIMUM[machine][dtype], assembly), "no packed instructions"
+
+
 def test_no_float64_in_float32():
     """By type inference, of every function with the arguments that a call of it passes on."""
     calls: dict[str, tuple] = {}
@@ -353,7 +403,7 @@ def test_a_module_has_what_is_used_and_what_that_needs():
     texts = "\n".join(definitions(["sigmoid"], "float32"))
     names = re.findall(r"^def (\w+)", texts, re.M)
     assert names == ["expm1_near_zero", "nearest", "exp_parts", "scaled", "sigmoid"]
-    assert {name for name in CALLED if "." not in name} <= {*defined(), "abs", "range"}
+    assert {name for name in CALLED if "." not in name} <= {*defined(), "abs", "max", "range"}
 
 
 def test_the_script_reproduces_the_coefficients():

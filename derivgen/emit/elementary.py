@@ -20,6 +20,7 @@ from derivgen.templates import environment, folder
 
 SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
 MAXIMUM, MINIMUM = "maximum", "minimum"
+ORDINAL, OF_ORDINAL = "ordinal", "of_ordinal"
 
 FUNCTIONS: dict[type, str] = {
     sp.exp: "exp",
@@ -56,7 +57,19 @@ FUNCTIONS: dict[type, str] = {
 }
 
 # What the text of a kernel calls by a bare name.
-CALLED = {*FUNCTIONS.values(), SQUARE, CUBE, INTEGER_POWER, POWER, MAXIMUM, MINIMUM, "range"}
+CALLED = {
+    *FUNCTIONS.values(),
+    SQUARE,
+    CUBE,
+    INTEGER_POWER,
+    POWER,
+    MAXIMUM,
+    MINIMUM,
+    ORDINAL,
+    OF_ORDINAL,
+    "max",
+    "range",
+}
 
 # The largest error in units in the last place, float32 and float64: measured, and asserted by
 # tests/test_elementary.py. That of logaddexp counts in units of the larger of the two terms that it adds.
@@ -133,6 +146,8 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "bits_of_one": bits(1 << mantissa),
         "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
         "sign_bit": -(1 << (63 if wide else 31)),
+        "sign_place": 63 if wide else 31,
+        "all_but_sign": f"0x{(1 << (63 if wide else 31)) - 1:X}",
         "two_over_pi": TWO_OVER_PI[dtype],
         "upper_half": -(1 << (mantissa + 2) // 2),
         "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",

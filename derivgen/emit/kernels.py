@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.emit.elementary import CALLED, MAXIMUM, local_name
+from derivgen.emit.elementary import CALLED, MAXIMUM, OF_ORDINAL, ORDINAL, local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
-from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, indices_of, is_size, reads_of
+from derivgen.emit.statements import StatementText, unconditional_parts
+from derivgen.expressions import Read, indices_of, is_division, is_size, reads_of, substitute
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -59,6 +59,7 @@ class Writer:
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
         self.heirs = dict(kernel.heirs)
         self.carried: dict[Read, str] = {}  # what is written → the scalar that its reduction runs in
+        self.divided: dict[sp.Basic, Read] = {}  # divisions outside of the loops that need them → their scalars
         indices = (r.index.name for st in kernel.statements for r in st.domain)
         self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
         self.needed_sizes: set[str] = set()
@@ -179,15 +180,36 @@ class Writer:
             if c.statement.write not in {*self.carried, *new}:
                 new[c.statement.write] = c
         starts = [line for c in new.values() for line in self.start(c)]
+        outside = dict(self.divided)
+        starts += self.divisions(loop)
         self.depth += 1
         body = indented(self.nodes(loop.body))
         self.depth -= 1
+        self.divided = outside
         stores = [line for c in new.values() for line in self.store(c)]
         numbers = "prange" if loop.parallel else "range"
         backwards = loop.scan is not None and loop.scan.reverse
         bounds = f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
         header = f"for {local_name(loop.index.name)} in {numbers}({bounds}):"
         return [*starts, header, *body, *stores]
+
+    def divisions(self, loop: Loop) -> list[str]:
+        """Divisions by what does not change in a loop are done before it, a compiler can't: the arrays might overlap."""
+        inside = {inner.index for inner in loops_in(loop)}
+        written = {s.target for w in work_in(loop) for s in statements_of(w)}
+        work = [w.statement for w in work_in(loop) if isinstance(w, Compute) and w.statement.guard == sp.true]
+        lines: list[str] = []
+        for part in (part for s in work for part in unconditional_parts(s.expression)):
+            read = {r.tensor for r in reads_of(part)}
+            same = not indices_of(part) & inside and written.isdisjoint(read) and not read <= self.kernel.scalars
+            if is_division(part) and same and part not in self.divided:
+                self.note_sizes(part)
+                number = len(self.divided) + 1
+                name = self.temporary("reciprocal" if number == 1 else f"reciprocal_{number}")
+                self.statements.restart()
+                lines += self.assignment(name, "=", part)
+                self.divided[part] = Read(name)
+        return lines
 
     def extent(self, loop: Loop) -> str:
         """How often a loop runs: but for the shortest loops that is read off an array, see UNROLLED."""
@@ -200,17 +222,26 @@ class Writer:
         return self.text.integer(loop.extent)
 
     def start(self, c: Compute) -> list[str]:
-        """Each result of a reduction in a scalar: itself if it lives in this kernel's loops only."""
+        """Each result of a reduction in a scalar: itself if it lives in this kernel's loops only, the ordinal of a maximum.
+
+        LLVM vectorizes a maximum of whole numbers, but none of reals that keeps NaN.
+        """
         lines = []
         for s in c.statements:
-            self.carried[s.write] = self.carried_name(s)
-            if c.first or s.target not in self.kernel.scalars:  # a scalar goes on from an earlier loop
-                lines.append(f"{self.carried[s.write]} = {START[s.operator]}")
+            goes_on = not c.first and s.target in self.kernel.scalars
+            start = self.access(s.write) if s.operator == "max=" and not c.first else START[s.operator]
+            name = self.carried[s.write] = self.carried_name(s)
+            if s.operator == "max=":
+                lines.append(f"{name} = {self.text.call(ORDINAL, start)}")
+            elif not goes_on:
+                lines.append(f"{name} = {start}")
         if c.statement.operator == "argmax=":
-            lines.append(f"{self.best(c)} = {START['max=']}")
+            lines.append(f"{self.best(c)} = {self.text.call(ORDINAL, START['max='])}")
         return lines
 
     def carried_name(self, s: Statement) -> str:
+        if s.operator == "max=":
+            return self.temporary(f"{s.target}_ordinal")
         if s.target in self.kernel.scalars:
             return local_name(s.target)
         return self.temporary("_".join((s.target, *map(str, s.subscripts))) if s.subscripts else f"{s.target}_total")
@@ -224,19 +255,24 @@ class Writer:
     def best(self, c: Compute) -> str:
         """The scalar of the largest value so far."""
         operator = c.statement.operator
-        return self.carried[c.statement.write] if operator == "max=" else self.temporary(f"{c.statement.target}_best")
+        return (
+            self.carried[c.statement.write] if operator == "max=" else self.temporary(f"{c.statement.target}_ordinal")
+        )
 
     def store(self, c: Compute) -> list[str]:
         lines = []
         for s in c.statements:
             value = self.carried.pop(s.write)
-            if s.target not in self.kernel.scalars:
+            if s.operator == "max=":
+                lines.append(f"{self.access(s.write)} = {self.text.call(OF_ORDINAL, value)}")
+            elif s.target not in self.kernel.scalars:
                 lines.append(f"{self.access(s.write)} {'=' if c.first else '+='} {value}")
         return lines
 
     # ---- statements
 
     def compute(self, c: Compute) -> list[str]:
+        c = replace(c, statement=replace(c.statement, expression=substitute(c.statement.expression, self.divided)))
         s = c.statement
         self.note_sizes(s.expression, s.guard, *s.subscripts)
         self.statements.restart()
@@ -245,8 +281,7 @@ class Writer:
         if c.winners:
             lines = self.winners(c)
         elif s.operator == "max=":
-            target = self.access(s.write)
-            lines = self.maximum(target, s.expression)
+            lines = self.maximum(s)
         else:
             assigns = s.operator == "=" or (c.first and s.write not in self.carried)
             lines = self.stored(s, *self.in_place("=" if assigns else "+=", s))
@@ -274,27 +309,31 @@ class Writer:
         only = operator == "=" and len(own) == 1 and len(terms) > 1
         return ("+=", sp.Add(*(t for t in terms if t is not own[0]))) if only else (operator, s.expression)
 
-    def maximum(self, target: str, expression: sp.Expr) -> list[str]:
-        line = f"{target} = {self.text.call(MAXIMUM, target, self.text.real(expression))}"
+    def maximum(self, s: Statement) -> list[str]:
+        """The target becomes the larger of itself and the expression: of their ordinals, where it is carried."""
+        target, ranked = self.access(s.write), s.write in self.carried
+        function = "max" if ranked else MAXIMUM
+        self.text.used.add(ORDINAL if ranked else MAXIMUM)
+
+        def operands(value: str) -> list[str]:
+            return [target, f"{ORDINAL}({value})" if ranked else value]
+
+        line = f"{target} = {function}({', '.join(operands(self.text.real(s.expression)))})"
         if len(line) <= self.room:
             return [line]
         value = self.temporary("value")
-        line = f"{target} = {self.text.call(MAXIMUM, target, value)}"
-        called = (
-            [line]
-            if len(line) <= self.room
-            else bracketed(f"{target} = {MAXIMUM}(", [target, value], ")", 1 + self.depth)
-        )
-        return [*self.assignment(value, "=", expression), *called]
+        larger = bracketed(f"{target} = {function}(", operands(value), ")", 1 + self.depth)
+        return [*self.assignment(value, "=", s.expression), *larger]
 
     def winners(self, c: Compute) -> list[str]:
         """The indices move on where the value is larger than the best so far, or the first NaN."""
-        value, best = self.temporary("value"), self.best(c)
+        best, value, expression = self.best(c), self.temporary("value"), c.statement.expression
+        lines = [f"{value} = {self.text.call(ORDINAL, self.text.real(expression))}"]
+        if len(lines[0]) > self.room:
+            number = self.temporary("number")
+            lines = [*self.assignment(number, "=", expression), f"{value} = {ORDINAL}({number})"]
         moves = [f"{best} = {value}", *(f"{self.access(w.write)} = {self.text.integer(w.winner)}" for w in c.winners)]
-        # Not `value > best or isnan(value)`: LLVM vectorizes only what has no branch inside a branch.
-        line = f"if not ({value} <= {best}) and {best} == {best}:"
-        head = [line] if len(line) <= self.room else bracketed("if (", [line[3:-1]], "):", 1 + self.depth)
-        return [*self.assignment(value, "=", c.statement.expression), *head, *indented(moves)]
+        return [*lines, f"if {value} > {best}:", *indented(moves)]
 
     def assignment(self, target: str, operator: str, expression: sp.Expr) -> list[str]:
         return self.statements.assignment(target, operator, expression, self.room)
