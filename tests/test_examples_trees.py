@@ -77,8 +77,8 @@ def tree_by_levels(x: np.ndarray, W: np.ndarray, b: np.ndarray, Q: np.ndarray) -
     reached = np.ones((len(x), 1))
     while reached.shape[1] < len(Q):
         nodes = reached.shape[1]
-        left = gates[:, nodes - 1 : 2 * nodes - 1]
-        reached = np.stack([reached * left, reached * (1 - left)], axis=2).reshape(len(x), 2 * nodes)
+        right = gates[:, nodes - 1 : 2 * nodes - 1]
+        reached = np.stack([reached * (1 - right), reached * right], axis=2).reshape(len(x), 2 * nodes)
     leaves = np.exp(Q) / np.exp(Q).sum(axis=1, keepdims=True)
     return reached @ leaves
 

@@ -27,8 +27,8 @@ W, b = model.parameter("W", D, M, init=initializers.normal(stddev=0.15)), model.
 Q = model.parameter("Q", L, C, init=initializers.normal(stddev=1.0))
 
 z = model.let("z", (n, m), Sum(x[n, d] * W[d, m], d) + b[m])
-log_gate = model.let("log_gate", (n, m, s), -log(1 + exp((1 - 2 * s) * z[n, m])))
-reached = model.let("reached", (n, j), exp(Sum(log_gate[n, node[j, k], turn[j, k]], k)))
+log_gate = model.let("log_gate", (n, s, m), -log(1 + exp((1 - 2 * s) * z[n, m])))
+reached = model.let("reached", (n, j), exp(Sum(log_gate[n, turn[j, k], node[j, k]], k)))
 leaves = model.let("leaves", (j, c), exp(Q[j, c]) / Sum(exp(Q[j, c]), c))
 p = model.let("p", (n, c), Sum(reached[n, j] * leaves[j, c], j))
 model.minimize(Sum(-log(p[n, y[n]]), n) / N)

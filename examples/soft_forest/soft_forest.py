@@ -27,8 +27,8 @@ W, b = model.parameter("W", D, T, M, init=initializers.normal(stddev=0.15)), mod
 Q = model.parameter("Q", T, L, C, init=initializers.normal(stddev=1.0))
 
 z = model.let("z", (n, t, m), Sum(x[n, d] * W[d, t, m], d) + b[t, m])
-log_gate = model.let("log_gate", (n, t, m, s), -log(1 + exp((1 - 2 * s) * z[n, t, m])))
-reached = model.let("reached", (n, t, j), exp(Sum(log_gate[n, t, node[j, k], turn[j, k]], k)))
+log_gate = model.let("log_gate", (n, t, s, m), -log(1 + exp((1 - 2 * s) * z[n, t, m])))
+reached = model.let("reached", (n, t, j), exp(Sum(log_gate[n, t, turn[j, k], node[j, k]], k)))
 leaves = model.let("leaves", (t, j, c), exp(Q[t, j, c]) / Sum(exp(Q[t, j, c]), c))
 p = model.let("p", (n, t, c), Sum(reached[n, t, j] * leaves[t, j, c], j))
 forest = model.let("forest", (n, c), Sum(p[n, t, c], t) / T)
