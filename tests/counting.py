@@ -26,6 +26,7 @@ from derivgen.program import Program, Role
 
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
 SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "difference": 1, "sign": 1, "np.floor": 1, "np.ceil": 1}
+SINGLE |= {ORDINAL: 0, OF_ORDINAL: 0}  # the comparison of ordinals counts, as that of the numbers would
 CALLS = {*FUNCTIONS.values(), INTEGER_POWER, POWER} - {*SINGLE, "abs"} | {"np.power"}
 
 

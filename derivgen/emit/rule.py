@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derivgen.emit.elementary import local_name
-from derivgen.emit.layout import bracketed, indented
+from derivgen.emit.layout import STEP, WIDTH, bracketed, indented
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
+from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, subexpressions, substitute
 from derivgen.notation import Plain
 from derivgen.optimizers import UpdateRule, factors_of, t, theta
@@ -48,7 +49,9 @@ def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False, trai
     text = ScalarText(order, access, str)
     fixed, assignments = hoisted(rule)
     before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
-    loop = [line(str(target), text, e, places) for target, e in assignments]
+    taken = {*places, *(name for name, _ in rule.hyperparameters)}
+    statements = StatementText(text, lambda name: f"{name}_" if name in taken else name)
+    loop = [line for target, e in assignments for line in lines_of(str(target), statements, e, places)]
     t_line = ["t = real(state.step[0])"] if any(t in e.free_symbols for _, e in rule.assignments) else []
     names = [local_name(name) for name, _ in rule.hyperparameters]
     formula = rule_formula(rule)
@@ -115,15 +118,15 @@ def is_fixed(node: sp.Basic, varying: set[Read]) -> bool:
     return compound and not signed and not any(v in subexpressions(node) for v in varying)
 
 
-def line(target: str, text: ScalarText, expression: sp.Expr, places: dict[str, str]) -> str:
-    """target = expression, or target += its change."""
-    own = Read(target)
+def lines_of(target: str, statements: StatementText, expression: sp.Expr, places: dict[str, str]) -> list[str]:
+    """target = expression, or target += its change, inside a kernel's loop."""
+    own, room = Read(target), WIDTH - 2 * len(STEP)
     if isinstance(expression, sp.Add) and own in expression.args:
         change = expression - own
         if not any(n == own for n in subexpressions(change)):
             sign, change = ("-=", -change) if change.could_extract_minus_sign() else ("+=", change)
-            return f"{places[target]} {sign} {text.real(change)}"
-    return f"{places[target]} = {text.real(expression)}"
+            return statements.line(places[target], sign, change, room)
+    return statements.line(places[target], "=", expression, room)
 
 
 def term_order(rule: UpdateRule) -> dict[str, int]:
