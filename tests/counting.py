@@ -81,8 +81,6 @@ def function(kind: str, cost: int, name: str) -> Callable[..., Real]:
 COUNTED = {name: function("flops", cost, name) for name, cost in SINGLE.items()} | {
     name: function("calls", 1, name) for name in CALLS
 }
-# A number stands for its ordinal: comparing the two costs the same.
-COUNTED |= {ORDINAL: Real, OF_ORDINAL: Real}
 
 
 class CountingNumpy(ModuleType):

@@ -31,6 +31,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 # They take minutes, element by element; what counts has no running tensors. soft_decision_tree is the forest's one tree.
 LARGE = {"digits_convolutional", "soft_forest"}
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name not in LARGE)
+# Those of which a count is a bound: a branch counts as its costliest, a table as read whole where it has few rows.
+BOUNDED = {"denoising", "matrix_factorization", "soft_decision_tree", "support_vector_machine"}
 N = sp.Symbol("N", integer=True, positive=True)
 
 
@@ -127,7 +129,9 @@ def test_backward_costs_twice_the_forward(depth: int) -> None:
 # ---- by counting while the module runs
 
 
-def assert_counts_as_text(model: Model, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> None:
+def assert_counts_as_text(
+    model: Model, sizes: Mapping[str, int], values: Mapping[str, np.ndarray], bounded: bool = False
+) -> None:
     plan = plan_of(model)
     report = with_sizes(cost_report(plan), sizes)
     module = CountingModule(module_text(model), plan.program, values, sizes)
@@ -139,7 +143,10 @@ def assert_counts_as_text(model: Model, sizes: Mapping[str, int], values: Mappin
     }
     for part, count in counted.items():
         cost = row(report, "total", part)
-        assert (cost.flops, cost.calls) == count, part
+        if bounded:
+            assert (count[0] <= cost.flops, count[1] <= cost.calls) == (True, True), (part, count, cost)
+        else:
+            assert (cost.flops, cost.calls) == count, part
 
 
 OPERATIONS = f"""{IMPORTS}
@@ -179,7 +186,7 @@ def test_examples_count_as_their_text_does(name: str) -> None:
     model = example(name)
     declared = declared_program(model)
     sizes = tuple((size, 3) for size, value in declared.sizes if not value.is_Integer)
-    assert_counts_as_text(model, dict(sizes), Spec("", sizes, seed=2).values(declared))
+    assert_counts_as_text(model, dict(sizes), Spec("", sizes, seed=2).values(declared), name in BOUNDED)
 
 
 def test_batched_and_added_products() -> None:
@@ -288,7 +295,8 @@ def test_bytes_of_the_examples_by_walking_their_loops(name: str) -> None:
     values = Spec("", tuple(sizes.items()), seed=2).values(declared_program(example(name)))
     report = with_sizes(cost_report(plan), sizes)
     moved = row(report, "total", "forward").moved + row(report, "total", "backward").moved
-    assert moved == bytes_by_walking(plan, sizes, values)
+    walked = bytes_by_walking(plan, sizes, values)
+    assert walked <= moved if name in BOUNDED else walked == moved
 
 
 def test_elements_are_at_most_the_whole_tensor() -> None:
