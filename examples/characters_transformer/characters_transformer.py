@@ -15,13 +15,12 @@ def build(classes: int, steps: int, features: int, heads: int, units: int, block
 
     a = layers.embedding(x, features, name="embedded")
     for k in range(1, blocks + 1):
-        a = layers.transformer_block(a, heads, units, activations.gelu, name=f"block{k}", causal=True, rotary=True)
-    z = layers.dense(layers.layer_norm(a, name="normed"), C, name="logits")
-    p = activations.softmax(z, name="p")
+        a = layers.transformer_block(a, heads, units, name=f"block{k}", causal=True, rotary=True)
+    p = activations.softmax(layers.dense(a, C, name="logits"), name="p")
     model.minimize(losses.categorical_cross_entropy(p, y))
     model.update(optimizers.adam())
     model.predict(p)
     return model
 
 
-model = build(classes=96, steps=64, features=64, heads=4, units=128, blocks=2)
+model = build(classes=96, steps=64, features=64, heads=4, units=256, blocks=1)

@@ -11,8 +11,8 @@ def build(classes: int, steps: int, channels: int, blocks: int) -> Model:
     y = model.labels("y", N, T, classes=C)  # at each place, the level after it
 
     a, skips = layers.embedding(x, channels, name="embedded"), []
-    for k in range(blocks):  # each sees twice as far back as the one before
-        a, skip = layers.wavenet_block(a, channels, name=f"block{k}", dilation=2**k)
+    for k in range(blocks):  # each sees four times as far back as the one before
+        a, skip = layers.wavenet_block(a, channels, kernel_size=4, name=f"block{k}", dilation=4**k)
         skips.append(skip)
     n, t, i = model.local_indices(N, T, channels, letters="nti")
     total = model.let("total", (n, t, i), activations.relu(sum(part[n, t, i] for part in (a, *skips))))
@@ -24,4 +24,4 @@ def build(classes: int, steps: int, channels: int, blocks: int) -> Model:
     return model
 
 
-model = build(classes=64, steps=256, channels=24, blocks=7)
+model = build(classes=64, steps=256, channels=32, blocks=3)
