@@ -25,8 +25,8 @@ NAMES = sorted(path.name for path in EXAMPLES.iterdir() if (path / "run.py").is_
 # Sizes for the oracle, which takes long over large models: arguments of the spec's `build`.
 SMALL = {
     "characters_lstm": {"classes": 5, "steps": 3, "features": 2, "units": 3},
-    "characters_transformer": {"classes": 5, "steps": 3, "features": 4, "heads": 2, "units": 3, "blocks": 2},
-    "wavenet": {"classes": 5, "steps": 8, "channels": 2, "blocks": 2},
+    "characters_transformer": {"classes": 5, "steps": 3, "features": 4, "heads": 2, "units": 3, "blocks": 1},
+    "wavenet": {"classes": 5, "steps": 6, "channels": 2, "blocks": 1},
 }
 
 

@@ -30,7 +30,7 @@ def test_an_epoch_predicts_characters_better_than_counts_of_pairs(name, capsys):
 
 
 def test_a_few_epochs_predict_sound_better_than_linear_prediction():
-    found = script("wavenet").main(epochs=8, progress=False)
+    found = script("wavenet").main(epochs=3, progress=False)
     assert found.model < found.linear - 0.1
     assert found.linear < found.previous
 

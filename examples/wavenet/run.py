@@ -12,7 +12,7 @@ import numpy as np
 
 from derivgen import runtime
 
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 30, 8, 0.003
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 16, 8, 0.003
 RATE, SAMPLES = 8000, 1600  # samples a second, and of a note
 LEVELS, MU = 64, 255
 PAST = 64  # samples that the network sees: 1 + 3·(1 + 4 + 16)
@@ -73,7 +73,7 @@ def main(epochs: int = EPOCHS, progress: bool = True) -> Bits:
     """Bits per sample of a melody that was held out, where the whole of the network's past is in the row."""
     module, rng = runtime.load(Path(__file__).with_name("wavenet_kernels.py")), np.random.default_rng(0)
     steps = module.INPUTS[0].shape[1]
-    training, held_out = (windows(quantized(melody(notes, rng)), steps) for notes in (80, 16))
+    training, held_out = (windows(quantized(melody(notes, rng)), steps) for notes in (240, 16))
     start = time.perf_counter()
     fit = runtime.fit(
         module, training, epochs=epochs, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, progress=progress
