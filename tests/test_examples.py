@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
-from runpy import run_path
 from statistics import median
 
 import mpmath
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from example_files import EXAMPLES, NAMES, kernels, script
 from scipy.optimize import rosen, rosen_der
 
-from derivgen import runtime
 from derivgen.cli import main
 from derivgen.gradcheck import gradcheck
 from derivgen.oracle import compare_gradients
 from derivgen.pipeline import declared_program
 from derivgen.spec import load_target
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
-# Arguments of a spec's `build` where the interpreter takes too long for the model at its own size.
-SMALL = {"digits_convolutional": {"size": 4, "filters": (2, 3, 2)}}
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / name / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def kernels(name: str):
-    return runtime.load(EXAMPLES / name / f"{name}_kernels.py")
+# Sizes for the oracle, which takes long over large models: arguments of the spec's `build`.
+SMALL = {
+    "characters_lstm": {"classes": 5, "steps": 3, "features": 2, "units": 3},
+    "characters_transformer": {"classes": 5, "steps": 3, "features": 4, "heads": 2, "units": 3, "blocks": 1},
+    "digits_convolutional": {"size": 4, "filters": (2, 3, 2)},
+    "wavenet": {"classes": 5, "steps": 6, "channels": 2, "blocks": 1},
+}
 
 
 def test_every_example_is_checked_and_up_to_date():
@@ -46,8 +35,10 @@ def test_every_example_is_checked_and_up_to_date():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_in_float64_against_the_oracle(name):
-    spec = EXAMPLES / name / f"{name}.py"
-    model = run_path(str(spec))["build"](**SMALL[name]) if name in SMALL else load_target(str(spec)).model
+    if name in SMALL:
+        model = script(name, name).build(**SMALL[name])
+    else:
+        model = load_target(str(EXAMPLES / name / f"{name}.py")).model
     worst = max(gradcheck(model, "float64", rows=3), key=lambda c: c.error)
     assert worst.error <= 1e-12, worst
 

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from example_files import kernels, script
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-
-from derivgen import runtime
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / name / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def kernels(name: str):
-    return runtime.load(EXAMPLES / name / f"{name}_kernels.py")
 
 
 @pytest.mark.parametrize("C", [0.1, 1.0, 10.0])

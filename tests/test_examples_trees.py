@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pytest
 import torch
-
-from derivgen import runtime
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / name / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def kernels(name: str):
-    return runtime.load(EXAMPLES / name / f"{name}_kernels.py")
+from example_files import kernels, script
 
 
 def test_digits_convolutional_reaches_98_8_percent_over_five_folds():

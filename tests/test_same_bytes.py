@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_files import EXAMPLES, NAMES
 from numba.core.dispatcher import Dispatcher
 
 from derivgen import runtime
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "examples"
 GENERATION = ["sympy", "numpy", "click", "jinja2"]
 OTHER_PYTHONS = ("/usr/bin/python3", *(f"python3.{minor}" for minor in range(11, 16)))
 
@@ -61,9 +61,6 @@ def generated_elsewhere(folder: Path, name: str, command: list[str | Path], **en
     shutil.copy(EXAMPLES / name / f"{name}.py", folder)
     run(*command, "generate", folder / f"{name}.py", "--force", **environment)
     return (folder / f"{name}_kernels.py").read_bytes()
-
-
-NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "2", "3", "4"])

@@ -12,7 +12,7 @@ from derivgen.contract import CONTRACT
 from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
 from derivgen.emit.kernels import KernelText, write_kernel
-from derivgen.emit.layout import WIDTH, titled, tuple_text
+from derivgen.emit.layout import STEP, WIDTH, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
@@ -184,7 +184,9 @@ def array_texts(plan: Plan) -> list[str]:
         dtype = "np.int64" if t.integer else "np.float64"
         cast = "" if t.integer else ".astype(real)"
         name = f"CONSTANT_{t.name}"
-        texts.append(f"{array_text(name, t.value, dtype)}{cast}.reshape({shape})")
+        text, made = f"{array_text(name, t.value, dtype)}{cast}.reshape({shape})".rsplit(f"\n{name} = ", 1)
+        whole = f"{name} = {made}"
+        texts.append(f"{text}\n{whole}" if len(whole) <= WIDTH else f"{text}\n{name} = (\n{STEP}{made}\n)")
     return texts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.layout import bracketed, indented, tuple_lines
+from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines
 from derivgen.emit.modes import SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import RuleText
@@ -84,13 +84,15 @@ class Public:
 
     def evaluation(self, name: str) -> str:
         more = self.modes.loss_arguments() if name == "loss" else self.modes.step_arguments()
+        kernel, out, after = ("loss", [], "") if name == "loss" else ("gradient", ["gradient"], ", gradient")
+        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
+        passed = ["parameters", *out, "*arrays", *constants, "*memory", *self.passed_on(more).split(", ")[1:]]
         return self.render(
             name,
             signature=self.signature(name, ["parameters", *self.names, *self.keywords_of(more)]),
             arrays=self.arrays(self.names),
-            constants=self.constants(),
+            result=block(float_returned(f"{kernel}_kernel(", passed, after)),
             seed=self.checked_seed(more),
-            more=self.passed_on(more),
             drawing=self.drawing(more, "step 0"),
             mode="; in training, as a step computes it" if TRAINING in more else "",
         )
@@ -229,6 +231,14 @@ class Public:
             check=self.label_call("prediction_", labels, given),
         )
         return [*self.label_checks("prediction_", labels, given), ready] if labels else [ready]
+
+
+def float_returned(opening: str, arguments: Sequence[str], after: str) -> list[str]:
+    """The float of a call, and what comes after it, as a return statement of a function's body."""
+    flat = f"return float({opening}{', '.join(arguments)})){after}"
+    if len(flat) <= WIDTH - len(STEP):
+        return [flat]
+    return ["return float(", *indented(bracketed(opening, arguments, ")", depth=2)), f"){after}"]
 
 
 def block(lines: Sequence[str]) -> str:
