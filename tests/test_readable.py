@@ -70,6 +70,12 @@ def test_ruff_leaves_the_examples_alone():
         assert not re.search("noqa|fmt:", path.read_text())
 
 
+def test_no_line_of_a_module_is_too_long():
+    """Docstrings included, which neither ruff's formatter nor its default rules look at."""
+    long = [(path.name, line) for path in MODULES for line in path.read_text("utf-8").splitlines() if len(line) > 120]
+    assert long == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_each_kernel_states_its_formula(path):
     kernels = kernel_functions(path.read_text())

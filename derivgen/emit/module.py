@@ -12,7 +12,7 @@ from derivgen.contract import CONTRACT
 from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
 from derivgen.emit.kernels import KernelText, write_kernel
-from derivgen.emit.layout import STEP, WIDTH, titled, tuple_text
+from derivgen.emit.layout import STEP, WIDTH, docstring, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
@@ -83,7 +83,9 @@ def write_module(plan: Plan) -> str:
         "model_functions": model_functions,
         "public_title": titled("what callers use"),
         "initial_sources": initial_sources(plan.program.vector),
-        "initializers": ", ".join(initial_words(plan.program.vector)),
+        "initial_doc": docstring(
+            ["Flat parameter vector, shape (P,), drawn by the seed: " + ", ".join(initial_words(plan.program.vector))]
+        ),
         "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
         "parameter_count": plan.parameter_count,
         "public_functions": public.functions(),

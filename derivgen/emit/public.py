@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines
+from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines, wrapped
 from derivgen.emit.modes import SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import RuleText
@@ -109,7 +109,7 @@ class Public:
             seed=self.checked_seed(more),
             drawing=self.drawing(more, "step 0"),
             arrays=self.arrays(given),
-            formula=plain.statement(definition).replace(" += ", " = ", 1),
+            summary=opening(plain.statement(definition).replace(" += ", " = ", 1)),
             result=("float({})" if scalar else "{}").format(
                 f"prediction_kernel(parameters, *arrays{self.constants()}, *memory{self.passed_on(more)})"
             ),
@@ -129,7 +129,7 @@ class Public:
             signature=self.signature("update", [*arguments, *self.keywords]),
             hyperparameters=self.checked_hyperparameters(),
             call=self.call("update_kernel(", arguments),
-            formula=self.rule.formula,
+            summary=opening(f"One step of the update rule, in place: {self.rule.formula}"),
         )
 
     def train_epoch(self) -> str:
@@ -244,3 +244,8 @@ def float_returned(opening: str, arguments: Sequence[str], after: str) -> list[s
 def block(lines: Sequence[str]) -> str:
     """Lines of a function's body, as a template takes them: with a newline after each."""
     return "".join(f"{line}\n" for line in indented(lines))
+
+
+def opening(summary: str) -> str:
+    """The first lines of a docstring that goes on."""
+    return f"\n{STEP}".join(wrapped(f'"""{summary}', WIDTH - len(STEP), ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derivgen.emit.elementary import local_name
-from derivgen.emit.layout import STEP, WIDTH, bracketed, indented
+from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
@@ -57,19 +57,21 @@ def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False, trai
     formula = rule_formula(rule)
     functions: list[str] = []
     if in_parts:
-        functions.append(over_a_range(names, [f'"""{formula}, from start to before stop"""', *t_line, *before], loop))
+        functions.append(
+            over_a_range(names, [*docstring([f"{formula}, from start to before stop"]), *t_line, *before], loop)
+        )
         passed = ["parameters", "gradient", "state", "0", stop, *names]
         rest = bracketed("update_range(", passed, ")", depth=1)
     elif threads:
         steps = ["t"] if t_line else []
-        start = [f'"""{formula}"""', *before]
+        start = [*docstring([formula]), *before]
         functions.append(in_threads([*arrays.values(), *steps, *names], start, loop, stop))
         passed = ["parameters", "gradient", *(f"state.{slot}" for slot in arrays), *steps, *names]
         rest = [*t_line, *bracketed("update_in_threads(", passed, ")", depth=1)]
     else:
         rest = [*t_line, *before, f"for i in range({stop}):", *indented(loop)]
     signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
-    body = [f'"""{formula}"""', "state.step[0] += 1", *rest]
+    body = [*docstring([formula]), "state.step[0] += 1", *rest]
     functions.append("\n".join(["@kernel", *signature, *indented(body)]))
     used = frozenset(once.used | text.used)
     return RuleText(tuple(functions), formula, used, tuple(factor_lines(rule, once) if in_parts else []))
