@@ -10,7 +10,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CALLED, MAXIMUM, OF_ORDINAL, ORDINAL, local_name
-from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
+from derivgen.emit.layout import STEP, WIDTH, bracketed, broken, docstring, indented
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText, unconditional_parts
@@ -269,9 +269,12 @@ class Writer:
         for s in c.statements:
             value = self.carried.pop(s.write)
             if s.operator == "max=":
-                lines.append(f"{self.access(s.write)} = {self.text.call(OF_ORDINAL, value)}")
-            elif s.target not in self.kernel.scalars:
-                lines.append(f"{self.access(s.write)} {'=' if c.first else '+='} {value}")
+                line = f"{self.access(s.write)} = {self.text.call(OF_ORDINAL, value)}"
+            elif s.target in self.kernel.scalars:
+                continue
+            else:
+                line = f"{self.access(s.write)} {'=' if c.first else '+='} {value}"
+            lines += broken(line, self.room)
         return lines
 
     # ---- statements

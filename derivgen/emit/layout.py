@@ -24,6 +24,17 @@ def bracketed(opening: str, items: Sequence[str], closing: str, depth: int = 0) 
     return [opening, *(f"{STEP}{item}," for item in items), closing]
 
 
+def broken(line: str, room: int) -> list[str]:
+    """An assignment of a name, an element or a call, over three lines where it is too long for one."""
+    if len(line) <= room:
+        return [line]
+    target, _, value = line.partition("= ")
+    opening, bracket, inside = value.partition("[" if value.endswith("]") else "(")
+    if not bracket:
+        return [f"{target}= (", f"{STEP}{value}", ")"]
+    return [f"{target}= {opening}{bracket}", f"{STEP}{inside[:-1]}", value[-1]]
+
+
 def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:
     """A docstring of one line, or of several with the closing quotes on their own."""
     room = WIDTH - len(STEP) * depth

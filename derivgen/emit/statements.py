@@ -13,7 +13,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import FUNCTIONS
-from derivgen.emit.layout import STEP, indented
+from derivgen.emit.layout import STEP, broken, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import Read, guarded_reads, reads_of, subexpressions, substitute
 from derivgen.functions import CHEAP
@@ -76,7 +76,7 @@ class StatementText:
                 part, rest = expression.func(*expression.args[:half]), expression.func(term, *expression.args[half:])
             parts += self.line(term.tensor, "=", part, room)
             expression = rest
-        return [*parts, line]
+        return [*parts, *(broken(line, room) if isinstance(expression, Read) else [line])]
 
     def one_line(self, target: str, operator: str, expression: sp.Expr) -> str:
         if operator == "+=" and not isinstance(expression, sp.Add) and expression.could_extract_minus_sign():
