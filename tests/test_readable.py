@@ -149,13 +149,13 @@ a = layers.conv_transpose2d(a, 4, 3, name=f"{name}_transposed", stride=2)
 a = layers.group_norm(a, 2, name=f"{name}_normalization")
 a = layers.flatten(layers.reshape(a, (4, 7, 7), name=f"{name}_again"), name=f"{name}_flat")
 a = layers.reshape(layers.dense(a, 20, name=f"{name}_dense"), (5, 4), name=f"{name}_sequence")
-a = layers.multi_head_attention(a, 2, name=f"{name}_rotating_attention", mask=mask, causal=True, rotary=True)
+a = layers.multi_head_attention(a, 2, name=f"{name}_attention", mask=mask, causal=True, rotary=True)
 model.minimize(losses.mean_squared_error(a, model.input("target", N, 5, 4)))
 """
 
 
 def test_ruff_leaves_long_names_alone(tmp_path):
-    """Names of over thirty letters, constants among them, and subscripts that are sums, at which a maximum was."""
+    """Names of up to thirty letters, those of constants among them, and subscripts that are sums, at which a maximum was."""
     path = tmp_path / "long_kernels.py"
     path.write_text(text_of(tmp_path, LONG))
     for command in (["check", "--isolated"], ["format", "--isolated", "--diff", "--line-length", "120"]):
