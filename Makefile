@@ -41,7 +41,9 @@ coefficients: $(VENV)/dev ## fit the polynomials of the elementary functions ane
 	$(BIN)/python scripts/minimax.py
 
 examples: $(VENV)/examples ## generate and run every example
-	for spec in examples/*/; do $(BIN)/derivgen generate $$spec$$(basename $$spec).py && $(BIN)/python $${spec}run.py || exit 1; done
+	for run in examples/*/run.py; do \
+		folder=$$(dirname $$run) && $(BIN)/derivgen generate $$folder/$$(basename $$folder).py && $(BIN)/python $$run || exit 1; \
+	done
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("networks", nargs="*", help="names; all where unsaid")
+parser.add_argument("networks", nargs="*", help="LeNet, LSTM, 'transformer block'; all where unsaid")
 options = parser.parse_args()
 
 # Before any of the libraries is imported, and for all their threads.
@@ -135,6 +135,9 @@ def seconds(epoch: Callable[[], object], repeats: int) -> float:
 
 
 def main() -> None:
+    unknown = {*options.networks} - {network.name for network in NETWORKS}
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(n.name for n in NETWORKS)}")
     torch.set_num_threads(1)
     columns = ["network, batch", *NAMES, "best peer / derivgen", "generate, s", "compile, s"]
     print(f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", sep="\n")
