@@ -135,15 +135,22 @@ def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | Non
 
 def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
     """The factors of a product without those of another one, which may be lower powers; None where some are missing."""
-    powers = {factor.as_base_exp()[0]: factor.as_base_exp()[1] for factor in product.args}
+    numbers = [factor for factor in product.args if factor.is_number]  # 2·√2 has two of one base
+    powers = dict(factor.as_base_exp() for factor in product.args if not factor.is_number)
     for factor in part.args:
+        if factor.is_number:
+            if factor not in numbers:
+                return None
+            numbers.remove(factor)
+            continue
         base, exponent = factor.as_base_exp()
-        left = powers.get(base, sp.Integer(0)) - exponent
-        same_sign = exponent.is_Integer and (left * exponent).is_nonnegative
-        if base not in powers or not (left == 0 or same_sign):
+        if base not in powers:
+            return None
+        left = powers[base] - exponent
+        if left != 0 and not (exponent.is_Integer and (left * exponent).is_nonnegative):
             return None
         powers[base] = left
-    return [sp.Pow(base, exponent) for base, exponent in powers.items()]
+    return [*numbers, *(sp.Pow(base, exponent) for base, exponent in powers.items())]
 
 
 # ---- what is worth a tensor

@@ -81,6 +81,16 @@ def test_powers_of_a_held_value_are_found_in_higher_ones():
     agrees_with_the_oracle(model)
 
 
+def test_numbers_of_one_base_are_two_factors():
+    """In 2·√2·a·b beside a·b neither 2 nor √2 is lost."""
+    model = Model("roots")
+    n = model.indices(n=4)
+    a, b = model.parameter("a", 4), model.parameter("b", 4)
+    q = model.let("q", n, a[n] * b[n])
+    model.minimize(sp.Sum(sp.sin(q[n]) + sp.cos(2 * sp.sqrt(2) * a[n] * b[n]), n))
+    agrees_with_the_oracle(model)
+
+
 def test_two_additions_of_one_layer_are_one():
     """Both reads of x in the layer, in a sum and beside it."""
     model = Model("additions")

@@ -83,7 +83,7 @@ def test_each_kernel_states_its_formula(path):
     for kernel in kernels:
         written = [a.arg for a in kernel.args.args if a.arg in kernel.name or a.arg.endswith("_bar")]
         document = ast.get_docstring(kernel)
-        assert document and re.search(r" \+?= ", document), kernel.name
+        assert document and re.search(r" \+?=\s", document), kernel.name
         stores = {n.value.id for n in ast.walk(kernel) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)}
         for tensor in stores:
             assert re.search(rf"^\s*{tensor}(\[| =| \+=)", document, re.M), (
