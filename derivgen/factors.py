@@ -10,12 +10,10 @@ from collections import Counter
 from dataclasses import replace
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     Read,
     bottom_up,
-    conjuncts,
     indices_of,
     is_division,
     is_size,
@@ -24,7 +22,7 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.guarded import implies, knows
+from derivgen.guarded import guard_outside, implies, knows
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
 
@@ -64,12 +62,6 @@ def common_factors(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
         return [], []
     outside = [factor for factor in s.expression.args if not indices_of(factor) & reduced]
     return outside, [factor for factor in s.expression.args if factor not in outside]
-
-
-def guard_outside(s: Statement) -> Boolean:
-    """What a sum's guard says of the indices that it keeps."""
-    reduced = {r.index for r in s.reduced}
-    return sp.And(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
 
 
 def has_terms(s: Statement) -> bool:
