@@ -22,7 +22,7 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.guarded import guard_outside, implies, knows
+from derivgen.guarded import guard_outside, knows
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
 
@@ -92,7 +92,8 @@ def read_through_quotients(program: Program) -> Program:
     reuse = Reuse(program)
     held = [(k, h) for k, s in enumerate(program.statements) if (h := held_once(program, s)) is not None]
     statements = list(program.statements)
-    for _, h in held:
+    for position, h in held:
+        writer = program.statements[position]
         if not isinstance(h.expression, sp.Mul) or not any(map(is_division, h.expression.args)):
             continue
         if program.tensor(h.read.tensor).role is not Role.ADJOINT:
@@ -104,10 +105,10 @@ def read_through_quotients(program: Program) -> Program:
             return substitute(h.expression, dict(zip(at, read.subscripts, strict=True))) if same else read
 
         for later, t in enumerate(statements):
-            if h.read.tensor in {read.tensor for read in t.reads} and implies(t.guard, h.condition):
+            if h.read.tensor in {read.tensor for read in t.reads} and knows(t, writer):
                 opened = found = replace_reads(t.expression, through)
-                for position, other in held:
-                    if position < later and other is not h:
+                for earlier, other in held:
+                    if earlier < later and other is not h:
                         found = reuse.apply(replace(t, expression=found), other)
                 if divisions(found) < divisions(opened):
                     statements[later] = replace(t, expression=found)

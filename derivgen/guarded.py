@@ -96,7 +96,9 @@ def forget_implied_guards(program: Program) -> Program:
             return False
         known = writers.get(source.tensor, [])
         return bool(known) and all(
-            w.operator == "+=" and all(map(is_plain_index, w.subscripts)) and implies(at(w, source, guard_outside(w)), s.guard)
+            w.operator == "+="
+            and all(map(is_plain_index, w.subscripts))
+            and implies(at(w, source, guard_outside(w)), s.guard)
             for w in known
         )
 

@@ -34,3 +34,15 @@ def test_a_sum_under_a_guard_is_not_0_outside_it():
     model.minimize(sp.Sum(sp.sin(x[t, u]) * W[t, u], t, u))
     model.predict(x)
     agrees_with_the_oracle(model)
+
+
+def test_a_guard_is_that_of_the_element_that_is_read():
+    """h_bar[t,u] is 0 unless u ≤ t, and read as h_bar[u,t] where u ≤ t: a guard on other elements."""
+    model = Model("turned")
+    t, u = model.indices(t=3, u=3)
+    W, b = model.parameter("W", 3, 3), model.parameter("b", 3)
+    r = model.let("r", (u, t), W[u, t] / b[u])
+    h = model.let("h", (u, t), guarded(W[u, t] ** 2, u <= t))
+    z = model.let("z", (t, u), guarded(h[t, u] / b[t], u <= t))
+    model.minimize(sp.Sum(sp.sin(z[t, u]) + sp.cos(r[t, u]) + z[t, u] * W[u, t], t, u))
+    agrees_with_the_oracle(model)
