@@ -23,6 +23,7 @@ from derivgen.expressions import (
     substitute,
 )
 from derivgen.guarded import guard_outside, knows
+from derivgen.inside import out_of_bounds
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
 
@@ -44,14 +45,15 @@ def divide_sums_once(program: Program) -> Program:
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     for s in program.statements:
         outside, inside = common_factors(s)
-        if not any(is_division(factor) for factor in outside) or not (has_terms(s) or read_with_terms(program, s)):
+        kept = tuple(r for r in s.domain if r not in s.reduced)
+        divided = replace(s, expression=sp.Mul(*outside), domain=kept, guard=guard_outside(s))
+        if not any(map(is_division, outside)) or not (has_terms(s) or read_with_terms(program, s, divided)):
             statements.append(s)
             continue
-        kept = tuple(r for r in s.domain if r not in s.reduced)
         total = Read(names.fresh(f"{s.target}_sum"), *(r.index for r in kept))
         tensors.append(Tensor(total.tensor, tuple(r.extent for r in kept), Role.HELPER))
         statements.append(replace(s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*inside)))
-        statements.append(replace(s, expression=sp.Mul(*outside, total), domain=kept, guard=guard_outside(s)))
+        statements.append(replace(divided, expression=sp.Mul(*outside, total)))
     return program.with_statements(statements, tensors)
 
 
@@ -69,13 +71,17 @@ def has_terms(s: Statement) -> bool:
     return guard_outside(s) == s.guard and all(has_steps(r) for r in s.reduced)
 
 
-def read_with_terms(program: Program, s: Statement) -> bool:
-    """Whether a sum, which nothing adds to, is read only at points that are among its own: so it has a term there."""
+def read_with_terms(program: Program, s: Statement, divided: Statement) -> bool:
+    """Whether a sum, which nothing adds to, is read only at points that are among its own: so it has a term there.
+
+    Where it has none, what is divided by must still be inside its tensor.
+    """
     lone = [t for t in program.statements if t.target == s.target] == [s]
     reduced = set(s.reduced)
     readers = [t for t in program.statements if any(r.tensor == s.target for r in t.reads)]
     same = all(reduced <= set(t.domain) and set(t.reads) & {s.write} and knows(t, s) for t in readers)
-    return lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts)) and same
+    internal = lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts))
+    return internal and same and not out_of_bounds(divided, program.table)
 
 
 def has_steps(r: Range) -> bool:

@@ -46,3 +46,14 @@ def test_a_guard_is_that_of_the_element_that_is_read():
     z = model.let("z", (t, u), guarded(h[t, u] / b[t], u <= t))
     model.minimize(sp.Sum(sp.sin(z[t, u]) + sp.cos(r[t, u]) + z[t, u] * W[u, t], t, u))
     agrees_with_the_oracle(model)
+
+
+def test_a_division_stays_in_a_sum_whose_guard_keeps_its_reads_inside():
+    """b[t + 1] is read where u > t, which no u is at the last t: there the sum has no terms, and b no such element."""
+    model = Model("beyond")
+    t, u = model.indices(t=4, u=4)
+    a, b = model.parameter("a", 4, 4), model.parameter("b", 4)
+    s = model.let("s", t, sp.Sum(guarded(a[t, u] / b[t + 1], u > t), u))
+    p = model.let("p", (t, u), guarded(a[t, u] * s[t] ** 2, u > t))
+    model.minimize(sp.Sum(sp.sin(p[t, u]), t, u))
+    agrees_with_the_oracle(model)
