@@ -57,3 +57,16 @@ def test_a_division_stays_in_a_sum_whose_guard_keeps_its_reads_inside():
     p = model.let("p", (t, u), guarded(a[t, u] * s[t] ** 2, u > t))
     model.minimize(sp.Sum(sp.sin(p[t, u]), t, u))
     agrees_with_the_oracle(model)
+
+
+def test_a_prediction_is_0_outside_its_guard():
+    """In training nobody reads the weights outside the mask, and nothing is written there; `predict` returns them."""
+    model = Model("mask")
+    T = model.batch("T")
+    t, u = model.indices(t=T, u=T)
+    x, b = model.input("x", T, T), model.parameter("b")
+    e = sp.exp(x[t, u] * b)
+    p = model.let("p", (t, u), guarded(e / sp.Sum(guarded(e, u <= t), u), u <= t))
+    model.minimize(sp.Sum(guarded(sp.sin(p[t, u]) * x[t, u], u <= t), t, u))
+    model.predict(p)
+    agrees_with_the_oracle(model, {"T": 4})
