@@ -70,3 +70,23 @@ def test_a_prediction_is_0_outside_its_guard():
     model.minimize(sp.Sum(guarded(sp.sin(p[t, u]) * x[t, u], u <= t), t, u))
     model.predict(p)
     agrees_with_the_oracle(model, {"T": 4})
+
+
+def test_a_bound_is_a_whole_number():
+    """u ≤ t/2 is no bound of a loop as it stands."""
+    model = Model("half")
+    t, u = model.indices(t=6, u=6)
+    W = model.parameter("W", 6, 6)
+    x = model.let("x", t, sp.Sum(W[t, u] ** 2, (u, 0, t / 2)))
+    model.minimize(sp.Sum(sp.sin(x[t]) * W[t, u], t, u))
+    agrees_with_the_oracle(model)
+
+
+def test_a_bound_is_read_where_the_rest_of_its_guard_holds():
+    """c[t + 1] is no element at the last t."""
+    model = Model("next")
+    t, u = model.indices(t=4, u=4)
+    W, c = model.parameter("W", 4, 4), model.labels("c", 4, classes=5)
+    s = model.let("s", t, sp.Sum(guarded(W[t, u] ** 2, sp.And(t < 3, u < c[t + 1])), u))
+    model.minimize(sp.Sum(sp.sin(s[t]), t))
+    agrees_with_the_oracle(model)
