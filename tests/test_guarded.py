@@ -90,3 +90,14 @@ def test_a_bound_is_read_where_the_rest_of_its_guard_holds():
     s = model.let("s", t, sp.Sum(guarded(W[t, u] ** 2, sp.And(t < 3, u < c[t + 1])), u))
     model.minimize(sp.Sum(sp.sin(s[t]), t))
     agrees_with_the_oracle(model)
+
+
+def test_a_division_before_a_loop_reads_what_is_there():
+    """At the last t the loop over u < T - 1 - t is empty, and b has no element t + 1."""
+    model = Model("before")
+    T = model.batch("T")
+    t, u = model.indices(t=T, u=T)
+    a, b, w = model.input("a", T, T), model.input("b", T), model.parameter("w")
+    s = model.let("s", (t, u), guarded(w * a[t, u] ** 2 / b[t + 1], u < T - 1 - t))
+    model.minimize(sp.Sum(sp.sin(s[t, u]), t, u))
+    agrees_with_the_oracle(model, {"T": 3})
