@@ -9,7 +9,7 @@ import sympy as sp
 from generated import check_module, execute, module_text
 
 from derivgen import Model
-from derivgen.expressions import guarded
+from derivgen.expressions import guarded, unfolded_piecewise
 from derivgen.pipeline import declared_program
 from derivgen.program import Role
 
@@ -101,3 +101,14 @@ def test_a_division_before_a_loop_reads_what_is_there():
     s = model.let("s", (t, u), guarded(w * a[t, u] ** 2 / b[t + 1], u < T - 1 - t))
     model.minimize(sp.Sum(sp.sin(s[t, u]), t, u))
     agrees_with_the_oracle(model, {"T": 3})
+
+
+@unfolded_piecewise()
+def test_a_maximum_under_a_guard_shifts_what_is_under_it():
+    """z - max z is held where k < 2; the label's logit is read at all k."""
+    model = Model("label")
+    n, k = model.indices(n=8, k=4)
+    z, y = model.parameter("z", 8, 4), model.labels("y", 8, classes=4)
+    total = sp.Sum(guarded(sp.exp(z[n, k]), k < 2), k)
+    model.minimize(sp.Sum(sp.log(total) - z[n, y[n]], n))
+    agrees_with_the_oracle(model)
