@@ -96,7 +96,9 @@ def divisions(expression: sp.Expr) -> int:
 def read_through_quotients(program: Program) -> Program:
     """A quotient is computed where it is read if its division is one that an earlier tensor holds there."""
     reuse = Reuse(program)
-    held = [(k, h) for k, s in enumerate(program.statements) if (h := held_once(program, s)) is not None]
+    writers = Counter(s.target for s in program.statements)
+    lone = [(k, s) for k, s in enumerate(program.statements) if writers[s.target] == 1]
+    held = [(k, h) for k, s in lone if (h := held_once(program, s)) is not None]
     statements = list(program.statements)
     for position, h in held:
         writer = program.statements[position]
@@ -122,7 +124,7 @@ def read_through_quotients(program: Program) -> Program:
 
 
 def held_once(program: Program, s: Statement) -> Held | None:
-    """What the target of a statement holds, where nothing else writes it and no recurrence is in it."""
+    """What the target of a lone statement holds, where no recurrence is in it."""
     once = s.scan is None and s.covers(program.tensor(s.target).shape, guarded=True)
     return held_by(s, program.tensor(s.target)) if once else None
 

@@ -112,3 +112,15 @@ def test_a_maximum_under_a_guard_shifts_what_is_under_it():
     total = sp.Sum(guarded(sp.exp(z[n, k]), k < 2), k)
     model.minimize(sp.Sum(sp.log(total) - z[n, y[n]], n))
     agrees_with_the_oracle(model)
+
+
+@unfolded_piecewise()
+def test_one_of_two_additions_is_not_what_a_tensor_holds():
+    """The weights' logits get a gradient through the exponentials and through their sum: the first is not all of it."""
+    model = Model("additions")
+    t, u = model.indices(t=3, u=3)
+    x, b = model.parameter("x", 3, 3), model.parameter("b", 3)
+    e = sp.exp(b[t] * x[t, u])
+    p = model.let("p", (t, u), guarded(e / sp.Sum(guarded(e, u <= t), u), u <= t))
+    model.minimize(sp.Sum(p[t, u] * b[t] + sp.sin(x[t, u]), t, u))
+    agrees_with_the_oracle(model)
