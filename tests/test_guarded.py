@@ -124,3 +124,14 @@ def test_one_of_two_additions_is_not_what_a_tensor_holds():
     p = model.let("p", (t, u), guarded(e / sp.Sum(guarded(e, u <= t), u), u <= t))
     model.minimize(sp.Sum(p[t, u] * b[t] + sp.sin(x[t, u]), t, u))
     agrees_with_the_oracle(model)
+
+
+@unfolded_piecewise()
+def test_a_sum_is_0_where_its_guard_leaves_it_without_terms():
+    """The loop over u holds the first write of s[t,u], which is one of 0 where u > t."""
+    model = Model("rest")
+    t, u, v = model.indices(t=3, u=3, v=3)
+    W = model.parameter("W", 3, 3)
+    s = model.let("s", (t, u), sp.Sum(guarded(sp.sin(W[t, v] * W[u, v]), u <= t), v))
+    model.minimize(sp.Sum(sp.cos(s[t, u]), t, u))
+    agrees_with_the_oracle(model)
