@@ -145,6 +145,24 @@ def bottom_up(expression: Any, rewrite: Callable[[sp.Basic], sp.Basic]) -> Any:
     return rewrite(expression)
 
 
+def bottom_up_known(expression: Any, known: Boolean, rewrite: Callable[[sp.Basic, Boolean], sp.Basic]) -> Any:
+    """As `bottom_up`, with what is known where a node is evaluated: the conditions of the branches around it."""
+    if isinstance(expression, sp.Piecewise):
+        pairs, rest = [], known
+        for pair in expression.args:
+            value, condition = pair.args
+            found = bottom_up_known(value, sp.And(rest, condition), rewrite)
+            pairs.append((found, bottom_up_known(condition, rest, rewrite)))
+            rest = sp.And(rest, negation(condition))
+        if any(tuple(pair.args) != new for pair, new in zip(expression.args, pairs, strict=True)):
+            expression = expression.func(*pairs)
+    elif expression.args and not isinstance(expression, Read):
+        arguments = [bottom_up_known(a, known, rewrite) for a in expression.args]
+        if any(new is not old for new, old in zip(arguments, expression.args, strict=True)):
+            expression = expression.func(*arguments)
+    return rewrite(expression, known)
+
+
 def either(a: Boolean, b: Boolean) -> Boolean:
     """a or b; c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is."""
     union = sp.Or(a, b)

@@ -10,12 +10,10 @@ from collections import Counter
 from dataclasses import replace
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     Read,
     bottom_up,
-    conjuncts,
     indices_of,
     is_division,
     is_size,
@@ -24,7 +22,8 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.guarded import implies, knows
+from derivgen.guarded import guard_outside, knows
+from derivgen.inside import out_of_bounds
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
 
@@ -46,14 +45,15 @@ def divide_sums_once(program: Program) -> Program:
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     for s in program.statements:
         outside, inside = common_factors(s)
-        if not any(is_division(factor) for factor in outside) or not (has_terms(s) or read_with_terms(program, s)):
+        kept = tuple(r for r in s.domain if r not in s.reduced)
+        divided = replace(s, expression=sp.Mul(*outside), domain=kept, guard=guard_outside(s))
+        if not any(map(is_division, outside)) or not (has_terms(s) or read_with_terms(program, s, divided)):
             statements.append(s)
             continue
-        kept = tuple(r for r in s.domain if r not in s.reduced)
         total = Read(names.fresh(f"{s.target}_sum"), *(r.index for r in kept))
         tensors.append(Tensor(total.tensor, tuple(r.extent for r in kept), Role.HELPER))
         statements.append(replace(s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*inside)))
-        statements.append(replace(s, expression=sp.Mul(*outside, total), domain=kept, guard=guard_outside(s)))
+        statements.append(replace(divided, expression=sp.Mul(*outside, total)))
     return program.with_statements(statements, tensors)
 
 
@@ -66,24 +66,22 @@ def common_factors(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
     return outside, [factor for factor in s.expression.args if factor not in outside]
 
 
-def guard_outside(s: Statement) -> Boolean:
-    """What a sum's guard says of the indices that it keeps."""
-    reduced = {r.index for r in s.reduced}
-    return sp.And(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
-
-
 def has_terms(s: Statement) -> bool:
     """Whether a sum is known to have terms wherever its target is written."""
     return guard_outside(s) == s.guard and all(has_steps(r) for r in s.reduced)
 
 
-def read_with_terms(program: Program, s: Statement) -> bool:
-    """Whether a sum, which nothing adds to, is read only at points that are among its own: so it has a term there."""
+def read_with_terms(program: Program, s: Statement, divided: Statement) -> bool:
+    """Whether a sum, which nothing adds to, is read only at points that are among its own: so it has a term there.
+
+    Where it has none, what is divided by must still be inside its tensor.
+    """
     lone = [t for t in program.statements if t.target == s.target] == [s]
     reduced = set(s.reduced)
     readers = [t for t in program.statements if any(r.tensor == s.target for r in t.reads)]
     same = all(reduced <= set(t.domain) and set(t.reads) & {s.write} and knows(t, s) for t in readers)
-    return lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts)) and same
+    internal = lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts))
+    return internal and same and not out_of_bounds(divided, program.table)
 
 
 def has_steps(r: Range) -> bool:
@@ -98,9 +96,12 @@ def divisions(expression: sp.Expr) -> int:
 def read_through_quotients(program: Program) -> Program:
     """A quotient is computed where it is read if its division is one that an earlier tensor holds there."""
     reuse = Reuse(program)
-    held = [(k, h) for k, s in enumerate(program.statements) if (h := held_once(program, s)) is not None]
+    writers = Counter(s.target for s in program.statements)
+    lone = [(k, s) for k, s in enumerate(program.statements) if writers[s.target] == 1]
+    held = [(k, h) for k, s in lone if (h := held_once(program, s)) is not None]
     statements = list(program.statements)
-    for _, h in held:
+    for position, h in held:
+        writer = program.statements[position]
         if not isinstance(h.expression, sp.Mul) or not any(map(is_division, h.expression.args)):
             continue
         if program.tensor(h.read.tensor).role is not Role.ADJOINT:
@@ -112,10 +113,10 @@ def read_through_quotients(program: Program) -> Program:
             return substitute(h.expression, dict(zip(at, read.subscripts, strict=True))) if same else read
 
         for later, t in enumerate(statements):
-            if h.read.tensor in {read.tensor for read in t.reads} and implies(t.guard, h.condition):
+            if h.read.tensor in {read.tensor for read in t.reads} and knows(t, writer):
                 opened = found = replace_reads(t.expression, through)
-                for position, other in held:
-                    if position < later and other is not h:
+                for earlier, other in held:
+                    if earlier < later and other is not h:
                         found = reuse.apply(replace(t, expression=found), other)
                 if divisions(found) < divisions(opened):
                     statements[later] = replace(t, expression=found)
@@ -123,7 +124,7 @@ def read_through_quotients(program: Program) -> Program:
 
 
 def held_once(program: Program, s: Statement) -> Held | None:
-    """What the target of a statement holds, where nothing else writes it and no recurrence is in it."""
+    """What the target of a lone statement holds, where no recurrence is in it."""
     once = s.scan is None and s.covers(program.tensor(s.target).shape, guarded=True)
     return held_by(s, program.tensor(s.target)) if once else None
 

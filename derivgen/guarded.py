@@ -45,6 +45,12 @@ def guards_outside(program: Program) -> Program:
     return replace(program, statements=tuple(statements))
 
 
+def guard_outside(s: Statement) -> Boolean:
+    """What a sum's guard says of the indices that it keeps."""
+    reduced = {r.index for r in s.reduced}
+    return sp.And(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
+
+
 def assign_under_guards(program: Program) -> Program:
     """A lone accumulation under a guard that bounds no loop is an assignment of its value or 0."""
     statements = []
@@ -90,7 +96,9 @@ def forget_implied_guards(program: Program) -> Program:
             return False
         known = writers.get(source.tensor, [])
         return bool(known) and all(
-            w.operator == "+=" and all(map(is_plain_index, w.subscripts)) and implies(at(w, source, w.guard), s.guard)
+            w.operator == "+="
+            and all(map(is_plain_index, w.subscripts))
+            and implies(at(w, source, guard_outside(w)), s.guard)
             for w in known
         )
 

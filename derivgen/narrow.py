@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.expressions import TRUE, conjuncts, indices_of, reads_of
+from derivgen.expressions import TRUE, conjuncts, indices_of, is_integral
 from derivgen.guarded import bound_of
-from derivgen.inside import all_nonnegative
-from derivgen.nests import Compute, Loop, Node, loops_in, statements_of, with_guards, work_in
+from derivgen.inside import all_nonnegative, out_of_bounds
+from derivgen.nests import Compute, Contraction, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.program import Program, Statement
 
 
@@ -24,17 +24,28 @@ def narrowed(program: Program, node: Node) -> Node:
     if found is not None and loop.scan is None:
         bound, condition = found
         common = all(condition in conjuncts(s.guard) for s in statements)
-        if common and is_fixed(program, loop, bound) and is_at_most(program, statements[0], bound, loop.extent):
+        whole = any(starts_sums(loop, w) for w in work)
+        known = is_fixed(program, loop, statements[0], bound)
+        if common and not whole and known and is_at_most(program, statements[0], bound, loop.extent):
             loop = with_guards(loop, lambda guard: sp.And(*(c for c in conjuncts(guard) if c != condition)))
             loop = replace(loop, bound=bound)
     return replace(loop, body=tuple(narrowed(program, inner) for inner in loop.body))
 
 
-def is_fixed(program: Program, loop: Loop, bound: sp.Expr) -> bool:
-    """Whether a bound is an integer that nothing in the loop changes."""
+def starts_sums(loop: Loop, work: Compute | Contraction) -> bool:
+    """Whether a loop holds the first assignment of a sum to all elements: of 0 too, where the sum has no terms."""
+    s = statements_of(work)[0]
+    return work.first and bool(s.reduced) and any(loop.index in indices_of(i) for i in s.subscripts)
+
+
+def is_fixed(program: Program, loop: Loop, s: Statement, bound: sp.Expr) -> bool:
+    """Whether a bound is an integer that nothing in the loop changes, and that may be read before it, without a guard."""
     written = {s.target for w in work_in(loop) for s in statements_of(w)}
-    integers = all(program.tensor(r.tensor).integer and r.tensor not in written for r in reads_of(bound))
-    return integers and not indices_of(bound) & {inner.index for inner in loops_in(loop)}
+    integer = is_integral(bound, lambda r: program.tensor(r.tensor).integer and r.tensor not in written)
+    inside = {inner.index for inner in loops_in(loop)}
+    outer = tuple(r for r in s.domain if r.index not in inside)
+    before = replace(s, expression=bound, guard=TRUE, domain=outer)
+    return integer and not indices_of(bound) & inside and not out_of_bounds(before, program.table)
 
 
 def is_at_most(program: Program, s: Statement, bound: sp.Expr, extent: sp.Expr) -> bool:

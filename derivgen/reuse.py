@@ -11,7 +11,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     Read,
-    bottom_up,
+    bottom_up_known,
     guarded_reads,
     indices_of,
     reads_of,
@@ -56,17 +56,17 @@ class Reuse:
     def apply(self, s: Statement, held: Held) -> sp.Expr:
         """The statement's expression with every occurrence of the held value as a read of its tensor."""
 
-        def rewrite(node: sp.Basic) -> sp.Basic:
+        def rewrite(node: sp.Basic, known: Boolean) -> sp.Basic:
             for template, power in forms(held, node):
                 for mapping in self.bindings(template, node, held, s.domain):
-                    if not implies(s.guard, substitute(held.condition, mapping)):
+                    if not implies(known, substitute(held.condition, mapping)):
                         continue
                     found = replaced(node, substitute(template, mapping), power(substitute(held.read, mapping)))
                     if found is not None:
                         return found
             return node
 
-        return bottom_up(s.expression, rewrite)
+        return bottom_up_known(s.expression, s.guard, rewrite)
 
     def bindings(
         self, template: sp.Expr, node: sp.Basic, held: Held, domain: tuple[Range, ...]

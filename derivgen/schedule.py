@@ -53,6 +53,10 @@ class Kernel:
         return tuple(dict.fromkeys(n for n in names if n not in self.inside and n not in self.written))
 
     @property
+    def filled(self) -> frozenset[str]:
+        return frozenset(node.tensor for node in self.body if isinstance(node, Fill))
+
+    @property
     def inside(self) -> frozenset[str]:
         """The tensors that callers know nothing of."""
         return self.scalars | {name for name, _ in self.heirs}
@@ -108,6 +112,7 @@ def share_kernels(result: Schedule, others: Sequence[Schedule]) -> Schedule:
             if set(kernel.statements) <= set(other.statements)
             and set(other.read) <= available
             and not other.inside & needed
+            and kernel.filled <= other.filled  # a 0 that only the result reads
         )
         kernels.append(next(fits, kernel))
     return replace(result, kernels=tuple(kernels))

@@ -146,7 +146,7 @@ class Stabilizer:
             shift = exponent - stop_gradient(largest)
             for target, value in ((difference, shift), (power, sp.exp(difference))):
                 self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
-            self.shifts.append(Held(difference, shift, box, TRUE))
+            self.shifts.append(Held(difference, shift, box, s.guard))
             self.powers[key] = largest, power
         return self.powers[key]
 

@@ -163,6 +163,39 @@ def test_ruff_leaves_long_names_alone(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+CONDITIONS = """
+from sympy import And, Ne, Or, Piecewise, Sum, sin
+
+from derivgen import Model
+
+model = Model("conditions")
+T = model.batch("T")
+t, u = model.indices(t=T, u=T)
+x, mask, w = model.input("x", T, T), model.input("mask", T, T), model.parameter("w", 3)
+y = model.labels("y", T, classes=4, ignore=-1)
+chained = And(t <= u, 2 * u <= t, u <= 1, u < y[t], w[1] > 1)
+either = Or(And(u < t, u < y[t], mask[t, u] > 0, w[1] > 1), And(t < u, t < y[u], mask[u, t] > 0, x[u, t] > w[2]))
+both = And(Or(And(Ne(t, 0), u < t, u < y[t], mask[t, u] > w[0]), And(t < u, mask[u, t] > w[1])), x[t, u] > w[2])
+values = [(1 + k) * w[k] * x[t, u] ** k for k in range(3)]
+conditions = chained, either, both
+a, b, c = (
+    model.let(name, (t, u), Piecewise((sin(value) / x[t, u], condition), (0, True)))
+    for name, value, condition in zip("abc", values, conditions, strict=True)
+)
+terms = a[t, u] * b[u, t] + c[t, u]
+model.minimize(Sum(Piecewise((terms, conditions[1]), (terms**2, conditions[2]), (0, True)), t, u))
+"""
+
+
+def test_ruff_leaves_long_conditions_alone(tmp_path):
+    """Comparisons that a linter might chain, and what stands under alternatives of several conditions."""
+    path = tmp_path / "conditions_kernels.py"
+    path.write_text(text_of(tmp_path, CONDITIONS))
+    for command in (["check", "--isolated"], ["format", "--isolated", "--diff", "--line-length", "120"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, str(path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_ruff_leaves_long_update_rules_alone(tmp_path):
     """Adam with a schedule: its step is too long for one line of the loop."""
     path = tmp_path / "scheduled_kernels.py"

@@ -16,6 +16,7 @@ from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText, unconditional_parts
 from derivgen.expressions import Read, guarded, indices_of, is_division, is_size, reads_of, substitute
 from derivgen.guarded import is_lone
+from derivgen.inside import out_of_bounds
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -201,11 +202,12 @@ class Writer:
         inside = {inner.index for inner in loops_in(loop)}
         written = {s.target for w in work_in(loop) for s in statements_of(w)}
         work = [w.statement for w in work_in(loop) if isinstance(w, Compute) and w.statement.guard == sp.true]
+        parts = [(s, part) for s in work for part in unconditional_parts(s.expression)]
         lines: list[str] = []
-        for part in (part for s in work for part in unconditional_parts(s.expression)):
+        for s, part in parts:
             read = {r.tensor for r in reads_of(part)}
             same = not indices_of(part) & inside and written.isdisjoint(read) and not read <= self.kernel.scalars
-            if is_division(part) and same and part not in self.divided:
+            if is_division(part) and same and part not in self.divided and self.may_precede(loop, s, part):
                 self.note_sizes(part)
                 number = len(self.divided) + 1
                 name = self.temporary("reciprocal" if number == 1 else f"reciprocal_{number}")
@@ -213,6 +215,12 @@ class Writer:
                 lines += self.assignment(name, "=", part)
                 self.divided[part] = Read(name)
         return lines
+
+    def may_precede(self, loop: Loop, s: Statement, part: sp.Expr) -> bool:
+        """Whether what a statement reads is inside its tensors before a loop too, which may have no iterations."""
+        inside = {inner.index for inner in loops_in(loop)}
+        outer = tuple(r for r in s.domain if r.index not in inside)
+        return not out_of_bounds(replace(s, expression=part, domain=outer), self.table)
 
     def extent(self, loop: Loop) -> str:
         """How often a loop runs: but for the shortest loops that is read off an array, see UNROLLED."""

@@ -200,7 +200,14 @@ def unchained(parts: Sequence[Boolean]) -> list[Boolean]:
     turned: list[Boolean] = []
     for part in parts:
         for position, before in enumerate(turned):
-            if all(isinstance(c, sp.core.relational.Relational) for c in (before, part)) and before.rhs == part.lhs:
+            if chain(before, part):
                 turned[position] = before.reversed
         turned.append(part)
+    for position in range(1, len(turned)):  # one that was turned may start in what the one before ends with
+        if chain(turned[position - 1], turned[position]):
+            turned[position] = turned[position].reversed
     return turned
+
+
+def chain(a: Boolean, b: Boolean) -> bool:
+    return all(isinstance(c, sp.core.relational.Relational) for c in (a, b)) and bool(a.rhs == b.lhs)

@@ -123,10 +123,10 @@ class StatementText:
         line = f"{word} {self.text.condition(condition)}:"
         if len(line) <= room:
             return [], [line]
-        joint, _, texts = self.operands(condition)
+        first, *others = self.operands_apart(condition)
         # Two operands a formatter would rather split inside their brackets.
-        if len(texts) > 2 and all(len(f"{joint} {text}") <= room - len(STEP) for text in texts):
-            return [], [f"{word} (", *indented([texts[0], *(f"{joint} {text}" for text in texts[1:])]), "):"]
+        if len(others) > 1 and all(len(line) <= room - len(STEP) for line in (first, *others)):
+            return [], [f"{word} (", *indented([first, *others]), "):"]
         name = self.temporary("case").tensor
         return self.case(name, condition, room), [f"{word} {name}:"]
 
@@ -144,11 +144,19 @@ class StatementText:
         while len(f"{name} = {f' {joint} '.join(texts[: count + 1])}") <= room:
             count += 1
         first = f"{name} = {f' {joint} '.join(texts[:count])}"
-        lines = [first] if count else self.case(name, parts[0], room)
+        lines = [first] if count > 1 else self.case(name, parts[0], room)
         for part in parts[max(count, 1) :]:
             lines += [f"if {name}:" if joint == "and" else f"if not {name}:"]
             lines += indented(self.case(name, part, room - len(STEP)))
         return lines
+
+    def operands_apart(self, condition: Boolean) -> list[str]:
+        """The operands of all that is not in brackets, in order, each but the first after its "and" or "or"."""
+        joint, parts, texts = self.operands(condition)
+        if not parts:
+            return [self.text.condition(condition)]
+        nested = [self.operands_apart(p) if joint == "or" else [text] for p, text in zip(parts, texts, strict=True)]
+        return [*nested[0], *(line for first, *rest in nested[1:] for line in (f"{joint} {first}", *rest))]
 
     def operands(self, condition: Boolean) -> tuple[str, list[Boolean], list[str]]:
         """("and" or "or", what it joins, their texts), in order of evaluation; nothing if it joins nothing."""
