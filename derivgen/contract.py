@@ -83,7 +83,6 @@ HELPERS = (
     "memory",
     "new_memory",
     "orthogonal",
-    "part",
     "prediction_kernel",
     "prediction_labels_in_range",
     "prepare",

@@ -24,7 +24,7 @@ OF_SIZES = re.compile(r"v?(?:cvtsi2sdq?|cvtusi2sdq?|u?comisd|cmpneqsd)")  # an i
 
 # What cuts flat arrays into tensors, and what that is inlined into. numba's reshape compares the sizes, an uint64 and an
 # int64, as float64: once for each tensor when an epoch begins and when its last batch is smaller, and in no step.
-CUTTING = {"split", "part", "buffers", "epoch"}
+CUTTING = {"split", "buffers", "epoch"}
 EPOCH = {"a1_forward", "a1_backward", "z2_forward", "z2_backward", "loss_forward", "loss_backward"}
 EPOCH |= CUTTING | {"gather", "update_kernel"}  # forward and step are pasted into the epoch
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.layout import tuple_text
-from derivgen.emit.plan import Plan, field
+from derivgen.emit.plan import Plan, count, field
 from derivgen.program import Role
 
 
@@ -37,9 +36,10 @@ class Places:
             parameter = self.parameters.get(name, name)
             if parameter in self.single:
                 return f"{owner}.{field(parameter)}"
-            start, stride = self.plan.offsets[name], int(self.plan.stride(family) or 0)
-            shape = tuple_text([str(extent) for extent in self.table[name].shape] or ["1"])
-            return f"part({owner}.flat, {progression(start + stride * first, stride * step)}, {shape})"
+            t, stride = self.table[name], int(self.plan.stride(family) or 0)
+            start = self.plan.offsets[name] + stride * first
+            stop, step = progression(start + count(t), stride * step), stride * step
+            return "".join(stretch(f"{owner}.flat", progression(start, step), stop, list(map(str, t.shape))))
         places = self.plan.places.get(family, 1)
         if places == 1:
             return f"{owner}.{field(name)}"
@@ -57,6 +57,13 @@ class Places:
         if role in (Role.PARAMETER, Role.RUNNING):
             return "theta"
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"
+
+
+def stretch(flat: str, start: str, stop: str, shape: Sequence[str]) -> tuple[str, str, str]:
+    """A part of a flat array, as a view of this shape: the text up to the extents, these, and the rest."""
+    colon = ":" if start.isidentifier() | start.isdigit() and stop.isidentifier() | stop.isdigit() else " : "
+    part = f"{flat}[{start}{colon}{stop}]"
+    return (f"{part}.reshape(", ", ".join(shape), ")") if len(shape) > 1 else (part, "", "")
 
 
 def progression(first: int, step: int) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sympy as sp
+
 from derivgen import contract
 from derivgen.emit.kernels import UNROLLED, KernelText
-from derivgen.emit.layout import bracketed, indented, tuple_text
+from derivgen.emit.layout import bracketed, indented
 from derivgen.emit.modes import ModeText
-from derivgen.emit.places import Places
+from derivgen.emit.places import Places, stretch
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText
@@ -17,16 +19,9 @@ from derivgen.expressions import size_symbol
 from derivgen.program import Tensor
 from derivgen.repeat import LEAST, Run
 from derivgen.schedule import Kernel
+from derivgen.storage import element_count
 
-SIZE_GLOBALS = (
-    "memory",
-    "Memory",
-    "Workspace",
-    "buffers",
-    "new_memory",
-    "part",
-    "aligned",
-)  # where sizes are arguments
+SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
 OUT_OF_RANGE = "return True, real(0)"
 MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
@@ -41,7 +36,7 @@ class WholeModel:
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
     def functions(self) -> list[str]:
-        functions = [self.split(), PART, self.buffers(), *self.modes.functions(), self.objective(), self.step()]
+        functions = [self.split(), self.buffers(), *self.modes.functions(), self.objective(), self.step()]
         functions += [self.evaluation()] if self.plan.evaluation is not None else []
         functions += self.rule.functions
         if self.plan.sample_axis:
@@ -55,8 +50,8 @@ class WholeModel:
         parts = []
         for t in self.plan.single_parameters:
             start = self.plan.offsets[t.name]
-            reshape = f".reshape({', '.join(map(str, t.shape))})" if len(t.shape) > 1 else ""
-            parts.append(f"{field(t.name)}=flat[{start}:{start + count(t)}]{reshape},")
+            view = "".join(stretch("flat", str(start), str(start + count(t)), [str(extent) for extent in t.shape]))
+            parts.append(f"{field(t.name)}={view},")
         if len(parts) < len(self.program.vector):
             parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
@@ -232,10 +227,11 @@ class WholeModel:
         storage = self.plan.storage
         parts = []
         for t in self.plan.workspace:
-            memory = "integers" if t.integer else "reals"
-            shape = tuple_text([self.text.integer(extent) for extent in t.shape] or ["1"])
-            arguments = [f"memory.{memory}", self.text.integer(storage.starts[t.name]), shape]
-            parts += bracketed(f"{field(t.name)}=part(", arguments, "),", depth=2)
+            memory = "memory.integers" if t.integer else "memory.reals"
+            start, stop = storage.starts[t.name], sp.expand(storage.starts[t.name] + element_count(t))
+            extents = [self.text.integer(extent) for extent in t.shape]
+            opening, shape, closing = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
+            parts += bracketed(f"{field(t.name)}={opening}", [shape] if shape else [], f"{closing},", depth=2)
         doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed("def buffers(", ["memory", *sizes], "):")
@@ -394,11 +390,3 @@ def label_check(t: Tensor, name: str, row: str | None, refusal: str) -> list[str
         f"({label} < 0 or {label} >= {t.classes}){ignored}" if ignored else f"{label} < 0 or {label} >= {t.classes}"
     )
     return [*lines, "    " * depth + f"if {condition}:", "    " * (depth + 1) + refusal]
-
-
-PART = compiled(
-    "part(flat, start, shape)",
-    '"""An array of this shape from a flat one, as a view."""',
-    ["size = 1", "for extent in shape:", "    size *= extent", "return flat[start : start + size].reshape(shape)"],
-    "internal",
-)
