@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derivgen.emit.layout import STEP, WIDTH
 from derivgen.emit.plan import Plan, count, field
 from derivgen.program import Role
 
@@ -39,7 +40,7 @@ class Places:
             t, stride = self.table[name], int(self.plan.stride(family) or 0)
             start = self.plan.offsets[name] + stride * first
             stop, step = progression(start + count(t), stride * step), stride * step
-            return "".join(stretch(f"{owner}.flat", progression(start, step), stop, list(map(str, t.shape))))
+            return view(*stretch(f"{owner}.flat", progression(start, step), stop, list(map(str, t.shape))))
         places = self.plan.places.get(family, 1)
         if places == 1:
             return f"{owner}.{field(name)}"
@@ -59,11 +60,27 @@ class Places:
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"
 
 
-def stretch(flat: str, start: str, stop: str, shape: Sequence[str]) -> tuple[str, str, str]:
-    """A part of a flat array, as a view of this shape: the text up to the extents, these, and the rest."""
+def stretch(flat: str, start: str, stop: str, shape: Sequence[str]) -> tuple[str, str]:
+    """A part of a flat array, as a view of this shape: the slice, and the extents that it is reshaped to."""
     colon = ":" if start.isidentifier() | start.isdigit() and stop.isidentifier() | stop.isdigit() else " : "
-    part = f"{flat}[{start}{colon}{stop}]"
-    return (f"{part}.reshape(", ", ".join(shape), ")") if len(shape) > 1 else (part, "", "")
+    return f"{flat}[{start}{colon}{stop}]", ", ".join(shape) if len(shape) > 1 else ""
+
+
+def view(part: str, shape: str) -> str:
+    """A stretch on one line."""
+    return f"{part}.reshape({shape})" if shape else part
+
+
+def view_lines(name: str, part: str, shape: str, depth: int) -> list[str]:
+    """A stretch as an argument, over three lines where it is too long: after the last bracket, or in the slice."""
+    room = WIDTH - len(STEP) * depth
+    line, head = f"{name}={view(part, shape)},", f"{name}={part}.reshape("
+    if len(line) <= room:
+        return [line]
+    if shape and len(head) <= room:
+        return [head, f"{STEP}{shape}", "),"]
+    flat, _, inside = part.partition("[")
+    return [f"{name}={flat}[", f"{STEP}{inside[:-1]}", f"{view(']', shape)},"]
 
 
 def progression(first: int, step: int) -> str:

@@ -10,7 +10,7 @@ from derivgen import contract
 from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, indented
 from derivgen.emit.modes import ModeText
-from derivgen.emit.places import Places, stretch
+from derivgen.emit.places import Places, stretch, view_lines
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText
@@ -50,8 +50,8 @@ class WholeModel:
         parts = []
         for t in self.plan.single_parameters:
             start = self.plan.offsets[t.name]
-            view = "".join(stretch("flat", str(start), str(start + count(t)), [str(extent) for extent in t.shape]))
-            parts.append(f"{field(t.name)}={view},")
+            part, shape = stretch("flat", str(start), str(start + count(t)), [str(extent) for extent in t.shape])
+            parts += view_lines(field(t.name), part, shape, depth=2)
         if len(parts) < len(self.program.vector):
             parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
@@ -230,8 +230,8 @@ class WholeModel:
             memory = "memory.integers" if t.integer else "memory.reals"
             start, stop = storage.starts[t.name], sp.expand(storage.starts[t.name] + element_count(t))
             extents = [self.text.integer(extent) for extent in t.shape]
-            opening, shape, closing = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
-            parts += bracketed(f"{field(t.name)}={opening}", [shape] if shape else [], f"{closing},", depth=2)
+            part, shape = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
+            parts += view_lines(field(t.name), part, shape, depth=2)
         doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed("def buffers(", ["memory", *sizes], "):")
