@@ -20,9 +20,8 @@ from derivgen.expressions import (
     reads_of,
     replace_reads,
     subexpressions,
-    substitute,
 )
-from derivgen.guarded import guard_outside, knows
+from derivgen.guarded import at, guard_outside, knows
 from derivgen.inside import out_of_bounds
 from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.reuse import Held, Reuse, held_by
@@ -106,11 +105,9 @@ def read_through_quotients(program: Program) -> Program:
             continue
         if program.tensor(h.read.tensor).role is not Role.ADJOINT:
             continue
-        at = h.read.subscripts
 
-        def through(read: Read, h: Held = h, at: tuple[sp.Expr, ...] = at) -> sp.Expr:
-            same = read.tensor == h.read.tensor
-            return substitute(h.expression, dict(zip(at, read.subscripts, strict=True))) if same else read
+        def through(read: Read, writer: Statement = writer) -> sp.Expr:
+            return at(writer, read, writer.expression) if read.tensor == writer.target else read
 
         for later, t in enumerate(statements):
             if h.read.tensor in {read.tensor for read in t.reads} and knows(t, writer):

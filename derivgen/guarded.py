@@ -7,8 +7,8 @@ unless the guard bounds a loop: see `narrow`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -107,28 +107,25 @@ def forget_implied_guards(program: Program) -> Program:
     )
 
 
-def at(s: Statement, read: Read, what: Boolean) -> Boolean:
+def at(s: Statement, read: Read, what: Any) -> Any:
     """A condition or an expression of a statement for the element of its target that is read."""
     return substitute(what, dict(zip(s.subscripts, read.subscripts, strict=True)))
 
 
-def read_through_guarded(program: Program, wanted: Callable[[Statement], sp.Expr | None]) -> Program:
-    """Lone guarded values that are read under their guards only are computed there: those with a `wanted` form."""
+def read_through_guarded_copies(program: Program) -> Program:
+    """A lone guarded copy that is read under its guard only is read as its source."""
     statements = list(program.statements)
-    for s in program.statements:
-        if not is_lone(program, s) or s.scan is not None or not is_internal(program, s.target):
+    for copy in program.statements:
+        if not is_lone(program, copy) or copy.scan is not None or not is_internal(program, copy.target):
             continue
-        s = next(t for t in statements if t.target == s.target)  # others have been read through
-        form = wanted(s)
-        if form is None or not all(knows(t, s) for t in statements):
+        copy = next(t for t in statements if t.target == copy.target)  # others have been read through
+        if not isinstance(copy.expression, Read) or not all(knows(t, copy) for t in statements):
             continue
 
-        def through(read: Read, s: Statement = s, form: sp.Expr = form) -> sp.Expr:
-            return at(s, read, form) if read.tensor == s.target else read
+        def through(read: Read, copy: Statement = copy) -> sp.Expr:
+            return at(copy, read, copy.expression) if read.tensor == copy.target else read
 
-        statements = [
-            replace(t, expression=replace_reads(t.expression, through)) for t in statements if t.target != s.target
-        ]
+        statements = [replace(t, expression=replace_reads(t.expression, through)) for t in statements if t is not copy]
     return program.with_statements(statements).live(program.outputs)
 
 
@@ -143,7 +140,3 @@ def knows(t: Statement, s: Statement) -> bool:
         return False
     occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, t.guard) if read.tensor == s.target]
     return all(implies(path, at(s, read, s.guard)) for read, path in occurrences)
-
-
-def read_through_guarded_copies(program: Program) -> Program:
-    return read_through_guarded(program, lambda s: s.expression if isinstance(s.expression, Read) else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import sympy as sp
@@ -10,7 +11,7 @@ from derivgen.expressions import TRUE, conjuncts, indices_of, is_integral
 from derivgen.guarded import bound_of
 from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.nests import Compute, Contraction, Loop, Node, loops_in, statements_of, with_guards, work_in
-from derivgen.program import Program, Statement
+from derivgen.program import Program, Statement, Tensor
 
 
 def narrowed(program: Program, node: Node) -> Node:
@@ -42,10 +43,14 @@ def is_fixed(program: Program, loop: Loop, s: Statement, bound: sp.Expr) -> bool
     """Whether a bound is an integer that nothing in the loop changes, and that may be read before it, without a guard."""
     written = {s.target for w in work_in(loop) for s in statements_of(w)}
     integer = is_integral(bound, lambda r: program.tensor(r.tensor).integer and r.tensor not in written)
-    inside = {inner.index for inner in loops_in(loop)}
-    outer = tuple(r for r in s.domain if r.index not in inside)
-    before = replace(s, expression=bound, guard=TRUE, domain=outer)
-    return integer and not indices_of(bound) & inside and not out_of_bounds(before, program.table)
+    return integer and may_precede(loop, replace(s, guard=TRUE), bound, program.table)
+
+
+def may_precede(loop: Loop, s: Statement, part: sp.Expr, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a part of a statement has a meaning before a loop, which may have no iterations: its reads are inside."""
+    own = {inner.index for inner in loops_in(loop)}
+    outer = tuple(r for r in s.domain if r.index not in own)
+    return not indices_of(part) & own and not out_of_bounds(replace(s, expression=part, domain=outer), tensors)
 
 
 def is_at_most(program: Program, s: Statement, bound: sp.Expr, extent: sp.Expr) -> bool:

@@ -50,8 +50,8 @@ class Compute:
 class Loop:
     """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
 
-    `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches what another one writes, and they run in threads. `scan`: the iterations are the
-    steps of a recurrence, in its order.
+    `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches
+    what another one writes, and they run in threads. `scan`: the iterations are the steps of a recurrence, in its order.
     """
 
     index: sp.Symbol

@@ -106,7 +106,8 @@ def generate(
 ) -> Path:
     """Write the module of a model to a path, as the command does; gives the path.
 
-    `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file can't be written or was edited by hand.
+    `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file
+    can't be written or was edited by hand.
     """
     from derivgen import store
 

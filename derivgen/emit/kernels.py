@@ -16,7 +16,7 @@ from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText, unconditional_parts
 from derivgen.expressions import Read, guarded, indices_of, is_division, is_size, reads_of, substitute
 from derivgen.guarded import is_lone
-from derivgen.inside import out_of_bounds
+from derivgen.narrow import may_precede
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Program, Role, Statement, is_plain_index
@@ -175,7 +175,7 @@ class Writer:
         if guard != sp.true:
             self.note_sizes(guard)
             self.depth += 1
-            lines = self.loop(without_guards(loop))
+            lines = self.loop(with_guards(loop, lambda _: sp.true))
             self.depth -= 1
             return self.statements.guard(guard, lines, self.room)
         self.note_sizes(loop.extent if loop.bound is None else loop.bound)
@@ -199,15 +199,14 @@ class Writer:
 
     def divisions(self, loop: Loop) -> list[str]:
         """Divisions by what does not change in a loop are done before it, a compiler can't: the arrays might overlap."""
-        inside = {inner.index for inner in loops_in(loop)}
         written = {s.target for w in work_in(loop) for s in statements_of(w)}
         work = [w.statement for w in work_in(loop) if isinstance(w, Compute) and w.statement.guard == sp.true]
         parts = [(s, part) for s in work for part in unconditional_parts(s.expression)]
         lines: list[str] = []
         for s, part in parts:
             read = {r.tensor for r in reads_of(part)}
-            same = not indices_of(part) & inside and written.isdisjoint(read) and not read <= self.kernel.scalars
-            if is_division(part) and same and part not in self.divided and self.may_precede(loop, s, part):
+            same = written.isdisjoint(read) and not read <= self.kernel.scalars
+            if is_division(part) and same and part not in self.divided and may_precede(loop, s, part, self.table):
                 self.note_sizes(part)
                 number = len(self.divided) + 1
                 name = self.temporary("reciprocal" if number == 1 else f"reciprocal_{number}")
@@ -215,12 +214,6 @@ class Writer:
                 lines += self.assignment(name, "=", part)
                 self.divided[part] = Read(name)
         return lines
-
-    def may_precede(self, loop: Loop, s: Statement, part: sp.Expr) -> bool:
-        """Whether what a statement reads is inside its tensors before a loop too, which may have no iterations."""
-        inside = {inner.index for inner in loops_in(loop)}
-        outer = tuple(r for r in s.domain if r.index not in inside)
-        return not out_of_bounds(replace(s, expression=part, domain=outer), self.table)
 
     def extent(self, loop: Loop) -> str:
         """How often a loop runs: but for the shortest loops that is read off an array, see UNROLLED."""
@@ -388,10 +381,6 @@ def common_guard(loop: Loop) -> Boolean:
     inside = {inner.index for inner in loops_in(loop)}
     known = not reads_of(guard) and not indices_of(guard) & inside
     return guard if known and not any(inner.carried for inner in loops_in(loop)) else sp.true
-
-
-def without_guards(loop: Loop) -> Loop:
-    return with_guards(loop, lambda guard: sp.true)
 
 
 def runs_in_threads(node: Node) -> bool:
