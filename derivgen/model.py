@@ -84,6 +84,7 @@ class Definition:
     place: Place | None
     left: tuple[sp.Expr, ...]
     recurrence: str = ""
+    layer: str = ""
     initial: tuple[sp.Expr, ...] = ()
 
 
@@ -234,10 +235,14 @@ class Model:
             value = np.zeros([max(1, extent) for extent in value.shape])
         return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
 
-    def let(self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any) -> Any:
+    def let(
+        self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any, layer: str | None = None
+    ) -> Any:
         """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
 
         An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
+        A let is a layer, which has kernels of its own, unless it is a part of another one: `layer` is the name of the
+        let, declared after its parts and nothing else, in whose kernels this one is computed.
         """
         given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
         axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
@@ -249,7 +254,14 @@ class Model:
             shape = [i.upper + 1 for i in over]
         taken = name in self._names
         tensor = self._declare(name, shape, Role.LET)
-        definition = Definition(str(name), over, self._expression(expression), caller(), left)
+        definition = Definition(
+            str(name),
+            over,
+            self._expression(expression),
+            caller(),
+            left,
+            layer="" if layer in (None, name) else str(layer),
+        )
         if not taken:
             self.definitions.append(definition)
         return tensor
@@ -287,7 +299,7 @@ class Model:
             self.refuse_problems()
         for n, left, value, start in zip(names, over, values, starts, strict=True):
             before = tuple(map(self._expression, start if isinstance(start, list | tuple) else [start]))
-            definition = Definition(n, left, self._expression(value), caller(), left, names[0], before)
+            definition = Definition(n, left, self._expression(value), caller(), left, names[0], initial=before)
             if n not in taken:
                 self.definitions.append(definition)
         return tensors[0] if single else tuple(tensors)

@@ -207,15 +207,21 @@ def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Ran
 
 
 def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
-    """Whether some work gains by sharing a loop: it does not after a maximum, or after inner loops that it has no part in.
+    """Whether some work gains by sharing a loop: not at a row after its maximum, nor as a call after the row's inner loops.
 
     Either would keep the compiler from running several rows, or several points, of the loop at once.
     """
-    after_maximum = any(s.operator == "max=" for w in work_in(loop) for s in statements_of(w))
-    maximum = any(s.operator == "max=" for s in statements_of(work))
-    computes = isinstance(work, Compute)
-    after_loops = computes and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
-    return (not after_maximum or maximum) and not after_loops
+    if isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
+        return True
+    done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
+    after_maximum = has_maximum(done) and not has_maximum(own)
+    calls = any(s.expression.has(sp.Function) for s in own)
+    after_loops = calls and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    return not after_maximum and not after_loops
+
+
+def has_maximum(statements: Iterable[Statement]) -> bool:
+    return any(s.operator == "max=" for s in statements)
 
 
 def within(loops: Sequence[Range], node: Node) -> Node:
@@ -239,7 +245,7 @@ def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tu
 
     LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
     """
-    stores = {s.target for node in body if isinstance(node, Compute) and node not in carried for s in node.statements}
+    stores = {s.target for node in body for work in work_in(node) if work not in carried for s in statements_of(work)}
     early = [c for c in body if c in carried and stores.isdisjoint(r.tensor for s in statements_of(c) for r in s.reads)]
     return (*early, *(node for node in body if node not in early))
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from derivgen.nests import Compute, Fill, Loop, Node, statements_of, work_in
+from derivgen.nests import Compute, Fill, Loop, Node, loops_in, statements_of, work_in
 from derivgen.program import Program, Tensor
 
 Timeline = Sequence[Iterable[str]]  # what each kernel accesses
+LARGE = 64  # a run-time size
 ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, so that each of them starts a cache line
 
 
@@ -31,8 +32,8 @@ def taken_over(
     """
     found: dict[str, str] = {}
     for name in candidates:
-        heir = heir_of(program, name, body)
-        if heir is not None and heir not in {*scalars, *found, *found.values()}:
+        heir = heir_of(program, name, body, scalars)
+        if heir is not None and heir not in {*found, *found.values()}:
             found[name] = heir
     for name, heir in found.items():
         while heir in found:
@@ -41,24 +42,27 @@ def taken_over(
     return found
 
 
-def heir_of(program: Program, name: str, body: Sequence[Node]) -> str | None:
-    """The tensor that may take over a tensor's memory in a kernel with this body."""
+def heir_of(program: Program, name: str, body: Sequence[Node], scalars: frozenset[str]) -> str | None:
+    """The array that may take over a tensor's memory in a kernel with this body."""
     order = [node for top in body for node in (work_in(top) if isinstance(top, Loop) else [top])]
     accesses = [k for k, node in enumerate(order) if name in touched(node)]
-    last = order[accesses[-1]]
-    if not isinstance(last, Compute) or len(accesses) < 2 or not last.first or last.statement.operator != "=":
+    top = next((top for top in body if isinstance(top, Loop) and order[accesses[-1]] in [*work_in(top)]), None)
+    if top is None or len(accesses) < 2:
         return None
-    s = last.statement
-    own, heir = program.tensor(name), program.tensor(s.target)
-    alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape)
-    loop = next((top for top in body if isinstance(top, Loop) and any(node is last for node in work_in(top))), None)
-    if loop is None:
-        return None
-    together = [t for node in work_in(loop) for t in statements_of(node)]
+    together = [t for node in work_in(top) for t in statements_of(node)]
     at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
-    early = any(s.target in touched(node) for node in order[: accesses[-1]])
-    # Every loop around the last access is an axis of both, so no other iteration touches the same element.
-    return s.target if alike and at == {s.subscripts} and not early else None
+    own = program.tensor(name)
+    innermost = next(loop for loop in loops_in(top) if order[accesses[-1]] in loop.body)
+    for node in innermost.body[innermost.body.index(order[accesses[-1]]) :]:
+        if not isinstance(node, Compute) or not node.first or node.statement.operator != "=":
+            continue
+        s, heir = node.statement, program.tensor(node.statement.target)
+        alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape)
+        early = any(s.target in touched(other) for other in order[: order.index(node)])
+        # Every loop around the last access is an axis of both, so no other iteration touches the same element.
+        if s.target not in scalars and alike and at == {s.subscripts} and not early:
+            return s.target
+    return None
 
 
 def touched(node: Node) -> set[str]:
@@ -96,7 +100,7 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
     sizes = []
     for integer in (False, True):
         slots: list[Slot] = []
-        for t in (b for b in buffers if b.integer is integer):
+        for t in sorted((b for b in buffers if b.integer is integer), key=size_where_large, reverse=True):
             place(t, slots, lives)
         start = sp.Integer(0)
         for slot in sorted(slots, key=lambda s: not is_multiple(s.size, ALIGNED)):
@@ -104,6 +108,12 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
             start = sp.expand(start + slot.size)
         sizes.append(start)
     return Storage(starts, *sizes)
+
+
+def size_where_large(t: Tensor) -> sp.Expr:
+    """The number of a buffer's elements where each run-time size is LARGE."""
+    size = element_count(t)
+    return size.subs(dict.fromkeys(size.free_symbols, LARGE))
 
 
 def lifetimes(timeline: Timeline) -> dict[str, tuple[int, int]]:

@@ -112,6 +112,10 @@ class Term:
         return self.text if is_atom(self.text) else f"({self.text})"
 
 
+def is_let(line: str) -> bool:
+    return " = model.let(" in line
+
+
 def is_atom(text: str) -> bool:
     node = ast.parse(text, mode="eval").body
     return isinstance(node, ast.Name | ast.Subscript | ast.Call | ast.Constant)
@@ -898,17 +902,30 @@ class Writer:
         power = self.choose([2, 2, 3, 4])
         return f"0.1*Sum({read}**{power}, {', '.join(i.name for i in scope)})" if scope else f"0.1*{read}**{power}"
 
+    def join_lets(self) -> None:
+        """Some lets that follow each other become one layer."""
+        last = self.number(0, len(self.lines) - 1)
+        first = last
+        while first > 0 and all(is_let(line) for line in self.lines[first - 1 : last + 1]) and self.chance(75):
+            first -= 1
+        whole = self.lines[last].split(" = ")[0]
+        self.lines[first:last] = [f'{line.removesuffix(")")}, layer="{whole}")' for line in self.lines[first:last]]
+
     def spec(self, lets: int) -> Spec:
         data = self.chance(85)
         self.names |= {"model", *string.ascii_uppercase}
         head = [*self.sizes(data), *self.tensors(data)]
         for _ in range(self.number(1, lets)):
             self.let()
+        if self.chance(60):
+            self.join_lets()
         if self.chance(8):
             objective = [f'total = model.let("total", (), {self.objective()})', "model.minimize(total)"]
         else:
             objective = [f"model.minimize({self.objective()})"]
-        predict = [f"model.predict({self.choose(self.lets).name})"] if self.chance(75) else []
+        predict = (
+            [f"model.predict({self.choose(self.readable_lets).name})"] if self.readable_lets and self.chance(75) else []
+        )
         indices = [i for pool in self.pool.values() for i in pool]
         declared = [f"{i.name} = model.indices({i.name}={i.axis.text})" for i in indices]
         lines = ['model = Model("random")', *head, *declared, *self.lines, *objective, *predict]

@@ -251,6 +251,11 @@ DECLARATIONS = {
     "let over a number": ('model.let("z", (n, 3), x[n, 0])', ["let z", "3", "model.indices"]),
     "let over a size": ('model.let("z", (n, D), x[n, 0])', ["let z", "D", "model.indices"]),
     "let over a string": ('model.let("z", "n", x[0, 0])', ["let z", "n", "model.indices"]),
+    "part of no let": ('model.let("z", h, b[h], layer="w")', ["let z", "expected let w", "found no other let"]),
+    "part of an earlier let": (
+        'v = model.let("v", h, b[h])\nmodel.let("z", h, v[h], layer="v")',
+        ["let z", "expected let v", "found no other let"],
+    ),
     "predict of an expression": ("model.predict(b[h] ** 2)", ["predict", "model.let"]),
     "predict of a parameter": ("model.predict(W)", ["predict", "model.let", "W"]),
     "predict of a name": ('model.predict("W")', ["predict", "model.let", "W"]),

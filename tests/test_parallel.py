@@ -124,12 +124,12 @@ w = model.parameter("w", K)
         # Rows that share a label add to one row of w_bar.
         ('a = model.let("a", (n,), tanh(w[label[n]]))\nmodel.minimize(Sum(a[n]**2, n))', "a_forward", "n*"),
         ('a = model.let("a", (n,), tanh(w[label[n]]))\nmodel.minimize(Sum(a[n]**2, n))', "a_backward", "n"),
-        # Here each adds to its own row, wherever in it the label points, after the loops over whole rows.
+        # Here each adds to its own row, wherever in it the label points, after the loop over all of it.
         (
             'a = model.let("a", (n, k), tanh(w[k]*x[n, k]))\n'
             "model.minimize(Sum(a[n, label[n]]**2, n) + Sum(a[n, k]**2, n, k))",
             "loss_backward",
-            "n* n*",
+            "n*",
         ),
         # Each iteration copies the cosines of its row, then holds a matrix product: BLAS has threads of its own.
         (

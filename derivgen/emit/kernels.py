@@ -85,7 +85,7 @@ class Writer:
     def formulas(self) -> list[str]:
         """One line a statement, in order of execution; the first write of a tensor reads as an equation.
 
-        A sum that one formula of this kernel reads, and nothing else, is written inside that formula.
+        A sum that no caller knows of, and that one formula reads, is written inside that formula.
         """
         plain = Plain(self.order, self.inlined_sums())
         lines, seen = [], set[str]()
@@ -110,7 +110,7 @@ class Writer:
         for s in self.kernel.statements:
             helper = self.table[s.target].role is Role.HELPER and s.operator == "+=" and writes[s.target] == 1
             reader = next((t for t in self.kernel.statements if s.write in t.reads and not t.reduced), None)
-            if helper and readers[s.target] == 1 and reader is not None:
+            if helper and s.target in self.kernel.inside and readers[s.target] == 1 and reader is not None:
                 inlined[s.target] = s
         return inlined
 

@@ -38,9 +38,9 @@ def scaled_dot_product_attention(
     letters = "ntuhef" if len(heads) == 1 else "ntu"
     n, t, u, *h, e, f = model.local_indices(batch, times, key.shape[1], *heads, features, width, letters=letters)
     product = sp.Sum(query[(n, t, *h, e)] * key[(n, u, *h, e)], e)
-    scores = model.let(f"{name}_scores", (n, *h, t, u), product / sp.sqrt(features))
+    scores = model.let(f"{name}_scores", (n, *h, t, u), product / sp.sqrt(features), layer=name)
     seen = seen_keys(layer, key, (n, t, u), causal, mask, lengths)
-    weights = softmax_where(seen, scores, (n, *h, t, u), f"{name}_weights")
+    weights = softmax_where(seen, scores, (n, *h, t, u), f"{name}_weights", name)
     return model.let(name, (n, t, *h, f), sp.Sum(weights[(n, *h, t, u)] * value[(n, u, *h, f)], u))
 
 
@@ -57,13 +57,13 @@ def seen_keys(layer: str, key: TensorSymbol, at: tuple[Any, ...], causal: bool, 
     return seen
 
 
-def softmax_where(conditions: list[Any], scores: TensorSymbol, at: tuple[Any, ...], name: str) -> Any:
+def softmax_where(conditions: list[Any], scores: TensorSymbol, at: tuple[Any, ...], name: str, layer: str) -> Any:
     """The softmax along the last axis of those that the conditions hold for; the others are 0."""
     power, inside = sp.exp(scores[at]), sp.And(*conditions)
     if conditions:
         total = sp.Sum(sp.Piecewise((power, inside), (0, True)), at[-1])
-        return scores.model.let(name, at, sp.Piecewise((power / total, inside), (0, True)))
-    return scores.model.let(name, at, power / sp.Sum(power, at[-1]))
+        return scores.model.let(name, at, sp.Piecewise((power / total, inside), (0, True)), layer=layer)
+    return scores.model.let(name, at, power / sp.Sum(power, at[-1]), layer=layer)
 
 
 def multi_head_attention(

@@ -38,7 +38,7 @@ def rms_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-6, scale: bool =
     model, (*batch, features) = x.model, x.shape
     *rows, i = at = model.local_indices(*batch, features)
     square = sp.Sum(x[at] ** 2, i) / features + positive(model, "rms_norm", "epsilon", epsilon)
-    rate = model.let(f"{name}_rate", rows, 1 / sp.sqrt(square))
+    rate = model.let(f"{name}_rate", rows, 1 / sp.sqrt(square), layer=name)
     return model.let(name, at, with_gain_and_shift(x, name, x[at] * rate[rows], features, i, scale, False))
 
 
@@ -74,7 +74,9 @@ def standardized(
 ) -> sp.Expr:
     """(x[at] - mean)·rate, with rate = 1 / √(variance + epsilon): over the indices `over`, for each of `rows`."""
     value, (mean, variance) = x[tuple(at)], mean_and_variance(x, name, at, rows, over)
-    rate = x.model.let(f"{name}_rate", rows, 1 / sp.sqrt(variance + positive(x.model, layer, "epsilon", epsilon)))
+    rate = x.model.let(
+        f"{name}_rate", rows, 1 / sp.sqrt(variance + positive(x.model, layer, "epsilon", epsilon)), layer=name
+    )
     return (value - mean[rows]) * rate[rows]
 
 
@@ -83,7 +85,7 @@ def mean_and_variance(
 ) -> tuple[TensorSymbol, sp.Expr]:
     """The let `<name>_mean` over the indices `over`, for each of `rows`, and the mean square of the differences."""
     value, count = x[tuple(at)], sp.Mul(*(i.upper + 1 for i in over))
-    mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count)
+    mean = x.model.let(f"{name}_mean", rows, sp.Sum(value, *over) / count, layer=name)
     return mean, sp.Sum((value - mean[rows]) ** 2, *over) / count
 
 
@@ -111,12 +113,18 @@ def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: fl
     i, size = model.local_indices(*x.shape), x.shape[axis]
     c, rest, count = i[axis], (*i[:axis], *i[axis + 1 :]), sp.Mul(*x.shape[:axis], *x.shape[axis + 1 :])
     gain, shift = model.parameter(f"{name}_gain", size, init="ones"), model.parameter(f"{name}_shift", size)
-    mean, spread = mean_and_variance(x, name, i, [c], rest)
-    variance = model.let(f"{name}_variance", c, spread)
+    mean, variance = batch_moments(x, name, i, c, rest)
     means, variances = running_moments(mean, variance, count, momentum, name)
     m, v = (by_mode(batch[c], running[c], model) for batch, running in ((mean, means), (variance, variances)))
-    deviation = model.let(f"{name}_deviation", c, sp.sqrt(v + positive(model, "batch_norm", "epsilon", epsilon)))
+    epsilon = positive(model, "batch_norm", "epsilon", epsilon)
+    deviation = model.let(f"{name}_deviation", c, sp.sqrt(v + epsilon), layer=name)
     return model.let(name, i, gain[c] * (x[i] - m) / deviation[c] + shift[c])
+
+
+def batch_moments(x: TensorSymbol, name: str, at: Sequence[sp.Expr], c: Any, over: Sequence[Any]) -> Any:
+    """The lets `<name>_mean` and `<name>_variance` of each channel c over the other indices."""
+    mean, variance = mean_and_variance(x, name, at, [c], over)
+    return mean, x.model.let(f"{name}_variance", c, variance, layer=name)
 
 
 def by_mode(training: sp.Expr, evaluation: sp.Expr, model: Model) -> sp.Expr:
