@@ -21,10 +21,11 @@ from derivgen.spec import load_target
 # Sizes for the oracle, which takes long over large models: arguments of the spec's `build`.
 SMALL = {
     "characters_lstm": {"classes": 5, "steps": 3, "features": 2, "units": 3},
-    "characters_transformer": {"classes": 5, "steps": 3, "features": 4, "heads": 2, "units": 3, "blocks": 1},
+    "characters_transformer": {"classes": 3, "steps": 3, "features": 4, "heads": 2, "units": 2, "blocks": 1},
     "digits_convolutional": {"size": 4, "filters": (2, 3, 2)},
     "wavenet": {"classes": 5, "steps": 6, "channels": 2, "blocks": 1},
 }
+LARGE = ("matrix_factorization", "soft_forest")
 
 
 def test_every_example_is_checked_and_up_to_date():
@@ -39,7 +40,7 @@ def test_gradients_in_float64_against_the_oracle(name):
         model = script(name, name).build(**SMALL[name])
     else:
         model = load_target(str(EXAMPLES / name / f"{name}.py")).model
-    worst = max(gradcheck(model, "float64", rows=3), key=lambda c: c.error)
+    worst = max(gradcheck(model, "float64", rows=2 if name in LARGE else 3), key=lambda c: c.error)
     assert worst.error <= 1e-12, worst
 
 

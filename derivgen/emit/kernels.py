@@ -85,7 +85,8 @@ class Writer:
     def formulas(self) -> list[str]:
         """One line a statement, in order of execution; the first write of a tensor reads as an equation.
 
-        A sum that no caller knows of, and that one formula reads, is written inside that formula.
+        A sum that no caller knows of, and that one formula reads, is written inside that formula. Last come the arrays
+        that hold one tensor after another.
         """
         plain = Plain(self.order, self.inlined_sums())
         lines, seen = [], set[str]()
@@ -101,6 +102,9 @@ class Writer:
             plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
             lines.append(text.replace(" += ", " = ", 1) if plainly else text)
             seen.add(s.target)
+        for array in dict.fromkeys(self.heirs.values()):
+            before = [name for name, heir in self.heirs.items() if heir == array and name in seen]
+            lines += [f"{array} holds {' and '.join(before)} before"] if before else []
         return lines
 
     def inlined_sums(self) -> dict[str, Statement]:
