@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import sympy as sp
+from mpmath.libmp import prec_to_dps
 
 from derivgen.expressions import indicator, product
 
 
 class Primitive(sp.Function):
-    """A real function of ours, left unevaluated by SymPy."""
+    """A real function of ours, left unevaluated by SymPy; of numbers, its value is that of its formula."""
 
     is_real = True
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.formula(*self.args).evalf(prec_to_dps(prec))
 
 
 class stop_gradient(Primitive):
@@ -25,11 +29,19 @@ class stop_gradient(Primitive):
     nargs = 1
     is_constant_to_derivatives = True
 
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return u
+
 
 class difference(Primitive):
     """u - v, never reordered with the sum that it stands in. A stage after differentiation makes it."""
 
     nargs = 2
+
+    @staticmethod
+    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
+        return u - v
 
 
 class sigmoid(Primitive):
@@ -37,11 +49,19 @@ class sigmoid(Primitive):
 
     nargs = 1
 
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return 1 / (1 + sp.exp(-u))
+
 
 class softplus(Primitive):
     """log(1 + exp(u))."""
 
     nargs = 1
+
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return sp.log(1 + sp.exp(u))
 
 
 class log1p(Primitive):
@@ -49,11 +69,19 @@ class log1p(Primitive):
 
     nargs = 1
 
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return sp.log(1 + u)
+
 
 class expm1(Primitive):
     """exp(u) - 1, accurate near u = 0."""
 
     nargs = 1
+
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return sp.exp(u) - 1
 
 
 class erfc(Primitive):
@@ -61,11 +89,19 @@ class erfc(Primitive):
 
     nargs = 1
 
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return sp.erfc(u)
+
 
 class xlogy(Primitive):
     """u·log(v), and 0 where u = 0."""
 
     nargs = 2
+
+    @staticmethod
+    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
+        return u if u == 0 else u * sp.log(v)
 
 
 class logaddexp(Primitive):
@@ -73,11 +109,19 @@ class logaddexp(Primitive):
 
     nargs = 2
 
+    @staticmethod
+    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
+        return sp.log(sp.exp(u) + sp.exp(v))
+
 
 class root(Primitive):
     """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
 
     nargs = 1
+
+    @staticmethod
+    def formula(u: sp.Expr) -> sp.Expr:
+        return sp.sqrt(u)
 
 
 # Functions that are cheap enough to be computed again where they stand twice.

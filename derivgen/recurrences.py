@@ -44,13 +44,23 @@ def define_recurrence(lowering: Lowering, members: Sequence[Definition]) -> None
         chunks = {d.name: steps.statements_of(d) for d in members}
         ordered = [s for name in steps.order() for s in chunks[name]]
         before = [s for d in members for s in steps.earlier_statements(d)]
-        made = [*before, *ordered]
+        made = outside_where_needed([*before, *ordered])
         del lowering.statements[first:]
         lowering.statements += [s for s in made if s.scan is None] + [s for s in made if s.scan is not None]
     except Refused as refusal:
         lowering.model.problem(str(refusal), members[0].place)
     finally:
         lowering.earlier = lambda read: None
+
+
+def outside_where_needed(made: list[Statement]) -> list[Statement]:
+    """The statements, those of the scan left out of it that something outside reads: a sum over all steps does."""
+    needed: set[str] = set()
+    for position, s in reversed(list(enumerate(made))):
+        if s.scan is None or s.target in needed:
+            made[position] = replace(s, scan=None)
+            needed |= {r.tensor for r in s.reads}
+    return made
 
 
 class Steps:

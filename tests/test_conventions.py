@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -113,6 +114,32 @@ def test_stable_forms(case, dtype):
     tolerance = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(found, values, rtol=max(tolerance, 1e-12), atol=1e-40)
     np.testing.assert_allclose(gradient, derivatives, rtol=max(tolerance, 1e-12), atol=1e-40)
+
+
+NUMBERS = {
+    "sigmoid": lambda x: 1 / (1 + sp.exp(-x)),
+    "softplus": lambda x: sp.log(1 + sp.exp(x)),
+    "exp - 1": lambda x: sp.exp(x) - 1,
+    "1 - erf": lambda x: 1 - sp.erf(x),
+    "x log x": lambda x: x * sp.log(x + 101),
+    "logaddexp": lambda x: sp.log(sp.exp(x) + sp.exp(2 * x)),
+    "norm": lambda x: sp.sqrt(x**2 + 1),
+}
+
+
+@pytest.mark.parametrize("x", [sp.Integer(-100), sp.Rational(1, 3), sp.Integer(0)], ids=str)
+@pytest.mark.parametrize("case", NUMBERS)
+def test_a_stable_form_of_numbers_is_a_number(case, x):
+    """Where a sum is empty, say, or a weight is written as a formula."""
+    formula = NUMBERS[case]
+    model = Model("m")
+    k, w = model.indices(k=1), model.parameter("w")
+    empty = sp.Sum(w, (k, 1, 0))  # 0, as the model finds out only after the stable forms
+    model.minimize(w * formula(x) + w * formula(x + empty))
+    with mpmath.workdps(200):
+        wanted = float(2 * sp.lambdify((), formula(x), "mpmath")())
+    loss, gradient = execute(module_text(model)).loss_and_gradient(np.ones(1))
+    np.testing.assert_allclose([loss, gradient[0]], [wanted, wanted], rtol=1e-15)
 
 
 # ---- kinks

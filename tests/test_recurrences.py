@@ -12,7 +12,7 @@ from against_torch import against_torch
 from generated import check_module, execute, module_text
 from sympy import Piecewise, Sum, sin, tanh
 
-from derivgen import activations
+from derivgen import MaxOver, activations
 from derivgen.differentiate import adjoint, tangent
 from derivgen.errors import SpecError
 from derivgen.explain import explain_model
@@ -156,6 +156,26 @@ def test_softmax_inside_a_step() -> None:
         return torch.stack(found, 1)
 
     against_torch(attention_in_steps, reference)
+
+
+def test_a_sum_over_all_steps_of_what_needs_none() -> None:
+    """A softmax along time, inside a step: its sum and maximum come before the steps, and so does what they read."""
+
+    def declare(model: Model) -> Any:
+        t, k = model.indices(t=T, k=H)
+        x, W = model.parameter("x", T, H), model.parameter("W", H)
+        score = Sum(x[t, k] * W[k], k)
+        return model.recur("h", t, lambda h: tanh(h[t - 1] + sp.exp(score) / Sum(sp.exp(score), t) + MaxOver(score, t)))
+
+    def reference(v: dict[str, torch.Tensor]) -> torch.Tensor:
+        score = v["x"] @ v["W"]
+        weights, h, found = torch.softmax(score, 0), torch.zeros((), dtype=torch.float64), []
+        for t in range(T):
+            h = torch.tanh(h + weights[t] + score.max())
+            found.append(h)
+        return torch.stack(found)
+
+    against_torch(declare, reference)
 
 
 def test_length_known_at_run_time() -> None:
