@@ -94,6 +94,10 @@ def forget_implied_guards(program: Program) -> Program:
         source = s.expression
         if s.operator != "+=" or s.guard == TRUE or s.scan is not None or s.reduced or not isinstance(source, Read):
             return False
+        if not all(
+            map(is_plain_index, (*s.subscripts, *source.subscripts))
+        ):  # the guard may keep an index in its range
+            return False
         known = writers.get(source.tensor, [])
         return bool(known) and all(
             w.operator == "+="

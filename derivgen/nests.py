@@ -43,7 +43,7 @@ class Compute:
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        return (self.statement, *(w for w in self.winners if w is not self.statement))
+        return (self.statement, *(w for w in self.winners if w != self.statement))
 
 
 @dataclass(frozen=True, slots=True)

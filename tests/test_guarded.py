@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from generated import check_module, execute, module_text
 
-from derivgen import Model
+from derivgen import MaxOver, Model
 from derivgen.expressions import guarded, unfolded_piecewise
 from derivgen.pipeline import declared_program
 from derivgen.program import Role
@@ -134,4 +134,26 @@ def test_a_sum_is_0_where_its_guard_leaves_it_without_terms():
     W = model.parameter("W", 3, 3)
     s = model.let("s", (t, u), sp.Sum(guarded(sp.sin(W[t, v] * W[u, v]), u <= t), v))
     model.minimize(sp.Sum(sp.cos(s[t, u]), t, u))
+    agrees_with_the_oracle(model)
+
+
+def test_a_guard_that_keeps_an_index_in_its_range_stays() -> None:
+    """The adjoint of an exponential of rows W[y[n]] is 0 where y[n] is to be ignored, and W has no such row."""
+    model = Model("gathered")
+    N = model.batch("N")
+    n, k = model.indices(n=N, k=3)
+    y, W = model.labels("y", N, classes=2, ignore=-100), model.parameter("W", 2, 3)
+    total = model.let("total", k, sp.log(1 + sp.Sum(sp.exp(W[y[n], k]), n)))
+    model.minimize(sp.Sum(total[k] ** 2, k))
+    declared, rng = declared_program(model), np.random.default_rng(0)
+    values = {"y": np.array([1, -100, 0, 1]), "W": rng.uniform(-1, 1, (2, 3))}
+    assert check_module(execute(module_text(model)), declared, values) == []
+
+
+def test_a_maximum_whose_value_no_one_needs() -> None:
+    """Of 0 times a maximum the adjoint asks where it stands, and nothing asks for it."""
+    model = Model("unread")
+    k, W, V = model.indices(k=2), model.parameter("W", 2), model.parameter("V", 2)
+    a = model.let("a", (), sp.Sum(W[k], (k, 1, 0)) * MaxOver(V[1 - k], k))
+    model.minimize(a / 2 + W[0] ** 2)
     agrees_with_the_oracle(model)
