@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy as sp
 
@@ -77,7 +78,8 @@ class Stabilizer:
 
     def run(self) -> Program:
         for statement in self.program.statements:
-            rewritten = replace(statement, expression=self.stable(statement.expression))
+            stable = self.stable(statement.expression), self.stable(statement.guard)
+            rewritten = replace(statement, expression=stable[0], guard=stable[1])
             for shift in self.shifts:
                 rewritten = replace(rewritten, expression=self.reuse.apply(rewritten, shift))
             if self.is_sum_of_exponentials(rewritten):
@@ -157,8 +159,8 @@ class Stabilizer:
 
     # ---- expressions
 
-    def stable(self, expression: sp.Expr) -> sp.Expr:
-        """The expression with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
+    def stable(self, expression: sp.Basic) -> Any:
+        """The expression, or condition, with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
         opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
         return bottom_up(opened, self.rewrite)
 

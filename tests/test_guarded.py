@@ -153,7 +153,25 @@ def test_a_guard_that_keeps_an_index_in_its_range_stays() -> None:
 def test_a_maximum_whose_value_no_one_needs() -> None:
     """Of 0 times a maximum the adjoint asks where it stands, and nothing asks for it."""
     model = Model("unread")
-    k, W, V = model.indices(k=2), model.parameter("W", 2), model.parameter("V", 2)
-    a = model.let("a", (), sp.Sum(W[k], (k, 1, 0)) * MaxOver(V[1 - k], k))
+    k, W, V = model.indices(k=1), model.parameter("W", 1), model.parameter("V", 1)
+    with unfolded_piecewise():
+        nothing = sp.Sum(guarded(W[k + 1], sp.And(k + 1 >= 0, k + 1 <= 0)), k)
+    a = model.let("a", (), nothing * MaxOver(V[-k], k))
     model.minimize(a / 2 + W[0] ** 2)
     agrees_with_the_oracle(model)
+
+
+def test_a_condition_speaks_of_a_sum_as_it_was_declared() -> None:
+    """The sum of exponentials is held in a scaled form; sums in a branch have the branch's condition as their guard."""
+    model = Model("scaled")
+    n, k = model.indices(n=3, k=2)
+    W, V = model.parameter("W", 3, 2), model.parameter("V", 3, 2)
+    with unfolded_piecewise():
+        largest = sp.log(sp.Sum(sp.exp(W[n, k]), n))
+        other = sp.log(sp.Sum(sp.exp(W[n, k] * V[n, k]), n))
+        a = model.let("a", k, sp.Piecewise((largest, largest > sp.Rational(5, 2)), (other, True)))
+    model.minimize(sp.Sum(sp.sin(a[k]), k))
+    model.predict(a)
+    declared = declared_program(model)
+    values = {"W": np.array([[1.0, 2.0], [1.2, 1.9], [0.9, 2.2]]), "V": np.full((3, 2), 0.7)}
+    assert check_module(execute(module_text(model)), declared, values) == []
