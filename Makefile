@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint types unit check bench coefficients examples clean
+.PHONY: help demo test lint types unit check fuzz bench coefficients examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ unit: $(VENV)/dev ## the tests
 
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
+
+fuzz: $(VENV)/dev ## five minutes of random specs that the tests do not have
+	$(BIN)/python scripts/fuzz.py
 
 bench: $(VENV)/bench ## training steps against the frameworks, kernels by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

@@ -94,16 +94,18 @@ def forget_implied_guards(program: Program) -> Program:
         source = s.expression
         if s.operator != "+=" or s.guard == TRUE or s.scan is not None or s.reduced or not isinstance(source, Read):
             return False
-        if not all(
-            map(is_plain_index, (*s.subscripts, *source.subscripts))
-        ):  # the guard may keep an index in its range
-            return False
+        # Another subscript may be in its range under the guard only.
+        plain = all(map(is_plain_index, (*s.subscripts, *source.subscripts)))
         known = writers.get(source.tensor, [])
-        return bool(known) and all(
-            w.operator == "+="
-            and all(map(is_plain_index, w.subscripts))
-            and implies(at(w, source, guard_outside(w)), s.guard)
-            for w in known
+        return (
+            plain
+            and bool(known)
+            and all(
+                w.operator == "+="
+                and all(map(is_plain_index, w.subscripts))
+                and implies(at(w, source, guard_outside(w)), s.guard)
+                for w in known
+            )
         )
 
     return replace(

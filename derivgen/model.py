@@ -254,14 +254,8 @@ class Model:
             shape = [i.upper + 1 for i in over]
         taken = name in self._names
         tensor = self._declare(name, shape, Role.LET)
-        definition = Definition(
-            str(name),
-            over,
-            self._expression(expression),
-            caller(),
-            left,
-            layer="" if layer in (None, name) else str(layer),
-        )
+        part_of = "" if layer in (None, name) else str(layer)
+        definition = Definition(str(name), over, self._expression(expression), caller(), left, layer=part_of)
         if not taken:
             self.definitions.append(definition)
         return tensor

@@ -78,8 +78,8 @@ class Stabilizer:
 
     def run(self) -> Program:
         for statement in self.program.statements:
-            stable = self.stable(statement.expression), self.stable(statement.guard)
-            rewritten = replace(statement, expression=stable[0], guard=stable[1])
+            expression, guard = self.stable(statement.expression), self.stable(statement.guard)
+            rewritten = replace(statement, expression=expression, guard=guard)
             for shift in self.shifts:
                 rewritten = replace(rewritten, expression=self.reuse.apply(rewritten, shift))
             if self.is_sum_of_exponentials(rewritten):
@@ -160,7 +160,7 @@ class Stabilizer:
     # ---- expressions
 
     def stable(self, expression: sp.Basic) -> Any:
-        """The expression, or condition, with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
+        """The expression or condition with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
         opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
         return bottom_up(opened, self.rewrite)
 

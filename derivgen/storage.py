@@ -46,14 +46,15 @@ def heir_of(program: Program, name: str, body: Sequence[Node], scalars: frozense
     """The array that may take over a tensor's memory in a kernel with this body."""
     order = [node for top in body for node in (work_in(top) if isinstance(top, Loop) else [top])]
     accesses = [k for k, node in enumerate(order) if name in touched(node)]
-    top = next((top for top in body if isinstance(top, Loop) and order[accesses[-1]] in [*work_in(top)]), None)
+    last = order[accesses[-1]]
+    top = next((top for top in body if isinstance(top, Loop) and last in [*work_in(top)]), None)
     if top is None or len(accesses) < 2:
         return None
     together = [t for node in work_in(top) for t in statements_of(node)]
     at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
     own = program.tensor(name)
-    innermost = next(loop for loop in loops_in(top) if order[accesses[-1]] in loop.body)
-    for node in innermost.body[innermost.body.index(order[accesses[-1]]) :]:
+    innermost = next(loop for loop in loops_in(top) if last in loop.body)
+    for node in innermost.body[innermost.body.index(last) :]:
         if not isinstance(node, Compute) or not node.first or node.statement.operator != "=":
             continue
         s, heir = node.statement, program.tensor(node.statement.target)

@@ -100,17 +100,22 @@ def check_module(module: ModuleType, declared: Program, values: Mapping[str, np.
         loss, again = module.loss(flat, **inputs, **mode), module.loss_and_gradient(flat, **inputs)[0]
         gradient = module_gradient(module, declared, values)
     for found in (loss, again):
-        error = oracle.relative_error(found, wanted[str(declared.objective)][()])
+        error = value_error(found, wanted[str(declared.objective)])
         assert error <= VALUE_TOLERANCE, f"loss {found}, expected {wanted[str(declared.objective)][()]}"
     if declared.prediction is not None:
         with np.errstate(all="ignore"):
             prediction = predict(module, flat, inputs)
         expected = run(in_evaluation(declared), values)[declared.prediction]
-        error = oracle.relative_error(prediction, expected)
-        if np.max(np.abs(expected)) < NOTHING:  # 0 by cancellation
-            error = float(np.max(np.abs(prediction)))
+        error = value_error(prediction, expected)
         assert error <= VALUE_TOLERANCE, f"predict {prediction}, expected {expected.astype(float)}"
     return check_gradient(declared, values, gradient)
+
+
+def value_error(found: Any, expected: np.ndarray) -> float:
+    """The largest error relative to the largest element; of what is 0 by cancellation, the largest element itself."""
+    if np.max(np.abs(expected)) < NOTHING:
+        return float(np.max(np.abs(found)))
+    return oracle.relative_error(found, expected)
 
 
 def check_gradient(

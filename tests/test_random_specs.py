@@ -23,7 +23,7 @@ from derivgen.program import Program
 from derivgen.runtime.loading import load
 from derivgen.stabilize import stabilize
 
-EXAMPLES, PARTS = 320, 8
+EXAMPLES, PARTS = 240, 8
 COMPILED, COMPILED_PARTS = 20, 2
 SECOND_ORDER = 60
 DECLARED_TOLERANCE = 1e-13  # where the sizes' numbers meet others, SymPy multiplies them at double precision

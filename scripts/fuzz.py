@@ -1,0 +1,54 @@
+"""Checks random specs that no test has, until the time is over: `python scripts/fuzz.py [--seconds S] [--start SEED]`.
+
+Loss, prediction and gradients of each module's text, as plain Python, against the 50-digit oracle. A spec that fails is
+printed as a file that can be cut down by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+import warnings
+from itertools import count, takewhile
+from pathlib import Path
+from random import Random, SystemRandom
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from generated import check_module, execute, module_text
+from random_specs import Spec, Writer
+
+from derivgen.pipeline import declared_program
+
+LETS = 5
+
+
+def fails(spec: Spec) -> bool:
+    """Whether a spec fails, which is then shown."""
+    try:
+        model = spec.model()
+        declared = declared_program(model)
+        check_module(execute(module_text(model)), declared, spec.values(declared))
+    except Exception:  # whatever it is
+        print(spec, traceback.format_exc(limit=-3), sep="\n", flush=True)
+        return True
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--start", type=int, default=SystemRandom().randrange(10**9), help="the first spec's number")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    end = time.monotonic() + options.seconds
+    numbers = takewhile(lambda _: time.monotonic() < end, count(options.start))
+    found = [fails(Writer(Random(number)).spec(LETS)) for number in numbers]
+    print(f"{len(found)} specs from {options.start} on, {sum(found)} failed")
+    return min(1, sum(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
