@@ -7,20 +7,22 @@ reuse the value of f. What SymPy has no word for, or decides differently at a ki
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import mpmath
 import sympy as sp
-from mpmath.libmp import prec_to_dps
 
 from derivgen.expressions import indicator, product
 
 
 class Primitive(sp.Function):
-    """A real function of ours, left unevaluated by SymPy; of numbers, its value is that of its formula."""
+    """A real function of ours, left unevaluated by SymPy but for `evalf`, by mpmath's function of its name or VALUES."""
 
     is_real = True
 
-    def _eval_evalf(self, prec: int) -> sp.Expr:
-        return self.formula(*self.args).evalf(prec_to_dps(prec))
+    def _eval_mpmath(self) -> tuple[Callable[..., Any], tuple[sp.Expr, ...]]:
+        name = self.func.__name__
+        return VALUES.get(name) or getattr(mpmath, name), self.args
 
 
 class stop_gradient(Primitive):
@@ -29,19 +31,11 @@ class stop_gradient(Primitive):
     nargs = 1
     is_constant_to_derivatives = True
 
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return u
-
 
 class difference(Primitive):
     """u - v, never reordered with the sum that it stands in. A stage after differentiation makes it."""
 
     nargs = 2
-
-    @staticmethod
-    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
-        return u - v
 
 
 class sigmoid(Primitive):
@@ -49,19 +43,11 @@ class sigmoid(Primitive):
 
     nargs = 1
 
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return 1 / (1 + sp.exp(-u))
-
 
 class softplus(Primitive):
     """log(1 + exp(u))."""
 
     nargs = 1
-
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return sp.log(1 + sp.exp(u))
 
 
 class log1p(Primitive):
@@ -69,19 +55,11 @@ class log1p(Primitive):
 
     nargs = 1
 
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return sp.log(1 + u)
-
 
 class expm1(Primitive):
     """exp(u) - 1, accurate near u = 0."""
 
     nargs = 1
-
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return sp.exp(u) - 1
 
 
 class erfc(Primitive):
@@ -89,19 +67,11 @@ class erfc(Primitive):
 
     nargs = 1
 
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return sp.erfc(u)
-
 
 class xlogy(Primitive):
     """u·log(v), and 0 where u = 0."""
 
     nargs = 2
-
-    @staticmethod
-    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
-        return u if u == 0 else u * sp.log(v)
 
 
 class logaddexp(Primitive):
@@ -109,20 +79,21 @@ class logaddexp(Primitive):
 
     nargs = 2
 
-    @staticmethod
-    def formula(u: sp.Expr, v: sp.Expr) -> sp.Expr:
-        return sp.log(sp.exp(u) + sp.exp(v))
-
 
 class root(Primitive):
     """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
 
     nargs = 1
 
-    @staticmethod
-    def formula(u: sp.Expr) -> sp.Expr:
-        return sp.sqrt(u)
 
+VALUES: dict[str, Callable[..., Any]] = {
+    "stop_gradient": mpmath.mpf,
+    "difference": mpmath.fsub,
+    "softplus": lambda u: mpmath.log1p(mpmath.exp(u)),
+    "xlogy": lambda u, v: u * mpmath.log(v) if u else mpmath.mpf(0),
+    "logaddexp": lambda u, v: max(u, v) + mpmath.log1p(mpmath.exp(-abs(u - v))),
+    "root": mpmath.sqrt,
+}
 
 # Functions that are cheap enough to be computed again where they stand twice.
 CHEAP = (difference, stop_gradient, sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)

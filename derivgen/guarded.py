@@ -94,18 +94,14 @@ def forget_implied_guards(program: Program) -> Program:
         source = s.expression
         if s.operator != "+=" or s.guard == TRUE or s.scan is not None or s.reduced or not isinstance(source, Read):
             return False
-        # Another subscript may be in its range under the guard only.
-        plain = all(map(is_plain_index, (*s.subscripts, *source.subscripts)))
+        if not all(map(is_plain_index, (*s.subscripts, *source.subscripts))):
+            return False  # the guard may be what keeps an index in its range
         known = writers.get(source.tensor, [])
-        return (
-            plain
-            and bool(known)
-            and all(
-                w.operator == "+="
-                and all(map(is_plain_index, w.subscripts))
-                and implies(at(w, source, guard_outside(w)), s.guard)
-                for w in known
-            )
+        return bool(known) and all(
+            w.operator == "+="
+            and all(map(is_plain_index, w.subscripts))
+            and implies(at(w, source, guard_outside(w)), s.guard)
+            for w in known
         )
 
     return replace(

@@ -136,19 +136,20 @@ class Lowering:
             self.assign(d.name, d.expression, scope, left)
         except Refused as refusal:
             self.model.problem(str(refusal), d.place)
-        self.statements[first:] = [replace(s, layer=self.part_of(d)) for s in self.statements[first:]]
+        if d.layer:
+            self.check_part(d)
+            self.statements[first:] = [replace(s, layer=d.layer) for s in self.statements[first:]]
 
-    def part_of(self, d: Definition) -> str:
-        """The layer of a let: itself, or the first let after it that is no part of the same layer."""
+    def check_part(self, d: Definition) -> None:
+        """The first let after a part of a layer that is no other part of it must be the layer's own."""
         after = self.definitions[self.definitions.index(d) + 1 :]
         whole = next((other for other in after if other.layer != d.layer), None)
-        if d.layer and (whole is None or (whole.name, whole.layer, whole.recurrence) != (d.layer, "", "")):
+        if whole is None or (whole.name, whole.layer, whole.recurrence) != (d.layer, "", ""):
             found = "no other let" if whole is None else whole.name
             message = f"let {d.name}: expected let {d.layer} after the parts of layer {d.layer}, found {found}"
             self.model.problem(
                 f"{message}: declare the parts one after another, and then the let of that name", d.place
             )
-        return d.layer or d.name
 
     def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
         """(the ranges of a definition's indices, its subscripts); its tensor is declared, and its parts are defined now."""

@@ -241,8 +241,8 @@ class Model:
         """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
 
         An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
-        A let is a layer, which has kernels of its own, unless it is a part of another one: `layer` is the name of the
-        let, declared after its parts and nothing else, in whose kernels this one is computed.
+        A let is a layer, which has kernels of its own, unless `layer` makes it a part of another one: it is computed in
+        the kernels of the let of that name, which must follow its parts.
         """
         given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
         axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]

@@ -241,7 +241,7 @@ def carrying(node: Node) -> Node:
 
 
 def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
-    """The work of an innermost loop with its reductions before what is stored, unless they read that.
+    """The work of a loop with its reductions before what is stored, there or further in, unless they read that.
 
     LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
     """

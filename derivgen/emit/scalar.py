@@ -16,7 +16,6 @@ from derivgen.expressions import Read, conjuncts, is_integral
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
-DIGITS = 50
 
 
 class ScalarText:
@@ -73,8 +72,7 @@ class ScalarText:
             return "real(np.inf)" if e == sp.oo else "real(-np.inf)"
         if e.is_Integer:
             return f"real({e})"
-        # SymPy gives 0 for log(1 + exp(-100)) unless it is asked for more digits than that takes.
-        return f"real({float(e.evalf(DIGITS))!r})"
+        return f"real({float(e)!r})"
 
     def is_integral(self, e: sp.Expr) -> bool:
         """Whether this is an integer combination of indices, sizes and integer reads."""
