@@ -245,9 +245,29 @@ def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[st
     return settings
 
 
+def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, names = text.partition("=")
+        if not name.strip().isidentifier() or not all(names.split(",")):
+            raise click.UsageError(f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
+        if name.strip() in columns:
+            raise click.UsageError(f"--columns is given twice for {name.strip()}: give all its columns at once")
+        columns[name.strip()] = names.split(",")
+    return columns
+
+
 @main.command()
 @click.argument("spec")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="An .npz file of the inputs by name.")
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
+)
+@click.option("--columns", multiple=True, metavar="NAME=COLUMN,...", help="Which columns of a table make an input.")
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--learning-rate", type=float, help="The spec's if unsaid.")
@@ -261,7 +281,8 @@ def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[st
 @click.option("--no-progress", is_flag=True)
 def train(
     spec: str,
-    data: Path,
+    data: tuple[Path, ...],
+    columns: tuple[str, ...],
     epochs: int,
     batch_size: int,
     learning_rate: float | None,
@@ -274,11 +295,12 @@ def train(
 ) -> None:
     """Generate the module of SPEC if needed, train it on data, and save its parameters."""
     hyperparameters = settings_of(settings, learning_rate)
+    chosen = columns_of(columns)
     target = load_target(spec)
     save = save or Path(f"{target.model.name}_parameters.npz")
     store.check_writable(save)
     module = generated_module(target)
-    inputs = inputs_of(data, module, cast)
+    inputs = inputs_of(data, module, cast, chosen)
     from derivgen.runtime import NonFiniteError, fit, save_parameters
 
     arguments: dict[str, Any] = {
@@ -311,12 +333,13 @@ def generated_module(target: Target) -> ModuleType:
     return load(target.output)
 
 
-def inputs_of(data: Path, module: ModuleType, cast: bool) -> dict[str, Any]:
+def inputs_of(data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]]) -> dict[str, Any]:
     from derivgen.runtime import read_data
 
-    inputs, unused = read_data(data, module, cast)
+    inputs, unused = read_data(data, module, cast=cast, columns=columns)
     if unused:
-        click.echo(f"note: {data} also holds {', '.join(unused)}, which the model does not take", err=True)
+        files = f"{' and '.join(map(str, data))} also {'holds' if len(data) == 1 else 'hold'}"
+        click.echo(f"note: {files} {', '.join(unused)}, which the model does not take", err=True)
     return inputs
 
 

@@ -11,9 +11,11 @@ PUBLIC = (
     "CONTRACT",
     "PARAMETERS",
     "INPUTS",
+    "LAYERS",
     "SAMPLE_AXIS",
     "Parameter",
     "Input",
+    "Layer",
     "Workspace",
     "State",
     "initial_parameters",
@@ -24,7 +26,9 @@ PUBLIC = (
     "optimizer_state",
     "update",
     "train_epoch",
+    "mean_gradient",
     "descend",
+    "activations",
     "workspace",
 )
 
@@ -75,7 +79,10 @@ HELPERS = (
     "forward",
     "gather",
     "gemm",
+    "gradient_by_batches",
     "gradient_kernel",
+    "observe",
+    "observation",
     "intrinsic",
     "layout",
     "labels_in_range",
@@ -99,6 +106,8 @@ HELPERS = (
     "truncated_normal",
     "update_kernel",
     "update_range",
+    "update_in_threads",
+    "sum_of_squares",
     "ValueError",
     "bool",
     "float",
@@ -110,7 +119,23 @@ MODE_HELPERS = ("draw", "evaluate", "fraction", "philox", "take_next", "uniform"
 # What the functions of the whole model call their own values.
 LOCALS = (
     *("steps", "losses", "reals", "integers", "theta", "bar", "into", "alpha_beta", "data", "work", "batch", "rows"),
-    *("start", "stop", "mean", "seen", "objective", "row", "first", "i", "j", "k", "n", "t"),
+    *(
+        "total",
+        "observed",
+        "first_step",
+        "start",
+        "stop",
+        "mean",
+        "seen",
+        "objective",
+        "row",
+        "first",
+        "i",
+        "j",
+        "k",
+        "n",
+        "t",
+    ),
 )
 
 # What the text of kernels refers to: a tensor of such a name would shadow it.

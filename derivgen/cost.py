@@ -19,10 +19,10 @@ from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_s
 from derivgen.functions import difference
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import split_fraction
-from derivgen.optimizers import UpdateRule
 from derivgen.program import Direction, Program, Range, Statement, Tensor
 from derivgen.schedule import Kernel, Schedule
 from derivgen.storage import at_most, element_count
+from derivgen.update_rule import UpdateRule, g
 
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
@@ -135,15 +135,16 @@ def item_bytes(tensor: Tensor, itemsize: int) -> int:
 
 
 def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
-    """The update rule for that many parameters; what depends on the step only is computed once."""
-    once, assignments = hoisted(rule)
+    """The update rule for that many parameters, without the little that is computed once in a step."""
+    assignments = hoisted(rule).loop
     each = total(scalar_cost(e, never_integer) for _, e in assignments)
-    places = {"theta", "g", *(str(slot) for slot, _ in rule.slots)}
+    places = {"theta", "g", *(slot.name for slot, _ in rule.slots)} - {*rule.shared_slots}
     moves = Moves()
     for target, e in assignments:
-        moves.note([r.tensor for r in reads_of(e) if r.tensor in places], str(target), accumulates=False)
+        written = "a scalar" if target == g else str(target)
+        moves.note([r.tensor for r in reads_of(e) if r.tensor in places], written, accumulates=False)
     each += Cost(moved=sp.Integer(moves.total(dict.fromkeys(places, itemsize))))
-    return each.times(sp.Integer(parameters)) + total(scalar_cost(e, never_integer) for e in once)
+    return each.times(sp.Integer(parameters))
 
 
 # ---- a kernel

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
@@ -21,7 +22,7 @@ from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import bounds, contract
-from derivgen.errors import Place, Problem
+from derivgen.errors import Place, Problem, nearest
 from derivgen.expressions import (
     TRUE,
     MaxOver,
@@ -515,6 +516,7 @@ class Lowering:
             if tensor is not None and tensor.role in (Role.INPUT, Role.LABELS):
                 place = self.model.declarations[name].place
                 self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
+        self.check_groups()
         given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
         used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
         for s in self.statements:
@@ -526,6 +528,15 @@ class Lowering:
                     self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown"
                 )
             )
+
+    def check_groups(self) -> None:
+        """A pattern of the update's groups must fit a parameter."""
+        names = [name for name, t in self.tensors.items() if t.role is Role.PARAMETER]
+        for pattern, _ in self.model.groups:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                found = f"{nearest(pattern, names) or ';'} there are {', '.join(names) or 'none'}"
+                message = f"group {pattern!r} of the update rule fits no parameter{found}"
+                self.model.problem(message, self.model.update_place)
 
     def check_arguments(self) -> None:
         """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""

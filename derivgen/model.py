@@ -19,8 +19,8 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 from derivgen import contract, initializers, optimizers
 from derivgen.errors import Place, Problem, SpecError, caller
 from derivgen.initializers import Initializer
-from derivgen.optimizers import UpdateRule
 from derivgen.program import Role
+from derivgen.update_rule import Group, UpdateRule, groups_of
 
 Size: TypeAlias = int | sp.Expr
 DTYPES = ("float32", "float64")
@@ -107,6 +107,8 @@ class Model:
         self.objective: Definition | None = None
         self.prediction: str | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
+        self.groups: tuple[Group, ...] = ()
+        self.update_place: Place | None = None
         self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
@@ -314,12 +316,21 @@ class Model:
         else:
             self.prediction = name
 
-    def update(self, rule: UpdateRule) -> None:
-        """The update rule of the module; plain gradient descent where unsaid."""
-        if not isinstance(rule, UpdateRule):
-            self.problem(f"update takes a rule such as optimizers.adam(), found {rule!r}")
-            return
-        self.rule = rule
+    def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
+        """The update rule of the module, or the name of one; plain gradient descent where unsaid.
+
+        `groups`: what is otherwise for parameters whose names fit a pattern, hyperparameters as numbers or expressions,
+        or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. Later ones win.
+        """
+        try:
+            rule = optimizers.by_name(rule) if isinstance(rule, str) else rule
+            if not isinstance(rule, UpdateRule):
+                self.problem(f"update takes a rule such as optimizers.adam(), found {rule!r}")
+                return
+            self.rule, self.groups = rule, groups_of(rule, groups or {})
+        except ValueError as error:
+            self.problem(str(error))
+        self.update_place = caller()
 
     # ---- collecting problems
 

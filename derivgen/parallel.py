@@ -16,9 +16,9 @@ from derivgen.contractions import typical
 from derivgen.cost import Cost, moved_by, update_cost, work_of
 from derivgen.expressions import subexpressions
 from derivgen.nests import Compute, Loop, Node, scalars_of, work_in
-from derivgen.optimizers import UpdateRule
 from derivgen.program import Program, Statement
 from derivgen.schedule import Kernel, Schedule
+from derivgen.update_rule import UpdateRule
 
 # A parallel region costs as much as some 60,000 operations where the other threads wait for it, more where they sleep.
 WORTH_THREADS = 2**20  # operations, run-time sizes taken as typical ones

@@ -18,12 +18,12 @@ from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
 from derivgen.modes import has_modes, in_evaluation, in_training
 from derivgen.notation import print_program
-from derivgen.optimizers import factors_of
 from derivgen.parallel import in_threads, update_pays
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
+from derivgen.update_rule import factors_of
 
 DEFAULT_DTYPE = "float32"
 
@@ -70,7 +70,8 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     threaded = in_threads if parallel else lambda result: result
     modes = has_modes(declared)
     stable = stable_program(in_training(declared))
-    training = threaded(schedule(arrange(training_program(stable)), in_place=factors_of(model.rule) is not None))
+    in_place = factors_of(model.rule) is not None and not model.groups
+    training = threaded(schedule(arrange(training_program(stable)), in_place=in_place))
     known = [training]
 
     def beside(program: Program) -> Schedule:
@@ -82,7 +83,7 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     stable = stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
     prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
-    plan = Plan(training, prediction, model.rule, dtype, evaluation)
+    plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
@@ -122,6 +123,7 @@ def generate(
 def digest(model: Model, declared: Program) -> str:
     """Changes where the generated module would mean something else; blind to the layout of the spec."""
     facts: list[Any] = [print_program(declared), declared.sizes, declared.objective, declared.prediction, model.rule]
+    facts += [model.groups] if model.groups else []
     for t in declared.tensors:
         values = [None if a is None else a.tolist() if hasattr(a, "tolist") else a for a in (t.initial, t.value)]
         facts.append((t.name, t.shape, t.role.value, t.classes, t.ignore, values))

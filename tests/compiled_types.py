@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ Types = Mapping[str, types.Type]
 def doubles(function: FunctionType, arguments: tuple[Any, ...]) -> list[str]:
     """The lines of a function that compute, read or write float64 for arguments of these types.
 
-    A literal is float64 by itself, and harmless where a cast to the module's dtype takes it.
+    A literal is float64 by itself, and harmless where a cast to the module's dtype takes it. So is a hyperparameter of
+    the update rule; what an update computes before its loop, once in a step, is of double precision.
     """
     typing, target = cpu_target.typing_context, cpu_target.target_context
     typing.refresh()
@@ -26,13 +28,30 @@ def doubles(function: FunctionType, arguments: tuple[Any, ...]) -> list[str]:
     inferred = typed_passes.type_inference_stage(typing, target, code, tuple(map(numba.typeof, arguments)), None)
     literals: set[str] = set()
     found = []
+    first = before_the_loop(function)
     for statement in statements_of(code):
         name = statement.target.name
-        if is_literal(statement.value, literals, inferred.typemap):
+        scalar = inferred.typemap[name] == types.float64
+        if is_literal(statement.value, literals, inferred.typemap) or (
+            scalar and (statement.loc.line < first or is_handed_on(statement.value, literals))
+        ):
             literals.add(name)
         elif holds_float64(inferred.typemap[name]):
             found.append(f"{function.__name__}, line {statement.loc.line}: {inferred.typemap[name]}")
     return found
+
+
+def before_the_loop(function: FunctionType) -> int:
+    """The line of the loop of an update; 0 of other functions."""
+    if function.__name__ not in ("update_kernel", "update_range"):
+        return 0
+    lines, start = inspect.getsourcelines(function)
+    return start + next((k for k, line in enumerate(lines) if line.lstrip().startswith("for ")), len(lines))
+
+
+def is_handed_on(value: Any, literals: set[str]) -> bool:
+    """An argument that is a number, or the same by another name."""
+    return isinstance(value, ir.Arg) or (isinstance(value, ir.Var) and value.name in literals)
 
 
 def statements_of(code: ir.FunctionIR) -> Iterator[ir.Assign]:

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 from derivgen import store
 
+DIGEST = "0123456789abcdef"
+
 COMMON = """\
 from typing import NamedTuple
 
@@ -28,6 +30,17 @@ class Input(NamedTuple):
     shape: tuple
     dtype: str
     classes: int | None
+    ignore: int | None
+
+
+class Layer(NamedTuple):
+    name: str
+    parameters: tuple
+
+
+class State(NamedTuple):
+    step: np.ndarray  # (1,)
+    m: np.ndarray  # (P,)
 
 
 def views(parameters):
@@ -37,25 +50,29 @@ def views(parameters):
 
 
 def optimizer_state():
-    return [0]
+    return State(np.zeros(1, np.int64), np.zeros_like(initial_parameters()))
 
 
-def update(parameters, gradient, state, learning_rate=0.1):
-    state[0] += 1
-    parameters -= real(learning_rate) * gradient
+def update(parameters, gradient, state, *, learning_rate=0.1, momentum=0.0):
+    state.step[0] += 1
+    state.m[:] = real(momentum) * state.m + gradient
+    parameters -= real(learning_rate) * state.m
 """
 
-# loss = Σ_n (Σ_d x[n,d]·u[d]·W[d] + b[k[n]] - t[n])² / N
+# h[n,d] = x[n,d]·u[d]·W[d]
+# r[n] = Σ_d h[n,d] + b[k[n]] - t[n]
+# loss = Σ_n r[n]² / N
 REGRESSION = """\
 
 SAMPLE_AXIS = "N"
 PARAMETERS = (Parameter("W", (2,), "REAL", 0), Parameter("b", (2,), "REAL", 2))
 INPUTS = (
-    Input("x", ("N", 2), "REAL", None),
-    Input("k", ("N",), "int64", 2),
-    Input("t", ("N",), "REAL", None),
-    Input("u", (2,), "REAL", None),
+    Input("x", ("N", 2), "REAL", None, None),
+    Input("k", ("N",), "int64", 2, None),
+    Input("t", ("N",), "REAL", None, None),
+    Input("u", (2,), "REAL", None, None),
 )
+LAYERS = (Layer("h", ("W",)), Layer("r", ("b",)), Layer("loss", ()))
 
 
 def initial_parameters(seed=0):
@@ -91,23 +108,48 @@ def loss_and_gradient(parameters, **inputs):
     return float(np.mean(r**2)), gradient
 
 
-def train_epoch(parameters, state, order, batch_size, x, k, t, u, learning_rate=0.1):
+def batches(order, batch_size, x, k, t, u):
     check(dict(x=x, k=k, t=t, u=u))
-    total = 0.0
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        value, gradient = loss_and_gradient(parameters, x=x[rows], k=k[rows], t=t[rows], u=u)
-        update(parameters, gradient, state, learning_rate)
-        total += len(rows) * value
+        yield len(rows), dict(x=x[rows], k=k[rows], t=t[rows], u=u)
+
+
+def train_epoch(parameters, state, order, batch_size, x, k, t, u, *, learning_rate=0.1, momentum=0.0, drop_last=False):
+    if drop_last:
+        order = order[: len(order) // batch_size * batch_size]
+    total = 0.0
+    for rows, inputs in batches(order, batch_size, x, k, t, u):
+        value, gradient = loss_and_gradient(parameters, **inputs)
+        update(parameters, gradient, state, learning_rate=learning_rate, momentum=momentum)
+        total += rows * value
     return total / len(order)
 
 
-def descend(parameters, state, steps, learning_rate=0.1, **inputs):
+def mean_gradient(parameters, order, batch_size, x, k, t, u):
+    total, mean = 0.0, np.zeros_like(parameters)
+    for rows, inputs in batches(order, batch_size, x, k, t, u):
+        value, gradient = loss_and_gradient(parameters, **inputs)
+        total += rows * value
+        mean += real(rows / len(order)) * gradient
+    return total / len(order), mean
+
+
+def descend(parameters, state, steps, x, k, t, u, *, learning_rate=0.1, momentum=0.0):
     losses = np.empty(steps, real)
     for i in range(steps):
-        losses[i], gradient = loss_and_gradient(parameters, **inputs)
-        update(parameters, gradient, state, learning_rate)
+        losses[i], gradient = loss_and_gradient(parameters, x=x, k=k, t=t, u=u)
+        update(parameters, gradient, state, learning_rate=learning_rate, momentum=momentum)
     return losses
+
+
+def activations(parameters, x, k, t, u):
+    check(dict(x=x, k=k, t=t, u=u))
+    values = x * u * parameters[:2], residuals(parameters, x, k, t, u)[:, None]
+    observed = np.full((len(LAYERS), 2), np.nan)
+    for seen, layer in zip(observed, values):  # the loss is a single number
+        seen[:] = np.sqrt(np.mean(np.square(layer, dtype=float))), np.mean((layer == 0).all(axis=0))
+    return observed
 """
 
 # loss = Σ_i (v[i] - 3)²
@@ -116,6 +158,7 @@ BOWL = """\
 SAMPLE_AXIS = None
 PARAMETERS = (Parameter("v", (3,), "REAL", 0), Parameter("c", (), "REAL", 3))
 INPUTS = ()
+LAYERS = (Layer("loss", ("v",)),)
 
 
 def initial_parameters(seed=0):
@@ -130,11 +173,11 @@ def loss_and_gradient(parameters):
     return loss(parameters), np.append(2 * (parameters[:3] - 3), 0).astype(real)
 
 
-def descend(parameters, state, steps, learning_rate=0.1):
+def descend(parameters, state, steps, *, learning_rate=0.1, momentum=0.0):
     losses = np.empty(steps, real)
     for i in range(steps):
         losses[i], gradient = loss_and_gradient(parameters)
-        update(parameters, gradient, state, learning_rate)
+        update(parameters, gradient, state, learning_rate=learning_rate, momentum=momentum)
     return losses
 """
 
@@ -146,12 +189,13 @@ def body_of(model: str, dtype: str = "float32") -> str:
 def module_text(model: str = "regression", dtype: str = "float32", body: str | None = None) -> str:
     """The text of a module as `derivgen generate` would write it."""
     body = body or body_of(model, dtype)
-    header = {"spec_digest": "0123456789abcdef", "sizes": "D = 2; N at run time", "cost": "a step: at most 12*N flops"}
+    header = {"spec_digest": DIGEST, "sizes": "D = 2; N at run time", "cost": "a step: at most 12*N flops"}
     generated = SimpleNamespace(name=model, body=body, **header)
     return store.assemble(generated, f"{model}.py", store.command_line(f"{model}.py"))
 
 
-def write_module(folder: Path, model: str = "regression", dtype: str = "float32") -> Path:
+def write_module(folder: Path, model: str = "regression", dtype: str = "float32", digest: str = DIGEST) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / f"{model}_kernels.py"
-    path.write_text(module_text(model, dtype))
+    path.write_text(module_text(model, dtype).replace(DIGEST, digest))
     return path

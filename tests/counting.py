@@ -27,7 +27,7 @@ from derivgen.program import Program, Role
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
 SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "difference": 1, "sign": 1, "np.floor": 1, "np.ceil": 1}
 SINGLE |= {ORDINAL: 0, OF_ORDINAL: 0}  # the comparison of ordinals counts, as that of the numbers would
-CALLS = {*FUNCTIONS.values(), INTEGER_POWER, POWER} - {*SINGLE, "abs"} | {"np.power"}
+CALLS = {*FUNCTIONS.values(), INTEGER_POWER, POWER} - {*SINGLE, "abs"}
 
 
 class Real:
@@ -157,5 +157,5 @@ class CountingModule:
     def update(self) -> tuple[int, int]:
         slots = [reals(np.ones(len(self.parameters))) for _ in self.module.State._fields[1:]]
         state = self.module.State(np.zeros(1, np.int64), *slots)
-        settings = [Real(0.5) for _ in range(self.module.update_kernel.__code__.co_argcount - 3)]
+        settings = [0.5 for _ in range(self.module.update_kernel.__code__.co_argcount - 3)]
         return self.counts("update_kernel", self.parameters, self.gradient, state, *settings)

@@ -259,7 +259,8 @@ DECLARATIONS = {
     "predict of an expression": ("model.predict(b[h] ** 2)", ["predict", "model.let"]),
     "predict of a parameter": ("model.predict(W)", ["predict", "model.let", "W"]),
     "predict of a name": ('model.predict("W")', ["predict", "model.let", "W"]),
-    "update by a name": ('model.update("adam")', ["update", "'adam'", "optimizers.adam()"]),
+    "update by an unknown name": ('model.update("adm")', ["no update rule is called adm", "did you mean adam?"]),
+    "update by a number": ("model.update(3)", ["update", "3", "optimizers.adam()"]),
     "update by a class": ("model.update(optimizers.adam)", ["update", "optimizers.adam()"]),
     "objective over an index": ("model.minimize(x[n, 0] ** 2)", ["index n", "Sum(..., n)"]),
     "objective that is a tensor": ("model.minimize(W)", ["the objective", "W is a tensor"]),
@@ -314,7 +315,7 @@ model.parameter("W", H)  {MARK}
 model.let("p", (n, h), x[n, d])  {MARK}
 model.let("q", (n, d), x[n, d + 1])  {MARK}
 model.let("o", (n,), sp.gamma(x[n, 0]))  {MARK}
-model.update("adam")  {MARK}
+model.update("adm")  {MARK}
 model.minimize(x[n, 0])  {MARK}
 """
     )

@@ -464,6 +464,26 @@ def test_train_tells_of_arrays_that_it_does_not_use(spec):
     assert "note: data.npz also holds x_test, which the model does not take" in output
 
 
+def test_train_takes_several_files_and_columns_of_tables(spec):
+    write_data()
+    succeed("train", spec, "--data", "data.npz", "--epochs", 1, "--save", "arrays.npz")
+    with np.load("data.npz") as arrays:
+        x, k, t, u = (arrays[name] for name in "xktu")
+    np.save("weights.npy", u)
+    rows = [
+        f"{a!r},{b!r},{label},{number!r},0\n" for (a, b), label, number in zip(x.tolist(), k, t.tolist(), strict=True)
+    ]
+    Path("table.csv").write_text("left,right,k,t,id\n" + "".join(rows))
+    files = ["--data", "table.csv", "--data", "u=weights.npy"]
+    output = succeed("train", spec, *files, "--columns", "x=left,right", "--epochs", 1, "--save", "table.npz")
+    assert "note: table.csv and u=weights.npy also hold id, which the model does not take" in output
+    assert Path("table.npz").read_bytes() == Path("arrays.npz").read_bytes()
+    # What remains makes the only input that has no columns of its own.
+    Path("table.csv").write_text(Path("table.csv").read_text().replace(",id", "").replace(",0\n", "\n"))
+    assert "note:" not in succeed("train", spec, *files, "--epochs", 1, "--save", "rest.npz")
+    assert Path("rest.npz").read_bytes() == Path("arrays.npz").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
@@ -478,6 +498,13 @@ def test_train_tells_of_arrays_that_it_does_not_use(spec):
         ({}, ["--save", "none/p.npz"], "Make the folder none first"),
         ({}, ["--save", "."], "is a folder"),
         ({}, ["--data", "none.npz"], "none.npz does not exist"),
+        ({}, ["--data", "data.npz"], "is given twice, by data.npz and by data.npz"),
+        ({}, ["--columns", "x=a,b"], "columns: none of the files is a table"),
+        *(
+            ({}, ["--columns", text], f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
+            for text in ("x", "x=", "x=a,,b", "=a", "1=a")
+        ),
+        ({}, ["--columns", "x=a", "--columns", "x=b"], "--columns is given twice for x: give all its columns at once"),
         ({}, ["--epochs", "0"], "--epochs"),
         ({}, ["--validation-split", "0.001"], "leaves nothing to train on"),
     ],

@@ -13,8 +13,12 @@ import pytest
 from example_files import EXAMPLES
 from generated import module_text
 
+from derivgen import optimizers, schedules
 from derivgen.spec import load_target
 
+SCHEDULES = [
+    name for name, f in vars(schedules).items() if getattr(f, "__annotations__", {}).get("return") == "Schedule"
+]
 MODULES = sorted(EXAMPLES.glob("*/*_kernels.py"))
 
 NET = """
@@ -196,20 +200,31 @@ def test_ruff_leaves_long_conditions_alone(tmp_path):
     assert_ruff_leaves_alone(path)
 
 
-def test_ruff_leaves_long_update_rules_alone(tmp_path):
-    """Adam with a schedule: its step is too long for one line of the loop."""
-    path = tmp_path / "scheduled_kernels.py"
-    rule = """
-from sympy import Min, cos, pi
-from derivgen import Model, optimizers
-from derivgen.optimizers import t
+RULES = [
+    *(f"optimizers.{name}()" for name in optimizers.BY_NAME),
+    "optimizers.rmsprop(momentum=0.9, centered=True)",
+    *(f"optimizers.adam(schedules.{name}())" for name in SCHEDULES),
+    "optimizers.adam(schedules.warm_up(schedules.one_cycle()))",
+    "optimizers.clip_value(optimizers.clip_norm(optimizers.clip_global_norm(optimizers.l2_decay(optimizers.nadam()))))",
+    "optimizers.clip_norm(optimizers.adamw()), {'b': {'weight_decay': 0}, 'c': {'learning_rate': optimizers.t / 9}}",
+    "optimizers.clip_global_norm(optimizers.nadam()), {'b': optimizers.frozen}",
+]
 
-model = Model("scheduled")
-p = model.parameter("p")
-model.minimize(p**2)
-adam, eta, decay_steps = optimizers.adam(), *map(optimizers.hyperparameter, ("learning_rate", "decay_steps"))
-scheduled = [(s, e.subs(eta, eta * (1 + cos(pi * Min(t / decay_steps, 1))) / 2)) for s, e in adam.assignments]
-model.update(optimizers.rule("scheduled", scheduled, dict(adam.slots), **dict(adam.hyperparameters), decay_steps=9))
+
+def test_ruff_leaves_update_rules_alone(tmp_path):
+    """All of them; schedules and clipping make lines too long for one of the loop."""
+    paths = []
+    for number, rule in enumerate(RULES):
+        paths.append(tmp_path / f"rule_{number}_kernels.py")
+        spec = f"""
+from derivgen import Model, optimizers, schedules
+
+model = Model("ruled")
+a, b, c = (model.parameter(name, 3) for name in "abc")
+i, j, k = model.local_indices(3, 3, 3)
+model.minimize(Sum(a[i] ** 2, i) + Sum(b[j] ** 2, j) + Sum(c[k] ** 2, k))
+model.update({rule})
 """
-    path.write_text(text_of(tmp_path, rule))
-    assert_ruff_leaves_alone(path)
+        paths[-1].write_text(text_of(tmp_path, "from sympy import Sum\n" + spec))
+    assert_ruff_leaves_alone(*paths)
+    assert max(len(line) for path in paths for line in path.read_text("utf-8").splitlines()) <= 120

@@ -98,6 +98,38 @@ def test_a_descent_is_its_steps(module, data):
     close(by_descent, by_step)
 
 
+def test_a_mean_gradient_is_that_of_all_its_rows(module, data):
+    """By batches, the last of them smaller."""
+    parameters, order = module.initial_parameters(3), np.random.default_rng(1).permutation(ROWS)[:17]
+    loss, gradient = module.mean_gradient(parameters, order, BATCH, **data)
+    whole_loss, whole = module.loss_and_gradient(parameters, **rows_of(data, order))
+    assert loss == pytest.approx(whole_loss, rel=1e-12)
+    close(gradient, whole)
+    np.testing.assert_array_equal(parameters, module.initial_parameters(3))
+    with pytest.raises(ValueError, match=r"order: expected row numbers 0 \.\. 22, found 23 at position 1"):
+        module.mean_gradient(parameters, np.array([0, 23]), BATCH, **data)
+
+
+def test_activations_are_those_of_the_layers(module, data):
+    """The hidden layer, what it is scaled to, and the logits, by their formulas; the loss is a single number."""
+    parameters = module.initial_parameters(3)
+    views = module.views(parameters)
+    views["hidden_W"][:, 2] = views["hidden_b"][2] = 0  # tanh(0) = 0 in every row
+    hidden = np.tanh(data["x"] @ views["hidden_W"] + views["hidden_b"])
+    layers = {"hidden": hidden, "scaled": hidden * data["scale"]}
+    layers["logits"] = layers["scaled"] @ views["logits_W"] + views["logits_b"]
+    found = dict(zip((layer.name for layer in module.LAYERS), module.activations(parameters, **data), strict=True))
+    compared = [name for name in layers if name in found]
+    assert {"scaled", "logits"} <= {*compared}
+    for name in compared:
+        values = layers[name]
+        wanted = [np.sqrt(np.mean(values**2)), np.mean((values == 0).all(axis=0))]
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-12)
+    assert found["scaled"][1] == 0.2
+    assert np.isnan(found["loss"]).all()
+    assert {layer.name: layer.parameters for layer in module.LAYERS}["logits"] == ("logits_W", "logits_b")
+
+
 def test_update_is_one_step_in_place(module, data):
     parameters, expected = module.initial_parameters(3), module.initial_parameters(3)
     gradient = module.loss_and_gradient(parameters, **data)[1]

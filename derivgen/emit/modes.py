@@ -9,7 +9,7 @@ from derivgen.emit.plan import Plan
 from derivgen.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS, numbers
 from derivgen.schedule import Schedule
 
-SEED, TRAINING = "seed", "training"
+SEED, TRAINING, FIRST_STEP = "seed", "training", "first_step"
 
 UNIFORM = f'''\
 @internal
@@ -91,6 +91,9 @@ class ModeText:
     def step_arguments(self) -> list[str]:
         return [SEED] if self.draws else []
 
+    def batch_arguments(self) -> list[str]:
+        return [SEED, FIRST_STEP] if self.draws else []
+
     def loss_arguments(self) -> list[str]:
         evaluation = self.plan.evaluation
         draws = self.draws or (evaluation is not None and bool(self.plan.drawn(evaluation)))
@@ -102,4 +105,4 @@ class ModeText:
     def taken(self) -> set[str]:
         """Names that arguments of compiled functions must not have."""
         needed = self.plan.random or self.running or self.plan.evaluation is not None
-        return {*contract.MODE_HELPERS, SEED, TRAINING} if needed else set()
+        return {*contract.MODE_HELPERS, SEED, TRAINING, FIRST_STEP} if needed else set()

@@ -16,7 +16,7 @@ from derivgen.emit.layout import STEP, WIDTH, docstring, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
-from derivgen.emit.rule import update_kernel
+from derivgen.emit.rule import RuleWriter
 from derivgen.emit.whole import WholeModel
 from derivgen.expressions import unfolded_piecewise
 from derivgen.program import Role, Tensor
@@ -56,8 +56,8 @@ from numba.extending import intrinsic"""
 def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
-    trained = plan.trained_count if plan.untrained else None
-    rule = update_kernel(plan.rule, bool(plan.training.in_place), plan.parallel_update, trained)
+    in_parts = bool(plan.training.in_place)
+    rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, in_parts, plan.parallel_update).write()
     used = rule.used.union(*(k.used for k in kernels.values()))
     public = Public(plan, rule)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
@@ -75,6 +75,7 @@ def write_module(plan: Plan) -> str:
         + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
+        "layers_table": table("LAYERS", layer_rows(plan)),
         "trained_field": "\n    trained: bool = True" if plan.untrained else "",
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
         "tuples": tuples(plan),
@@ -90,6 +91,7 @@ def write_module(plan: Plan) -> str:
         "parameter_count": plan.parameter_count,
         "public_functions": public.functions(),
         "checks_title": titled("checks of what callers pass"),
+        "slot_checks": slot_checks(plan),
         "check_functions": public.checks(),
         "start_threads": START_THREADS if parallel else "",
         "cache_title": titled("numba's cache"),
@@ -166,6 +168,11 @@ def input_rows(plan: Plan) -> list[str]:
     return rows
 
 
+def layer_rows(plan: Plan) -> list[str]:
+    quoted = [(layer, tuple_text([f'"{name}"' for name in names]) if names else "()") for layer, names in plan.layers]
+    return [f'Layer("{layer}", {names})' for layer, names in quoted]
+
+
 def table(name: str, rows: Sequence[str]) -> str:
     if len(rows) == 1 and len(alone := f"{name} = ({rows[0]},)") <= WIDTH:
         return alone
@@ -212,10 +219,32 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
         (
             "State",
             "What the update rule keeps: the steps taken, and its slots.",
-            ["step: np.ndarray  # (1,)", *(f"{slot}: np.ndarray  # (P,)" for slot, _ in plan.rule.slots)],
+            ["step: np.ndarray  # (1,)", *(f"{slot}: np.ndarray  # {slot_shape(plan, slot)}" for slot in plan.slots)],
         ),
     ]
     if plan.prediction is not None:
         read = fields(*plan.prediction_inputs, *plan.constants)
         made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
+
+
+def slot_checks(plan: Plan) -> str:
+    """Lines that check the slots of a state."""
+    shared = plan.rule.shared_slots
+    own = [slot for slot in plan.slots if slot not in shared]
+    names = "State._fields[1:]" if len(own) == len(plan.slots) else tuple_text([f'"{slot}"' for slot in own])
+    lines = (
+        [f"for name in {names}:", '    check_vector(f"state.{name}", getattr(state, name))']
+        if own or not shared
+        else []
+    )
+    for slot in shared:
+        lines += [
+            f"if state.{slot}.dtype != np.float64 or state.{slot}.shape != (1,):",
+            f'    raise ValueError("state: expected {slot} to be a float64 array of shape (1,)")',
+        ]
+    return "".join(f"{STEP}{line}\n" for line in lines)
+
+
+def slot_shape(plan: Plan, slot: str) -> str:
+    return "(1,), of float64" if slot in plan.rule.shared_slots else "(P,)"

@@ -10,11 +10,11 @@ from itertools import pairwise
 import sympy as sp
 
 from derivgen.expressions import is_size, size_symbol
-from derivgen.optimizers import UpdateRule
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
 from derivgen.schedule import Kernel, Schedule
 from derivgen.storage import Storage, element_count, members_apart, share_memory
+from derivgen.update_rule import Group, Setting, UpdateRule, setting_for
 
 ONE = sp.Integer(1)
 
@@ -44,6 +44,7 @@ class Plan:
     dtype: str
     evaluation: Schedule | None = None
     parallel_update: bool = False
+    groups: tuple[Group, ...] = ()
 
     @property
     def program(self) -> Program:
@@ -171,6 +172,22 @@ class Plan:
         return {k: equal[k] for _, k in self.all_kernels}
 
     @property
+    def layers(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The layers of a step in order, each with the parameters that its forward kernel reads."""
+        parameters = {t.name for t in self.program.parameters}
+        return [(k.layer, tuple(n for n in k.read if n in parameters)) for k in self.passes["forward"]]
+
+    def observed(self, kernel: Kernel) -> str | None:
+        """What a layer's kernel gives, None where that is a single number."""
+        tensors = [self.program.tensor(name) for name in kernel.written]
+        return next((t.name for t in tensors if t.name == kernel.layer and t.shape and not t.integer), None)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether some layer gives an array."""
+        return any(map(self.observed, self.passes["forward"]))
+
+    @property
     def all_kernels(self) -> list[tuple[Program, Kernel]]:
         """Each kernel once, with the program that knows its tensors."""
         programs: dict[Kernel, Program] = {}
@@ -204,6 +221,28 @@ class Plan:
             kinds |= {p: ("theta", shape), bar: ("bar", shape, bar in self.training.in_place)}
         kinds |= {t.name: (t.role, t.shape) for t in (*self.random, *self.program.of_role(Role.RUNNING))}
         return find_repeats(lists, kinds, lambda family: self.stride(family) is not None)
+
+    @property
+    def slots(self) -> list[str]:
+        """The names of what the update rule keeps."""
+        return [slot.name for slot, _ in self.rule.slots]
+
+    @property
+    def update_parts(self) -> list[tuple[Setting, list[tuple[int, int]]]]:
+        """The settings of the update rule, and the ranges of the flat vector that have them.
+
+        A tensor is a range of its own where the rule needs its norm.
+        """
+        apart = "tensor_norm" in self.rule.uses
+        parts: dict[Setting, list[tuple[int, int]]] = {}
+        for t in self.program.parameters:
+            setting = setting_for(t.name, self.groups)
+            if setting is None:
+                continue
+            start, ranges = self.offsets[t.name], parts.setdefault(setting, [])
+            joined = ranges.pop()[0] if ranges and ranges[-1][1] == start and not apart else start
+            ranges.append((joined, start + count(t)))
+        return list(parts.items())
 
     @cached_property
     def offsets(self) -> dict[str, int]:

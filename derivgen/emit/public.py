@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines, wrapped
-from derivgen.emit.modes import SEED, TRAINING, ModeText
+from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
@@ -38,8 +38,10 @@ class Public:
             self.optimizer_state(),
             self.update(),
         ]
-        functions += [self.train_epoch()] if self.plan.sample_axis else []
-        return [*functions, self.descend(), self.workspace()]
+        functions += [self.train_epoch(), self.mean_gradient()] if self.plan.sample_axis else []
+        functions.append(self.descend())
+        functions += [self.activations()] if self.plan.is_observed else []
+        return [*functions, self.workspace()]
 
     # ---- shared parts
 
@@ -51,11 +53,14 @@ class Public:
 
     def checked_hyperparameters(self, arguments: Sequence[str] = ()) -> str:
         """Lines that check them, after those of the arguments that some modules have."""
-        lines = [f'{name} = check_hyperparameter("{name}", {name})' for name in self.hyperparameters]
+        least = dict.fromkeys(self.plan.rule.nonnegative, ", least=0")
+        lines = [
+            f'{name} = check_hyperparameter("{name}", {name}{least.get(name, "")})' for name in self.hyperparameters
+        ]
         return self.checked_seed(arguments) + block(lines)
 
     def checked_seed(self, arguments: Sequence[str]) -> str:
-        return block(['seed = check_count("seed", seed, 0)'] if SEED in arguments else [])
+        return block([f'{name} = check_count("{name}", {name}, 0)' for name in (SEED, FIRST_STEP) if name in arguments])
 
     def drawing(self, arguments: Sequence[str], step: str) -> str:
         """The line of a docstring that says what is drawn."""
@@ -63,7 +68,7 @@ class Public:
 
     def keywords_of(self, arguments: Sequence[str], before: Sequence[str] = ()) -> list[str]:
         """Keywords with their defaults, after those before, if there are any."""
-        defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0"}
+        defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0", FIRST_STEP: f"{FIRST_STEP}=0"}
         return [*(before or (["*"] if arguments else [])), *(defaults[name] for name in arguments)]
 
     def passed_on(self, arguments: Sequence[str]) -> str:
@@ -118,8 +123,10 @@ class Public:
     def optimizer_state(self) -> str:
         count = self.plan.parameter_count
         values = ["np.zeros(1, np.int64)"]
-        for _, initial in self.plan.rule.slots:
-            values.append(f"np.zeros({count}, real)" if initial == 0 else f"np.full({count}, {initial!r}, real)")
+        for slot, initial in self.plan.rule.slots:
+            shape = "1, " if slot.name in self.plan.rule.shared_slots else f"{count}, "
+            dtype = "np.float64" if slot.name in self.plan.rule.shared_slots else "real"
+            values.append(f"np.zeros({shape}{dtype})" if initial == 0 else f"np.full({shape}{initial!r}, {dtype})")
         return self.render("optimizer_state", state=block(bracketed("return State(", values, ")", depth=1)))
 
     def update(self) -> str:
@@ -146,6 +153,35 @@ class Public:
             arrays=self.arrays(self.names),
             constants=self.constants(),
             call=self.call("refused, mean = epoch(", passed),
+        )
+
+    def mean_gradient(self) -> str:
+        more = self.modes.batch_arguments()
+        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
+        passed = ["parameters", "gradient", "total", "order", "batch_size", "*arrays", *constants, "*memory", *more]
+        given = ["parameters", "order", "batch_size", *self.names, *self.keywords_of(more)]
+        return self.render(
+            "mean_gradient",
+            signature=self.signature("mean_gradient", given),
+            sample_axis=self.plan.sample_axis,
+            drawing=block(["Random numbers of batch k are those of seed and step first_step + k."] if more else []),
+            taking=block(["Running tensors in `parameters` take their next values."] if self.plan.untrained else []),
+            seed=self.checked_seed(more),
+            arrays=self.arrays(self.names),
+            call="\n".join(indented(bracketed("refused, mean = gradient_by_batches(", passed, ")", depth=1))).strip(),
+        )
+
+    def activations(self) -> str:
+        more = self.modes.step_arguments()
+        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
+        passed = ["parameters", "observed", "*arrays", *constants, "*memory", *more]
+        return self.render(
+            "activations",
+            signature=self.signature("activations", ["parameters", *self.names, *self.keywords_of(more)]),
+            drawing=self.drawing(more, "step 0"),
+            seed=self.checked_seed(more),
+            arrays=self.arrays(self.names),
+            call="\n".join(indented(bracketed("observation(", passed, ")", depth=1))).strip(),
         )
 
     def descend(self) -> str:

@@ -1,19 +1,39 @@
-"""The update rule → one fused loop over the flat vector."""
+"""The update rule → its loop over the flat vector, or over the parts of it that have settings of their own.
+
+What depends on the step, and not on the parameter, is computed once, in double precision whatever the module's dtype:
+1 - β^t of a β near 1 keeps its digits.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 
+from derivgen.emit.double import DoubleText
 from derivgen.emit.elementary import local_name
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, subexpressions, substitute
+from derivgen.expressions import Read, reads_of, substitute
 from derivgen.notation import Plain
-from derivgen.optimizers import UpdateRule, factors_of, t, theta
+from derivgen.repeat import LEAST
+from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t, theta
+
+Ranges = list[tuple[int, int]]  # of the flat vector, from start to before stop
+Assignment = tuple[sp.Symbol, sp.Expr]
+
+SUM_OF_SQUARES = '''\
+@internal
+def sum_of_squares(vector, start, stop):
+    """Of a part of a vector, in double precision: a square of float32 may overflow."""
+    total = 0.0
+    for i in range(start, stop):
+        total += float(vector[i]) * float(vector[i])
+    return total'''
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,127 +49,281 @@ class RuleText:
     factors: tuple[str, ...]
 
 
-def update_kernel(rule: UpdateRule, in_parts: bool, parallel: bool = False, trained: int | None = None) -> RuleText:
-    """The kernel of a rule: what depends on the step only is computed before the loop; `in_parts`: over a range.
+@dataclass(frozen=True, slots=True)
+class Hoisted:
+    """A rule with what is the same for every parameter of a tensor taken out of its loop.
 
-    `parallel`: the loop runs in threads, where it is over all parameters. `trained`: how many of the flat vector those
-    are, where not all.
+    `fixed`: assignments before the loop; `factors`: compound parts of the loop's expressions by name; `bare`: the
+    names that the loop reads as they are; `loop`: what is left, reading those.
     """
-    threads = parallel and not in_parts
-    stop = "parameters.shape[0]" if trained is None else str(trained)
-    # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
-    arrays = {str(slot): local_name(str(slot)) if threads else f"state.{slot}" for slot, _ in rule.slots}
-    places = {"theta": "parameters[i]", "g": "gradient[i]", **{slot: f"{name}[i]" for slot, name in arrays.items()}}
-    order = term_order(rule)
 
-    def access(read: Read) -> str:
-        return places.get(read.tensor, local_name(read.tensor))
-
-    once = ScalarText(order, access, str, general_power="np.power")  # not worth a function of the module
-    text = ScalarText(order, access, str)
-    fixed, assignments = hoisted(rule)
-    before = [f"{name.tensor} = {once.real(node)}" for node, name in fixed.items()]
-    taken = {*places, *(name for name, _ in rule.hyperparameters)}
-    statements = StatementText(text, lambda name: f"{name}_" if name in taken else name)
-    loop = [line for target, e in assignments for line in lines_of(str(target), statements, e, places)]
-    t_line = ["t = real(state.step[0])"] if any(t in e.free_symbols for _, e in rule.assignments) else []
-    names = [local_name(name) for name, _ in rule.hyperparameters]
-    formula = rule_formula(rule)
-    functions: list[str] = []
-    if in_parts:
-        functions.append(
-            over_a_range(names, [*docstring([f"{formula}, from start to before stop"]), *t_line, *before], loop)
-        )
-        passed = ["parameters", "gradient", "state", "0", stop, *names]
-        rest = bracketed("update_range(", passed, ")", depth=1)
-    elif threads:
-        steps = ["t"] if t_line else []
-        start = [*docstring([formula]), *before]
-        functions.append(in_threads([*arrays.values(), *steps, *names], start, loop, stop))
-        passed = ["parameters", "gradient", *(f"state.{slot}" for slot in arrays), *steps, *names]
-        rest = [*t_line, *bracketed("update_in_threads(", passed, ")", depth=1)]
-    else:
-        rest = [*t_line, *before, f"for i in range({stop}):", *indented(loop)]
-    signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *names], "):")
-    body = [*docstring([formula]), "state.step[0] += 1", *rest]
-    functions.append("\n".join(["@kernel", *signature, *indented(body)]))
-    used = frozenset(once.used | text.used)
-    return RuleText(tuple(functions), formula, used, tuple(factor_lines(rule, once) if in_parts else []))
+    fixed: tuple[Assignment, ...]
+    factors: dict[sp.Expr, Read] = field(default_factory=dict)
+    bare: tuple[str, ...] = ()
+    loop: tuple[Assignment, ...] = ()
 
 
-def factor_lines(rule: UpdateRule, text: ScalarText) -> list[str]:
-    """Lines that set the factors of products that are added to parameters."""
-    scales = factors_of(rule)
-    assert scales is not None
-    symbols = {x for e in scales for x in e.free_symbols}
-    read = {x: Read(x.name) for x in symbols}
-    lines = [f"{FACTORS}[{k}] = {text.real(substitute(e, read))}" for k, e in enumerate(scales)]
-    return ["t = real(state.step[0])", *lines] if t in symbols else lines
+class RuleWriter:
+    """Writes the functions of one rule.
+
+    `parts`: the settings of tensors, each with the ranges of the flat vector that have it; `count`: the vector's
+    length. `in_parts`: products of matrices update some of the ranges; `threads`: one loop over all runs in threads.
+    """
+
+    def __init__(
+        self, rule: UpdateRule, parts: Sequence[tuple[Setting, Ranges]], count: int, in_parts: bool, threads: bool
+    ) -> None:
+        self.rule, self.parts, self.count, self.in_parts = rule, parts, count, in_parts
+        one_loop = len(parts) == 1 and not parts[0][0] and len(parts[0][1]) == 1 and not in_parts
+        self.ranged, self.threads = not one_loop, threads and one_loop
+        self.hyperparameters = [local_name(name) for name, _ in rule.hyperparameters]
+        # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
+        dot = "_" if self.threads else "."
+        self.arrays = {slot.name: f"state{dot}{slot.name}" for slot, _ in rule.slots}
+        self.hoisted = hoisted(rule)
+        self.places = {"theta": "parameters[i]", "g": "gradient[i]"}
+        self.places |= {s: f"{a}[{0 if s in rule.shared_slots else 'i'}]" for s, a in self.arrays.items()}
+        order = term_order(rule)
+        self.double = DoubleText(order, self.access, str, general_power="np.power")
+        self.text = ScalarText(order, self.access, str)
+
+    def access(self, read: Read) -> str:
+        return self.places.get(read.tensor, local_name(read.tensor))
+
+    def write(self) -> RuleText:
+        functions = [SUM_OF_SQUARES] if self.rule.uses & {"gradient_norm", "tensor_norm"} else []
+        functions += [self.range_function()] if self.ranged else []
+        functions += [self.threads_function()] if self.threads else []
+        factors = self.factor_lines() if self.in_parts else []
+        functions.append(self.kernel())
+        return RuleText(tuple(functions), ", ".join(formulas(self.rule)), frozenset(self.text.used), tuple(factors))
+
+    # ---- functions
+
+    def kernel(self) -> str:
+        """The step of the rule."""
+        signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *self.hyperparameters], "):")
+        body = [*docstring(formulas(self.rule)), "state.step[0] += 1", *self.step_lines()]
+        if self.ranged:
+            body += self.calls()
+        elif self.threads:
+            arrays = [f"state.{slot}" for slot in self.arrays]
+            given = ["parameters", "gradient", *arrays, *self.of_the_step(), *self.hyperparameters]
+            body += bracketed("update_in_threads(", given, ")", depth=1)
+        else:
+            ((_, stop),) = self.parts[0][1]
+            whole = "parameters.shape[0]" if stop == self.count else str(stop)
+            body += [*self.before_the_loop(), f"for i in range({whole}):", *indented(self.loop())]
+        return "\n".join(["@kernel", *signature, *indented(body)])
+
+    def calls(self) -> list[str]:
+        """The ranges of all parts, each with its setting."""
+        lines = []
+        for setting, ranges in self.parts:
+            settings = {name: self.given(e) for name, e in setting}
+            values = [settings.get(name, local_name(name)) for name, _ in self.rule.hyperparameters]
+            for starts, length in in_step(ranges):
+                lines += range_call(starts, length, [*self.of_the_step(norm_only=True), *values])
+        return lines
+
+    def given(self, e: sp.Expr) -> str:
+        """A setting as an argument; a float always, for which numba has compiled the function."""
+        return repr(float(e)) if e.is_number else self.double.real(as_reads(e))
+
+    def range_function(self) -> str:
+        """The function that updates some of the parameters."""
+        given = ["parameters", "gradient", "state", "start", "stop", *self.of_the_step(norm_only=True)]
+        signature = bracketed("def update_range(", [*given, *self.hyperparameters], "):")
+        doc = docstring([*formulas(self.rule), "for the parameters from start to before stop"])
+        t_line = ["t = float(state.step[0])"] if "t" in self.rule.uses else []
+        norm = "tensor_norm = math.sqrt(sum_of_squares(gradient, start, stop))"
+        norms = [norm] if "tensor_norm" in self.rule.uses else []
+        body = [*doc, *t_line, *norms, *self.before_the_loop(), "for i in range(start, stop):", *indented(self.loop())]
+        return "\n".join(["@internal", *signature, *indented(body)])
+
+    def threads_function(self) -> str:
+        """The function whose loop over all parameters runs in threads."""
+        given = ["parameters", "gradient", *self.arrays.values(), *self.of_the_step(), *self.hyperparameters]
+        ((_, stop),) = self.parts[0][1]
+        whole = "parameters.shape[0]" if stop == self.count else str(stop)
+        body = [*docstring(formulas(self.rule)), *self.before_the_loop(), f"for i in prange({whole}):"]
+        signature = bracketed("def update_in_threads(", given, "):")
+        return "\n".join(["@parallel_kernel", *signature, *indented([*body, *indented(self.loop())])])
+
+    # ---- lines
+
+    def of_the_step(self, norm_only: bool = False) -> list[str]:
+        """What the kernel hands to the loop's function besides the rule's own."""
+        names = ["gradient_norm"] if norm_only else ["t", "gradient_norm"]
+        return [name for name in names if name in self.rule.uses]
+
+    def step_lines(self) -> list[str]:
+        """What is the same for all parameters: the step count, the gradient's norm, and slots that are kept once."""
+        settings = {name for setting, _ in self.parts for _, e in setting for name in names_in(e)}
+        here = settings if self.ranged else self.rule.uses | settings
+        shared = self.rule.shared_assignments
+        here = here | {name for _, e in shared for name in names_in(e)}
+        lines = ["t = float(state.step[0])"] if "t" in here else []
+        if "gradient_norm" in self.rule.uses:
+            ranges = merged(r for _, own in self.parts for r in own)
+            sums = [f"sum_of_squares(gradient, {start}, {stop})" for start, stop in ranges]
+            flat = f"gradient_norm = math.sqrt({' + '.join(sums)})"
+            if len(flat) <= WIDTH - len(STEP):
+                lines.append(flat)
+            else:
+                lines += ["squares = 0.0", *(f"squares += {s}" for s in sums), "gradient_norm = math.sqrt(squares)"]
+        for slot, e in shared:
+            lines += self.line(slot.name, as_reads(e), self.double)
+        return lines
+
+    def before_the_loop(self) -> list[str]:
+        """What is the same for every parameter of the loop; of the module's dtype where the loop reads it."""
+        lines = []
+        for target, e in self.hoisted.fixed:
+            lines += self.line(target.name, e, self.double)
+        lines += [f"{name.tensor} = real({self.double.real(e)})" for e, name in self.hoisted.factors.items()]
+        return [*lines, *(f"{local_name(name)} = real({self.access(Read(name))})" for name in self.hoisted.bare)]
+
+    def loop(self) -> list[str]:
+        """The assignments for one parameter; a slot that is read again is stored last.
+
+        A store before the next load makes processors wait where the slots lie at one distance from a page's start.
+        """
+        places, lines, stores = dict(self.places), [], []
+        for slot in self.rule.shared_slots:
+            del self.places[slot]
+        for position, (target, e) in enumerate(self.hoisted.loop):
+            name = target.name
+            again = name in self.places and any(Read(name) in reads_of(x) for _, x in self.hoisted.loop[position + 1 :])
+            if again:
+                local = local_name(name)
+                lines += self.statements(self.text).line(local, "=", e, WIDTH - 2 * len(STEP))
+                stores += [f"{places[name]} = {local}"] if name != "g" else []
+                self.places[name] = local
+            else:
+                lines += self.line(name, e, self.text)
+        self.places = places
+        return [*lines, *stores]
+
+    def statements(self, text: ScalarText) -> StatementText:
+        taken = {*self.places, *self.hyperparameters, *(target.name for target, _ in self.rule.assignments)}
+        return StatementText(text, lambda name: f"{name}_" if name in taken else name)
+
+    def line(self, target: str, e: sp.Expr, text: ScalarText) -> list[str]:
+        """target = e, or target += its change."""
+        own, room, place = Read(target), WIDTH - 2 * len(STEP), self.access(Read(target))
+        if isinstance(e, sp.Add) and own in e.args:
+            change = e - own
+            negative = all(a.could_extract_minus_sign() for a in sp.Add.make_args(change))
+            sign, change = ("-=", -change) if negative else ("+=", change)
+            return self.statements(text).line(place, sign, change, room)
+        return self.statements(text).line(place, "=", e, room)
+
+    def factor_lines(self) -> list[str]:
+        """Lines that set the factors of products that are added to parameters."""
+        scales = factors_of(self.rule)
+        assert scales is not None
+        t_line = ["t = float(state.step[0])"] if any(t in e.free_symbols for e in scales) else []
+        values = [self.double.real(as_reads(e)) for e in scales]
+        return [*t_line, *(f"{FACTORS}[{k}] = {value}" for k, value in enumerate(values))]
 
 
-def over_a_range(names: list[str], start: list[str], loop: list[str]) -> str:
-    """The function that updates some of the parameters."""
-    signature = bracketed("def update_range(", ["parameters", "gradient", "state", "start", "stop", *names], "):")
-    return "\n".join(["@internal", *signature, *indented([*start, "for i in range(start, stop):", *indented(loop)])])
+def range_call(starts: Sequence[int], length: int, values: Sequence[str], depth: int = 1) -> list[str]:
+    """The call of the loop's function for one range, or for several of a length in a loop."""
+    loop = len(starts) >= LEAST
+    first, stop = ("first", f"first + {length}") if loop else (str(starts[0]), str(starts[0] + length))
+    given = ["parameters", "gradient", "state", first, stop, *values]
+    call = bracketed("update_range(", given, ")", depth + loop)
+    head = f"for first in range({starts[0]}, {starts[-1] + 1}, {starts[-1] - starts[-2]}):" if loop else ""
+    return [head, *indented(call)] if loop else call
 
 
-def in_threads(arguments: list[str], start: list[str], loop: list[str], stop: str) -> str:
-    """The function whose loop over all parameters runs in threads."""
-    signature = bracketed("def update_in_threads(", ["parameters", "gradient", *arguments], "):")
-    body = [*start, f"for i in prange({stop}):", *indented(loop)]
-    return "\n".join(["@parallel_kernel", *signature, *indented(body)])
+def in_step(ranges: Sequence[tuple[int, int]]) -> list[tuple[list[int], int]]:
+    """Ranges of one length whose starts are equally far apart, as (their starts, their length); others each alone."""
+    found: list[tuple[list[int], int]] = []
+    for start, stop in ranges:
+        starts, length = found[-1] if found else ([], 0)
+        if starts and length == stop - start and (len(starts) < 2 or start - starts[-1] == starts[1] - starts[0]):
+            starts.append(start)
+        else:
+            found.append(([start], stop - start))
+    return [
+        one for starts, n in found for one in ([(starts, n)] if len(starts) >= LEAST else [([s], n) for s in starts])
+    ]
 
 
-def hoisted(rule: UpdateRule) -> tuple[dict[sp.Expr, Read], list[tuple[sp.Symbol, sp.Expr]]]:
-    """(what depends on the step only, each with its name; the assignments for every parameter in terms of them)."""
-    symbols = {s: Read(s.name) for _, e in rule.assignments for s in e.free_symbols}
-    assignments = [(target, substitute(e, symbols)) for target, e in rule.assignments]
-    varying = {Read(name) for name in ("theta", "g", *(str(slot) for slot, _ in rule.slots))}
-    fixed: dict[sp.Expr, Read] = {}
-    for _, expression in assignments:
-        for node in subexpressions(expression):
-            if is_fixed(node, varying) and not any(node in subexpressions(done) for done in fixed):
-                fixed[node] = Read(f"factor_{len(fixed) + 1}")
-    return fixed, [(target, substitute(e, fixed)) for target, e in assignments]
+def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """The same stretches, adjacent ones as one."""
+    found: Ranges = []
+    for start, stop in sorted(ranges):
+        start = found.pop()[0] if found and found[-1][1] == start else start
+        found.append((start, stop))
+    return found
 
 
-def is_fixed(node: sp.Basic, varying: set[Read]) -> bool:
-    """Whether a compound part is the same for every parameter."""
-    compound = isinstance(node, sp.Expr) and bool(node.args) and not isinstance(node, Read) and not node.is_number
-    signed = isinstance(node, sp.Expr) and isinstance(-node, Read)  # costs nothing in the loop
-    return compound and not signed and not any(v in subexpressions(node) for v in varying)
+# ---- what is computed once
 
 
-def lines_of(target: str, statements: StatementText, expression: sp.Expr, places: dict[str, str]) -> list[str]:
-    """target = expression, or target += its change, inside a kernel's loop."""
-    own, room = Read(target), WIDTH - 2 * len(STEP)
-    if isinstance(expression, sp.Add) and own in expression.args:
-        change = expression - own
-        if not any(n == own for n in subexpressions(change)):
-            sign, change = ("-=", -change) if change.could_extract_minus_sign() else ("+=", change)
-            return statements.line(places[target], sign, change, room)
-    return statements.line(places[target], "=", expression, room)
+def hoisted(rule: UpdateRule) -> Hoisted:
+    """The rule's loop, and what stands before it."""
+    varying = rule.varying
+    fixed = [(target, as_reads(e)) for target, e in rule.assignments if target.name not in varying]
+    loop = [(target, as_reads(e)) for target, e in rule.assignments if target.name in varying]
+    factors: dict[sp.Expr, Read] = {}
+    bare: dict[str, None] = {}
+
+    def take(e: Any) -> Any:
+        """The expression with what is fixed replaced by names."""
+        if isinstance(e, Read) and e.tensor not in varying:
+            bare[e.tensor] = None
+        if isinstance(e, Read) or not e.args or e.is_number is True:
+            return e
+        if isinstance(e, sp.Expr) and not any(r.tensor in varying for r in reads_of(e)):
+            return name_of(e)
+        arguments = list(e.args)
+        if isinstance(e, sp.Mul | sp.Add):
+            own = [a for a in arguments if not a.is_number and not any(r.tensor in varying for r in reads_of(a))]
+            if len(own) > 1:
+                arguments = [name_of(e.func(*own)), *(a for a in arguments if a not in own)]
+                return e.func(*(a if a in factors.values() else take(a) for a in arguments))
+        return e.func(*map(take, arguments))
+
+    def name_of(e: sp.Expr) -> Read:
+        if e not in factors:
+            factors[e] = Read(f"factor_{len(factors) + 1}")
+        return factors[e]
+
+    rest = tuple((target, take(e)) for target, e in loop)
+    before = tuple((target, e) for target, e in fixed if target.name not in rule.shared_slots)
+    return Hoisted(before, factors, tuple(bare), rest)
+
+
+def as_reads(e: sp.Expr) -> sp.Expr:
+    """The expression with reads in place of symbols."""
+    return substitute(e, {s: Read(s.name) for s in e.free_symbols})
+
+
+# ---- the formula
 
 
 def term_order(rule: UpdateRule) -> dict[str, int]:
     """Hyperparameters before slots before θ and g, in sums and products."""
     names = [
         *(name for name, _ in rule.hyperparameters),
-        *(str(slot) for slot, _ in rule.slots),
-        "theta",
-        "θ",
-        "g",
-        "t",
+        *(target.name for target, _ in rule.assignments if target != theta),
+        *(slot.name for slot, _ in rule.slots),
+        *("theta", "θ", "g", "t"),
     ]
-    return {name: position for position, name in enumerate(names)}
+    return {name: position for position, name in enumerate(dict.fromkeys(names))}
 
 
-def rule_formula(rule: UpdateRule) -> str:
+def formulas(rule: UpdateRule) -> list[str]:
+    """A formula an assignment."""
     plain = Plain(term_order(rule))
     names = {
         s: Read("θ" if s == theta else s.name) for target, e in rule.assignments for s in (target, *e.free_symbols)
     }
-    return ", ".join(
+    return [
         f"{plain.expression(names[target])} = {plain.expression(substitute(e, names))}"
         for target, e in rule.assignments
-    )
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sympy as sp
 
@@ -10,18 +10,34 @@ from derivgen import contract
 from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, indented
 from derivgen.emit.modes import ModeText
-from derivgen.emit.places import Places, stretch, view_lines
+from derivgen.emit.places import Places, progression, stretch, view_lines
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
-from derivgen.emit.rule import RuleText
+from derivgen.emit.rule import RuleText, in_step, range_call
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
 from derivgen.program import Tensor
-from derivgen.repeat import LEAST, Run
+from derivgen.repeat import Run
 from derivgen.schedule import Kernel
 from derivgen.storage import element_count
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
+After = Callable[[Sequence[Kernel], str, int], list[str]]  # (kernels of a call, the place of the first, depth) → lines
+OBSERVE = '''\
+@internal
+def observe(values, rows, observed):
+    """(root mean square of the values, share of units that are 0 in every row)"""
+    flat = values.reshape(rows, values.size // rows)
+    squares = 0.0
+    dead = 0
+    for unit in range(flat.shape[1]):
+        alive = False
+        for row in range(rows):
+            squares += float(flat[row, unit]) * float(flat[row, unit])
+            alive |= flat[row, unit] != real(0)
+        dead += not alive
+    observed[0] = math.sqrt(squares / flat.size)
+    observed[1] = dead / flat.shape[1]'''
 OUT_OF_RANGE = "return True, real(0)"
 MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
@@ -31,7 +47,7 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
-        self.state = ["steps", *(str(slot) for slot, _ in plan.rule.slots)]
+        self.state = ["steps", *plan.slots]
         self.in_place, self.places, self.modes = plan.training.in_place, Places(plan), ModeText(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
 
@@ -40,8 +56,9 @@ class WholeModel:
         functions += [self.evaluation()] if self.plan.evaluation is not None else []
         functions += self.rule.functions
         if self.plan.sample_axis:
-            functions += [self.gather(), self.epoch()]
+            functions += [self.gather(), self.epoch(), self.gradient_by_batches()]
         functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
+        functions += [OBSERVE, self.observation()] if self.plan.is_observed else []
         if self.plan.prediction is not None:
             functions.append(self.prediction())
         return functions
@@ -67,8 +84,8 @@ class WholeModel:
         result = self.scalar_result(str(self.program.objective))
         return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "pasted")
 
-    def calls(self, word: str) -> list[str]:
-        """The kernels of a pass in order, equal ones in a row as a loop."""
+    def calls(self, word: str, after: After | None = None) -> list[str]:
+        """The kernels of a pass in order, equal ones in a row as a loop; after each call, lines of one's own."""
         kernels = self.plan.passes[word]
         runs = {run.start: run for run in self.plan.repeats.runs[[*self.plan.passes].index(word)]}
         lines, position = [], 0
@@ -77,7 +94,11 @@ class WholeModel:
             blocks = [kernels[position + k * run.period :][: run.period] for k in range(run.count)]
             depth = 1 if run.count == 1 else 2
             inputs = self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
-            calls = [line for same in zip(*blocks, strict=True) for line in self.kernel_call(same, inputs, depth)]
+            calls = []
+            for j, same in enumerate(zip(*blocks, strict=True)):
+                calls += self.kernel_call(same, inputs, depth)
+                if after is not None:
+                    calls += after(same, progression(position + j, run.period if run.count > 1 else 0), depth)
             if run.count > 1:
                 layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
                 calls = [f"for k in range({run.count}):  # {layers}", *indented(calls)]
@@ -114,11 +135,7 @@ class WholeModel:
             return [*draws, call, *bracketed("update_kernel(", [*passed, *rates], ")", depth=2), *taking]
         lines = [*draws, "state.step[0] += 1", *self.rule.factors, call]
         for starts, length in in_step(self.ranges_of_bars()):
-            loop = len(starts) >= LEAST
-            first, stop = ("first", f"first + {length}") if loop else (str(starts[0]), str(starts[0] + length))
-            update = bracketed("update_range(", [*passed, first, stop, *rates], ")", depth=3 if loop else 2)
-            head = f"for first in range({starts[0]}, {starts[-1] + 1}, {starts[1] - starts[0]}):" if loop else ""
-            lines += [head, *indented(update)] if loop else update
+            lines += range_call(starts, length, rates, depth=2)
         return [*lines, *taking]
 
     def ranges_of_bars(self) -> list[tuple[int, int]]:
@@ -260,39 +277,95 @@ class WholeModel:
 
     def epoch(self) -> str:
         hyper = [name for name, _ in self.plan.rule.hyperparameters]
-        fields = [
-            f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)}," for t in self.plan.given
-        ]
+        shorter = ["if order.shape[0] - start < rows:", "    if drop_last:", "        break"]
+        shorter.append("    rows = order.shape[0] - start")
         body = [
             *self.tuple_of("data", "Data", self.plan.given),
             *self.range_checks(),
             *self.descent_start(),
-            "rows = batch_size",
-            "mean = real(0)",
-            "seen = 0",
-            "for start in range(0, order.shape[0], batch_size):",
-            *indented(
-                [
-                    "if order.shape[0] - start < rows:",
-                    "    if drop_last:",
-                    "        break",
-                    "    rows = order.shape[0] - start",
-                    *self.buffers_for(self.plan.inputs, "rows"),
-                    "gather(data, order, start, work)",
-                    "batch = Data(",
-                    *indented(fields),
-                    ")",
-                    *self.update_lines("objective", "batch"),
-                    "seen += rows",
-                    "mean += (objective - mean) * (real(rows) / real(seen))",
-                ]
-            ),
+            *self.batches(shorter, [*self.update_lines("objective", "batch"), *self.mean_lines()]),
             "return False, mean",
         ]
         doc = '"""(whether a row number or a label is out of range, else the mean loss by rows)"""'
         arguments = ["parameters", "gradient", *self.state, "order", "batch_size", "drop_last"]
         arguments += [*self.arguments(self.plan.given), *self.plan.memories, *self.modes.step_arguments(), *hyper]
         return compiled(bracketed("def epoch(", arguments, "):"), doc, body)
+
+    def batches(self, shorter: list[str], lines: list[str]) -> list[str]:
+        """The loop over batches, with the lines for each; `shorter` are those that count a last, smaller one."""
+        fields = [
+            f"{field(t.name)}={'work' if t in self.plan.gathered else 'data'}.{field(t.name)}," for t in self.plan.given
+        ]
+        loop = [
+            *shorter,
+            *self.buffers_for(self.plan.inputs, "rows"),
+            "gather(data, order, start, work)",
+            "batch = Data(",
+            *indented(fields),
+            ")",
+            *lines,
+        ]
+        head = ["rows = batch_size", "mean = real(0)", "seen = 0"]
+        return [*head, "for start in range(0, order.shape[0], batch_size):", *indented(loop)]
+
+    @staticmethod
+    def mean_lines() -> list[str]:
+        return ["seen += rows", "mean += (objective - mean) * (real(rows) / real(seen))"]
+
+    def gradient_by_batches(self) -> str:
+        """The mean gradient of several batches, for callers in Python."""
+        call = f"objective = {self.step_call('bar', 'bar', ASSIGN, 'batch')}"
+        adding = [
+            f"for i in range({self.plan.trained_count if self.plan.untrained else 'total.shape[0]'}):",
+            "    total[i] += (gradient[i] - total[i]) * (real(rows) / real(seen))",
+        ]
+        draws = self.modes.drawing("first_step + start // batch_size")
+        body = [
+            *self.tuple_of("data", "Data", self.plan.given),
+            *self.range_checks(),
+            "parameters = borrowed(parameters)",
+            "gradient = borrowed(gradient)",
+            *self.memory(),
+            "theta = split(parameters)",
+            "bar = split(gradient)",
+            *self.batches(
+                ["rows = min(rows, order.shape[0] - start)"],
+                [*draws, call, *self.modes.taking(), *self.mean_lines(), *adding],
+            ),
+            "return False, mean",
+        ]
+        doc = '"""(the same as of an epoch without updates); total: becomes the mean gradient by rows"""'
+        arguments = ["parameters", "gradient", "total", "order", "batch_size", *self.arguments(self.plan.given)]
+        arguments += [*self.plan.memories, *self.modes.batch_arguments()]
+        return compiled(bracketed("def gradient_by_batches(", arguments, "):"), doc, body)
+
+    def observation(self) -> str:
+        """The forward pass with a look at what each layer gives."""
+        work, calls = self.buffers_for(self.plan.inputs), self.calls("forward", self.look)
+        read = "\n".join([*work, *calls])
+        lines = [
+            *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
+            *(self.tuple_of("data", "Data", self.plan.given) if "data." in read else []),
+            *self.memory(),
+            *work,
+            *self.modes.drawing("0"),
+            *calls,
+        ]
+        doc = '"""The forward pass of a step; observed[k] is what `observe` says of layer k."""'
+        arguments = ["parameters", "observed", *self.arguments(self.plan.given), *self.plan.memories]
+        arguments += self.modes.step_arguments()
+        return compiled(bracketed("def observation(", arguments, "):"), doc, lines)
+
+    def look(self, kernels: Sequence[Kernel], position: str, depth: int) -> list[str]:
+        """The line that looks at a layer's values, after its kernel; none for a layer of a single number."""
+        seen = [self.plan.observed(k) for k in kernels]
+        if None in seen:
+            return []
+        first = self.program.tensor(str(seen[0]))
+        by_rows = bool(self.plan.sample_axis) and first.shape[0] == size_symbol(str(self.plan.sample_axis))
+        rows = self.size_of(str(self.plan.sample_axis), self.plan.inputs) if by_rows else "1"
+        values = self.places.each([str(name) for name in seen])
+        return bracketed("observe(", [values, rows, f"observed[{position}]"], ")", depth)
 
     def range_checks(self) -> list[str]:
         """Lines that end the epoch where a row number, or a label that it will read, is out of range."""
@@ -343,20 +416,6 @@ class WholeModel:
         """A run-time size, read off an input; 1 where none of them shows it, and so nothing depends on it."""
         t = next((t for t in inputs if size_symbol(size) in t.shape), None)
         return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]" if t is not None else "1"
-
-
-def in_step(ranges: Sequence[tuple[int, int]]) -> list[tuple[list[int], int]]:
-    """Ranges of one length whose starts are equally far apart, as (their starts, their length); others each alone."""
-    found: list[tuple[list[int], int]] = []
-    for start, stop in ranges:
-        starts, length = found[-1] if found else ([], 0)
-        if starts and length == stop - start and (len(starts) < 2 or start - starts[-1] == starts[1] - starts[0]):
-            starts.append(start)
-        else:
-            found.append(([start], stop - start))
-    return [
-        one for starts, n in found for one in ([(starts, n)] if len(starts) >= LEAST else [([s], n) for s in starts])
-    ]
 
 
 def local_size(size: str) -> str:

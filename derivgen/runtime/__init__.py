@@ -1,17 +1,37 @@
 """Load a generated module, feed it data, keep its parameters. Needs NumPy, and numba for the module; never SymPy."""
 
-from derivgen.runtime.files import load_parameters, read_data, save_parameters
+from derivgen.runtime.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from derivgen.runtime.data import read_data
+from derivgen.runtime.history import Epoch, plot_history, read_history
 from derivgen.runtime.loading import load
-from derivgen.runtime.monitor import NonFiniteError
-from derivgen.runtime.training import Epoch, Fit, fit
+from derivgen.runtime.metrics import METRICS
+from derivgen.runtime.nonfinite import NonFiniteError
+from derivgen.runtime.tensors import load_parameters, load_state_dict, save_parameters, save_state_dict
+from derivgen.runtime.training import Fit, fit
 
 __all__ = [
+    "METRICS",
+    "Checkpoint",
+    "CheckpointError",
     "Epoch",
     "Fit",
     "NonFiniteError",
     "fit",
+    "latest_checkpoint",
     "load",
     "load_parameters",
+    "load_state_dict",
+    "plot_history",
+    "read_checkpoint",
     "read_data",
+    "read_history",
     "save_parameters",
+    "save_state_dict",
+    "write_checkpoint",
 ]

@@ -1,82 +1,121 @@
-"""Where a loss that is not finite came from."""
+"""What goes on in the layers while they are trained, and warnings in words: vanishing and exploding gradients, dead units."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import math
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivgen.errors import DerivgenError
-
 Array = np.ndarray[Any, Any]
-GROWTH = 1e4  # a parameter that has grown by more is what the loss overflows by
+
+ROWS = 1024  # of the training data that the monitor looks at, at the end of each epoch
+VANISHED = 1e-4  # a gradient smaller than this part of the last layer's
+EXPLODED = 1e3  # a gradient larger than that many times the last layer's, or itself before training
+LARGEST_STEP = 0.1  # of a layer's parameters, in one update
+DEAD = 0.5  # of a layer's units
 
 
-class NonFiniteError(DerivgenError, ArithmeticError):
-    """Training met a NaN or an infinity.
+class LayerRecord(NamedTuple):
+    """A layer at the end of an epoch: root mean squares, which layers of different sizes can be compared by.
 
-    `tensor` is the name of where it was found first ("loss" if in the loss alone), `epoch` counts from 1,
-    `parameters` is the flat vector from before that epoch.
+    `gradient`, `update` and `parameters` are of the layer's parameters, NaN-free and None where it has none; `update` is
+    that of one step on the monitor's rows. `activation` is that of the layer's values, `dead` the share of its units
+    that are 0 in every row; None where the layer gives a single number.
     """
 
-    def __init__(self, message: str, tensor: str, epoch: int, parameters: Array) -> None:
-        super().__init__(message)
-        self.tensor = tensor
-        self.epoch = epoch
-        self.parameters = parameters
+    layer: str
+    gradient: float | None
+    update: float | None
+    parameters: float | None
+    activation: float | None
+    dead: float | None
 
 
-def first_bad(array: Array) -> tuple[tuple[int, ...], float, int] | None:
-    """(position, value, how many there are) of the first element that is not finite."""
-    if array.dtype.kind != "f":
+def observe_layers(
+    module: ModuleType, parameters: Array, state: Any, data: Mapping[str, Array], settings: Mapping[str, float]
+) -> tuple[LayerRecord, ...]:
+    """A record a layer, at these parameters on these data; nothing is changed."""
+    draws = {"seed": settings["seed"]} if "seed" in settings else {}
+    gradient = module.loss_and_gradient(parameters, **data, **draws)[1]
+    moved = parameters.copy()
+    rates = {name: value for name, value in settings.items() if name != "seed"}
+    module.update(moved, gradient, copy.deepcopy(state), **rates)
+    vectors = [module.views(vector) for vector in (gradient, moved - parameters, parameters)]
+    seen = module.activations(parameters, **data, **draws) if hasattr(module, "activations") else []
+    records = []
+    for number, layer in enumerate(module.LAYERS):
+        sizes = [root_mean_square([view[name] for name in layer.parameters]) for view in vectors]
+        activation, dead = (float(value) for value in seen[number]) if len(seen) else (math.nan, math.nan)
+        known = (None, None) if math.isnan(dead) else (activation, dead)
+        records.append(LayerRecord(layer.name, *sizes, *known))
+    return tuple(records)
+
+
+def root_mean_square(tensors: Sequence[Array]) -> float | None:
+    """Of all elements together; None of no tensors."""
+    if not tensors:
         return None
-    bad = ~np.isfinite(array)
-    count = int(np.count_nonzero(bad))
-    if count == 0:
-        return None
-    position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-    return position, float(array[position]), count
+    squares = sum(float(np.sum(np.square(t, dtype=np.float64))) for t in tensors)
+    return math.sqrt(squares / sum(t.size for t in tensors))
 
 
-def element(name: str, position: tuple[int, ...]) -> str:
-    return f"{name}[{', '.join(map(str, position))}]" if position else name
+def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) -> list[str]:
+    """What is wrong with some layers, in words; `first` are the records before training."""
+    gradients = {r.layer: r.gradient for r in records if r.gradient is not None}
+    if not gradients:
+        return []
+    found = [*vanishing(gradients), *exploding(gradients, first)]
+    for r in records:
+        if r.update and r.parameters and r.update > LARGEST_STEP * r.parameters:
+            share = r.update / r.parameters
+            found.append(f"layer {r.layer}: one step changes its parameters by {share:.0%}: lower the learning rate")
+        if r.dead is not None and r.dead > DEAD:
+            found.append(
+                f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or take "
+                "an activation that is nowhere flat (leaky_relu, gelu)"
+            )
+    return found
 
 
-def explain_non_finite(
-    module: ModuleType, data: Mapping[str, Array], initial: Array, before: Array, after: Array, epoch: int
-) -> NonFiniteError:
-    """The error for an epoch that gave a NaN or an infinity: inputs are looked at first, then where training began.
-
-    `initial`, `before` and `after` are the flat parameters at the start of training and around the epoch.
-    """
-
-    def error(message: str, tensor: str) -> NonFiniteError:
-        return NonFiniteError(f"epoch {epoch}: the loss is not finite: {message}", tensor, epoch, before)
-
-    for declared in module.INPUTS:
-        if found := first_bad(np.asarray(data[declared.name])):
-            position, value, count = found
-            where = f"the input {declared.name} holds {value} at {element(declared.name, position)}"
-            return error(f"{where} ({count} such in all): clean the data, or leave out those rows", declared.name)
-    for name, tensor in module.views(initial).items():
-        if found := first_bad(tensor):
-            position, value, _ = found
-            where = f"training started with {value} at {element(name, position)}"
-            return error(f"{where}: give finite parameters, or change its init in the spec", name)
-    advice = "training diverged: try a smaller learning rate, or scale the inputs"
-    for name, tensor in module.views(after).items():
-        if found := first_bad(tensor):
-            return error(f"the parameter {name} became {found[1]} at {element(name, found[0])}, {advice}", name)
-    name, largest = largest_tensor(module, after)
-    if largest > GROWTH * max(1.0, largest_tensor(module, initial)[1]):
-        return error(f"the parameter {name} grew to {largest:.3g}, where the loss overflows; {advice}", name)
-    message = "inputs and parameters are finite, so a function in the model left its range (log of 0, exp of much)"
-    return error(f"{message}: look at its formulas, or try a smaller learning rate", "loss")
+def vanishing(gradients: Mapping[str, float]) -> list[str]:
+    """Layers whose gradient is far smaller than that of the last one, which is next to the loss, as one warning."""
+    last = list(gradients)[-1]
+    small = [name for name, size in gradients.items() if size < VANISHED * gradients[last]]
+    if not small:
+        return []
+    least = min(small, key=gradients.__getitem__)
+    return [
+        f"the gradient vanishes in {layers_text(small)}: {gradients[least]:.2g} in {least}, {gradients[last]:.2g} in "
+        f"{last}. Take another activation (relu, tanh with glorot_uniform), normalization, or shortcuts around layers"
+    ]
 
 
-def largest_tensor(module: ModuleType, parameters: Array) -> tuple[str, float]:
-    """(name, largest absolute value) of the parameter tensor that holds the largest; ("", 0) without parameters."""
-    sizes = {name: float(np.max(np.abs(t), initial=0)) for name, t in module.views(parameters).items()}
-    return max(sizes.items(), key=lambda item: item[1], default=("", 0.0))
+def exploding(gradients: Mapping[str, float], first: Sequence[LayerRecord]) -> list[str]:
+    """Layers whose gradient is far larger than that of the last one, or than it was, as one warning."""
+    last = list(gradients)[-1]
+    before = {r.layer: r.gradient for r in first}
+    large = {}
+    for name, size in gradients.items():
+        start = before.get(name)
+        if start and not size <= EXPLODED * start:
+            large[name] = f"{size:.2g} in {name}, {start:.2g} before training"
+        elif gradients[last] and not size <= EXPLODED * gradients[last]:
+            large[name] = f"{size:.2g} in {name}, {gradients[last]:.2g} in {last}"
+    if not large:
+        return []
+    worst = max(large, key=gradients.__getitem__)
+    return [
+        f"the gradient explodes in {layers_text(list(large))}: {large[worst]}. Lower the learning rate, or clip the "
+        "gradient (optimizers.clip_global_norm)"
+    ]
+
+
+def layers_text(names: Sequence[str]) -> str:
+    """`layer a`, `layers a, b`, `layers a, …, z (12)`"""
+    if len(names) == 1:
+        return f"layer {names[0]}"
+    return f"layers {', '.join(names)}" if len(names) <= 4 else f"layers {names[0]}, …, {names[-1]} ({len(names)})"

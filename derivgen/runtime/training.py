@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 import math
-import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.monitor import explain_non_finite
-from derivgen.runtime.progress import shown
+from derivgen.errors import DerivgenError, nearest
+from derivgen.runtime import checkpoints as files
+from derivgen.runtime.history import Epoch, HistoryFile, epoch_of, epoch_record, open_history
+from derivgen.runtime.metrics import Metrics, evaluate_metrics, prediction_of, resolve_metrics, target_of
+from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
+from derivgen.runtime.nonfinite import NonFiniteError, cause
+from derivgen.runtime.progress import Display, shown
+from derivgen.runtime.rows import Feed, class_weights, sample_inputs, split_rows
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One pass over the training rows: the mean loss of its steps, each taken before that step's update.
-
-    `seconds` is the wall time; the first epoch's includes compiling, where numba has no cache yet.
-    """
-
-    epoch: int
-    loss: float
-    validation_loss: float | None
-    seconds: float
+Callback = Callable[[Epoch, Mapping[str, Array]], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The trained flat parameters, shape (P,), with views by name; state and parameters serve to go on from here."""
+    """The trained flat parameters, shape (P,), with views by name; state and parameters serve to go on from here.
+
+    `best_epoch` is that of the least loss, of validation if there is one; `stopped` says in words why training ended
+    before its last epoch; `warnings` are the monitor's.
+    """
 
     parameters: Array
     views: Mapping[str, Array] = field(repr=False)
     history: tuple[Epoch, ...] = field(repr=False)
     state: Any = field(repr=False)
+    best_epoch: int = 0
+    stopped: str = ""
+    warnings: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `fit` was asked for."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    validation_split: float
+    shuffle: bool
+    drop_last: bool
+    accumulate: int
+    early_stopping: int | None
+    keep_best: bool
+    monitor: bool
+    checkpoint_every: int | None
+    keep: int
+    hyperparameters: Mapping[str, float]
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What the numbers depend on, besides the data."""
+        names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate")
+        own = {name: getattr(self, name) for name in names}
+        return {**own, **{name: float(value) for name, value in sorted(self.hyperparameters.items())}}
 
 
 def fit(
@@ -51,112 +80,450 @@ def fit(
     parameters: Array | None = None,
     state: Any = None,
     validation_split: float = 0.0,
+    validation: Mapping[str, Array] | None = None,
     shuffle: bool = True,
+    drop_last: bool = False,
+    accumulate: int = 1,
+    class_weights: Any = None,
+    metrics: Metrics = (),
+    target: str | None = None,
+    early_stopping: int | None = None,
+    keep_best: bool = False,
+    monitor: bool = False,
     progress: bool = False,
+    history: Path | str | None = None,
+    checkpoints: Path | str | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 3,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
     **hyperparameters: float,
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
 
     `seed` draws the initial parameters, the model's random tensors and, for each epoch, a new order of the training
-    rows. `validation_split` is the fraction of rows
-    that are held out, drawn once from `seed` too. A model without a sample axis takes one step on all the data an epoch.
-    Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError where an epoch ends
-    in a NaN or an infinity.
+    rows. Held out for validation are a fraction `validation_split` of the rows, drawn once from `seed` too, or other
+    data. `accumulate`: the batches whose mean gradient makes a step. `metrics`: names, or functions of (target,
+    prediction), of the validation rows, else of the training rows; `target` is the input that predictions are compared
+    with. `early_stopping`: end after so many epochs without a smaller loss. `monitor`: a record a layer and epoch, and
+    warnings. `history`: a file of JSON lines. `checkpoints`: a folder, with a file every `checkpoint_every` steps (each
+    epoch if unsaid), of which the last `keep` stay; `resume` goes on from the last of them, to the bit. A callback is
+    called after each epoch with it and views of the parameters, which it may change; True ends the training. A model
+    without a sample axis takes one step on all the data an epoch.
+
+    Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
+    NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
+    written: its `fit` holds what was trained.
     """
-    check_arguments(epochs, validation_split)
-    generator = np.random.default_rng(seed)
-    training, validation = split_rows(module, data, validation_split, generator)
-    parameters = module.initial_parameters(seed) if parameters is None else np.array(parameters)
-    state = module.optimizer_state() if state is None else copy.deepcopy(state)
-    held_out = {} if validation is None else take_rows(module, data, validation)
-    initial = parameters.copy()
-    settings = {**hyperparameters, **({"seed": seed} if getattr(module, "RANDOM", ()) else {})}
-    history: list[Epoch] = []
-
-    def one_epoch() -> float:
-        if training is None:
-            return float(module.descend(parameters, state, 1, **data, **settings)[0])
-        order = generator.permutation(training) if shuffle else training
-        return float(module.train_epoch(parameters, state, order, batch_size, **data, **settings))
-
-    def validate() -> float | None:
-        return float(module.loss(parameters, **held_out)) if held_out else None
-
-    with shown(epochs, progress) as report:
-        for number in range(1, epochs + 1):
-            before = parameters.copy()
-            epoch = timed(number, one_epoch, validate)
-            losses = (epoch.loss, 0.0 if epoch.validation_loss is None else epoch.validation_loss)
-            if not all(map(math.isfinite, losses)) or not np.isfinite(parameters).all():
-                raise explain_non_finite(module, data, initial, before, parameters, number)
-            history.append(epoch)
-            report(epoch)
-    return Fit(parameters, module.views(parameters), tuple(history), state)
+    options = Options(
+        epochs,
+        batch_size,
+        seed,
+        validation_split,
+        shuffle,
+        drop_last,
+        accumulate,
+        early_stopping,
+        keep_best,
+        monitor,
+        checkpoint_every,
+        keep,
+        hyperparameters,
+    )
+    check_options(module, options)
+    if resume and (parameters is not None or state is not None):
+        raise ValueError("resume goes on from the last checkpoint: give no parameters or state besides")
+    training = Training(module, data, options, validation, class_weights)
+    training.evaluate_by(metrics, target)
+    training.start(parameters, state)
+    if checkpoints is not None:
+        training.keep_in(Path(checkpoints), resume)
+    elif resume:
+        raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
+    return training.run(progress, history, callbacks)
 
 
-def timed(number: int, train: Callable[[], float], validate: Callable[[], float | None]) -> Epoch:
-    start = time.perf_counter()
-    loss = train()
-    validation_loss = validate()
-    return Epoch(number, loss, validation_loss, time.perf_counter() - start)
+class Training:
+    """A run of training: what it has reached, and what it takes to go on."""
+
+    def __init__(
+        self,
+        module: ModuleType,
+        data: Mapping[str, Array],
+        options: Options,
+        validation: Mapping[str, Array] | None,
+        weights: Any,
+    ) -> None:
+        self.module, self.options = module, options
+        self.generator = np.random.default_rng(options.seed)
+        if validation is not None and options.validation_split:
+            raise ValueError("give either validation data or validation_split")
+        self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
+        if weights is not None:
+            data = {**data, **class_weights(module, data, self.rows, weights)}
+        self.feed = Feed(module, data)
+        self.validation: tuple[Feed, Array | None] | None = None if held_out is None else (self.feed, held_out)
+        if validation is not None:
+            shared = {name: data[name] for name in data if name not in validation}
+            other = Feed(module, {**shared, **validation})
+            self.validation = other, split_rows(module, other.data, 0.0, self.generator)[0]
+        draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
+        self.draws, self.rates = draws, dict(options.hyperparameters)
+        self.settings = {**self.rates, **draws}
+        self.arguments = {**self.feed.data, **self.settings}
+        self.epochs: list[Epoch] = []
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
+        self.untold = 0  # rows since the display was told
+        self.best: Array | None = None
+        self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
+        self.metrics: Mapping[str, Any] = {}
+        self.warnings: dict[str, None] = {}
+        self.records: tuple[LayerRecord, ...] = ()
+        self.folder: Path | None = None
+
+    # ---- before the first step
+
+    def evaluate_by(self, metrics: Metrics, target: str | None) -> None:
+        """Find what metrics need; ValueError where the model has it not."""
+        if not metrics:
+            return
+        self.metrics = resolve_metrics(self.module, metrics)
+        entries = {i.name: i for i in self.module.INPUTS}
+        if target is not None and target not in entries:
+            raise ValueError(f"target: the model has no input {target}: it has {', '.join(entries)}")
+        self.target = target_of(self.module) if target is None else entries[target]
+        needed = inspect.signature(self.module.predict).parameters
+        self.predicting = [name for name in entries if name in needed]
+
+    def start(self, parameters: Array | None, state: Any) -> None:
+        module = self.module
+        initial = module.initial_parameters(self.options.seed)
+        if parameters is not None:
+            module.views(np.array(parameters))  # refuses what is no vector of the module's
+            initial[:] = parameters
+        self.parameters = initial
+        self.state = module.optimizer_state() if state is None else type(state)(*(np.array(slot) for slot in state))
+        self.initial = initial.copy()
+        self.steps_at_once = self.feed.steps_at_once(
+            self.options.batch_size * self.options.accumulate, len(self.parameters)
+        )
+        self.good = [initial.copy(), *(np.array(slot) for slot in self.state)]  # before the chunk that is under way
+
+    def keep_in(self, folder: Path, resume: bool) -> None:
+        """Write checkpoints into a folder; go on from the last one there."""
+        self.folder = folder
+        last = files.latest_checkpoint(folder)
+        if last is None:
+            return
+        if not resume:
+            raise DerivgenError(
+                f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
+                "give another folder"
+            )
+        checkpoint = files.read_checkpoint(last, self.module)
+        progress = checkpoint.progress
+        self.refuse_other_training(last, progress)
+        self.parameters[:] = checkpoint.parameters
+        for own, saved in zip(self.state, checkpoint.state, strict=True):
+            own[:] = saved
+        self.best = checkpoint.best
+        self.epochs = [epoch_of(record, LayerRecord) for record in progress["history"]]
+        self.generator.bit_generator.state = progress["random"]
+        self.position, self.loss_sum, self.seen = progress["position"], progress["loss_sum"], progress["seen"]
+        self.best_loss, self.best_epoch = progress["best_loss"], progress["best_epoch"]
+        self.stopped = progress["stopped"]
+        self.records = tuple(LayerRecord(**record) for record in progress["records"])
+
+    def refuse_other_training(self, path: Path, progress: Mapping[str, Any]) -> None:
+        """DerivgenError where a checkpoint is of other data or settings."""
+        for what, mine in (("settings", self.options.decisive), ("data", self.shapes())):
+            saved = progress[what]
+            for name in dict.fromkeys((*saved, *mine)):
+                if saved.get(name) != mine.get(name):
+                    raise DerivgenError(
+                        f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
+                        f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its "
+                        "parameters (read_checkpoint)"
+                    )
+
+    def shapes(self) -> dict[str, str]:
+        given = {name: np.asarray(array) for name, array in self.feed.data.items()}
+        return {name: f"{array.dtype} of shape {array.shape}" for name, array in given.items()}
+
+    # ---- epochs
+
+    def run(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
+        options, rows = self.options, 0 if self.rows is None else len(self.rows)
+        if options.monitor and not self.records:
+            self.records = self.observed()
+        file = None if history is None else open_history(history, self.epochs)
+        try:
+            with shown(options.epochs, rows, progress, len(self.epochs)) as display:
+                while len(self.epochs) < options.epochs and not self.stopped:
+                    self.one_epoch(display, file, callbacks)
+        finally:
+            if file is not None:
+                file.close()
+        return self.result()
+
+    def result(self) -> Fit:
+        best = self.best if self.options.keep_best and self.best is not None else self.parameters
+        views = self.module.views(best)
+        return Fit(best, views, tuple(self.epochs), self.state, self.best_epoch, self.stopped, tuple(self.warnings))
+
+    def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
+        start, number = perf_counter(), len(self.epochs) + 1
+        loss = self.steps(display)
+        if self.validation is not None or self.metrics:
+            self.tell_rows(display)
+        validation_loss = self.validation_loss()
+        measured = self.measured() if self.metrics else {}
+        layers = self.watched() if self.options.monitor else ()
+        now = perf_counter()
+        epoch = Epoch(number, loss, validation_loss, now - start, measured, self.state.step.item(), layers)
+        self.epochs.append(epoch)
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0
+        self.judge(loss if validation_loss is None else validation_loss)
+        if file is not None:
+            file.append(epoch)
+        if now >= display.due or number >= display.due_epoch:
+            self.tell_rows(display)
+            display.epoch(epoch)
+        for callback in callbacks:
+            if callback(epoch, self.module.views(self.parameters)):
+                self.stopped = self.stopped or f"a callback ended the training after epoch {number}"
+        if self.folder is not None and self.checkpoint_is_due(end_of_epoch=True):
+            self.write_checkpoint(self.generator.bit_generator.state)
+
+    def judge(self, loss: float) -> None:
+        """Note the best epoch so far, and whether to stop."""
+        options, number = self.options, len(self.epochs)
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, number
+            if options.keep_best:
+                self.best = self.parameters.copy()
+        elif options.early_stopping is not None and number - self.best_epoch >= options.early_stopping:
+            self.stopped = f"no smaller loss since epoch {self.best_epoch}: stopped after epoch {number}"
+
+    def validation_loss(self) -> float | None:
+        """Of the rows held out, weighted by rows where they don't fit into one chunk."""
+        if self.validation is None:
+            return None
+        feed, rows = self.validation
+        if rows is None:
+            return float(self.module.loss(self.parameters, **feed.data))
+        losses, counts = [], []
+        for part, inputs in feed.parts(rows):
+            loss = float(self.module.loss(self.parameters, **inputs))
+            if not math.isfinite(loss):
+                vectors = (self.initial, self.parameters, self.parameters)
+                raise self.error("the validation loss", *cause(self.module, inputs, part, *vectors, loss))
+            losses.append(loss)
+            counts.append(len(part))
+        return losses[0] if len(losses) == 1 else float(np.average(losses, weights=counts))
+
+    def measured(self) -> dict[str, float]:
+        """The metrics of the validation rows, or of the training rows."""
+        feed, rows = self.validation if self.validation is not None else (self.feed, self.rows)
+        predict, name = prediction_of(self.module), self.target.name
+        if rows is None:
+            inputs = {k: feed.data[k] for k in self.predicting}
+            return evaluate_metrics(
+                self.metrics, self.target, np.asarray(feed.data[name]), predict(self.parameters, **inputs)
+            )
+        predictions, targets = [], []
+        for _, inputs in feed.parts(rows):
+            predictions.append(predict(self.parameters, **{k: inputs[k] for k in self.predicting}))
+            targets.append(inputs[name])
+        whole = name not in sample_inputs(self.module)
+        target = targets[0] if whole else np.concatenate(targets)
+        return evaluate_metrics(self.metrics, self.target, target, np.concatenate(predictions))
+
+    # ---- steps
+
+    def steps(self, display: Display) -> float:
+        """The steps of an epoch that are left; the mean loss of all of them, by rows."""
+        if self.rows is None:
+            self.save_good()
+            loss = float(self.module.descend(self.parameters, self.state, 1, **self.feed.data, **self.settings)[0])
+            if not self.is_finite(loss):
+                self.refuse(loss, self.feed.data, None)
+            return loss
+        random = self.generator.bit_generator.state if self.folder is not None else None
+        order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
+        rows_a_step = self.options.batch_size * self.options.accumulate
+        end = len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
+        if end == 0:
+            raise ValueError(f"drop_last leaves no step: {len(order)} rows to train on, {rows_a_step} in a step")
+        while self.position < end:
+            chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
+            self.save_good()
+            loss = self.chunk(chunk)
+            if not self.is_finite(loss):
+                self.refuse_steps(chunk)
+            self.position += len(chunk)
+            self.seen += len(chunk)
+            self.loss_sum += loss * len(chunk)
+            self.untold += len(chunk)
+            if self.position < end:
+                self.tell_rows(display)
+                if self.folder is not None and self.checkpoint_is_due():
+                    self.write_checkpoint(random)
+        return self.loss_sum / self.seen
+
+    def tell_rows(self, display: Display) -> None:
+        display.rows(self.untold)
+        self.untold = 0
+
+    def steps_to_do(self) -> int:
+        """Of a chunk, up to the next checkpoint."""
+        every = self.options.checkpoint_every
+        if self.folder is None or every is None:
+            return self.steps_at_once
+        return min(self.steps_at_once, every - int(self.state.step[0]) % every)
+
+    def chunk(self, rows: Array) -> Any:
+        """Steps on these rows; their mean loss by rows, a float."""
+        options, module = self.options, self.module
+        if options.accumulate == 1:
+            if not self.feed.by_rows:
+                return module.train_epoch(self.parameters, self.state, rows, options.batch_size, **self.arguments)
+            data, order = self.feed.for_order(rows)
+            return module.train_epoch(self.parameters, self.state, order, options.batch_size, **data, **self.settings)
+        data, order = self.feed.for_order(rows)
+        total, rows_a_step = 0.0, options.batch_size * options.accumulate
+        for start in range(0, len(order), rows_a_step):
+            part = order[start : start + rows_a_step]
+            draws = {**self.draws, "first_step": int(self.state.step[0]) * options.accumulate} if self.draws else {}
+            loss, gradient = module.mean_gradient(self.parameters, part, options.batch_size, **data, **draws)
+            module.update(self.parameters, gradient, self.state, **self.rates)
+            total += loss * len(part)
+        return total / len(order)
+
+    def save_good(self) -> None:
+        """Keep what a chunk begins with: the last good parameters are found from there."""
+        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+            kept[:] = array
+
+    def restore_good(self) -> None:
+        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+            array[:] = kept
+
+    def is_finite(self, loss: float) -> bool:
+        return math.isfinite(loss) and is_finite(self.parameters) and all(map(is_finite, self.state[1:]))
+
+    def refuse_steps(self, rows: Array) -> None:
+        """Raise for the first step of a chunk that met a NaN or an infinity: its steps are taken again, one by one."""
+        rows_a_step = self.options.batch_size * self.options.accumulate
+        self.restore_good()
+        for start in range(0, len(rows), rows_a_step):
+            part = rows[start : start + rows_a_step]
+            self.save_good()
+            loss = self.chunk(part)
+            if not self.is_finite(loss):
+                self.refuse(loss, self.feed.take(part), part)
+
+    def refuse(self, loss: float, data: Mapping[str, Array], rows: Array | None) -> None:
+        """Raise for the step from the good parameters to the present ones."""
+        after = self.parameters.copy()
+        self.restore_good()
+        tensor, words = cause(self.module, data, rows, self.initial, self.parameters, after, loss)
+        where = "the loss" if not math.isfinite(loss) else "the gradient"
+        raise self.error(where, tensor, words)
+
+    def error(self, what: str, tensor: str, words: str) -> NonFiniteError:
+        epoch, step = len(self.epochs) + 1, int(self.state.step[0]) + 1
+        found = self.watch_words()
+        message = f"epoch {epoch}, step {step}: {what} is not finite: {words}{found}"
+        return NonFiniteError(message, tensor, epoch, step, self.parameters, self.state)
+
+    # ---- monitor
+
+    def observed(self) -> tuple[LayerRecord, ...]:
+        rows = None if self.rows is None else self.rows[:ROWS]
+        data = self.feed.data if rows is None else self.feed.take(rows)
+        return observe_layers(self.module, self.parameters, self.state, data, self.settings)
+
+    def watched(self) -> tuple[LayerRecord, ...]:
+        """The layers' records; a warning that was not given before is given."""
+        records = self.observed()
+        bad = next(
+            (r.layer for r in records if not all(value is None or math.isfinite(value) for value in r[1:])), None
+        )
+        if bad is not None:
+            raise self.error("the gradient", bad, f"on the monitor's rows it is not, in layer {bad}")
+        for text in warnings_of(records, self.records):
+            start = text.partition(":")[0]
+            if start not in self.warnings:
+                self.warnings[start] = None
+                warnings.warn(text, stacklevel=4)
+        return records
+
+    def watch_words(self) -> str:
+        """What the monitor says at the last good parameters."""
+        if not self.options.monitor:
+            return ""
+        return "".join(f"\n{text}" for text in warnings_of(self.observed(), self.records))
+
+    # ---- checkpoints
+
+    def checkpoint_is_due(self, end_of_epoch: bool = False) -> bool:
+        every = self.options.checkpoint_every
+        if end_of_epoch:  # the last state is kept in any case
+            done = len(self.epochs) == self.options.epochs or bool(self.stopped)
+            return every is None or done or int(self.state.step[0]) % every == 0
+        return every is not None and int(self.state.step[0]) % every == 0
+
+    def write_checkpoint(self, random: Any) -> None:
+        assert self.folder is not None
+        progress = {
+            "history": [epoch_record(epoch) for epoch in self.epochs],
+            "random": random,
+            "position": self.position,
+            "loss_sum": self.loss_sum,
+            "seen": self.seen,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "records": [record._asdict() for record in self.records],
+            "settings": self.options.decisive,
+            "data": self.shapes(),
+        }
+        checkpoint = files.Checkpoint(self.parameters, self.state, self.best, progress)
+        try:
+            files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        except files.CheckpointError as error:
+            error.fit = self.result()
+            raise
 
 
-def check_arguments(epochs: int, validation_split: float) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer):
-        raise TypeError(f"epochs must be an integer, found {type(epochs).__name__}")
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, found {epochs}")
-    if not 0 <= validation_split < 1:
-        raise ValueError(f"validation_split must be a fraction of at least 0 and less than 1, found {validation_split}")
+def is_finite(array: Array) -> bool:
+    """Whether all elements are finite; their sum of squares, which costs little, is so in most cases."""
+    return math.isfinite(np.dot(array, array)) or bool(np.isfinite(array).all())
 
 
-def split_rows(
-    module: ModuleType, data: Mapping[str, Array], fraction: float, generator: np.random.Generator
-) -> tuple[Array | None, Array | None]:
-    """(training rows, validation rows); none of both where the model has no sample axis."""
-    if not sample_inputs(module):
-        if fraction:
-            raise ValueError("validation_split: the model has no sample axis, so there are no rows to hold out")
-        return None, None
-    rows = count_rows(module, data)
-    if not fraction:
-        return np.arange(rows), None
-    held_out = round(rows * fraction)
-    if not 0 < held_out < rows:
-        raise ValueError(f"validation_split: {fraction} of {rows} rows leaves nothing to train on or to validate by")
-    shuffled = generator.permutation(rows)
-    return shuffled[held_out:], shuffled[:held_out]
-
-
-def sample_inputs(module: ModuleType) -> list[str]:
-    """The inputs whose first axis is the sample axis."""
-    axis = module.SAMPLE_AXIS
-    return [i.name for i in module.INPUTS if axis is not None and i.shape and i.shape[0] == axis]
-
-
-def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
-    axis = module.SAMPLE_AXIS
-    names = sample_inputs(module)
-    for name in names:
-        if name not in data:
-            raise TypeError(f"the input {name} is missing from the data: expected {inputs_text(module)}")
-        if np.ndim(data[name]) == 0:
-            raise ValueError(f"the input {name} must be an array with first axis {axis}, found {data[name]!r}")
-    counts = {name: len(data[name]) for name in names}
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} in {name}" for name, count in counts.items())
-        raise ValueError(f"the inputs must have equally many rows (axis {axis}), found {found}")
-    rows = next(iter(counts.values()))
-    if rows == 0:
-        raise ValueError(f"the inputs have no rows (axis {axis} is empty): at least one is needed")
-    return rows
-
-
-def inputs_text(module: ModuleType) -> str:
-    return ", ".join(i.name for i in module.INPUTS)
-
-
-def take_rows(module: ModuleType, data: Mapping[str, Array], rows: Array) -> dict[str, Array]:
-    """The same inputs with some rows only; inputs without the sample axis whole."""
-    names = sample_inputs(module)
-    return {name: np.asarray(array)[rows] if name in names else array for name, array in data.items()}
+def check_options(module: ModuleType, options: Options) -> None:
+    """Raise where an option is out of its range, or the update rule has no such hyperparameter."""
+    counts = {"epochs": 1, "batch_size": 1, "accumulate": 1, "early_stopping": 1, "checkpoint_every": 1, "keep": 1}
+    for name, least in counts.items():
+        value = getattr(options, name)
+        if value is None and name in ("early_stopping", "checkpoint_every"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, found {value}")
+    if not 0 <= options.validation_split < 1:
+        split = options.validation_split
+        raise ValueError(f"validation_split must be a fraction of at least 0 and less than 1, found {split}")
+    if options.accumulate > 1 and not hasattr(module, "mean_gradient"):
+        raise ValueError("accumulate: the model has no sample axis, so there are no batches to accumulate")
+    arguments = inspect.signature(module.update).parameters.values()
+    own = [a.name for a in arguments if a.kind is a.KEYWORD_ONLY]
+    for name in options.hyperparameters:
+        if name not in own:
+            near = nearest(name, [*own, *inspect.signature(fit).parameters])
+            raise TypeError(
+                f"fit has no argument {name}, and the update rule no such hyperparameter{near or ';'} the rule has "
+                f"{', '.join(own) or 'none'}"
+            )

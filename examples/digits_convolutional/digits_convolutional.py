@@ -3,11 +3,8 @@
 Three convolutions with maxima over windows of 2×2 after the second and the third, batch normalization, and dropout.
 """
 
-from sympy import Min, cos, pi
-
-from derivgen import Model, layers, losses, optimizers
+from derivgen import Model, layers, losses, optimizers, schedules
 from derivgen.activations import relu
-from derivgen.optimizers import hyperparameter, t
 
 
 def build(size: int = 8, filters: tuple[int, int, int] = (16, 32, 64), rate: float = 0.3) -> Model:
@@ -25,20 +22,8 @@ def build(size: int = 8, filters: tuple[int, int, int] = (16, 32, 64), rate: flo
     logits = layers.dense(a, 10, name="logits")
     model.minimize(losses.softmax_cross_entropy(logits, y))
     model.predict(logits)
-    model.update(adam_with_cosine_decay())
+    model.update(optimizers.adam(schedules.cosine(0.005)))
     return model
-
-
-def adam_with_cosine_decay() -> optimizers.UpdateRule:
-    """Adam with a learning rate that falls to 0 in `decay_steps` steps, η·(1 + cos(π·t/decay_steps))/2.
-
-    Source: Loshchilov and Hutter 2017; argument as keras.optimizers.schedules.CosineDecay's.
-    """
-    adam, eta = optimizers.adam(learning_rate=0.005), hyperparameter("learning_rate")
-    decayed = eta * (1 + cos(pi * Min(t / hyperparameter("decay_steps"), 1))) / 2
-    assignments = [(target, value.subs(eta, decayed)) for target, value in adam.assignments]
-    hyperparameters = dict(adam.hyperparameters, decay_steps=1000)
-    return optimizers.rule("adam_with_cosine_decay", assignments, dict(adam.slots), **hyperparameters)
 
 
 model = build()

@@ -1,0 +1,328 @@
+"""Files of a training's checkpoints: what they hold, how they get to the disk whole, and which are refused.
+
+A checkpoint is a safetensors file: the parameters under their own names, the update rule's slots as `state.<slot>`,
+the best parameters as `best.<name>`; its metadata says of which module it is. One process at a time writes a folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen import __version__, store
+from derivgen.errors import DerivgenError
+from derivgen.runtime.tensors import decode_safetensors, encode_safetensors, listed
+
+Array = np.ndarray[Any, Any]
+
+FORMAT = "derivgen checkpoint"
+FORMAT_VERSION = 1
+FACTS = ("format", "format_version", "derivgen", "contract", "model", "spec", "dtype", "progress")
+FILE = re.compile(r"step-(\d{9,})\.safetensors")
+TEMPORARY = re.compile(r"\.derivgen-[0-9a-f]{12}\.tmp")
+
+ADVICE = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free some of your quota on that disk",
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EACCES: "give a folder that this user may write",
+    errno.EPERM: "give a folder that this user may write",
+    errno.EROFS: "give a folder on a disk that can be written",
+    errno.EEXIST: "that is a file, give a folder",
+    errno.ENOTDIR: "that is a file, give a folder",
+    errno.EISDIR: "that is a folder, give a file",
+    errno.ENOENT: "give the path of one that exists",
+}
+
+
+class CheckpointError(DerivgenError):
+    """The disk did not take, or did not give, a checkpoint; those that it has stay as they are.
+
+    Of one that `fit` could not write, `fit` is what was trained so far.
+    """
+
+    fit: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Where training may go on: parameters, shape (P,), the update rule's state as `optimizer_state` makes it, the best
+    parameters, shape (P,), if they are kept, and what else the training must know, of types that JSON has (a tuple
+    comes back as a list).
+    """
+
+    parameters: Array
+    state: Any
+    best: Array | None
+    progress: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write `step-<steps>.safetensors`, whole or not at all, and remove the older ones beyond the newest `keep`.
+
+    Gives the path. Files of later steps are another training's, and stay. Raises ValueError or TypeError where the
+    checkpoint is not this module's, CheckpointError where the disk refuses: older checkpoints are still there then.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, found {keep}")
+    tensors = tensors_of(module, checkpoint)
+    problem = differing_tensor(module, tensors)
+    if problem:
+        raise ValueError(f"the checkpoint does not fit the module: {problem}")
+    facts = facts_of(module, checkpoint.progress)
+    data = encode_safetensors(tensors, {**facts, "crc32": checksum(facts, tensors)})
+    folder = Path(folder)
+    path = folder / f"step-{int(checkpoint.state.step[0]):09d}.safetensors"
+    with disk_errors(path, "written"):
+        make_folder(folder)
+        remove_stale(folder.resolve())
+        store.write_bytes(path, data)
+        sync_folder(folder)
+        previous = older(path)
+        for old in previous[: max(0, len(previous) + 1 - keep)]:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
+    """The checkpoint in a file, to the bit; its arrays are fresh.
+
+    Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or a newer
+    format; CheckpointError where it can't be read.
+    """
+    path = Path(path)
+    with disk_errors(path, "read"):
+        data = path.read_bytes()
+    try:
+        tensors, metadata = decode_safetensors(path, data)
+    except DerivgenError as error:
+        raise DerivgenError(f"{error}. {instead(path)}") from error
+    refuse_foreign(path, metadata)
+    facts = {name: metadata[name] for name in FACTS if name in metadata}
+    if len(facts) < len(FACTS) or metadata.get("crc32") != checksum(facts, tensors):
+        raise DerivgenError(f"{path} is damaged: its bytes are not those of the checksum. {instead(path)}")
+    refuse_other_module(path, module, facts)
+    problem = differing_tensor(module, tensors)
+    if problem:
+        raise DerivgenError(f"{path} does not fit the module: {problem}. {instead(path)}")
+    return assembled(module, tensors, json.loads(facts["progress"]))
+
+
+def latest_checkpoint(folder: Path | str) -> Path | None:
+    """The checkpoint of most steps in a folder; None where there is none, or no folder."""
+    folder = Path(folder)
+    with disk_errors(folder, "read"):
+        files = checkpoints_in(folder) if folder.exists() else {}
+    return files[max(files)] if files else None
+
+
+# ---- tensors
+
+
+def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
+    """By the names that they have in the file."""
+    best = {} if checkpoint.best is None else module.views(checkpoint.best)
+    return {
+        **module.views(checkpoint.parameters),
+        **{f"state.{slot}": array for slot, array in checkpoint.state._asdict().items()},
+        **{f"best.{name}": array for name, array in best.items()},
+    }
+
+
+def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | None:
+    """What is wrong with the first tensor that is missing, unknown, or not of the module's shape and dtype."""
+    parameters = {p.name: (tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
+    slots = {f"state.{slot}": (a.shape, a.dtype) for slot, a in module.optimizer_state()._asdict().items()}
+    best = {f"best.{name}": kind for name, kind in parameters.items()}
+    expected = {**parameters, **slots, **(best if any(name in tensors for name in best) else {})}
+    for name in [*expected, *tensors]:
+        if name not in tensors:
+            return f"{name} is missing, expected {listed(expected)}"
+        if name not in expected:
+            return f"{name} is unknown, expected {listed(expected)}"
+        (shape, dtype), found = expected[name], tensors[name]
+        if found.shape != shape or found.dtype != dtype:
+            return f"{name} must be {dtype} of shape {shape}, found {found.dtype} of shape {found.shape}"
+    return None
+
+
+def assembled(module: ModuleType, tensors: Mapping[str, Array], progress: Mapping[str, Any]) -> Checkpoint:
+    fresh = module.optimizer_state()
+    # Copies, which can be written to whatever memory they were read into.
+    state = fresh._replace(**{slot: np.array(tensors[f"state.{slot}"]) for slot in fresh._fields})
+    kept = any(name.startswith("best.") for name in tensors)
+    best = flat_vector(module, tensors, "best.") if kept else None
+    return Checkpoint(flat_vector(module, tensors), state, best, progress)
+
+
+def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = "") -> Array:
+    count = sum(math.prod(p.shape) for p in module.PARAMETERS)
+    flat = np.empty(count, module.PARAMETERS[0].dtype)
+    for name, view in module.views(flat).items():
+        view[...] = tensors[prefix + name]
+    return flat
+
+
+# ---- metadata
+
+
+def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
+    """What a file says of itself, its checksum left out."""
+    # Of what was loaded: the file may have been generated anew since.
+    header = store.read_header(f'"""{module.__doc__}"""\n')
+    if header is None:
+        raise DerivgenError(
+            f"{module.__name__} lacks derivgen's header, so that its spec can't be told: import a module as it was "
+            "generated, and run Python without -OO, which drops it"
+        )
+    check_plain(progress, "progress")
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "derivgen": __version__,
+        "contract": str(module.CONTRACT),
+        "model": header.model,
+        "spec": header.spec_digest,
+        "dtype": str(module.PARAMETERS[0].dtype),
+        "progress": json.dumps(progress),
+    }
+
+
+def check_plain(value: Any, where: str) -> None:
+    """TypeError where JSON would refuse a value, or change it: it makes texts of all keys."""
+    match value:
+        case Mapping():
+            for key, part in value.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"{where} must have texts as keys, found {key!r}")
+                check_plain(part, f"{where}[{key!r}]")
+        case list() | tuple():
+            for i, part in enumerate(value):
+                check_plain(part, f"{where}[{i}]")
+        case None | bool() | int() | float() | str():
+            pass
+        case _:
+            raise TypeError(f"{where} must be a number, a text, a list or a dict, found {type(value).__name__}")
+
+
+def checksum(facts: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
+    """CRC-32 of everything that a file says, tensors in the order of their names."""
+    crc = zlib.crc32(json.dumps([facts[name] for name in FACTS if name in facts]).encode())
+    for _, array in sorted(tensors.items()):
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
+    return f"{crc:08x}"
+
+
+def refuse_foreign(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise DerivgenError(
+            f"{path} is a safetensors file, but no checkpoint: expected the format {FORMAT!r} in its metadata, found "
+            f"{metadata.get('format')!r}. {instead(path)}; parameters alone are for load_parameters"
+        )
+    version = metadata.get("format_version", "")
+    if version.isdecimal() and int(version) > FORMAT_VERSION:
+        raise DerivgenError(
+            f"{path} is a checkpoint of format {version}, expected at most {FORMAT_VERSION}: read it with derivgen "
+            f"{metadata.get('derivgen')}, which wrote it"
+        )
+
+
+def refuse_other_module(path: Path, module: ModuleType, found: Mapping[str, str]) -> None:
+    expected = facts_of(module, {})
+    rows = {
+        "contract": ("contract version {contract}", f"generate the module with derivgen {found['derivgen']}"),
+        "spec": (
+            "spec sha256 {spec}, model {model}",
+            "load the module of the spec that it was trained by, or start anew in another folder",
+        ),
+        "dtype": ("dtype {dtype}", f"generate the module with --dtype {found['dtype']}"),
+    }
+    for fact, (text, advice) in rows.items():
+        if found[fact] != expected[fact]:
+            raise DerivgenError(
+                f"{path} was written by another module: expected {text.format(**expected)}, found "
+                f"{text.format(**found)}: {advice}"
+            )
+
+
+# ---- the disk
+
+
+@contextmanager
+def disk_errors(path: Path, done: str) -> Iterator[None]:
+    """What the system refuses in this block, as a CheckpointError: the path can't be `done`."""
+    try:
+        yield
+    except (OSError, DerivgenError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError):
+            raise
+        advice = ADVICE.get(reason.errno or 0, "mend that, or give another path")
+        kept = "; the older checkpoints are as they were" if done == "written" else ""
+        raise CheckpointError(f"{path} can't be {done}: {reason.strerror or reason}: {advice}{kept}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """The folder, with those above it, so that they last."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems keep no such promise, and say so.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def remove_stale(folder: Path) -> None:
+    """Remove what a killed process left half written; once, for no temporary is stale that this process made."""
+    for place in folder.iterdir():
+        if TEMPORARY.fullmatch(place.name):
+            place.unlink(missing_ok=True)
+
+
+def checkpoints_in(folder: Path) -> dict[int, Path]:
+    """The files that are named as checkpoints, by their steps."""
+    named = ((FILE.fullmatch(place.name), place) for place in folder.iterdir())
+    return {int(name[1]): place for name, place in named if name and place.is_file()}
+
+
+def older(path: Path) -> list[Path]:
+    """The checkpoints of fewer steps beside this one, the oldest first."""
+    name = FILE.fullmatch(path.name)
+    files = checkpoints_in(path.parent)
+    return [files[step] for step in sorted(files) if name and step < int(name[1])]
+
+
+def instead(path: Path) -> str:
+    """What to do without this file."""
+    if not FILE.fullmatch(path.name):
+        return "Give a file that training wrote, step-<steps>.safetensors"
+    with disk_errors(path.parent, "read"):
+        others = older(path)
+    return f"Go on from {others[-1]}, or start anew" if others else "Start anew: no older one is beside it"

@@ -1,0 +1,111 @@
+"""What all readers of data need: the words for a module's inputs, and numbers in the dtype that an input needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.errors import DerivgenError
+from derivgen.runtime.nonfinite import element
+
+Array = np.ndarray[Any, Any]
+LARGEST_WHOLE = 2.0**53  # beyond it, float64 holds only some of the whole numbers
+SHOWN = 8  # names in a message
+
+
+def inputs_text(module: ModuleType) -> str:
+    return ", ".join(i.name for i in module.INPUTS) or "no inputs"
+
+
+def listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(name or "''" for name in names[:SHOWN]) + more) or "nothing"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A remark on which of the names was likely meant; empty where none is near."""
+    lowered = {other.casefold(): other for other in names}
+    close = difflib.get_close_matches(name.casefold(), lowered, 1)
+    return f"; the nearest is {lowered[close[0]]}" if close else ""
+
+
+def given_twice(name: str, first: Path, second: Path) -> DerivgenError:
+    return DerivgenError(f"the input {name} is given twice, by {first} and by {second}: leave one of them out")
+
+
+def paths_text(paths: Iterable[Path]) -> str:
+    return " and ".join(map(str, paths))
+
+
+# ---- numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where numbers were read: an array by its name, or a column of an input."""
+
+    path: Path
+    name: str
+    column_of: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: " + (f"column {self.name} (input {self.column_of})" if self.column_of else self.name)
+
+    def place(self, position: tuple[int, ...]) -> str:
+        return f"in row {position[0] + 1}" if self.column_of else f"at {element(self.name, position)}"
+
+
+def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
+    """The array in the dtype that an input needs; DerivgenError where that would lose something unasked."""
+    integer = declared.classes is not None or np.dtype(declared.dtype).kind in "iu"
+    if array.dtype.kind not in "fiub":
+        raise DerivgenError(f"{origin} must hold numbers, found dtype {array.dtype}")
+    # Labels are taken in any integer dtype.
+    fits = array.dtype.kind in "iu" if integer else array.dtype == declared.dtype
+    if fits:
+        return array
+    wanted = "int64" if integer else str(declared.dtype)
+    if not cast:
+        raise DerivgenError(
+            f"{origin} must be {wanted}, found {array.dtype}: convert it by --cast (in Python cast=True), or save it "
+            f'as {origin.name}.astype("{wanted}")'
+        )
+    # What is made from a memory-mapped array is itself called so, though it is in memory: a plain array is not.
+    plain = np.asarray(array)
+    return whole_numbers(plain, origin) if integer else rounded(plain, wanted, origin)
+
+
+def whole_numbers(array: Array, origin: Origin) -> Array:
+    """The numbers as int64; DerivgenError at the first that is not whole."""
+    if array.dtype.kind == "f":
+        # NaN and infinity fail the first comparison.
+        position = first_false((np.abs(array) <= LARGEST_WHOLE) & (array == np.floor(array)))
+        if position is not None:
+            raise DerivgenError(f"{origin} must hold whole numbers, found {array[position]} {origin.place(position)}")
+    return array.astype(np.int64)
+
+
+def rounded(array: Array, dtype: str, origin: Origin) -> Array:
+    """The numbers in a float dtype; DerivgenError at the first that would become an infinity."""
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        largest = np.finfo(dtype).max
+        position = first_false(~np.isfinite(array) | (np.abs(array) <= largest)) or ()
+        raise DerivgenError(
+            f"{origin} must be {dtype}, at most {largest:.3g}, found {array[position]} {origin.place(position)}: scale "
+            "the data, or generate the module with --dtype float64"
+        ) from None
+
+
+def first_false(mask: Array) -> tuple[int, ...] | None:
+    if mask.all():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(np.argmin(mask)), mask.shape))

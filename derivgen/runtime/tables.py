@@ -1,0 +1,392 @@
+"""Tables for training: which of their columns make which input, and how CSV and Parquet are read, by pyarrow."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.errors import DerivgenError
+from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, nearest, paths_text
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of named columns; `format` reads those of them that are needed, once this is known."""
+
+    path: Path
+    columns: tuple[str, ...]
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of table: how its columns' names are read, and then columns, as a pyarrow.Table."""
+
+    names: Callable[[Path], list[str]]
+    read: Callable[[Table, list[str]], Any]
+    typed: bool  # whether its numbers have a dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The columns that make an input."""
+
+    table: Table
+    columns: tuple[str, ...]
+
+
+# ---- which columns make which input
+
+
+def choose_columns(
+    module: ModuleType,
+    tables: Sequence[Table],
+    stated: Mapping[str, Sequence[str]],
+    given: Mapping[str, tuple[Array, Path]],
+) -> dict[str, Choice]:
+    """The columns of each input that the tables give; `given` are the inputs that other files give."""
+    refuse_stated(module, tables, stated)
+    choices: dict[str, Choice] = {}
+    for declared in module.INPUTS:
+        name = declared.name
+        if name in stated:
+            choices[name] = stated_choice(declared, module, tables, stated[name])
+        elif choice := choice_by_name(declared, module, tables):
+            choices[name] = choice
+        if name in choices and name in given:
+            raise given_twice(name, given[name][1], choices[name].table.path)
+    missing = [i for i in module.INPUTS if i.name not in choices and i.name not in given]
+    if len(missing) == 1 and (rest := choice_of_the_rest(missing[0], module, tables, choices)):
+        choices[missing[0].name] = rest
+    return choices
+
+
+def refuse_stated(module: ModuleType, tables: Sequence[Table], stated: Mapping[str, Sequence[str]]) -> None:
+    names = [i.name for i in module.INPUTS]
+    for name in stated:
+        if name not in names:
+            found = f"columns: the model takes no input {name}"
+            raise DerivgenError(f"{found}: expected {inputs_text(module)}{nearest(name, names)}")
+    if stated and not tables:
+        raise DerivgenError("columns: none of the files is a table: give a .csv or .parquet, or leave out columns")
+
+
+def why_no_columns(declared: Any, module: ModuleType) -> str | None:
+    """Why columns, of one number a sample, can't make this input; None where they can."""
+    if module.SAMPLE_AXIS is None:
+        return "the model has no sample axis"
+    if not declared.shape or declared.shape[0] != module.SAMPLE_AXIS:
+        return f"its first axis is not the sample axis {module.SAMPLE_AXIS}"
+    return f"it has {len(declared.shape)} axes, and columns make 1 or 2" if len(declared.shape) > 2 else None
+
+
+def shape_text(declared: Any) -> str:
+    return str(declared.shape).replace("'", "")
+
+
+def refuse_columns(declared: Any, reason: str) -> DerivgenError:
+    name = declared.name
+    return DerivgenError(
+        f"the input {name} of shape {shape_text(declared)} can't come from columns: {reason}. Give it in a file beside "
+        f"the table: {name}.npy, or {name}=FILE.npy, or an .npz that holds {name}"
+    )
+
+
+def stated_choice(declared: Any, module: ModuleType, tables: Sequence[Table], stated: Sequence[str]) -> Choice:
+    """The columns that the user gave for an input."""
+    names = (stated,) if isinstance(stated, str) else tuple(stated)
+    if reason := why_no_columns(declared, module):
+        raise refuse_columns(declared, reason)
+    width = declared.shape[1] if len(declared.shape) == 2 else 1
+    at_run_time = isinstance(width, str)
+    if not names or (len(names) != width and not at_run_time):
+        raise DerivgenError(
+            f"columns: the input {declared.name} of shape {shape_text(declared)} takes "
+            f"{'at least 1' if at_run_time else width} of them, found {len(names)}: {listed(names)}"
+        )
+    choice = choice_of(declared, tables, lambda table: names)
+    if choice is None:
+        raise absent_columns(declared, names, tables)
+    return choice
+
+
+def choice_by_name(declared: Any, module: ModuleType, tables: Sequence[Table]) -> Choice | None:
+    if why_no_columns(declared, module):
+        return None
+    return choice_of(declared, tables, lambda table: own_columns(declared, table))
+
+
+def own_columns(declared: Any, table: Table) -> tuple[str, ...]:
+    """The names of an input's columns where the user says no others; as many as there are, for a run-time width."""
+    name = declared.name
+    if len(declared.shape) == 1:
+        return (name,)
+    width = declared.shape[1]
+    if isinstance(width, str):
+        width = 1
+        while f"{name}_{width}" in table.columns:
+            width += 1
+    names = tuple(f"{name}_{d}" for d in range(width))
+    return (name,) if width == 1 and names[0] not in table.columns else names
+
+
+def choice_of(declared: Any, tables: Sequence[Table], names_in: Callable[[Table], tuple[str, ...]]) -> Choice | None:
+    """The table that has the columns wanted of it; DerivgenError where there are two, or two columns of one name."""
+    choices = [Choice(t, names_in(t)) for t in tables if set(names_in(t)) <= set(t.columns)]
+    if len(choices) > 1:
+        raise given_twice(declared.name, choices[0].table.path, choices[1].table.path)
+    return unrepeated(choices[0]) if choices else None
+
+
+def unrepeated(choice: Choice) -> Choice:
+    counts = Counter(choice.table.columns)
+    for name in choice.columns:
+        if counts[name] > 1:
+            found = f"{choice.table.path} has {counts[name]} columns named {name}"
+            raise DerivgenError(f"{found}: rename all but one of them, or leave them out")
+    return choice
+
+
+def choice_of_the_rest(
+    declared: Any, module: ModuleType, tables: Sequence[Table], choices: Mapping[str, Choice]
+) -> Choice | None:
+    """All that no other input takes of the only table where this is as many columns as the input needs."""
+    if why_no_columns(declared, module) or len(declared.shape) != 2:
+        return None
+    rests = [Choice(t, tuple(left_over(t, choices))) for t in tables]
+    fitting = [rest for rest in rests if len(rest.columns) == declared.shape[1]]
+    return unrepeated(fitting[0]) if len(fitting) == 1 else None
+
+
+def left_over(table: Table, choices: Mapping[str, Choice]) -> list[str]:
+    taken = {name for choice in choices.values() if choice.table is table for name in choice.columns}
+    return [name for name in table.columns if name not in taken]
+
+
+# ---- an input that no table gives
+
+
+def lacking_columns(declared: Any, module: ModuleType, tables: Sequence[Table]) -> DerivgenError:
+    """The error for an input that was not found."""
+    if reason := why_no_columns(declared, module):
+        return refuse_columns(declared, reason)
+    return absent_columns(declared, own_columns(declared, tables[0]), tables)
+
+
+def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table]) -> DerivgenError:
+    """The error for an input of which no table has all the columns."""
+    found = [column for table in tables for column in table.columns]
+    absent = next((name for name in names if name not in found), None)
+    wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
+    missing = f"; {absent} is missing{nearest(absent, found)}" if absent else ""
+    return DerivgenError(
+        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
+        f"column{'s' if len(names) > 1 else ''} {wanted}, found {listed(found)}{missing}. {header_advice(tables)}"
+        f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
+    )
+
+
+def header_advice(tables: Sequence[Table]) -> str:
+    """What may be wrong with a first line that names no column of the model."""
+    names = [name for table in tables if not table.format.typed for name in table.columns]
+    if len(names) == 1 and any(separator in names[0] for separator in ";\t|"):
+        return "There must be commas between columns. "
+    if names and all(is_number(name) for name in names):
+        return "The first line must name the columns; this one seems to be data. "
+    return ""
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- columns as arrays
+
+
+def arrow(part: str, path: Path) -> Any:
+    """A part of pyarrow, which is only needed for tables."""
+    try:
+        return importlib.import_module(part)
+    except ImportError as error:
+        raise DerivgenError(f"{path} can't be read without pyarrow: pip install 'derivgen[data]'") from error
+
+
+def open_table(path: Path) -> Table:
+    kind = TABLES[path.suffix.lower()]
+    return Table(path, tuple(kind.names(path)), kind)
+
+
+def read_table(table: Table, module: ModuleType, choices: Mapping[str, Choice], cast: bool) -> dict[str, Array]:
+    """The inputs that are chosen from this table."""
+    chosen = [
+        (i, choices[i.name].columns) for i in module.INPUTS if i.name in choices and choices[i.name].table is table
+    ]
+    if not chosen:
+        return {}
+    read = table.format.read(table, list(dict.fromkeys(name for _, names in chosen for name in names)))
+    inputs = {}
+    for declared, names in chosen:
+        parts = [
+            column_numbers(
+                read.column(name), declared, cast or not table.format.typed, Origin(table.path, name, declared.name)
+            )
+            for name in names
+        ]
+        inputs[declared.name] = np.stack(parts, axis=1) if len(declared.shape) == 2 else np.array(parts[0])
+    return inputs
+
+
+def column_numbers(column: Any, declared: Any, cast: bool, origin: Origin) -> Array:
+    """A column as an array of the dtype that an input needs."""
+    types = arrow("pyarrow.types", origin.path)
+    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        found = f", {str(column[0])[:40]!r} in row 1" if len(column) else ""
+        raise DerivgenError(f"{origin} must hold numbers, found {column.type}{found}: store it as numbers")
+    if column.null_count:
+        raise empty_cell(origin, column.is_null().index(True).as_py() + 1)
+    return converted(column.to_numpy(), declared, cast, origin)
+
+
+def empty_cell(origin: Origin | str, row: int) -> DerivgenError:
+    return DerivgenError(f"{origin} is empty in row {row}, expected a number: fill it in, or leave out the row")
+
+
+# ---- .parquet
+
+
+def parquet_names(path: Path) -> list[str]:
+    with parquet_file(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def read_parquet(table: Table, names: list[str]) -> Any:
+    with parquet_file(table.path) as file:
+        return file.read(columns=names)
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    parquet, arrow_error = arrow("pyarrow.parquet", path), arrow("pyarrow", path).ArrowException
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield file
+    except (arrow_error, OSError) as error:
+        raise DerivgenError(f"{path} can't be read as a Parquet file ({first_line(error)}): write it anew") from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+# ---- .csv
+
+
+def csv_names(path: Path) -> list[str]:
+    csv = arrow("pyarrow.csv", path)
+    try:
+        with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as file:
+            return list(file.schema.names)
+    except csv_errors(path) as error:
+        raise csv_problem(path, [], 0, error) from error
+
+
+def read_csv(table: Table, names: list[str]) -> Any:
+    float64 = arrow("pyarrow", table.path).float64()
+    try:
+        return csv_columns(table.path, names, len(table.columns), float64)
+    except csv_errors(table.path) as error:
+        raise csv_problem(table.path, names, len(table.columns), error) from error
+
+
+def csv_columns(
+    path: Path, names: list[str], width: int, dtype: Any, on_bad_row: Callable[[Any], str] | None = None
+) -> Any:
+    """Columns in an Arrow type, all of them if none is named; `on_bad_row` is called with a row of another width."""
+    csv = arrow("pyarrow.csv", path)
+    return csv.read_csv(
+        path,
+        # Only in one thread are rows counted.
+        read_options=csv.ReadOptions(use_threads=on_bad_row is None),
+        # In a file of one column, an empty line is an empty cell.
+        parse_options=csv.ParseOptions(
+            newlines_in_values=True, ignore_empty_lines=width != 1, invalid_row_handler=on_bad_row
+        ),
+        convert_options=csv.ConvertOptions(
+            include_columns=names,
+            column_types=dict.fromkeys(names, dtype),
+            null_values=[""],
+            check_utf8=False,
+        ),
+    )
+
+
+def csv_errors(path: Path) -> tuple[type[Exception], ...]:
+    return (arrow("pyarrow", path).ArrowException, OSError, UnicodeDecodeError)
+
+
+def csv_problem(path: Path, names: list[str], width: int, error: Exception) -> DerivgenError:
+    """What is wrong with a file that could not be read, found by reading it again as text."""
+    bad_rows: list[Any] = []
+
+    def note(row: Any) -> str:
+        bad_rows.append(row)
+        return "error"
+
+    with suppress(*csv_errors(path)):
+        table = csv_columns(path, names, width, arrow("pyarrow", path).string(), note)
+        for name in names:
+            if found := first_text(table.column(name), path):
+                return text_cell(f"{path}: column {name}", *found)
+    if bad_rows:
+        row = bad_rows[0]
+        expected = f"expected {row.expected_columns} cells, as in the header, found {row.actual_columns}"
+        return DerivgenError(f"{path}: row {row.number - 1}: {expected}: mend that row")
+    return DerivgenError(
+        f"{path} can't be read as a CSV file ({first_line(error)}): expected UTF-8 text, a line of the columns' names, "
+        "then rows of numbers, with commas between"
+    )
+
+
+def first_text(column: Any, path: Path) -> tuple[int, str] | None:
+    """(row, text) of the first cell that is no number, by halving: Arrow doesn't say where a conversion failed."""
+    pyarrow = arrow("pyarrow", path)
+    cells = arrow("pyarrow.compute", path).ascii_trim_whitespace(column)
+
+    def are_numbers(start: int, end: int) -> bool:
+        try:
+            cells.slice(start, end - start).cast(pyarrow.float64())
+        except pyarrow.ArrowInvalid:
+            return False
+        return True
+
+    start, end = 0, len(cells)
+    if are_numbers(start, end):
+        return None
+    while end - start > 1:
+        middle = (start + end) // 2
+        start, end = (middle, end) if are_numbers(start, middle) else (start, middle)
+    return start + 1, cells[start].as_buffer().to_pybytes().decode(errors="replace")
+
+
+def text_cell(subject: str, row: int, text: str) -> DerivgenError:
+    if not text:
+        return empty_cell(subject, row)
+    return DerivgenError(
+        f"{subject} holds {text[:40]!r} in row {row}, expected a number: mend it, or leave out the row"
+    )
+
+
+TABLES = {".csv": Format(csv_names, read_csv, typed=False), ".parquet": Format(parquet_names, read_parquet, typed=True)}

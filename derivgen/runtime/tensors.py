@@ -1,0 +1,294 @@
+"""Parameters as files of named tensors: .npz, .safetensors, and PyTorch's state_dict; nothing is ever pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from derivgen import store
+from derivgen.errors import DerivgenError
+from derivgen.runtime.data import read_npz
+
+Array = np.ndarray[Any, Any]
+Layout = Literal["same", "transposed"]
+Layouts = Layout | Mapping[str, Layout] | None
+
+# What the layers' parameters end in, here and in PyTorch, after the layer's name.
+ENDINGS = {
+    "_W": ".weight",
+    "_b": ".bias",
+    "_gain": ".weight",
+    "_shift": ".bias",
+    "_running_mean": ".running_mean",
+    "_running_variance": ".running_var",
+}
+# PyTorch counts the steps of a batch normalization, and needs the number only where its momentum is None.
+UNNEEDED = (".num_batches_tracked",)
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    "BOOL": "bool",
+}
+SHOWN = 12  # names in one message
+
+
+def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> None:
+    """Write each tensor of the flat parameters, shape (P,), under its name, atomically: as .npz or .safetensors.
+
+    Raises DerivgenError where the path ends in neither, or can't be written.
+    """
+    path = Path(path)
+    encode = encode_npz if suffix_of(path) == ".npz" else encode_safetensors
+    store.write_bytes(path, encode(module.views(parameters)))
+
+
+def load_parameters(path: Path | str, module: ModuleType) -> Array:
+    """The flat parameter vector, shape (P,), from an .npz or .safetensors file of named tensors.
+
+    Raises DerivgenError where a tensor is missing, unknown, or of another shape or dtype.
+    """
+    path = Path(path)
+    arrays = read_npz(path) if suffix_of(path) == ".npz" else read_safetensors(path)[0]
+    keys = {p.name: p.name for p in module.PARAMETERS}
+    return filled(path, module, arrays, keys, dict.fromkeys(keys, "same"))
+
+
+def load_state_dict(
+    path: Path | str, module: ModuleType, names: Mapping[str, str] | None = None, layout: Layouts = None
+) -> Array:
+    """The flat parameter vector, shape (P,), from PyTorch's state_dict in a .safetensors file.
+
+    names: the file's key of a parameter; unsaid, the parameter's own name if the file has it, else PyTorch's: `h_W` is
+    h.weight, `h_b` h.bias, and so the gain and shift of a normalization. layout: whether a matrix is the "same" in the
+    file (torch.nn.Embedding) or "transposed" (torch.nn.Linear), by parameter or in one word for all; unsaid, its shape
+    tells, and a square one is refused. Raises DerivgenError where a tensor is missing, unknown, or does not fit.
+    """
+    path = Path(path)
+    require_safetensors(path)
+    arrays = {key: array for key, array in read_safetensors(path)[0].items() if not key.endswith(UNNEEDED)}
+    keys, layouts = state_dict_keys(module, names or {}, arrays), layouts_of(module, layout)
+    undecided = [name for name, shape in matrices(module).items() if name not in layouts and shape[0] == shape[1] > 1]
+    refuse_undecided(path, undecided, "square, so that its shape does not tell its layout in the file")
+    return filled(path, module, arrays, keys, layouts)
+
+
+def save_state_dict(
+    path: Path | str,
+    module: ModuleType,
+    parameters: Array,
+    names: Mapping[str, str] | None = None,
+    layout: Layouts = None,
+) -> None:
+    """Write the flat parameters, shape (P,), as a .safetensors file for load_state_dict of a PyTorch model, atomically.
+
+    names and layout as for load_state_dict here; what each matrix becomes must be said, by parameter or in one word.
+    Raises DerivgenError where it is not, where two parameters would have one key, or the file can't be written.
+    """
+    path = Path(path)
+    require_safetensors(path)
+    keys, layouts = state_dict_keys(module, names or {}, ()), layouts_of(module, layout)
+    undecided = [name for name, shape in matrices(module).items() if name not in layouts and shape != (1, 1)]
+    refuse_undecided(path, undecided, "a matrix, whose layout in the file no shape tells")
+    views = module.views(parameters)
+    arrays = {keys[name]: view.T if layouts.get(name) == "transposed" else view for name, view in views.items()}
+    store.write_bytes(path, encode_safetensors(arrays, {"format": "pt"}))
+
+
+# ---- names and layouts
+
+
+def state_dict_keys(module: ModuleType, names: Mapping[str, str], present: Collection[str]) -> dict[str, str]:
+    """The key of each parameter, given those that are present."""
+    parameters = [p.name for p in module.PARAMETERS]
+    refuse_unknown("names", names, parameters)
+    keys = {n: names.get(n) or (n if n in present else pytorch_name(n)) for n in parameters}
+    owners: dict[str, str] = {}
+    for name, key in keys.items():
+        if owners.setdefault(key, name) != name:
+            raise DerivgenError(f"the parameters {owners[key]} and {name} would both be {key}: say other keys by names")
+    return keys
+
+
+def pytorch_name(name: str) -> str:
+    """`conv1_W` → conv1.weight; a name that is no layer's parameter stays."""
+    for ours, theirs in ENDINGS.items():
+        layer = name.removesuffix(ours)
+        if layer and layer != name:
+            return layer + theirs
+    return name
+
+
+def matrices(module: ModuleType) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter of rank 2: only those are ever transposed."""
+    return {p.name: tuple(p.shape) for p in module.PARAMETERS if len(p.shape) == 2}
+
+
+def layouts_of(module: ModuleType, layout: Layouts) -> dict[str, Layout]:
+    """What was said of each matrix."""
+    known = list(matrices(module))
+    said = dict.fromkeys(known, layout) if isinstance(layout, str) else dict(layout or {})
+    refuse_unknown("layout", said, known, "matrix among the parameters")
+    for name, value in said.items():
+        if value not in get_args(Layout):
+            raise DerivgenError(f'layout of {name} must be "same" or "transposed", found {value!r}')
+    return said
+
+
+def refuse_unknown(argument: str, said: Iterable[str], known: Collection[str], what: str = "parameter") -> None:
+    for name in said:
+        if name not in known:
+            raise DerivgenError(f"{argument} speaks of {name}, which is no {what}: expected {listed(known)}")
+
+
+def refuse_undecided(path: Path, undecided: Collection[str], reason: str) -> None:
+    if undecided:
+        example = ", ".join(f'"{name}": "transposed"' for name in undecided)
+        raise DerivgenError(
+            f'{path}: {next(iter(undecided))} is {reason}: say "transposed" for torch.nn.Linear, "same" for '
+            f"torch.nn.Embedding or a file of derivgen's own, as layout={{{example}}}"
+        )
+
+
+# ---- tensors that fit
+
+
+def filled(
+    path: Path, module: ModuleType, arrays: Mapping[str, Array], keys: Mapping[str, str], layouts: Mapping[str, Layout]
+) -> Array:
+    """The flat vector of exactly these arrays; `keys` has the array's name of each parameter."""
+    refuse_other_names(path, arrays, keys)
+    parameters: Array = module.initial_parameters()
+    for name, view in module.views(parameters).items():
+        label = name if keys[name] == name else f"{name} ({keys[name]} in the file)"
+        view[...] = fitting(f"{path}: parameter {label}", arrays[keys[name]], view, layouts.get(name))
+    return parameters
+
+
+def refuse_other_names(path: Path, arrays: Mapping[str, Array], keys: Mapping[str, str]) -> None:
+    renamed = any(key != name for name, key in keys.items())
+    for name, key in keys.items():
+        if key not in arrays:
+            wanted = f"{name}: expected it as {key}" if renamed else f"{name}: expected {listed(keys)}"
+            advice = f'; say its key by names={{"{name}": ...}}' if renamed else ""
+            raise DerivgenError(f"{path} lacks the parameter {wanted}, found {listed(arrays)}{advice}")
+    known = set(keys.values())
+    unknown = [key for key in arrays if key not in known]
+    if unknown:
+        raise DerivgenError(f"{path} holds {unknown[0]}, which is no parameter: expected {listed(keys.values())}")
+
+
+def fitting(where: str, found: Array, expected: Array, layout: Layout | None) -> Array:
+    """The array in our layout; DerivgenError where its shape or dtype is not what a module needs."""
+    shape, turned = expected.shape, expected.shape[::-1]
+    fits = {"same": [shape], "transposed": [turned]}.get(layout or "", [shape, turned] if len(shape) == 2 else [shape])
+    if found.shape not in fits or found.dtype != expected.dtype:
+        wanted = " or ".join(str(s) for s in dict.fromkeys(fits))
+        advice = "it was saved from another model"
+        if found.shape in fits:
+            advice = (
+                f"numbers are not converted unasked, save {expected.dtype}: in PyTorch model.to(torch.{expected.dtype})"
+            )
+        raise DerivgenError(
+            f"{where} must be {expected.dtype} of shape {wanted}, found {found.dtype} of shape {found.shape}: {advice}"
+        )
+    return found.T if layout == "transposed" or found.shape != shape else found
+
+
+def listed(names: Collection[str]) -> str:
+    """The names, or the first of them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(list(names)[:SHOWN]) + more) or "nothing"
+
+
+# ---- files
+
+
+def suffix_of(path: Path) -> str:
+    if path.suffix not in (".npz", ".safetensors"):
+        raise DerivgenError(f"{path} must end in .npz or .safetensors, which say how parameters are kept")
+    return path.suffix
+
+
+def require_safetensors(path: Path) -> None:
+    if path.suffix != ".safetensors":
+        raise DerivgenError(
+            f"{path} must end in .safetensors, and be such a file: PyTorch's own format is a pickle, which is never read; "
+            f'write safetensors.torch.save_file(model.state_dict(), "{path.stem}.safetensors")'
+        )
+
+
+def encode_npz(arrays: Mapping[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    # By the zip's own members: `np.savez(**arrays)` has arguments that a tensor may be named like.
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, tensor in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, tensor, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def encode_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a file; the same tensors and metadata are the same bytes."""
+    from safetensors.numpy import save
+
+    # In C order: the library reads memory from the array's address on, whatever its strides.
+    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, dict(metadata or {}) or None)
+    header = header_of(data)
+    if "__metadata__" not in header:
+        return data
+    # The library's order of the metadata is another one in each process.
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + header_length(data) :]])
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """(the named arrays, the metadata) of a file; DerivgenError where it can't be read or is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DerivgenError(f"{path} can't be read: {error.strerror or error}. Give another path") from error
+    return decode_safetensors(path, data)
+
+
+def decode_safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
+    """(the named arrays, not to be written to, the metadata) of a file's bytes; the path is for messages."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors: list[tuple[str, dict[str, Any]]] = deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise DerivgenError(
+            f"{path} is no whole safetensors file ({error}): it is cut off or damaged, or of another kind"
+        ) from error
+    arrays = {}
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # else by chance
+        if tensor["dtype"] not in DTYPES:
+            raise DerivgenError(
+                f"{path}: {name} is of dtype {tensor['dtype']}, which NumPy lacks, and numbers are not converted unasked: "
+                "save float32 or float64, as the module has it, in PyTorch by model.to(torch.float32)"
+            )
+        dtype = np.dtype(DTYPES[tensor["dtype"]]).newbyteorder("<")
+        arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    return arrays, header_of(data).get("__metadata__", {})
+
+
+def header_length(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    """What a valid file says of its tensors, and its metadata."""
+    header: dict[str, Any] = json.loads(data[8 : 8 + header_length(data)])
+    return header

@@ -1,0 +1,92 @@
+"""Rates that depend on the step count t, as expressions: `optimizers.adam(learning_rate=schedules.cosine(0.001))`.
+
+The first argument is the hyperparameter's own default; the others become hyperparameters too, which callers of the
+module may replace. The first step, t = 1, has the value of PyTorch's schedulers at 0. Any expression in
+`optimizers.t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from derivgen.update_rule import Schedule, hyperparameter, initial, t
+
+past = t - 1  # steps
+
+
+def constant(rate: float = 0.01) -> Schedule:
+    """η: the same rate in every step."""
+    return Schedule(rate, initial)
+
+
+def robbins_monro(rate: float = 1.0, offset: float = 1.0) -> Schedule:
+    """η/(offset + t): the sum diverges, that of the squares does not. Source: Robbins and Monro 1951."""
+    return Schedule(rate, initial / (hyperparameter("offset") + t), (("offset", offset),))
+
+
+def inverse_square_root(rate: float = 1.0) -> Schedule:
+    """η/√t, for which the regret bounds of gradient descent hold. Source: Zinkevich 2003."""
+    return Schedule(rate, initial / sp.sqrt(t))
+
+
+def exponential(rate: float = 0.01, decay_rate: float = 0.96, decay_steps: float = 1000) -> Schedule:
+    """η·decay_rate^((t - 1)/decay_steps). Keras's ExponentialDecay; PyTorch's ExponentialLR with decay_steps 1."""
+    decay = hyperparameter("decay_rate") ** (past / hyperparameter("decay_steps"))
+    return Schedule(rate, initial * decay, (("decay_rate", decay_rate), ("decay_steps", decay_steps)))
+
+
+def step(rate: float = 0.01, decay_rate: float = 0.1, decay_steps: float = 1000) -> Schedule:
+    """η·decay_rate^⌊(t - 1)/decay_steps⌋. PyTorch's StepLR."""
+    decay = hyperparameter("decay_rate") ** sp.floor(past / hyperparameter("decay_steps"))
+    return Schedule(rate, initial * decay, (("decay_rate", decay_rate), ("decay_steps", decay_steps)))
+
+
+def polynomial(rate: float = 0.01, decay_steps: float = 1000, power: float = 1.0, end: float = 0.0) -> Schedule:
+    """From η to `end` in decay_steps steps, by a power of what is left of them. Keras's PolynomialDecay."""
+    last, degree = hyperparameter("end_rate"), hyperparameter("decay_power")
+    value = last + (initial - last) * (1 - progress()) ** degree
+    return Schedule(rate, value, (("decay_steps", decay_steps), ("decay_power", power), ("end_rate", end)))
+
+
+def cosine(rate: float = 0.01, decay_steps: float = 1000, end: float = 0.0) -> Schedule:
+    """From η to `end` in decay_steps steps, by half a cosine. Source: Loshchilov and Hutter 2017; CosineAnnealingLR."""
+    last = hyperparameter("end_rate")
+    value = last + (initial - last) * (1 + sp.cos(sp.pi * progress())) / 2
+    return Schedule(rate, value, (("decay_steps", decay_steps), ("end_rate", end)))
+
+
+def progress() -> sp.Expr:
+    """The share of decay_steps that is past, at most 1."""
+    return sp.Min(past / hyperparameter("decay_steps"), 1)
+
+
+def warm_up(schedule: Schedule | float = 0.01, warmup_steps: float = 100) -> Schedule:
+    """From η/warmup_steps to η by equal steps, then the schedule from its start. Source: Goyal et al. 2017."""
+    after = schedule if isinstance(schedule, Schedule) else constant(schedule)
+    steps = hyperparameter("warmup_steps")
+    later = after.expression.xreplace({t: t - steps})
+    value = sp.Piecewise((initial * t / steps, t <= steps), (later, True))
+    return Schedule(after.initial, value, (*after.hyperparameters, ("warmup_steps", warmup_steps)))
+
+
+def one_cycle(
+    rate: float = 0.01,
+    total_steps: float = 1000,
+    rising: float = 0.3,
+    start_factor: float = 25.0,
+    end_factor: float = 1e4,
+) -> Schedule:
+    """Up to η from η/start_factor, then down to that/end_factor, each by half a cosine. Source: Smith and Topin 2018.
+
+    `rising`: the share of total_steps - 1 steps up to the top. PyTorch's OneCycleLR; its pct_start, div_factor and
+    final_div_factor.
+    """
+    names = ("total_steps", "rising", "start_factor", "end_factor")
+    total, share, first, last = map(hyperparameter, names)
+    start = initial / first
+    top = share * total - 1
+    up = start + (initial - start) * (1 - sp.cos(sp.pi * past / top)) / 2
+    left = sp.Min((past - top) / (total - 1 - top), 1)
+    down = start / last + (initial - start / last) * (1 + sp.cos(sp.pi * left)) / 2
+    values = zip(names, (total_steps, rising, start_factor, end_factor), strict=True)
+    return Schedule(rate, sp.Piecewise((up, past <= top), (down, True)), tuple(values))

@@ -1,0 +1,437 @@
+"""scikit-learn estimators over models: in pipelines, searches and cross-validation.
+
+A model function takes (n_features, n_outputs) and gives a Model for data of that shape; its module is generated when
+`fit` first sees such data, and kept. Needs scikit-learn 1.6 or later.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import numbers
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_array, check_random_state, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from derivgen import runtime, store
+from derivgen.errors import PACKAGE, DerivgenError
+
+# A fitted estimator predicts without SymPy, also where it was unpickled: what declares and generates is imported late.
+if TYPE_CHECKING:
+    from derivgen.model import Model
+    from derivgen.program import Program, Tensor
+
+__all__ = ["DerivgenClassifier", "DerivgenRegressor", "cache_folder", "default_classifier", "default_regressor"]
+
+Array = np.ndarray[Any, Any]
+ModelFunction: TypeAlias = "Callable[[int, int], Model]"
+
+DTYPES = ("float32", "float64")
+HIDDEN_UNITS = 32  # of the default models
+LEARNING_RATE = 0.003  # of the default models
+BLOCK = 1024  # rows of a prediction at once: its buffers grow with them
+OFF_ONE = 1e-3  # how far a row of probabilities may be from 1 in all: rounding is far below, a score far above
+LOCK = threading.Lock()
+
+
+# ---- the default models
+
+
+def default_classifier(n_features: int, n_outputs: int) -> Model:
+    """A layer of 32 tanh units, then softmax; cross-entropy, Adam. For features of mean 0 and deviation 1 or so."""
+    from derivgen import activations, layers, losses
+
+    model, hidden = default_network("classifier", n_features)
+    y = model.labels("y", hidden.shape[0], classes=n_outputs)
+    p = activations.softmax(layers.dense(hidden, n_outputs, name="scores"), name="probabilities")
+    model.minimize(losses.categorical_cross_entropy(p, y))
+    model.predict(p)
+    return model
+
+
+def default_regressor(n_features: int, n_outputs: int) -> Model:
+    """A layer of 32 tanh units, then a linear one; mean squared error, Adam. For features, and targets, of mean 0 and
+    deviation 1 or so."""
+    from derivgen import layers, losses
+
+    model, hidden = default_network("regressor", n_features)
+    target = model.input("target", hidden.shape[0], n_outputs)
+    prediction = layers.dense(hidden, n_outputs, name="prediction")
+    model.minimize(losses.mean_squared_error(prediction, target))
+    model.predict(prediction)
+    return model
+
+
+def default_network(name: str, n_features: int) -> tuple[Model, Any]:
+    """(a model with the input x, its hidden layer)"""
+    import sympy as sp
+
+    from derivgen import Model, layers, optimizers
+
+    model = Model(name)
+    model.update(optimizers.adam(learning_rate=LEARNING_RATE))
+    x = model.input("x", model.batch("N"), n_features)
+    return model, layers.dense(x, HIDDEN_UNITS, sp.tanh, name="hidden")
+
+
+# ---- the estimators
+
+
+class DerivgenEstimator(BaseEstimator):
+    """What classifier and regressor share. A fitted one holds its module's text: it can be pickled and copied."""
+
+    def __init__(
+        self,
+        model: ModelFunction | None = None,
+        *,
+        epochs: int = 100,
+        batch_size: int = 32,
+        learning_rate: float | None = None,
+        dtype: str = "float64",
+        validation_split: float = 0.0,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.dtype = dtype
+        self.validation_split = validation_split
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def module_(self) -> ModuleType:
+        """The generated module, loaded from the cache, where it is written again if it is missing."""
+        check_is_fitted(self, "parameters_")
+        return loaded(*self._module)
+
+    def _check_parameters(self) -> None:
+        if self.model is not None and not callable(self.model):
+            raise ValueError(
+                f"model must be a function of (n_features, n_outputs) that returns a derivgen Model, or None, found "
+                f"{self.model!r}: define the model inside such a function and pass the function"
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}")
+        check_scalar(self.epochs, "epochs", numbers.Integral, min_val=1)
+        check_scalar(self.batch_size, "batch_size", numbers.Integral, min_val=1)
+        check_scalar(
+            self.validation_split, "validation_split", numbers.Real, min_val=0, max_val=1, include_boundaries="left"
+        )
+        if self.learning_rate is not None:
+            check_scalar(self.learning_rate, "learning_rate", numbers.Real, min_val=0, include_boundaries="neither")
+
+    def _train(self, default: ModelFunction, x: Array, y: Array, n_outputs: int) -> None:
+        """Train the model for data of this shape; y are labels (rows,), or targets (rows, n_outputs)."""
+        needs = Needs(type(self).__name__, x.shape[1], n_outputs, classifies=y.ndim == 1)
+        model, program = needs.declared(default if self.model is None else self.model)
+        features, target = needs.inputs(model, program)
+        name, text = cached_module(model, program, self.dtype)
+        module = loaded(name, text)
+        hyperparameters = self._hyperparameters(module)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        if needs.classifies:  # now, and not after hours of training
+            check_probabilities(predictions(module, module.initial_parameters(seed), x[:1]))
+        fit = runtime.fit(
+            module,
+            {features.name: writeable(x), target.name: writeable(y.reshape(len(y), *map(int, target.shape[1:])))},
+            epochs=int(self.epochs),
+            batch_size=int(self.batch_size),
+            seed=seed,
+            validation_split=float(self.validation_split),
+            progress=bool(self.verbose),
+            **hyperparameters,
+        )
+        self._module = name, text  # and not the module, which can't be pickled
+        self.parameters_ = fit.parameters
+        self.history_ = fit.history
+        self.loss_curve_ = [epoch.loss for epoch in fit.history]
+
+    def _hyperparameters(self, module: ModuleType) -> dict[str, Any]:
+        """The learning rate, where one is given."""
+        if self.learning_rate is None:
+            return {}
+        known = [p.name for p in inspect.signature(module.update).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        if "learning_rate" not in known:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}, and the update rule of the model has no such hyperparameter: "
+                f"found {', '.join(known) or 'none'}. Leave learning_rate at None, or give the model another rule"
+            )
+        return {"learning_rate": float(self.learning_rate)}
+
+    def _predictions(self, X: Any) -> Array:
+        """What the module predicts for these rows."""
+        check_is_fitted(self, "parameters_")
+        x = validate_data(self, X, reset=False, dtype=self.parameters_.dtype)
+        # joblib hands large arrays to its processes as memory that can't be written, which modules refuse.
+        return predictions(self.module_, writeable(self.parameters_), x)
+
+
+class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
+    """A classifier by a derivgen model.
+
+    `model` is a function of (n_features, n_outputs), the latter the number of classes, that returns a Model with one
+    input (N, n_features), labels (N,) of n_outputs classes, and a prediction (N, n_outputs) made from the input alone:
+    probabilities, each row of them summing to 1. None is `default_classifier`.
+
+    `learning_rate` is the model's own where None; `validation_split` is the fraction of rows that are held out for
+    `history_`. `dtype` is that of the module: float64, or float32, which is faster on large models, and where the last
+    digits of a row's prediction may depend on the rows around it. Fitted: `classes_`, `parameters_` (P,), `history_` (an
+    Epoch for each pass), `loss_curve_`, `module_`. Raises ValueError where the model does not fit, NonFiniteError where
+    training diverges.
+    """
+
+    def fit(self, X: Any, y: Any) -> DerivgenClassifier:
+        """Train a new model on rows X (rows, features) with classes y (rows,)."""
+        self._check_parameters()
+        X, y = validate_data(self, X, y, dtype=self.dtype)
+        check_classification_targets(y)
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds one class, {classes.tolist()[0]!r}: a classifier needs at least 2, so give rows of another one"
+            )
+        self._train(default_classifier, X, labels.astype(np.int64), len(classes))
+        self.classes_ = classes
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row, shape (rows,)."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of `classes_`, shape (rows, classes); ValueError where what the model predicts is no such."""
+        return check_probabilities(self._predictions(X))
+
+
+class DerivgenRegressor(RegressorMixin, DerivgenEstimator):
+    """A regressor by a derivgen model, of one output or of several.
+
+    `model` is a function of (n_features, n_outputs) that returns a Model with one input (N, n_features), one input for
+    the targets, (N, n_outputs) or, for one output, (N,), and a prediction of the targets' shape made from the first
+    alone. None is `default_regressor`, which learns best from targets of mean 0 and deviation 1: see scikit-learn's
+    TransformedTargetRegressor. All else as for `DerivgenClassifier`, but for `classes_`.
+    """
+
+    def fit(self, X: Any, y: Any) -> DerivgenRegressor:
+        """Train a new model on rows X (rows, features) with targets y (rows,) or (rows, outputs)."""
+        self._check_parameters()
+        X, y = validate_data(self, X, y, dtype=self.dtype, multi_output=True, y_numeric=True)
+        y = check_array(y, dtype=self.dtype, ensure_2d=False, input_name="y", estimator=self)
+        targets = y.reshape(len(y), -1)
+        self._train(default_regressor, X, targets, targets.shape[1])
+        self._flat = y.ndim == 1
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The prediction for each row, shape (rows,) if `fit` had such targets, else (rows, outputs)."""
+        prediction = self._predictions(X)
+        return prediction.reshape(len(prediction), *(() if self._flat else (-1,)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def predictions(module: ModuleType, parameters: Array, x: Array) -> Array:
+    """What the module predicts, in float64, the precision in which scikit-learn compares and scores."""
+    blocks = [writeable(x[start : start + BLOCK]) for start in range(0, len(x), BLOCK)]
+    return np.concatenate([module.predict(parameters, block) for block in blocks]).astype(np.float64)
+
+
+def writeable(array: Array) -> Array:
+    """The array, or a copy where it can't be written: numba would compile all kernels again for such."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def check_probabilities(prediction: Array) -> Array:
+    """The prediction itself; ValueError where its rows are no probabilities."""
+    bad = (prediction < 0).any(axis=1) | ~(np.abs(prediction.sum(axis=1) - 1) <= OFF_ONE)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"the model of a DerivgenClassifier must predict probabilities, at least 0 and in each row 1 in all, found "
+            f"{prediction[row]} for row {row}: predict activations.softmax(scores, name=...), not the scores"
+        )
+    return prediction
+
+
+# ---- what a model must offer
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an estimator needs of the model for its data."""
+
+    estimator: str
+    n_features: int
+    n_outputs: int
+    classifies: bool
+
+    def declared(self, function: ModelFunction) -> tuple[Model, Program]:
+        """The function's model for the data, and its program; SpecError where it is refused."""
+        from derivgen.model import Model
+        from derivgen.pipeline import declared_program
+
+        model = function(self.n_features, self.n_outputs)
+        if not isinstance(model, Model):
+            raise ValueError(
+                f"{self.estimator}: the model function must return a derivgen Model, found {model!r} for n_features="
+                f"{self.n_features}, n_outputs={self.n_outputs}: end it in `return model`"
+            )
+        return model, declared_program(model)
+
+    def inputs(self, model: Model, program: Program) -> tuple[Tensor, Tensor]:
+        """(the input of the features, that of the labels or targets); ValueError where the model offers others."""
+        from derivgen.program import Role
+
+        N = next((name for name, value in program.sizes if not value.is_Integer), "N")
+        inputs, read = program.of_role(Role.INPUT, Role.LABELS), tensors_of_prediction(program)
+        features, targets = [t for t in inputs if t.name in read], [t for t in inputs if t.name not in read]
+        predicted = [shape_text(program.tensor(program.prediction))] if program.prediction else []
+        outputs = [f"({N}, {self.n_outputs})"]
+        if self.classifies:
+            wanted, call = [f"labels ({N},) of {self.n_outputs} classes"], f"labels(..., {N}, classes=n_outputs)"
+        else:
+            outputs += [f"({N},)"] if self.n_outputs == 1 else []
+            wanted, call = [f"an input {shape}" for shape in outputs], f"input(..., {N}, n_outputs)"
+        require = functools.partial(self.require, model)
+        advice = f"declare model.input(..., {N}, n_features), and model.predict(...) a tensor that depends on it alone"
+        require("a prediction made from", [f"an input ({N}, {self.n_features})"], map(input_text, features), advice)
+        require("beside it", wanted, map(input_text, targets), f"declare model.{call}, and no other input")
+        outputs = outputs if self.classifies else [shape_text(targets[0])]
+        require("a prediction of shape", outputs, predicted, "model.predict(...) a tensor of that shape")
+        return features[0], targets[0]
+
+    def require(self, model: Model, what: str, wanted: list[str], found: Iterable[str], advice: str) -> None:
+        """Raise ValueError unless one is found, and it is one of those wanted."""
+        found = list(found)
+        if len(found) == 1 and found[0] in wanted:
+            return
+        place = f"{model.place}: " if model.place else ""
+        raise ValueError(
+            f"{place}{self.estimator} needs of the model {model.name}, for n_features={self.n_features} and n_outputs="
+            f"{self.n_outputs}, {what} {' or '.join(wanted)}, found {', '.join(found) or 'none'}: {advice}"
+        )
+
+
+def input_text(tensor: Tensor) -> str:
+    """`an input (N, 4)`, `labels (N,) of 3 classes`"""
+    shape = shape_text(tensor)
+    return f"an input {shape}" if tensor.classes is None else f"labels {shape} of {tensor.classes} classes"
+
+
+def shape_text(tensor: Tensor) -> str:
+    """`(N, 4)`, `(N,)`, `()`"""
+    return str(tuple(tensor.shape))
+
+
+def tensors_of_prediction(program: Program) -> set[str]:
+    """What `predict` reads, itself included."""
+    from derivgen.modes import in_evaluation
+
+    if program.prediction is None:
+        return set()
+    needed = in_evaluation(program).live([program.prediction])
+    return {program.prediction, *(read.tensor for s in needed.statements for read in s.reads)}
+
+
+# ---- the cache of modules
+
+
+def cache_folder() -> Path:
+    """Where modules are kept: $DERIVGEN_CACHE, else `derivgen` in the user's cache folder. It may be emptied."""
+    if given := os.environ.get("DERIVGEN_CACHE"):
+        return Path(given).absolute()
+    home = Path.home()
+    if sys.platform == "darwin":
+        user = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        user = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    else:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return user / "derivgen"
+
+
+def cached_module(model: Model, program: Program, dtype: str) -> tuple[str, str]:
+    """(name, text) of the model's module: from the cache, or generated."""
+    from derivgen.pipeline import digest, generate_body
+
+    key = hashlib.sha256(f"{digest(model, program)} {generator_digest()}".encode()).hexdigest()[:16]
+    name = f"{program.name}_{key}"
+    text = kept_text(cache_folder() / f"{name}_{dtype}.py")
+    if text is None:
+        with LOCK, named(model, name):
+            generated = generate_body(model, dtype)
+        for warning in generated.warnings:
+            warnings.warn(str(warning), stacklevel=4)
+        text = store.assemble(generated, "a model function", "estimator.fit(X, y)  # derivgen.sklearn")
+    return f"{name}_{dtype}", text
+
+
+def kept_text(path: Path) -> str | None:
+    """The text of a module in the cache, None where there is none that is whole."""
+    try:
+        text = store.read(path)
+    except DerivgenError:  # `loaded` says what is wrong with the cache
+        return None
+    return None if text is None or store.read_header(text) is None or store.is_edited(text) else text
+
+
+@contextmanager
+def named(model: Model, name: str) -> Iterator[None]:
+    """The model under another name: two modules of one name can't be loaded side by side."""
+    own, model.name = model.name, name
+    try:
+        yield
+    finally:
+        model.name = own
+
+
+@functools.cache
+def generator_digest() -> str:
+    """Of all that texts of modules come from: another version of derivgen shall not take what this one left."""
+    from derivgen import templates
+
+    code = hashlib.sha256()
+    for path in [*sorted(PACKAGE.rglob("*.py")), *sorted(templates.folder().rglob("*.jinja"))]:
+        code.update(path.read_bytes())
+    return code.hexdigest()
+
+
+def loaded(name: str, text: str) -> ModuleType:
+    """The module of this text, from its file in the cache; DerivgenError where that can't be written."""
+    with LOCK:
+        return load_module(cache_folder(), name, text)
+
+
+@functools.cache
+def load_module(folder: Path, name: str, text: str) -> ModuleType:
+    """The module of this text, written to the folder where it is not there; one and the same for the same arguments."""
+    path = folder / f"{name}.py"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.write(path, text, force=True)
+    except (OSError, DerivgenError) as error:
+        raise DerivgenError(
+            f"the cache of modules {folder} can't be used ({error}): set DERIVGEN_CACHE to a folder that can be written"
+        ) from error
+    return runtime.load(path)
