@@ -5,33 +5,16 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from derivgen import __version__, store
-from derivgen.errors import DerivgenError, SpecError
-from derivgen.project import (
-    Check,
-    Module,
-    check_module,
-    expected_text,
-    header_on_disk,
-    options,
-    project_modules,
-    render,
-)
+from derivgen.cli_training import predict, train
+from derivgen.errors import DerivgenError, SpecError, show_warnings
+from derivgen.project import Check, Module, check_module, expected_text, project_modules, render
 from derivgen.spec import load_target, load_targets
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from derivgen.errors import Problem
-    from derivgen.runtime import Fit
-    from derivgen.spec import Target
 
 ERROR, STALE = 2, 1
 DTYPE = click.Choice(["float32", "float64"])
@@ -59,22 +42,6 @@ def report_error(error: DerivgenError) -> None:
     problems = error.problems if isinstance(error, SpecError) else [error]
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
-
-
-def show_warnings(warnings: Iterable[Problem]) -> None:
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
-
-
-@contextmanager
-def user_data() -> Iterator[None]:
-    """Refusals by a generated module, which knows nothing of derivgen, as errors of the user."""
-    try:
-        yield
-    except DerivgenError:
-        raise
-    except (ValueError, TypeError, OSError) as error:
-        raise DerivgenError(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -232,122 +199,8 @@ def size_values(texts: tuple[str, ...]) -> dict[str, int]:
     return values
 
 
-def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
-    for value in values:
-        name, equals, number = value.partition("=")
-        try:
-            settings[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip().isidentifier():
-            raise click.UsageError(f"--set takes NAME=VALUE with a number, such as momentum=0.9; found {value!r}")
-    return settings
-
-
-def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    columns: dict[str, list[str]] = {}
-    for text in texts:
-        name, _, names = text.partition("=")
-        if not name.strip().isidentifier() or not all(names.split(",")):
-            raise click.UsageError(f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
-        if name.strip() in columns:
-            raise click.UsageError(f"--columns is given twice for {name.strip()}: give all its columns at once")
-        columns[name.strip()] = names.split(",")
-    return columns
-
-
-@main.command()
-@click.argument("spec")
-@click.option(
-    "--data",
-    required=True,
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
-)
-@click.option("--columns", multiple=True, metavar="NAME=COLUMN,...", help="Which columns of a table make an input.")
-@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--learning-rate", type=float, help="The spec's if unsaid.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyperparameter of the update rule.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
-@click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes.")
-@click.option(
-    "--save", type=click.Path(path_type=Path), help="Where the parameters go; <model>_parameters.npz if unsaid."
-)
-@click.option("--no-progress", is_flag=True)
-def train(
-    spec: str,
-    data: tuple[Path, ...],
-    columns: tuple[str, ...],
-    epochs: int,
-    batch_size: int,
-    learning_rate: float | None,
-    settings: tuple[str, ...],
-    seed: int,
-    validation_split: float,
-    cast: bool,
-    save: Path | None,
-    no_progress: bool,
-) -> None:
-    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
-    hyperparameters = settings_of(settings, learning_rate)
-    chosen = columns_of(columns)
-    target = load_target(spec)
-    save = save or Path(f"{target.model.name}_parameters.npz")
-    store.check_writable(save)
-    module = generated_module(target)
-    inputs = inputs_of(data, module, cast, chosen)
-    from derivgen.runtime import NonFiniteError, fit, save_parameters
-
-    arguments: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "seed": seed,
-        "validation_split": validation_split,
-        "progress": not no_progress,
-    }
-    try:
-        with user_data():
-            result = fit(module, inputs, **arguments, **hyperparameters)
-    except NonFiniteError as error:
-        if error.epoch == 1:
-            raise
-        save_parameters(save, module, error.parameters)
-        raise DerivgenError(f"{error}. The parameters from before that epoch are saved in {save}") from error
-    save_parameters(save, module, result.parameters)
-    click.echo(f"{summary(result)}\nparameters saved in {save}")
-
-
-def generated_module(target: Target) -> ModuleType:
-    """The model's module, generated if it is missing or stale, with the dtype that is in use."""
-    text, warnings = render(target, target.output, *options(header_on_disk(target.output)))
-    show_warnings(warnings)
-    if store.write(target.output, text) == "written":
-        click.echo(f"{target.output}: written")
-    from derivgen.runtime import load
-
-    return load(target.output)
-
-
-def inputs_of(data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]]) -> dict[str, Any]:
-    from derivgen.runtime import read_data
-
-    inputs, unused = read_data(data, module, cast=cast, columns=columns)
-    if unused:
-        files = f"{' and '.join(map(str, data))} also {'holds' if len(data) == 1 else 'hold'}"
-        click.echo(f"note: {files} {', '.join(unused)}, which the model does not take", err=True)
-    return inputs
-
-
-def summary(result: Fit) -> str:
-    first, last = result.history[0], result.history[-1]
-    validation = "" if last.validation_loss is None else f", validation {last.validation_loss:.6g}"
-    seconds = sum(epoch.seconds for epoch in result.history)
-    return f"loss {first.loss:.6g} -> {last.loss:.6g}{validation}; {last.epoch} epochs in {seconds:.1f} s"
+main.add_command(train)
+main.add_command(predict)
 
 
 if __name__ == "__main__":

@@ -60,3 +60,9 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean learning_rate?`, or nothing."""
     found = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def show_warnings(warnings: Iterable[Problem]) -> None:
+    """On the standard error stream, a line each."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)

@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command import fail, run, succeed
 
 from derivgen import store, templates
 from derivgen.cli import main
@@ -60,26 +61,6 @@ def write_data(rows=40, **changes):
         "u": np.ones(2, np.float32),
     }
     np.savez("data.npz", **{**arrays, **changes})
-
-
-def run(*arguments):
-    """The result of a command that must not end in a traceback."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def fail(*arguments, code=2):
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def files():
@@ -492,7 +473,13 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
         ({"k": np.full(40, 2)}, [], "k"),
         ({"k": np.full(40, -1)}, [], "k"),
         ({"t": np.zeros(39, np.float32)}, [], "39 in t"),
-        ({}, ["--set", "momentum=0.9"], "momentum"),
+        ({}, ["--set", "momentum=0.9"], "no argument momentum, and the update rule no such hyperparameter"),
+        ({}, ["--set", "learning_rat=0.9"], "did you mean learning_rate?"),
+        ({}, ["--learning-rate", "-1"], "learning_rate: expected a number of at least 0, found -1"),
+        ({}, ["--metric", "acuracy"], "did you mean"),
+        ({}, ["--resume"], "resume needs the folder of checkpoints"),
+        ({}, ["--plot", "loss.jpg"], "loss.jpg"),
+        ({}, ["--class-weights", "balanced"], "the model has no input of that name"),
         ({}, ["--set", "momentum"], "--set takes NAME=VALUE"),
         ({}, ["--set", "epochs=3"], "epochs"),
         ({}, ["--save", "none/p.npz"], "Make the folder none first"),
@@ -527,7 +514,7 @@ def test_data_that_is_not_finite_is_named(spec):
     t = np.zeros(40, np.float32)
     t[7] = np.nan
     write_data(t=t)
-    assert "the input t holds nan at t[7]" in fail("train", spec, "--data", "data.npz")
+    assert "the input t holds nan at t[7]" in fail("train", spec, "--data", "data.npz", "--batch-size", 64)
     assert not Path("wave_parameters.npz").exists()
 
 
@@ -537,7 +524,7 @@ def test_divergence_saves_the_last_good_parameters(spec):
     write_data()
     output = fail("train", spec, "--data", "data.npz", "--learning-rate", 2, "--epochs", 500)
     assert "smaller learning rate" in output
-    assert "The parameters from before that epoch are saved in wave_parameters.npz" in output
+    assert "The parameters from before that step are saved in wave_parameters.npz" in output
     with np.load("wave_parameters.npz") as saved:
         assert all(np.isfinite(saved[name]).all() for name in saved.files)
 

@@ -173,9 +173,18 @@ class Plan:
 
     @property
     def layers(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The layers of a step in order, each with the parameters that its forward kernel reads."""
-        parameters = {t.name for t in self.program.parameters}
-        return [(k.layer, tuple(n for n in k.read if n in parameters)) for k in self.passes["forward"]]
+        """The layers of a step in order, each with the parameters that its forward kernel reads.
+
+        What gives a single number, as the loss, is a layer only of parameters that no other one reads.
+        """
+        left = [t.name for t in self.program.parameters]
+        layers = []
+        for kernel in self.passes["forward"]:
+            if self.observed(kernel):
+                layers.append((kernel.layer, tuple(n for n in kernel.read if n in left)))
+        read = {name for _, names in layers for name in names}
+        others = tuple(name for name in left if name not in read)
+        return [*layers, (str(self.program.objective), others)] if others else layers
 
     def observed(self, kernel: Kernel) -> str | None:
         """What a layer's kernel gives, None where that is a single number."""

@@ -22,7 +22,7 @@ from derivgen.schedule import Kernel
 from derivgen.storage import element_count
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
-After = Callable[[Sequence[Kernel], str, int], list[str]]  # (kernels of a call, the place of the first, depth) → lines
+After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
 OBSERVE = '''\
 @internal
 def observe(values, rows, observed):
@@ -84,9 +84,11 @@ class WholeModel:
         result = self.scalar_result(str(self.program.objective))
         return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "pasted")
 
-    def calls(self, word: str, after: After | None = None) -> list[str]:
-        """The kernels of a pass in order, equal ones in a row as a loop; after each call, lines of one's own."""
-        kernels = self.plan.passes[word]
+    def calls(self, word: str) -> list[str]:
+        return self.calls_of(self.plan.passes[word], word)
+
+    def calls_of(self, kernels: Sequence[Kernel], word: str, after: After | None = None) -> list[str]:
+        """The first kernels of a pass in order, equal ones in a row as a loop; after each call, lines of one's own."""
         runs = {run.start: run for run in self.plan.repeats.runs[[*self.plan.passes].index(word)]}
         lines, position = [], 0
         while position < len(kernels):
@@ -95,10 +97,10 @@ class WholeModel:
             depth = 1 if run.count == 1 else 2
             inputs = self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
             calls = []
-            for j, same in enumerate(zip(*blocks, strict=True)):
+            for same in zip(*blocks, strict=True):
                 calls += self.kernel_call(same, inputs, depth)
                 if after is not None:
-                    calls += after(same, progression(position + j, run.period if run.count > 1 else 0), depth)
+                    calls += after(same, depth)
             if run.count > 1:
                 layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
                 calls = [f"for k in range({run.count}):  # {layers}", *indented(calls)]
@@ -341,7 +343,10 @@ class WholeModel:
 
     def observation(self) -> str:
         """The forward pass with a look at what each layer gives."""
-        work, calls = self.buffers_for(self.plan.inputs), self.calls("forward", self.look)
+        kernels = self.plan.passes["forward"]
+        last = max(k for k, kernel in enumerate(kernels) if self.plan.observed(kernel))
+        calls = self.calls_of(kernels[: last + 1], "forward", self.look)
+        work = self.buffers_for(self.plan.inputs)
         read = "\n".join([*work, *calls])
         lines = [
             *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
@@ -356,7 +361,7 @@ class WholeModel:
         arguments += self.modes.step_arguments()
         return compiled(bracketed("def observation(", arguments, "):"), doc, lines)
 
-    def look(self, kernels: Sequence[Kernel], position: str, depth: int) -> list[str]:
+    def look(self, kernels: Sequence[Kernel], depth: int) -> list[str]:
         """The line that looks at a layer's values, after its kernel; none for a layer of a single number."""
         seen = [self.plan.observed(k) for k in kernels]
         if None in seen:
@@ -364,8 +369,11 @@ class WholeModel:
         first = self.program.tensor(str(seen[0]))
         by_rows = bool(self.plan.sample_axis) and first.shape[0] == size_symbol(str(self.plan.sample_axis))
         rows = self.size_of(str(self.plan.sample_axis), self.plan.inputs) if by_rows else "1"
+        layers = [layer for layer, _ in self.plan.layers]
+        numbers = [layers.index(k.layer) for k in kernels]
+        number = progression(numbers[0], numbers[1] - numbers[0] if len(numbers) > 1 else 0)
         values = self.places.each([str(name) for name in seen])
-        return bracketed("observe(", [values, rows, f"observed[{position}]"], ")", depth)
+        return bracketed("observe(", [values, rows, f"observed[{number}]"], ")", depth)
 
     def range_checks(self) -> list[str]:
         """Lines that end the epoch where a row number, or a label that it will read, is out of range."""

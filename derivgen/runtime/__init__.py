@@ -11,7 +11,9 @@ from derivgen.runtime.data import read_data
 from derivgen.runtime.history import Epoch, plot_history, read_history
 from derivgen.runtime.loading import load
 from derivgen.runtime.metrics import METRICS
+from derivgen.runtime.minimizing import minimize
 from derivgen.runtime.nonfinite import NonFiniteError
+from derivgen.runtime.predicting import predict, read_parameters
 from derivgen.runtime.tensors import load_parameters, load_state_dict, save_parameters, save_state_dict
 from derivgen.runtime.training import Fit, fit
 
@@ -27,10 +29,13 @@ __all__ = [
     "load",
     "load_parameters",
     "load_state_dict",
+    "minimize",
     "plot_history",
+    "predict",
     "read_checkpoint",
     "read_data",
     "read_history",
+    "read_parameters",
     "save_parameters",
     "save_state_dict",
     "write_checkpoint",

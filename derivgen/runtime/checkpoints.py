@@ -121,6 +121,16 @@ def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     return assembled(module, tensors, json.loads(facts["progress"]))
 
 
+def is_checkpoint(path: Path | str) -> bool:
+    """Whether a file is a checkpoint, and not one of parameters alone; DerivgenError where it can't be read."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return False
+    with disk_errors(path, "read"):
+        data = path.read_bytes()
+    return decode_safetensors(path, data)[1].get("format") == FORMAT
+
+
 def latest_checkpoint(folder: Path | str) -> Path | None:
     """The checkpoint of most steps in a folder; None where there is none, or no folder."""
     folder = Path(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ def read_data(
     *,
     cast: bool = False,
     columns: Mapping[str, Sequence[str]] | None = None,
+    needed: Collection[str] | None = None,
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     """(the module's inputs by name, the names of arrays and columns that the model doesn't take) from files.
 
@@ -51,7 +52,7 @@ def read_data(
       of its name, one of shape (N, D) takes name_0 … name_{D-1}. One input of shape (N, D) that is not found so
       takes the columns that no input takes, in the file's order, if these are exactly D; the result doesn't tell.
 
-    With `cast`, numbers are converted to the dtypes of the module; otherwise another dtype is refused, with the fix.
+    `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module; otherwise another dtype is refused, with the fix.
     Integers of any dtype are labels as they are. The numbers of a CSV have no dtype, so they need no `cast`.
     Raises DerivgenError where a file can't be read or the files don't give the inputs.
     """
@@ -60,15 +61,17 @@ def read_data(
         raise DerivgenError(f"no data is given: expected {FILES} file of {inputs_text(module)}")
     arrays, unused = read_arrays(sources, module)
     tables = [open_table(s.path) for s in sources if s.suffix in TABLES]
-    choices = choose_columns(module, tables, columns or {}, arrays)
+    wanted = [i.name for i in module.INPUTS if needed is None or i.name in needed]
+    choices = choose_columns(module, tables, columns or {}, arrays, wanted)
     for declared in module.INPUTS:
-        if declared.name not in arrays and declared.name not in choices:
+        if declared.name in wanted and declared.name not in arrays and declared.name not in choices:
             raise lacking(declared, module, sources, tables, [*arrays, *unused])
-    found = {name: from_array(name, arrays[name], module, cast) for name in arrays}
+    choices = {name: choice for name, choice in choices.items() if name in wanted}
+    found = {name: from_array(name, array, module, cast) for name, array in arrays.items() if name in wanted}
     for table in tables:
         found |= read_table(table, module, choices, cast)
         unused += left_over(table, choices)
-    return {i.name: found[i.name] for i in module.INPUTS}, tuple(unused)
+    return {name: found[name] for name in wanted}, tuple(unused)
 
 
 def source(path: Path | str) -> Source:

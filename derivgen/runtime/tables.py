@@ -51,8 +51,12 @@ def choose_columns(
     tables: Sequence[Table],
     stated: Mapping[str, Sequence[str]],
     given: Mapping[str, tuple[Array, Path]],
+    wanted: Sequence[str],
 ) -> dict[str, Choice]:
-    """The columns of each input that the tables give; `given` are the inputs that other files give."""
+    """The columns of each input that the tables give; `given` are the inputs that other files give.
+
+    An input that is not wanted keeps its own columns from the one that takes what remains.
+    """
     refuse_stated(module, tables, stated)
     choices: dict[str, Choice] = {}
     for declared in module.INPUTS:
@@ -63,7 +67,7 @@ def choose_columns(
             choices[name] = choice
         if name in choices and name in given:
             raise given_twice(name, given[name][1], choices[name].table.path)
-    missing = [i for i in module.INPUTS if i.name not in choices and i.name not in given]
+    missing = [i for i in module.INPUTS if i.name in wanted and i.name not in choices and i.name not in given]
     if len(missing) == 1 and (rest := choice_of_the_rest(missing[0], module, tables, choices)):
         choices[missing[0].name] = rest
     return choices

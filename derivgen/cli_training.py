@@ -1,0 +1,221 @@
+"""The commands that run a module: `derivgen train` and `derivgen predict`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from derivgen import store
+from derivgen.errors import DerivgenError, show_warnings
+from derivgen.project import header_on_disk, options, render
+from derivgen.spec import load_target
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from derivgen.runtime import Fit
+    from derivgen.spec import Target
+
+FILE = click.Path(path_type=Path)
+DATA_OPTIONS = (
+    click.option(
+        "--data",
+        required=True,
+        multiple=True,
+        type=FILE,
+        metavar="FILE",
+        help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
+    ),
+    click.option("--columns", multiple=True, metavar="NAME=COLUMN,...", help="Which columns of a table make an input."),
+    click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes."),
+)
+FIT_OPTIONS = (
+    click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
+    click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
+    click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
+    click.option("--drop-last", is_flag=True, help="Leave a last, smaller batch out."),
+    click.option("--learning-rate", type=float, help="The spec's if unsaid."),
+    click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyperparameter of the rule."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    click.option("--class-weights", type=click.Choice(["balanced"]), help="Fills the input class_weights."),
+    click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True),
+    click.option("--metric", "metrics", multiple=True, metavar="NAME", help="accuracy, r2, …; of validation rows."),
+    click.option("--target", help="The input that predictions are compared with, where several may be."),
+    click.option("--early-stopping", type=click.IntRange(min=1), metavar="EPOCHS", help="Without a smaller loss."),
+    click.option("--keep-best", is_flag=True, help="Save the parameters of the epoch with the least loss."),
+    click.option("--monitor", is_flag=True, help="Watch the layers: vanishing and exploding gradients, dead units."),
+    click.option("--history", type=FILE, metavar="FILE.jsonl", help="A line an epoch."),
+    click.option("--checkpoints", type=FILE, metavar="FOLDER", help="Where to keep what a training goes on from."),
+    click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Each epoch if unsaid."),
+    click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="So many checkpoints."),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint, to the bit."),
+)
+
+
+def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.command()
+@click.argument("spec")
+@options_of(DATA_OPTIONS, FIT_OPTIONS)
+@click.option("--plot", type=FILE, metavar="FILE.png", help="A picture of the losses and metrics.")
+@click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if unsaid.")
+@click.option("--no-progress", is_flag=True)
+def train(
+    spec: str,
+    data: tuple[Path, ...],
+    columns: tuple[str, ...],
+    cast: bool,
+    learning_rate: float | None,
+    settings: tuple[str, ...],
+    plot: Path | None,
+    save: Path | None,
+    no_progress: bool,
+    **arguments: Any,
+) -> None:
+    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
+    hyperparameters = settings_of(settings, learning_rate)
+    chosen = columns_of(columns)
+    target = load_target(spec)
+    save = save or Path(f"{target.model.name}_parameters.npz")
+    store.check_writable(save)
+    if plot is not None:
+        from derivgen.runtime.history import check_picture
+
+        check_picture(plot)
+    module = generated_module(target)
+    inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
+    result = trained(module, inputs, save, {**arguments, "progress": not no_progress}, hyperparameters)
+    from derivgen.runtime import plot_history, save_parameters
+
+    save_parameters(save, module, result.parameters)
+    if plot is not None:
+        plot_history(plot, result.history)
+    stopped = f"{result.stopped}\n" if result.stopped else ""
+    click.echo(f"{stopped}{summary(result)}\nparameters saved in {save}")
+
+
+def trained(
+    module: ModuleType, inputs: dict[str, Any], save: Path, arguments: dict[str, Any], hyperparameters: dict[str, Any]
+) -> Fit:
+    """The training; what it reached is saved where it can't go on."""
+    from derivgen.runtime import CheckpointError, NonFiniteError, fit, save_parameters
+
+    try:
+        with user_data(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+            return fit(module, inputs, **arguments, **hyperparameters)
+    except NonFiniteError as error:
+        if error.step == 1:
+            raise
+        save_parameters(save, module, error.parameters)
+        raise DerivgenError(f"{error}. The parameters from before that step are saved in {save}") from error
+    except CheckpointError as error:
+        if error.fit is None:
+            raise
+        save_parameters(save, module, error.fit.parameters)
+        raise DerivgenError(f"{error}. The parameters so far are saved in {save}") from error
+
+
+@click.command()
+@click.argument("module", metavar="MODULE", type=FILE)
+@click.argument("parameters", metavar="PARAMETERS", type=FILE)
+@options_of(DATA_OPTIONS)
+@click.option("-o", "--output", type=FILE, required=True, help="Where predictions go: .npy, .npz or .csv.")
+def predict(
+    module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
+) -> None:
+    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    from derivgen.runtime import load, predicting
+
+    predicting.check_prediction_file(output)
+    store.check_writable(output)
+    loaded = load(module)
+    flat, origin = predicting.read_parameters(parameters, loaded)
+    inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns))
+    with user_data():
+        prediction = predicting.predict(loaded, flat, inputs)
+    predicting.write_prediction(output, prediction)
+    click.echo(f"{output}: predictions of shape {prediction.shape} with the parameters of {origin}")
+
+
+@contextmanager
+def user_data() -> Iterator[None]:
+    """Refusals by a generated module, which knows nothing of derivgen, as errors of the user."""
+    try:
+        yield
+    except DerivgenError:
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        raise DerivgenError(str(error)) from error
+
+
+def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    for value in values:
+        name, equals, number = value.partition("=")
+        try:
+            settings[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip().isidentifier():
+            raise click.UsageError(f"--set takes NAME=VALUE with a number, such as momentum=0.9; found {value!r}")
+    return settings
+
+
+def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, names = text.partition("=")
+        if not name.strip().isidentifier() or not all(names.split(",")):
+            raise click.UsageError(f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
+        if name.strip() in columns:
+            raise click.UsageError(f"--columns is given twice for {name.strip()}: give all its columns at once")
+        columns[name.strip()] = names.split(",")
+    return columns
+
+
+def generated_module(target: Target) -> ModuleType:
+    """The model's module, generated if it is missing or stale, with the dtype that is in use."""
+    text, problems = render(target, target.output, *options(header_on_disk(target.output)))
+    show_warnings(problems)
+    if store.write(target.output, text) == "written":
+        click.echo(f"{target.output}: written")
+    from derivgen.runtime import load
+
+    return load(target.output)
+
+
+def inputs_of(
+    data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: list[str]
+) -> dict[str, Any]:
+    """The inputs from files, but for those that the training is given otherwise."""
+    from derivgen.runtime import read_data
+
+    needed = [i.name for i in module.INPUTS if i.name not in given]
+    inputs, unused = read_data(data, module, cast=cast, columns=columns, needed=needed)
+    if unused:
+        files = f"{' and '.join(map(str, data))} also {'holds' if len(data) == 1 else 'hold'}"
+        click.echo(f"note: {files} {', '.join(unused)}, which the model does not take", err=True)
+    return inputs
+
+
+def summary(result: Fit) -> str:
+    first, last = result.history[0], result.history[-1]
+    validation = "" if last.validation_loss is None else f", validation {last.validation_loss:.6g}"
+    metrics = "".join(f", {name} {value:.4g}" for name, value in last.metrics.items())
+    seconds = sum(epoch.seconds for epoch in result.history)
+    return f"loss {first.loss:.6g} -> {last.loss:.6g}{validation}{metrics}; {last.epoch} epochs in {seconds:.1f} s"

@@ -1,0 +1,101 @@
+"""Predictions of a module for data of any size, with parameters from any file that holds them."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from derivgen import store
+from derivgen.errors import DerivgenError
+from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint
+from derivgen.runtime.data import read_data
+from derivgen.runtime.rows import Feed, count_rows
+from derivgen.runtime.tensors import load_parameters
+
+Array = np.ndarray[Any, Any]
+
+
+def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) -> Array:
+    """What the module's `predict` gives, a part of the rows at a time where they are many.
+
+    Rows of a prediction must not depend on each other then: no sum over the sample axis.
+    """
+    needed = prediction_inputs(module)
+    inputs = {name: data[name] for name in needed if name in data}
+    feed = Feed(prediction_view(module), inputs)
+    if not feed.sampled:
+        return np.asarray(module.predict(parameters, **inputs))
+    rows = np.arange(count_rows(prediction_view(module), inputs))
+    parts = [module.predict(parameters, **part) for _, part in feed.parts(rows)]
+    return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+
+def prediction_inputs(module: ModuleType) -> list[str]:
+    """The inputs that `predict` takes; DerivgenError where the module has none."""
+    if not hasattr(module, "predict"):
+        raise DerivgenError("the module has no predict: name what it returns by model.predict(...) in the spec")
+    taken = inspect.signature(module.predict).parameters
+    return [i.name for i in module.INPUTS if i.name in taken]
+
+
+def prediction_view(module: ModuleType) -> Any:
+    """The module as far as the inputs of `predict` go."""
+    needed = prediction_inputs(module)
+    return SimpleNamespace(INPUTS=[i for i in module.INPUTS if i.name in needed], SAMPLE_AXIS=module.SAMPLE_AXIS)
+
+
+def read_prediction_data(
+    paths: Any, module: ModuleType, *, cast: bool = False, columns: Mapping[str, Any] | None = None
+) -> dict[str, Array]:
+    """The inputs that `predict` takes, from files as `read_data` reads them; others may be missing."""
+    return read_data(paths, module, cast=cast, columns=columns, needed=prediction_inputs(module))[0]
+
+
+def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
+    """(flat parameters, where they are from in words) of a file of parameters, a checkpoint, or a folder of these.
+
+    Of a checkpoint the best parameters, if they were kept. Raises DerivgenError where they are another module's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        last = latest_checkpoint(path)
+        if last is None:
+            raise DerivgenError(
+                f"{path} is a folder without a checkpoint: give a file of parameters, or another folder"
+            )
+        path = last
+    if not is_checkpoint(path):
+        return load_parameters(path, module), str(path)
+    checkpoint = read_checkpoint(path, module)
+    if checkpoint.best is None:
+        return checkpoint.parameters, f"{path}, step {int(checkpoint.state.step[0])}"
+    return checkpoint.best, f"{path}, the best, of epoch {checkpoint.progress.get('best_epoch', '?')}"
+
+
+def write_prediction(path: Path | str, prediction: Array) -> None:
+    """Write an array as .npy, .npz (named `prediction`) or .csv (a column a unit), atomically."""
+    path = Path(path)
+    buffer = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(buffer, prediction, allow_pickle=False)
+    elif path.suffix == ".npz":
+        np.savez(buffer, prediction=prediction)
+    else:
+        check_prediction_file(path)
+        table = prediction.reshape(len(prediction), -1) if prediction.ndim else prediction.reshape(1, 1)
+        names = ["prediction"] if table.shape[1] == 1 else [f"prediction_{k}" for k in range(table.shape[1])]
+        digits = "%.9g" if prediction.dtype == np.float32 else "%.17g"
+        np.savetxt(buffer, table, fmt=digits, delimiter=",", header=",".join(names), comments="")
+    store.write_bytes(path, buffer.getvalue())
+
+
+def check_prediction_file(path: Path) -> None:
+    """DerivgenError where a prediction can't be written so."""
+    if path.suffix not in (".npy", ".npz", ".csv"):
+        raise DerivgenError(f"{path} is of no known kind: give a name that ends in .npy, .npz or .csv")

@@ -1,0 +1,217 @@
+"""Kills a training at random moments and resumes it: `python scripts/kill_and_resume.py [--kills 30] [--seed 0]`.
+
+A model with running and random tensors, slots, a schedule and a group is trained in one process, and again in processes
+that SIGKILL ends while they take steps and write checkpoints. After each kill every checkpoint must be readable and the
+next process must go on from the newest; in the end parameters, state and history (but `seconds`) must be equal to the
+bit. A sync of checkpoints to the disk, which only a power failure needs, is not tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import numpy as np
+
+from derivgen import runtime
+from derivgen.errors import DerivgenError
+from derivgen.runtime.checkpoints import TEMPORARY
+
+KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 500, 16, 16
+EPOCHS_A_KILL = 8
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+# ---- the training
+
+
+def write_module(path: Path) -> Path:
+    """The module of a model with everything that a checkpoint must hold."""
+    from derivgen import Model, generate, layers, losses, optimizers, schedules
+
+    model = Model("resumed", dtype="float32")
+    N = model.batch("N")
+    a = layers.dropout(layers.batch_norm(model.input("x", N, FEATURES), name="norm"), 0.2, name="drop")
+    z = layers.dense(a, 1, name="out")
+    model.minimize(losses.mean_squared_error(z, model.input("t", N, 1)))
+    model.update(optimizers.adamw(schedules.cosine(0.01, decay_steps=5000)), {"*_b": {"weight_decay": 0}})
+    return generate(model, path)
+
+
+def points(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(ROWS, FEATURES))
+    t = x @ rng.normal(size=(FEATURES, 1)) + 0.1 * rng.normal(size=(ROWS, 1))
+    return {"x": x.astype(np.float32), "t": t.astype(np.float32)}
+
+
+def train(module: Path, run: Path, seed: int, epochs: int) -> None:
+    """Train in this process, from the last checkpoint of the run; tells its first epoch, and its end."""
+    told: list[int] = []
+
+    def tell(epoch: runtime.Epoch, views: object) -> None:
+        if not told:
+            told.append(epoch.epoch)
+            print(epoch.epoch, flush=True)
+
+    fit = runtime.fit(
+        runtime.load(module),
+        points(seed),
+        epochs=epochs,
+        batch_size=BATCH,
+        seed=seed,
+        validation_split=0.2,
+        history=run / "history.jsonl",
+        checkpoints=run / "checkpoints",
+        checkpoint_every=EVERY,
+        keep=KEEP,
+        resume=True,
+        callbacks=[tell],
+    )
+    print("done", flush=True)
+    np.savez(run / "fit.npz", parameters=fit.parameters, **fit.state._asdict())
+
+
+def start(module: Path, run: Path, seed: int, epochs: int) -> subprocess.Popen[str]:
+    """A process that trains; a line of its output is there as soon as it was printed."""
+    run.mkdir(exist_ok=True)
+    command = [sys.executable, __file__, "--train", str(module), str(run), str(epochs), "--seed", str(seed)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
+
+
+def train_to_the_end(module: Path, run: Path, seed: int, epochs: int) -> float:
+    """Train in another process, which nobody kills; the seconds from its first epoch to its last."""
+    with start(module, run, seed, epochs) as process:
+        assert process.stdout is not None
+        times = [time.monotonic() for _ in process.stdout]
+    if process.returncode:
+        raise DerivgenError(f"the training in {run.name} ended with status {process.returncode}")
+    return times[-1] - times[0]
+
+
+# ---- kills
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a killed process left: epochs and step of the newest checkpoint, files half written, checkpoints more than
+    are kept, and lines of the history beyond the newest checkpoint."""
+
+    epochs: int
+    step: int
+    half_written: int
+    too_many: int
+    lines_ahead: int
+
+
+def look(run: Path, module: ModuleType) -> Left:
+    """Read all that is there; DerivgenError where a checkpoint can't be read, or a file is neither that nor half one."""
+    read, half_written = [], 0
+    for path in sorted((run / "checkpoints").iterdir()):
+        if TEMPORARY.fullmatch(path.name):
+            half_written += 1
+        else:
+            read.append(runtime.read_checkpoint(path, module))
+    newest = read[-1]
+    epochs = len(newest.progress["history"])
+    lines = (run / "history.jsonl").read_bytes().count(b"\n")
+    return Left(epochs, int(newest.state.step[0]), half_written, max(0, len(read) - KEEP), lines - epochs)
+
+
+def kill_once(module: Path, run: Path, seed: int, epochs: int, delay: float) -> int:
+    """Resume, kill so long after the first epoch's end; the first epoch."""
+    with start(module, run, seed, epochs) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        rest = process.stdout.read()
+    if not first or rest:
+        raise DerivgenError(f"a training to be killed ended before, with status {process.returncode}")
+    return int(first)
+
+
+def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int, seconds: float) -> Iterator[Left]:
+    """What each kill left; DerivgenError where a process did not go on from the newest checkpoint.
+
+    `seconds` is the time of the whole training: delays are such that all kills come before its end.
+    """
+    moments, loaded = Random(seed), runtime.load(module)
+    left = Left(0, 0, 0, 0, 0)
+    for kill in range(kills):
+        most = seconds * (epochs - left.epochs) / epochs / (kills - kill + 1)
+        first, before = kill_once(module, run, seed, epochs, moments.uniform(0, most)), left
+        left = look(run, loaded)
+        if first != before.epochs + 1 or left.step <= before.step:
+            raise DerivgenError(f"kill {kill + 1}: a checkpoint of {before} was there, but epoch {first} came next")
+        yield left
+
+
+def differences(run: Path, other: Path) -> list[str]:
+    """What is not equal to the bit in the results of two trainings."""
+    with np.load(run / "fit.npz") as mine, np.load(other / "fit.npz") as theirs:
+        found = [
+            name
+            for name in dict.fromkeys((*mine, *theirs))
+            if name not in mine
+            or name not in theirs
+            or mine[name].dtype != theirs[name].dtype
+            or mine[name].tobytes() != theirs[name].tobytes()
+        ]
+    histories = [
+        [replace(epoch, seconds=0.0) for epoch in runtime.read_history(folder / "history.jsonl")]
+        for folder in (run, other)
+    ]
+    return found if histories[0] == histories[1] else [*found, "history"]
+
+
+def kill_and_resume(folder: Path, kills: int, seed: int) -> tuple[list[Left], list[str]]:
+    """(what each kill left, what differs from the uninterrupted training) of trainings in a folder."""
+    epochs = EPOCHS_A_KILL * (kills + 1)
+    module, whole, killed = write_module(folder / "resumed_kernels.py"), folder / "whole", folder / "killed"
+    seconds = train_to_the_end(module, whole, seed, epochs)
+    left = list(kill_often(module, killed, seed, epochs, kills, seconds))
+    train_to_the_end(module, killed, seed, epochs)
+    return left, differences(killed, whole)
+
+
+def report(left: list[Left], differing: list[str]) -> None:
+    print("kills at step ", *(one.step for one in left))
+    print(f"a file half written after {sum(one.half_written > 0 for one in left)} kills, ", end="")
+    print(f"an old one not yet removed after {sum(one.too_many > 0 for one in left)}, ", end="")
+    print(f"the history ahead of the checkpoint after {sum(one.lines_ahead > 0 for one in left)}")
+    verdict = f"different: {', '.join(differing)}" if differing else "parameters, state and history equal to the bit"
+    print(f"{len(left)} kills: {verdict}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the training, and of the moments")
+    parser.add_argument("--train", nargs=3, help=argparse.SUPPRESS)  # what the processes are that get killed
+    options = parser.parse_args()
+    if options.train:
+        module, run, epochs = options.train
+        train(Path(module), Path(run), options.seed, int(epochs))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            left, differing = kill_and_resume(Path(folder), options.kills, options.seed)
+        except DerivgenError as error:
+            print(error)
+            return 1
+    report(left, differing)
+    return min(1, len(differing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""The command line under test, in this process."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner
+
+from derivgen.cli import main
+
+
+def run(*arguments):
+    """The result of a command that must not end in a traceback."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def succeed(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fail(*arguments, code=2):
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    return result.output

@@ -1,0 +1,133 @@
+"""A training by commands alone: from a table to checkpoints, a resumed run, a picture, and predictions."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import fail, succeed
+
+from derivgen import runtime
+
+SPEC = """
+from derivgen import Model, activations, layers, losses, optimizers, schedules
+
+model = Model("flowers")
+N = model.batch("N")
+z = layers.dense(model.input("x", N, 4), 6, activations.tanh, name="hidden")
+z = layers.dense(z, 3, name="logits")
+model.minimize(losses.softmax_cross_entropy(z, model.labels("y", N, classes=3)))
+model.predict(z)
+model.update(optimizers.adamw(schedules.warm_up(0.02, 10)), {"*_b": {"weight_decay": 0}})
+"""
+COLUMNS = ["length", "width", "petal_length", "petal_width"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    from sklearn.datasets import load_iris
+
+    monkeypatch.chdir(tmp_path)
+    Path("flowers.py").write_text(SPEC)
+    x, y = load_iris(return_X_y=True)
+    lines = [",".join([*map(str, row), str(label)]) for row, label in zip(x, y, strict=True)]
+    Path("iris.csv").write_text("\n".join([",".join([*COLUMNS, "y"]), *lines]) + "\n")
+    Path("unseen.csv").write_text("\n".join([",".join(COLUMNS), *(line.rpartition(",")[0] for line in lines)]) + "\n")
+    return tmp_path
+
+
+def train(*arguments):
+    return succeed("train", "flowers.py", "--data", "iris.csv", "--batch-size", 16, *arguments)
+
+
+def test_from_a_table_to_predictions():
+    options = ["--validation-split", 0.2, "--metric", "accuracy", "--keep-best", "--seed", 1]
+    kept = ["--checkpoints", "run", "--history", "history.jsonl"]
+    output = train(*options, *kept, "--epochs", 30, "--plot", "loss.png")
+    assert "accuracy" in output and "parameters saved in flowers_parameters.npz" in output
+    epochs = [json.loads(line) for line in Path("history.jsonl").read_text().splitlines()]
+    assert [e["epoch"] for e in epochs] == list(range(1, 31))
+    assert epochs[-1]["metrics"]["accuracy"] > 0.9
+    assert Path("loss.png").read_bytes().startswith(b"\x89PNG")
+    module = runtime.load("flowers_kernels.py")
+    best = runtime.load_parameters("flowers_parameters.npz", module)
+    x = np.loadtxt("unseen.csv", np.float32, delimiter=",", skiprows=1)
+    wanted = module.predict(best, x)
+    for parameters in ("flowers_parameters.npz", "run", max(map(str, Path("run").iterdir()))):
+        said = succeed("predict", "flowers_kernels.py", parameters, "--data", "unseen.csv", "-o", "out.npy")
+        assert said.startswith("out.npy: predictions of shape (150, 3) with the parameters of ")
+        np.testing.assert_array_equal(np.load("out.npy"), wanted)
+    succeed("predict", "flowers_kernels.py", "run", "--data", "unseen.csv", "-o", "out.csv")
+    assert Path("out.csv").read_text().startswith("prediction_0,prediction_1,prediction_2\n")
+    np.testing.assert_array_equal(np.loadtxt("out.csv", np.float32, delimiter=",", skiprows=1), wanted)
+    succeed("predict", "flowers_kernels.py", "run", "--data", "iris.csv", "-o", "out.npz")  # labels are left alone
+    with np.load("out.npz") as saved:
+        np.testing.assert_array_equal(saved["prediction"], wanted)
+
+
+def test_a_resumed_run_ends_in_the_same_file():
+    options = ["--checkpoint-every", 7, "--accumulate", 2, "--no-progress"]
+    train(*options, "--epochs", 12, "--checkpoints", "whole", "--save", "whole.npz")
+    train(*options, "--epochs", 5, "--checkpoints", "parts", "--save", "part.npz", "--history", "history.jsonl")
+    resumed = [*options, "--epochs", 12, "--checkpoints", "parts", "--resume", "--history", "history.jsonl"]
+    train(*resumed, "--save", "parts.npz")
+    assert Path("parts.npz").read_bytes() == Path("whole.npz").read_bytes() != Path("part.npz").read_bytes()
+    assert len(Path("history.jsonl").read_text().splitlines()) == 12
+    message = fail("train", "flowers.py", "--data", "iris.csv", *resumed, "--batch-size", 15)
+    assert "batch_size 16, here it is 15" in message
+    assert "go on with it by resume" in fail("train", "flowers.py", "--data", "iris.csv", "--checkpoints", "parts")
+
+
+def test_the_monitor_warns_on_the_error_stream():
+    output = train("--monitor", "--epochs", 2, "--learning-rate", 50)
+    assert "warning: layer" in output and "lower the learning rate" in output
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is left changed
+
+
+def test_early_stopping_is_told():
+    output = train("--early-stopping", 2, "--epochs", 400, "--learning-rate", 1, "--validation-split", 0.2)
+    assert "no smaller loss since epoch" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none_kernels.py", "p.npz", "-o", "out.npy"], "none_kernels.py does not exist"),
+        (["flowers_kernels.py", "p.npz", "-o", "out.npy"], "p.npz does not exist"),
+        (["flowers_kernels.py", "flowers_parameters.npz", "-o", "out.txt"], "ends in .npy, .npz or .csv"),
+        (["flowers_kernels.py", "empty", "-o", "out.npy"], "empty is a folder without a checkpoint"),
+        (["flowers_kernels.py", "iris.csv", "-o", "out.npy"], "iris.csv"),
+        (["flowers_kernels.py", "other.npz", "-o", "out.npy"], "lacks the parameter"),
+        (["flowers_kernels.py", "flowers_parameters.npz", "-o", "none/out.npy"], "Make the folder none first"),
+    ],
+)
+def test_what_can_t_be_predicted_is_an_error(arguments, message):
+    succeed("generate", "flowers.py")
+    module = runtime.load("flowers_kernels.py")
+    runtime.save_parameters("flowers_parameters.npz", module, module.initial_parameters())
+    np.savez("other.npz", hidden_W=np.zeros((4, 6), np.float32))
+    Path("empty").mkdir()
+    assert message in fail("predict", *arguments, "--data", "unseen.csv")
+    assert not Path("out.npy").exists()
+
+
+def test_a_table_with_text_or_without_a_column():
+    text = Path("iris.csv").read_text()
+    Path("iris.csv").write_text(text.replace("\n4.9,3.0,", "\n4.9,wide,", 1))
+    message = fail("train", "flowers.py", "--data", "iris.csv")
+    assert "row 2" in message and "width" in message and "'wide'" in message
+    Path("iris.csv").write_text(text.replace("y\n", "species\n", 1))
+    message = fail("train", "flowers.py", "--data", "iris.csv")
+    assert "y" in message and "species" in message
+    assert not Path("flowers_parameters.npz").exists()
+
+
+def test_a_truncated_archive():
+    np.savez("data.npz", x=np.zeros((9, 4), np.float32), y=np.zeros(9, int))
+    whole = Path("data.npz").read_bytes()
+    Path("data.npz").write_bytes(whole[: len(whole) // 2])
+    assert "data.npz is not an .npz file" in fail("train", "flowers.py", "--data", "data.npz")
