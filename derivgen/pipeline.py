@@ -88,10 +88,15 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
-def generate_body(model: Model, dtype: str = DEFAULT_DTYPE, parallel: bool = False) -> Generated:
-    """The module of a model; raises SpecError with every problem of the spec."""
+def generate_body(
+    model: Model, dtype: str = DEFAULT_DTYPE, parallel: bool = False, name: str | None = None
+) -> Generated:
+    """The module of a model; raises SpecError with every problem of the spec.
+
+    `name` stands in the module's `__name__`, by which numba's cache and sys.modules know it; the model's own if None.
+    """
     declared = declared_program(model)
-    plan = plan_module(model, declared, dtype, parallel)
+    plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel)
     return Generated(
         name=model.name,
         body=write_module(plan),

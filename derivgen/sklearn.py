@@ -1,34 +1,31 @@
 """scikit-learn estimators over models: in pipelines, searches and cross-validation.
 
 A model function takes (n_features, n_outputs) and gives a Model for data of that shape; its module is generated when
-`fit` first sees such data, and kept. Needs scikit-learn 1.6 or later.
+`fit` first sees such data, and kept.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import numbers
-import os
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, check_random_state, check_scalar
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from derivgen import runtime, store
-from derivgen.errors import PACKAGE, DerivgenError
+from derivgen import runtime
+from derivgen.module_cache import LOCK, cache_folder, cached_module, loaded
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils import check_array, check_random_state, check_scalar
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError("the estimators need scikit-learn 1.6 or later: pip install 'derivgen[sklearn]'") from error
 
 # A fitted estimator predicts without SymPy, also where it was unpickled: what declares and generates is imported late.
 if TYPE_CHECKING:
@@ -45,7 +42,6 @@ HIDDEN_UNITS = 32  # of the default models
 LEARNING_RATE = 0.003  # of the default models
 BLOCK = 1024  # rows of a prediction at once: its buffers grow with them
 OFF_ONE = 1e-3  # how far a row of probabilities may be from 1 in all: rounding is far below, a score far above
-LOCK = threading.Lock()
 
 
 # ---- the default models
@@ -101,8 +97,11 @@ class DerivgenEstimator(BaseEstimator):
         epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float | None = None,
+        hyperparameters: Mapping[str, float] | None = None,
         dtype: str = "float64",
         validation_split: float = 0.0,
+        early_stopping: int | None = None,
+        keep_best: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
@@ -110,8 +109,11 @@ class DerivgenEstimator(BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.hyperparameters = hyperparameters
         self.dtype = dtype
         self.validation_split = validation_split
+        self.early_stopping = early_stopping
+        self.keep_best = keep_best
         self.random_state = random_state
         self.verbose = verbose
 
@@ -129,20 +131,25 @@ class DerivgenEstimator(BaseEstimator):
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}")
-        check_scalar(self.epochs, "epochs", numbers.Integral, min_val=1)
-        check_scalar(self.batch_size, "batch_size", numbers.Integral, min_val=1)
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+        if self.early_stopping is not None:
+            check_count("early_stopping", self.early_stopping)
         check_scalar(
             self.validation_split, "validation_split", numbers.Real, min_val=0, max_val=1, include_boundaries="left"
         )
         if self.learning_rate is not None:
             check_scalar(self.learning_rate, "learning_rate", numbers.Real, min_val=0, include_boundaries="neither")
+        if self.hyperparameters is not None:
+            check_hyperparameters(self.hyperparameters, self.learning_rate)
 
     def _train(self, default: ModelFunction, x: Array, y: Array, n_outputs: int) -> None:
         """Train the model for data of this shape; y are labels (rows,), or targets (rows, n_outputs)."""
         needs = Needs(type(self).__name__, x.shape[1], n_outputs, classifies=y.ndim == 1)
-        model, program = needs.declared(default if self.model is None else self.model)
-        features, target = needs.inputs(model, program)
-        name, text = cached_module(model, program, self.dtype)
+        with LOCK:
+            model, program = needs.declared(default if self.model is None else self.model)
+            features, target = needs.inputs(model, program)
+            name, text = cached_module(model, program, self.dtype)
         module = loaded(name, text)
         hyperparameters = self._hyperparameters(module)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -155,6 +162,8 @@ class DerivgenEstimator(BaseEstimator):
             batch_size=int(self.batch_size),
             seed=seed,
             validation_split=float(self.validation_split),
+            early_stopping=None if self.early_stopping is None else int(self.early_stopping),
+            keep_best=bool(self.keep_best),
             progress=bool(self.verbose),
             **hyperparameters,
         )
@@ -164,16 +173,17 @@ class DerivgenEstimator(BaseEstimator):
         self.loss_curve_ = [epoch.loss for epoch in fit.history]
 
     def _hyperparameters(self, module: ModuleType) -> dict[str, Any]:
-        """The learning rate, where one is given."""
+        """What is given; `fit` refuses those that the update rule does not have."""
+        given = dict(self.hyperparameters or {})
         if self.learning_rate is None:
-            return {}
+            return given
         known = [p.name for p in inspect.signature(module.update).parameters.values() if p.kind is p.KEYWORD_ONLY]
         if "learning_rate" not in known:
             raise ValueError(
                 f"learning_rate is {self.learning_rate}, and the update rule of the model has no such hyperparameter: "
                 f"found {', '.join(known) or 'none'}. Leave learning_rate at None, or give the model another rule"
             )
-        return {"learning_rate": float(self.learning_rate)}
+        return {**given, "learning_rate": float(self.learning_rate)}
 
     def _predictions(self, X: Any) -> Array:
         """What the module predicts for these rows."""
@@ -190,11 +200,18 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
     input (N, n_features), labels (N,) of n_outputs classes, and a prediction (N, n_outputs) made from the input alone:
     probabilities, each row of them summing to 1. None is `default_classifier`.
 
-    `learning_rate` is the model's own where None; `validation_split` is the fraction of rows that are held out for
-    `history_`. `dtype` is that of the module: float64, or float32, which is faster on large models, and where the last
-    digits of a row's prediction may depend on the rows around it. Fitted: `classes_`, `parameters_` (P,), `history_` (an
-    Epoch for each pass), `loss_curve_`, `module_`. Raises ValueError where the model does not fit, NonFiniteError where
-    training diverges.
+    `epochs`: passes over the rows, at most. `batch_size`: rows of a step.
+    `learning_rate`: the model's own where None.
+    `hyperparameters`: others of the update rule, by name, as {"weight_decay": 0.01}; the model's own where none is given.
+    `dtype`: of the module, float64 or float32.
+    `validation_split`: the fraction of rows held out, whose loss is in `history_`.
+    `early_stopping`: end after so many epochs without a smaller loss, of the rows held out if there are any.
+    `keep_best`: keep the parameters of the epoch with the smallest such loss, not those of the last one.
+    `random_state`: of the initial parameters, the order of rows, and what else is drawn.
+    `verbose`: show progress.
+
+    Fitted: `classes_`, `parameters_` (P,), `history_` (an Epoch for each pass), `loss_curve_`, `module_`. Raises
+    ValueError where the model does not fit, NonFiniteError where training diverges.
     """
 
     def fit(self, X: Any, y: Any) -> DerivgenClassifier:
@@ -249,6 +266,26 @@ class DerivgenRegressor(RegressorMixin, DerivgenEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool):  # an integer to Python, and `early_stopping` is one in other estimators
+        raise TypeError(f"{name} must be a number of at least 1, found {value}")
+    check_scalar(value, name, numbers.Integral, min_val=1)
+
+
+def check_hyperparameters(given: Any, learning_rate: Any) -> None:
+    """Raise where these are none, whatever the update rule."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"hyperparameters must be a mapping, as {{'weight_decay': 0.01}}, or None, found {given!r}")
+    for name in given:
+        if name in inspect.signature(runtime.fit).parameters:
+            raise ValueError(
+                f"hyperparameters must be those of the update rule, found {name!r}, an argument of fit: give it to the "
+                "estimator if it has a parameter of that name"
+            )
+    if learning_rate is not None and "learning_rate" in given:
+        raise ValueError(f"learning_rate is given twice, as {learning_rate} and in hyperparameters: leave one out")
 
 
 def predictions(module: ModuleType, parameters: Array, x: Array) -> Array:
@@ -352,86 +389,3 @@ def tensors_of_prediction(program: Program) -> set[str]:
         return set()
     needed = in_evaluation(program).live([program.prediction])
     return {program.prediction, *(read.tensor for s in needed.statements for read in s.reads)}
-
-
-# ---- the cache of modules
-
-
-def cache_folder() -> Path:
-    """Where modules are kept: $DERIVGEN_CACHE, else `derivgen` in the user's cache folder. It may be emptied."""
-    if given := os.environ.get("DERIVGEN_CACHE"):
-        return Path(given).absolute()
-    home = Path.home()
-    if sys.platform == "darwin":
-        user = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        user = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return user / "derivgen"
-
-
-def cached_module(model: Model, program: Program, dtype: str) -> tuple[str, str]:
-    """(name, text) of the model's module: from the cache, or generated."""
-    from derivgen.pipeline import digest, generate_body
-
-    key = hashlib.sha256(f"{digest(model, program)} {generator_digest()}".encode()).hexdigest()[:16]
-    name = f"{program.name}_{key}"
-    text = kept_text(cache_folder() / f"{name}_{dtype}.py")
-    if text is None:
-        with LOCK, named(model, name):
-            generated = generate_body(model, dtype)
-        for warning in generated.warnings:
-            warnings.warn(str(warning), stacklevel=4)
-        text = store.assemble(generated, "a model function", "estimator.fit(X, y)  # derivgen.sklearn")
-    return f"{name}_{dtype}", text
-
-
-def kept_text(path: Path) -> str | None:
-    """The text of a module in the cache, None where there is none that is whole."""
-    try:
-        text = store.read(path)
-    except DerivgenError:  # `loaded` says what is wrong with the cache
-        return None
-    return None if text is None or store.read_header(text) is None or store.is_edited(text) else text
-
-
-@contextmanager
-def named(model: Model, name: str) -> Iterator[None]:
-    """The model under another name: two modules of one name can't be loaded side by side."""
-    own, model.name = model.name, name
-    try:
-        yield
-    finally:
-        model.name = own
-
-
-@functools.cache
-def generator_digest() -> str:
-    """Of all that texts of modules come from: another version of derivgen shall not take what this one left."""
-    from derivgen import templates
-
-    code = hashlib.sha256()
-    for path in [*sorted(PACKAGE.rglob("*.py")), *sorted(templates.folder().rglob("*.jinja"))]:
-        code.update(path.read_bytes())
-    return code.hexdigest()
-
-
-def loaded(name: str, text: str) -> ModuleType:
-    """The module of this text, from its file in the cache; DerivgenError where that can't be written."""
-    with LOCK:
-        return load_module(cache_folder(), name, text)
-
-
-@functools.cache
-def load_module(folder: Path, name: str, text: str) -> ModuleType:
-    """The module of this text, written to the folder where it is not there; one and the same for the same arguments."""
-    path = folder / f"{name}.py"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store.write(path, text, force=True)
-    except (OSError, DerivgenError) as error:
-        raise DerivgenError(
-            f"the cache of modules {folder} can't be used ({error}): set DERIVGEN_CACHE to a folder that can be written"
-        ) from error
-    return runtime.load(path)

@@ -1,9 +1,9 @@
 """Kills a training at random moments and resumes it: `python scripts/kill_and_resume.py [--kills 30] [--seed 0]`.
 
 A model with running and random tensors, slots, a schedule and a group is trained in one process, and again in processes
-that SIGKILL ends while they take steps and write checkpoints. After each kill every checkpoint must be readable and the
-next process must go on from the newest; in the end parameters, state and history (but `seconds`) must be equal to the
-bit. A sync of checkpoints to the disk, which only a power failure needs, is not tested.
+that SIGKILL ends at any moment, every second one while it writes a checkpoint. After each kill every checkpoint must be
+readable, and the next process must go on from the newest; in the end parameters, state, history (but `seconds`) and the
+checkpoints' names must be equal to the bit. Whether the disk keeps its word in a power failure is not tested.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def look(run: Path, module: ModuleType) -> Left:
     """Read all that is there; DerivgenError where a checkpoint can't be read, or a file is neither that nor half one."""
     read, half_written = [], 0
     for path in sorted((run / "checkpoints").iterdir()):
-        if TEMPORARY.fullmatch(path.name):
+        if is_half_written(path.name):
             half_written += 1
         else:
             read.append(runtime.read_checkpoint(path, module))
@@ -127,12 +127,18 @@ def look(run: Path, module: ModuleType) -> Left:
     return Left(epochs, int(newest.state.step[0]), half_written, max(0, len(read) - KEEP), lines - epochs)
 
 
-def kill_once(module: Path, run: Path, seed: int, epochs: int, delay: float) -> int:
-    """Resume, kill so long after the first epoch's end; the first epoch."""
+def is_half_written(name: str) -> bool:
+    return TEMPORARY.fullmatch(name) is not None
+
+
+def kill_once(module: Path, run: Path, seed: int, epochs: int, delay: float, writing: bool) -> int:
+    """Resume, kill so long after the first epoch's end, or when a file is being written after that; the first epoch."""
     with start(module, run, seed, epochs) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(delay)
+        while writing and process.poll() is None and not any(map(is_half_written, os.listdir(run / "checkpoints"))):
+            pass
         process.kill()
         rest = process.stdout.read()
     if not first or rest:
@@ -143,14 +149,15 @@ def kill_once(module: Path, run: Path, seed: int, epochs: int, delay: float) -> 
 def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int, seconds: float) -> Iterator[Left]:
     """What each kill left; DerivgenError where a process did not go on from the newest checkpoint.
 
-    `seconds` is the time of the whole training: delays are such that all kills come before its end.
+    Every second one hits the writing of a checkpoint. `seconds` is the time of the whole training: delays are such that
+    all kills come before its end.
     """
     moments, loaded = Random(seed), runtime.load(module)
     left = Left(0, 0, 0, 0, 0)
     for kill in range(kills):
         most = seconds * (epochs - left.epochs) / epochs / (kills - kill + 1)
-        first, before = kill_once(module, run, seed, epochs, moments.uniform(0, most)), left
-        left = look(run, loaded)
+        first = kill_once(module, run, seed, epochs, moments.uniform(0, most), writing=kill % 2 == 1)
+        before, left = left, look(run, loaded)
         if first != before.epochs + 1 or left.step <= before.step:
             raise DerivgenError(f"kill {kill + 1}: a checkpoint of {before} was there, but epoch {first} came next")
         yield left
@@ -171,7 +178,9 @@ def differences(run: Path, other: Path) -> list[str]:
         [replace(epoch, seconds=0.0) for epoch in runtime.read_history(folder / "history.jsonl")]
         for folder in (run, other)
     ]
-    return found if histories[0] == histories[1] else [*found, "history"]
+    found += ["history"] if histories[0] != histories[1] else []
+    names = [sorted(os.listdir(folder / "checkpoints")) for folder in (run, other)]
+    return [*found, "names of checkpoints"] if names[0] != names[1] else found
 
 
 def kill_and_resume(folder: Path, kills: int, seed: int) -> tuple[list[Left], list[str]]:

@@ -1,12 +1,17 @@
-"""The scikit-learn estimators: scikit-learn's own checks, models of one's own, pickles, and the cache of modules."""
+"""The scikit-learn estimators: scikit-learn's own checks, models of one's own, pickles, and the cache of modules.
+
+Most of it runs without numba's compiler. Compiled are the two examples of docs/sklearn.md with the default models.
+"""
 
 from __future__ import annotations
 
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
@@ -14,37 +19,36 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from sympy import Sum, exp, log, sqrt
+from sympy.concrete import summations
 
-from derivgen import Model, activations, layers, losses, optimizers, pipeline
+from derivgen import Model, activations, layers, losses, module_cache, optimizers, pipeline
 from derivgen import sklearn as estimators
 from derivgen.errors import DerivgenError
 from derivgen.sklearn import DerivgenClassifier, DerivgenRegressor, cache_folder
 
+PAGE = Path(__file__).parents[1] / "docs" / "sklearn.md"
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    """A cache of the test run's own, which processes that joblib starts find too."""
-    folder = tmp_path_factory.mktemp("modules")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERIVGEN_CACHE", str(folder))
-        yield folder
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """An empty cache, which processes that joblib starts find too."""
+    folder = tmp_path / "modules"
+    monkeypatch.setenv("DERIVGEN_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture
-def uncompiled(monkeypatch, tmp_path):
-    """An empty cache, and modules that run without numba's compiler: for what does not hang on it."""
-    folder = tmp_path / "modules"
-    monkeypatch.setenv("DERIVGEN_CACHE", str(folder))
+def uncompiled(cache, monkeypatch):
+    """The cache, for modules that run without numba's compiler."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
-    return folder
+    return cache
 
 
 def softmax_regression(n_features, n_outputs):
@@ -87,35 +91,65 @@ def plane(rows=60, outputs=2, seed=0):
 # ---- as scikit-learn has it
 
 
-@pytest.mark.parametrize("estimator", [DerivgenClassifier(), DerivgenRegressor()], ids=["classifier", "regressor"])
-def test_scikit_learns_own_checks(estimator):
-    results = check_estimator(estimator, on_skip=None)
+@pytest.mark.parametrize("estimator", [DerivgenClassifier, DerivgenRegressor])
+def test_scikit_learns_own_checks(uncompiled, estimator):
+    """Of the default models. Compiled, they pass too, and take 90 s for their 15 modules."""
+    results = check_estimator(estimator(epochs=3, learning_rate=0.05), on_skip=None)
     assert len(results) > 50
     skipped = {r["check_name"]: str(r["exception"]) for r in results if r["status"] != "passed"}
     # Not the estimators' fault: what these compare with is not installed.
     assert all("pandas" in reason or "ARRAY_API" in reason for reason in skipped.values()), skipped
 
 
-def test_a_search_over_a_pipeline_in_two_processes(tmp_path, monkeypatch):
-    monkeypatch.setenv("DERIVGEN_CACHE", str(tmp_path))
-    x, y = load_breast_cancer(return_X_y=True)
-    x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
-    pipeline = make_pipeline(StandardScaler(), DerivgenClassifier(epochs=10, random_state=0))
-    grid = {"derivgenclassifier__learning_rate": [1e-6, 3e-3]}
-    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise").fit(x_train, y_train)
+def of_the_page(number):
+    """The names that a block of the page's code defines."""
+    names = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[number], names)
+    return names
+
+
+READ = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    fitted, x, expected = pickle.load(file)
+np.testing.assert_allclose(fitted.predict_proba(x), expected, rtol=1e-12)
+stats = fitted[-1].module_.prediction_kernel.stats
+print("sympy" in sys.modules, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+def read_elsewhere(path: Path, cache: Path) -> str:
+    environment = {**os.environ, "DERIVGEN_CACHE": str(cache)}
+    done = subprocess.run([sys.executable, "-c", READ, path], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_search_in_two_processes_and_its_pickle_in_others(cache, tmp_path):
+    """Compiled. The pickle predicts alike, with the cache and without it."""
+    names = of_the_page(0)
+    search, x = names["search"], names["X_test"]
     assert search.best_params_ == {"derivgenclassifier__learning_rate": 3e-3}
-    assert search.score(x_test, y_test) >= 0.95
-    assert len(list(tmp_path.glob("*.py"))) == 1
+    assert search.score(x, names["y_test"]) >= 0.95
+    (file,) = cache.glob("*.py")
+    path = tmp_path / "fitted.pickle"
+    path.write_bytes(pickle.dumps((search.best_estimator_, x, search.predict_proba(x))))
+    assert read_elsewhere(path, cache) == "False 1 0"
+    assert read_elsewhere(path, tmp_path / "empty") == "False 0 1"
+    assert (tmp_path / "empty" / file.name).read_text() == file.read_text()
+
+
+def test_a_model_of_ones_own(uncompiled):
+    names = of_the_page(1)
+    assert names["classifier"].score(names["X"], names["y"]) >= 0.95
 
 
 def test_diabetes_about_as_well_as_ridge():
-    x, y = load_diabetes(return_X_y=True)
-
-    def score(regressor):
-        scaled = make_pipeline(StandardScaler(), regressor)
-        return cross_val_score(TransformedTargetRegressor(scaled, transformer=StandardScaler()), x, y, cv=3).mean()
-
-    assert score(DerivgenRegressor(epochs=20, dtype="float32", random_state=0)) >= score(Ridge()) - 0.05
+    """Compiled."""
+    names = of_the_page(2)
+    ridge = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), transformer=StandardScaler())
+    assert names["scores"].mean() >= cross_val_score(ridge, names["X"], names["y"], cv=3).mean() - 0.05
 
 
 def test_probabilities_and_classes(uncompiled):
@@ -220,6 +254,43 @@ def test_a_learning_rate_that_the_rule_does_not_have(uncompiled):
         DerivgenClassifier(plain, learning_rate=0.1).fit(x, y)
 
 
+def test_hyperparameters_of_the_update_rule(uncompiled):
+    x, y = blobs()
+
+    def fitted(**parameters):
+        return clone(DerivgenClassifier(softmax_regression, epochs=1, random_state=0, **parameters)).fit(x, y)
+
+    own = fitted().parameters_
+    np.testing.assert_array_equal(fitted(hyperparameters={"beta_1": 0.9}).parameters_, own)
+    changed = fitted(hyperparameters={"beta_1": 0.5}).parameters_
+    assert (changed != own).any()
+    both = fitted(hyperparameters={"beta_1": 0.5}, learning_rate=0.05).parameters_
+    np.testing.assert_array_equal(both, changed)
+    np.testing.assert_array_equal(fitted(hyperparameters={"beta_1": 0.5, "learning_rate": 0.05}).parameters_, changed)
+    with pytest.raises(TypeError, match="update rule no such hyperparameter.* the rule has learning_rate, beta_1"):
+        fitted(hyperparameters={"weight_decay": 0.01})
+    with pytest.raises(ValueError, match=r"learning_rate is given twice, as 0\.1 and in hyperparameters"):
+        fitted(hyperparameters={"learning_rate": 0.1}, learning_rate=0.1)
+
+
+def test_training_ends_early(uncompiled):
+    x, y = plane()
+    estimator = DerivgenRegressor(linear_regression, epochs=9, learning_rate=1e-300, random_state=0)
+    for split in (0.0, 0.25):
+        fitted = clone(estimator).set_params(validation_split=split, early_stopping=3, batch_size=60).fit(x, y)
+        assert len(fitted.history_) == 1 + 3
+
+
+def test_the_best_parameters_are_kept(uncompiled):
+    x, y = plane()
+    estimator = DerivgenRegressor(linear_regression, epochs=8, learning_rate=2.0, validation_split=0.25, random_state=0)
+    kept = clone(estimator).set_params(keep_best=True).fit(x, y)
+    best = 1 + int(np.argmin([epoch.validation_loss for epoch in kept.history_]))
+    assert best < len(kept.history_) == 8
+    np.testing.assert_array_equal(kept.parameters_, clone(estimator).set_params(epochs=best).fit(x, y).parameters_)
+    assert (kept.parameters_ != estimator.fit(x, y).parameters_).any()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
@@ -231,6 +302,10 @@ def test_a_learning_rate_that_the_rule_does_not_have(uncompiled):
         ("validation_split", 1.0, ValueError, "validation_split == 1.0, must be < 1"),
         ("learning_rate", 0.0, ValueError, "learning_rate == 0.0, must be > 0"),
         ("learning_rate", "fast", TypeError, "learning_rate must be an instance of float"),
+        ("hyperparameters", ["beta_1"], TypeError, r"must be a mapping, .* or None, found \['beta_1'\]"),
+        ("hyperparameters", {"epochs": 3}, ValueError, "those of the update rule, found 'epochs', an argument of fit"),
+        ("early_stopping", 0, ValueError, "early_stopping == 0, must be >= 1"),
+        ("early_stopping", True, TypeError, "early_stopping must be a number of at least 1, found True"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_is_generated(uncompiled, name, value, error, message):
@@ -405,36 +480,7 @@ def test_targets_that_the_dtype_does_not_hold(uncompiled):
         DerivgenRegressor(linear_regression, dtype="float32").fit(x, 1e39 * y)
 
 
-# ---- pickles, copies and the cache
-
-
-READ = """
-import pickle, sys
-import numpy as np
-with open(sys.argv[1], "rb") as file:
-    fitted, x, expected = pickle.load(file)
-np.testing.assert_allclose(fitted.predict_proba(x), expected, rtol=1e-12)
-stats = fitted.module_.prediction_kernel.stats
-print("sympy" in sys.modules, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-
-
-def read_elsewhere(path: Path, cache: Path) -> str:
-    environment = {**os.environ, "DERIVGEN_CACHE": str(cache)}
-    done = subprocess.run([sys.executable, "-c", READ, path], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_a_pickle_predicts_alike_in_other_processes_and_without_the_cache(tmp_path):
-    x, y = blobs()
-    fitted = DerivgenClassifier(epochs=5, random_state=0).fit(x, y)
-    path = tmp_path / "fitted.pickle"
-    path.write_bytes(pickle.dumps((fitted, x, fitted.predict_proba(x))))
-    assert read_elsewhere(path, cache_folder()) == "False 1 0"
-    assert read_elsewhere(path, tmp_path / "empty") == "False 0 1"
-    written = tmp_path / "empty" / Path(fitted.module_.__file__).name
-    assert written.read_text() == Path(fitted.module_.__file__).read_text()
+# ---- copies and the cache
 
 
 def test_copies(uncompiled):
@@ -454,9 +500,9 @@ def generations(monkeypatch):
     """The names of the modules generated so far."""
     generate, names = pipeline.generate_body, []
 
-    def noted(model, *arguments):
+    def noted(model, *arguments, **keywords):
         names.append(model.name)
-        return generate(model, *arguments)
+        return generate(model, *arguments, **keywords)
 
     monkeypatch.setattr(pipeline, "generate_body", noted)
     return names
@@ -483,7 +529,7 @@ def test_a_spoilt_file_of_the_cache_is_written_anew(uncompiled, generations):
     text = file.read_text()
     for spoilt in ("", text[: len(text) // 2], text.replace("exp(", "1 + exp(")):
         file.write_text(spoilt)
-        estimators.load_module.cache_clear()  # as in another process
+        module_cache.load_module.cache_clear()  # as in another process
         again = clone(fitted).fit(x, y)
         assert file.read_text() == text
         np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
@@ -519,16 +565,29 @@ def test_models_of_one_name_are_kept_apart(uncompiled):
 def test_a_function_may_give_one_model_again_and_again(uncompiled):
     x, y = blobs()
     model = softmax_regression(2, 3)
-    for _ in range(2):
-        DerivgenClassifier(lambda d, c: model, epochs=1).fit(x, y)
-    assert model.name == "softmax_regression"
-    assert len(list(uncompiled.glob("*.py"))) == 1
+    first, again = (DerivgenClassifier(lambda d, c: model, epochs=1).fit(x, y).module_ for _ in range(2))
+    assert first is again
+    assert first.__name__ == f"derivgen_{Path(first.__file__).stem}"
+    assert first.__doc__.startswith('Kernels of the model "softmax_regression"')
+
+
+def test_threads_generate_one_after_another(uncompiled):
+    """Stages of the generator change SymPy for a moment."""
+    x, y = plane()
+    fold = summations.piecewise_fold
+    columns = [1, 2, 3] * 2
+    with ThreadPoolExecutor(len(columns)) as pool:
+        fits = pool.map(lambda c: DerivgenRegressor(linear_regression, epochs=1).fit(x[:, :c], y).module_, columns)
+        modules = list(fits)
+    assert summations.piecewise_fold is fold
+    assert modules[:3] == modules[3:]
+    assert len(list(uncompiled.glob("*.py"))) == 3
 
 
 def test_a_change_of_the_generator_gives_another_module(uncompiled, monkeypatch):
     x, y = blobs()
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
-    monkeypatch.setattr(estimators, "generator_digest", lambda: "another")
+    monkeypatch.setattr(module_cache, "generator_digest", lambda: "another")
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
     assert len(list(uncompiled.glob("*.py"))) == 2
 
