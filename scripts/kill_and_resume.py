@@ -69,7 +69,6 @@ def train(module: Path, run: Path, seed: int, epochs: int) -> None:
         epochs=epochs,
         batch_size=BATCH,
         seed=seed,
-        validation_split=0.2,
         history=run / "history.jsonl",
         checkpoints=run / "checkpoints",
         checkpoint_every=EVERY,
@@ -114,13 +113,15 @@ class Left:
 
 
 def look(run: Path, module: ModuleType) -> Left:
-    """Read all that is there; DerivgenError where a checkpoint can't be read, or a file is neither that nor half one."""
+    """Read all that is there; DerivgenError where a file is no whole checkpoint, except by its name, or there is none."""
     read, half_written = [], 0
     for path in sorted((run / "checkpoints").iterdir()):
         if is_half_written(path.name):
             half_written += 1
         else:
             read.append(runtime.read_checkpoint(path, module))
+    if not read:
+        raise DerivgenError("a kill left no checkpoint")
     newest = read[-1]
     epochs = len(newest.progress["history"])
     lines = (run / "history.jsonl").read_bytes().count(b"\n")
@@ -159,7 +160,10 @@ def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int, seco
         first = kill_once(module, run, seed, epochs, moments.uniform(0, most), writing=kill % 2 == 1)
         before, left = left, look(run, loaded)
         if first != before.epochs + 1 or left.step <= before.step:
-            raise DerivgenError(f"kill {kill + 1}: a checkpoint of {before} was there, but epoch {first} came next")
+            raise DerivgenError(
+                f"after kill {kill} the newest checkpoint was of step {before.step}, in epoch {before.epochs + 1}, but "
+                f"the next process began with epoch {first}, and left step {left.step}"
+            )
         yield left
 
 

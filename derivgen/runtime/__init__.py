@@ -13,9 +13,10 @@ from derivgen.runtime.loading import load
 from derivgen.runtime.metrics import METRICS
 from derivgen.runtime.minimizing import minimize
 from derivgen.runtime.nonfinite import NonFiniteError
+from derivgen.runtime.options import Fit
 from derivgen.runtime.predicting import predict, read_parameters
 from derivgen.runtime.tensors import load_parameters, load_state_dict, save_parameters, save_state_dict
-from derivgen.runtime.training import Fit, fit
+from derivgen.runtime.training import fit
 
 __all__ = [
     "METRICS",

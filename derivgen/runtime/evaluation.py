@@ -1,0 +1,60 @@
+"""The validation loss and the metrics of a training, of parts of the rows that fit into memory."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.runtime.metrics import Metrics, evaluate_metrics, prediction_of, resolve_metrics, target_of
+from derivgen.runtime.rows import Feed, sample_inputs
+
+Array = np.ndarray[Any, Any]
+
+
+class ValidationError(Exception):
+    """A validation loss that is not finite: of which inputs, and which of the data's rows they are."""
+
+    def __init__(self, loss: float, inputs: dict[str, Array], rows: Array | None) -> None:
+        super().__init__(f"validation loss {loss}")
+        self.loss, self.inputs, self.rows = loss, inputs, rows
+
+
+def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Array | None) -> float:
+    """Of these rows, weighted by rows where they don't fit into one part; of all the data where there are none."""
+    losses, counts = [], []
+    parts = [(None, feed.data)] if rows is None else feed.parts(rows)
+    for part, inputs in parts:
+        loss = float(module.loss(parameters, **inputs))
+        if not math.isfinite(loss):
+            raise ValidationError(loss, inputs, part)
+        losses.append(loss)
+        counts.append(1 if part is None else len(part))
+    return losses[0] if len(losses) == 1 else float(np.average(losses, weights=counts))
+
+
+def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Callable[..., dict[str, float]]:
+    """A function of (parameters, feed, rows) that gives the metrics; ValueError where the model lacks what they need."""
+    resolved = resolve_metrics(module, metrics)
+    entries = {i.name: i for i in module.INPUTS}
+    if target is not None and target not in entries:
+        raise ValueError(f"target: the model has no input {target}: it has {', '.join(entries)}")
+    entry = target_of(module) if target is None else entries[target]
+    predict = prediction_of(module)
+    needed = [name for name in entries if name in inspect.signature(predict).parameters]
+
+    def measured(parameters: Array, feed: Feed, rows: Array | None) -> dict[str, float]:
+        predictions, targets = [], []
+        parts = [(None, feed.data)] if rows is None else feed.parts(rows)
+        for _, inputs in parts:
+            predictions.append(np.asarray(predict(parameters, **{name: inputs[name] for name in needed})))
+            targets.append(np.asarray(inputs[entry.name]))
+        whole = len(targets) == 1 or entry.name not in sample_inputs(module)
+        prediction = predictions[0] if len(predictions) == 1 else np.concatenate(predictions)
+        return evaluate_metrics(resolved, entry, targets[0] if whole else np.concatenate(targets), prediction)
+
+    return measured

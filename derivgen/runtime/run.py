@@ -1,0 +1,353 @@
+"""The loop of a training: epochs of chunks of compiled steps, and all that happens between them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.errors import DerivgenError
+from derivgen.runtime import checkpoints as files
+from derivgen.runtime.evaluation import ValidationError, validation_loss
+from derivgen.runtime.history import Epoch, HistoryFile, epoch_of, epoch_record, open_history
+from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
+from derivgen.runtime.nonfinite import NonFiniteError, cause
+from derivgen.runtime.options import Fit, Options
+from derivgen.runtime.progress import Display, shown
+from derivgen.runtime.rows import Feed, class_weights, split_rows
+
+Array = np.ndarray[Any, Any]
+Callback = Callable[[Epoch, Mapping[str, Array]], bool | None]
+
+
+class Run:
+    """A training: what it has reached, and what it takes to go on."""
+
+    def __init__(
+        self,
+        module: ModuleType,
+        data: Mapping[str, Array],
+        options: Options,
+        validation: Mapping[str, Array] | None,
+        weights: Any,
+    ) -> None:
+        self.module, self.options = module, options
+        self.generator = np.random.default_rng(options.seed)
+        if validation is not None and options.validation_split:
+            raise ValueError("give either validation data or validation_split")
+        self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
+        if weights is not None:
+            data = {**data, **class_weights(module, data, self.rows, weights)}
+        self.feed = Feed(module, data)
+        self.validation: tuple[Feed, Array | None] | None = None if held_out is None else (self.feed, held_out)
+        if validation is not None:
+            shared = {name: data[name] for name in data if name not in validation}
+            other = Feed(module, {**shared, **validation})
+            self.validation = other, split_rows(module, other.data, 0.0, self.generator)[0]
+        draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
+        self.draws, self.rates = draws, dict(options.hyperparameters)
+        self.settings = {**self.rates, **draws}
+        self.arguments = {**self.feed.data, **self.settings}
+        self.epochs: list[Epoch] = []
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
+        self.untold = 0  # rows since the display was told
+        self.best: Array | None = None
+        self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
+        self.measure: Callable[..., dict[str, float]] | None = None
+        self.warnings: dict[str, None] = {}
+        self.records: tuple[LayerRecord, ...] = ()
+        self.folder: Path | None = None
+
+    # ---- before the first step
+
+    def start(self, parameters: Array | None, state: Any) -> None:
+        module = self.module
+        initial = module.initial_parameters(self.options.seed)
+        if parameters is not None:
+            module.views(np.array(parameters))  # refuses what is no vector of the module's
+            initial[:] = parameters
+        self.parameters = initial
+        self.state = module.optimizer_state() if state is None else type(state)(*(np.array(slot) for slot in state))
+        self.initial = initial.copy()
+        self.steps_at_once = self.feed.steps_at_once(
+            self.options.batch_size * self.options.accumulate, len(self.parameters)
+        )
+        self.good = [initial.copy(), *(np.array(slot) for slot in self.state)]  # before the chunk that is under way
+
+    def keep_in(self, folder: Path, resume: bool) -> None:
+        """Write checkpoints into a folder; go on from the last one there."""
+        self.folder = folder
+        last = files.latest_checkpoint(folder)
+        if last is None:
+            return
+        if not resume:
+            raise DerivgenError(
+                f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
+                "give another folder"
+            )
+        checkpoint = files.read_checkpoint(last, self.module)
+        progress = checkpoint.progress
+        self.refuse_other_training(last, progress)
+        self.parameters[:] = checkpoint.parameters
+        for own, saved in zip(self.state, checkpoint.state, strict=True):
+            own[:] = saved
+        self.best = checkpoint.best
+        self.epochs = [epoch_of(record, LayerRecord) for record in progress["history"]]
+        self.generator.bit_generator.state = progress["random"]
+        self.position, self.loss_sum, self.seen = progress["position"], progress["loss_sum"], progress["seen"]
+        self.best_loss, self.best_epoch = progress["best_loss"], progress["best_epoch"]
+        self.stopped = progress["stopped"]
+        self.records = tuple(LayerRecord(**record) for record in progress["records"])
+
+    def refuse_other_training(self, path: Path, progress: Mapping[str, Any]) -> None:
+        """DerivgenError where a checkpoint is of other data or settings."""
+        for what, mine in (("settings", self.options.decisive), ("data", self.shapes())):
+            saved = progress[what]
+            for name in dict.fromkeys((*saved, *mine)):
+                if saved.get(name) != mine.get(name):
+                    raise DerivgenError(
+                        f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
+                        f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its "
+                        "parameters (read_checkpoint)"
+                    )
+
+    def shapes(self) -> dict[str, str]:
+        given = {name: np.asarray(array) for name, array in self.feed.data.items()}
+        return {name: f"{array.dtype} of shape {array.shape}" for name, array in given.items()}
+
+    # ---- epochs
+
+    def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
+        """All that are left."""
+        options, rows = self.options, 0 if self.rows is None else len(self.rows)
+        if options.monitor and not self.records:
+            self.records = self.observed()
+        file = None if history is None else open_history(history, self.epochs)
+        try:
+            with shown(options.epochs, rows, progress, len(self.epochs)) as display:
+                while len(self.epochs) < options.epochs and not self.stopped:
+                    self.one_epoch(display, file, callbacks)
+        finally:
+            if file is not None:
+                file.close()
+        return self.result()
+
+    def result(self) -> Fit:
+        best = self.best if self.options.keep_best and self.best is not None else self.parameters
+        views = self.module.views(best)
+        return Fit(best, views, tuple(self.epochs), self.state, self.best_epoch, self.stopped, tuple(self.warnings))
+
+    def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
+        start, number = perf_counter(), len(self.epochs) + 1
+        loss = self.steps(display)
+        if self.validation is not None or self.measure:
+            self.tell_rows(display)
+        validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
+        measured = self.measure(self.parameters, *self.evaluated) if self.measure else {}
+        layers = self.watched() if self.options.monitor else ()
+        now = perf_counter()
+        epoch = Epoch(number, loss, validation_loss, now - start, measured, self.state.step.item(), layers)
+        self.epochs.append(epoch)
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0
+        self.judge(loss if validation_loss is None else validation_loss)
+        if file is not None:
+            file.append(epoch)
+        if now >= display.due or number >= display.due_epoch:
+            self.tell_rows(display)
+            display.epoch(epoch)
+        for callback in callbacks:
+            if callback(epoch, self.module.views(self.parameters)):
+                self.stopped = self.stopped or f"a callback ended the training after epoch {number}"
+        if self.folder is not None and self.checkpoint_is_due(end_of_epoch=True):
+            self.write_checkpoint(self.generator.bit_generator.state)
+
+    def judge(self, loss: float) -> None:
+        """Note the best epoch so far, and whether to stop."""
+        options, number = self.options, len(self.epochs)
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, number
+            if options.keep_best:
+                self.best = self.parameters.copy()
+        elif options.early_stopping is not None and number - self.best_epoch >= options.early_stopping:
+            self.stopped = f"no smaller loss since epoch {self.best_epoch}: stopped after epoch {number}"
+
+    @property
+    def evaluated(self) -> tuple[Feed, Array | None]:
+        """What metrics are of: the validation rows, or the training rows."""
+        return self.validation if self.validation is not None else (self.feed, self.rows)
+
+    def validation_loss(self, feed: Feed, rows: Array | None) -> float:
+        try:
+            return validation_loss(self.module, self.parameters, feed, rows)
+        except ValidationError as error:
+            vectors = (self.initial, self.parameters, self.parameters)
+            words = cause(self.module, error.inputs, error.rows, *vectors, error.loss)
+            raise self.error("the validation loss", *words) from None
+
+    # ---- steps
+
+    def steps(self, display: Display) -> float:
+        """The steps of an epoch that are left; the mean loss of all of them, by rows."""
+        if self.rows is None:
+            self.save_good()
+            loss = float(self.module.descend(self.parameters, self.state, 1, **self.feed.data, **self.settings)[0])
+            if not self.is_finite(loss):
+                self.refuse(loss, self.feed.data, None)
+            return loss
+        random = self.generator.bit_generator.state if self.folder is not None else None
+        order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
+        rows_a_step = self.options.batch_size * self.options.accumulate
+        end = len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
+        if end == 0:
+            raise ValueError(f"drop_last leaves no step: {len(order)} rows to train on, {rows_a_step} in a step")
+        while self.position < end:
+            chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
+            self.save_good()
+            loss = self.chunk(chunk)
+            if not self.is_finite(loss):
+                self.refuse_steps(chunk)
+            self.position += len(chunk)
+            self.seen += len(chunk)
+            self.loss_sum += loss * len(chunk)
+            self.untold += len(chunk)
+            if self.position < end:
+                self.tell_rows(display)
+                if self.folder is not None and self.checkpoint_is_due():
+                    self.write_checkpoint(random)
+        return self.loss_sum / self.seen
+
+    def tell_rows(self, display: Display) -> None:
+        display.rows(self.untold)
+        self.untold = 0
+
+    def steps_to_do(self) -> int:
+        """Of a chunk, up to the next checkpoint."""
+        every = self.options.checkpoint_every
+        if self.folder is None or every is None:
+            return self.steps_at_once
+        return min(self.steps_at_once, every - int(self.state.step[0]) % every)
+
+    def chunk(self, rows: Array) -> Any:
+        """Steps on these rows; their mean loss by rows, a float."""
+        options, module = self.options, self.module
+        if options.accumulate == 1:
+            if not self.feed.by_rows:
+                return module.train_epoch(self.parameters, self.state, rows, options.batch_size, **self.arguments)
+            data, order = self.feed.for_order(rows)
+            return module.train_epoch(self.parameters, self.state, order, options.batch_size, **data, **self.settings)
+        data, order = self.feed.for_order(rows)
+        total, rows_a_step = 0.0, options.batch_size * options.accumulate
+        for start in range(0, len(order), rows_a_step):
+            part = order[start : start + rows_a_step]
+            draws = {**self.draws, "first_step": int(self.state.step[0]) * options.accumulate} if self.draws else {}
+            loss, gradient = module.mean_gradient(self.parameters, part, options.batch_size, **data, **draws)
+            module.update(self.parameters, gradient, self.state, **self.rates)
+            total += loss * len(part)
+        return total / len(order)
+
+    def save_good(self) -> None:
+        """Keep what a chunk begins with: the last good parameters are found from there."""
+        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+            kept[:] = array
+
+    def restore_good(self) -> None:
+        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+            array[:] = kept
+
+    def is_finite(self, loss: float) -> bool:
+        return math.isfinite(loss) and is_finite(self.parameters) and all(map(is_finite, self.state[1:]))
+
+    def refuse_steps(self, rows: Array) -> None:
+        """Raise for the first step of a chunk that met a NaN or an infinity: its steps are taken again, one by one."""
+        rows_a_step = self.options.batch_size * self.options.accumulate
+        self.restore_good()
+        for start in range(0, len(rows), rows_a_step):
+            part = rows[start : start + rows_a_step]
+            self.save_good()
+            loss = self.chunk(part)
+            if not self.is_finite(loss):
+                self.refuse(loss, self.feed.take(part), part)
+
+    def refuse(self, loss: float, data: Mapping[str, Array], rows: Array | None) -> None:
+        """Raise for the step from the good parameters to the present ones."""
+        after = self.parameters.copy()
+        self.restore_good()
+        tensor, words = cause(self.module, data, rows, self.initial, self.parameters, after, loss)
+        where = "the loss" if not math.isfinite(loss) else "the gradient"
+        raise self.error(where, tensor, words)
+
+    def error(self, what: str, tensor: str, words: str) -> NonFiniteError:
+        epoch, step = len(self.epochs) + 1, int(self.state.step[0]) + 1
+        found = self.watch_words()
+        message = f"epoch {epoch}, step {step}: {what} is not finite: {words}{found}"
+        return NonFiniteError(message, tensor, epoch, step, self.parameters, self.state)
+
+    # ---- monitor
+
+    def observed(self) -> tuple[LayerRecord, ...]:
+        rows = None if self.rows is None else self.rows[:ROWS]
+        data = self.feed.data if rows is None else self.feed.take(rows)
+        return observe_layers(self.module, self.parameters, self.state, data, self.settings)
+
+    def watched(self) -> tuple[LayerRecord, ...]:
+        """The layers' records; a warning that was not given before is given."""
+        records = self.observed()
+        bad = next(
+            (r.layer for r in records if not all(value is None or math.isfinite(value) for value in r[1:])), None
+        )
+        if bad is not None:
+            raise self.error("the gradient", bad, f"on the monitor's rows it is not, in layer {bad}")
+        for text in warnings_of(records, self.records):
+            start = text.partition(":")[0]
+            if start not in self.warnings:
+                self.warnings[start] = None
+                warnings.warn(text, stacklevel=4)
+        return records
+
+    def watch_words(self) -> str:
+        """What the monitor says at the last good parameters."""
+        if not self.options.monitor:
+            return ""
+        return "".join(f"\n{text}" for text in warnings_of(self.observed(), self.records))
+
+    # ---- checkpoints
+
+    def checkpoint_is_due(self, end_of_epoch: bool = False) -> bool:
+        every = self.options.checkpoint_every
+        if end_of_epoch:  # the last state is kept in any case
+            done = len(self.epochs) == self.options.epochs or bool(self.stopped)
+            return every is None or done or int(self.state.step[0]) % every == 0
+        return every is not None and int(self.state.step[0]) % every == 0
+
+    def write_checkpoint(self, random: Any) -> None:
+        assert self.folder is not None
+        progress = {
+            "history": [epoch_record(epoch) for epoch in self.epochs],
+            "random": random,
+            "position": self.position,
+            "loss_sum": self.loss_sum,
+            "seen": self.seen,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "records": [record._asdict() for record in self.records],
+            "settings": self.options.decisive,
+            "data": self.shapes(),
+        }
+        checkpoint = files.Checkpoint(self.parameters, self.state, self.best, progress)
+        try:
+            files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        except files.CheckpointError as error:
+            error.fit = self.result()
+            raise
+
+
+def is_finite(array: Array) -> bool:
+    """Whether all elements are finite; their sum of squares, which costs little, is so in most cases."""
+    return math.isfinite(np.dot(array, array)) or bool(np.isfinite(array).all())

@@ -1,0 +1,29 @@
+"""The same training gives the same bits: resumed after kills, and in another process by a module generated anew."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from derivgen import runtime
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+from kill_and_resume import differences, kill_and_resume, train_to_the_end, write_module
+
+KILLS, SEED = 4, 1
+
+
+def test_the_same_bits_after_kills_and_by_other_machine_code(tmp_path):
+    """One test, for the module takes long to compile: kills, then the module again in a folder and process of its own."""
+    left, differing = kill_and_resume(tmp_path, KILLS, SEED)
+    assert len(left) == KILLS and differing == []
+    assert any(one.half_written for one in left), "no kill hit the writing of a checkpoint"
+    assert all(one.half_written <= 1 and one.too_many <= 1 for one in left)
+
+    (tmp_path / "elsewhere").mkdir()
+    module = write_module(tmp_path / "elsewhere" / "resumed_kernels.py")
+    assert module.read_bytes() == (tmp_path / module.name).read_bytes()
+    epochs = len(runtime.read_history(tmp_path / "whole" / "history.jsonl"))
+    train_to_the_end(module, tmp_path / "again", SEED, epochs)
+    assert list(module.parent.glob("__pycache__/*.nbc")), "the module was not compiled anew"
+    assert differences(tmp_path / "again", tmp_path / "whole") == []
