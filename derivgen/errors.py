@@ -58,8 +58,9 @@ def caller() -> Place | None:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean learning_rate?`, or nothing."""
-    found = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    lowered = {other.casefold(): other for other in words}
+    found = difflib.get_close_matches(word.casefold(), lowered, n=1, cutoff=0.5)
+    return f"; did you mean {lowered[found[0]]}?" if found else ""
 
 
 def show_warnings(warnings: Iterable[Problem]) -> None:

@@ -26,8 +26,9 @@ from derivgen import runtime
 from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import TEMPORARY
 
-KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 500, 16, 16
-EPOCHS_A_KILL = 8
+KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 16, 16
+LONGEST_DELAY = 0.01  # seconds, of the order of what one checkpoint takes
+EPOCHS_A_KILL, STEPS_AN_EPOCH = 6, ROWS // BATCH
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
@@ -87,14 +88,12 @@ def start(module: Path, run: Path, seed: int, epochs: int) -> subprocess.Popen[s
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
 
 
-def train_to_the_end(module: Path, run: Path, seed: int, epochs: int) -> float:
-    """Train in another process, which nobody kills; the seconds from its first epoch to its last."""
+def train_to_the_end(module: Path, run: Path, seed: int, epochs: int) -> None:
+    """Train in another process, which nobody kills."""
     with start(module, run, seed, epochs) as process:
-        assert process.stdout is not None
-        times = [time.monotonic() for _ in process.stdout]
+        process.communicate()
     if process.returncode:
         raise DerivgenError(f"the training in {run.name} ended with status {process.returncode}")
-    return times[-1] - times[0]
 
 
 # ---- kills
@@ -113,7 +112,7 @@ class Left:
 
 
 def look(run: Path, module: ModuleType) -> Left:
-    """Read all that is there; DerivgenError where a file is no whole checkpoint, except by its name, or there is none."""
+    """Read all that is there; DerivgenError where a file of no temporary's name is no checkpoint, or there is none."""
     read, half_written = [], 0
     for path in sorted((run / "checkpoints").iterdir()):
         if is_half_written(path.name):
@@ -132,32 +131,42 @@ def is_half_written(name: str) -> bool:
     return TEMPORARY.fullmatch(name) is not None
 
 
-def kill_once(module: Path, run: Path, seed: int, epochs: int, delay: float, writing: bool) -> int:
-    """Resume, kill so long after the first epoch's end, or when a file is being written after that; the first epoch."""
-    with start(module, run, seed, epochs) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(delay)
-        while writing and process.poll() is None and not any(map(is_half_written, os.listdir(run / "checkpoints"))):
-            pass
-        process.kill()
-        rest = process.stdout.read()
-    if not first or rest:
-        raise DerivgenError(f"a training to be killed ended before, with status {process.returncode}")
+def is_writing(folder: Path) -> bool:
+    return any(map(is_half_written, os.listdir(folder)))
+
+
+def has_reached(folder: Path, step: int) -> bool:
+    newest = runtime.latest_checkpoint(folder)
+    return newest is not None and int(newest.stem.removeprefix("step-")) >= step
+
+
+def kill_once(process: subprocess.Popen[str], folder: Path, step: int, delay: float, writing: bool) -> int:
+    """Kill a training after its first epoch and a checkpoint of that step, so many seconds later, and if `writing` when
+    the next file is being written; the first epoch."""
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    while process.poll() is None and not has_reached(folder, step):
+        time.sleep(0.001)
+    time.sleep(delay)
+    while process.poll() is None and writing and not is_writing(folder):
+        pass
+    process.kill()
+    if not first or process.stdout.read():
+        raise DerivgenError(f"a training ended before it was killed, with status {process.wait()}")
     return int(first)
 
 
-def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int, seconds: float) -> Iterator[Left]:
+def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int) -> Iterator[Left]:
     """What each kill left; DerivgenError where a process did not go on from the newest checkpoint.
 
-    Every second one hits the writing of a checkpoint. `seconds` is the time of the whole training: delays are such that
-    all kills come before its end.
+    Every second one hits the writing of a checkpoint. Moments are chosen such that all come before the training's end.
     """
-    moments, loaded = Random(seed), runtime.load(module)
-    left = Left(0, 0, 0, 0, 0)
+    random, loaded, left = Random(seed), runtime.load(module), Left(0, 0, 0, 0, 0)
     for kill in range(kills):
-        most = seconds * (epochs - left.epochs) / epochs / (kills - kill + 1)
-        first = kill_once(module, run, seed, epochs, moments.uniform(0, most), writing=kill % 2 == 1)
+        most = (epochs * STEPS_AN_EPOCH - left.step) // (kills - kill + 1)
+        step, delay = left.step + random.randrange(most), random.uniform(0, LONGEST_DELAY)
+        with start(module, run, seed, epochs) as process:
+            first = kill_once(process, run / "checkpoints", step, delay, writing=kill % 2 == 1)
         before, left = left, look(run, loaded)
         if first != before.epochs + 1 or left.step <= before.step:
             raise DerivgenError(
@@ -191,8 +200,8 @@ def kill_and_resume(folder: Path, kills: int, seed: int) -> tuple[list[Left], li
     """(what each kill left, what differs from the uninterrupted training) of trainings in a folder."""
     epochs = EPOCHS_A_KILL * (kills + 1)
     module, whole, killed = write_module(folder / "resumed_kernels.py"), folder / "whole", folder / "killed"
-    seconds = train_to_the_end(module, whole, seed, epochs)
-    left = list(kill_often(module, killed, seed, epochs, kills, seconds))
+    train_to_the_end(module, whole, seed, epochs)
+    left = list(kill_often(module, killed, seed, epochs, kills))
     train_to_the_end(module, killed, seed, epochs)
     return left, differences(killed, whole)
 

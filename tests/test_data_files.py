@@ -157,7 +157,7 @@ def test_npy_files_are_inputs_by_their_names(tmp_path):
     np.save(tmp_path / "train_x.npy", X)
     path = tmp_path / "train_x.npy"
     refused(rf"train_x: expected x, y\. Say which input it is by x={path}", path, CLASSIFIER)
-    refused("takes no input labels: expected x, label; the nearest is label", f"labels={path}", LABELLED)
+    refused("takes no input labels: expected x, label; did you mean label", f"labels={path}", LABELLED)
     refused(r"expected x=FILE\.npy, a \.csv names what it holds", f"x={write(tmp_path / 'd.csv', CSV)}", CLASSIFIER)
     refused("none.npy does not exist", "x=none.npy", CLASSIFIER)
 
@@ -247,8 +247,8 @@ def test_columns_can_be_said(tmp_path):
     [
         ({"x": ["age"]}, r"input x of shape \(N, 2\) takes 2 of them, found 1: age"),
         ({"y": []}, r"input y of shape \(N,\) takes 1 of them, found 0: nothing"),
-        ({"x": ["Age", "bmi"]}, r"found age, bmi, y; Age is missing; the nearest is age\. "),
-        ({"X": ["age", "bmi"]}, "columns: the model takes no input X: expected x, y, w; the nearest is x"),
+        ({"x": ["Age", "bmi"]}, r"found age, bmi, y; Age is missing; did you mean age\? "),
+        ({"X": ["age", "bmi"]}, "columns: the model takes no input X: expected x, y, w; did you mean x"),
         ({"w": ["age", "bmi"]}, r"w of shape \(2,\) can't come from columns: its first axis is not the sample axis N"),
     ],
 )

@@ -246,7 +246,7 @@ def test_metrics_are_names_functions_or_both(metrics, names):
     [
         (["acuracy"], ValueError, "there is no 'acuracy'; did you mean accuracy\\? There are accuracy, balanced_"),
         (["mean_square_error"], ValueError, "did you mean mean_squared_error\\?"),
-        (["zzz"], ValueError, "there is no 'zzz'; There are .*mean_absolute_error, and functions of your own"),
+        (["zzz"], ValueError, "there is no 'zzz'\\. There are .*mean_absolute_error, and functions of your own"),
         (["f1", "f1"], ValueError, "f1 is given twice"),
         (["f1", {"f1": largest_error}], ValueError, "f1 is given twice"),
         ([largest_error], TypeError, "names, and mappings from a name to a function, found <function largest_error"),

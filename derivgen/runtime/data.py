@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError
-from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, nearest, paths_text
+from derivgen.errors import DerivgenError, nearest
+from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, paths_text
 from derivgen.runtime.tables import TABLES, Table, choose_columns, lacking_columns, left_over, open_table, read_table
 
 FILES = "an .npz, .npy, .csv or .parquet"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,6 @@ def inputs_text(module: ModuleType) -> str:
 def listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (", ".join(name or "''" for name in names[:SHOWN]) + more) or "nothing"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A remark on which of the names was likely meant; empty where none is near."""
-    lowered = {other.casefold(): other for other in names}
-    close = difflib.get_close_matches(name.casefold(), lowered, 1)
-    return f"; the nearest is {lowered[close[0]]}" if close else ""
 
 
 def given_twice(name: str, first: Path, second: Path) -> DerivgenError:

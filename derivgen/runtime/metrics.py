@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from derivgen.errors import nearest
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array, Array], float]
@@ -208,10 +209,9 @@ def named(metrics: Metrics) -> Iterator[tuple[str, Metric]]:
 def of_name(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
-    near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ";"
     raise ValueError(
-        f'metrics: there is no {name!r}{hint} There are {", ".join(METRICS)}, and functions of your own: {{"{name}": '
+        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions of "
+        f'your own: {{"{name}": '
         "lambda target, prediction: ...}"
     )
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError
-from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, nearest, paths_text
+from derivgen.errors import DerivgenError, nearest
+from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, paths_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +190,10 @@ def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table])
     found = [column for table in tables for column in table.columns]
     absent = next((name for name in names if name not in found), None)
     wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
-    missing = f"; {absent} is missing{nearest(absent, found)}" if absent else ""
+    missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent else "."
     return DerivgenError(
         f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
-        f"column{'s' if len(names) > 1 else ''} {wanted}, found {listed(found)}{missing}. {header_advice(tables)}"
+        f"column{'s' if len(names) > 1 else ''} {wanted}, found {listed(found)}{missing} {header_advice(tables)}"
         f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
     )
 
