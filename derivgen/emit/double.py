@@ -25,6 +25,8 @@ class DoubleText(ScalarText):
     def number(self, e: sp.Expr) -> str:
         if e in (sp.oo, -sp.oo):
             return "np.inf" if e == sp.oo else "-np.inf"
+        if e == sp.pi:
+            return "math.pi"
         return str(e) if e.is_Integer else repr(float(e))
 
     def is_integral(self, e: sp.Expr) -> bool:

@@ -173,14 +173,14 @@ class RuleWriter:
             else:
                 lines += ["squares = 0.0", *(f"squares += {s}" for s in sums), "gradient_norm = math.sqrt(squares)"]
         for slot, e in shared:
-            lines += self.line(slot.name, as_reads(e), self.double)
+            lines += self.line(slot.name, as_reads(e), self.double, depth=1)
         return lines
 
     def before_the_loop(self) -> list[str]:
         """What is the same for every parameter of the loop; of the module's dtype where the loop reads it."""
         lines = []
         for target, e in self.hoisted.fixed:
-            lines += self.line(target.name, e, self.double)
+            lines += self.line(target.name, e, self.double, depth=1)
         lines += [f"{name.tensor} = real({self.double.real(e)})" for e, name in self.hoisted.factors.items()]
         return [*lines, *(f"{local_name(name)} = real({self.access(Read(name))})" for name in self.hoisted.bare)]
 
@@ -209,9 +209,9 @@ class RuleWriter:
         taken = {*self.places, *self.hyperparameters, *(target.name for target, _ in self.rule.assignments)}
         return StatementText(text, lambda name: f"{name}_" if name in taken else name)
 
-    def line(self, target: str, e: sp.Expr, text: ScalarText) -> list[str]:
+    def line(self, target: str, e: sp.Expr, text: ScalarText, depth: int = 2) -> list[str]:
         """target = e, or target += its change."""
-        own, room, place = Read(target), WIDTH - 2 * len(STEP), self.access(Read(target))
+        own, room, place = Read(target), WIDTH - depth * len(STEP), self.access(Read(target))
         if isinstance(e, sp.Add) and own in e.args:
             change = e - own
             negative = all(a.could_extract_minus_sign() for a in sp.Add.make_args(change))

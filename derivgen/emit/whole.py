@@ -336,7 +336,7 @@ class WholeModel:
             ),
             "return False, mean",
         ]
-        doc = '"""(the same as of an epoch without updates); total: becomes the mean gradient by rows"""'
+        doc = '"""(whether a row number or a label is out of range, else the mean loss); total becomes the mean gradient"""'
         arguments = ["parameters", "gradient", "total", "order", "batch_size", *self.arguments(self.plan.given)]
         arguments += [*self.plan.memories, *self.modes.batch_arguments()]
         return compiled(bracketed("def gradient_by_batches(", arguments, "):"), doc, body)
