@@ -26,7 +26,7 @@ from derivgen import runtime
 from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import TEMPORARY
 
-KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 16, 16
+KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
 LONGEST_DELAY = 0.01  # seconds, of the order of what one checkpoint takes
 EPOCHS_A_KILL, STEPS_AN_EPOCH = 6, ROWS // BATCH
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -44,7 +44,7 @@ def write_module(path: Path) -> Path:
     a = layers.dropout(layers.batch_norm(model.input("x", N, FEATURES), name="norm"), 0.2, name="drop")
     z = layers.dense(a, 1, name="out")
     model.minimize(losses.mean_squared_error(z, model.input("t", N, 1)))
-    model.update(optimizers.adamw(schedules.cosine(0.01, decay_steps=5000)), {"*_b": {"weight_decay": 0}})
+    model.update(optimizers.adamw(schedules.inverse_square_root(0.1)), {"*_b": {"weight_decay": 0}})
     return generate(model, path)
 
 

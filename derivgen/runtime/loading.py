@@ -15,10 +15,11 @@ from derivgen.errors import DerivgenError
 
 CONTRACT = 1
 
-# What this runtime calls; `predict`, `train_epoch` and SAMPLE_AXIS's batches are there where the model has them.
+# What this runtime uses; `predict`, `activations`, `train_epoch` and `mean_gradient` are there where the model has them.
 REQUIRED = (
     "PARAMETERS",
     "INPUTS",
+    "LAYERS",
     "SAMPLE_AXIS",
     "initial_parameters",
     "views",

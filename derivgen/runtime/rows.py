@@ -85,7 +85,7 @@ class Feed:
         """(data, row numbers in it) that stand for these rows."""
         if not self.by_rows:
             return self.data, order
-        rows = {name: self.data[name][order] for name in self.by_rows}
+        rows = {name: gathered(self.data[name], order) for name in self.by_rows}
         others = {name: self.data[name][order] for name in self.sampled if name not in self.by_rows}
         return {**self.data, **others, **rows}, np.arange(len(order))
 
@@ -99,6 +99,14 @@ class Feed:
         for start in range(0, len(rows), length):
             part = rows[start : start + length]
             yield part, self.take(part)
+
+
+def gathered(array: Array, rows: Array) -> Array:
+    """These rows, which are read in the order of the file."""
+    by_place = np.argsort(rows, kind="stable")
+    taken = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    taken[by_place] = array[rows[by_place]]
+    return taken
 
 
 def is_ready(array: Array, integer: bool) -> bool:
