@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import TEMPORARY
 
 KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
-LONGEST_DELAY = 0.01  # seconds, of the order of what one checkpoint takes
+LONGEST_DELAY, LONGEST_WAIT = 0.01, 0.5  # seconds; the first of the order of what one checkpoint takes
 EPOCHS_A_KILL, STEPS_AN_EPOCH = 6, ROWS // BATCH
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -55,14 +56,19 @@ def points(seed: int) -> dict[str, np.ndarray]:
     return {"x": x.astype(np.float32), "t": t.astype(np.float32)}
 
 
-def train(module: Path, run: Path, seed: int, epochs: int) -> None:
-    """Train in this process, from the last checkpoint of the run; tells its first epoch, and its end."""
+def train(module: Path, run: Path, seed: int, epochs: int, wait: int) -> None:
+    """Train in this process, from the last checkpoint of the run; tells its first epoch.
+
+    After epoch `wait` it waits to be killed: on a fast disk it would be over before.
+    """
     told: list[int] = []
 
     def tell(epoch: runtime.Epoch, views: object) -> None:
         if not told:
             told.append(epoch.epoch)
             print(epoch.epoch, flush=True)
+        while epoch.epoch == wait:
+            time.sleep(1)
 
     fit = runtime.fit(
         runtime.load(module),
@@ -77,14 +83,13 @@ def train(module: Path, run: Path, seed: int, epochs: int) -> None:
         resume=True,
         callbacks=[tell],
     )
-    print("done", flush=True)
     np.savez(run / "fit.npz", parameters=fit.parameters, **fit.state._asdict())
 
 
-def start(module: Path, run: Path, seed: int, epochs: int) -> subprocess.Popen[str]:
-    """A process that trains; a line of its output is there as soon as it was printed."""
+def start(module: Path, run: Path, seed: int, epochs: int, wait: int = 0) -> subprocess.Popen[str]:
+    """A process that trains."""
     run.mkdir(exist_ok=True)
-    command = [sys.executable, __file__, "--train", str(module), str(run), str(epochs), "--seed", str(seed)]
+    command = [sys.executable, __file__, "--seed", str(seed), "--train", *map(str, (module, run, epochs, wait))]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
 
 
@@ -148,24 +153,27 @@ def kill_once(process: subprocess.Popen[str], folder: Path, step: int, delay: fl
     while process.poll() is None and not has_reached(folder, step):
         time.sleep(0.001)
     time.sleep(delay)
-    while process.poll() is None and writing and not is_writing(folder):
+    end = time.monotonic() + LONGEST_WAIT  # it may be beyond its last file
+    while writing and time.monotonic() < end and not is_writing(folder):
         pass
     process.kill()
-    if not first or process.stdout.read():
-        raise DerivgenError(f"a training ended before it was killed, with status {process.wait()}")
+    if not first or process.wait() != -signal.SIGKILL:
+        raise DerivgenError(f"a training ended before it was killed, with status {process.returncode}")
     return int(first)
 
 
 def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int) -> Iterator[Left]:
     """What each kill left; DerivgenError where a process did not go on from the newest checkpoint.
 
-    Every second one hits the writing of a checkpoint. Moments are chosen such that all come before the training's end.
+    Every second one hits the writing of a checkpoint.
     """
     random, loaded, left = Random(seed), runtime.load(module), Left(0, 0, 0, 0, 0)
     for kill in range(kills):
-        most = (epochs * STEPS_AN_EPOCH - left.step) // (kills - kill + 1)
-        step, delay = left.step + random.randrange(most), random.uniform(0, LONGEST_DELAY)
-        with start(module, run, seed, epochs) as process:
+        wait = EPOCHS_A_KILL * (kill + 1)
+        # A new checkpoint at least: before it, a temporary may be there that an earlier kill left.
+        step = random.randint(left.step + 1, wait * STEPS_AN_EPOCH - EVERY)
+        delay = random.uniform(0, LONGEST_DELAY)
+        with start(module, run, seed, epochs, wait) as process:
             first = kill_once(process, run / "checkpoints", step, delay, writing=kill % 2 == 1)
         before, left = left, look(run, loaded)
         if first != before.epochs + 1 or left.step <= before.step:
@@ -219,11 +227,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the training, and of the moments")
-    parser.add_argument("--train", nargs=3, help=argparse.SUPPRESS)  # what the processes are that get killed
+    parser.add_argument("--train", nargs=4, help=argparse.SUPPRESS)  # what the processes are that get killed
     options = parser.parse_args()
     if options.train:
-        module, run, epochs = options.train
-        train(Path(module), Path(run), options.seed, int(epochs))
+        module, run, epochs, wait = options.train
+        train(Path(module), Path(run), options.seed, int(epochs), int(wait))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         try:

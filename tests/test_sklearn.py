@@ -44,10 +44,22 @@ def cache(monkeypatch, tmp_path):
     return folder
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("modules")
+
+
 @pytest.fixture
-def uncompiled(cache, monkeypatch):
-    """The cache, for modules that run without numba's compiler."""
+def uncompiled(shared, monkeypatch):
+    """Modules that run without numba's compiler, each generated for one test and found by others."""
+    monkeypatch.setenv("DERIVGEN_CACHE", str(shared))
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+
+
+@pytest.fixture
+def empty(uncompiled, cache, monkeypatch):
+    """The same with an empty cache."""
+    monkeypatch.setenv("DERIVGEN_CACHE", str(cache))
     return cache
 
 
@@ -94,8 +106,8 @@ def plane(rows=60, outputs=2, seed=0):
 @pytest.mark.parametrize("estimator", [DerivgenClassifier, DerivgenRegressor])
 def test_scikit_learns_own_checks(uncompiled, monkeypatch, estimator):
     """Of the default models, made small: compiled and whole they pass too, and take 90 s, for 15 modules."""
-    monkeypatch.setattr(estimators, "HIDDEN_UNITS", 8)
-    results = check_estimator(estimator(epochs=3, learning_rate=0.05), on_skip=None)
+    monkeypatch.setattr(estimators, "HIDDEN_UNITS", 4)
+    results = check_estimator(estimator(epochs=3, learning_rate=0.1), on_skip=None)
     assert len(results) > 50
     skipped = {r["check_name"]: str(r["exception"]) for r in results if r["status"] != "passed"}
     # Not the estimators' fault: what these compare with is not installed.
@@ -307,11 +319,11 @@ def test_the_best_parameters_are_kept(uncompiled):
         ("early_stopping", True, TypeError, "early_stopping must be a number of at least 1, found True"),
     ],
 )
-def test_wrong_parameters_are_refused_before_anything_is_generated(uncompiled, name, value, error, message):
+def test_wrong_parameters_are_refused_before_anything_is_generated(empty, name, value, error, message):
     x, y = blobs()
     with pytest.raises(error, match=message):
         DerivgenClassifier(softmax_regression).set_params(**{name: value}).fit(x, y)
-    assert not uncompiled.exists()
+    assert not empty.exists()
 
 
 # ---- models that don't fit
@@ -350,12 +362,12 @@ def classifier_with(features=None, classes=None, predicted=True, extra=False, fi
         (classifier_with(fixed_rows=True), r"made from an input \(N, 2\), found an input \(5, 2\): declare"),
     ],
 )
-def test_a_model_that_is_no_classifier_for_the_data(uncompiled, function, message):
+def test_a_model_that_is_no_classifier_for_the_data(empty, function, message):
     x, y = blobs()
     with pytest.raises(ValueError, match=message) as found:
         DerivgenClassifier(function).fit(x, y)
     assert "DerivgenClassifier" in str(found.value)
-    assert not uncompiled.exists()
+    assert not empty.exists()
 
 
 def test_a_refusal_says_where_the_model_is():
@@ -507,10 +519,10 @@ def generations(monkeypatch):
     return names
 
 
-def test_a_module_is_generated_once(uncompiled, generations):
+def test_a_module_is_generated_once(empty, generations):
     x, y = blobs()
     first = DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
-    (file,) = uncompiled.glob("*.py")
+    (file,) = empty.glob("*.py")
     time = file.stat().st_mtime_ns
     again = DerivgenClassifier(softmax_regression, epochs=2, learning_rate=0.1).fit(x, y)
     assert again.module_ is first.module_
@@ -518,13 +530,13 @@ def test_a_module_is_generated_once(uncompiled, generations):
     assert file.stat().st_mtime_ns == time
     DerivgenClassifier(softmax_regression, epochs=1, dtype="float32").fit(x, y)
     DerivgenClassifier(softmax_regression, epochs=1).fit(x[:, :1], y)
-    assert len(generations) == len(list(uncompiled.glob("*.py"))) == 3
+    assert len(generations) == len(list(empty.glob("*.py"))) == 3
 
 
-def test_a_spoilt_file_of_the_cache_is_written_anew(uncompiled, generations):
+def test_a_spoilt_file_of_the_cache_is_written_anew(empty, generations):
     x, y = blobs()
     fitted = DerivgenClassifier(softmax_regression, epochs=1, random_state=0).fit(x, y)
-    (file,) = uncompiled.glob("*.py")
+    (file,) = empty.glob("*.py")
     text = file.read_text()
     for spoilt in ("", text[: len(text) // 2], text.replace("exp(", "1 + exp(")):
         file.write_text(spoilt)
@@ -535,7 +547,7 @@ def test_a_spoilt_file_of_the_cache_is_written_anew(uncompiled, generations):
     assert len(generations) == 4
 
 
-def test_models_of_one_name_are_kept_apart(uncompiled):
+def test_models_of_one_name_are_kept_apart(empty):
     """numba's cache and sys.modules know modules by name."""
 
     def named(activation=activations.identity, rate=0.1, deviation=1.0):
@@ -556,7 +568,7 @@ def test_models_of_one_name_are_kept_apart(uncompiled):
     functions = [named(), named(activations.relu), named(rate=0.2), named(deviation=2.0)]
     fitted = [DerivgenRegressor(f, epochs=1, random_state=0).fit(x, y) for f in (*functions, named())]
     names = [f.module_.__name__ for f in fitted]
-    assert len(set(names)) == len(list(uncompiled.glob("*.py"))) == 4
+    assert len(set(names)) == len(list(empty.glob("*.py"))) == 4
     assert names[0] == names[-1]
     assert len({f.predict(x).tobytes() for f in fitted}) == 4
 
@@ -570,7 +582,7 @@ def test_a_function_may_give_one_model_again_and_again(uncompiled):
     assert first.__doc__.startswith('Kernels of the model "softmax_regression"')
 
 
-def test_threads_generate_one_after_another(uncompiled):
+def test_threads_generate_one_after_another(empty):
     """Stages of the generator change SymPy for a moment."""
     x, y = plane()
     fold = expr_with_limits.piecewise_fold
@@ -580,18 +592,18 @@ def test_threads_generate_one_after_another(uncompiled):
         modules = list(fits)
     assert expr_with_limits.piecewise_fold is fold
     assert modules[:3] == modules[3:]
-    assert len(list(uncompiled.glob("*.py"))) == 3
+    assert len(list(empty.glob("*.py"))) == 3
 
 
-def test_a_change_of_the_generator_gives_another_module(uncompiled, monkeypatch):
+def test_a_change_of_the_generator_gives_another_module(empty, monkeypatch):
     x, y = blobs()
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
     monkeypatch.setattr(module_cache, "generator_digest", lambda: "another")
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
-    assert len(list(uncompiled.glob("*.py"))) == 2
+    assert len(list(empty.glob("*.py"))) == 2
 
 
-def test_warnings_of_the_spec_come_with_the_generation(uncompiled):
+def test_warnings_of_the_spec_come_with_the_generation(empty):
     def idle(n_features, n_outputs):
         model = softmax_regression(n_features, n_outputs)
         model.parameter("idle", 3)
