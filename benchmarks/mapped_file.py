@@ -1,9 +1,9 @@
 """Training from files larger than memory should take: `python benchmarks/mapped_file.py [--gigabytes 4] [--rows R]`.
 
 Writes rows of 256 features in float32 and their labels as .npy files into a temporary folder (TMPDIR says where), and
-trains a classifier 256-32-10 with Adam for one epoch of all rows, or of the first R, in a process of its own. Prints the
-file's size, the time, and the anonymous memory (RssAnon of Linux, sampled every 50 ms; pages of the file, which the
-system drops when it needs memory, are no part of it); exits with 1 where its peak is not below 1 GB.
+trains a classifier 256-32-10 with Adam for one epoch of all rows, or of the first R, in a process of its own. Prints
+the file's size, the time, and the anonymous memory (RssAnon of Linux, sampled every 50 ms; pages of the file, which
+the system drops when it needs memory, are no part of it); exits with 1 where its peak is not below 1 GB.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def refuse_full_disk(folder: Path, rows: int) -> None:
     needed, free = rows * (4 * FEATURES + 8) * 1.02, shutil.disk_usage(folder).free
     if needed > free:
         sys.exit(
-            f"the files need {needed / 1e9:.1f} GB, the disk of the temporary folder has {free / 1e9:.1f} GB free: give "
-            "fewer --gigabytes, or a folder on another disk by TMPDIR"
+            f"the files need {needed / 1e9:.1f} GB, the temporary folder has {free / 1e9:.1f} GB free: give fewer "
+            "--gigabytes, or a folder on another disk by TMPDIR"
         )
 
 

@@ -1,9 +1,10 @@
 """Kills a training at random moments and resumes it: `python scripts/kill_and_resume.py [--kills 30] [--seed 0]`.
 
 A model with running and random tensors, slots, a schedule and a group is trained in one process, and again in processes
-that SIGKILL ends at any moment, every second one while it writes a checkpoint. After each kill every checkpoint must be
-readable, and the next process must go on from the newest; in the end parameters, state, history (but `seconds`) and the
-checkpoints' names must be equal to the bit. Whether the disk keeps its word in a power failure is not tested.
+that SIGKILL ends: at any moment, while a checkpoint is being written, or after an epoch that no checkpoint has yet.
+After each kill every checkpoint must be readable, and the next process must go on from the newest; in the end
+parameters, state, history (but `seconds`) and the checkpoints' names must be equal to the bit. Whether the disk keeps
+its word in a power failure is not tested.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import TEMPORARY
 
 KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
-LONGEST_DELAY, LONGEST_WAIT = 0.01, 0.5  # seconds; the first of the order of what one checkpoint takes
+MOMENTS = ("any", "writing", "epoch", "writing")
+LONGEST_DELAY, LONGEST_WAIT = 0.01, 2.0  # seconds; the first of the order of what one checkpoint takes
 EPOCHS_A_KILL, STEPS_AN_EPOCH = 6, ROWS // BATCH
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -128,16 +130,15 @@ def look(run: Path, module: ModuleType) -> Left:
         raise DerivgenError("a kill left no checkpoint")
     newest = read[-1]
     epochs = len(newest.progress["history"])
-    lines = (run / "history.jsonl").read_bytes().count(b"\n")
-    return Left(epochs, int(newest.state.step[0]), half_written, max(0, len(read) - KEEP), lines - epochs)
+    return Left(epochs, int(newest.state.step[0]), half_written, max(0, len(read) - KEEP), lines_of(run) - epochs)
 
 
 def is_half_written(name: str) -> bool:
     return TEMPORARY.fullmatch(name) is not None
 
 
-def is_writing(folder: Path) -> bool:
-    return any(map(is_half_written, os.listdir(folder)))
+def lines_of(run: Path) -> int:
+    return (run / "history.jsonl").read_bytes().count(b"\n")
 
 
 def has_reached(folder: Path, step: int) -> bool:
@@ -145,16 +146,26 @@ def has_reached(folder: Path, step: int) -> bool:
     return newest is not None and int(newest.stem.removeprefix("step-")) >= step
 
 
-def kill_once(process: subprocess.Popen[str], folder: Path, step: int, delay: float, writing: bool) -> int:
-    """Kill a training after its first epoch and a checkpoint of that step, so many seconds later, and if `writing` when
-    the next file is being written; the first epoch."""
+def has_come(moment: str, run: Path, wait: int) -> bool:
+    """Whether it is any moment, a file is being written, or epoch `wait` is in the history but in no checkpoint."""
+    match moment:
+        case "writing":
+            return any(map(is_half_written, os.listdir(run / "checkpoints")))
+        case "epoch":
+            return lines_of(run) >= wait
+    return True
+
+
+def kill_once(process: subprocess.Popen[str], run: Path, step: int, delay: float, moment: str, wait: int) -> int:
+    """Kill a training after its first epoch and a checkpoint of that step, so many seconds later, at the next moment of
+    that kind; the first epoch."""
     assert process.stdout is not None
     first = process.stdout.readline()
-    while process.poll() is None and not has_reached(folder, step):
+    while process.poll() is None and not has_reached(run / "checkpoints", step):
         time.sleep(0.001)
     time.sleep(delay)
     end = time.monotonic() + LONGEST_WAIT  # it may be beyond its last file
-    while writing and time.monotonic() < end and not is_writing(folder):
+    while process.poll() is None and time.monotonic() < end and not has_come(moment, run, wait):
         pass
     process.kill()
     if not first or process.wait() != -signal.SIGKILL:
@@ -163,10 +174,7 @@ def kill_once(process: subprocess.Popen[str], folder: Path, step: int, delay: fl
 
 
 def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int) -> Iterator[Left]:
-    """What each kill left; DerivgenError where a process did not go on from the newest checkpoint.
-
-    Every second one hits the writing of a checkpoint.
-    """
+    """What each kill left; DerivgenError where a process did not go on from the newest checkpoint."""
     random, loaded, left = Random(seed), runtime.load(module), Left(0, 0, 0, 0, 0)
     for kill in range(kills):
         wait = EPOCHS_A_KILL * (kill + 1)
@@ -174,7 +182,7 @@ def kill_often(module: Path, run: Path, seed: int, epochs: int, kills: int) -> I
         step = random.randint(left.step + 1, wait * STEPS_AN_EPOCH - EVERY)
         delay = random.uniform(0, LONGEST_DELAY)
         with start(module, run, seed, epochs, wait) as process:
-            first = kill_once(process, run / "checkpoints", step, delay, writing=kill % 2 == 1)
+            first = kill_once(process, run, step, delay, MOMENTS[kill % len(MOMENTS)], wait)
         before, left = left, look(run, loaded)
         if first != before.epochs + 1 or left.step <= before.step:
             raise DerivgenError(

@@ -14,7 +14,7 @@ KILLS, SEED = 4, 1
 
 
 def test_the_same_bits_after_kills_and_by_other_machine_code(tmp_path):
-    """One test, for the module takes long to compile: kills, then the module anew in a folder and process of its own."""
+    """One test, for compiling takes long: kills, then the module anew in a folder and a process of its own."""
     left, differing = kill_and_resume(tmp_path, KILLS, SEED)
     assert len(left) == KILLS and differing == []
     assert all(one.half_written <= 1 and one.too_many <= 1 for one in left)

@@ -11,6 +11,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+MANY = 2**22  # rows
 CHUNK = 2**24  # elements of a chunk of steps, data and parameters: some tenths of a second, and 64 MB in float32
 
 
@@ -49,12 +50,14 @@ def split_rows(
             raise ValueError("validation_split: the model has no sample axis, so there are no rows to hold out")
         return None, None
     rows = count_rows(module, data)
+    # Row numbers of very many rows are kept small; those of a chunk become int64.
+    numbers = np.arange(rows, dtype=np.int64 if rows < MANY else np.int32 if rows < 2**31 else np.int64)
     if not fraction:
-        return np.arange(rows), None
+        return numbers, None
     held_out = round(rows * fraction)
     if not 0 < held_out < rows:
         raise ValueError(f"validation_split: {fraction} of {rows} rows leaves nothing to train on or to validate by")
-    shuffled = generator.permutation(rows)
+    shuffled = generator.permutation(numbers)
     return shuffled[held_out:], shuffled[:held_out]
 
 

@@ -78,7 +78,8 @@ class Run:
         self.steps_at_once = self.feed.steps_at_once(
             self.options.batch_size * self.options.accumulate, len(self.parameters)
         )
-        self.good = [initial.copy(), *(np.array(slot) for slot in self.state)]  # before the chunk that is under way
+        # What a chunk began with, beside what training changes.
+        self.good = [(array.copy(), array) for array in (self.parameters, *self.state)]
 
     def keep_in(self, folder: Path, resume: bool) -> None:
         """Write checkpoints into a folder; go on from the last one there."""
@@ -253,11 +254,11 @@ class Run:
 
     def save_good(self) -> None:
         """Keep what a chunk begins with: the last good parameters are found from there."""
-        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+        for kept, array in self.good:
             kept[:] = array
 
     def restore_good(self) -> None:
-        for kept, array in zip(self.good, (self.parameters, *self.state), strict=True):
+        for kept, array in self.good:
             array[:] = kept
 
     def is_finite(self, loss: float) -> bool:
