@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from derivgen import store
-from derivgen.errors import DerivgenError, show_warnings
+from derivgen.errors import DerivgenError, nearest, show_warnings
 from derivgen.project import header_on_disk, options, render
 from derivgen.spec import load_target
 
@@ -25,7 +27,6 @@ FILE = click.Path(path_type=Path)
 DATA_OPTIONS = (
     click.option(
         "--data",
-        required=True,
         multiple=True,
         type=FILE,
         metavar="FILE",
@@ -38,7 +39,7 @@ FIT_OPTIONS = (
     click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
     click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
     click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
-    click.option("--drop-last", is_flag=True, help="Leave a last, smaller batch out."),
+    click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
     click.option("--learning-rate", type=float, help="The spec's if unsaid."),
     click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyperparameter of the rule."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
@@ -51,7 +52,9 @@ FIT_OPTIONS = (
     click.option("--monitor", is_flag=True, help="Watch the layers: vanishing and exploding gradients, dead units."),
     click.option("--history", type=FILE, metavar="FILE.jsonl", help="A line an epoch."),
     click.option("--checkpoints", type=FILE, metavar="FOLDER", help="Where to keep what a training goes on from."),
-    click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Each epoch if unsaid."),
+    click.option(
+        "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if unsaid."
+    ),
     click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="So many checkpoints."),
     click.option("--resume", is_flag=True, help="Go on from the last checkpoint, to the bit."),
 )
@@ -92,12 +95,17 @@ def train(
     target = load_target(spec)
     save = save or Path(f"{target.model.name}_parameters.npz")
     store.check_writable(save)
+    from derivgen.runtime.tensors import suffix_of
+
+    suffix_of(save)
     if plot is not None:
         from derivgen.runtime.history import check_picture
 
         check_picture(plot)
     module = generated_module(target)
+    refuse_unknown(hyperparameters, module)
     inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
+    start = perf_counter()
     result = trained(module, inputs, save, {**arguments, "progress": not no_progress}, hyperparameters)
     from derivgen.runtime import plot_history, save_parameters
 
@@ -105,29 +113,34 @@ def train(
     if plot is not None:
         plot_history(plot, result.history)
     stopped = f"{result.stopped}\n" if result.stopped else ""
-    click.echo(f"{stopped}{summary(result)}\nparameters saved in {save}")
+    click.echo(
+        f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {save}"
+    )
 
 
 def trained(
     module: ModuleType, inputs: dict[str, Any], save: Path, arguments: dict[str, Any], hyperparameters: dict[str, Any]
 ) -> Fit:
     """The training; what it reached is saved where it can't go on."""
-    from derivgen.runtime import CheckpointError, NonFiniteError, fit, save_parameters
+    from derivgen.runtime import NonFiniteError, fit, save_parameters
 
     try:
         with user_data(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
             return fit(module, inputs, **arguments, **hyperparameters)
-    except NonFiniteError as error:
-        if error.step == 1:
+    except (DerivgenError, KeyboardInterrupt) as error:
+        reached = getattr(error, "fit", None) or getattr(error.__cause__, "fit", None)
+        if reached is None or reached.state.step[0] == 0:
             raise
-        save_parameters(save, module, error.parameters)
-        raise DerivgenError(f"{error}. The parameters from before that step are saved in {save}") from error
-    except CheckpointError as error:
-        if error.fit is None:
-            raise
-        save_parameters(save, module, error.fit.parameters)
-        raise DerivgenError(f"{error}. The parameters so far are saved in {save}") from error
+        what = "The best parameters until then" if arguments["keep_best"] else "The parameters so far"
+        if isinstance(error, NonFiniteError) and not arguments["keep_best"]:
+            what = "The parameters from before that step"
+            save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
+        save_parameters(save, module, reached.parameters)
+        text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        resumable = arguments["checkpoints"] and isinstance(error, KeyboardInterrupt)
+        more = ". Go on by --resume" if resumable else ""
+        raise DerivgenError(f"{text}. {what} are saved in {save}{more}") from error
 
 
 @click.command()
@@ -199,12 +212,26 @@ def generated_module(target: Target) -> ModuleType:
     return load(target.output)
 
 
+def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> None:
+    """DerivgenError where the module's update rule has no such hyperparameter."""
+    rule = inspect.signature(module.update).parameters.values()
+    own = [a.name for a in rule if a.kind is a.KEYWORD_ONLY]
+    for name in hyperparameters:
+        if name not in own:
+            near = nearest(name, own) or ":"
+            raise DerivgenError(
+                f"--set {name}: the update rule has no such hyperparameter{near} it has {', '.join(own)}"
+            )
+
+
 def inputs_of(
     data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: list[str]
 ) -> dict[str, Any]:
     """The inputs from files, but for those that the training is given otherwise."""
     from derivgen.runtime import read_data
 
+    if not data and not module.INPUTS:
+        return {}
     needed = [i.name for i in module.INPUTS if i.name not in given]
     inputs, unused = read_data(data, module, cast=cast, columns=columns, needed=needed)
     if unused:
@@ -213,9 +240,12 @@ def inputs_of(
     return inputs
 
 
-def summary(result: Fit) -> str:
+def summary(result: Fit, keep_best: bool, seconds: float) -> str:
+    """The first and the last epoch, or the best one where its parameters are kept, and the whole time."""
     first, last = result.history[0], result.history[-1]
-    validation = "" if last.validation_loss is None else f", validation {last.validation_loss:.6g}"
-    metrics = "".join(f", {name} {value:.4g}" for name, value in last.metrics.items())
-    seconds = sum(epoch.seconds for epoch in result.history)
-    return f"loss {first.loss:.6g} -> {last.loss:.6g}{validation}{metrics}; {last.epoch} epochs in {seconds:.1f} s"
+    shown = result.history[result.best_epoch - 1] if keep_best else last
+    validation = "" if shown.validation_loss is None else f", validation {shown.validation_loss:.6g}"
+    metrics = "".join(f", {name} {value:.4g}" for name, value in shown.metrics.items())
+    best = f" (epoch {shown.epoch}, the best)" if keep_best else ""
+    epochs = f"{last.epoch} epoch{'s' if last.epoch > 1 else ''} in {seconds:.1f} s"
+    return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {epochs}"

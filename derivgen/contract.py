@@ -43,6 +43,13 @@ ARGUMENTS = (
     "steps",
 )
 
+# Arguments of runtime.fit, which takes hyperparameters besides.
+FIT_ARGUMENTS = (
+    *("module", "data", "epochs", "batch_size", "seed", "parameters", "state", "validation_split", "validation"),
+    *("shuffle", "drop_last", "accumulate", "class_weights", "metrics", "target", "early_stopping", "keep_best"),
+    *("monitor", "progress", "history", "checkpoints", "checkpoint_every", "keep", "resume", "callbacks"),
+)
+
 # The module's other functions, and what its public functions call.
 HELPERS = (
     "aligned",
@@ -119,6 +126,7 @@ MODE_HELPERS = ("draw", "evaluate", "fraction", "philox", "take_next", "uniform"
 # What the functions of the whole model call their own values.
 LOCALS = (
     *("steps", "losses", "reals", "integers", "theta", "bar", "into", "alpha_beta", "data", "work", "batch", "rows"),
+    *("arrays", "sizes", "refused", "squares"),
     *(
         "total",
         "observed",

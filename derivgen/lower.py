@@ -46,6 +46,7 @@ from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Mode
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 from derivgen.recurrences import define_recurrence
 from derivgen.scope import Refused, Scope
+from derivgen.update_rule import setting_for
 
 SEED = "seed"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
@@ -537,6 +538,9 @@ class Lowering:
                 found = f"{nearest(pattern, names) or ';'} there are {', '.join(names) or 'none'}"
                 message = f"group {pattern!r} of the update rule fits no parameter{found}"
                 self.model.problem(message, self.model.update_place)
+        if names and all(setting_for(name, self.model.groups) is None for name in names):
+            message = "the groups of the update rule freeze every parameter, so that nothing is trained: leave some out"
+            self.model.problem(message, self.model.update_place)
 
     def check_arguments(self) -> None:
         """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""

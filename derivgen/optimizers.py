@@ -6,7 +6,7 @@ Names and defaults are PyTorch's, hyperparameters Keras's. Rates that depend on 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import sympy as sp
 
@@ -281,11 +281,11 @@ def __getattr__(name: str) -> NoReturn:
     raise AttributeError(f"no update rule is called {name}{near} There are {', '.join(BY_NAME)}")
 
 
-def by_name(name: str, **hyperparameters: Any) -> UpdateRule:
+def by_name(name: str) -> UpdateRule:
     """The rule of this name; ValueError, with the nearest name, where there is none."""
     if name not in BY_NAME:
         try:
             __getattr__(name)
         except AttributeError as error:
             raise ValueError(str(error)) from None
-    return BY_NAME[name](**hyperparameters)
+    return BY_NAME[name]()

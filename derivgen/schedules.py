@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derivgen.update_rule import Schedule, hyperparameter, initial, t
+from derivgen.update_rule import Schedule, hyperparameter, initial, number, t
 
 past = t - 1  # steps
 
@@ -31,13 +31,13 @@ def inverse_square_root(rate: float = 1.0) -> Schedule:
 
 def exponential(rate: float = 0.01, decay_rate: float = 0.96, decay_steps: float = 1000) -> Schedule:
     """η·decay_rate^((t - 1)/decay_steps). Keras's ExponentialDecay; PyTorch's ExponentialLR with decay_steps 1."""
-    decay = hyperparameter("decay_rate") ** (past / hyperparameter("decay_steps"))
+    decay = hyperparameter("decay_rate") ** (past / hyperparameter("decay_steps", positive=True))
     return Schedule(rate, initial * decay, (("decay_rate", decay_rate), ("decay_steps", decay_steps)))
 
 
 def step(rate: float = 0.01, decay_rate: float = 0.1, decay_steps: float = 1000) -> Schedule:
     """η·decay_rate^⌊(t - 1)/decay_steps⌋. PyTorch's StepLR."""
-    decay = hyperparameter("decay_rate") ** sp.floor(past / hyperparameter("decay_steps"))
+    decay = hyperparameter("decay_rate") ** sp.floor(past / hyperparameter("decay_steps", positive=True))
     return Schedule(rate, initial * decay, (("decay_rate", decay_rate), ("decay_steps", decay_steps)))
 
 
@@ -57,13 +57,15 @@ def cosine(rate: float = 0.01, decay_steps: float = 1000, end: float = 0.0) -> S
 
 def progress() -> sp.Expr:
     """The share of decay_steps that is past, at most 1."""
-    return sp.Min(past / hyperparameter("decay_steps"), 1)
+    return sp.Min(past / hyperparameter("decay_steps", positive=True), 1)
 
 
 def warm_up(schedule: Schedule | float = 0.01, warmup_steps: float = 100) -> Schedule:
     """From η/warmup_steps to η by equal steps, then the schedule from its start. Source: Goyal et al. 2017."""
     after = schedule if isinstance(schedule, Schedule) else constant(schedule)
-    steps = hyperparameter("warmup_steps")
+    if "warmup_steps" in dict(after.hyperparameters):
+        raise ValueError("warm_up: the schedule has a warm-up already: give it one alone")
+    steps = hyperparameter("warmup_steps", positive=True)
     later = after.expression.xreplace({t: t - steps})
     value = sp.Piecewise((initial * t / steps, t <= steps), (later, True))
     return Schedule(after.initial, value, (*after.hyperparameters, ("warmup_steps", warmup_steps)))
@@ -79,10 +81,16 @@ def one_cycle(
     """Up to η from η/start_factor, then down to that/end_factor, each by half a cosine. Source: Smith and Topin 2018.
 
     `rising`: the share of total_steps - 1 steps up to the top. PyTorch's OneCycleLR; its pct_start, div_factor and
-    final_div_factor.
+    final_div_factor. Raises ValueError where the top is not after the first step and before the last.
     """
     names = ("total_steps", "rising", "start_factor", "end_factor")
-    total, share, first, last = map(hyperparameter, names)
+    total, share, first, last = (hyperparameter(name, positive=True) for name in names)
+    steps, part = number("one_cycle", "total_steps", total_steps), number("one_cycle", "rising", rising)
+    if not (part * steps > 1 and part < 1):
+        raise ValueError(
+            "one_cycle: expected rising below 1, and rising·total_steps above 1, so that the top is after the first "
+            f"step and before the last; found rising {rising:g} and total_steps {total_steps:g}"
+        )
     start = initial / first
     top = share * total - 1
     up = start + (initial - start) * (1 - sp.cos(sp.pi * past / top)) / 2

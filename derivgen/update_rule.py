@@ -7,6 +7,9 @@ t), or a name of its own for a value that several assignments use.
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -16,8 +19,8 @@ import sympy as sp
 
 from derivgen import contract
 from derivgen.errors import nearest
-from derivgen.expressions import subexpressions
-from derivgen.functions import DERIVATIVES
+from derivgen.expressions import Read, reads_of, substitute
+from derivgen.rule_expressions import check_expression
 
 theta, g, t = sp.symbols("theta g t", real=True)
 # Euclidean norms of the gradient as the step gave it: of all that is trained, and of one tensor.
@@ -59,32 +62,50 @@ class UpdateRule:
     slots: tuple[tuple[sp.Symbol, float], ...]
     hyperparameters: tuple[tuple[str, float], ...]
     nonnegative: tuple[str, ...] = ()  # hyperparameters that must be at least 0
+    positive: tuple[str, ...] = ()  # those of them that must be above 0
 
     @property
     def varying(self) -> frozenset[str]:
-        """The names that have a value for each parameter; all others have one for a whole tensor, or for the step."""
-        found = {"theta", "g"}
+        """The names that have a value for each parameter; all others have one for a whole tensor, or for the step.
+
+        A slot whose values differ by tensor is kept for each parameter.
+        """
+        slots, found, by_tensor = {slot.name for slot, _ in self.slots}, {"theta", "g"}, {"tensor_norm"}
         while True:
-            more = {target.name for target, e in self.assignments if found & names_in(e)} - found
-            if not more:
+            before = len(found) + len(by_tensor)
+            for target, e in self.assignments:
+                if (found | by_tensor) & names_in(e):
+                    (found if found & names_in(e) or target.name in slots else by_tensor).add(target.name)
+            if len(found) + len(by_tensor) == before:
                 return frozenset(found)
-            found |= more
 
     @property
     def shared_slots(self) -> tuple[str, ...]:
         """The slots that are the same for every parameter, and so kept once."""
-        return tuple(slot.name for slot, _ in self.slots if slot.name not in self.varying)
+        varying = self.varying
+        return tuple(slot.name for slot, _ in self.slots if slot.name not in varying)
 
     @property
-    def shared_assignments(self) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
-        """Those to slots that are kept once, in terms of hyperparameters, slots and the step alone."""
-        values: dict[sp.Symbol, sp.Expr] = {}
+    def versions(self) -> tuple[tuple[Read, sp.Expr], ...]:
+        """The assignments with each name's values told apart: m[0] is what a step starts with, m[1] the next one."""
+        count: Counter[str] = Counter()
         found = []
         for target, e in self.assignments:
-            if target.name in self.shared_slots:
-                found.append((target, e.xreplace(values)))
-            elif target.name not in self.varying:
-                values[target] = e.xreplace(values)
+            value = substitute(e, {s: Read(s.name, count[s.name]) for s in e.free_symbols})
+            count[target.name] += 1
+            found.append((Read(target.name, count[target.name]), value))
+        return tuple(found)
+
+    @property
+    def shared_assignments(self) -> tuple[tuple[Read, sp.Expr], ...]:
+        """Those `versions` of slots that are kept once, in terms of hyperparameters, slots and the step alone."""
+        values: dict[Read, sp.Expr] = {}
+        found, shared, varying = [], self.shared_slots, self.varying
+        for target, e in self.versions:
+            if target.tensor in shared:
+                found.append((target, substitute(e, values)))
+            elif target.tensor not in varying:
+                values[target] = substitute(e, values)
         return tuple(found)
 
     @property
@@ -97,9 +118,13 @@ def names_in(expression: sp.Basic) -> set[str]:
     return {s.name for s in expression.free_symbols}
 
 
-def hyperparameter(name: str, nonnegative: bool = True) -> sp.Symbol:
-    """The symbol of a hyperparameter in a rule's expressions; `nonnegative`: a value below 0 is refused."""
-    return sp.Symbol(name, real=True, nonnegative=True) if nonnegative else sp.Symbol(name, real=True)
+def hyperparameter(name: str, nonnegative: bool = True, positive: bool = False) -> sp.Symbol:
+    """The symbol of a hyperparameter in a rule's expressions.
+
+    `nonnegative`: a value below 0 is refused; `positive`: 0 too, as of what something is divided by.
+    """
+    bounds = {"nonnegative": nonnegative, "positive": positive}
+    return sp.Symbol(name, real=True, **{bound: True for bound, holds in bounds.items() if holds})
 
 
 def rule(
@@ -112,20 +137,36 @@ def rule(
 
     `assignments` are carried out in order; t counts the steps from 1. A hyperparameter is a default, which callers of
     the module may replace, or an expression in t, or a schedule. Raises ValueError where a symbol has no value, where
-    a name has another meaning, and where a default is out of its range.
+    a name has another meaning, where a default is out of its range, and where an expression is none of a rule.
     """
-    made = [(sp.Symbol(str(target), real=True), sp.sympify(e)) for target, e in assignments]
-    nonnegative = {s.name for _, e in made for s in e.free_symbols if s.is_nonnegative}
+    made = [(sp.Symbol(str(target), real=True), expression_of(name, target, e)) for target, e in assignments]
     schedules, defaults = scheduled(name, hyperparameters)
+    symbols = {s for _, e in (*schedules, *made) for s in e.free_symbols}
     assigned = [(target, plain(e)) for target, e in (*schedules, *made)]
-    kept = {sp.Symbol(str(slot), real=True): float(value) for slot, value in (slots or {}).items()}
-    check_names(name, [*defaults, *map(str, kept)])
+    start = "a number to start with"
+    kept = {sp.Symbol(str(s), real=True): number(name, str(s), value, start) for s, value in (slots or {}).items()}
+    check_names(name, [*defaults, *map(str, kept)], given=defaults)
+    twice = next((str(slot) for slot in kept if str(slot) in {**hyperparameters, **defaults}), None)
+    if twice:
+        raise ValueError(f"rule {name}: {twice} is a slot and a hyperparameter: rename one of them")
     check_values(name, assigned, kept, defaults)
-    for h, value in defaults.items():
-        if h in nonnegative and value < 0:
-            raise ValueError(f"rule {name}: {h} must be at least 0, found {value:g}")
-    bounded = tuple(h for h in defaults if h in nonnegative)
-    return UpdateRule(name, tuple(assigned), tuple(kept.items()), tuple(defaults.items()), bounded)
+    nonnegative = tuple(h for h in defaults if any(s.name == h and s.is_nonnegative for s in symbols))
+    positive = tuple(h for h in defaults if any(s.name == h and s.is_positive for s in symbols))
+    for h in nonnegative:
+        if defaults[h] < 0 or (h in positive and defaults[h] == 0):
+            least = "above" if h in positive else "at least"
+            raise ValueError(f"rule {name}: {h} must be {least} 0, found {defaults[h]:g}")
+    return UpdateRule(name, tuple(assigned), tuple(kept.items()), tuple(defaults.items()), nonnegative, positive)
+
+
+def expression_of(name: str, target: object, given: Any) -> sp.Expr:
+    try:
+        e = sp.sympify(given)
+    except sp.SympifyError:
+        e = None
+    if not isinstance(e, sp.Expr):
+        raise ValueError(f"rule {name}: expected an expression for {target}, found {given!r}")
+    return e
 
 
 def plain(expression: sp.Expr) -> sp.Expr:
@@ -148,8 +189,9 @@ def scheduled(
                     f"rule {name}: two schedules have a hyperparameter {twice}: write one as an expression"
                 )
             if value.expression != initial:
-                assignments.append((symbol, plain(value.expression).xreplace({initial: symbol})))
-            defaults |= {h: number(name, h, value.initial), **dict(value.hyperparameters)}
+                assignments.append((symbol, value.expression.xreplace({initial: symbol})))
+            own = {other: number(name, other, default) for other, default in value.hyperparameters}
+            defaults |= {h: number(name, h, value.initial), **own}
         elif isinstance(value, sp.Expr) and not value.is_number:
             assignments.append((symbol, value))
         else:
@@ -157,20 +199,30 @@ def scheduled(
     return assignments, defaults
 
 
-def number(name: str, h: str, value: Any) -> float:
+def number(name: str, h: str, value: Any, expected: str = "a number or an expression in t") -> float:
+    """The value of a hyperparameter, or what a slot starts with."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"rule {name}: {h} must be a number or an expression in t, found {value!r}") from None
+        made = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        made = math.nan
+    if math.isnan(made):
+        raise ValueError(f"rule {name}: {h} must be {expected}, found {value!r}")
+    return made
 
 
-def check_names(name: str, names: Iterable[str]) -> None:
-    """ValueError where a hyperparameter or a slot has a name that means something else."""
+def check_names(name: str, names: Iterable[str], given: Iterable[str] = ()) -> None:
+    """ValueError where a hyperparameter or a slot has a name that means something else.
+
+    `given`: the hyperparameters, which callers give to `runtime.fit` beside its own arguments.
+    """
     reserved = (*contract.ARGUMENTS, *map(str, GIVEN), "i", "step", "start", "stop")
-    for given in names:
-        why = contract.refusal(given, "hyperparameter")
-        if why or given.startswith(("_", "factor_")) or given in reserved:
-            raise ValueError(f"rule {name}: {why or f'{given} has a meaning of its own in the update: rename it'}")
+    for own in names:
+        why = contract.refusal(own, "hyperparameter")
+        if why or own.startswith(("_", "factor_", "CONSTANT_")) or own in reserved:
+            raise ValueError(f"rule {name}: {why or f'{own} has a meaning of its own in the update: rename it'}")
+    for h in given:
+        if h in contract.FIT_ARGUMENTS:
+            raise ValueError(f"rule {name}: {h} is an argument of runtime.fit: rename the hyperparameter")
 
 
 def check_values(
@@ -179,35 +231,33 @@ def check_values(
     slots: Mapping[sp.Symbol, float],
     defaults: Mapping[str, float],
 ) -> None:
-    """ValueError where an assignment reads what has no value, assigns what nothing reads, or uses unknown functions."""
+    """ValueError where an assignment reads what has no value, assigns what nothing reads, or is no expression of ours."""
     known = {*map(str, GIVEN), *map(str, slots), *defaults}
-    read: set[str] = set()
     for target, expression in assignments:
+        check_expression(f"rule {name}: {target}", expression)
         unknown = sorted(names_in(expression) - known)
         if unknown:
             near = nearest(unknown[0], known)
             raise ValueError(f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default")
         if target in (t, gradient_norm, tensor_norm):
             raise ValueError(f"rule {name}: assigns {target}, which is given")
-        function = next((e.func for e in subexpressions(expression) if not is_known(e)), None)
-        if function is not None:
-            raise ValueError(f"rule {name}: {target} uses {function.__name__}, which derivgen does not know")
         if target.name not in known:
             check_names(name, [target.name])
         known.add(target.name)
-        read |= names_in(expression)
     assigned = [target.name for target, _ in assignments]
     if "theta" not in assigned:
         raise ValueError(f"rule {name}: assigns nothing to theta")
-    lost = [a for a in assigned if a not in {"theta", *map(str, slots)} and a not in read]
-    if lost:
-        near = nearest(lost[0], ["theta", *map(str, slots)])
-        raise ValueError(f"rule {name}: nothing reads {lost[0]}, which is neither theta nor a slot{near}")
-
-
-def is_known(node: sp.Basic) -> bool:
-    """Whether a part of an expression is arithmetic, a condition, or a function of the docs' table."""
-    return not isinstance(node, sp.Function) or isinstance(node, sp.Piecewise) or node.func in DERIVATIVES
+    stays = {"theta", *map(str, slots)}
+    for position, a in enumerate(assigned):
+        again = next((k for k in range(position + 1, len(assigned)) if assigned[k] == a), None)
+        readers = assignments[position + 1 : None if again is None else again + 1]
+        if any(a in names_in(e) for _, e in readers) or (again is None and a in stays):
+            continue
+        if again is not None:
+            raise ValueError(f"rule {name}: nothing reads {a} before it is assigned again: leave the first one out")
+        if any(a in names_in(e) for _, e in assignments):
+            raise ValueError(f"rule {name}: nothing reads {a} after it is assigned: what the next step needs is a slot")
+        raise ValueError(f"rule {name}: nothing reads {a}, which is neither theta nor a slot{nearest(a, stays)}")
 
 
 # ---- what changes a rule
@@ -226,8 +276,12 @@ def changed(
     if twice:
         raise ValueError(f"rule {of.name} has a hyperparameter {twice} already")
     made = rule(name, assignments, dict(of.slots), **{**dict(of.hyperparameters), **hyperparameters})
-    bounded = dict.fromkeys((*of.nonnegative, *made.nonnegative))
-    return replace(made, nonnegative=tuple(h for h, _ in made.hyperparameters if h in bounded))
+
+    def in_order(bounded: set[str]) -> tuple[str, ...]:
+        return tuple(h for h, _ in made.hyperparameters if h in bounded)
+
+    nonnegative, positive = {*of.nonnegative, *made.nonnegative}, {*of.positive, *made.positive}
+    return replace(made, nonnegative=in_order(nonnegative), positive=in_order(positive))
 
 
 def factors_of(rule: UpdateRule) -> tuple[sp.Expr, sp.Expr] | None:
@@ -251,6 +305,11 @@ def factors_of(rule: UpdateRule) -> tuple[sp.Expr, sp.Expr] | None:
 
 def groups_of(rule: UpdateRule, groups: Mapping[str, Any]) -> tuple[Group, ...]:
     """The groups as given to `Model.update`; ValueError where a hyperparameter is unknown or can't differ by tensor."""
+    if not isinstance(groups, Mapping) or not all(isinstance(pattern, str) for pattern in groups):
+        raise ValueError(
+            "groups: expected a mapping from patterns of parameters' names to what differs for them, such as "
+            f"{{'*_b': {{'weight_decay': 0}}}}, found {groups!r}"
+        )
     return tuple((pattern, setting_of(rule, pattern, given)) for pattern, given in groups.items())
 
 
@@ -263,30 +322,39 @@ def setting_of(rule: UpdateRule, pattern: str, given: Any) -> Setting | None:
             f"optimizers.frozen; found {given!r}"
         )
     own = dict(rule.hyperparameters)
-    shared = {name for _, e in rule.shared_assignments for name in names_in(e)}
-    for h, value in given.items():
+    shared = {read.tensor for _, e in rule.shared_assignments for read in reads_of(e)}
+    for h in given:
         if h not in own:
             raise ValueError(
-                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(h, own)} It has {', '.join(own)}"
+                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own)} It has {', '.join(own)}"
             )
         if h in shared:
             raise ValueError(
                 f"group {pattern!r}: {h} can't differ by tensor: {rule.name} keeps one value of it for all"
             )
-        unknown = sorted(names_in(sp.sympify(value)) - {*own, "t"})
-        if unknown:
-            raise ValueError(f"group {pattern!r}: {h} uses {unknown[0]}, which is no hyperparameter of {rule.name}")
-        if h in rule.nonnegative and sp.sympify(value).is_negative:
-            raise ValueError(f"group {pattern!r}: {h} must be at least 0, found {value}")
-    return tuple((h, plain(sp.sympify(value))) for h, value in given.items())
+    return tuple((h, value_of(rule, f"group {pattern!r}: {h}", h, value)) for h, value in given.items())
+
+
+def value_of(rule: UpdateRule, where: str, h: str, value: Any) -> sp.Expr:
+    """What a hyperparameter is for a group."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | sp.Expr):
+        raise ValueError(f"{where} must be a number or an expression in hyperparameters and t, found {value!r}")
+    e = plain(sp.sympify(value))
+    check_expression(where, e)
+    unknown = sorted(names_in(e) - {*dict(rule.hyperparameters), "t"})
+    if unknown:
+        raise ValueError(f"{where} uses {unknown[0]}, which is no hyperparameter of {rule.name}")
+    if h in rule.positive and e.is_nonpositive:
+        raise ValueError(f"{where} must be above 0, found {value}")
+    if h in rule.nonnegative and e.is_negative:
+        raise ValueError(f"{where} must be at least 0, found {value}")
+    return e
 
 
 def setting_for(name: str, groups: Sequence[Group]) -> Setting | None:
     """What differs for a tensor, None if it is left alone; of several groups the later ones win."""
-    found: dict[str, sp.Expr] = {}
+    found: dict[str, sp.Expr] | None = {}
     for pattern, setting in groups:
         if fnmatchcase(name, pattern):
-            if setting is None:
-                return None
-            found |= dict(setting)
-    return tuple(sorted(found.items()))
+            found = None if setting is None else {**(found or {}), **dict(setting)}
+    return None if found is None else tuple(sorted(found.items()))

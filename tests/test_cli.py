@@ -473,7 +473,11 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
         ({"k": np.full(40, 2)}, [], "k"),
         ({"k": np.full(40, -1)}, [], "k"),
         ({"t": np.zeros(39, np.float32)}, [], "39 in t"),
-        ({}, ["--set", "momentum=0.9"], "no argument momentum, and the update rule no such hyperparameter"),
+        (
+            {},
+            ["--set", "momentum=0.9"],
+            "--set momentum: the update rule has no such hyperparameter: it has learning_rate",
+        ),
         ({}, ["--set", "learning_rat=0.9"], "did you mean learning_rate?"),
         ({}, ["--learning-rate", "-1"], "learning_rate: expected a number of at least 0, found -1"),
         ({}, ["--metric", "acuracy"], "did you mean"),
@@ -482,6 +486,8 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
         ({}, ["--class-weights", "balanced"], "the model has no input of that name"),
         ({}, ["--set", "momentum"], "--set takes NAME=VALUE"),
         ({}, ["--set", "epochs=3"], "epochs"),
+        ({}, ["--set", "shuffle=0"], "--set shuffle: the update rule has no such hyperparameter"),
+        ({}, ["--save", "p.txt"], "p.txt"),
         ({}, ["--save", "none/p.npz"], "Make the folder none first"),
         ({}, ["--save", "."], "is a folder"),
         ({}, ["--data", "none.npz"], "none.npz does not exist"),
@@ -524,8 +530,8 @@ def test_divergence_saves_the_last_good_parameters(spec):
     write_data()
     output = fail("train", spec, "--data", "data.npz", "--learning-rate", 2, "--epochs", 500)
     assert "smaller learning rate" in output
-    assert "The parameters from before that step are saved in wave_parameters.npz" in output
-    with np.load("wave_parameters.npz") as saved:
+    assert "The parameters from before that step are saved in wave_parameters_stopped.npz" in output
+    with np.load("wave_parameters_stopped.npz") as saved:
         assert all(np.isfinite(saved[name]).all() for name in saved.files)
 
 

@@ -93,6 +93,26 @@ def test_early_stopping_is_told():
     assert "no smaller loss since epoch" in output
 
 
+def test_an_interrupted_training_is_saved(monkeypatch):
+    def interrupted(self, epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("derivgen.runtime.progress.Lines.epoch", interrupted)
+    message = fail("train", "flowers.py", "--data", "iris.csv", "--epochs", 20)
+    assert "interrupted. The parameters so far are saved in flowers_parameters.npz" in message
+    module = runtime.load("flowers_kernels.py")
+    assert np.isfinite(runtime.load_parameters("flowers_parameters.npz", module)).all()
+
+
+def test_a_model_without_data_is_trained_too():
+    Path("bowl.py").write_text(
+        'from derivgen import Model\nmodel = Model("bowl")\nv = model.parameter("v", init="ones")\nmodel.minimize(v**2)\n'
+    )
+    assert "parameters saved in bowl_parameters.npz" in succeed("train", "bowl.py", "--epochs", 3)
+    assert "is given: expected" in fail("train", "flowers.py")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

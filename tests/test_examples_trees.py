@@ -23,7 +23,7 @@ def test_digits_convolutional_follows_adam_with_the_schedule():
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if p.trained)
     expected = torch.tensor(parameters[:trained], requires_grad=True)
     adam = torch.optim.Adam([expected])
-    for step in range(1, steps + 1):
+    for step in range(steps + 1):
         before, gradient = parameters.copy(), rng.standard_normal(len(parameters)).astype(np.float32)
         module.update(parameters, gradient, state, learning_rate=0.01, decay_steps=steps)
         adam.param_groups[0]["lr"] = 0.01 * (1 + math.cos(math.pi * step / steps)) / 2

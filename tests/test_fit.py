@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -15,9 +16,16 @@ from derivgen import Model, generate, layers, losses, optimizers, runtime
 from derivgen.activations import relu, sigmoid, tanh
 from derivgen.errors import DerivgenError
 from derivgen.runtime import rows as rows_module
+from derivgen.runtime import run as run_module
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits_kernels.py"
 BATCH = 32
+
+
+@pytest.fixture(autouse=True)
+def a_checkpoint_each_epoch(monkeypatch):
+    """Where nothing else is said: five seconds are longer than a test."""
+    monkeypatch.setattr(run_module, "SECONDS_BETWEEN", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +150,8 @@ def test_validation_data_of_their_own(modes, points, monkeypatch):
     prediction = modes.predict(fit.parameters, held["x"])
     r2 = 1 - np.sum((held["t"] - prediction) ** 2) / np.sum((held["t"] - held["t"].mean()) ** 2)
     assert fit.history[-1].metrics["r2"] == pytest.approx(r2)
+    with pytest.raises(TypeError, match="the input t is missing"):  # and not that of the training data
+        runtime.fit(modes, data, validation={"x": data["x"]})
     monkeypatch.setattr(rows_module, "CHUNK", 16 * 4 * 7)  # 7 rows a part
     in_parts = runtime.fit(modes, data, epochs=2, batch_size=8, validation=held, metrics=["r2"])
     assert in_parts.history[-1].validation_loss == pytest.approx(fit.history[-1].validation_loss, rel=1e-12)
@@ -255,6 +265,24 @@ def test_a_model_without_samples_stops_too(tmp_path):
         runtime.fit(module, {}, epochs=30, learning_rate=100.0)
 
 
+def test_a_hyperparameter_that_is_not_finite_is_named(modes, points):
+    with pytest.raises(runtime.NonFiniteError, match="the hyperparameter learning_rate is nan") as stop:
+        runtime.fit(modes, points, learning_rate=np.nan)
+    assert (stop.value.tensor, stop.value.step) == ("learning_rate", 1)
+
+
+def test_losses_whose_mean_alone_overflows_are_no_end(tmp_path):
+    """In float32 the difference of two such losses is infinite, and so would be an epoch's running mean."""
+    model = Model("huge")
+    N = model.batch("N")
+    x, w, n = model.input("x", N), model.parameter("w", init="ones"), model.indices(n=N)
+    model.minimize(sp.Sum(x[n] + 0 * w, n) / N + 0 * w**2)
+    module = runtime.load(generate(model, tmp_path / "huge_kernels.py"))
+    x = np.array([3e38, -3e38, 3e38, -1e38], np.float32)
+    fit = runtime.fit(module, {"x": x}, batch_size=1, epochs=1, shuffle=False)
+    assert fit.history[0].loss == pytest.approx(0.5e38, rel=1e-5)
+
+
 # ---- monitor
 
 
@@ -315,7 +343,23 @@ def test_the_monitor_counts_dead_units(tmp_path):
     with pytest.warns(UserWarning, match=r"layer hidden: 80% of its units are dead"):
         fit = runtime.fit(module, data, epochs=1, parameters=parameters, monitor=True)
     assert next(r for r in fit.history[0].layers if r.layer == "hidden").dead == pytest.approx(0.8)
-    assert fit.warnings[0].startswith("layer hidden")
+    assert any(text.startswith("layer hidden: 80% of its units are dead") for text in fit.warnings)
+
+
+def test_dead_units_of_a_recurrence_are_told_over_all_times(tmp_path):
+    """Time is the first axis of its tensors: a unit is dead if it is 0 in every row at every time."""
+    model = Model("recurrence", dtype="float64")
+    N, T, K = model.batch("N"), *model.sizes(T=5, K=4)
+    n, t, k, j = model.indices(n=N, t=T, k=K, j=K)
+    x, W, b = model.input("x", N, T, K), model.parameter("W", K, K, init="orthogonal"), model.parameter("b", K)
+    h = model.recur("h", (n, t, k), lambda h: sp.Max(sp.Sum(h[n, t - 1, j] * W[j, k], j) + x[n, t, k] + b[k], 0))
+    model.minimize(sp.Sum(h[n, T - 1, k] ** 2, n, k) / N)
+    module = runtime.load(generate(model, tmp_path / "recurrence_kernels.py"))
+    parameters = module.initial_parameters()
+    module.views(parameters)["b"][1] = -100
+    x = np.random.default_rng(0).normal(size=(20, 5, 4))
+    found = dict(zip((layer.name for layer in module.LAYERS), module.activations(parameters, x), strict=True))
+    assert found["h"][1] == 0.25
 
 
 def test_the_monitor_changes_no_bit(modes, points):
@@ -366,7 +410,9 @@ def test_checkpoints_of_another_training_are_refused(modes, points, tmp_path, di
         ({"seed": 1}, "seed 0, here it is 1"),
         ({"learning_rate": 0.03}, r"learning_rate 0\.02, here it is 0\.03"),
         ({"beta_1": 0.8}, r"beta_1 unsaid, here it is 0\.8"),
-        ({"data": {name: a[:80] for name, a in points.items()}}, r"x float64 of shape \(90, 3\), here it is .*80"),
+        ({"data": {name: a[:80] for name, a in points.items()}}, r"x float64 of shape \(90, 3\), .*here it is .*80"),
+        ({"data": {**points, "t": points["t"] + 1}}, r"t float64 of shape \(90, 1\), checksum .*the same data"),
+        ({"keep_best": True}, "keep_best False, here it is True"),
         ({"module": digits, "data": images}, "spec|model"),
     ]:
         with pytest.raises(DerivgenError, match=message):
@@ -384,6 +430,7 @@ def test_a_checkpoint_that_can_t_be_written_loses_nothing(modes, points, tmp_pat
     folder = tmp_path / "run"
 
     def block(epoch, views):
+        shutil.rmtree(folder, ignore_errors=True)
         folder.write_text("in the way")
 
     with pytest.raises(runtime.CheckpointError, match=r"run.*give a folder") as error:
@@ -410,6 +457,54 @@ def test_history_is_in_the_file_after_each_epoch_and_goes_on(modes, points, tmp_
     fit = runtime.fit(modes, points, epochs=6, resume=True, **settings)
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
     assert runtime.read_history(path)[-1].loss == fit.history[-1].loss
+
+
+def test_whatever_ends_a_training_keeps_what_was_reached(modes, points):
+    def stop(epoch, views):
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        runtime.fit(modes, points, epochs=9, callbacks=[stop], keep_best=True)
+    reached = interrupt.value.fit
+    same(reached, runtime.fit(modes, points, epochs=3, keep_best=True))
+    on = runtime.fit(modes, points, epochs=1, parameters=reached.last, state=reached.state, seed=1)
+    assert on.history[0].step == reached.history[-1].step + 3
+
+
+def test_numbers_of_numpy_go_into_checkpoints(modes, points, tmp_path):
+    settings = {"batch_size": np.int64(8), "seed": np.int64(3), "validation_split": np.float64(0.2)}
+    fit = runtime.fit(modes, points, epochs=np.int64(2), checkpoints=tmp_path, drop_last=np.bool_(True), **settings)
+    again = runtime.fit(
+        modes,
+        points,
+        epochs=2,
+        checkpoints=tmp_path,
+        resume=True,
+        batch_size=8,
+        seed=3,
+        validation_split=0.2,
+        drop_last=True,
+    )
+    same(again, fit)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"callbacks": [3]}, "callbacks must be functions"),
+        ({"validation": {"x": np.ones((3, 3), np.float32), "t": np.ones((3, 1))}}, "x: expected dtype float64"),
+        ({"metrics": ["accuracy"]}, "accuracy"),
+    ],
+)
+def test_what_does_not_fit_is_found_before_the_first_step(modes, points, arguments, message):
+    before = modes.train_epoch
+    try:
+        modes.train_epoch = lambda *_, **__: pytest.fail("a step was taken")
+        with pytest.raises((TypeError, ValueError), match=message):
+            runtime.fit(modes, points, **arguments)
+    finally:
+        modes.train_epoch = before
 
 
 # ---- what is refused

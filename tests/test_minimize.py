@@ -48,6 +48,8 @@ def test_single_precision_is_told_to_scipy_in_double(tmp_path):
     assert np.abs(gradient).max() < 1e-4
     with pytest.raises((TypeError, ValueError), match="x"):
         runtime.minimize(single, {**data, "x": data["x"].astype(float)})
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        runtime.minimize(single, data, batch_size=0)
     with pytest.raises(ValueError, match="shape"):
         runtime.minimize(single, data, parameters=np.zeros(3, np.float32))
 

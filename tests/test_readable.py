@@ -208,6 +208,10 @@ RULES = [
     "optimizers.clip_value(optimizers.clip_norm(optimizers.clip_global_norm(optimizers.l2_decay(optimizers.nadam()))))",
     "optimizers.clip_norm(optimizers.adamw()), {'b': {'weight_decay': 0}, 'c': {'learning_rate': optimizers.t / 9}}",
     "optimizers.clip_global_norm(optimizers.nadam()), {'b': optimizers.frozen}",
+    "optimizers.rprop(step_max=float('inf')), {'b': {'step_max': oo}}",
+    # The shared slot r and the name s have earlier values that are still read; t is not, but for r.
+    "optimizers.rule('own', [(s, r * eta), (q, r * q), (r, r / t), (s, s * r), (theta, theta - s * g - q)], {q: 0, r: 1}, "
+    "learning_rate=0.1)",
 ]
 
 
@@ -219,12 +223,14 @@ def test_ruff_leaves_update_rules_alone(tmp_path):
         spec = f"""
 from derivgen import Model, optimizers, schedules
 
+g, t, theta, eta = optimizers.g, optimizers.t, optimizers.theta, optimizers.hyperparameter("learning_rate")
+q, r, s = symbols("q r s")
 model = Model("ruled")
 a, b, c = (model.parameter(name, 3) for name in "abc")
 i, j, k = model.local_indices(3, 3, 3)
 model.minimize(Sum(a[i] ** 2, i) + Sum(b[j] ** 2, j) + Sum(c[k] ** 2, k))
 model.update({rule})
 """
-        paths[-1].write_text(text_of(tmp_path, "from sympy import Sum\n" + spec))
+        paths[-1].write_text(text_of(tmp_path, "from sympy import Sum, oo, symbols\n" + spec))
     assert_ruff_leaves_alone(*paths)
     assert max(len(line) for path in paths for line in path.read_text("utf-8").splitlines()) <= 120

@@ -277,7 +277,8 @@ def test_divergence_names_the_parameter_and_gives_back_the_last_good_ones(module
 
 def test_a_loss_that_leaves_its_range_alone_is_named_loss(module):
     parameters = module.initial_parameters()
-    tensor, words = nonfinite.cause(module, data(), None, parameters, parameters, parameters, np.inf)
+    vectors = (parameters, parameters, parameters)
+    tensor, words = nonfinite.cause(module, data(), None, *vectors, np.inf, lambda: parameters, {})
     assert tensor == "loss" and "log of 0" in words
 
 

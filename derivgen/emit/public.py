@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derivgen.emit.initial import number_text
 from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines, wrapped
 from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
@@ -23,7 +24,7 @@ class Public:
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]
         self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
-        defaults = [f"{name}={value!r}" for name, value in plan.rule.hyperparameters]
+        defaults = [f"{name}={number_text(value)}" for name, value in plan.rule.hyperparameters]
         self.keywords = ["*", *defaults] if defaults else []
 
     def render(self, template: str, **values: object) -> str:
@@ -53,9 +54,10 @@ class Public:
 
     def checked_hyperparameters(self, arguments: Sequence[str] = ()) -> str:
         """Lines that check them, after those of the arguments that some modules have."""
-        least = dict.fromkeys(self.plan.rule.nonnegative, ", least=0")
+        rule = self.plan.rule
+        bound = dict.fromkeys(rule.nonnegative, ", least=0") | dict.fromkeys(rule.positive, ", above=0")
         lines = [
-            f'{name} = check_hyperparameter("{name}", {name}{least.get(name, "")})' for name in self.hyperparameters
+            f'{name} = check_hyperparameter("{name}", {name}{bound.get(name, "")})' for name in self.hyperparameters
         ]
         return self.checked_seed(arguments) + block(lines)
 
@@ -126,7 +128,8 @@ class Public:
         for slot, initial in self.plan.rule.slots:
             shape = "1, " if slot.name in self.plan.rule.shared_slots else f"{count}, "
             dtype = "np.float64" if slot.name in self.plan.rule.shared_slots else "real"
-            values.append(f"np.zeros({shape}{dtype})" if initial == 0 else f"np.full({shape}{initial!r}, {dtype})")
+            full = f"np.full({shape}{number_text(initial)}, {dtype})"
+            values.append(f"np.zeros({shape}{dtype})" if initial == 0 else full)
         return self.render("optimizer_state", state=block(bracketed("return State(", values, ")", depth=1)))
 
     def update(self) -> str:

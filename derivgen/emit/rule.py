@@ -7,14 +7,16 @@ What depends on the step, and not on the parameter, is computed once, in double 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
 from derivgen.emit.double import DoubleText
 from derivgen.emit.elementary import local_name
+from derivgen.emit.initial import number_text
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
+from derivgen.emit.ordered import Assignment, Ordered, ordered
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
@@ -24,7 +26,6 @@ from derivgen.repeat import LEAST
 from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t, theta
 
 Ranges = list[tuple[int, int]]  # of the flat vector, from start to before stop
-Assignment = tuple[sp.Symbol, sp.Expr]
 
 SUM_OF_SQUARES = '''\
 @internal
@@ -58,9 +59,15 @@ class Hoisted:
     """
 
     fixed: tuple[Assignment, ...]
-    factors: dict[sp.Expr, Read] = field(default_factory=dict)
-    bare: tuple[str, ...] = ()
-    loop: tuple[Assignment, ...] = ()
+    factors: dict[sp.Expr, Read]
+    bare: tuple[str, ...]
+    loop: tuple[Assignment, ...]
+
+    @property
+    def read(self) -> frozenset[str]:
+        """What is read of a step and of a tensor."""
+        before = [*(e for _, e in self.fixed), *self.factors]
+        return frozenset({*self.bare, *(read.tensor for e in before for read in reads_of(e))})
 
 
 class RuleWriter:
@@ -75,23 +82,32 @@ class RuleWriter:
     ) -> None:
         self.rule, self.parts, self.count, self.in_parts = rule, parts, count, in_parts
         one_loop = len(parts) == 1 and not parts[0][0] and len(parts[0][1]) == 1 and not in_parts
+        one_loop = one_loop and parts[0][1][0][0] == 0  # the first ones may be frozen
         self.ranged, self.threads = not one_loop, threads and one_loop
         self.hyperparameters = [local_name(name) for name, _ in rule.hyperparameters]
         # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
-        dot = "_" if self.threads else "."
-        self.arrays = {slot.name: f"state{dot}{slot.name}" for slot, _ in rule.slots}
-        self.hoisted = hoisted(rule)
+        self.order = ordered(rule)
+        self.hoisted = hoisted(rule, self.order)
+        self.arrays = {slot.name: f"state.{slot.name}" for slot, _ in rule.slots}
+        if self.threads:
+            self.arrays = {slot: self.apart(f"state_{slot}") for slot in self.arrays}
         self.places = {"theta": "parameters[i]", "g": "gradient[i]"}
         self.places |= {s: f"{a}[{0 if s in rule.shared_slots else 'i'}]" for s, a in self.arrays.items()}
         order = term_order(rule)
+        order |= {own: order[name] for own, name in self.order.own.items()}
         self.double = DoubleText(order, self.access, str, general_power="np.power")
         self.text = ScalarText(order, self.access, str)
+
+    def apart(self, name: str) -> str:
+        """A name that differs from all that the rule has."""
+        taken = {*self.hyperparameters, *self.order.own, *self.hoisted.bare, *term_order(self.rule)}
+        return self.apart(f"{name}_") if name in taken else name
 
     def access(self, read: Read) -> str:
         return self.places.get(read.tensor, local_name(read.tensor))
 
     def write(self) -> RuleText:
-        functions = [SUM_OF_SQUARES] if self.rule.uses & {"gradient_norm", "tensor_norm"} else []
+        functions = [SUM_OF_SQUARES] if self.used & {"gradient_norm", "tensor_norm"} else []
         functions += [self.range_function()] if self.ranged else []
         functions += [self.threads_function()] if self.threads else []
         factors = self.factor_lines() if self.in_parts else []
@@ -123,21 +139,21 @@ class RuleWriter:
             settings = {name: self.given(e) for name, e in setting}
             values = [settings.get(name, local_name(name)) for name, _ in self.rule.hyperparameters]
             for starts, length in in_step(ranges):
-                lines += range_call(starts, length, [*self.of_the_step(norm_only=True), *values])
+                lines += range_call(starts, length, [*self.of_the_step(), *values])
         return lines
 
     def given(self, e: sp.Expr) -> str:
         """A setting as an argument; a float always, for which numba has compiled the function."""
-        return repr(float(e)) if e.is_number else self.double.real(as_reads(e))
+        return number_text(float(e)) if e.is_number else self.double.real(as_reads(e))
 
     def range_function(self) -> str:
         """The function that updates some of the parameters."""
-        given = ["parameters", "gradient", "state", "start", "stop", *self.of_the_step(norm_only=True)]
+        given = ["parameters", "gradient", "state", "start", "stop", *self.of_the_step()]
         signature = bracketed("def update_range(", [*given, *self.hyperparameters], "):")
         doc = docstring([*formulas(self.rule), "for the parameters from start to before stop"])
-        t_line = ["t = float(state.step[0])"] if "t" in self.rule.uses else []
+        t_line = ["t = float(state.step[0])"] if "t" in self.hoisted.read else []
         norm = "tensor_norm = math.sqrt(sum_of_squares(gradient, start, stop))"
-        norms = [norm] if "tensor_norm" in self.rule.uses else []
+        norms = [norm] if "tensor_norm" in self.hoisted.read else []
         body = [*doc, *t_line, *norms, *self.before_the_loop(), "for i in range(start, stop):", *indented(self.loop())]
         return "\n".join(["@internal", *signature, *indented(body)])
 
@@ -152,19 +168,23 @@ class RuleWriter:
 
     # ---- lines
 
-    def of_the_step(self, norm_only: bool = False) -> list[str]:
+    def of_the_step(self) -> list[str]:
         """What the kernel hands to the loop's function besides the rule's own."""
-        names = ["gradient_norm"] if norm_only else ["t", "gradient_norm"]
-        return [name for name in names if name in self.rule.uses]
+        names = ["gradient_norm"] if self.ranged else ["t", "gradient_norm", "tensor_norm"]
+        return [*(name for name in names if name in self.hoisted.read), *self.order.kept]
+
+    @property
+    def used(self) -> frozenset[str]:
+        """What the text reads besides parameters and settings."""
+        return self.hoisted.read.union(read.tensor for _, e in self.order.step for read in reads_of(e))
 
     def step_lines(self) -> list[str]:
         """What is the same for all parameters: the step count, the gradient's norm, and slots that are kept once."""
-        settings = {name for setting, _ in self.parts for _, e in setting for name in names_in(e)}
-        here = settings if self.ranged else self.rule.uses | settings
-        shared = self.rule.shared_assignments
-        here = here | {name for _, e in shared for name in names_in(e)}
+        here = {name for setting, _ in self.parts for _, e in setting for name in names_in(e)}
+        here |= {read.tensor for _, e in self.order.step for read in reads_of(e)}
+        here |= set() if self.ranged else self.hoisted.read
         lines = ["t = float(state.step[0])"] if "t" in here else []
-        if "gradient_norm" in self.rule.uses:
+        if "gradient_norm" in self.used:
             ranges = merged(r for _, own in self.parts for r in own)
             sums = [f"sum_of_squares(gradient, {start}, {stop})" for start, stop in ranges]
             flat = f"gradient_norm = math.sqrt({' + '.join(sums)})"
@@ -172,8 +192,13 @@ class RuleWriter:
                 lines.append(flat)
             else:
                 lines += ["squares = 0.0", *(f"squares += {s}" for s in sums), "gradient_norm = math.sqrt(squares)"]
-        for slot, e in shared:
-            lines += self.line(slot.name, as_reads(e), self.double, depth=1)
+        if "tensor_norm" in self.hoisted.read and not self.ranged:
+            lines.append(f"tensor_norm = math.sqrt(sum_of_squares(gradient, 0, {self.parts[0][1][0][1]}))")
+        places = self.places
+        self.places = places | {slot: f"state.{slot}[0]" for slot in self.rule.shared_slots}
+        for target, e in self.order.step:
+            lines += self.line(target.name, e, self.double, depth=1)
+        self.places = places
         return lines
 
     def before_the_loop(self) -> list[str]:
@@ -206,8 +231,7 @@ class RuleWriter:
         return [*lines, *stores]
 
     def statements(self, text: ScalarText) -> StatementText:
-        taken = {*self.places, *self.hyperparameters, *(target.name for target, _ in self.rule.assignments)}
-        return StatementText(text, lambda name: f"{name}_" if name in taken else name)
+        return StatementText(text, self.apart)
 
     def line(self, target: str, e: sp.Expr, text: ScalarText, depth: int = 2) -> list[str]:
         """target = e, or target += its change."""
@@ -264,11 +288,10 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 # ---- what is computed once
 
 
-def hoisted(rule: UpdateRule) -> Hoisted:
+def hoisted(rule: UpdateRule, order: Ordered | None = None) -> Hoisted:
     """The rule's loop, and what stands before it."""
-    varying = rule.varying
-    fixed = [(target, as_reads(e)) for target, e in rule.assignments if target.name not in varying]
-    loop = [(target, as_reads(e)) for target, e in rule.assignments if target.name in varying]
+    order = order or ordered(rule)
+    varying = order.varying
     factors: dict[sp.Expr, Read] = {}
     bare: dict[str, None] = {}
 
@@ -293,9 +316,8 @@ def hoisted(rule: UpdateRule) -> Hoisted:
             factors[e] = Read(f"factor_{len(factors) + 1}")
         return factors[e]
 
-    rest = tuple((target, take(e)) for target, e in loop)
-    before = tuple((target, e) for target, e in fixed if target.name not in rule.shared_slots)
-    return Hoisted(before, factors, tuple(bare), rest)
+    rest = tuple((target, take(e)) for target, e in order.loop)
+    return Hoisted(order.fixed, factors, tuple(bare), rest)
 
 
 def as_reads(e: sp.Expr) -> sp.Expr:

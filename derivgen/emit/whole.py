@@ -366,14 +366,23 @@ class WholeModel:
         seen = [self.plan.observed(k) for k in kernels]
         if None in seen:
             return []
-        first = self.program.tensor(str(seen[0]))
-        by_rows = bool(self.plan.sample_axis) and first.shape[0] == size_symbol(str(self.plan.sample_axis))
-        rows = self.size_of(str(self.plan.sample_axis), self.plan.inputs) if by_rows else "1"
+        rows = self.rows_of(self.program.tensor(str(seen[0])))
         layers = [layer for layer, _ in self.plan.layers]
         numbers = [layers.index(k.layer) for k in kernels]
         number = progression(numbers[0], numbers[1] - numbers[0] if len(numbers) > 1 else 0)
         values = self.places.each([str(name) for name in seen])
         return bracketed("observe(", [values, rows, f"observed[{number}]"], ")", depth)
+
+    def rows_of(self, t: Tensor) -> str:
+        """How many rows of units a tensor has: of samples, and of the axes before them, as time; 1 without samples."""
+        axis = size_symbol(self.plan.sample_axis) if self.plan.sample_axis else None
+        if axis not in t.shape:
+            return "1"
+        before = t.shape[: t.shape.index(axis) + 1]
+        if not all(e.is_Integer or e.is_Symbol for e in before):
+            return "1"
+        texts = [str(e) if e.is_Integer else self.size_of(str(e), self.plan.inputs) for e in before if e != 1]
+        return " * ".join(texts)
 
     def range_checks(self) -> list[str]:
         """Lines that end the epoch where a row number, or a label that it will read, is out of range."""

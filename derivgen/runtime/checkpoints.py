@@ -285,6 +285,14 @@ def disk_errors(path: Path, done: str) -> Iterator[None]:
         raise CheckpointError(f"{path} can't be {done}: {reason.strerror or reason}: {advice}{kept}") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Make the folder; CheckpointError where no file can be written there."""
+    with disk_errors(folder, "written"):
+        make_folder(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def make_folder(folder: Path) -> None:
     """The folder, with those above it, so that they last."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +37,20 @@ def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Arr
     return losses[0] if len(losses) == 1 else float(np.average(losses, weights=counts))
 
 
+def joined(predictions: Sequence[Array], rows: int) -> Array:
+    """The predictions of parts of the rows; ValueError where they are not rows of one array."""
+    if len(predictions) == 1:
+        return predictions[0]
+    counts = [len(p) if p.ndim else 0 for p in predictions]
+    if sum(counts) != rows:
+        shape = predictions[0].shape
+        raise ValueError(
+            f"the prediction of {rows} rows does not fit into memory at once, and has no first axis of rows to join parts "
+            f"of it by (a part has shape {shape}): predict fewer rows, or a tensor whose first axis is the sample axis"
+        )
+    return np.concatenate(predictions)
+
+
 def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Callable[..., dict[str, float]]:
     """A function of (parameters, feed, rows) that gives the metrics; ValueError where the model lacks what they need."""
     resolved = resolve_metrics(module, metrics)
@@ -54,7 +68,7 @@ def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Call
             predictions.append(np.asarray(predict(parameters, **{name: inputs[name] for name in needed})))
             targets.append(np.asarray(inputs[entry.name]))
         whole = len(targets) == 1 or entry.name not in sample_inputs(module)
-        prediction = predictions[0] if len(predictions) == 1 else np.concatenate(predictions)
+        prediction = joined(predictions, 0 if rows is None else len(rows))
         return evaluate_metrics(resolved, entry, targets[0] if whole else np.concatenate(targets), prediction)
 
     return measured

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 Function = Callable[[Array, Array], float]
 # Called with (name, the target's entry in INPUTS, target, prediction).
 Arrange = Callable[[str, Any, Array, Array], tuple[Array, Array]]
-Metrics = str | Mapping[str, Function] | Sequence[str | Mapping[str, Function]]
+Metrics = str | Function | Mapping[str, Function] | Sequence[str | Function | Mapping[str, Function]]
 
 
 # ---- how target and prediction come to a function
@@ -177,10 +177,10 @@ METRICS: Mapping[str, Metric] = {
 
 
 def resolve_metrics(module: ModuleType, metrics: Metrics) -> Mapping[str, Metric]:
-    """The metrics by name: from names of METRICS, from mappings of a name to a function (target, prediction), or both.
+    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings of names to such functions.
 
     Raises ValueError for an unknown or repeated name and for a model that predicts nothing, TypeError for what is
-    neither a name nor such a mapping.
+    none of these.
     """
     found: dict[str, Metric] = {}
     for name, metric in named(metrics):
@@ -199,9 +199,11 @@ def named(metrics: Metrics) -> Iterator[tuple[str, Metric]]:
             yield item, of_name(item)
         elif isinstance(item, Mapping):
             yield from ((name, of_function(name, function)) for name, function in item.items())
+        elif callable(item) and hasattr(item, "__name__"):
+            yield item.__name__, of_function(item.__name__, item)
         else:
             raise TypeError(
-                f"metrics takes names, and mappings from a name to a function, found {item!r}: write "
+                f"metrics takes names, functions, and mappings from a name to a function, found {item!r}: write "
                 '("accuracy", {"mine": function})'
             )
 

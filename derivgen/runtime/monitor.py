@@ -63,38 +63,41 @@ def root_mean_square(tensors: Sequence[Array]) -> float | None:
     return math.sqrt(squares / sum(t.size for t in tensors))
 
 
-def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) -> list[str]:
-    """What is wrong with some layers, in words; `first` are the records before training."""
+def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) -> dict[str, str]:
+    """What is wrong with some layers, in words by what it is of; `first` are the records before training."""
     gradients = {r.layer: r.gradient for r in records if r.gradient is not None}
     if not gradients:
-        return []
-    found = [*vanishing(gradients), *exploding(gradients, first)]
+        return {}
+    found = {**vanishing(gradients), **exploding(gradients, first)}
     for r in records:
         if r.update and r.parameters and r.update > LARGEST_STEP * r.parameters:
             share = r.update / r.parameters
-            found.append(f"layer {r.layer}: one step changes its parameters by {share:.0%}: lower the learning rate")
+            found[f"step of {r.layer}"] = (
+                f"layer {r.layer}: one step changes its parameters by {share:.0%}: lower the learning rate"
+            )
         if r.dead is not None and r.dead > DEAD:
-            found.append(
+            found[f"dead units of {r.layer}"] = (
                 f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or take "
                 "an activation that is nowhere flat (leaky_relu, gelu)"
             )
     return found
 
 
-def vanishing(gradients: Mapping[str, float]) -> list[str]:
+def vanishing(gradients: Mapping[str, float]) -> dict[str, str]:
     """Layers whose gradient is far smaller than that of the last one, which is next to the loss, as one warning."""
     last = list(gradients)[-1]
     small = [name for name, size in gradients.items() if size < VANISHED * gradients[last]]
     if not small:
-        return []
+        return {}
     least = min(small, key=gradients.__getitem__)
-    return [
+    text = (
         f"the gradient vanishes in {layers_text(small)}: {gradients[least]:.2g} in {least}, {gradients[last]:.2g} in "
         f"{last}. Take another activation (relu, tanh with glorot_uniform), normalization, or shortcuts around layers"
-    ]
+    )
+    return {"vanishing gradients": text}
 
 
-def exploding(gradients: Mapping[str, float], first: Sequence[LayerRecord]) -> list[str]:
+def exploding(gradients: Mapping[str, float], first: Sequence[LayerRecord]) -> dict[str, str]:
     """Layers whose gradient is far larger than that of the last one, or than it was, as one warning."""
     last = list(gradients)[-1]
     before = {r.layer: r.gradient for r in first}
@@ -106,12 +109,13 @@ def exploding(gradients: Mapping[str, float], first: Sequence[LayerRecord]) -> l
         elif gradients[last] and not size <= EXPLODED * gradients[last]:
             large[name] = f"{size:.2g} in {name}, {gradients[last]:.2g} in {last}"
     if not large:
-        return []
+        return {}
     worst = max(large, key=gradients.__getitem__)
-    return [
+    text = (
         f"the gradient explodes in {layers_text(list(large))}: {large[worst]}. Lower the learning rate, or clip the "
         "gradient (optimizers.clip_global_norm)"
-    ]
+    )
+    return {"exploding gradients": text}
 
 
 def layers_text(names: Sequence[str]) -> str:

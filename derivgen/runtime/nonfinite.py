@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +18,11 @@ class NonFiniteError(DerivgenError, ArithmeticError):
     """Training met a NaN or an infinity, and stopped before it reached the parameters.
 
     `tensor` is the name of where it was found first ("loss" if in the loss alone), `epoch` and `step` count from 1;
-    `parameters` is the flat vector, and `state` the update rule's, from before that step: the last good ones.
+    `parameters` is the flat vector, and `state` the update rule's, from before that step: the last good ones. `fit` is
+    what was reached until then, with the best parameters where they were kept.
     """
+
+    fit: Any = None
 
     def __init__(self, message: str, tensor: str, epoch: int, step: int, parameters: Array, state: Any) -> None:
         super().__init__(message)
@@ -54,10 +57,12 @@ def cause(
     good: Array,
     after: Array,
     loss: float,
+    gradient: Callable[[], Array],
+    settings: Mapping[str, float],
 ) -> tuple[str, str]:
     """(tensor, what is wrong in words) of a step that met a NaN or an infinity.
 
-    `data` are the step's, `rows` their numbers in all the data, None where those are it; `initial`, `good` and `after` the flat parameters at the start of training and around
+    `gradient` gives that of the step, `settings` are what the update was given. `data` are the step's, `rows` their numbers in all the data, None where those are it; `initial`, `good` and `after` the flat parameters at the start of training and around
     the step. Inputs are looked at first, then where training began, then the step's gradient.
     """
     for declared in module.INPUTS:
@@ -67,16 +72,23 @@ def cause(
                 position = (int(rows[position[0]]), *position[1:])
             where = f"the input {declared.name} holds {value} at {element(declared.name, position)}"
             return declared.name, f"{where} ({count} such in this step): clean the data, or leave out those rows"
+    for name, value in settings.items():
+        if not np.isfinite(value):
+            return name, f"the hyperparameter {name} is {value}: give a finite one"
     for name, tensor in module.views(initial).items():
         if found := first_bad(tensor):
             where = f"training started with {found[1]} at {element(name, found[0])}"
             return name, f"{where}: give finite parameters, or change its init in the spec"
     advice = "training diverged: try a smaller learning rate, clip the gradient, or scale the inputs"
+    for name, tensor in module.views(good).items():
+        if found := first_bad(tensor):
+            where = f"the parameter {name} was {found[1]} at {element(name, found[0])} before the step"
+            return name, f"{where}: a callback, or whoever else holds the parameters, made it so"
     name, largest = largest_tensor(module, good)
     if largest > GROWTH * max(1.0, largest_tensor(module, initial)[1]):
         return name, f"the parameter {name} grew to {largest:.3g}, where the {kind(loss)} overflows; {advice}"
     if np.isfinite(loss):
-        return after_the_step(module, data, good, after, advice)
+        return after_the_step(module, gradient(), after, advice)
     words = "inputs and parameters are finite, so a function in the model left its range (log of 0, exp of much)"
     return "loss", f"{words}: look at its formulas, or try a smaller learning rate"
 
@@ -85,11 +97,9 @@ def kind(loss: float) -> str:
     return "gradient" if np.isfinite(loss) else "loss"
 
 
-def after_the_step(
-    module: ModuleType, data: Mapping[str, Array], good: Array, after: Array, advice: str
-) -> tuple[str, str]:
+def after_the_step(module: ModuleType, gradient: Array, after: Array, advice: str) -> tuple[str, str]:
     """The same where the loss is finite, and what comes after it is not."""
-    for name, tensor in module.views(module.loss_and_gradient(good, **data)[1]).items():
+    for name, tensor in module.views(gradient).items():
         if found := first_bad(tensor):
             where = f"the gradient of {name} is {found[1]} at {element(name, found[0])}"
             return name, f"{where} ({found[2]} such), at finite parameters: look at the formulas that read {name}"

@@ -18,16 +18,18 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The trained flat parameters, shape (P,), with views by name; state and parameters serve to go on from here.
+    """The trained flat parameters, shape (P,), with views by name: those of the best epoch where they were kept.
 
-    `best_epoch` is that of the least loss, of validation if there is one; `stopped` says in words why training ended
-    before its last epoch; `warnings` are the monitor's.
+    `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
+    loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
+    are the monitor's.
     """
 
     parameters: Array
     views: Mapping[str, Array] = field(repr=False)
     history: tuple[Epoch, ...] = field(repr=False)
     state: Any = field(repr=False)
+    last: Array = field(repr=False)
     best_epoch: int = 0
     stopped: str = ""
     warnings: tuple[str, ...] = field(default=(), repr=False)
@@ -54,14 +56,27 @@ class Options:
     @property
     def decisive(self) -> dict[str, Any]:
         """What the numbers depend on, besides the data."""
-        names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate")
-        own = {name: getattr(self, name) for name in names}
+        names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate", "keep_best")
+        own = {name: plain(getattr(self, name)) for name in names}
         return {**own, **{name: float(value) for name, value in sorted(self.hyperparameters.items())}}
+
+
+def plain(value: Any) -> Any:
+    """A number as Python's own, which a file takes."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_options(module: ModuleType, options: Options, arguments: Collection[str]) -> None:
     """Raise where an option is out of its range, or the update rule has no such hyperparameter; `arguments` are those of `fit`."""
-    counts = {"epochs": 1, "batch_size": 1, "accumulate": 1, "early_stopping": 1, "checkpoint_every": 1, "keep": 1}
+    counts = {
+        "epochs": 1,
+        "seed": 0,
+        "batch_size": 1,
+        "accumulate": 1,
+        "early_stopping": 1,
+        "checkpoint_every": 1,
+        "keep": 1,
+    }
     for name, least in counts.items():
         value = getattr(options, name)
         if value is None and name in ("early_stopping", "checkpoint_every"):

@@ -15,7 +15,8 @@ from derivgen import store
 from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint
 from derivgen.runtime.data import read_data
-from derivgen.runtime.rows import Feed, count_rows
+from derivgen.runtime.evaluation import joined
+from derivgen.runtime.rows import Feed, count_rows, sample_inputs
 from derivgen.runtime.tensors import load_parameters
 
 Array = np.ndarray[Any, Any]
@@ -28,12 +29,13 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     """
     needed = prediction_inputs(module)
     inputs = {name: data[name] for name in needed if name in data}
-    feed = Feed(prediction_view(module), inputs)
-    if not feed.sampled:
+    view = prediction_view(module)
+    if not sample_inputs(view):
         return np.asarray(module.predict(parameters, **inputs))
-    rows = np.arange(count_rows(prediction_view(module), inputs))
-    parts = [module.predict(parameters, **part) for _, part in feed.parts(rows)]
-    return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    rows = np.arange(count_rows(view, inputs))
+    return joined(
+        [np.asarray(module.predict(parameters, **part)) for _, part in Feed(view, inputs).parts(rows)], len(rows)
+    )
 
 
 def prediction_inputs(module: ModuleType) -> list[str]:

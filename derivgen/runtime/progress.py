@@ -80,6 +80,9 @@ class Display:
     def rows(self, count: int) -> None:
         """So many rows of the present epoch were trained since the last call."""
 
+    def trained(self, count: int) -> None:
+        """The same at the end of an epoch, whose validation and metrics come next: nothing is shown yet."""
+
     def epoch(self, epoch: Epoch) -> None:
         """An epoch is done, with its validation and metrics."""
 
@@ -156,6 +159,9 @@ class Lines(Display):
         if self.clock.rows(count) >= self.due and self.clock.fraction() < 1:
             self.tell()
 
+    def trained(self, count: int) -> None:
+        self.clock.rows(count)
+
     def epoch(self, epoch: Epoch) -> None:
         clock = self.clock
         now = clock.epoch(epoch.epoch)
@@ -192,6 +198,9 @@ class LiveLine(Display):
     def rows(self, count: int) -> None:
         if self.clock.rows(count) >= self.due:
             self.draw()
+
+    def trained(self, count: int) -> None:
+        self.clock.rows(count)
 
     def epoch(self, epoch: Epoch) -> None:
         self.latest = epoch

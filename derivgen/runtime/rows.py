@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -69,7 +70,7 @@ class Feed:
     """
 
     def __init__(self, module: ModuleType, data: Mapping[str, Array]) -> None:
-        self.module, self.data = module, dict(data)
+        self.data = dict(data)
         self.sampled = sample_inputs(module)
         integers = {i.name for i in module.INPUTS if i.classes is not None}
         self.by_rows = [
@@ -77,7 +78,6 @@ class Feed:
             for name in self.sampled
             if isinstance(data[name], np.ndarray) and not is_ready(data[name], name in integers)
         ]
-        self.whole = {name: array for name, array in self.data.items() if name not in self.by_rows}
         self.row_elements = sum(math.prod(np.shape(data[name])[1:]) for name in self.sampled)
 
     def steps_at_once(self, batch_size: int, parameters: int) -> int:
@@ -96,12 +96,20 @@ class Feed:
         """The inputs with these rows only; inputs without the sample axis whole."""
         return {name: np.asarray(a)[rows] if name in self.sampled else a for name, a in self.data.items()}
 
-    def parts(self, rows: Array, most: int = 0) -> Iterator[tuple[Array, dict[str, Array]]]:
-        """(row numbers, inputs) of parts of these rows that fit into a chunk."""
-        length = most or max(1, CHUNK // max(1, 16 * self.row_elements))
+    def parts(self, rows: Array, multiple: int = 1) -> Iterator[tuple[Array, dict[str, Array]]]:
+        """(row numbers, inputs) of parts of these rows that fit into a chunk, each but the last a multiple of rows."""
+        length = multiple * max(1, CHUNK // (16 * self.row_elements * multiple + 1))
         for start in range(0, len(rows), length):
             part = rows[start : start + length]
             yield part, self.take(part)
+
+
+def digest(array: Any) -> str:
+    """What an input is, in a few words: dtype, shape, and a checksum of at most 1,024 of its rows."""
+    array = np.asarray(array)
+    rows = array[:: max(1, len(array) // 1024)][:1024] if array.ndim else array
+    checksum = zlib.crc32(np.ascontiguousarray(rows).tobytes())
+    return f"{array.dtype} of shape {array.shape}, checksum {checksum:08x}"
 
 
 def gathered(array: Array, rows: Array) -> Array:
@@ -158,5 +166,11 @@ def labels_of(module: ModuleType, data: Mapping[str, Array], rows: Array | None,
             f'class_weights: "balanced" needs one input of labels of {classes} classes, found {len(entries)}'
         )
     labels = np.asarray(data[entries[0].name])
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"class_weights: {entries[0].name} must hold integer labels, found dtype {labels.dtype}")
     labels = (labels if rows is None or entries[0].name not in sample_inputs(module) else labels[rows]).ravel()
-    return labels[labels != entries[0].ignore] if entries[0].ignore is not None else labels
+    labels = labels[labels != entries[0].ignore] if entries[0].ignore is not None else labels
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if outside.size:
+        raise ValueError(f"class_weights: {entries[0].name} must hold labels 0 .. {classes - 1}, found {outside[0]}")
+    return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,10 @@ from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings
 from derivgen.runtime.nonfinite import NonFiniteError, cause
 from derivgen.runtime.options import Fit, Options
 from derivgen.runtime.progress import Display, shown
-from derivgen.runtime.rows import Feed, class_weights, split_rows
+from derivgen.runtime.rows import Feed, class_weights, digest, sample_inputs, split_rows
 
 Array = np.ndarray[Any, Any]
+SECONDS_BETWEEN = 5.0  # checkpoints, where nothing is said
 Callback = Callable[[Epoch, Mapping[str, Array]], bool | None]
 
 
@@ -47,9 +49,11 @@ class Run:
         self.feed = Feed(module, data)
         self.validation: tuple[Feed, Array | None] | None = None if held_out is None else (self.feed, held_out)
         if validation is not None:
-            shared = {name: data[name] for name in data if name not in validation}
-            other = Feed(module, {**shared, **validation})
-            self.validation = other, split_rows(module, other.data, 0.0, self.generator)[0]
+            own = sample_inputs(module)  # rows of the training data are no rows of these
+            shared = {name: data[name] for name in data if name not in validation and name not in own}
+            merged = {**shared, **validation}
+            rows = split_rows(module, merged, 0.0, self.generator)[0]
+            self.validation = Feed(module, merged), rows
         draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
         self.draws, self.rates = draws, dict(options.hyperparameters)
         self.settings = {**self.rates, **draws}
@@ -60,9 +64,10 @@ class Run:
         self.best: Array | None = None
         self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
         self.measure: Callable[..., dict[str, float]] | None = None
-        self.warnings: dict[str, None] = {}
+        self.warnings: dict[str, str] = {}
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
+        self.written = perf_counter()  # the last checkpoint
 
     # ---- before the first step
 
@@ -84,6 +89,8 @@ class Run:
     def keep_in(self, folder: Path, resume: bool) -> None:
         """Write checkpoints into a folder; go on from the last one there."""
         self.folder = folder
+        self.data_digests = self.digests()
+        files.check_folder(folder)
         last = files.latest_checkpoint(folder)
         if last is None:
             return
@@ -103,12 +110,13 @@ class Run:
         self.generator.bit_generator.state = progress["random"]
         self.position, self.loss_sum, self.seen = progress["position"], progress["loss_sum"], progress["seen"]
         self.best_loss, self.best_epoch = progress["best_loss"], progress["best_epoch"]
-        self.stopped = progress["stopped"]
+        self.warnings = dict(progress["warnings"])
+        self.stopped = self.why_to_stop()
         self.records = tuple(LayerRecord(**record) for record in progress["records"])
 
     def refuse_other_training(self, path: Path, progress: Mapping[str, Any]) -> None:
         """DerivgenError where a checkpoint is of other data or settings."""
-        for what, mine in (("settings", self.options.decisive), ("data", self.shapes())):
+        for what, mine in (("settings", self.options.decisive), ("data", self.data_digests)):
             saved = progress[what]
             for name in dict.fromkeys((*saved, *mine)):
                 if saved.get(name) != mine.get(name):
@@ -118,9 +126,12 @@ class Run:
                         "parameters (read_checkpoint)"
                     )
 
-    def shapes(self) -> dict[str, str]:
-        given = {name: np.asarray(array) for name, array in self.feed.data.items()}
-        return {name: f"{array.dtype} of shape {array.shape}" for name, array in given.items()}
+    def digests(self) -> dict[str, str]:
+        """What the data are, and the validation data."""
+        found = {name: digest(array) for name, array in self.feed.data.items()}
+        if self.validation is not None and self.validation[0] is not self.feed:
+            found |= {f"validation {name}": digest(array) for name, array in self.validation[0].data.items()}
+        return found
 
     # ---- epochs
 
@@ -130,25 +141,43 @@ class Run:
         if options.monitor and not self.records:
             self.records = self.observed()
         file = None if history is None else open_history(history, self.epochs)
+        quiet = np.errstate(over="ignore", invalid="ignore")  # what is not finite ends the training, with its place
         try:
-            with shown(options.epochs, rows, progress, len(self.epochs)) as display:
+            if len(self.epochs) < options.epochs and not self.stopped:
+                self.rehearse(callbacks)
+            with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as display:
                 while len(self.epochs) < options.epochs and not self.stopped:
                     self.one_epoch(display, file, callbacks)
+        except BaseException as error:  # whatever ends it, what was reached is not lost
+            with contextlib.suppress(AttributeError):
+                error.fit = self.result()  # type: ignore[attr-defined]
+            raise
         finally:
             if file is not None:
                 file.close()
         return self.result()
 
+    def rehearse(self, callbacks: Sequence[Callback]) -> None:
+        """Evaluate once before the first step: what does not fit is found now, not after an epoch."""
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks must be functions of (epoch, views), found {callback!r}")
+        if self.validation is not None:
+            self.validation_loss(*self.validation)
+        if self.measure:
+            self.measure(self.parameters, *self.evaluated)
+
     def result(self) -> Fit:
         best = self.best if self.options.keep_best and self.best is not None else self.parameters
-        views = self.module.views(best)
-        return Fit(best, views, tuple(self.epochs), self.state, self.best_epoch, self.stopped, tuple(self.warnings))
+        views, said = self.module.views(best), tuple(self.warnings.values())
+        return Fit(best, views, tuple(self.epochs), self.state, self.parameters, self.best_epoch, self.stopped, said)
 
     def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
         start, number = perf_counter(), len(self.epochs) + 1
         loss = self.steps(display)
         if self.validation is not None or self.measure:
-            self.tell_rows(display)
+            display.trained(self.untold)
+            self.untold = 0
         validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
         measured = self.measure(self.parameters, *self.evaluated) if self.measure else {}
         layers = self.watched() if self.options.monitor else ()
@@ -160,7 +189,8 @@ class Run:
         if file is not None:
             file.append(epoch)
         if now >= display.due or number >= display.due_epoch:
-            self.tell_rows(display)
+            display.trained(self.untold)
+            self.untold = 0
             display.epoch(epoch)
         for callback in callbacks:
             if callback(epoch, self.module.views(self.parameters)):
@@ -170,13 +200,18 @@ class Run:
 
     def judge(self, loss: float) -> None:
         """Note the best epoch so far, and whether to stop."""
-        options, number = self.options, len(self.epochs)
         if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, number
-            if options.keep_best:
+            self.best_loss, self.best_epoch = loss, len(self.epochs)
+            if self.options.keep_best:
                 self.best = self.parameters.copy()
-        elif options.early_stopping is not None and number - self.best_epoch >= options.early_stopping:
-            self.stopped = f"no smaller loss since epoch {self.best_epoch}: stopped after epoch {number}"
+        self.stopped = self.why_to_stop()
+
+    def why_to_stop(self) -> str:
+        """In words, where early stopping says so."""
+        patience, number = self.options.early_stopping, len(self.epochs)
+        if patience is None or number - self.best_epoch < patience:
+            return ""
+        return f"no smaller loss since epoch {self.best_epoch}: stopped after epoch {number}"
 
     @property
     def evaluated(self) -> tuple[Feed, Array | None]:
@@ -187,8 +222,7 @@ class Run:
         try:
             return validation_loss(self.module, self.parameters, feed, rows)
         except ValidationError as error:
-            vectors = (self.initial, self.parameters, self.parameters)
-            words = cause(self.module, error.inputs, error.rows, *vectors, error.loss)
+            words = self.cause(error.inputs, error.rows, self.parameters, error.loss)
             raise self.error("the validation loss", *words) from None
 
     # ---- steps
@@ -212,7 +246,7 @@ class Run:
             self.save_good()
             loss = self.chunk(chunk)
             if not self.is_finite(loss):
-                self.refuse_steps(chunk)
+                loss = self.refuse_steps(chunk)
             self.position += len(chunk)
             self.seen += len(chunk)
             self.loss_sum += loss * len(chunk)
@@ -264,24 +298,42 @@ class Run:
     def is_finite(self, loss: float) -> bool:
         return math.isfinite(loss) and is_finite(self.parameters) and all(map(is_finite, self.state[1:]))
 
-    def refuse_steps(self, rows: Array) -> None:
-        """Raise for the first step of a chunk that met a NaN or an infinity: its steps are taken again, one by one."""
+    def refuse_steps(self, rows: Array) -> float:
+        """Raise for the first step of a chunk that met a NaN or an infinity: its steps are taken again, one by one.
+
+        Gives their mean loss where it was only that mean which overflowed.
+        """
         rows_a_step = self.options.batch_size * self.options.accumulate
         self.restore_good()
+        total = 0.0
         for start in range(0, len(rows), rows_a_step):
             part = rows[start : start + rows_a_step]
             self.save_good()
             loss = self.chunk(part)
             if not self.is_finite(loss):
                 self.refuse(loss, self.feed.take(part), part)
+            total += loss * (len(part) / len(rows))
+        return total
 
     def refuse(self, loss: float, data: Mapping[str, Array], rows: Array | None) -> None:
         """Raise for the step from the good parameters to the present ones."""
         after = self.parameters.copy()
         self.restore_good()
-        tensor, words = cause(self.module, data, rows, self.initial, self.parameters, after, loss)
+        tensor, words = self.cause(data, rows, after, loss)
         where = "the loss" if not math.isfinite(loss) else "the gradient"
         raise self.error(where, tensor, words)
+
+    def cause(self, data: Mapping[str, Array], rows: Array | None, after: Array, loss: float) -> tuple[str, str]:
+        def gradient() -> Array:
+            if not self.draws or not hasattr(self.module, "mean_gradient") or rows is None:
+                return np.asarray(self.module.loss_and_gradient(self.parameters, **data, **self.draws)[1])
+            first_step = int(self.state.step[0]) * self.options.accumulate  # of the numbers that were drawn
+            draws = {**self.draws, "first_step": first_step}
+            order, batch = np.arange(len(rows)), self.options.batch_size
+            return np.asarray(self.module.mean_gradient(self.parameters.copy(), order, batch, **data, **draws)[1])
+
+        vectors = (self.initial, self.parameters, after)
+        return cause(self.module, data, rows, *vectors, loss, gradient, self.rates)
 
     def error(self, what: str, tensor: str, words: str) -> NonFiniteError:
         epoch, step = len(self.epochs) + 1, int(self.state.step[0]) + 1
@@ -304,18 +356,17 @@ class Run:
         )
         if bad is not None:
             raise self.error("the gradient", bad, f"on the monitor's rows it is not, in layer {bad}")
-        for text in warnings_of(records, self.records):
-            start = text.partition(":")[0]
-            if start not in self.warnings:
-                self.warnings[start] = None
-                warnings.warn(text, stacklevel=4)
+        for what, text in warnings_of(records, self.records).items():
+            if what not in self.warnings:
+                self.warnings[what] = text
+                warnings.warn(text, stacklevel=5)
         return records
 
     def watch_words(self) -> str:
         """What the monitor says at the last good parameters."""
         if not self.options.monitor:
             return ""
-        return "".join(f"\n{text}" for text in warnings_of(self.observed(), self.records))
+        return "".join(f"\n{text}" for text in warnings_of(self.observed(), self.records).values())
 
     # ---- checkpoints
 
@@ -323,7 +374,8 @@ class Run:
         every = self.options.checkpoint_every
         if end_of_epoch:  # the last state is kept in any case
             done = len(self.epochs) == self.options.epochs or bool(self.stopped)
-            return every is None or done or int(self.state.step[0]) % every == 0
+            due = perf_counter() - self.written >= SECONDS_BETWEEN if every is None else self.state.step[0] % every == 0
+            return done or bool(due)
         return every is not None and int(self.state.step[0]) % every == 0
 
     def write_checkpoint(self, random: Any) -> None:
@@ -336,17 +388,14 @@ class Run:
             "seen": self.seen,
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
-            "stopped": self.stopped,
+            "warnings": self.warnings,
             "records": [record._asdict() for record in self.records],
             "settings": self.options.decisive,
-            "data": self.shapes(),
+            "data": self.data_digests,
         }
         checkpoint = files.Checkpoint(self.parameters, self.state, self.best, progress)
-        try:
-            files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
-        except files.CheckpointError as error:
-            error.fit = self.result()
-            raise
+        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        self.written = perf_counter()
 
 
 def is_finite(array: Array) -> bool:

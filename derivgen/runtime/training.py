@@ -54,8 +54,8 @@ def fit(
     data. `accumulate`: the batches whose mean gradient makes a step. `metrics`: names, or functions of (target,
     prediction), of the validation rows, else of the training rows; `target` is the input that predictions are compared
     with. `early_stopping`: end after so many epochs without a smaller loss. `monitor`: a record a layer and epoch, and
-    warnings. `history`: a file of JSON lines. `checkpoints`: a folder, with a file every `checkpoint_every` steps (each
-    epoch if unsaid), of which the last `keep` stay; `resume` goes on from the last of them, to the bit. A callback is
+    warnings. `history`: a file of JSON lines. `checkpoints`: a folder, with a file every `checkpoint_every` steps (if
+    unsaid, at the end of an epoch every five seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit. A callback is
     called after each epoch with it and views of the parameters, which it may change; True ends the training. A model
     without a sample axis takes one step on all the data an epoch.
 
