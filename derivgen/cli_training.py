@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -214,8 +213,9 @@ def generated_module(target: Target) -> ModuleType:
 
 def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> None:
     """DerivgenError where the module's update rule has no such hyperparameter."""
-    rule = inspect.signature(module.update).parameters.values()
-    own = [a.name for a in rule if a.kind is a.KEYWORD_ONLY]
+    from derivgen.runtime.options import hyperparameters_of
+
+    own = hyperparameters_of(module)
     for name in hyperparameters:
         if name not in own:
             near = nearest(name, own) or ":"

@@ -220,8 +220,10 @@ def test_places_that_take_no_file_are_refused(tmp_path):
         open_history(os.devnull)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX limits the size of the files that a process writes")
 def test_a_disk_that_gets_full_is_told_of_and_keeps_the_earlier_epochs(tmp_path):
-    resource = pytest.importorskip("resource")
+    import resource
+
     path = tmp_path / "h.jsonl"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with open_history(path, run(2)) as history:
@@ -281,7 +283,8 @@ STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 @pytest.fixture
 def axes(monkeypatch):
     """The panels of whatever is drawn, which is not rendered."""
-    figure = pytest.importorskip("matplotlib.figure")
+    from matplotlib import figure
+
     drawn = []
     monkeypatch.setattr(figure.Figure, "savefig", lambda self, *_, **options: drawn.extend(self.axes))
     return drawn

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from derivgen.errors import nearest
+from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.history import Epoch
 
 Array = np.ndarray[Any, Any]
@@ -66,8 +67,28 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def hyperparameters_of(module: ModuleType) -> list[str]:
+    """The names that the module's update rule takes."""
+    rule = inspect.signature(module.update).parameters.values()
+    return [a.name for a in rule if a.kind is a.KEYWORD_ONLY]
+
+
+def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """DerivgenError at the first of a checkpoint's settings, or data, that is another one here."""
+    for name in dict.fromkeys((*saved, *mine)):
+        if saved.get(name) != mine.get(name):
+            raise DerivgenError(
+                f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
+                f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its parameters "
+                "(read_checkpoint)"
+            )
+
+
 def check_options(module: ModuleType, options: Options, arguments: Collection[str]) -> None:
-    """Raise where an option is out of its range, or the update rule has no such hyperparameter; `arguments` are those of `fit`."""
+    """Raise where an option is out of its range, or the update rule has no such hyperparameter.
+
+    `arguments` are those of `fit`.
+    """
     counts = {
         "epochs": 1,
         "seed": 0,
@@ -90,8 +111,7 @@ def check_options(module: ModuleType, options: Options, arguments: Collection[st
         raise ValueError(f"validation_split must be a fraction of at least 0 and less than 1, found {split}")
     if options.accumulate > 1 and not hasattr(module, "mean_gradient"):
         raise ValueError("accumulate: the model has no sample axis, so there are no batches to accumulate")
-    rule = inspect.signature(module.update).parameters.values()
-    own = [a.name for a in rule if a.kind is a.KEYWORD_ONLY]
+    own = hyperparameters_of(module)
     for name in options.hyperparameters:
         if name not in own:
             near = nearest(name, [*own, *arguments])

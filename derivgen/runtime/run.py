@@ -19,7 +19,7 @@ from derivgen.runtime.evaluation import ValidationError, validation_loss
 from derivgen.runtime.history import Epoch, HistoryFile, epoch_of, epoch_record, open_history
 from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
 from derivgen.runtime.nonfinite import NonFiniteError, cause
-from derivgen.runtime.options import Fit, Options
+from derivgen.runtime.options import Fit, Options, refuse_differences
 from derivgen.runtime.progress import Display, shown
 from derivgen.runtime.rows import Feed, class_weights, digest, sample_inputs, split_rows
 
@@ -101,7 +101,8 @@ class Run:
             )
         checkpoint = files.read_checkpoint(last, self.module)
         progress = checkpoint.progress
-        self.refuse_other_training(last, progress)
+        refuse_differences(last, "settings", progress["settings"], self.options.decisive)
+        refuse_differences(last, "data", progress["data"], self.data_digests)
         self.parameters[:] = checkpoint.parameters
         for own, saved in zip(self.state, checkpoint.state, strict=True):
             own[:] = saved
@@ -113,18 +114,6 @@ class Run:
         self.warnings = dict(progress["warnings"])
         self.stopped = self.why_to_stop()
         self.records = tuple(LayerRecord(**record) for record in progress["records"])
-
-    def refuse_other_training(self, path: Path, progress: Mapping[str, Any]) -> None:
-        """DerivgenError where a checkpoint is of other data or settings."""
-        for what, mine in (("settings", self.options.decisive), ("data", self.data_digests)):
-            saved = progress[what]
-            for name in dict.fromkeys((*saved, *mine)):
-                if saved.get(name) != mine.get(name):
-                    raise DerivgenError(
-                        f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
-                        f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its "
-                        "parameters (read_checkpoint)"
-                    )
 
     def digests(self) -> dict[str, str]:
         """What the data are, and the validation data."""
