@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -204,7 +204,7 @@ def differences(run: Path, other: Path) -> list[str]:
             or mine[name].tobytes() != theirs[name].tobytes()
         ]
     histories = [
-        [replace(epoch, seconds=0.0) for epoch in runtime.read_history(folder / "history.jsonl")]
+        [epoch._replace(seconds=0.0) for epoch in runtime.read_history(folder / "history.jsonl")]
         for folder in (run, other)
     ]
     found += ["history"] if histories[0] != histories[1] else []

@@ -8,10 +8,9 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen import store
 from derivgen.errors import DerivgenError
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """One pass over the training rows: the mean loss of its steps, each taken before that step's update.
 
     `epoch` counts from 1, `step` the updates so far. `seconds` is the wall time; the first epoch's includes compiling,
@@ -34,7 +32,7 @@ class Epoch:
     loss: float
     validation_loss: float | None
     seconds: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = MappingProxyType({})
     step: int = 0
     layers: tuple[Any, ...] = ()
 

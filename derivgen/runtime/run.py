@@ -18,10 +18,11 @@ from derivgen.runtime import checkpoints as files
 from derivgen.runtime.evaluation import ValidationError, validation_loss
 from derivgen.runtime.history import Epoch, HistoryFile, epoch_of, epoch_record, open_history
 from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
-from derivgen.runtime.nonfinite import NonFiniteError, cause
+from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.options import Fit, Options, refuse_differences
 from derivgen.runtime.progress import Display, shown
 from derivgen.runtime.rows import Feed, class_weights, digest, sample_inputs, split_rows
+from derivgen.runtime.stepping import Steps
 
 Array = np.ndarray[Any, Any]
 SECONDS_BETWEEN = 5.0  # checkpoints, where nothing is said
@@ -38,8 +39,11 @@ class Run:
         options: Options,
         validation: Mapping[str, Array] | None,
         weights: Any,
+        measure: Callable[..., dict[str, float]] | None,
+        parameters: Array | None,
+        state: Any,
     ) -> None:
-        self.module, self.options = module, options
+        self.module, self.options, self.measure = module, options, measure
         self.generator = np.random.default_rng(options.seed)
         if validation is not None and options.validation_split:
             raise ValueError("give either validation data or validation_split")
@@ -54,41 +58,24 @@ class Run:
             merged = {**shared, **validation}
             rows = split_rows(module, merged, 0.0, self.generator)[0]
             self.validation = Feed(module, merged), rows
-        draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
-        self.draws, self.rates = draws, dict(options.hyperparameters)
-        self.settings = {**self.rates, **draws}
-        self.arguments = {**self.feed.data, **self.settings}
+        self.steps = Steps(module, self.feed, options, parameters, state)
         self.epochs: list[Epoch] = []
         self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
         self.untold = 0  # rows since the display was told
         self.best: Array | None = None
         self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
-        self.measure: Callable[..., dict[str, float]] | None = None
         self.warnings: dict[str, str] = {}
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
         self.written = perf_counter()  # the last checkpoint
+        # Whether anybody looks at what an epoch has made, so that each must end at a safe point.
+        self.looked_at = bool(self.validation or measure or options.monitor or options.keep_best)
 
     # ---- before the first step
 
-    def start(self, parameters: Array | None, state: Any) -> None:
-        module = self.module
-        initial = module.initial_parameters(self.options.seed)
-        if parameters is not None:
-            module.views(np.array(parameters))  # refuses what is no vector of the module's
-            initial[:] = parameters
-        self.parameters = initial
-        self.state = module.optimizer_state() if state is None else type(state)(*(np.array(slot) for slot in state))
-        self.initial = initial.copy()
-        self.steps_at_once = self.feed.steps_at_once(
-            self.options.batch_size * self.options.accumulate, len(self.parameters)
-        )
-        # What a chunk began with, beside what training changes.
-        self.good = [(array.copy(), array) for array in (self.parameters, *self.state)]
-
     def keep_in(self, folder: Path, resume: bool) -> None:
         """Write checkpoints into a folder; go on from the last one there."""
-        self.folder = folder
+        self.folder, self.looked_at = folder, True
         self.data_digests = self.digests()
         files.check_folder(folder)
         last = files.latest_checkpoint(folder)
@@ -103,9 +90,7 @@ class Run:
         progress = checkpoint.progress
         refuse_differences(last, "settings", progress["settings"], self.options.decisive)
         refuse_differences(last, "data", progress["data"], self.data_digests)
-        self.parameters[:] = checkpoint.parameters
-        for own, saved in zip(self.state, checkpoint.state, strict=True):
-            own[:] = saved
+        self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
         self.best = checkpoint.best
         self.epochs = [epoch_of(record, LayerRecord) for record in progress["history"]]
         self.generator.bit_generator.state = progress["random"]
@@ -130,6 +115,7 @@ class Run:
         if options.monitor and not self.records:
             self.records = self.observed()
         file = None if history is None else open_history(history, self.epochs)
+        self.looked_at |= history is not None or bool(callbacks)
         quiet = np.errstate(over="ignore", invalid="ignore")  # what is not finite ends the training, with its place
         try:
             if len(self.epochs) < options.epochs and not self.stopped:
@@ -137,7 +123,10 @@ class Run:
             with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as display:
                 while len(self.epochs) < options.epochs and not self.stopped:
                     self.one_epoch(display, file, callbacks)
+                self.steps.make_safe()
         except BaseException as error:  # whatever ends it, what was reached is not lost
+            if isinstance(error, NonFiniteError):
+                self.end_before(error)
             with contextlib.suppress(AttributeError):
                 error.fit = self.result()  # type: ignore[attr-defined]
             raise
@@ -145,6 +134,13 @@ class Run:
             if file is not None:
                 file.close()
         return self.result()
+
+    def end_before(self, error: NonFiniteError) -> None:
+        """Forget the epochs since the step that the error is of, and say what the monitor knows."""
+        error.args = (f"{error}{self.watch_words()}",)
+        del self.epochs[error.epoch - 1 :]
+        losses = [judged_loss(epoch) for epoch in self.epochs]
+        self.best_epoch = 1 + losses.index(min(losses)) if losses else 0
 
     def rehearse(self, callbacks: Sequence[Callback]) -> None:
         """Evaluate once before the first step: what does not fit is found now, not after an epoch."""
@@ -154,27 +150,27 @@ class Run:
         if self.validation is not None:
             self.validation_loss(*self.validation)
         if self.measure:
-            self.measure(self.parameters, *self.evaluated)
+            self.measure(self.steps.parameters, *self.evaluated)
 
     def result(self) -> Fit:
-        best = self.best if self.options.keep_best and self.best is not None else self.parameters
-        views, said = self.module.views(best), tuple(self.warnings.values())
-        return Fit(best, views, tuple(self.epochs), self.state, self.parameters, self.best_epoch, self.stopped, said)
+        best = self.best if self.options.keep_best and self.best is not None else self.steps.parameters
+        views, said, steps = self.module.views(best), tuple(self.warnings.values()), self.steps
+        return Fit(best, views, tuple(self.epochs), steps.state, steps.parameters, self.best_epoch, self.stopped, said)
 
     def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
         start, number = perf_counter(), len(self.epochs) + 1
-        loss = self.steps(display)
+        loss = self.train(display)
         if self.validation is not None or self.measure:
             display.trained(self.untold)
             self.untold = 0
         validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
-        measured = self.measure(self.parameters, *self.evaluated) if self.measure else {}
+        measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else {}
         layers = self.watched() if self.options.monitor else ()
         now = perf_counter()
-        epoch = Epoch(number, loss, validation_loss, now - start, measured, self.state.step.item(), layers)
+        epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
         self.epochs.append(epoch)
         self.position, self.loss_sum, self.seen = 0, 0.0, 0
-        self.judge(loss if validation_loss is None else validation_loss)
+        self.judge(judged_loss(epoch))
         if file is not None:
             file.append(epoch)
         if now >= display.due or number >= display.due_epoch:
@@ -182,8 +178,10 @@ class Run:
             self.untold = 0
             display.epoch(epoch)
         for callback in callbacks:
-            if callback(epoch, self.module.views(self.parameters)):
+            if callback(epoch, self.module.views(self.steps.parameters)):
                 self.stopped = self.stopped or f"a callback ended the training after epoch {number}"
+        if callbacks:
+            self.steps.save()  # they may have changed the parameters
         if self.folder is not None and self.checkpoint_is_due(end_of_epoch=True):
             self.write_checkpoint(self.generator.bit_generator.state)
 
@@ -192,7 +190,7 @@ class Run:
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, len(self.epochs)
             if self.options.keep_best:
-                self.best = self.parameters.copy()
+                self.best = self.steps.parameters.copy()
         self.stopped = self.why_to_stop()
 
     def why_to_stop(self) -> str:
@@ -209,33 +207,26 @@ class Run:
 
     def validation_loss(self, feed: Feed, rows: Array | None) -> float:
         try:
-            return validation_loss(self.module, self.parameters, feed, rows)
+            return validation_loss(self.module, self.steps.parameters, feed, rows)
         except ValidationError as error:
-            words = self.cause(error.inputs, error.rows, self.parameters, error.loss)
-            raise self.error("the validation loss", *words) from None
+            words = self.steps.cause(error.inputs, error.rows, self.steps.parameters, error.loss)
+            raise self.steps.error(len(self.epochs) + 1, "the validation loss", *words) from None
 
     # ---- steps
 
-    def steps(self, display: Display) -> float:
+    def train(self, display: Display) -> float:
         """The steps of an epoch that are left; the mean loss of all of them, by rows."""
+        number, steps, rows_a_step = len(self.epochs) + 1, self.steps, self.steps.rows_a_step
         if self.rows is None:
-            self.save_good()
-            loss = float(self.module.descend(self.parameters, self.state, 1, **self.feed.data, **self.settings)[0])
-            if not self.is_finite(loss):
-                self.refuse(loss, self.feed.data, None)
-            return loss
+            return steps.take(number, None, self.looked_at)
         random = self.generator.bit_generator.state if self.folder is not None else None
         order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
-        rows_a_step = self.options.batch_size * self.options.accumulate
         end = len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
         if end == 0:
             raise ValueError(f"drop_last leaves no step: {len(order)} rows to train on, {rows_a_step} in a step")
         while self.position < end:
             chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
-            self.save_good()
-            loss = self.chunk(chunk)
-            if not self.is_finite(loss):
-                loss = self.refuse_steps(chunk)
+            loss = steps.take(number, chunk, self.looked_at)
             self.position += len(chunk)
             self.seen += len(chunk)
             self.loss_sum += loss * len(chunk)
@@ -254,88 +245,15 @@ class Run:
         """Of a chunk, up to the next checkpoint."""
         every = self.options.checkpoint_every
         if self.folder is None or every is None:
-            return self.steps_at_once
-        return min(self.steps_at_once, every - int(self.state.step[0]) % every)
-
-    def chunk(self, rows: Array) -> Any:
-        """Steps on these rows; their mean loss by rows, a float."""
-        options, module = self.options, self.module
-        if options.accumulate == 1:
-            if not self.feed.by_rows:
-                return module.train_epoch(self.parameters, self.state, rows, options.batch_size, **self.arguments)
-            data, order = self.feed.for_order(rows)
-            return module.train_epoch(self.parameters, self.state, order, options.batch_size, **data, **self.settings)
-        data, order = self.feed.for_order(rows)
-        total, rows_a_step = 0.0, options.batch_size * options.accumulate
-        for start in range(0, len(order), rows_a_step):
-            part = order[start : start + rows_a_step]
-            draws = {**self.draws, "first_step": int(self.state.step[0]) * options.accumulate} if self.draws else {}
-            loss, gradient = module.mean_gradient(self.parameters, part, options.batch_size, **data, **draws)
-            module.update(self.parameters, gradient, self.state, **self.rates)
-            total += loss * len(part)
-        return total / len(order)
-
-    def save_good(self) -> None:
-        """Keep what a chunk begins with: the last good parameters are found from there."""
-        for kept, array in self.good:
-            kept[:] = array
-
-    def restore_good(self) -> None:
-        for kept, array in self.good:
-            array[:] = kept
-
-    def is_finite(self, loss: float) -> bool:
-        return math.isfinite(loss) and is_finite(self.parameters) and all(map(is_finite, self.state[1:]))
-
-    def refuse_steps(self, rows: Array) -> float:
-        """Raise for the first step of a chunk that met a NaN or an infinity: its steps are taken again, one by one.
-
-        Gives their mean loss where it was only that mean which overflowed.
-        """
-        rows_a_step = self.options.batch_size * self.options.accumulate
-        self.restore_good()
-        total = 0.0
-        for start in range(0, len(rows), rows_a_step):
-            part = rows[start : start + rows_a_step]
-            self.save_good()
-            loss = self.chunk(part)
-            if not self.is_finite(loss):
-                self.refuse(loss, self.feed.take(part), part)
-            total += loss * (len(part) / len(rows))
-        return total
-
-    def refuse(self, loss: float, data: Mapping[str, Array], rows: Array | None) -> None:
-        """Raise for the step from the good parameters to the present ones."""
-        after = self.parameters.copy()
-        self.restore_good()
-        tensor, words = self.cause(data, rows, after, loss)
-        where = "the loss" if not math.isfinite(loss) else "the gradient"
-        raise self.error(where, tensor, words)
-
-    def cause(self, data: Mapping[str, Array], rows: Array | None, after: Array, loss: float) -> tuple[str, str]:
-        def gradient() -> Array:
-            if not self.draws or not hasattr(self.module, "mean_gradient") or rows is None:
-                return np.asarray(self.module.loss_and_gradient(self.parameters, **data, **self.draws)[1])
-            first_step = int(self.state.step[0]) * self.options.accumulate  # of the numbers that were drawn
-            draws = {**self.draws, "first_step": first_step}
-            order, batch = np.arange(len(rows)), self.options.batch_size
-            return np.asarray(self.module.mean_gradient(self.parameters.copy(), order, batch, **data, **draws)[1])
-
-        vectors = (self.initial, self.parameters, after)
-        return cause(self.module, data, rows, *vectors, loss, gradient, self.rates)
-
-    def error(self, what: str, tensor: str, words: str) -> NonFiniteError:
-        epoch, step = len(self.epochs) + 1, int(self.state.step[0]) + 1
-        found = self.watch_words()
-        message = f"epoch {epoch}, step {step}: {what} is not finite: {words}{found}"
-        return NonFiniteError(message, tensor, epoch, step, self.parameters, self.state)
+            return self.steps.at_once
+        return min(self.steps.at_once, every - self.steps.done % every)
 
     # ---- monitor
 
     def observed(self) -> tuple[LayerRecord, ...]:
         rows = None if self.rows is None else self.rows[:ROWS]
         data = self.feed.data if rows is None else self.feed.take(rows)
-        return observe_layers(self.module, self.parameters, self.state, data, self.settings)
+        return observe_layers(self.module, self.steps.parameters, self.steps.state, data, self.steps.settings)
 
     def watched(self) -> tuple[LayerRecord, ...]:
         """The layers' records; a warning that was not given before is given."""
@@ -344,7 +262,8 @@ class Run:
             (r.layer for r in records if not all(value is None or math.isfinite(value) for value in r[1:])), None
         )
         if bad is not None:
-            raise self.error("the gradient", bad, f"on the monitor's rows it is not, in layer {bad}")
+            words = f"on the monitor's rows it is not, in layer {bad}"
+            raise self.steps.error(len(self.epochs) + 1, "the gradient", bad, words)
         for what, text in warnings_of(records, self.records).items():
             if what not in self.warnings:
                 self.warnings[what] = text
@@ -363,9 +282,9 @@ class Run:
         every = self.options.checkpoint_every
         if end_of_epoch:  # the last state is kept in any case
             done = len(self.epochs) == self.options.epochs or bool(self.stopped)
-            due = perf_counter() - self.written >= SECONDS_BETWEEN if every is None else self.state.step[0] % every == 0
+            due = perf_counter() - self.written >= SECONDS_BETWEEN if every is None else self.steps.done % every == 0
             return done or bool(due)
-        return every is not None and int(self.state.step[0]) % every == 0
+        return every is not None and self.steps.done % every == 0
 
     def write_checkpoint(self, random: Any) -> None:
         assert self.folder is not None
@@ -382,11 +301,11 @@ class Run:
             "settings": self.options.decisive,
             "data": self.data_digests,
         }
-        checkpoint = files.Checkpoint(self.parameters, self.state, self.best, progress)
+        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress)
         files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
         self.written = perf_counter()
 
 
-def is_finite(array: Array) -> bool:
-    """Whether all elements are finite; their sum of squares, which costs little, is so in most cases."""
-    return math.isfinite(np.dot(array, array)) or bool(np.isfinite(array).all())
+def judged_loss(epoch: Epoch) -> float:
+    """What early stopping and the best epoch go by."""
+    return epoch.loss if epoch.validation_loss is None else epoch.validation_loss

@@ -83,10 +83,8 @@ def fit(
         raise ValueError("resume goes on from the last checkpoint: give no parameters or state besides")
     if resume and checkpoints is None:
         raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
-    run = Run(module, data, options, validation, class_weights)
-    if metrics:
-        run.measure = metrics_of(module, metrics, target)
-    run.start(parameters, state)
+    measure = metrics_of(module, metrics, target) if metrics else None
+    run = Run(module, data, options, validation, class_weights, measure, parameters, state)
     if checkpoints is not None:
         run.keep_in(Path(checkpoints), resume)
     return run.epochs_to_do(progress, history, callbacks)
