@@ -22,6 +22,7 @@ from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage
 from derivgen.parse import SYMPY_FAILURES, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.program import Program, Statement, differentiable_reads, names_of
+from derivgen.rule_notation import equations, remarks, term_order
 from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
 from derivgen.simplify import compare
 
@@ -75,7 +76,7 @@ class ModelExplanation:
         for number, s in enumerate(self.stable.statements, 1):
             former = declared[s.target].pop(0) if declared[s.target] else None
             blocks += [*self.statement(number, s, former), *self.reasons(s)]
-        return self.page.write([*blocks, *self.backward_program()])
+        return self.page.write([*blocks, *self.backward_program(), *self.update_rule()])
 
     def introduction(self) -> list[Block]:
         f, loss = self.right_side, self.objective
@@ -224,6 +225,22 @@ class ModelExplanation:
         blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))
         gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
+
+    def update_rule(self) -> list[Block]:
+        """What a step does with the gradient g, by parameter θ."""
+        rule, page = self.model.rule, type(self.page)(term_order(self.model.rule))
+        blocks: list[Block] = [
+            Heading(2, f"Update rule `{rule.name}`, in order, for each parameter θ and its gradient g")
+        ]
+        assignments = (f"{page.math(target)} = {page.math(e)}" for target, e in equations(rule))
+        blocks.append(Table("m", tuple((assignment,) for assignment in assignments), 3))
+        blocks.append(Prose(""))
+        for what, values in (("By default", rule.hyperparameters), ("At first", rule.slots)):
+            if values:
+                said = ", ".join(f"`{name} = {value!r}`" for name, value in values)
+                blocks.append(Prose(f"{what}: {said}."))
+        trained = [p.name for p in self.declared.parameters]
+        return [*blocks, *(Prose(f"{text}.") for text in remarks(rule, self.model.groups, trained))]
 
 
 def step_row(page: TextPage, step: Step) -> tuple[str, ...]:

@@ -1,15 +1,15 @@
 """Rates that depend on the step count t, as expressions: `optimizers.adam(learning_rate=schedules.cosine(0.001))`.
 
 The first argument is the hyperparameter's own default; the others become hyperparameters too, which callers of the
-module may replace. The first step, t = 1, has the value of PyTorch's schedulers at 0. Any expression in
-`optimizers.t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
+module may replace (`end` as end_rate, `power` as decay_power). The first step, t = 1, has the value of PyTorch's schedulers at
+0. Any expression in `t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
 """
 
 from __future__ import annotations
 
 import sympy as sp
 
-from derivgen.update_rule import Schedule, hyperparameter, initial, number, t
+from derivgen.update_rule import Schedule, expression_of, hyperparameter, initial, number, plain, t
 
 past = t - 1  # steps
 
@@ -60,15 +60,25 @@ def progress() -> sp.Expr:
     return sp.Min(past / hyperparameter("decay_steps", positive=True), 1)
 
 
-def warm_up(schedule: Schedule | float = 0.01, warmup_steps: float = 100) -> Schedule:
-    """From η/warmup_steps to η by equal steps, then the schedule from its start. Source: Goyal et al. 2017."""
-    after = schedule if isinstance(schedule, Schedule) else constant(schedule)
+def warm_up(schedule: Schedule | sp.Expr | float = 0.01, warmup_steps: float = 100) -> Schedule:
+    """From η/warmup_steps to η by equal steps, then the schedule from its start. Source: Goyal et al. 2017.
+
+    η of an expression in t is its value at t = 1.
+    """
+    after = schedule if isinstance(schedule, Schedule) else of_expression(schedule)
     if "warmup_steps" in dict(after.hyperparameters):
         raise ValueError("warm_up: the schedule has a warm-up already: give it one alone")
     steps = hyperparameter("warmup_steps", positive=True)
     later = after.expression.xreplace({t: t - steps})
     value = sp.Piecewise((initial * t / steps, t <= steps), (later, True))
     return Schedule(after.initial, value, (*after.hyperparameters, ("warmup_steps", warmup_steps)))
+
+
+def of_expression(value: sp.Expr | float) -> Schedule:
+    """An expression in t as a schedule, whose first value callers may replace."""
+    e = plain(expression_of("warm_up", "schedule", value))
+    first = number("warm_up", "schedule", e.subs(t, 1), "a schedule, a number or an expression in t alone")
+    return Schedule(first, initial * e / first if e.has(t) else initial)
 
 
 def one_cycle(

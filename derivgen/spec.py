@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,13 +15,15 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
-from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError
+from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.expressions import unfolded_piecewise
 
 if TYPE_CHECKING:
     from derivgen.model import Model
 
 SPEC_MODULE = "__derivgen_spec__"
+LIBRARIES = ("activations", "initializers", "layers", "losses", "optimizers", "schedules")
+UNKNOWN_ARGUMENT = re.compile(r"(?:Model\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +174,23 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
     elif isinstance(error, DerivgenError):
         text = str(error)
     else:
-        text = f"the spec raised {type(error).__name__}: {error}"
+        text = unknown_argument(error) or f"the spec raised {type(error).__name__}: {error}"
     refused = [problem for model in models.values() for problem in model.problems]
     raise SpecError([*refused, Problem(user_place(path, error), text)]) from error
+
+
+def unknown_argument(error: BaseException) -> str:
+    """In words, where a function of a library, or a method of Model, was called with an argument that it lacks."""
+    from derivgen.model import Model
+
+    found = UNKNOWN_ARGUMENT.fullmatch(str(error)) if isinstance(error, TypeError) else None
+    homes = [Model, *(importlib.import_module(f"derivgen.{library}") for library in LIBRARIES)]
+    function = next((vars(home)[found[1]] for home in homes if found and found[1] in vars(home)), None)
+    if found is None or function is None:
+        return ""
+    taken = [name for name in inspect.signature(function).parameters if name != "self"]
+    near = nearest(found[2], taken) or ";"
+    return f"{found[1]} has no argument {found[2]}{near} it takes {', '.join(taken)}"
 
 
 def user_place(path: Path, error: BaseException) -> Place:

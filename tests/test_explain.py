@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from derivgen import MaxOver, Model, stop_gradient
+from derivgen import MaxOver, Model, optimizers, stop_gradient
 from derivgen.cli import main
 from derivgen.differentiate import adjoint
 from derivgen.errors import DerivgenError
@@ -203,7 +203,27 @@ def test_tanh_neuron():
     assert re.search(r"chain rule +d tanh\(u\)/du = 1 - tanh\(u\)² +u = a_sum\[n\] \+ b\n", text)
     assert re.search(r"sum over d +∂\(Σ_d f\)/∂f = 1 +f = x\[n,d\]·W\[d\]\n", text)
     assert "b is read for every n: the contributions add up." in text
-    assert text.endswith("Gradients of loss: W_bar by W, b_bar by b.\n")
+    assert "\nGradients of loss: W_bar by W, b_bar by b.\n" in text
+
+
+def test_the_update_rule_ends_it():
+    model = neuron()
+    model.update(
+        optimizers.clip_norm(optimizers.momentum(0.25)), {"b": {"learning_rate": 0.125}, "W": optimizers.frozen}
+    )
+    text = explain_model(model)
+    assert text[text.index("\nUpdate rule") :].splitlines()[3:] == [
+        "",
+        "   g = g·min(clip_norm/(tensor_norm + 1e-06), 1)",
+        "   m = momentum·m + g",
+        "   θ = θ - learning_rate·m",
+        "",
+        "By default: learning_rate = 0.25, momentum = 0.9, clip_norm = 1.0.",
+        "At first: m = 0.0.",
+        "tensor_norm: the Euclidean norm of the gradient as the step gave it, of one tensor.",
+        "W: frozen, left as it is.",
+        "b: learning_rate = 0.125.",
+    ]
 
 
 def test_every_statement_and_every_adjoint_stands_in_it_once(model):
@@ -220,11 +240,11 @@ def test_every_statement_and_every_adjoint_stands_in_it_once(model):
     assert sum(line.split("[")[0].split(" ")[0].endswith("_bar") and "+=" in line for line in lines) == len(adjoints)
 
 
-def test_the_backward_program_at_the_end_is_the_emitted_one(model):
+def test_the_backward_program_is_the_emitted_one(model):
     program = training_program(stable_program(declared_program(model)))
     plain = Plain(declaration_order(program))
     backward = [plain.statement(s) for s in program.statements if s.direction == "backward"]
-    end = explain_model(model).partition("Backward program, simplified")[2]
+    end = explain_model(model).partition("Backward program, simplified")[2].partition("Update rule")[0]
     assert [line.strip() for line in end.splitlines() if line.startswith("   ")] == backward
 
 

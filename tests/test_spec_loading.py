@@ -204,6 +204,14 @@ layer(0)
         ("\nimport sys\nsys.exit(3)\n", "digits.py:3: the spec ended itself by SystemExit(3)"),
         ("def f():\n    return f()\n\nf()\n", "digits.py:2: the spec raised RecursionError"),
         ("from sympy import Sum\n\nSum(1)\n", "digits.py:3: the spec raised ValueError"),
+        (
+            "from derivgen import optimizers\noptimizers.adamw(weight_deca=0.1)\n",
+            "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, beta_1,",
+        ),
+        (
+            "from derivgen import Model\nModel('m').parameter('w', 3, initial=0)\n",
+            "digits.py:2: parameter has no argument initial; did you mean init? it takes name, shape, init",
+        ),
         ("\n\nx = (1,\n", "digits.py:3: not valid Python, '(' was never closed: x = (1,"),
         ("a = 1\n  b = 2\n", "digits.py:2: not valid Python, unexpected indent"),
         (b"a = 1\nb = '\xe9'\n", "digits.py:2: not a text in utf-8, found byte 0xe9: save the file as UTF-8"),

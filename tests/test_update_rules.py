@@ -289,6 +289,20 @@ def test_frozen_tensors_stay(rule: UpdateRule) -> None:
     close(found, wanted)
 
 
+def test_docstrings_say_which_tensors_differ() -> None:
+    rate = optimizers.hyperparameter("learning_rate")
+    groups = {"b": {"weight_decay": 0, "learning_rate": rate / 10}, "V": optimizers.frozen}
+    module = execute(module_text(quadratic(optimizers.adamw(), groups)))
+    for function in (module.update, module.update_kernel):
+        lines = [line.strip() for line in function.__doc__.splitlines()]
+        said = [
+            "t: the step, from 1",
+            "b: learning_rate = learning_rate/10, weight_decay = 0",
+            "V: frozen, left as it is",
+        ]
+        assert "\n".join(said) in "\n".join(lines)
+
+
 def test_later_groups_win() -> None:
     """A setting after frozen trains, with nothing of what was set before it."""
     rule, rate = optimizers.adamw(0.01, weight_decay=0.2), {"learning_rate": 0.05}
@@ -340,6 +354,16 @@ SCHEDULES = {
             [sched.LinearLR(o, 1 / 20, total_iters=19), sched.ExponentialLR(o, 0.98)],
             milestones=[20],
         ),
+    ),
+    "warm-up of an expression": (
+        schedules.warm_up(1 / (10 + optimizers.t), 20),
+        lambda o: sched.LambdaLR(o, lambda k: 20 * ((k + 1) / 220 if k < 20 else 1 / (k - 9))),
+    ),
+    "one's own": (
+        schedules.Schedule(
+            0.05, schedules.initial / (1 + schedules.hyperparameter("slope") * optimizers.t), (("slope", 0.5),)
+        ),
+        lambda o: sched.LambdaLR(o, lambda k: 1 / (1 + (k + 1) / 2)),
     ),
     "one-cycle": (schedules.one_cycle(0.05, STEPS), lambda o: sched.OneCycleLR(o, 0.05, STEPS, cycle_momentum=False)),
     "any expression": (

@@ -57,9 +57,10 @@ def write_module(plan: Plan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
     in_parts = bool(plan.training.in_place)
-    rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, in_parts, plan.parallel_update).write()
+    notes = plan.update_remarks
+    rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, notes, in_parts, plan.parallel_update).write()
     used = rule.used.union(*(k.used for k in kernels.values()))
-    public = Public(plan, rule)
+    public = Public(plan)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]

@@ -12,6 +12,7 @@ import sympy as sp
 from derivgen.expressions import is_size, size_symbol
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
+from derivgen.rule_notation import remarks
 from derivgen.schedule import Kernel, Schedule
 from derivgen.storage import Storage, element_count, members_apart, share_memory
 from derivgen.update_rule import Group, Setting, UpdateRule, setting_for
@@ -252,6 +253,11 @@ class Plan:
             joined = ranges.pop()[0] if ranges and ranges[-1][1] == start and not apart else start
             ranges.append((joined, start + count(t)))
         return list(parts.items())
+
+    @property
+    def update_remarks(self) -> list[str]:
+        """What the rule's formulas leave open, in words."""
+        return remarks(self.rule, self.groups, [t.name for t in self.program.parameters])
 
     @cached_property
     def offsets(self) -> dict[str, int]:

@@ -8,19 +8,19 @@ from derivgen.emit.initial import number_text
 from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines, wrapped
 from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
-from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.whole import compiled, label_check, local_size
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Tensor
+from derivgen.rule_notation import formulas
 from derivgen.templates import environment
 
 
 class Public:
     """Writes the public functions of one module."""
 
-    def __init__(self, plan: Plan, rule: RuleText) -> None:
-        self.plan, self.program, self.rule, self.modes = plan, plan.program, rule, ModeText(plan)
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.program, self.modes = plan, plan.program, ModeText(plan)
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]
         self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
@@ -139,7 +139,8 @@ class Public:
             signature=self.signature("update", [*arguments, *self.keywords]),
             hyperparameters=self.checked_hyperparameters(),
             call=self.call("update_kernel(", arguments),
-            summary=opening(f"One step of the update rule, in place: {self.rule.formula}"),
+            summary=opening(f"One step of the update rule, in place: {', '.join(formulas(self.plan.rule))}"),
+            remarks=[line for text in self.plan.update_remarks for line in wrapped(text, WIDTH - len(STEP))],
         )
 
     def train_epoch(self) -> str:

@@ -20,10 +20,10 @@ from derivgen.emit.ordered import Assignment, Ordered, ordered
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, reads_of, substitute
-from derivgen.notation import Plain
+from derivgen.expressions import Read, reads_of
 from derivgen.repeat import LEAST
-from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t, theta
+from derivgen.rule_notation import as_reads, formulas, term_order
+from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t
 
 Ranges = list[tuple[int, int]]  # of the flat vector, from start to before stop
 
@@ -39,13 +39,12 @@ def sum_of_squares(vector, start, stop):
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """The update's functions, its formula, and the elementary functions that it calls.
+    """The update's functions, and the elementary functions that it calls.
 
     `factors`: lines that give what a gradient and a parameter are multiplied by, where the update is their sum.
     """
 
     functions: tuple[str, ...]
-    formula: str
     used: frozenset[str]
     factors: tuple[str, ...]
 
@@ -74,13 +73,20 @@ class RuleWriter:
     """Writes the functions of one rule.
 
     `parts`: the settings of tensors, each with the ranges of the flat vector that have it; `count`: the vector's
-    length. `in_parts`: products of matrices update some of the ranges; `threads`: one loop over all runs in threads.
+    length. `remarks`: lines for the reader of its formulas. `in_parts`: products of matrices update some of the ranges;
+    `threads`: one loop over all runs in threads.
     """
 
     def __init__(
-        self, rule: UpdateRule, parts: Sequence[tuple[Setting, Ranges]], count: int, in_parts: bool, threads: bool
+        self,
+        rule: UpdateRule,
+        parts: Sequence[tuple[Setting, Ranges]],
+        count: int,
+        remarks: Sequence[str],
+        in_parts: bool,
+        threads: bool,
     ) -> None:
-        self.rule, self.parts, self.count, self.in_parts = rule, parts, count, in_parts
+        self.rule, self.parts, self.count, self.remarks, self.in_parts = rule, parts, count, remarks, in_parts
         one_loop = len(parts) == 1 and not parts[0][0] and len(parts[0][1]) == 1 and not in_parts
         one_loop = one_loop and parts[0][1][0][0] == 0  # the first ones may be frozen
         self.ranged, self.threads = not one_loop, threads and one_loop
@@ -112,14 +118,14 @@ class RuleWriter:
         functions += [self.threads_function()] if self.threads else []
         factors = self.factor_lines() if self.in_parts else []
         functions.append(self.kernel())
-        return RuleText(tuple(functions), ", ".join(formulas(self.rule)), frozenset(self.text.used), tuple(factors))
+        return RuleText(tuple(functions), frozenset(self.text.used), tuple(factors))
 
     # ---- functions
 
     def kernel(self) -> str:
         """The step of the rule."""
         signature = bracketed("def update_kernel(", ["parameters", "gradient", "state", *self.hyperparameters], "):")
-        body = [*docstring(formulas(self.rule)), "state.step[0] += 1", *self.step_lines()]
+        body = [*docstring([*formulas(self.rule), *self.remarks]), "state.step[0] += 1", *self.step_lines()]
         if self.ranged:
             body += self.calls()
         elif self.threads:
@@ -318,34 +324,3 @@ def hoisted(rule: UpdateRule, order: Ordered | None = None) -> Hoisted:
 
     rest = tuple((target, take(e)) for target, e in order.loop)
     return Hoisted(order.fixed, factors, tuple(bare), rest)
-
-
-def as_reads(e: sp.Expr) -> sp.Expr:
-    """The expression with reads in place of symbols."""
-    return substitute(e, {s: Read(s.name) for s in e.free_symbols})
-
-
-# ---- the formula
-
-
-def term_order(rule: UpdateRule) -> dict[str, int]:
-    """Hyperparameters before slots before θ and g, in sums and products."""
-    names = [
-        *(name for name, _ in rule.hyperparameters),
-        *(target.name for target, _ in rule.assignments if target != theta),
-        *(slot.name for slot, _ in rule.slots),
-        *("theta", "θ", "g", "t"),
-    ]
-    return {name: position for position, name in enumerate(dict.fromkeys(names))}
-
-
-def formulas(rule: UpdateRule) -> list[str]:
-    """A formula an assignment."""
-    plain = Plain(term_order(rule))
-    names = {
-        s: Read("θ" if s == theta else s.name) for target, e in rule.assignments for s in (target, *e.free_symbols)
-    }
-    return [
-        f"{plain.expression(names[target])} = {plain.expression(substitute(e, names))}"
-        for target, e in rule.assignments
-    ]

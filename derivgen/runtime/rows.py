@@ -155,6 +155,9 @@ def class_weights(module: ModuleType, data: Mapping[str, Array], rows: Array | N
         weights = np.asarray(given, float)
         if weights.shape != (classes,):
             raise ValueError(f"class_weights: expected shape ({classes},), found {weights.shape}")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad.size:
+        raise ValueError(f"class_weights: expected finite weights of at least 0, found {weights[bad[0]]} for {bad[0]}")
     return {"class_weights": weights.astype(entry.dtype)}
 
 

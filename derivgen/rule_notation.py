@@ -1,0 +1,60 @@
+"""An update rule in words: its assignments as formulas, and what differs by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from derivgen.expressions import Read, substitute
+from derivgen.notation import Plain
+from derivgen.update_rule import Group, UpdateRule, setting_for, theta
+
+NORMS = {
+    "gradient_norm": "the Euclidean norm of the gradient as the step gave it, of all that is trained",
+    "tensor_norm": "the same of one tensor",
+}
+ALONE = "the Euclidean norm of the gradient as the step gave it, of one tensor"
+
+
+def term_order(rule: UpdateRule) -> dict[str, int]:
+    """Hyperparameters before slots before θ and g, in sums and products."""
+    names = [
+        *(name for name, _ in rule.hyperparameters),
+        *(target.name for target, _ in rule.assignments if target != theta),
+        *(slot.name for slot, _ in rule.slots),
+        *("theta", "θ", "g", "t"),
+    ]
+    return {name: position for position, name in enumerate(dict.fromkeys(names))}
+
+
+def as_reads(e: sp.Expr) -> sp.Expr:
+    """The expression with reads in place of symbols."""
+    return substitute(e, {s: Read(s.name) for s in e.free_symbols})
+
+
+def equations(rule: UpdateRule) -> list[tuple[sp.Expr, sp.Expr]]:
+    """(what is assigned, its value) of each assignment, in reads; θ by its letter."""
+    letter = {theta: sp.Symbol("θ", real=True)}
+    return [(as_reads(target.xreplace(letter)), as_reads(e.xreplace(letter))) for target, e in rule.assignments]
+
+
+def formulas(rule: UpdateRule) -> list[str]:
+    """A formula an assignment."""
+    plain = Plain(term_order(rule))
+    return [f"{plain.expression(target)} = {plain.expression(e)}" for target, e in equations(rule)]
+
+
+def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[str]:
+    """What the formulas leave open: the names that are given, and the parameter tensors for which they are others."""
+    plain = Plain(term_order(rule))
+    norms = [name for name in NORMS if name in rule.uses]
+    said = ["t: the step, from 1"] if "t" in rule.uses else []
+    said += [f"{norms[0]}: {ALONE}"] if norms == ["tensor_norm"] else [f"{name}: {NORMS[name]}" for name in norms]
+    by_setting: dict[str, list[str]] = {}
+    for name in tensors:
+        setting = setting_for(name, groups)
+        differing = [f"{h} = {plain.expression(as_reads(e))}" for h, e in setting or ()]
+        text = "frozen, left as it is" if setting is None else ", ".join(differing)
+        by_setting.setdefault(text, []).append(name)
+    return [*said, *(f"{', '.join(names)}: {text}" for text, names in by_setting.items() if text)]
