@@ -75,6 +75,7 @@ def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any
 @options_of(DATA_OPTIONS, FIT_OPTIONS)
 @click.option("--plot", type=FILE, metavar="FILE.png", help="A picture of the losses and metrics.")
 @click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if unsaid.")
+@click.option("--parameters", type=FILE, help="Where to start: parameters that were saved, or a checkpoint.")
 @click.option("--no-progress", is_flag=True)
 def train(
     spec: str,
@@ -85,6 +86,7 @@ def train(
     settings: tuple[str, ...],
     plot: Path | None,
     save: Path | None,
+    parameters: Path | None,
     no_progress: bool,
     **arguments: Any,
 ) -> None:
@@ -104,6 +106,13 @@ def train(
     module = generated_module(target)
     refuse_unknown(hyperparameters, module)
     inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
+    if parameters is not None:
+        from derivgen.runtime.predicting import read_parameters
+
+        arguments["parameters"], origin = read_parameters(parameters, module)
+        click.echo(f"starting from the parameters of {origin}")
+    if arguments["resume"]:
+        tell_of_resuming(arguments["checkpoints"])
     start = perf_counter()
     result = trained(module, inputs, save, {**arguments, "progress": not no_progress}, hyperparameters)
     from derivgen.runtime import plot_history, save_parameters
@@ -115,6 +124,16 @@ def train(
     click.echo(
         f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {save}"
     )
+
+
+def tell_of_resuming(folder: Path | None) -> None:
+    from derivgen.runtime import latest_checkpoint
+
+    last = None if folder is None else latest_checkpoint(folder)
+    if last is not None:
+        click.echo(f"going on from {last}")
+    elif folder is not None:
+        click.echo(f"{folder} has no checkpoint yet: training starts anew")
 
 
 def trained(
@@ -247,5 +266,7 @@ def summary(result: Fit, keep_best: bool, seconds: float) -> str:
     validation = "" if shown.validation_loss is None else f", validation {shown.validation_loss:.6g}"
     metrics = "".join(f", {name} {value:.4g}" for name, value in shown.metrics.items())
     best = f" (epoch {shown.epoch}, the best)" if keep_best else ""
-    epochs = f"{last.epoch} epoch{'s' if last.epoch > 1 else ''} in {seconds:.1f} s"
+    new = last.epoch - result.resumed_epochs
+    more = " more" if result.resumed_epochs else ""
+    epochs = f"{new}{more} epoch{'' if new == 1 else 's'} in {seconds:.1f} s" if new else "nothing was left to do"
     return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {epochs}"

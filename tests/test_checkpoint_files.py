@@ -298,13 +298,16 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path, module):
     data = path.read_bytes()
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        assert f"Go on from {older}" in refused(path, module, "is no whole safetensors file")
+        assert f"Move it away: then resuming goes on from {older}" in refused(
+            path, module, "is no whole safetensors file"
+        )
     path.write_bytes(data[:-40] + bytes(40))  # as a crash of the machine leaves a file without fsync
-    assert f"is damaged: its bytes are not those of the checksum. Go on from {older}" in refused(
-        path, module, "damaged"
+    assert (
+        f"is damaged: its bytes are not those of the checksum. Move it away: then resuming goes on from {older}"
+        in refused(path, module, "damaged")
     )
     older.unlink()
-    refused(path, module, "Start anew: no older one is beside it")
+    refused(path, module, "Move it away, and start anew: no older one is beside it")
 
 
 def test_swapped_tensors_are_noticed(tmp_path, module):

@@ -73,12 +73,42 @@ def test_a_resumed_run_ends_in_the_same_file():
     train(*options, "--epochs", 12, "--checkpoints", "whole", "--save", "whole.npz")
     train(*options, "--epochs", 5, "--checkpoints", "parts", "--save", "part.npz", "--history", "history.jsonl")
     resumed = [*options, "--epochs", 12, "--checkpoints", "parts", "--resume", "--history", "history.jsonl"]
-    train(*resumed, "--save", "parts.npz")
+    last = max(map(str, Path("parts").iterdir()))
+    output = train(*resumed, "--save", "parts.npz")
+    assert f"going on from {last}\n" in output and "; 7 more epochs in" in output
     assert Path("parts.npz").read_bytes() == Path("whole.npz").read_bytes() != Path("part.npz").read_bytes()
     assert len(Path("history.jsonl").read_text().splitlines()) == 12
+    assert "nothing was left to do" in train(*resumed, "--save", "again.npz")
+    assert Path("again.npz").read_bytes() == Path("parts.npz").read_bytes()
     message = fail("train", "flowers.py", "--data", "iris.csv", *resumed, "--batch-size", 15)
     assert "batch_size 16, here it is 15" in message
     assert "go on with it by resume" in fail("train", "flowers.py", "--data", "iris.csv", "--checkpoints", "parts")
+
+
+def test_resuming_before_the_first_checkpoint_starts_anew():
+    assert "new has no checkpoint yet: training starts anew" in train("--checkpoints", "new", "--resume", "--epochs", 1)
+    assert "resume needs the folder of checkpoints" in fail("train", "flowers.py", "--data", "iris.csv", "--resume")
+
+
+def test_training_starts_from_parameters():
+    train("--epochs", 2, "--save", "two.npz")
+    output = train(
+        "--epochs", 1, "--learning-rate", 0, "--set", "weight_decay=0", "--parameters", "two.npz", "--save", "same.npz"
+    )
+    assert "starting from the parameters of two.npz" in output
+    assert Path("same.npz").read_bytes() == Path("two.npz").read_bytes()
+    train("--epochs", 1, "--checkpoints", "run")
+    assert "step 10" in train("--epochs", 1, "--parameters", "run")
+    both = ["--parameters", "two.npz", "--checkpoints", "run", "--resume"]
+    assert "give no parameters" in fail("train", "flowers.py", "--data", "iris.csv", *both)
+
+
+def test_a_module_edited_by_hand_is_left():
+    train("--epochs", 1)
+    module = Path("flowers_kernels.py")
+    module.write_text(module.read_text() + "# mine\n")
+    assert "write over it by derivgen generate --force" in fail("train", "flowers.py", "--data", "iris.csv")
+    assert module.read_text().endswith("# mine\n")
 
 
 def test_the_monitor_warns_on_the_error_stream():

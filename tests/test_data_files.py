@@ -225,12 +225,12 @@ def test_columns_that_remain_make_the_only_input_not_found(tmp_path):
     assert unused == ()
     more = write(tmp_path / "e.csv", "age,y,bmi,id\n1,2,2,1\n")
     refused(
-        r"e\.csv: the input x of shape \(N, 2\): expected the columns x_0, x_1, found age, y, bmi, id; x_0 is missing\. "
-        r'Give the right ones by --columns x=\.\.\. \(in Python columns={"x": \[\.\.\.\]}\)$',
+        r"e\.csv: the input x of shape \(N, 2\): expected the columns x_0, x_1, or 2 that no other input "
+        r'takes \(there are 3: age, bmi, id\), found age, y, bmi, id\. Give the right ones by --columns x=\.\.\. \(in Python columns={"x": \[\.\.\.\]}\)$',
         more,
         CLASSIFIER,
     )
-    refused("the input x", write(tmp_path / "f.csv", "age,target,bmi\n1,2,2\n"), CLASSIFIER)
+    refused("the input y", write(tmp_path / "f.csv", "age,target,bmi\n1,2,2\n"), CLASSIFIER)
 
 
 def test_columns_can_be_said(tmp_path):
@@ -314,9 +314,9 @@ def test_columns_of_one_name_are_refused_where_they_are_needed(tmp_path):
 def test_a_missing_header_and_other_separators_are_told(tmp_path):
     refused("found 1.5, 2, 0.*The first line must name the columns", write(tmp_path / "d.csv", "1.5,2,0\n"), CLASSIFIER)
     refused("found x_0;x_1;y.*must be commas", write(tmp_path / "d.csv", "x_0;x_1;y\n1;2;0\n"), CLASSIFIER)
-    refused("found '', a, b; x_0", write(tmp_path / "d.csv", ",a,b\n0,1,2\n"), CLASSIFIER)
+    refused("the input y .* found '', a, b; y is missing", write(tmp_path / "d.csv", ",a,b\n0,1,2\n"), CLASSIFIER)
     names = ",".join(f"c{i}" for i in range(500))
-    refused(r"found c0, .*, c7 and 492 more; x_0", write(tmp_path / "d.csv", f"{names}\n"), CLASSIFIER)
+    refused(r"found c0, .*, c7 and 492 more; y is missing", write(tmp_path / "d.csv", f"{names}\n"), CLASSIFIER)
 
 
 # ---- .csv

@@ -185,6 +185,14 @@ def test_class_weights(tmp_path):
             runtime.fit(module, data, class_weights=bad)
 
 
+def test_data_that_the_model_does_not_take_are_named(digits, images):
+    for more, message in [({"weights": [1.0]}, "it takes x, y"), ({"X": images["x"]}, "did you mean x")]:
+        with pytest.raises(TypeError, match=f"data has {next(iter(more))}, which is no input of the model.*{message}"):
+            runtime.fit(digits, {**images, **more})
+    with pytest.raises(TypeError, match="validation has z"):
+        runtime.fit(digits, images, validation={**images, "z": images["y"]})
+
+
 def test_class_weights_need_an_input(digits, images):
     with pytest.raises(ValueError, match=r'declare class_weights = model\.input\("class_weights", classes\)'):
         runtime.fit(digits, images, class_weights="balanced")

@@ -226,7 +226,7 @@ def test_a_terminal_shows_one_line_that_ends_with_the_last_epoch(terminal, time)
     assert written[0].count("\n") == 1
     assert written[0].index(HIDE_CURSOR) < written[0].index("epoch") < written[0].rindex(SHOW_CURSOR)
     shown = states(written[0])
-    assert shown[0] == f"epoch 1/3  {'─' * 24}"
+    assert shown[0] == f"epoch 1/3  {'─' * 24}  making the kernels ready"
     assert shown[-1] == f"epoch 3/3  {'━' * 24}  0 s left  loss 0.3333  50 samples/s"
 
 
@@ -261,12 +261,20 @@ def test_a_resumed_run_starts_with_an_empty_bar(terminal, time):
     with terminal() as written, progress.shown(12, 10, enabled=True, start_epoch=8) as display:
         train(display, time, 2, [(10, 1.0)], start=8)
     shown = states(written[0])
-    assert shown[0] == f"epoch  9/12  {'─' * 24}"
+    assert shown[0] == f"epoch  9/12  {'─' * 24}  making the kernels ready"
     assert shown[-1].startswith(f"epoch 10/12  {'━' * 12}{'─' * 12}  2 s left")
 
 
-@pytest.mark.parametrize("columns", [12, 40, 60, 80])
-def test_a_narrow_terminal_still_shows_one_line(terminal, time, columns):
+@pytest.mark.parametrize(
+    ("columns", "end"),
+    [
+        (12, "epoch 2/2  …"),
+        (40, "━  0 s left  loss 0.5"),
+        (60, "loss 0.5  validation 0.25"),
+        (80, "validation 0.25  accuracy 0.5"),
+    ],
+)
+def test_a_narrow_terminal_shows_whole_numbers_in_one_line(terminal, time, columns, end):
     with terminal(columns) as written, progress.shown(2, 10, enabled=True) as display:
         train(display, time, 1, [(10, 1.0)])
         time.now += 1
@@ -275,7 +283,7 @@ def test_a_narrow_terminal_still_shows_one_line(terminal, time, columns):
     shown = states(written[0])
     assert written[0].count("\n") == 1
     assert all(len(state) <= columns for state in shown)
-    assert shown[-1].startswith("epoch 2/2") and shown[-1].endswith("…")
+    assert shown[-1].startswith("epoch 2/2") and shown[-1].endswith(end)
 
 
 def test_a_terminal_without_unicode_gets_ascii(terminal, time):

@@ -343,4 +343,6 @@ def instead(path: Path) -> str:
         return "Give a file that training wrote, step-<steps>.safetensors"
     with disk_errors(path.parent, "read"):
         others = older(path)
-    return f"Go on from {others[-1]}, or start anew" if others else "Start anew: no older one is beside it"
+    if others:
+        return f"Move it away: then resuming goes on from {others[-1]}"
+    return "Move it away, and start anew: no older one is beside it"

@@ -16,7 +16,16 @@ import numpy as np
 
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, paths_text
-from derivgen.runtime.tables import TABLES, Table, choose_columns, lacking_columns, left_over, open_table, read_table
+from derivgen.runtime.tables import (
+    TABLES,
+    Choice,
+    Table,
+    choose_columns,
+    lacking_columns,
+    left_over,
+    open_table,
+    read_table,
+)
 
 FILES = "an .npz, .npy, .csv or .parquet"
 
@@ -63,9 +72,11 @@ def read_data(
     tables = [open_table(s.path) for s in sources if s.suffix in TABLES]
     wanted = [i.name for i in module.INPUTS if needed is None or i.name in needed]
     choices = choose_columns(module, tables, columns or {}, arrays, wanted)
-    for declared in module.INPUTS:
-        if declared.name in wanted and declared.name not in arrays and declared.name not in choices:
-            raise lacking(declared, module, sources, tables, [*arrays, *unused])
+    missing = [i for i in module.INPUTS if i.name in wanted and i.name not in arrays and i.name not in choices]
+    if missing:
+        # A single column has one name only; for a matrix the columns that remain might do.
+        first = min(missing, key=lambda declared: len(declared.shape))
+        raise lacking(first, module, sources, tables, [*arrays, *unused], choices)
     choices = {name: choice for name, choice in choices.items() if name in wanted}
     found = {name: from_array(name, array, module, cast) for name, array in arrays.items() if name in wanted}
     for table in tables:
@@ -93,11 +104,16 @@ def source(path: Path | str) -> Source:
 
 
 def lacking(
-    declared: Any, module: ModuleType, sources: Sequence[Source], tables: Sequence[Table], arrays: Sequence[str]
+    declared: Any,
+    module: ModuleType,
+    sources: Sequence[Source],
+    tables: Sequence[Table],
+    arrays: Sequence[str],
+    choices: Mapping[str, Choice],
 ) -> DerivgenError:
-    """The error for an input that was not found; `arrays` are the names of those that were."""
+    """The error for an input that was not found; `arrays` are the names of those that were, `choices` their columns."""
     if tables:
-        return lacking_columns(declared, module, tables)
+        return lacking_columns(declared, module, tables, choices)
     lacks = (
         f"{paths_text(s.path for s in sources)} {'lacks' if len(sources) == 1 else 'lack'} the input {declared.name}"
     )

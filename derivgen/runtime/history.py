@@ -260,11 +260,12 @@ def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["svg.hashsalt"] = "derivgen"
-        figure = new_figure((7, 6.4 if metrics else 3.8))
-        panels = figure.subplots(2 if metrics else 1, sharex=True, squeeze=False)[:, 0]
+        together = panels_of(epochs, metrics)
+        figure = new_figure((7, 3.8 + 2.6 * len(together)))
+        panels = figure.subplots(1 + len(together), sharex=True, squeeze=False)[:, 0]
         draw_losses(panels[0], epochs)
-        if metrics:
-            draw_metrics(panels[1], epochs, metrics)
+        for panel, names in zip(panels[1:], together, strict=True):
+            draw_metrics(panel, epochs, names)
         panels[-1].set_xlabel("epoch")
         figure.align_ylabels()
         kind = path.suffix.lower()
@@ -291,6 +292,13 @@ def draw_losses(panel: Axes, epochs: Sequence[Epoch]) -> None:
     if min(values) > 0 and max(values) > DECADE * min(values):
         scale_by_decades(panel, math.log10(max(values)) - math.log10(min(values)))
     finish(panel, "loss")
+
+
+def panels_of(epochs: Sequence[Epoch], metrics: Sequence[str]) -> list[list[str]]:
+    """The metrics that share a panel: shares, such as accuracy, do; each other one has a scale, and a panel, of its own."""
+    largest = {name: max(abs(epoch.metrics[name]) for epoch in epochs if name in epoch.metrics) for name in metrics}
+    shares = [name for name in metrics if largest[name] <= 1]
+    return [*([shares] if shares else []), *([name] for name in metrics if name not in shares)]
 
 
 def draw_metrics(panel: Axes, epochs: Sequence[Epoch], names: Sequence[str]) -> None:

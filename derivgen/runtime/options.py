@@ -23,10 +23,10 @@ class Fit:
 
     `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
     loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
-    are the monitor's.
+    are the monitor's; `resumed_epochs` of the history were done before, by the training that was resumed.
     """
 
-    parameters: Array
+    parameters: Array = field(repr=False)
     views: Mapping[str, Array] = field(repr=False)
     history: tuple[Epoch, ...] = field(repr=False)
     state: Any = field(repr=False)
@@ -34,6 +34,7 @@ class Fit:
     best_epoch: int = 0
     stopped: str = ""
     warnings: tuple[str, ...] = field(default=(), repr=False)
+    resumed_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,11 @@ def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
                 f"{path} is a folder without a checkpoint: give a file of parameters, or another folder"
             )
         path = last
+    if not path.exists():
+        raise DerivgenError(
+            f"{path} does not exist: give a file of parameters, as derivgen train saves them, a checkpoint, or a folder "
+            "of checkpoints"
+        )
     if not is_checkpoint(path):
         return load_parameters(path, module), str(path)
     checkpoint = read_checkpoint(path, module)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from derivgen.runtime.history import Epoch
 
 PLAIN_LINES = 20  # a log should stay readable, however many epochs there are
+SURE = 1.0  # seconds of training from which the time left is told
 LONGEST_SILENCE = 30.0  # seconds after which a log says that training goes on
 REDRAW = 0.1  # seconds between drawings on a terminal, at the least
 SHARE = 0.004  # of the time that drawing may take
@@ -136,7 +137,7 @@ class Clock:
     def seconds_left(self) -> float | None:
         """The time of the rows that are left, and of the evaluations after them."""
         speed = self.speed()
-        if speed is None and (self.rows_per_epoch or not self.evaluations):
+        if self.trained_seconds + self.evaluated_seconds < SURE:
             return None
         epochs = self.total - self.done
         rows = (epochs - self.fraction()) * self.rows_per_epoch
@@ -217,12 +218,16 @@ class LiveLine(Display):
 
 
 def line(clock: Clock, latest: Epoch | None, width: int, ascii_only: bool) -> Text:
-    """The whole state in at most so many characters; what comes last is cut off where it gets narrow."""
+    """The whole state in at most so many characters; what comes last is left out where it gets narrow."""
     from rich.text import Text
 
     speed, left = pace(clock)
     start = f"epoch {clock.number():>{len(str(clock.total))}}/{clock.total}  "
-    rest = "".join(f"  {piece}" for piece in (left, *results(latest), speed) if piece)
+    rest = ""
+    for piece in ("" if clock.compiled else "making the kernels ready", left, *results(latest), speed):
+        if len(start) + BAR[0] + len(rest) + 2 + len(piece) > width:
+            break
+        rest += f"  {piece}" if piece else ""
     least, most = BAR
     length = max(least, min(most, width - len(start) - len(rest)))
     share = (clock.done - clock.start + clock.fraction()) / max(1, clock.total - clock.start)

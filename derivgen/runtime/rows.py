@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.errors import nearest
+
 Array = np.ndarray[Any, Any]
 
 MANY = 2**22  # rows
@@ -20,6 +22,15 @@ def sample_inputs(module: ModuleType) -> list[str]:
     """The inputs whose first axis is the sample axis."""
     axis = module.SAMPLE_AXIS
     return [i.name for i in module.INPUTS if axis is not None and i.shape and i.shape[0] == axis]
+
+
+def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> None:
+    """TypeError where the data have an input that the model lacks."""
+    names = [i.name for i in module.INPUTS]
+    for name in data:
+        if name not in names:
+            near = nearest(str(name), names) or ":"
+            raise TypeError(f"{what} has {name}, which is no input of the model{near} it takes {', '.join(names)}")
 
 
 def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:

@@ -21,7 +21,7 @@ from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.options import Fit, Options, refuse_differences
 from derivgen.runtime.progress import Display, shown
-from derivgen.runtime.rows import Feed, class_weights, digest, sample_inputs, split_rows
+from derivgen.runtime.rows import Feed, check_names, class_weights, digest, sample_inputs, split_rows
 from derivgen.runtime.stepping import Steps
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +47,8 @@ class Run:
         self.generator = np.random.default_rng(options.seed)
         if validation is not None and options.validation_split:
             raise ValueError("give either validation data or validation_split")
+        check_names(module, data, "data")
+        check_names(module, validation or {}, "validation")
         self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
         if weights is not None:
             data = {**data, **class_weights(module, data, self.rows, weights)}
@@ -67,6 +69,7 @@ class Run:
         self.warnings: dict[str, str] = {}
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
+        self.resumed_epochs = 0
         self.written = perf_counter()  # the last checkpoint
         # Whether anybody looks at what an epoch has made, so that each must end at a safe point.
         self.looked_at = bool(self.validation or measure or options.monitor or options.keep_best)
@@ -91,6 +94,7 @@ class Run:
         refuse_differences(last, "settings", progress["settings"], self.options.decisive)
         refuse_differences(last, "data", progress["data"], self.data_digests)
         self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
+        self.resumed_epochs = len(progress["history"])
         self.best = checkpoint.best
         self.epochs = [epoch_of(record, LayerRecord) for record in progress["history"]]
         self.generator.bit_generator.state = progress["random"]
@@ -154,8 +158,9 @@ class Run:
 
     def result(self) -> Fit:
         best = self.best if self.options.keep_best and self.best is not None else self.steps.parameters
-        views, said, steps = self.module.views(best), tuple(self.warnings.values()), self.steps
-        return Fit(best, views, tuple(self.epochs), steps.state, steps.parameters, self.best_epoch, self.stopped, said)
+        views, said, epochs = self.module.views(best), tuple(self.warnings.values()), tuple(self.epochs)
+        ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs))
+        return Fit(best, views, epochs, self.steps.state, self.steps.parameters, *ended)
 
     def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
         start, number = perf_counter(), len(self.epochs) + 1

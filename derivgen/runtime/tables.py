@@ -178,22 +178,28 @@ def left_over(table: Table, choices: Mapping[str, Choice]) -> list[str]:
 # ---- an input that no table gives
 
 
-def lacking_columns(declared: Any, module: ModuleType, tables: Sequence[Table]) -> DerivgenError:
-    """The error for an input that was not found."""
+def lacking_columns(
+    declared: Any, module: ModuleType, tables: Sequence[Table], choices: Mapping[str, Choice]
+) -> DerivgenError:
+    """The error for an input that was not found; `choices` are the columns of those that were."""
     if reason := why_no_columns(declared, module):
         return refuse_columns(declared, reason)
-    return absent_columns(declared, own_columns(declared, tables[0]), tables)
+    rest = ""
+    if len(declared.shape) == 2 and len(tables) == 1 and not isinstance(declared.shape[1], str):
+        left = left_over(tables[0], choices)
+        rest = f", or {declared.shape[1]} that no other input takes (there are {len(left)}: {listed(left)})"
+    return absent_columns(declared, own_columns(declared, tables[0]), tables, rest)
 
 
-def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table]) -> DerivgenError:
-    """The error for an input of which no table has all the columns."""
+def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table], rest: str = "") -> DerivgenError:
+    """The error for an input of which no table has all the columns; `rest` is what else would have done."""
     found = [column for table in tables for column in table.columns]
     absent = next((name for name in names if name not in found), None)
     wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
-    missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent else "."
+    missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent and not rest else "."
     return DerivgenError(
         f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
-        f"column{'s' if len(names) > 1 else ''} {wanted}, found {listed(found)}{missing} {header_advice(tables)}"
+        f"column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} {header_advice(tables)}"
         f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
     )
 

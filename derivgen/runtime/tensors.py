@@ -180,6 +180,8 @@ def refuse_other_names(path: Path, arrays: Mapping[str, Array], keys: Mapping[st
         if key not in arrays:
             wanted = f"{name}: expected it as {key}" if renamed else f"{name}: expected {listed(keys)}"
             advice = f'; say its key by names={{"{name}": ...}}' if renamed else ""
+            if not renamed and any("." in other for other in arrays):
+                advice = ". A PyTorch state_dict is read by runtime.load_state_dict"
             raise DerivgenError(f"{path} lacks the parameter {wanted}, found {listed(arrays)}{advice}")
     known = set(keys.values())
     unknown = [key for key in arrays if key not in known]
