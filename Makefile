@@ -33,12 +33,14 @@ check: $(VENV)/dev ## the examples' generated modules are up to date
 fuzz: $(VENV)/dev ## five minutes of random specs that the tests do not have
 	$(BIN)/python scripts/fuzz.py
 
-bench: $(VENV)/bench ## training steps against the frameworks, kernels by hand and the machine's limit; start-up; functions
+bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
 	$(BIN)/python benchmarks/networks
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/elementary.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/convergence.py
 
 coefficients: $(VENV)/dev ## fit the polynomials of the elementary functions anew
 	$(BIN)/python scripts/minimax.py

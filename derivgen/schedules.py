@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derivgen.update_rule import Schedule, expression_of, hyperparameter, initial, number, plain, t
+from derivgen.update_rule import Schedule, hyperparameter, initial, number, schedule_of, t
 
 past = t - 1  # steps
 
@@ -65,20 +65,13 @@ def warm_up(schedule: Schedule | sp.Expr | float = 0.01, warmup_steps: float = 1
 
     η of an expression in t is its value at t = 1.
     """
-    after = schedule if isinstance(schedule, Schedule) else of_expression(schedule)
+    after = schedule if isinstance(schedule, Schedule) else schedule_of(schedule)
     if "warmup_steps" in dict(after.hyperparameters):
         raise ValueError("warm_up: the schedule has a warm-up already: give it one alone")
     steps = hyperparameter("warmup_steps", positive=True)
     later = after.expression.xreplace({t: t - steps})
     value = sp.Piecewise((initial * t / steps, t <= steps), (later, True))
     return Schedule(after.initial, value, (*after.hyperparameters, ("warmup_steps", warmup_steps)))
-
-
-def of_expression(value: sp.Expr | float) -> Schedule:
-    """An expression in t as a schedule, whose first value callers may replace."""
-    e = plain(expression_of("warm_up", "schedule", value))
-    first = number("warm_up", "schedule", e.subs(t, 1), "a schedule, a number or an expression in t alone")
-    return Schedule(first, initial * e / first if e.has(t) else initial)
 
 
 def one_cycle(

@@ -199,6 +199,13 @@ def scheduled(
     return assignments, defaults
 
 
+def schedule_of(value: sp.Expr | float) -> Schedule:
+    """An expression in t as a schedule, whose first value callers may replace."""
+    e = plain(expression_of("schedule", "rate", value))
+    first = number("schedule", "rate", e.subs(t, 1), "a number or an expression in t alone")
+    return Schedule(first, initial * e / first if e.has(t) else initial)
+
+
 def number(name: str, h: str, value: Any, expected: str = "a number or an expression in t") -> float:
     """The value of a hyperparameter, or what a slot starts with."""
     try:

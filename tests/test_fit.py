@@ -293,6 +293,29 @@ def test_losses_whose_mean_alone_overflows_are_no_end(tmp_path):
     assert fit.history[0].loss == pytest.approx(0.5e38, rel=1e-5)
 
 
+def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path):
+    """Where nobody looks at each epoch it is found later, and is the same; epochs since then are taken back."""
+    model = Model("bounded")
+    N = model.batch("N")
+    x, w, n = model.input("x", N), model.parameter("w", init="ones"), model.indices(n=N)
+    model.minimize(sp.Sum(sp.Min(x[n] * w, 2), n) / N)
+    theta, g, t = optimizers.theta, optimizers.g, optimizers.t
+    model.update(optimizers.rule("leap", [(theta, sp.Piecewise((sp.oo, sp.Eq(t, 5)), (theta - g / 100, True)))]))
+    module = runtime.load(generate(model, tmp_path / "bounded_kernels.py"))
+    data = {"x": np.linspace(1, 2, 6, dtype=np.float32)}
+    stops = []
+    for epochs, options in [(40, {}), (40, {"callbacks": [lambda epoch, views: None]}), (2, {})]:
+        with pytest.raises(runtime.NonFiniteError, match=r"epoch 2, step 5: .*the parameter w became inf") as stop:
+            runtime.fit(module, data, batch_size=2, epochs=epochs, **options)
+        stops.append(stop.value)
+    good = runtime.fit(module, data, batch_size=2, epochs=1)
+    for stop in stops:
+        assert (stop.epoch, stop.step, stop.state.step[0]) == (2, 5, 4)
+        assert [epoch.loss for epoch in stop.fit.history] == [good.history[0].loss] and stop.fit.best_epoch == 1
+        np.testing.assert_array_equal(stop.parameters, stops[0].parameters)
+        assert np.isfinite(stop.parameters).all() and stop.parameters[0] != good.parameters[0]
+
+
 # ---- monitor
 
 

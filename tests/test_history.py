@@ -8,6 +8,7 @@ import math
 import os
 import stat
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -132,7 +133,7 @@ def test_a_record_lacking_a_field_is_refused():
 def test_lines_are_there_as_soon_as_their_epochs_are_done(tmp_path):
     path = tmp_path / "h.jsonl"
     epochs = run(3)
-    with open_history(path) as history:
+    with closing(open_history(path)) as history:
         assert path.read_bytes() == b""
         for i, epoch in enumerate(epochs, 1):
             history.append(epoch)
@@ -143,17 +144,17 @@ def test_lines_are_there_as_soon_as_their_epochs_are_done(tmp_path):
 def test_a_resumed_run_goes_on_from_its_checkpoint(tmp_path):
     path = str(tmp_path / "h.jsonl")
     epochs = run(5)
-    with open_history(path, epochs[:4]):
+    with closing(open_history(path, epochs[:4])):
         pass
-    with open_history(path, epochs[:2]) as history:  # epochs 3 and 4 came after the checkpoint
+    with closing(open_history(path, epochs[:2])) as history:  # epochs 3 and 4 came after the checkpoint
         history.append(epochs[2])
     assert read_history(path) == tuple(epochs[:3])
 
 
 def test_the_same_epochs_are_the_same_bytes_however_they_come(tmp_path):
-    with open_history(tmp_path / "a.jsonl", run(3)):
+    with closing(open_history(tmp_path / "a.jsonl", run(3))):
         pass
-    with open_history(tmp_path / "b.jsonl", run(1)) as history:
+    with closing(open_history(tmp_path / "b.jsonl", run(1))) as history:
         for epoch in run(3)[1:]:
             history.append(epoch)
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -226,7 +227,7 @@ def test_a_disk_that_gets_full_is_told_of_and_keeps_the_earlier_epochs(tmp_path)
 
     path = tmp_path / "h.jsonl"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with open_history(path, run(2)) as history:
+    with closing(open_history(path, run(2))) as history:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
         try:
             with pytest.raises(DerivgenError, match=r"h.jsonl can't be written: .* earlier epochs are kept"):
@@ -239,7 +240,7 @@ def test_a_disk_that_gets_full_is_told_of_and_keeps_the_earlier_epochs(tmp_path)
 
 
 def test_a_number_that_is_not_finite_is_our_own_mistake(tmp_path):
-    with open_history(tmp_path / "h.jsonl") as history, pytest.raises(ValueError, match="not JSON compliant"):
+    with closing(open_history(tmp_path / "h.jsonl")) as history, pytest.raises(ValueError, match="not JSON compliant"):
         history.append(Epoch(1, math.nan, None, 0.1))
     assert (tmp_path / "h.jsonl").read_bytes() == b""
 

@@ -17,7 +17,9 @@ from derivgen import optimizers, schedules
 from derivgen.spec import load_target
 
 SCHEDULES = [
-    name for name, f in vars(schedules).items() if getattr(f, "__annotations__", {}).get("return") == "Schedule"
+    name
+    for name, f in vars(schedules).items()
+    if getattr(f, "__module__", "") == schedules.__name__ and f.__annotations__.get("return") == "Schedule"
 ]
 MODULES = sorted(EXAMPLES.glob("*/*_kernels.py"))
 

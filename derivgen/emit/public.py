@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from derivgen.emit.initial import number_text
-from derivgen.emit.layout import STEP, WIDTH, bracketed, indented, tuple_lines, wrapped
+from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
 from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.plan import Plan
 from derivgen.emit.scalar import ScalarText
-from derivgen.emit.whole import compiled, label_check, local_size
+from derivgen.emit.whole import label_check, local_size
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Tensor
 from derivgen.rule_notation import formulas

@@ -8,9 +8,10 @@ import sympy as sp
 
 from derivgen import contract
 from derivgen.emit.kernels import UNROLLED, KernelText
-from derivgen.emit.layout import bracketed, indented
+from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import ModeText
-from derivgen.emit.places import Places, progression, stretch, view_lines
+from derivgen.emit.observation import observation
+from derivgen.emit.places import Places, stretch, view_lines
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText, in_step, range_call
@@ -23,21 +24,6 @@ from derivgen.storage import element_count
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
 After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
-OBSERVE = '''\
-@internal
-def observe(values, rows, observed):
-    """(root mean square of the values, share of units that are 0 in every row)"""
-    flat = values.reshape(rows, values.size // rows)
-    squares = 0.0
-    dead = 0
-    for unit in range(flat.shape[1]):
-        alive = False
-        for row in range(rows):
-            squares += float(flat[row, unit]) * float(flat[row, unit])
-            alive |= flat[row, unit] != real(0)
-        dead += not alive
-    observed[0] = math.sqrt(squares / flat.size)
-    observed[1] = dead / flat.shape[1]'''
 OUT_OF_RANGE = "return True, real(0)"
 MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
@@ -58,7 +44,7 @@ class WholeModel:
         if self.plan.sample_axis:
             functions += [self.gather(), self.epoch(), self.gradient_by_batches()]
         functions += [self.descent(), self.loss_kernel(), self.gradient_kernel()]
-        functions += [OBSERVE, self.observation()] if self.plan.is_observed else []
+        functions += observation(self) if self.plan.is_observed else []
         if self.plan.prediction is not None:
             functions.append(self.prediction())
         return functions
@@ -341,49 +327,6 @@ class WholeModel:
         arguments += [*self.plan.memories, *self.modes.batch_arguments()]
         return compiled(bracketed("def gradient_by_batches(", arguments, "):"), doc, body)
 
-    def observation(self) -> str:
-        """The forward pass with a look at what each layer gives."""
-        kernels = self.plan.passes["forward"]
-        last = max(k for k, kernel in enumerate(kernels) if self.plan.observed(kernel))
-        calls = self.calls_of(kernels[: last + 1], "forward", self.look)
-        work = self.buffers_for(self.plan.inputs)
-        read = "\n".join([*work, *calls])
-        lines = [
-            *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
-            *(self.tuple_of("data", "Data", self.plan.given) if "data." in read else []),
-            *self.memory(),
-            *work,
-            *self.modes.drawing("0"),
-            *calls,
-        ]
-        doc = '"""The forward pass of a step; observed[k] is what `observe` says of layer k."""'
-        arguments = ["parameters", "observed", *self.arguments(self.plan.given), *self.plan.memories]
-        arguments += self.modes.step_arguments()
-        return compiled(bracketed("def observation(", arguments, "):"), doc, lines)
-
-    def look(self, kernels: Sequence[Kernel], depth: int) -> list[str]:
-        """The line that looks at a layer's values, after its kernel; none for a layer of a single number."""
-        seen = [self.plan.observed(k) for k in kernels]
-        if None in seen:
-            return []
-        rows = self.rows_of(self.program.tensor(str(seen[0])))
-        layers = [layer for layer, _ in self.plan.layers]
-        numbers = [layers.index(k.layer) for k in kernels]
-        number = progression(numbers[0], numbers[1] - numbers[0] if len(numbers) > 1 else 0)
-        values = self.places.each([str(name) for name in seen])
-        return bracketed("observe(", [values, rows, f"observed[{number}]"], ")", depth)
-
-    def rows_of(self, t: Tensor) -> str:
-        """How many rows of units a tensor has: of samples, and of the axes before them, as time; 1 without samples."""
-        axis = size_symbol(self.plan.sample_axis) if self.plan.sample_axis else None
-        if axis not in t.shape:
-            return "1"
-        before = t.shape[: t.shape.index(axis) + 1]
-        if not all(e.is_Integer or e.is_Symbol for e in before):
-            return "1"
-        texts = [str(e) if e.is_Integer else self.size_of(str(e), self.plan.inputs) for e in before if e != 1]
-        return " * ".join(texts)
-
     def range_checks(self) -> list[str]:
         """Lines that end the epoch where a row number, or a label that it will read, is out of range."""
         gathered = [t for t in self.plan.gathered if t.integer]
@@ -443,12 +386,6 @@ def local_size(size: str) -> str:
 def called(usual: str, arrays: int) -> str:
     """The decorator of a function that returns a tuple of that many arrays."""
     return "outlined" if arrays > MANY else usual
-
-
-def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
-    """The text of a compiled function of the whole model; an `internal` or `pasted` one is for compiled code only."""
-    head = [f"def {signature}:"] if isinstance(signature, str) else signature
-    return "\n".join([f"@{decorator}", *head, *indented([doc, *body])])
 
 
 def label_check(t: Tensor, name: str, row: str | None, refusal: str) -> list[str]:

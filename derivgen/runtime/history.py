@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen import store
@@ -151,14 +151,6 @@ class HistoryFile:
 
     def close(self) -> None:
         self.file.close()
-
-    def __enter__(self) -> HistoryFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> HistoryFile:

@@ -229,6 +229,9 @@ class Run:
         end = len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
         if end == 0:
             raise ValueError(f"drop_last leaves no step: {len(order)} rows to train on, {rows_a_step} in a step")
+        if self.folder is None and end == len(order) <= rows_a_step * steps.at_once:
+            self.untold += end
+            return steps.take(number, order, self.looked_at)
         while self.position < end:
             chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
             loss = steps.take(number, chunk, self.looked_at)

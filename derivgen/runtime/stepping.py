@@ -14,14 +14,15 @@ from derivgen.runtime.options import Options
 from derivgen.runtime.rows import Feed
 
 Array = np.ndarray[Any, Any]
+PARTS = 16  # safe points in as many steps as fit into a chunk: row numbers that are kept since then stay in the cache
 
 
 class Steps:
     """The steps of a training, in chunks, which change parameters and state in place.
 
     What they change is copied at a safe point, where all of it is finite. From there the steps are taken again, one by
-    one, when a loss or what a step has made is not: this finds the step, and the last good parameters. Between two
-    safe points are at most as many steps as fit into a chunk, or as many as the caller wants.
+    one, when a loss or what a step has made is not: this finds the step, and the last good parameters. A safe point
+    is the end of each chunk that has many steps, or of which the caller says so; of short ones, of several together.
     """
 
     def __init__(self, module: ModuleType, feed: Feed, options: Options, parameters: Array | None, state: Any) -> None:
@@ -38,6 +39,7 @@ class Steps:
         self.arguments = {**feed.data, **self.settings}
         self.rows_a_step = options.batch_size * options.accumulate
         self.at_once = feed.steps_at_once(self.rows_a_step, len(self.parameters))
+        self.between = self.at_once // PARTS
         self.changing = (self.parameters, *self.state)
         self.good = [array.copy() for array in self.changing]
         self.since: list[tuple[int, Array | None]] = []  # (epoch, rows) of each chunk after the safe point
@@ -64,7 +66,7 @@ class Steps:
         self.steps_since += 1 if rows is None else -(-len(rows) // self.rows_a_step)
         if not math.isfinite(loss):
             loss = self.take_again()
-        elif safe or self.steps_since >= self.at_once:
+        elif safe or self.steps_since >= self.between:
             self.make_safe()
         return loss
 
@@ -91,17 +93,14 @@ class Steps:
         options, module = self.options, self.module
         if rows is None:
             return float(module.descend(self.parameters, self.state, 1, **self.arguments)[0])
+        if options.accumulate == 1 and not self.feed.by_rows:
+            loss: float = module.train_epoch(self.parameters, self.state, rows, options.batch_size, **self.arguments)
+            return loss
+        data, order = self.feed.for_order(rows)
         if options.accumulate == 1:
-            if not self.feed.by_rows:
-                loss: float = module.train_epoch(
-                    self.parameters, self.state, rows, options.batch_size, **self.arguments
-                )
-                return loss
-            data, order = self.feed.for_order(rows)
             return float(
                 module.train_epoch(self.parameters, self.state, order, options.batch_size, **data, **self.settings)
             )
-        data, order = self.feed.for_order(rows)
         total = 0.0
         for start in range(0, len(order), self.rows_a_step):
             part = order[start : start + self.rows_a_step]
