@@ -15,8 +15,10 @@ from sklearn.datasets import load_digits
 from derivgen import Model, generate, layers, losses, optimizers, runtime
 from derivgen.activations import relu, sigmoid, tanh
 from derivgen.errors import DerivgenError
+from derivgen.runtime import minimizing
 from derivgen.runtime import rows as rows_module
 from derivgen.runtime import run as run_module
+from derivgen.runtime.evaluation import validation_loss
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits_kernels.py"
 BATCH = 32
@@ -314,6 +316,32 @@ def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path):
         assert [epoch.loss for epoch in stop.fit.history] == [good.history[0].loss] and stop.fit.best_epoch == 1
         np.testing.assert_array_equal(stop.parameters, stops[0].parameters)
         assert np.isfinite(stop.parameters).all() and stop.parameters[0] != good.parameters[0]
+
+
+def test_parts_of_the_rows_draw_numbers_of_their_own(tmp_path, monkeypatch):
+    model = Model("noisy")
+    N = model.batch("N")
+    x, u = model.input("x", N, 2), model.random("u", N, 2)
+    n, d = model.indices(n=N, d=2)
+    z = layers.dense(model.let("a", (n, d), x[n, d] + u[n, d]), 1, name="z")
+    model.minimize(losses.mean_squared_error(z, model.input("t", N, 1)))
+    model.predict(z)
+    module = runtime.load(generate(model, tmp_path / "noisy_kernels.py"))
+    parameters = module.initial_parameters()
+    data = {"x": np.zeros((12, 2), np.float32), "t": np.zeros((12, 1), np.float32)}
+    order = np.arange(12)
+    wanted = module.mean_gradient(parameters, order, 2, **data, seed=3)
+    monkeypatch.setattr(rows_module, "CHUNK", 200)  # 4 rows a part of x and t, 6 of x
+    prediction = runtime.predict(module, parameters, data)
+    np.testing.assert_array_equal(prediction[:6], module.predict(parameters, data["x"][:6]))
+    assert len(np.unique(prediction)) == 12
+    loss, gradient = minimizing.gradient_in_parts(module, data, {"seed": 3}, 2)(parameters)
+    assert loss == pytest.approx(wanted[0], rel=1e-6)
+    np.testing.assert_allclose(gradient, wanted[1], rtol=1e-5)
+    feed = rows_module.Feed(module, data)
+    measured = validation_loss(module, parameters, feed, order)
+    by_part = [module.loss(parameters, data["x"][:4], data["t"][:4], seed=k) for k in range(3)]
+    assert measured == pytest.approx(np.mean(by_part), rel=1e-6) and len(set(by_part)) == 3
 
 
 # ---- monitor

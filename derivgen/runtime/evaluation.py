@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.runtime.metrics import Metrics, evaluate_metrics, prediction_of, resolve_metrics, target_of
-from derivgen.runtime.rows import Feed, sample_inputs
+from derivgen.runtime.rows import Feed, draws_of, sample_inputs
 
 Array = np.ndarray[Any, Any]
 
@@ -28,8 +28,8 @@ def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Arr
     """Of these rows, weighted by rows where they don't fit into one part; of all the data where there are none."""
     losses, counts = [], []
     parts = [(None, feed.data)] if rows is None else feed.parts(rows)
-    for part, inputs in parts:
-        loss = float(module.loss(parameters, **inputs))
+    for k, (part, inputs) in enumerate(parts):
+        loss = float(module.loss(parameters, **inputs, **draws_of(module.loss, k)))
         if not math.isfinite(loss):
             raise ValidationError(loss, inputs, part)
         losses.append(loss)
@@ -64,8 +64,9 @@ def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Call
     def measured(parameters: Array, feed: Feed, rows: Array | None) -> dict[str, float]:
         predictions, targets = [], []
         parts = [(None, feed.data)] if rows is None else feed.parts(rows)
-        for _, inputs in parts:
-            predictions.append(np.asarray(predict(parameters, **{name: inputs[name] for name in needed})))
+        for k, (_, inputs) in enumerate(parts):
+            given = {name: inputs[name] for name in needed}
+            predictions.append(np.asarray(predict(parameters, **given, **draws_of(predict, k))))
             targets.append(np.asarray(inputs[entry.name]))
         whole = len(targets) == 1 or entry.name not in sample_inputs(module)
         prediction = joined(predictions, 0 if rows is None else len(rows))

@@ -80,7 +80,9 @@ def gradient_in_parts(
     def in_parts(parameters: Array) -> tuple[float, Array]:
         total, mean, seen = np.zeros(len(parameters)), 0.0, 0
         for part, inputs in feed.parts(rows, batch_size):
-            loss, gradient = module.mean_gradient(parameters, np.arange(len(part)), batch_size, **inputs, **draws)
+            step = {"first_step": seen // batch_size} if draws else {}
+            order = np.arange(len(part))
+            loss, gradient = module.mean_gradient(parameters, order, batch_size, **inputs, **draws, **step)
             seen += len(part)
             mean += (loss - mean) * len(part) / seen
             total += (gradient - total) * len(part) / seen

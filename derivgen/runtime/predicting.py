@@ -16,7 +16,7 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint
 from derivgen.runtime.data import read_data
 from derivgen.runtime.evaluation import joined
-from derivgen.runtime.rows import Feed, count_rows, sample_inputs
+from derivgen.runtime.rows import Feed, count_rows, draws_of, sample_inputs
 from derivgen.runtime.tensors import load_parameters
 
 Array = np.ndarray[Any, Any]
@@ -33,8 +33,10 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     if not sample_inputs(view):
         return np.asarray(module.predict(parameters, **inputs))
     rows = np.arange(count_rows(view, inputs))
+    parts = enumerate(Feed(view, inputs).parts(rows))
     return joined(
-        [np.asarray(module.predict(parameters, **part)) for _, part in Feed(view, inputs).parts(rows)], len(rows)
+        [np.asarray(module.predict(parameters, **part, **draws_of(module.predict, k))) for k, (_, part) in parts],
+        len(rows),
     )
 
 

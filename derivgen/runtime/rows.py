@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -113,6 +114,11 @@ class Feed:
         for start in range(0, len(rows), length):
             part = rows[start : start + length]
             yield part, self.take(part)
+
+
+def draws_of(function: Callable[..., Any], part: int) -> dict[str, int]:
+    """The seed for a part of the rows, where the function draws: else the parts would have the same numbers."""
+    return {"seed": part} if "seed" in inspect.signature(function).parameters else {}
 
 
 def digest(array: Any) -> str:
