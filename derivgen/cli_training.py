@@ -91,6 +91,12 @@ def train(
     **arguments: Any,
 ) -> None:
     """Generate the module of SPEC if needed, train it on data, and save its parameters."""
+    if arguments["resume"] and (parameters or not arguments["checkpoints"]):
+        raise click.UsageError(
+            "--resume goes on from the last checkpoint: give no parameters besides"
+            if parameters
+            else "--resume needs the folder of checkpoints: --checkpoints FOLDER"
+        )
     hyperparameters = settings_of(settings, learning_rate)
     chosen = columns_of(columns)
     target = load_target(spec)
@@ -126,21 +132,18 @@ def train(
     )
 
 
-def tell_of_resuming(folder: Path | None) -> None:
+def tell_of_resuming(folder: Path) -> None:
     from derivgen.runtime import latest_checkpoint
 
-    last = None if folder is None else latest_checkpoint(folder)
-    if last is not None:
-        click.echo(f"going on from {last}")
-    elif folder is not None:
-        click.echo(f"{folder} has no checkpoint yet: training starts anew")
+    last = latest_checkpoint(folder)
+    click.echo(f"going on from {last}" if last else f"{folder} has no checkpoint yet: training starts anew")
 
 
 def trained(
     module: ModuleType, inputs: dict[str, Any], save: Path, arguments: dict[str, Any], hyperparameters: dict[str, Any]
 ) -> Fit:
     """The training; what it reached is saved where it can't go on."""
-    from derivgen.runtime import NonFiniteError, fit, save_parameters
+    from derivgen.runtime import NonFiniteError, fit, latest_checkpoint, save_parameters
 
     try:
         with user_data(), warnings.catch_warnings():
@@ -150,14 +153,16 @@ def trained(
         reached = getattr(error, "fit", None) or getattr(error.__cause__, "fit", None)
         if reached is None or reached.state.step[0] == 0:
             raise
-        what = "The best parameters until then" if arguments["keep_best"] else "The parameters so far"
-        if isinstance(error, NonFiniteError) and not arguments["keep_best"]:
+        best = arguments["keep_best"] and reached.best_epoch > 0
+        what = "The best parameters until then" if best else "The parameters so far"
+        if isinstance(error, NonFiniteError) and not best:
             what = "The parameters from before that step"
             save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
         save_parameters(save, module, reached.parameters)
         text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        resumable = arguments["checkpoints"] and isinstance(error, KeyboardInterrupt)
-        more = ". Go on by --resume" if resumable else ""
+        folder = arguments["checkpoints"]
+        way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {save}"
+        more = f". Go on by {way}" if isinstance(error, KeyboardInterrupt) else ""
         raise DerivgenError(f"{text}. {what} are saved in {save}{more}") from error
 
 
@@ -239,7 +244,8 @@ def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> Non
         if name not in own:
             near = nearest(name, own) or ":"
             raise DerivgenError(
-                f"--set {name}: the update rule has no such hyperparameter{near} it has {', '.join(own)}"
+                f"{'--learning-rate' if name == 'learning_rate' else f'--set {name}'}: the update rule has no such "
+                f"hyperparameter{near} it has {', '.join(own)}"
             )
 
 

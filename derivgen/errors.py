@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+SHOWN = 8  # names in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ def nearest(word: str, words: Iterable[str]) -> str:
     lowered = {other.casefold(): other for other in words}
     found = difflib.get_close_matches(word.casefold(), lowered, n=1, cutoff=0.5)
     return f"; did you mean {lowered[found[0]]}?" if found else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """The names, or the first of them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(name or "''" for name in itertools.islice(names, SHOWN)) + more) or "nothing"
 
 
 def show_warnings(warnings: Iterable[Problem]) -> None:

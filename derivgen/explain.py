@@ -237,10 +237,10 @@ class ModelExplanation:
         blocks.append(Prose(""))
         for what, values in (("By default", rule.hyperparameters), ("At first", rule.slots)):
             if values:
-                said = ", ".join(f"`{name} = {value!r}`" for name, value in values)
-                blocks.append(Prose(f"{what}: {said}."))
-        trained = [p.name for p in self.declared.parameters]
-        return [*blocks, *(Prose(f"{text}.") for text in remarks(rule, self.model.groups, trained))]
+                given = ", ".join(f"`{name} = {value!r}`" for name, value in values)
+                blocks.append(Prose(f"{what}: {given}."))
+        said = remarks(rule, self.model.groups, [p.name for p in self.declared.parameters])
+        return [*blocks, *(Prose(f"`{names}`: {f'`{words}`' if '=' in words else words}.") for names, words in said)]
 
 
 def step_row(page: TextPage, step: Step) -> tuple[str, ...]:

@@ -95,6 +95,7 @@ class Plain:
     """Formulas as text."""
 
     dot = "·"
+    piecewise_precedence = ATOM
 
     def __init__(self, order: Mapping[str, int], inlined: Mapping[str, Statement] | None = None) -> None:
         """`inlined`: sums that are written where they are read, instead of their names."""
@@ -151,7 +152,7 @@ class Plain:
         if isinstance(e, sp.Pow):
             return self.power(e)
         if isinstance(e, sp.Piecewise):
-            return self.piecewise(e), ATOM
+            return self.piecewise(e), self.piecewise_precedence
         if isinstance(e, stop_gradient):
             return self._render(e.args[0])
         if isinstance(e, difference):
@@ -276,6 +277,7 @@ class Latex(Plain):
     """Formulas as LaTeX, without the dollar signs."""
 
     dot = r" \, "
+    piecewise_precedence = ADD  # its braces open only
 
     def sum(self, ranges: tuple[Range, ...]) -> str:
         return rf"\sum_{{{','.join(self.name(r.index.name) for r in ranges)}}}" if ranges else ""
@@ -308,6 +310,10 @@ class Latex(Plain):
 
     def number(self, e: sp.Basic) -> tuple[str, int]:
         text, precedence = super().number(e)
+        digits, exponent, power = text.partition("e")
+        if exponent:
+            power = f"10^{{{int(power)}}}"
+            return (power, POWER) if digits == "1" else (rf"{digits} \cdot {power}", min(precedence, MULTIPLY))
         return text.replace("∞", r"\infty "), precedence
 
     def fraction(self, numerator: str, below: list[sp.Expr]) -> str:

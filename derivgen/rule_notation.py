@@ -8,7 +8,7 @@ import sympy as sp
 
 from derivgen.expressions import Read, substitute
 from derivgen.notation import Plain
-from derivgen.update_rule import Group, UpdateRule, setting_for, theta
+from derivgen.update_rule import Group, UpdateRule, names_in, setting_for, theta
 
 NORMS = {
     "gradient_norm": "the Euclidean norm of the gradient as the step gave it, of all that is trained",
@@ -45,16 +45,19 @@ def formulas(rule: UpdateRule) -> list[str]:
     return [f"{plain.expression(target)} = {plain.expression(e)}" for target, e in equations(rule)]
 
 
-def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[str]:
-    """What the formulas leave open: the names that are given, and the parameter tensors for which they are others."""
+def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:
+    """What the formulas leave open, as (names, words): what is given, and the tensors for which something differs."""
     plain = Plain(term_order(rule))
-    norms = [name for name in NORMS if name in rule.uses]
-    said = ["t: the step, from 1"] if "t" in rule.uses else []
-    said += [f"{norms[0]}: {ALONE}"] if norms == ["tensor_norm"] else [f"{name}: {NORMS[name]}" for name in norms]
+    norms = {name: words for name, words in NORMS.items() if name in rule.uses}
+    if list(norms) == ["tensor_norm"]:
+        norms["tensor_norm"] = ALONE
+    in_groups = {name for _, setting in groups for _, e in setting or () for name in names_in(e)}
+    said = [("t", "the step, from 1")] if "t" in rule.uses | in_groups else []
+    said += norms.items()
     by_setting: dict[str, list[str]] = {}
     for name in tensors:
         setting = setting_for(name, groups)
         differing = [f"{h} = {plain.expression(as_reads(e))}" for h, e in setting or ()]
         text = "frozen, left as it is" if setting is None else ", ".join(differing)
         by_setting.setdefault(text, []).append(name)
-    return [*said, *(f"{', '.join(names)}: {text}" for text, names in by_setting.items() if text)]
+    return [*said, *((", ".join(names), text) for text, names in by_setting.items() if text)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
+import builtins
 import importlib.util
 import inspect
+import linecache
 import re
 import sys
 import traceback
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from derivgen.model import Model
 
 SPEC_MODULE = "__derivgen_spec__"
-LIBRARIES = ("activations", "initializers", "layers", "losses", "optimizers", "schedules")
-UNKNOWN_ARGUMENT = re.compile(r"(?:Model\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'.*")
+UNKNOWN_ARGUMENT = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +181,36 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
 
 
 def unknown_argument(error: BaseException) -> str:
-    """In words, where a function of a library, or a method of Model, was called with an argument that it lacks."""
-    from derivgen.model import Model
-
-    found = UNKNOWN_ARGUMENT.fullmatch(str(error)) if isinstance(error, TypeError) else None
-    homes = [Model, *(importlib.import_module(f"derivgen.{library}") for library in LIBRARIES)]
-    function = next((vars(home)[found[1]] for home in homes if found and found[1] in vars(home)), None)
-    if found is None or function is None:
+    """In words, where the user's line calls a function of derivgen with an argument that it lacks."""
+    found = UNKNOWN_ARGUMENT.search(str(error)) if isinstance(error, TypeError) else None
+    function = called(error) if found else None
+    if found is None or not str(getattr(function, "__module__", "")).startswith(PACKAGE.name):
         return ""
-    taken = [name for name in inspect.signature(function).parameters if name != "self"]
-    near = nearest(found[2], taken) or ";"
-    return f"{found[1]} has no argument {found[2]}{near} it takes {', '.join(taken)}"
+    taken = list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    near = nearest(found[1], taken) or ";"
+    return f"{getattr(function, '__name__', function)} has no argument {found[1]}{near} it takes {', '.join(taken)}"
+
+
+def called(error: BaseException) -> object:
+    """What the innermost line of the traceback calls by a name, `f` or `module.f`; None where that can't be told."""
+    innermost = next(reversed(list(traceback.walk_tb(error.__traceback__))), None)
+    summary = traceback.extract_tb(error.__traceback__)[-1:]
+    if innermost is None:
+        return None
+    frame, place = innermost[0], summary[0]
+    first = place.lineno or 1
+    lines = [linecache.getline(place.filename, n) for n in range(first, (place.end_lineno or first) + 1)]
+    lines[-1] = lines[-1].encode()[: place.end_colno].decode(errors="ignore")
+    lines[0] = lines[0].encode()[place.colno or 0 :].decode(errors="ignore")
+    try:
+        call = ast.parse("".join(lines).strip(), mode="eval").body
+        function = ast.unparse(call.func).split(".") if isinstance(call, ast.Call) else []
+        value: object = {**vars(builtins), **frame.f_globals, **frame.f_locals}[function[0]]
+        for name in function[1:]:
+            value = getattr(value, name)
+    except (SyntaxError, LookupError, AttributeError):
+        return None
+    return value
 
 
 def user_place(path: Path, error: BaseException) -> Place:

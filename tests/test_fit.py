@@ -283,6 +283,47 @@ def test_a_hyperparameter_that_is_not_finite_is_named(modes, points):
     assert (stop.value.tensor, stop.value.step) == ("learning_rate", 1)
 
 
+def test_what_a_callback_breaks_is_not_kept(digits, images, tmp_path):
+    def broken(epoch, views):
+        if epoch.epoch == 2:
+            views["b1"][3] = np.nan
+
+    run = {"epochs": 4, "checkpoints": tmp_path / "run", "checkpoint_every": 1, "keep": 1}
+    with pytest.raises(runtime.NonFiniteError, match=r"a callback made it nan at b1\[3\]") as stop:
+        runtime.fit(digits, images, callbacks=[broken], **run)
+    assert len(stop.value.fit.history) == 2
+    resumed = runtime.fit(digits, images, resume=True, **run)
+    same(resumed, runtime.fit(digits, images, epochs=4, checkpoints=tmp_path / "other", checkpoint_every=1))
+
+
+def test_a_training_in_a_callback_is_another_one(digits, images):
+    def inner(epoch, views):
+        if epoch.epoch == 3:
+            runtime.fit(digits, {**images, "x": images["x"] * np.float32(np.nan)}, epochs=1)
+
+    with pytest.raises(runtime.NonFiniteError, match="epoch 1, step 1") as stop:
+        runtime.fit(digits, images, epochs=4, callbacks=[inner])
+    assert len(stop.value.fit.history) == 3
+
+
+def test_what_is_refused_leaves_an_old_history(digits, images, tmp_path):
+    path = tmp_path / "h.jsonl"
+    runtime.fit(digits, images, epochs=1, history=path)
+    old = path.read_bytes()
+    for bad in ({"drop_last": True, "batch_size": 10**6}, {"callbacks": [3]}, {"metrics": ["accuracy"], "target": "x"}):
+        with pytest.raises((ValueError, TypeError)):
+            runtime.fit(digits, images, epochs=1, history=path, **bad)
+    with pytest.raises(TypeError, match="float32"):
+        runtime.fit(digits, {**images, "x": images["x"].astype(np.float64)}, epochs=1, history=path)
+    assert path.read_bytes() == old
+
+
+@pytest.mark.parametrize("data", [([1.0],), None, np.zeros(3)])
+def test_data_must_be_named(digits, data):
+    with pytest.raises(TypeError, match="data must be a mapping from inputs' names to arrays, found"):
+        runtime.fit(digits, data)
+
+
 def test_losses_whose_mean_alone_overflows_are_no_end(tmp_path):
     """In float32 the difference of two such losses is infinite, and so would be an epoch's running mean."""
     model = Model("huge")
@@ -295,7 +336,7 @@ def test_losses_whose_mean_alone_overflows_are_no_end(tmp_path):
     assert fit.history[0].loss == pytest.approx(0.5e38, rel=1e-5)
 
 
-def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path):
+def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path, monkeypatch):
     """Where nobody looks at each epoch it is found later, and is the same; epochs since then are taken back."""
     model = Model("bounded")
     N = model.batch("N")
@@ -311,6 +352,18 @@ def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path):
             runtime.fit(module, data, batch_size=2, epochs=epochs, **options)
         stops.append(stop.value)
     good = runtime.fit(module, data, batch_size=2, epochs=1)
+
+    def interrupted(self, epoch):
+        if epoch.epoch >= 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("derivgen.runtime.progress.Lines.epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop:  # which comes before the next look
+        runtime.fit(module, data, batch_size=2, epochs=40, progress=True)
+    assert len(stop.value.fit.history) == 0 and np.isfinite(stop.value.fit.parameters).all()
+    with pytest.raises(runtime.NonFiniteError) as early:
+        runtime.fit(module, data, batch_size=2, epochs=40, early_stopping=3)
+    assert early.value.fit.stopped == ""
     for stop in stops:
         assert (stop.epoch, stop.step, stop.state.step[0]) == (2, 5, 4)
         assert [epoch.loss for epoch in stop.fit.history] == [good.history[0].loss] and stop.fit.best_epoch == 1

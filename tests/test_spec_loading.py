@@ -209,8 +209,16 @@ layer(0)
             "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, beta_1,",
         ),
         (
-            "from derivgen import Model\nModel('m').parameter('w', 3, initial=0)\n",
-            "digits.py:2: parameter has no argument initial; did you mean init? it takes name, shape, init",
+            "from derivgen import Model\nm = Model('m')\nw = m.parameter(\n    'w', 3, initial=0\n)\n",
+            "digits.py:3: parameter has no argument initial; did you mean init? it takes name, shape, init",
+        ),
+        (
+            "from derivgen import losses, schedules\nrate = schedules.cosine(0.1, decay_step=9)\n",
+            "digits.py:2: cosine has no argument decay_step; did you mean decay_steps? it takes rate, decay_steps, end",
+        ),
+        (
+            "from derivgen import layers\ndef dense(x, *, out):\n    return x\ndense(1, ou=2)\n",
+            "digits.py:4: the spec raised TypeError: dense() got an unexpected keyword argument 'ou'",
         ),
         ("\n\nx = (1,\n", "digits.py:3: not valid Python, '(' was never closed: x = (1,"),
         ("a = 1\n  b = 2\n", "digits.py:2: not valid Python, unexpected indent"),

@@ -257,7 +257,8 @@ class Plan:
     @property
     def update_remarks(self) -> list[str]:
         """What the rule's formulas leave open, in words."""
-        return remarks(self.rule, self.groups, [t.name for t in self.program.parameters])
+        said = remarks(self.rule, self.groups, [t.name for t in self.program.parameters])
+        return [f"{names}: {words}" for names, words in said]
 
     @cached_property
     def offsets(self) -> dict[str, int]:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from derivgen import __version__, store
-from derivgen.errors import DerivgenError
-from derivgen.runtime.tensors import decode_safetensors, encode_safetensors, listed
+from derivgen.errors import DerivgenError, listed
+from derivgen.runtime.tensors import decode_safetensors, encode_safetensors
 
 Array = np.ndarray[Any, Any]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError, nearest
-from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, listed, paths_text
+from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, paths_text
 from derivgen.runtime.tables import (
     TABLES,
     Choice,

@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen import store
@@ -18,6 +17,9 @@ from derivgen.errors import DerivgenError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+NOTHING: dict[str, float] = {}  # the metrics of an epoch without any
 
 
 class Epoch(NamedTuple):
@@ -32,7 +34,7 @@ class Epoch(NamedTuple):
     loss: float
     validation_loss: float | None
     seconds: float
-    metrics: Mapping[str, float] = MappingProxyType({})
+    metrics: Mapping[str, float] = NOTHING
     step: int = 0
     layers: tuple[Any, ...] = ()
 
@@ -164,6 +166,12 @@ def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> Histo
     return HistoryFile(path)
 
 
+def check_history(path: Path | str) -> None:
+    """DerivgenError where `open_history` would surely fail."""
+    refuse_foreign(Path(path))
+    store.check_writable(Path(path))
+
+
 def refuse_foreign(path: Path) -> None:
     """DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
     first, line_end, _ = (store.read(path) or "").partition("\n")
@@ -287,10 +295,17 @@ def draw_losses(panel: Axes, epochs: Sequence[Epoch]) -> None:
 
 
 def panels_of(epochs: Sequence[Epoch], metrics: Sequence[str]) -> list[list[str]]:
-    """The metrics that share a panel: shares, such as accuracy, do; each other one has a scale, and a panel, of its own."""
-    largest = {name: max(abs(epoch.metrics[name]) for epoch in epochs if name in epoch.metrics) for name in metrics}
-    shares = [name for name in metrics if largest[name] <= 1]
-    return [*([shares] if shares else []), *([name] for name in metrics if name not in shares)]
+    """The metrics that share a panel: those whose largest values are within a factor of ten."""
+    panels: list[tuple[float, list[str]]] = []
+    for name in metrics:
+        largest = max(abs(epoch.metrics[name]) for epoch in epochs if name in epoch.metrics)
+        similar = (names for scale, names in panels if scale <= DECADE * largest and largest <= DECADE * scale)
+        names = next(similar, None)
+        if names is None:
+            panels.append((largest, [name]))
+        else:
+            names.append(name)
+    return [names for _, names in panels]
 
 
 def draw_metrics(panel: Axes, epochs: Sequence[Epoch], names: Sequence[str]) -> None:

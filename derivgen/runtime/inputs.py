@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +15,10 @@ from derivgen.runtime.nonfinite import element
 
 Array = np.ndarray[Any, Any]
 LARGEST_WHOLE = 2.0**53  # beyond it, float64 holds only some of the whole numbers
-SHOWN = 8  # names in a message
 
 
 def inputs_text(module: ModuleType) -> str:
     return ", ".join(i.name for i in module.INPUTS) or "no inputs"
-
-
-def listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(name or "''" for name in names[:SHOWN]) + more) or "nothing"
 
 
 def given_twice(name: str, first: Path, second: Path) -> DerivgenError:

@@ -81,7 +81,7 @@ def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Ma
             raise DerivgenError(
                 f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
                 f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its parameters "
-                "(read_checkpoint)"
+                f"(--parameters {path}; in Python read_checkpoint)"
             )
 
 

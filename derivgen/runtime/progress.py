@@ -117,9 +117,9 @@ class Clock:
         """Count it in; returns the time."""
         now = perf_counter()
         if self.done > self.start:
-            self.evaluations += 1
+            self.evaluations += number - self.done
             self.evaluated_seconds += now - self.last
-        self.done, self.row, self.last = number, 0, now
+        self.done, self.row, self.last, self.compiled = number, 0, now, True
         return now
 
     def number(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import nearest
+from derivgen.runtime.inputs import inputs_text
 
 Array = np.ndarray[Any, Any]
 
@@ -26,12 +27,14 @@ def sample_inputs(module: ModuleType) -> list[str]:
 
 
 def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> None:
-    """TypeError where the data have an input that the model lacks."""
+    """TypeError where the data are no inputs by name, or have one that the model lacks."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{what} must be a mapping from inputs' names to arrays, found {type(data).__name__}")
     names = [i.name for i in module.INPUTS]
     for name in data:
         if name not in names:
             near = nearest(str(name), names) or ":"
-            raise TypeError(f"{what} has {name}, which is no input of the model{near} it takes {', '.join(names)}")
+            raise TypeError(f"{what} has {name}, which is no input of the model{near} it takes {inputs_text(module)}")
 
 
 def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from derivgen.errors import DerivgenError
 from derivgen.runtime import checkpoints as files
 from derivgen.runtime.evaluation import ValidationError, validation_loss
-from derivgen.runtime.history import Epoch, HistoryFile, epoch_of, epoch_record, open_history
+from derivgen.runtime.history import NOTHING, Epoch, HistoryFile, check_history, epoch_of, epoch_record, open_history
 from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.options import Fit, Options, refuse_differences
@@ -48,7 +48,8 @@ class Run:
         if validation is not None and options.validation_split:
             raise ValueError("give either validation data or validation_split")
         check_names(module, data, "data")
-        check_names(module, validation or {}, "validation")
+        if validation is not None:
+            check_names(module, validation, "validation")
         self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
         if weights is not None:
             data = {**data, **class_weights(module, data, self.rows, weights)}
@@ -70,6 +71,10 @@ class Run:
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
         self.resumed_epochs = 0
+        self.display = Display()
+        self.history: Path | str | None = None
+        self.file: HistoryFile | None = None  # of the history
+        self.callbacks: Sequence[Callback] = ()
         self.written = perf_counter()  # the last checkpoint
         # Whether anybody looks at what an epoch has made, so that each must end at a safe point.
         self.looked_at = bool(self.validation or measure or options.monitor or options.keep_best)
@@ -115,42 +120,69 @@ class Run:
 
     def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
         """All that are left."""
-        options, rows = self.options, 0 if self.rows is None else len(self.rows)
-        if options.monitor and not self.records:
-            self.records = self.observed()
-        file = None if history is None else open_history(history, self.epochs)
+        options = self.options
         self.looked_at |= history is not None or bool(callbacks)
+        self.history, self.callbacks = history, callbacks
         quiet = np.errstate(over="ignore", invalid="ignore")  # what is not finite ends the training, with its place
         try:
-            if len(self.epochs) < options.epochs and not self.stopped:
-                self.rehearse(callbacks)
-            with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as display:
-                while len(self.epochs) < options.epochs and not self.stopped:
-                    self.one_epoch(display, file, callbacks)
-                self.steps.make_safe()
+            if not self.is_over:
+                if options.monitor and not self.records:
+                    self.records = self.observed(self.steps.initial)
+                self.rehearse()
+                rows = 0 if self.rows is None else len(self.rows)
+                with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
+                    self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
-            if isinstance(error, NonFiniteError):
-                self.end_before(error)
+            if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
+                error.args = (f"{error}{self.watch_words()}",)
+                self.take_back(error.epoch)
+            elif (epoch := self.steps.settle()) is not None:
+                self.take_back(epoch)
             with contextlib.suppress(AttributeError):
                 error.fit = self.result()  # type: ignore[attr-defined]
             raise
         finally:
-            if file is not None:
-                file.close()
+            if self.file is not None:
+                self.file.close()
+        if history is not None and self.file is None:  # nothing was left to do
+            open_history(history, self.epochs).close()
         return self.result()
 
-    def end_before(self, error: NonFiniteError) -> None:
-        """Forget the epochs since the step that the error is of, and say what the monitor knows."""
-        error.args = (f"{error}{self.watch_words()}",)
-        del self.epochs[error.epoch - 1 :]
-        losses = [judged_loss(epoch) for epoch in self.epochs]
-        self.best_epoch = 1 + losses.index(min(losses)) if losses else 0
+    @property
+    def is_over(self) -> bool:
+        return len(self.epochs) >= self.options.epochs or bool(self.stopped)
 
-    def rehearse(self, callbacks: Sequence[Callback]) -> None:
-        """Evaluate once before the first step: what does not fit is found now, not after an epoch."""
-        for callback in callbacks:
+    def all_epochs(self) -> None:
+        """One after the other; however they end, the last one is on view."""
+        shown_epochs = len(self.epochs)
+        try:
+            while not self.is_over:
+                if self.one_epoch():
+                    shown_epochs = len(self.epochs)
+            self.steps.make_safe()
+        finally:
+            if len(self.epochs) > shown_epochs:
+                self.tell_rows(at_the_end=True)
+                self.display.epoch(self.epochs[-1])
+
+    def take_back(self, epoch: int) -> None:
+        """Forget this epoch and those after it."""
+        if epoch > len(self.epochs):
+            return
+        del self.epochs[epoch - 1 :]
+        losses = [judged_loss(epoch) for epoch in self.epochs]
+        self.best_epoch, self.stopped = 1 + losses.index(min(losses)) if losses else 0, ""
+
+    def rehearse(self) -> None:
+        """Try before the first step what comes after it: what does not fit is found now, and nothing is lost."""
+        for callback in self.callbacks:
             if not callable(callback):
                 raise TypeError(f"callbacks must be functions of (epoch, views), found {callback!r}")
+        if self.history is not None:
+            check_history(self.history)
+        if self.rows is not None and self.end_of(self.rows) == 0:
+            step = self.steps.rows_a_step
+            raise ValueError(f"drop_last leaves no step: {len(self.rows)} rows to train on, {step} in a step")
         if self.validation is not None:
             self.validation_loss(*self.validation)
         if self.measure:
@@ -162,33 +194,43 @@ class Run:
         ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs))
         return Fit(best, views, epochs, self.steps.state, self.steps.parameters, *ended)
 
-    def one_epoch(self, display: Display, file: HistoryFile | None, callbacks: Sequence[Callback]) -> None:
+    def one_epoch(self) -> bool:
+        """An epoch with all that comes after its steps; gives whether the display was told of it."""
         start, number = perf_counter(), len(self.epochs) + 1
-        loss = self.train(display)
-        if self.validation is not None or self.measure:
-            display.trained(self.untold)
-            self.untold = 0
-        validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
-        measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else {}
+        loss = self.train()
+        validation_loss, measured = None, NOTHING
+        if evaluated := self.validation is not None or self.measure is not None:
+            self.tell_rows(at_the_end=True)
+            if self.validation is not None:
+                validation_loss = self.validation_loss(*self.validation)
+            measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
         layers = self.watched() if self.options.monitor else ()
         now = perf_counter()
         epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
         self.epochs.append(epoch)
         self.position, self.loss_sum, self.seen = 0, 0.0, 0
         self.judge(judged_loss(epoch))
-        if file is not None:
-            file.append(epoch)
-        if now >= display.due or number >= display.due_epoch:
-            display.trained(self.untold)
-            self.untold = 0
-            display.epoch(epoch)
-        for callback in callbacks:
+        if self.history is not None:
+            self.note(epoch)
+        told = evaluated or now >= self.display.due or number >= self.display.due_epoch
+        if told:
+            self.tell_rows(at_the_end=True)
+            self.display.epoch(epoch)
+        for callback in self.callbacks:
             if callback(epoch, self.module.views(self.steps.parameters)):
                 self.stopped = self.stopped or f"a callback ended the training after epoch {number}"
-        if callbacks:
-            self.steps.save()  # they may have changed the parameters
+        if self.callbacks:
+            self.steps.take_change(number)
         if self.folder is not None and self.checkpoint_is_due(end_of_epoch=True):
             self.write_checkpoint(self.generator.bit_generator.state)
+        return told
+
+    def note(self, epoch: Epoch) -> None:
+        """A line of the history, whose file is replaced when the first one is there."""
+        assert self.history is not None
+        if self.file is None:
+            self.file = open_history(self.history, self.epochs[:-1])
+        self.file.append(epoch)
 
     def judge(self, loss: float) -> None:
         """Note the best epoch so far, and whether to stop."""
@@ -219,16 +261,14 @@ class Run:
 
     # ---- steps
 
-    def train(self, display: Display) -> float:
+    def train(self) -> float:
         """The steps of an epoch that are left; the mean loss of all of them, by rows."""
         number, steps, rows_a_step = len(self.epochs) + 1, self.steps, self.steps.rows_a_step
         if self.rows is None:
             return steps.take(number, None, self.looked_at)
         random = self.generator.bit_generator.state if self.folder is not None else None
         order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
-        end = len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
-        if end == 0:
-            raise ValueError(f"drop_last leaves no step: {len(order)} rows to train on, {rows_a_step} in a step")
+        end = self.end_of(order)
         if self.folder is None and end == len(order) <= rows_a_step * steps.at_once:
             self.untold += end
             return steps.take(number, order, self.looked_at)
@@ -240,13 +280,22 @@ class Run:
             self.loss_sum += loss * len(chunk)
             self.untold += len(chunk)
             if self.position < end:
-                self.tell_rows(display)
+                self.tell_rows()
                 if self.folder is not None and self.checkpoint_is_due():
                     self.write_checkpoint(random)
         return self.loss_sum / self.seen
 
-    def tell_rows(self, display: Display) -> None:
-        display.rows(self.untold)
+    def end_of(self, order: Array) -> int:
+        """The rows of an epoch that are trained on."""
+        rows_a_step = self.steps.rows_a_step
+        return len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
+
+    def tell_rows(self, at_the_end: bool = False) -> None:
+        """Tell the display of rows that it does not know of yet."""
+        if self.untold and at_the_end:
+            self.display.trained(self.untold)
+        elif self.untold:
+            self.display.rows(self.untold)
         self.untold = 0
 
     def steps_to_do(self) -> int:
@@ -258,10 +307,12 @@ class Run:
 
     # ---- monitor
 
-    def observed(self) -> tuple[LayerRecord, ...]:
+    def observed(self, parameters: Array | None = None) -> tuple[LayerRecord, ...]:
+        """The layers' records at these parameters, the present ones where none are given."""
         rows = None if self.rows is None else self.rows[:ROWS]
         data = self.feed.data if rows is None else self.feed.take(rows)
-        return observe_layers(self.module, self.steps.parameters, self.steps.state, data, self.steps.settings)
+        at = self.steps.parameters if parameters is None else parameters
+        return observe_layers(self.module, at, self.steps.state, data, self.steps.settings)
 
     def watched(self) -> tuple[LayerRecord, ...]:
         """The layers' records; a warning that was not given before is given."""

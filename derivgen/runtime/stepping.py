@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.nonfinite import NonFiniteError, cause
+from derivgen.runtime.nonfinite import NonFiniteError, cause, element, first_bad
 from derivgen.runtime.options import Options
 from derivgen.runtime.rows import Feed
 
@@ -33,16 +33,17 @@ class Steps:
             self.parameters[:] = parameters
         self.state = module.optimizer_state() if state is None else type(state)(*(np.array(slot) for slot in state))
         self.initial = self.parameters.copy()
-        self.rates = dict(options.hyperparameters)
+        self.rates = dict(options.hyperparameters)  # of the update alone
         self.draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
-        self.settings = {**self.rates, **self.draws}
-        self.arguments = {**feed.data, **self.settings}
+        self.settings = {**self.rates, **self.draws}  # of a step
+        self.arguments = {**feed.data, **self.settings}  # of a step on data that kernels take as they are
         self.rows_a_step = options.batch_size * options.accumulate
         self.at_once = feed.steps_at_once(self.rows_a_step, len(self.parameters))
-        self.between = self.at_once // PARTS
+        self.steps_between = self.at_once // PARTS
         self.changing = (self.parameters, *self.state)
         self.good = [array.copy() for array in self.changing]
         self.since: list[tuple[int, Array | None]] = []  # (epoch, rows) of each chunk after the safe point
+        self.again = False  # whether they are being taken again
         self.steps_since = 0
 
     @property
@@ -66,7 +67,7 @@ class Steps:
         self.steps_since += 1 if rows is None else -(-len(rows) // self.rows_a_step)
         if not math.isfinite(loss):
             loss = self.take_again()
-        elif safe or self.steps_since >= self.between:
+        elif safe or self.steps_since >= self.steps_between:
             self.make_safe()
         return loss
 
@@ -76,8 +77,18 @@ class Steps:
             self.take_again()
         self.save()
 
+    def settle(self) -> int | None:
+        """Where training is broken off: go back to the safe point if what came after it is not finite.
+
+        Gives the epoch of the first step that was taken back.
+        """
+        if self.is_finite() and not self.again:
+            return None
+        self.restore()
+        return self.since[0][0] if self.since else None
+
     def save(self) -> None:
-        """Take the present as it is, which the caller may have changed, for a safe point."""
+        """Take the present as it is, which is finite, for a safe point."""
         for kept, array in zip(self.good, self.changing, strict=True):
             kept[:] = array
         self.since, self.steps_since = [], 0
@@ -122,18 +133,20 @@ class Steps:
 
         Gives the last chunk's mean loss where it was only that mean which overflowed.
         """
-        chunks = self.since
+        chunks, self.again = self.since, True
         self.restore()
         for epoch, rows in chunks:
             total, count = 0.0, 1 if rows is None else len(rows)
             for start in range(0, count, self.rows_a_step):
                 part = None if rows is None else rows[start : start + self.rows_a_step]
                 self.save()
+                self.since = [(epoch, part)]
                 loss = self.chunk(part)
                 if not (math.isfinite(loss) and self.is_finite()):
                     self.refuse(epoch, loss, part)
                 total += loss * (1.0 if part is None else len(part) / count)
         self.save()
+        self.again = False
         return total
 
     def refuse(self, epoch: int, loss: float, rows: Array | None) -> None:
@@ -154,6 +167,16 @@ class Steps:
 
         vectors = (self.initial, self.parameters, after)
         return cause(self.module, data, rows, *vectors, loss, gradient, self.rates)
+
+    def take_change(self, epoch: int) -> None:
+        """Make a safe point of what a callback has changed after an epoch; NonFiniteError where it is none."""
+        if self.is_finite():
+            return self.save()
+        changed = self.module.views(self.parameters).items()
+        tensor, (position, value, _) = next((n, found) for n, view in changed if (found := first_bad(view)))
+        self.restore()
+        words = f"a callback made it {value} at {element(tensor, position)}"
+        raise self.error(epoch + 1, f"the parameter {tensor}", tensor, words)
 
     def error(self, epoch: int, what: str, tensor: str, words: str) -> NonFiniteError:
         step = self.done + 1

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from derivgen import store
-from derivgen.errors import DerivgenError
+from derivgen.errors import DerivgenError, listed
 from derivgen.runtime.data import read_npz
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +39,6 @@ DTYPES = {
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     "BOOL": "bool",
 }
-SHOWN = 12  # names in one message
 
 
 def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> None:
@@ -204,12 +203,6 @@ def fitting(where: str, found: Array, expected: Array, layout: Layout | None) ->
             f"{where} must be {expected.dtype} of shape {wanted}, found {found.dtype} of shape {found.shape}: {advice}"
         )
     return found.T if layout == "transposed" or found.shape != shape else found
-
-
-def listed(names: Collection[str]) -> str:
-    """The names, or the first of them."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(list(names)[:SHOWN]) + more) or "nothing"
 
 
 # ---- files
