@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +32,12 @@ DATA_OPTIONS = (
         metavar="FILE",
         help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
     ),
-    click.option("--columns", multiple=True, metavar="NAME=COLUMN,...", help="Which columns of a table make an input."),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="NAME=COLUMN,...",
+        help="Which columns of a table make an input, as x=age,height or, by a pattern, x=mean_*.",
+    ),
     click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes."),
 )
 FIT_OPTIONS = (
@@ -40,17 +46,34 @@ FIT_OPTIONS = (
     click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
     click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
     click.option("--learning-rate", type=float, help="The spec's if unsaid."),
-    click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any hyperparameter of the rule."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any hyperparameter of the rule or its schedules; more than once for several.",
+    ),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
     click.option("--class-weights", type=click.Choice(["balanced"]), help="Fills the input class_weights."),
     click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True),
-    click.option("--metric", "metrics", multiple=True, metavar="NAME", help="accuracy, r2, …; of validation rows."),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        help="accuracy, f1, r2, …; of the validation rows, if there are any. More than once for several.",
+    ),
     click.option("--target", help="The input that predictions are compared with, where several may be."),
     click.option("--early-stopping", type=click.IntRange(min=1), metavar="EPOCHS", help="Without a smaller loss."),
     click.option("--keep-best", is_flag=True, help="Save the parameters of the epoch with the least loss."),
     click.option("--monitor", is_flag=True, help="Watch the layers: vanishing and exploding gradients, dead units."),
     click.option("--history", type=FILE, metavar="FILE.jsonl", help="A line an epoch."),
-    click.option("--checkpoints", type=FILE, metavar="FOLDER", help="Where to keep what a training goes on from."),
+    click.option(
+        "--checkpoints",
+        type=FILE,
+        metavar="FOLDER",
+        help="Where to keep what --resume goes on from: the last of them, also after an interrupt.",
+    ),
     click.option(
         "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if unsaid."
     ),
@@ -101,6 +124,8 @@ def train(
     chosen = columns_of(columns)
     target = load_target(spec)
     save = save or Path(f"{target.model.name}_parameters.npz")
+    read = [*data, *([parameters] if parameters else []), target.spec, target.output]
+    refuse_overwriting(read, {"--save": save, "--plot": plot, "--history": arguments["history"]})
     store.check_writable(save)
     from derivgen.runtime.tensors import suffix_of
 
@@ -158,8 +183,11 @@ def trained(
         if isinstance(error, NonFiniteError) and not best:
             what = "The parameters from before that step"
             save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
-        save_parameters(save, module, reached.parameters)
         text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        try:
+            save_parameters(save, module, reached.parameters)
+        except DerivgenError as second:
+            raise DerivgenError(f"{text}. {what} are lost: {second}") from error
         folder = arguments["checkpoints"]
         way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {save}"
         more = f". Go on by {way}" if isinstance(error, KeyboardInterrupt) else ""
@@ -175,17 +203,37 @@ def predict(
     module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
 ) -> None:
     """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    import numpy as np
+
     from derivgen.runtime import load, predicting
 
     predicting.check_prediction_file(output)
+    refuse_overwriting([*data, parameters, module], {"--output": output})
     store.check_writable(output)
     loaded = load(module)
+    if store.is_edited(store.read(module) or ""):
+        click.echo(f"warning: {module} was edited by hand since it was generated", err=True)
     flat, origin = predicting.read_parameters(parameters, loaded)
     inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns))
     with user_data():
         prediction = predicting.predict(loaded, flat, inputs)
     predicting.write_prediction(output, prediction)
+    bad = int(np.count_nonzero(~np.isfinite(prediction)))
+    if bad:
+        click.echo(f"warning: {bad} of the {prediction.size} numbers predicted are not finite", err=True)
     click.echo(f"{output}: predictions of shape {prediction.shape} with the parameters of {origin}")
+
+
+def refuse_overwriting(read: Sequence[Path], written: Mapping[str, Path | None]) -> None:
+    """DerivgenError where a file would be written over one that the command reads, or over another output."""
+    for option, path in written.items():
+        others = [other for name, other in written.items() if name != option and other is not None]
+        for other in (*read, *others):
+            plain = Path(str(other).rpartition("=")[2])  # of NAME=FILE
+            if path is not None and os.path.realpath(path) in (os.path.realpath(other), os.path.realpath(plain)):
+                raise DerivgenError(
+                    f"{option} {path} is a file that this command reads or writes besides: give another"
+                )
 
 
 @contextmanager
@@ -203,6 +251,8 @@ def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[st
     settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     for value in values:
         name, equals, number = value.partition("=")
+        if name.strip() in settings:
+            raise click.UsageError(f"{name.strip()} is given twice: leave one of them out")
         try:
             settings[name.strip()] = float(number)
         except ValueError:

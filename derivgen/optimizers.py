@@ -20,6 +20,7 @@ from derivgen.update_rule import (
     g,
     gradient_norm,
     hyperparameter,
+    refuse_no_rule,
     rule,
     t,
     tensor_norm,
@@ -235,6 +236,7 @@ def rprop(
 
 def l2_decay(rule: UpdateRule, weight_decay: float = 0.01) -> UpdateRule:
     """The rule for the loss + λ/2·Σθ²: g ← g + λ·θ. PyTorch's `weight_decay`, but for AdamW's."""
+    refuse_no_rule(rule)
     if rule.uses & {"gradient_norm", "tensor_norm"}:
         raise ValueError(f"l2_decay: {rule.name} clips the gradient, which the decay is not part of: clip after decay")
     return before(rule, g, g + hyperparameter("weight_decay") * theta, weight_decay=weight_decay)
@@ -242,6 +244,7 @@ def l2_decay(rule: UpdateRule, weight_decay: float = 0.01) -> UpdateRule:
 
 def decoupled_decay(rule: UpdateRule, weight_decay: float = 0.01, name: str = "") -> UpdateRule:
     """The rule with θ ← θ - η·λ·θ besides. Source: Loshchilov and Hutter 2019; PyTorch's AdamW."""
+    refuse_no_rule(rule)
     decay = eta * hyperparameter("weight_decay") * theta
     steps = [(target, e - decay if target == theta else e) for target, e in rule.assignments]
     return changed(rule, steps, name or rule.name, weight_decay=weight_decay)

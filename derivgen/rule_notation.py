@@ -8,12 +8,13 @@ import sympy as sp
 
 from derivgen.expressions import Read, substitute
 from derivgen.notation import Plain
-from derivgen.update_rule import Group, UpdateRule, names_in, setting_for, theta
+from derivgen.update_rule import Group, Setting, UpdateRule, names_in, setting_for, theta
 
 NORMS = {
     "gradient_norm": "the Euclidean norm of the gradient as the step gave it, of all that is trained",
     "tensor_norm": "the same of one tensor",
 }
+FEW = 6
 ALONE = "the Euclidean norm of the gradient as the step gave it, of one tensor"
 
 
@@ -47,17 +48,31 @@ def formulas(rule: UpdateRule) -> list[str]:
 
 def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:
     """What the formulas leave open, as (names, words): what is given, and the tensors for which something differs."""
-    plain = Plain(term_order(rule))
     norms = {name: words for name, words in NORMS.items() if name in rule.uses}
     if list(norms) == ["tensor_norm"]:
         norms["tensor_norm"] = ALONE
     in_groups = {name for _, setting in groups for _, e in setting or () for name in names_in(e)}
     said = [("t", "the step, from 1")] if "t" in rule.uses | in_groups else []
     said += norms.items()
-    by_setting: dict[str, list[str]] = {}
+    by_setting: dict[Setting | None, list[str]] = {}
     for name in tensors:
-        setting = setting_for(name, groups)
-        differing = [f"{h} = {plain.expression(as_reads(e))}" for h, e in setting or ()]
-        text = "frozen, left as it is" if setting is None else ", ".join(differing)
-        by_setting.setdefault(text, []).append(name)
-    return [*said, *((", ".join(names), text) for text, names in by_setting.items() if text)]
+        by_setting.setdefault(setting_for(name, groups), []).append(name)
+    return [
+        *said,
+        *((", ".join(names), setting_words(rule, setting)) for setting, names in by_setting.items() if setting != ()),
+    ]
+
+
+def setting_words(rule: UpdateRule, setting: Setting | None) -> str:
+    """What is otherwise for some tensors."""
+    if setting is None:
+        return "frozen, left as it is"
+    plain, assigned = Plain(term_order(rule)), {target.name for target, _ in rule.assignments}
+    return ", ".join(
+        f"{h} = {plain.expression(as_reads(e))}{' before the schedule' if h in assigned else ''}" for h, e in setting
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """All of a few names; of many the first and the last."""
+    return ", ".join(names) if len(names) <= FEW else f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} tensors)"

@@ -139,7 +139,9 @@ def rule(
     the module may replace, or an expression in t, or a schedule. Raises ValueError where a symbol has no value, where
     a name has another meaning, where a default is out of its range, and where an expression is none of a rule.
     """
-    made = [(sp.Symbol(str(target), real=True), expression_of(name, target, e)) for target, e in assignments]
+    made = [
+        (sp.Symbol(str(target), real=True), expression_of(name, target, e)) for target, e in pairs(name, assignments)
+    ]
     schedules, defaults = scheduled(name, hyperparameters)
     symbols = {s for _, e in (*schedules, *made) for s in e.free_symbols}
     assigned = [(target, plain(e)) for target, e in (*schedules, *made)]
@@ -157,6 +159,17 @@ def rule(
             least = "above" if h in positive else "at least"
             raise ValueError(f"rule {name}: {h} must be {least} 0, found {defaults[h]:g}")
     return UpdateRule(name, tuple(assigned), tuple(kept.items()), tuple(defaults.items()), nonnegative, positive)
+
+
+def pairs(name: str, assignments: Any) -> Sequence[tuple[Any, Any]]:
+    """The assignments as they are; ValueError where these are no pairs."""
+    given = assignments if isinstance(assignments, Sequence) else ()
+    if not given or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in given):
+        raise ValueError(
+            f"rule {name}: expected assignments in order such as [(m, mu*m + g), (theta, theta - eta*m)], found "
+            f"{assignments!r}"
+        )
+    return given
 
 
 def expression_of(name: str, target: object, given: Any) -> sp.Expr:
@@ -183,6 +196,11 @@ def scheduled(
     for h, value in hyperparameters.items():
         symbol = sp.Symbol(h, real=True)
         if isinstance(value, Schedule):
+            if not all(isinstance(own, tuple) and len(own) == 2 for own in value.hyperparameters):
+                raise ValueError(
+                    f"rule {name}: {h}: a schedule's hyperparameters are pairs of name and default, such as "
+                    f'(("slope", 0.01),), found {value.hyperparameters!r}'
+                )
             twice = next((other for other, _ in value.hyperparameters if other in {*hyperparameters, *defaults}), None)
             if twice:
                 raise ValueError(
@@ -245,7 +263,9 @@ def check_values(
         unknown = sorted(names_in(expression) - known)
         if unknown:
             near = nearest(unknown[0], known)
-            raise ValueError(f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default")
+            raise ValueError(
+                f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default, or as a slot what it starts with"
+            )
         if target in (t, gradient_norm, tensor_norm):
             raise ValueError(f"rule {name}: assigns {target}, which is given")
         if target.name not in known:
@@ -265,13 +285,27 @@ def check_values(
         if any(a in names_in(e) for _, e in assignments):
             raise ValueError(f"rule {name}: nothing reads {a} after it is assigned: what the next step needs is a slot")
         raise ValueError(f"rule {name}: nothing reads {a}, which is neither theta nor a slot{nearest(a, stays)}")
+    for slot in map(str, slots):
+        if slot not in assigned:
+            raise ValueError(f"rule {name}: nothing assigns the slot {slot}: a value that stays is a hyperparameter")
+    for h in defaults:
+        first = assigned.index(h) + 1 if h in assigned else None
+        if not any(h in names_in(e) for _, e in assignments[:first]):
+            after = " before it is assigned" if first else ""
+            raise ValueError(f"rule {name}: nothing reads the hyperparameter {h}{after}: leave it out, or use it")
 
 
 # ---- what changes a rule
 
 
+def refuse_no_rule(rule: object) -> None:
+    if not isinstance(rule, UpdateRule):
+        raise ValueError(f"expected an update rule such as optimizers.adam(), found {rule!r}")
+
+
 def before(rule: UpdateRule, target: sp.Symbol, expression: sp.Expr, **hyperparameters: float) -> UpdateRule:
     """The rule after one more assignment, which comes first."""
+    refuse_no_rule(rule)
     return changed(rule, [(target, expression), *rule.assignments], rule.name, **hyperparameters)
 
 
@@ -333,7 +367,7 @@ def setting_of(rule: UpdateRule, pattern: str, given: Any) -> Setting | None:
     for h in given:
         if h not in own:
             raise ValueError(
-                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own)} It has {', '.join(own)}"
+                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own) or '.'} It has {', '.join(own)}"
             )
         if h in shared:
             raise ValueError(

@@ -45,6 +45,8 @@ def top_5(labels, scores):
 LABEL_REFERENCES = {
     "accuracy": of_scores(reference.accuracy_score),
     "balanced_accuracy": of_scores(reference.balanced_accuracy_score),
+    "precision": of_scores(reference.precision_score, average="macro", zero_division=0),
+    "recall": of_scores(reference.recall_score, average="macro", zero_division=0),
     "f1": of_scores(reference.f1_score, average="macro"),
     "top_5_accuracy": top_5,
 }

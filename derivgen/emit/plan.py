@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import sympy as sp
 
+from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
@@ -238,21 +239,20 @@ class Plan:
         return [slot.name for slot, _ in self.rule.slots]
 
     @property
-    def update_parts(self) -> list[tuple[Setting, list[tuple[int, int]]]]:
-        """The settings of the update rule, and the ranges of the flat vector that have them.
-
-        A tensor is a range of its own where the rule needs its norm.
-        """
+    def update_parts(self) -> list[Part]:
+        """What the update rule changes, by setting; a tensor is a range of its own where the rule needs its norm."""
         apart = "tensor_norm" in self.rule.uses
-        parts: dict[Setting, list[tuple[int, int]]] = {}
+        parts: dict[Setting, Part] = {}
         for t in self.program.parameters:
             setting = setting_for(t.name, self.groups)
             if setting is None:
                 continue
-            start, ranges = self.offsets[t.name], parts.setdefault(setting, [])
+            start, part = self.offsets[t.name], parts.setdefault(setting, Part(setting, [], []))
+            ranges = part.ranges
             joined = ranges.pop()[0] if ranges and ranges[-1][1] == start and not apart else start
             ranges.append((joined, start + count(t)))
-        return list(parts.items())
+            part.names.append(t.name)
+        return list(parts.values())
 
     @property
     def update_remarks(self) -> list[str]:

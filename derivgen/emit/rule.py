@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy as sp
 
 from derivgen.emit.double import DoubleText
 from derivgen.emit.elementary import local_name
 from derivgen.emit.initial import number_text
-from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented
+from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, indented, wrapped
 from derivgen.emit.ordered import Assignment, Ordered, ordered
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, reads_of
 from derivgen.repeat import LEAST
-from derivgen.rule_notation import as_reads, formulas, term_order
+from derivgen.rule_notation import as_reads, formulas, setting_words, some, term_order
 from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t
 
 Ranges = list[tuple[int, int]]  # of the flat vector, from start to before stop
@@ -69,26 +69,33 @@ class Hoisted:
         return frozenset({*self.bare, *(read.tensor for e in before for read in reads_of(e))})
 
 
+class Part(NamedTuple):
+    """The tensors of one setting, by their names, and the ranges of the flat vector that they are."""
+
+    setting: Setting
+    ranges: Ranges
+    names: list[str]
+
+
 class RuleWriter:
     """Writes the functions of one rule.
 
-    `parts`: the settings of tensors, each with the ranges of the flat vector that have it; `count`: the vector's
-    length. `remarks`: lines for the reader of its formulas. `in_parts`: products of matrices update some of the ranges;
+    `parts`: what is updated; `count`: the flat vector's length. `remarks`: lines for the reader of its formulas. `in_parts`: products of matrices update some of the ranges;
     `threads`: one loop over all runs in threads.
     """
 
     def __init__(
         self,
         rule: UpdateRule,
-        parts: Sequence[tuple[Setting, Ranges]],
+        parts: Sequence[Part],
         count: int,
         remarks: Sequence[str],
         in_parts: bool,
         threads: bool,
     ) -> None:
         self.rule, self.parts, self.count, self.remarks, self.in_parts = rule, parts, count, remarks, in_parts
-        one_loop = len(parts) == 1 and not parts[0][0] and len(parts[0][1]) == 1 and not in_parts
-        one_loop = one_loop and parts[0][1][0][0] == 0  # the first ones may be frozen
+        one_loop = len(parts) == 1 and not parts[0].setting and len(parts[0].ranges) == 1 and not in_parts
+        one_loop = one_loop and parts[0].ranges[0][0] == 0  # the first ones may be frozen
         self.ranged, self.threads = not one_loop, threads and one_loop
         self.hyperparameters = [local_name(name) for name, _ in rule.hyperparameters]
         # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
@@ -133,7 +140,7 @@ class RuleWriter:
             given = ["parameters", "gradient", *arrays, *self.of_the_step(), *self.hyperparameters]
             body += bracketed("update_in_threads(", given, ")", depth=1)
         else:
-            ((_, stop),) = self.parts[0][1]
+            ((_, stop),) = self.parts[0].ranges
             whole = "parameters.shape[0]" if stop == self.count else str(stop)
             body += [*self.before_the_loop(), f"for i in range({whole}):", *indented(self.loop())]
         return "\n".join(["@kernel", *signature, *indented(body)])
@@ -141,7 +148,9 @@ class RuleWriter:
     def calls(self) -> list[str]:
         """The ranges of all parts, each with its setting."""
         lines = []
-        for setting, ranges in self.parts:
+        for setting, ranges, names in self.parts:
+            what = f": {setting_words(self.rule, setting)}" if setting else ""
+            lines += wrapped(f"# {some(names)}{what}", WIDTH - len(STEP), "# ")
             settings = {name: self.given(e) for name, e in setting}
             values = [settings.get(name, local_name(name)) for name, _ in self.rule.hyperparameters]
             for starts, length in in_step(ranges):
@@ -166,7 +175,7 @@ class RuleWriter:
     def threads_function(self) -> str:
         """The function whose loop over all parameters runs in threads."""
         given = ["parameters", "gradient", *self.arrays.values(), *self.of_the_step(), *self.hyperparameters]
-        ((_, stop),) = self.parts[0][1]
+        ((_, stop),) = self.parts[0].ranges
         whole = "parameters.shape[0]" if stop == self.count else str(stop)
         body = [*docstring(formulas(self.rule)), *self.before_the_loop(), f"for i in prange({whole}):"]
         signature = bracketed("def update_in_threads(", given, "):")
@@ -186,12 +195,12 @@ class RuleWriter:
 
     def step_lines(self) -> list[str]:
         """What is the same for all parameters: the step count, the gradient's norm, and slots that are kept once."""
-        here = {name for setting, _ in self.parts for _, e in setting for name in names_in(e)}
+        here = {name for part in self.parts for _, e in part.setting for name in names_in(e)}
         here |= {read.tensor for _, e in self.order.step for read in reads_of(e)}
         here |= set() if self.ranged else self.hoisted.read
         lines = ["t = float(state.step[0])"] if "t" in here else []
         if "gradient_norm" in self.used:
-            ranges = merged(r for _, own in self.parts for r in own)
+            ranges = merged(r for part in self.parts for r in part.ranges)
             sums = [f"sum_of_squares(gradient, {start}, {stop})" for start, stop in ranges]
             flat = f"gradient_norm = math.sqrt({' + '.join(sums)})"
             if len(flat) <= WIDTH - len(STEP):
@@ -199,7 +208,7 @@ class RuleWriter:
             else:
                 lines += ["squares = 0.0", *(f"squares += {s}" for s in sums), "gradient_norm = math.sqrt(squares)"]
         if "tensor_norm" in self.hoisted.read and not self.ranged:
-            lines.append(f"tensor_norm = math.sqrt(sum_of_squares(gradient, 0, {self.parts[0][1][0][1]}))")
+            lines.append(f"tensor_norm = math.sqrt(sum_of_squares(gradient, 0, {self.parts[0].ranges[0][1]}))")
         places = self.places
         self.places = places | {slot: f"state.{slot}[0]" for slot in self.rule.shared_slots}
         for target, e in self.order.step:

@@ -106,6 +106,20 @@ def balanced_accuracy(labels: Array, scores: Array) -> float:
     return float(np.mean(both[occurs] / label[occurs]))
 
 
+def precision(labels: Array, scores: Array) -> float:
+    """The mean of the classes' precision (macro), over those that are a label or are predicted; 0 of one never predicted."""
+    both, label, prediction = counts(labels, scores)
+    occurs = label + prediction > 0
+    return float(np.mean(both[occurs] / np.maximum(prediction[occurs], 1)))
+
+
+def recall(labels: Array, scores: Array) -> float:
+    """The mean of the classes' recall (macro), over those that are a label or are predicted; 0 of one that never occurs."""
+    both, label, prediction = counts(labels, scores)
+    occurs = label + prediction > 0
+    return float(np.mean(both[occurs] / np.maximum(label[occurs], 1)))
+
+
 def f1(labels: Array, scores: Array) -> float:
     """The mean of the classes' F1 (macro), over those that are a label or are predicted somewhere."""
     both, label, prediction = counts(labels, scores)
@@ -164,6 +178,8 @@ METRICS: Mapping[str, Metric] = {
     "accuracy": Metric(accuracy, as_labels),
     "balanced_accuracy": Metric(balanced_accuracy, as_labels),
     "top_5_accuracy": Metric(top_5_accuracy, as_labels),
+    "precision": Metric(precision, as_labels),
+    "recall": Metric(recall, as_labels),
     "f1": Metric(f1, as_labels),
     "r2": Metric(r2, as_numbers),
     "explained_variance": Metric(explained_variance, as_numbers),

@@ -75,14 +75,17 @@ def hyperparameters_of(module: ModuleType) -> list[str]:
 
 
 def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """DerivgenError at the first of a checkpoint's settings, or data, that is another one here."""
-    for name in dict.fromkeys((*saved, *mine)):
-        if saved.get(name) != mine.get(name):
-            raise DerivgenError(
-                f"{path} is of a training with {name} {saved.get(name, 'unsaid')}, here it is "
-                f"{mine.get(name, 'unsaid')}: give the same {what}, or start a new training from its parameters "
-                f"(--parameters {path}; in Python read_checkpoint)"
-            )
+    """DerivgenError where some of a checkpoint's settings, or data, are others here."""
+    found = ", ".join(
+        f"{name} {saved.get(name, 'unsaid')}, here it is {mine.get(name, 'unsaid')}"
+        for name in dict.fromkeys((*saved, *mine))
+        if saved.get(name) != mine.get(name)
+    )
+    if found:
+        raise DerivgenError(
+            f"{path} is of a training with {found}: give the same {what}, or start a new training from its parameters "
+            f"(--parameters {path}; in Python read_checkpoint)"
+        )
 
 
 def check_options(module: ModuleType, options: Options, arguments: Collection[str]) -> None:

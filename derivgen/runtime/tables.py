@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,7 +107,9 @@ def refuse_columns(declared: Any, reason: str) -> DerivgenError:
 
 def stated_choice(declared: Any, module: ModuleType, tables: Sequence[Table], stated: Sequence[str]) -> Choice:
     """The columns that the user gave for an input."""
-    names = (stated,) if isinstance(stated, str) else tuple(stated)
+    said = (stated,) if isinstance(stated, str) else tuple(stated)
+    columns = [column for table in tables for column in table.columns]
+    names = tuple(name for one in said for name in ([one] if one in columns else fnmatch.filter(columns, one) or [one]))
     if reason := why_no_columns(declared, module):
         raise refuse_columns(declared, reason)
     width = declared.shape[1] if len(declared.shape) == 2 else 1
