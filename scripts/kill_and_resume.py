@@ -129,7 +129,7 @@ def look(run: Path, module: ModuleType) -> Left:
     if not read:
         raise DerivgenError("a kill left no checkpoint")
     newest = read[-1]
-    epochs = len(newest.progress["history"])
+    epochs = newest.history.count(b"\n")
     return Left(epochs, int(newest.state.step[0]), half_written, max(0, len(read) - KEEP), lines_of(run) - epochs)
 
 

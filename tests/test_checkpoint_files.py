@@ -42,7 +42,7 @@ def checkpoint_of(module, step=7, seed=0, best=True, progress=None):
     state = module.optimizer_state()
     state = type(state)(np.array([step]), *map(draw, state[1:]))
     flat = module.initial_parameters()
-    return Checkpoint(draw(flat), state, draw(flat) if best else None, progress or {"epoch": 3})
+    return Checkpoint(draw(flat), state, draw(flat) if best else None, progress or {"epoch": 3}, b"{}\n")
 
 
 def same(a, b):
@@ -116,7 +116,7 @@ def test_any_reader_of_safetensors_finds_the_tensors_by_name(tmp_path, module):
     written = checkpoint_of(module)
     path = write_checkpoint(tmp_path, module, written, keep=1)
     tensors = safetensors.numpy.load_file(path)
-    assert set(tensors) == {"W", "b", "best.W", "best.b", "state.step", "state.m"}
+    assert set(tensors) == {"W", "b", "best.W", "best.b", "state.step", "state.m", "history.lines"}
     assert np.array_equal(tensors["W"], module.views(written.parameters)["W"])
     assert np.array_equal(tensors["best.b"], module.views(written.best)["b"])
     assert np.array_equal(tensors["state.m"], written.state.m) and tensors["state.step"].tolist() == [7]

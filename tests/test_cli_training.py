@@ -99,6 +99,12 @@ def test_training_starts_from_parameters():
     assert Path("same.npz").read_bytes() == Path("two.npz").read_bytes()
     train("--epochs", 1, "--checkpoints", "run")
     assert "step 10" in train("--epochs", 1, "--parameters", "run")
+    Path("flowers.py").write_text(SPEC.replace("0.02, 10", "0.03, 5"))  # another rule, the same parameters
+    assert "starting from the parameters of run" in train("--epochs", 1, "--parameters", "run", "--save", "two.npz")
+    assert "step 10" in succeed("predict", "flowers_kernels.py", "run", "--data", "unseen.csv", "-o", "out.csv")
+    Path("flowers.py").write_text(SPEC.replace("N, 4), 6", "N, 4), 7"))
+    other = fail("train", "flowers.py", "--data", "iris.csv", "--parameters", "run")
+    assert "is of another model: hidden_W must be float32 of shape (4, 7), found float32 of shape (4, 6)" in other
     both = ["--parameters", "two.npz", "--checkpoints", "run", "--resume"]
     assert "give no parameters" in fail("train", "flowers.py", "--data", "iris.csv", *both)
 

@@ -1,7 +1,7 @@
 """Files of a training's checkpoints: what they hold, how they get to the disk whole, and which are refused.
 
 A checkpoint is a safetensors file: the parameters under their own names, the update rule's slots as `state.<slot>`,
-the best parameters as `best.<name>`; its metadata says of which module it is. One process at a time writes a folder.
+the best parameters as `best.<name>`, the history as `history.lines`; its metadata says of which module it is. One process at a time writes a folder.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Array = np.ndarray[Any, Any]
 
 FORMAT = "derivgen checkpoint"
 FORMAT_VERSION = 1
+LINES = "history.lines"  # no parameter has a dot in its name
 FACTS = ("format", "format_version", "derivgen", "contract", "model", "spec", "dtype", "progress")
 FILE = re.compile(r"step-(\d{9,})\.safetensors")
 TEMPORARY = re.compile(r"\.derivgen-[0-9a-f]{12}\.tmp")
@@ -60,14 +61,15 @@ class CheckpointError(DerivgenError):
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """Where training may go on: parameters, shape (P,), the update rule's state as `optimizer_state` makes it, the best
-    parameters, shape (P,), if they are kept, and what else the training must know, of types that JSON has (a tuple
-    comes back as a list).
+    parameters, shape (P,), if they are kept, what else the training must know, of types that JSON has (a tuple comes
+    back as a list), and the epochs so far, a line of JSON each as in the file of a history.
     """
 
     parameters: Array
     state: Any
     best: Array | None
     progress: Mapping[str, Any]
+    history: bytes = b""
 
 
 def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpoint, keep: int) -> Path:
@@ -104,6 +106,43 @@ def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     format; CheckpointError where it can't be read.
     """
     path = Path(path)
+    tensors, facts = read_whole(path)
+    refuse_other_module(path, module, facts)
+    problem = differing_tensor(module, tensors)
+    if problem:
+        raise DerivgenError(f"{path} does not fit the module: {problem}. {instead(path)}")
+    return assembled(module, tensors, json.loads(facts["progress"]))
+
+
+def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
+    """(the flat parameters, shape (P,), the best ones if they were kept; which they are, in words) of a checkpoint.
+
+    It may be another spec's, as one with another update rule, if the parameters have the same names, shapes and dtypes.
+    Raises as `read_checkpoint` otherwise.
+    """
+    path = Path(path)
+    tensors, facts = read_whole(path)
+    kept = any(name.startswith("best.") for name in tensors)
+    prefix = "best." if kept else ""
+    own = {p.name for p in module.PARAMETERS}
+    found = {name for name in tensors if "." not in name}
+    problem = next((f"{name} is {'missing' if name in own else 'no parameter'}" for name in sorted(own ^ found)), None)
+    for p in module.PARAMETERS if problem is None else ():
+        tensor = tensors[prefix + p.name]
+        if (tensor.shape, tensor.dtype) != (tuple(p.shape), np.dtype(p.dtype)):
+            problem = (
+                f"{p.name} must be {p.dtype} of shape {tuple(p.shape)}, found {tensor.dtype} of shape {tensor.shape}"
+            )
+            break
+    if problem:
+        raise DerivgenError(f"{path} is of another model: {problem}: give parameters of this one")
+    progress, step = json.loads(facts["progress"]), int(tensors["state.step"][0])
+    words = f"the best, of epoch {progress.get('best_epoch', '?')}" if kept else f"step {step}"
+    return flat_vector(module, tensors, prefix), f"{path}, {words}"
+
+
+def read_whole(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """(tensors, facts) of a checkpoint of whatever module; DerivgenError where it is none, or damaged."""
     with disk_errors(path, "read"):
         data = path.read_bytes()
     try:
@@ -114,11 +153,7 @@ def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     facts = {name: metadata[name] for name in FACTS if name in metadata}
     if len(facts) < len(FACTS) or metadata.get("crc32") != checksum(facts, tensors):
         raise DerivgenError(f"{path} is damaged: its bytes are not those of the checksum. {instead(path)}")
-    refuse_other_module(path, module, facts)
-    problem = differing_tensor(module, tensors)
-    if problem:
-        raise DerivgenError(f"{path} does not fit the module: {problem}. {instead(path)}")
-    return assembled(module, tensors, json.loads(facts["progress"]))
+    return tensors, facts
 
 
 def is_checkpoint(path: Path | str) -> bool:
@@ -149,6 +184,7 @@ def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
         **module.views(checkpoint.parameters),
         **{f"state.{slot}": array for slot, array in checkpoint.state._asdict().items()},
         **{f"best.{name}": array for name, array in best.items()},
+        LINES: np.frombuffer(checkpoint.history, np.uint8),
     }
 
 
@@ -157,7 +193,10 @@ def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | 
     parameters = {p.name: (tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
     slots = {f"state.{slot}": (a.shape, a.dtype) for slot, a in module.optimizer_state()._asdict().items()}
     best = {f"best.{name}": kind for name, kind in parameters.items()}
-    expected = {**parameters, **slots, **(best if any(name in tensors for name in best) else {})}
+    lines = (
+        {LINES: (tensors[LINES].shape, np.dtype(np.uint8))} if LINES in tensors else {LINES: ((0,), np.dtype(np.uint8))}
+    )
+    expected = {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}
     for name in [*expected, *tensors]:
         if name not in tensors:
             return f"{name} is missing, expected {listed(expected)}"
@@ -175,7 +214,7 @@ def assembled(module: ModuleType, tensors: Mapping[str, Array], progress: Mappin
     state = fresh._replace(**{slot: np.array(tensors[f"state.{slot}"]) for slot in fresh._fields})
     kept = any(name.startswith("best.") for name in tensors)
     best = flat_vector(module, tensors, "best.") if kept else None
-    return Checkpoint(flat_vector(module, tensors), state, best, progress)
+    return Checkpoint(flat_vector(module, tensors), state, best, progress, tensors[LINES].tobytes())
 
 
 def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = "") -> Array:

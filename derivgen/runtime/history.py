@@ -198,6 +198,11 @@ def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Ep
     text = store.read(path)
     if text is None:
         raise DerivgenError(f"{path} does not exist: training writes it where it is asked to keep a history")
+    return epochs_in(path, text, layer)
+
+
+def epochs_in(path: Path, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
+    """The epochs of a text, a line each; the path is for messages."""
     *lines, rest = text.split("\n")
     epochs = tuple(epoch_at(path, number, line, layer) for number, line in enumerate(lines, 1))
     if rest:

@@ -13,7 +13,7 @@ import numpy as np
 
 from derivgen import store
 from derivgen.errors import DerivgenError
-from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint
+from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
 from derivgen.runtime.data import read_data
 from derivgen.runtime.evaluation import joined
 from derivgen.runtime.rows import Feed, count_rows, draws_of, sample_inputs
@@ -64,7 +64,7 @@ def read_prediction_data(
 def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
     """(flat parameters, where they are from in words) of a file of parameters, a checkpoint, or a folder of these.
 
-    Of a checkpoint the best parameters, if they were kept. Raises DerivgenError where they are another module's.
+    Of a checkpoint the best parameters, if they were kept. Raises DerivgenError where they are another model's.
     """
     path = Path(path)
     if path.is_dir():
@@ -81,10 +81,7 @@ def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
         )
     if not is_checkpoint(path):
         return load_parameters(path, module), str(path)
-    checkpoint = read_checkpoint(path, module)
-    if checkpoint.best is None:
-        return checkpoint.parameters, f"{path}, step {int(checkpoint.state.step[0])}"
-    return checkpoint.best, f"{path}, the best, of epoch {checkpoint.progress.get('best_epoch', '?')}"
+    return read_checkpoint_parameters(path, module)
 
 
 def write_prediction(path: Path | str, prediction: Array) -> None:

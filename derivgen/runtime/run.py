@@ -16,7 +16,7 @@ import numpy as np
 from derivgen.errors import DerivgenError
 from derivgen.runtime import checkpoints as files
 from derivgen.runtime.evaluation import ValidationError, validation_loss
-from derivgen.runtime.history import NOTHING, Epoch, HistoryFile, check_history, epoch_of, epoch_record, open_history
+from derivgen.runtime.history import NOTHING, Epoch, HistoryFile, check_history, epochs_in, line_of, open_history
 from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.options import Fit, Options, refuse_differences
@@ -70,6 +70,7 @@ class Run:
         self.warnings: dict[str, str] = {}
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
+        self.lines = bytearray()  # the epochs as a checkpoint has them, which would take time to write anew each time
         self.resumed_epochs = 0
         self.display = Display()
         self.history: Path | str | None = None
@@ -99,9 +100,10 @@ class Run:
         refuse_differences(last, "settings", progress["settings"], self.options.decisive)
         refuse_differences(last, "data", progress["data"], self.data_digests)
         self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
-        self.resumed_epochs = len(progress["history"])
         self.best = checkpoint.best
-        self.epochs = [epoch_of(record, LayerRecord) for record in progress["history"]]
+        self.lines = bytearray(checkpoint.history)
+        self.epochs = list(epochs_in(last, checkpoint.history.decode(), LayerRecord))
+        self.resumed_epochs = len(self.epochs)
         self.generator.bit_generator.state = progress["random"]
         self.position, self.loss_sum, self.seen = progress["position"], progress["loss_sum"], progress["seen"]
         self.best_loss, self.best_epoch = progress["best_loss"], progress["best_epoch"]
@@ -212,6 +214,8 @@ class Run:
         self.judge(judged_loss(epoch))
         if self.history is not None:
             self.note(epoch)
+        if self.folder is not None:
+            self.lines += line_of(epoch)
         told = evaluated or now >= self.display.due or number >= self.display.due_epoch
         if told:
             self.tell_rows(at_the_end=True)
@@ -348,7 +352,6 @@ class Run:
     def write_checkpoint(self, random: Any) -> None:
         assert self.folder is not None
         progress = {
-            "history": [epoch_record(epoch) for epoch in self.epochs],
             "random": random,
             "position": self.position,
             "loss_sum": self.loss_sum,
@@ -360,7 +363,7 @@ class Run:
             "settings": self.options.decisive,
             "data": self.data_digests,
         }
-        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress)
+        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress, bytes(self.lines))
         files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
         self.written = perf_counter()
 
