@@ -109,6 +109,43 @@ def test_training_starts_from_parameters():
     assert "give no parameters" in fail("train", "flowers.py", "--data", "iris.csv", *both)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--save", "iris.npz"],
+        ["--plot", "iris.npz"],
+        ["--history", "flowers.py"],
+        ["--save", "a.npz", "--plot", "./a.npz"],
+    ],
+)
+def test_what_is_read_is_not_written_over(options):
+    table = np.loadtxt("iris.csv", np.float32, delimiter=",", skiprows=1)
+    np.savez("iris.npz", x=table[:, :4], y=table[:, 4].astype(int))
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    assert "is a file that this command reads or writes besides" in fail(
+        "train", "flowers.py", "--data", "iris.npz", *options
+    )
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_predictions_replace_no_input_and_warn():
+    train("--epochs", 1)
+    for output in ("unseen.csv", "flowers_parameters.npz"):
+        command = ["flowers_kernels.py", "flowers_parameters.npz", "--data", "unseen.csv", "-o", output]
+        assert "reads or writes besides" in fail("predict", *command)
+    text = Path("unseen.csv").read_text()
+    Path("nan.csv").write_text(text.replace("\n5.1,", "\nnan,", 1))
+    Path("flowers_kernels.py").write_text(Path("flowers_kernels.py").read_text() + "# mine\n")
+    said = succeed("predict", "flowers_kernels.py", "flowers_parameters.npz", "--data", "nan.csv", "-o", "p.csv")
+    assert "3 of the 450 numbers predicted are not finite" in said
+    assert "flowers_kernels.py was edited by hand" in said
+
+
+def test_settings_are_given_once():
+    for twice in (["--learning-rate", 1, "--set", "learning_rate=0"], ["--set", "beta_1=0", "--set", "beta_1=1"]):
+        assert "is given twice" in fail("train", "flowers.py", "--data", "iris.csv", *twice)
+
+
 def test_a_module_edited_by_hand_is_left():
     train("--epochs", 1)
     module = Path("flowers_kernels.py")

@@ -16,8 +16,8 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.data import read_data
 
 
-def given(name, *shape, dtype="float32", classes=None):
-    return SimpleNamespace(name=name, shape=shape, dtype=dtype, classes=classes, ignore=None)
+def given(name, *shape, dtype="float32", classes=None, ignore=None):
+    return SimpleNamespace(name=name, shape=shape, dtype=dtype, classes=classes, ignore=ignore)
 
 
 def model(*inputs, axis="N"):
@@ -309,6 +309,23 @@ def test_columns_of_one_name_are_refused_where_they_are_needed(tmp_path):
     refused("has 2 columns named y: rename", write(tmp_path / "d.csv", "y,y,x_0,x_1\n1,1,1,1\n"), CLASSIFIER)
     inputs, unused = read_data(write(tmp_path / "d.csv", "a,a,y\n1,1,1\n"), TARGET)
     assert inputs["y"].tolist() == [1] and unused == ("a", "a")
+
+
+def test_labels_that_are_no_class_are_told_with_their_row(tmp_path):
+    csv = write(tmp_path / "d.csv", CSV + "1,1,3\n")
+    refused(r"d\.csv: column y \(input y\) must hold labels 0 \.\. 2, found 3 in row 4$", csv, CLASSIFIER)
+    np.savez(tmp_path / "d.npz", x=X, y=np.array([0, -1, 2]))
+    refused(r"d\.npz: y must hold labels 0 \.\. 2, found -1 at y\[1\]$", tmp_path / "d.npz", CLASSIFIER)
+    ignoring = model(given("x", "N", 2), given("y", "N", dtype="int64", classes=3, ignore=-1))
+    assert read_data(tmp_path / "d.npz", ignoring)[0]["y"].tolist() == [0, -1, 2]
+
+
+def test_columns_are_chosen_by_patterns(tmp_path):
+    path = write(tmp_path / "d.csv", "id,a_age,y,a_bmi\n7,1.5,2,2\n7,3,0,-4.25\n7,.5,1,0\n")
+    inputs, unused = read_data(path, CLASSIFIER, columns={"x": ["a_*"]})
+    assert_classifier(inputs)
+    assert unused == ("id",)
+    refused(r"takes 2 of them, found 1: b_\*", path, CLASSIFIER, columns={"x": ["b_*"]})
 
 
 def test_a_missing_header_and_other_separators_are_told(tmp_path):

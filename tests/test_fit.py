@@ -296,6 +296,14 @@ def test_what_a_callback_breaks_is_not_kept(digits, images, tmp_path):
     same(resumed, runtime.fit(digits, images, epochs=4, checkpoints=tmp_path / "other", checkpoint_every=1))
 
 
+def test_every_difference_is_told_on_resuming(digits, images, tmp_path):
+    runtime.fit(digits, images, epochs=1, checkpoints=tmp_path)
+    with pytest.raises(
+        DerivgenError, match="batch_size 32, here it is 8, seed 0, here it is 1: give the same settings"
+    ):
+        runtime.fit(digits, images, epochs=2, checkpoints=tmp_path, resume=True, batch_size=8, seed=1)
+
+
 def test_a_training_in_a_callback_is_another_one(digits, images):
     def inner(epoch, views):
         if epoch.epoch == 3:

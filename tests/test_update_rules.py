@@ -643,6 +643,20 @@ def own_if(condition: sp.Basic) -> UpdateRule:
             lambda: rule("own", [(m, g), (m, 2 * g), (theta, theta - m)], {m: 0}),
             "nothing reads m before it is assigned",
         ),
+        (
+            lambda: rule("own", [descent], learning_rate=1, momentum=0.9),
+            "nothing reads the hyperparameter momentum: leave",
+        ),
+        (
+            lambda: optimizers.adam(schedules.Schedule(0.1, 0.3 / t)),
+            "nothing reads the hyperparameter learning_rate before it is assigned",
+        ),
+        (lambda: rule("own", [(theta, theta - g / m)], {m: 1}), "nothing assigns the slot m"),
+        (lambda: rule("own", (theta, theta - g)), "expected assignments in order such as [(m, mu*m + g)"),
+        *(
+            (lambda change=change: change("adam"), "expected an update rule such as optimizers.adam(), found 'adam'")
+            for change in (clip_value, clip_norm, clip_global_norm, l2_decay, decoupled_decay)
+        ),
         # Numbers.
         (lambda: optimizers.adam(math.nan), "adam: learning_rate must be a number or an expression in t, found nan"),
         (lambda: optimizers.adam(True), "learning_rate must be a number or an expression in t, found True"),
@@ -703,6 +717,11 @@ def own_if(condition: sp.Basic) -> UpdateRule:
         (lambda: schedules.one_cycle(total_steps=3), "the top is after the first step and before the last"),
         (lambda: schedules.one_cycle(rising=1), "found rising 1 and total_steps 1000"),
         (lambda: schedules.one_cycle(total_steps=0), "the top is after the first step and before the last"),
+        (
+            lambda: optimizers.adam(schedules.Schedule(0.1, schedules.initial / t, {"slope": 0.1})),
+            "a schedule's hyperparameters are pairs of name and default",
+        ),
+        (lambda: schedules.warm_up(sp.Symbol("a") * t), "rate must be a number or an expression in t alone"),
         (lambda: schedules.warm_up(schedules.warm_up(0.1)), "the schedule has a warm-up already"),
         (lambda: decoupled_decay(optimizers.adam(schedules.cosine(decay_steps=-1))), "decay_steps must be above 0"),
     ],

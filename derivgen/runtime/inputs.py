@@ -55,7 +55,8 @@ def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
     # Labels are taken in any integer dtype.
     fits = array.dtype.kind in "iu" if integer else array.dtype == declared.dtype
     if fits:
-        return array
+        # One that is mapped from a file stays there; the kernels look at what they read.
+        return array if isinstance(array, np.memmap) else checked_labels(array, declared, origin)
     wanted = "int64" if integer else str(declared.dtype)
     if not cast:
         raise DerivgenError(
@@ -64,7 +65,21 @@ def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
         )
     # What is made from a memory-mapped array is itself called so, though it is in memory: a plain array is not.
     plain = np.asarray(array)
-    return whole_numbers(plain, origin) if integer else rounded(plain, wanted, origin)
+    return checked_labels(whole_numbers(plain, origin), declared, origin) if integer else rounded(plain, wanted, origin)
+
+
+def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:
+    """The array; DerivgenError at the first label that is none of the classes, nor the ignored one."""
+    if declared.classes is None:
+        return array
+    good = (array >= 0) & (array < declared.classes)
+    if declared.ignore is not None:
+        good |= array == declared.ignore
+    position = first_false(good)
+    if position is not None:
+        expected = f"labels 0 .. {declared.classes - 1}"
+        raise DerivgenError(f"{origin} must hold {expected}, found {array[position]} {origin.place(position)}")
+    return array
 
 
 def whole_numbers(array: Array, origin: Origin) -> Array:
