@@ -25,7 +25,7 @@ types: $(VENV)/dev ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(VENV)/dev ## the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check

@@ -61,7 +61,8 @@ def read_data(
       of its name, one of shape (N, D) takes name_0 … name_{D-1}. One input of shape (N, D) that is not found so
       takes the columns that no input takes, in the file's order, if these are exactly D; the result doesn't tell.
 
-    `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module; otherwise another dtype is refused, with the fix.
+    `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module;
+    otherwise another dtype is refused, with the fix.
     Integers of any dtype are labels as they are. The numbers of a CSV have no dtype, so they need no `cast`.
     Raises DerivgenError where a file can't be read or the files don't give the inputs.
     """

@@ -62,8 +62,9 @@ def cause(
 ) -> tuple[str, str]:
     """(tensor, what is wrong in words) of a step that met a NaN or an infinity.
 
-    `gradient` gives that of the step, `settings` are what the update was given. `data` are the step's, `rows` their numbers in all the data, None where those are it; `initial`, `good` and `after` the flat parameters at the start of training and around
-    the step. Inputs are looked at first, then where training began, then the step's gradient.
+    `gradient` gives that of the step, `settings` are what the update was given. `data` are the step's, `rows` their
+    numbers in all the data, None where those are it; `initial`, `good` and `after` the flat parameters at the start of
+    training and around the step. Inputs are looked at first, then where training began, then the step's gradient.
     """
     for declared in module.INPUTS:
         if found := first_bad(np.asarray(data[declared.name])):

@@ -23,9 +23,11 @@ Array = np.ndarray[Any, Any]
 
 
 def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) -> Array:
-    """What the module's `predict` gives, a part of the rows at a time where they are many.
+    """What the module's `predict` gives, of its shape, a part of the rows at a time where they are many.
 
-    Rows of a prediction must not depend on each other then: no sum over the sample axis.
+    `parameters`: flat, shape (P,); `data`: the inputs by name, of which those that `predict` does not take are left
+    alone. Rows of a prediction must not depend on each other where they are many: no sum over the sample axis. Raises
+    DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not fit.
     """
     needed = prediction_inputs(module)
     inputs = {name: data[name] for name in needed if name in data}

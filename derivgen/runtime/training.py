@@ -49,19 +49,28 @@ def fit(
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
 
-    `seed` draws the initial parameters, the model's random tensors and, for each epoch, a new order of the training
-    rows. Held out for validation are a fraction `validation_split` of the rows, drawn once from `seed` too, or other
-    data. `accumulate`: the batches whose mean gradient makes a step. `metrics`: names, or functions of (target,
-    prediction), of the validation rows, else of the training rows; `target` is the input that predictions are compared
-    with. `early_stopping`: end after so many epochs without a smaller loss. `monitor`: a record a layer and epoch, and
-    warnings. `history`: a file of JSON lines. `checkpoints`: a folder, with a file every `checkpoint_every` steps (if
-    unsaid, at the end of an epoch every five seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit. A callback is
-    called after each epoch with it and views of the parameters, which it may change; True ends the training. A model
-    without a sample axis takes one step on all the data an epoch.
+    - `data`: the inputs by name, as the module takes them; `validation`: those of other rows, to validate by, or
+      `validation_split`: the fraction of the rows to hold out, drawn once by the seed.
+    - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last, smaller
+      step out. A model without a sample axis takes one step on all the data an epoch.
+    - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch (`shuffle`).
+    - `parameters`: flat, shape (P,); `state`: as `optimizer_state` makes it.
+    - `class_weights`: fills the input of that name, by "balanced", a mapping from labels, or an array.
+    - `metrics`: names, or functions of (target, prediction), of the validation rows, else of the training rows;
+      `target`: the input that predictions are compared with.
+    - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch of
+      the least loss. The loss is that of validation, if there is one.
+    - `monitor`: a record a layer and epoch, and warnings; `progress`: a live line, or plain lines where there is no
+      terminal; `history`: a file of JSON lines.
+    - `checkpoints`: a folder, with a file every `checkpoint_every` steps (if unsaid, at the end of an epoch every five
+      seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit.
+    - `callbacks`: called after each epoch with it and views of the parameters, which they may change; True ends the
+      training.
+    - `hyperparameters`: of the update rule, by name.
 
     Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
     NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
-    written: its `fit` holds what was trained.
+    written. Whatever ends a training early, the exception has `fit`, what was reached.
     """
     options = Options(
         epochs,
