@@ -260,6 +260,9 @@ class Public:
     def prediction_checks(self) -> list[str]:
         given = self.plan.prediction_inputs
         labels = [t for t in given if t.integer]
+        # The checks of a step will do where they look at the same arrays of the same arguments.
+        own = [(t, given.index(t)) for t in labels] != [(t, self.plan.inputs.index(t)) for t in self.plan.labels]
+        prefix = "prediction_" if own else ""
         ready = self.render(
             "prepare_prediction",
             entries=block(
@@ -268,9 +271,9 @@ class Public:
                 else ["entries = ()"]
             ),
             sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
-            check=self.label_call("prediction_", labels, given),
+            check=self.label_call(prefix, labels, given),
         )
-        return [*self.label_checks("prediction_", labels, given), ready] if labels else [ready]
+        return [*self.label_checks(prefix, labels, given), ready] if labels and own else [ready]
 
 
 def float_returned(opening: str, arguments: Sequence[str], after: str) -> list[str]:

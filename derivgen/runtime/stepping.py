@@ -104,7 +104,7 @@ class Steps:
         options, module = self.options, self.module
         if rows is None:
             return float(module.descend(self.parameters, self.state, 1, **self.arguments)[0])
-        if options.accumulate == 1 and not self.feed.by_rows:
+        if options.accumulate == 1 and not self.feed.by_rows:  # as below, with arguments that are made once
             loss: float = module.train_epoch(self.parameters, self.state, rows, options.batch_size, **self.arguments)
             return loss
         data, order = self.feed.for_order(rows)
