@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -26,17 +27,30 @@ model.update(optimizers.adamw(schedules.warm_up(0.02, 10)), {"*_b": {"weight_dec
 COLUMNS = ["length", "width", "petal_length", "petal_width"]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A folder with the spec, its module and data, and numba's cache of what most tests call."""
     from sklearn.datasets import load_iris
 
+    folder = tmp_path_factory.mktemp("flowers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("flowers.py").write_text(SPEC)
+        x, y = load_iris(return_X_y=True)
+        lines = [",".join([*map(str, row), str(label)]) for row, label in zip(x, y, strict=True)]
+        Path("iris.csv").write_text("\n".join([",".join([*COLUMNS, "y"]), *lines]) + "\n")
+        Path("unseen.csv").write_text(
+            "\n".join([",".join(COLUMNS), *(line.rpartition(",")[0] for line in lines)]) + "\n"
+        )
+        train("--epochs", 1, "--validation-split", 0.2, "--metric", "accuracy")
+        Path("flowers_parameters.npz").unlink()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(compiled, tmp_path, monkeypatch):
+    shutil.copytree(compiled, tmp_path, dirs_exist_ok=True)  # with the times that numba's cache goes by
     monkeypatch.chdir(tmp_path)
-    Path("flowers.py").write_text(SPEC)
-    x, y = load_iris(return_X_y=True)
-    lines = [",".join([*map(str, row), str(label)]) for row, label in zip(x, y, strict=True)]
-    Path("iris.csv").write_text("\n".join([",".join([*COLUMNS, "y"]), *lines]) + "\n")
-    Path("unseen.csv").write_text("\n".join([",".join(COLUMNS), *(line.rpartition(",")[0] for line in lines)]) + "\n")
-    return tmp_path
 
 
 def train(*arguments):
