@@ -330,7 +330,7 @@ class Run:
         for what, text in warnings_of(records, self.records).items():
             if what not in self.warnings:
                 self.warnings[what] = text
-                warnings.warn(text, stacklevel=5)
+                warnings.warn(text, stacklevel=6)
         return records
 
     def watch_words(self) -> str:
