@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.emit.ordered import ordered
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import hoisted
 from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
@@ -136,7 +137,7 @@ def item_bytes(tensor: Tensor, itemsize: int) -> int:
 
 def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
     """The update rule for that many parameters, without the little that is computed once in a step."""
-    assignments = hoisted(rule).loop
+    assignments = hoisted(ordered(rule)).loop
     each = total(scalar_cost(e, never_integer) for _, e in assignments)
     places = {"theta", "g", *(slot.name for slot, _ in rule.slots)} - {*rule.shared_slots}
     moves = Moves()

@@ -240,7 +240,7 @@ class ModelExplanation:
                 given = ", ".join(f"`{name} = {value!r}`" for name, value in values)
                 blocks.append(Prose(f"{what}: {given}."))
         said = remarks(rule, self.model.groups, [p.name for p in self.declared.parameters])
-        return [*blocks, *(Prose(f"`{names}`: {f'`{words}`' if '=' in words else words}.") for names, words in said)]
+        return [*blocks, *(Prose(f"`{names}`: {words}.") for names, words in said)]
 
 
 def step_row(page: TextPage, step: Step) -> tuple[str, ...]:

@@ -45,8 +45,8 @@ from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 from derivgen.recurrences import define_recurrence
+from derivgen.rule_groups import setting_for
 from derivgen.scope import Refused, Scope
-from derivgen.update_rule import setting_for
 
 SEED = "seed"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))

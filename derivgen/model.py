@@ -20,7 +20,8 @@ from derivgen import contract, initializers, optimizers
 from derivgen.errors import Place, Problem, SpecError, caller
 from derivgen.initializers import Initializer
 from derivgen.program import Role
-from derivgen.update_rule import Group, UpdateRule, groups_of
+from derivgen.rule_groups import Group, groups_of
+from derivgen.update_rule import UpdateRule
 
 Size: TypeAlias = int | sp.Expr
 DTYPES = ("float32", "float64")

@@ -11,12 +11,12 @@ from typing import NoReturn, TypeAlias
 import sympy as sp
 
 from derivgen.errors import nearest
+from derivgen.rule_groups import frozen
 from derivgen.update_rule import (
     Schedule,
     UpdateRule,
     before,
     changed,
-    frozen,
     g,
     gradient_norm,
     hyperparameter,

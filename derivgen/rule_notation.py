@@ -8,14 +8,14 @@ import sympy as sp
 
 from derivgen.expressions import Read, substitute
 from derivgen.notation import Plain
-from derivgen.update_rule import Group, Setting, UpdateRule, names_in, setting_for, theta
+from derivgen.rule_groups import Group, Setting, setting_for
+from derivgen.update_rule import UpdateRule, names_in, theta
 
 NORMS = {
     "gradient_norm": "the Euclidean norm of the gradient as the step gave it, of all that is trained",
-    "tensor_norm": "the same of one tensor",
+    "tensor_norm": "the Euclidean norm of the gradient as the step gave it, of one tensor",
 }
-FEW = 6
-ALONE = "the Euclidean norm of the gradient as the step gave it, of one tensor"
+FEW = 6  # names that are all told
 
 
 def term_order(rule: UpdateRule) -> dict[str, int]:
@@ -48,12 +48,9 @@ def formulas(rule: UpdateRule) -> list[str]:
 
 def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:
     """What the formulas leave open, as (names, words): what is given, and the tensors for which something differs."""
-    norms = {name: words for name, words in NORMS.items() if name in rule.uses}
-    if list(norms) == ["tensor_norm"]:
-        norms["tensor_norm"] = ALONE
     in_groups = {name for _, setting in groups for _, e in setting or () for name in names_in(e)}
     said = [("t", "the step, from 1")] if "t" in rule.uses | in_groups else []
-    said += norms.items()
+    said += [(name, words) for name, words in NORMS.items() if name in rule.uses]
     by_setting: dict[Setting | None, list[str]] = {}
     for name in tensors:
         by_setting.setdefault(setting_for(name, groups), []).append(name)

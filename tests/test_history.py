@@ -297,7 +297,6 @@ def curves(panel):
 
 @pytest.mark.parametrize("suffix", STARTS)
 def test_the_same_epochs_are_the_same_picture(tmp_path, suffix, monkeypatch):
-    pytest.importorskip("matplotlib")
     for name, day in (("a", "1"), ("b", "200000000")):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", day)
         plot_history(tmp_path / f"{name}{suffix}", run(6, metrics=()))
@@ -353,12 +352,12 @@ def test_the_validation_loss_counts_in_the_span_too(tmp_path, axes):
 
 
 def test_names_are_shown_as_they_are(tmp_path):
-    pytest.importorskip("matplotlib")
     plot_history(tmp_path / "h.SVG", run(2, metrics=("$x", "a_b^{", "größe")))
 
 
 def test_a_users_settings_of_matplotlib_neither_change_the_picture_nor_are_changed(tmp_path):
-    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib
+
     plot_history(tmp_path / "a.svg", run(3))
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "black", "font.size": 20}):
         plot_history(tmp_path / "b.svg", run(3))
@@ -367,7 +366,6 @@ def test_a_users_settings_of_matplotlib_neither_change_the_picture_nor_are_chang
 
 
 def test_other_pictures_and_no_epochs_are_refused(tmp_path):
-    pytest.importorskip("matplotlib")
     for name in ("h.gif", "h", "png"):
         with pytest.raises(DerivgenError, match=rf"{name} names no kind of picture .* \.png, \.svg, \.pdf"):
             plot_history(tmp_path / name, run(2))
@@ -393,7 +391,6 @@ def test_without_matplotlib_it_is_said_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_a_picture_is_replaced_whole_and_keeps_its_mode(tmp_path):
-    pytest.importorskip("matplotlib")
     path = tmp_path / "h.svg"
     path.write_text("old")
     path.chmod(0o600)

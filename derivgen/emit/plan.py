@@ -13,10 +13,11 @@ from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
+from derivgen.rule_groups import Group, Setting, setting_for
 from derivgen.rule_notation import remarks
 from derivgen.schedule import Kernel, Schedule
 from derivgen.storage import Storage, element_count, members_apart, share_memory
-from derivgen.update_rule import Group, Setting, UpdateRule, setting_for
+from derivgen.update_rule import UpdateRule
 
 ONE = sp.Integer(1)
 

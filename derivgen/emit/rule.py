@@ -22,8 +22,9 @@ from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, reads_of
 from derivgen.repeat import LEAST
+from derivgen.rule_groups import Setting
 from derivgen.rule_notation import as_reads, formulas, setting_words, some, term_order
-from derivgen.update_rule import Setting, UpdateRule, factors_of, names_in, t
+from derivgen.update_rule import UpdateRule, factors_of, names_in, t
 
 Ranges = list[tuple[int, int]]  # of the flat vector, from start to before stop
 
@@ -80,8 +81,8 @@ class Part(NamedTuple):
 class RuleWriter:
     """Writes the functions of one rule.
 
-    `parts`: what is updated; `count`: the flat vector's length. `remarks`: lines for the reader of its formulas. `in_parts`: products of matrices update some of the ranges;
-    `threads`: one loop over all runs in threads.
+    `parts`: what is updated; `count`: the flat vector's length; `remarks`: lines for the reader of its formulas.
+    `in_parts`: products of matrices update some of the ranges; `threads`: one loop over all runs in threads.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class RuleWriter:
         self.hyperparameters = [local_name(name) for name, _ in rule.hyperparameters]
         # What a loop in threads writes to the arrays of a tuple is lost (numba 0.68): a function takes them one by one.
         self.order = ordered(rule)
-        self.hoisted = hoisted(rule, self.order)
+        self.hoisted = hoisted(self.order)
         self.arrays = {slot.name: f"state.{slot.name}" for slot, _ in rule.slots}
         if self.threads:
             self.arrays = {slot: self.apart(f"state_{slot}") for slot in self.arrays}
@@ -303,9 +304,8 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 # ---- what is computed once
 
 
-def hoisted(rule: UpdateRule, order: Ordered | None = None) -> Hoisted:
+def hoisted(order: Ordered) -> Hoisted:
     """The rule's loop, and what stands before it."""
-    order = order or ordered(rule)
     varying = order.varying
     factors: dict[sp.Expr, Read] = {}
     bare: dict[str, None] = {}

@@ -1,7 +1,8 @@
 """Files of a training's checkpoints: what they hold, how they get to the disk whole, and which are refused.
 
 A checkpoint is a safetensors file: the parameters under their own names, the update rule's slots as `state.<slot>`,
-the best parameters as `best.<name>`, the history as `history.lines`; its metadata says of which module it is. One process at a time writes a folder.
+the best parameters as `best.<name>`, the history as `history.lines`; its metadata says of which module it is. One
+process at a time writes a folder.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from derivgen.errors import DerivgenError, listed
 from derivgen.runtime.tensors import decode_safetensors, encode_safetensors
 
 Array = np.ndarray[Any, Any]
+Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
 FORMAT = "derivgen checkpoint"
 FORMAT_VERSION = 1
@@ -124,16 +126,8 @@ def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Ar
     tensors, facts = read_whole(path)
     kept = any(name.startswith("best.") for name in tensors)
     prefix = "best." if kept else ""
-    own = {p.name for p in module.PARAMETERS}
-    found = {name for name in tensors if "." not in name}
-    problem = next((f"{name} is {'missing' if name in own else 'no parameter'}" for name in sorted(own ^ found)), None)
-    for p in module.PARAMETERS if problem is None else ():
-        tensor = tensors[prefix + p.name]
-        if (tensor.shape, tensor.dtype) != (tuple(p.shape), np.dtype(p.dtype)):
-            problem = (
-                f"{p.name} must be {p.dtype} of shape {tuple(p.shape)}, found {tensor.dtype} of shape {tensor.shape}"
-            )
-            break
+    expected = {f"{prefix}{name}": kind for name, kind in kinds_of(module).items()}
+    problem = difference(expected, {name: t for name, t in tensors.items() if name.rpartition(".")[0] == prefix[:-1]})
     if problem:
         raise DerivgenError(f"{path} is of another model: {problem}: give parameters of this one")
     progress, step = json.loads(facts["progress"]), int(tensors["state.step"][0])
@@ -190,13 +184,22 @@ def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
 
 def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | None:
     """What is wrong with the first tensor that is missing, unknown, or not of the module's shape and dtype."""
-    parameters = {p.name: (tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
+    parameters = kinds_of(module)
     slots = {f"state.{slot}": (a.shape, a.dtype) for slot, a in module.optimizer_state()._asdict().items()}
     best = {f"best.{name}": kind for name, kind in parameters.items()}
-    lines = (
-        {LINES: (tensors[LINES].shape, np.dtype(np.uint8))} if LINES in tensors else {LINES: ((0,), np.dtype(np.uint8))}
+    lines = {LINES: (tensors[LINES].shape if LINES in tensors else (0,), np.dtype(np.uint8))}  # of any length
+    return difference(
+        {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}, tensors
     )
-    expected = {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}
+
+
+def kinds_of(module: ModuleType) -> dict[str, Kind]:
+    """The shape and dtype of each parameter."""
+    return {p.name: (tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
+
+
+def difference(expected: Mapping[str, Kind], tensors: Mapping[str, Array]) -> str | None:
+    """The same of these shapes and dtypes by name."""
     for name in [*expected, *tensors]:
         if name not in tensors:
             return f"{name} is missing, expected {listed(expected)}"

@@ -1,4 +1,4 @@
-"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); tables.py has the tables."""
+"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.columns import Choice, choose_columns, lacking_columns, left_over
 from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, paths_text
-from derivgen.runtime.tables import (
-    TABLES,
-    Choice,
-    Table,
-    choose_columns,
-    lacking_columns,
-    left_over,
-    open_table,
-    read_table,
-)
+from derivgen.runtime.tables import TABLES, Table, open_table, read_table
 
 FILES = "an .npz, .npy, .csv or .parquet"
 
@@ -81,7 +73,8 @@ def read_data(
     choices = {name: choice for name, choice in choices.items() if name in wanted}
     found = {name: from_array(name, array, module, cast) for name, array in arrays.items() if name in wanted}
     for table in tables:
-        found |= read_table(table, module, choices, cast)
+        own = {name: choice.columns for name, choice in choices.items() if choice.table is table}
+        found |= read_table(table, module, own, cast)
         unused += left_over(table, choices)
     return {name: found[name] for name in wanted}, tuple(unused)
 

@@ -107,14 +107,14 @@ def balanced_accuracy(labels: Array, scores: Array) -> float:
 
 
 def precision(labels: Array, scores: Array) -> float:
-    """The mean of the classes' precision (macro), over those that are a label or are predicted; 0 of one never predicted."""
+    """The mean of the classes' precision (macro), as of f1; 0 of one that is never predicted."""
     both, label, prediction = counts(labels, scores)
     occurs = label + prediction > 0
     return float(np.mean(both[occurs] / np.maximum(prediction[occurs], 1)))
 
 
 def recall(labels: Array, scores: Array) -> float:
-    """The mean of the classes' recall (macro), over those that are a label or are predicted; 0 of one that never occurs."""
+    """The mean of the classes' recall (macro), as of f1; 0 of one that never occurs."""
     both, label, prediction = counts(labels, scores)
     occurs = label + prediction > 0
     return float(np.mean(both[occurs] / np.maximum(label[occurs], 1)))
