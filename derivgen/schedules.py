@@ -1,8 +1,8 @@
 """Rates that depend on the step count t, as expressions: `optimizers.adam(learning_rate=schedules.cosine(0.001))`.
 
 The first argument is the hyperparameter's own default; the others become hyperparameters too, which callers of the
-module may replace (`end` as end_rate, `power` as decay_power). The first step, t = 1, has the value of PyTorch's schedulers at
-0. Any expression in `t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
+module may replace (`end` as end_rate, `power` as decay_power). The first step, t = 1, has the value of PyTorch's
+schedulers at 0. Any expression in `t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
 """
 
 from __future__ import annotations
