@@ -32,6 +32,18 @@ PUBLIC = (
     "workspace",
 )
 
+# What `model.second_order` adds.
+DERIVATIVES = (
+    "hessian_vector_product",
+    "hessian",
+    "hessian_diagonal",
+    "jacobian",
+    "jacobian_vector_product",
+    "vector_jacobian_product",
+    "gauss_newton_vector_product",
+    "loss_and_input_gradients",
+)
+
 # Arguments of the public functions that stand beside the inputs.
 ARGUMENTS = (
     "parameters",
@@ -95,6 +107,7 @@ HELPERS = (
     "labels_in_range",
     "loss_kernel",
     "memory",
+    "kept_memory",
     "new_memory",
     "orthogonal",
     "prediction_kernel",

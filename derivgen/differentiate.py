@@ -15,26 +15,24 @@ goes with the read: where it fails nothing is added. `max=` takes the rule on f 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
+from derivgen.cotangents import BAR, Cotangent, Cotangents, Winners, active_tensors
 from derivgen.expressions import Read, negation, product, substitute, unfolded_piecewise
 from derivgen.functions import derivative
-from derivgen.notation import declaration_order
 from derivgen.program import (
     Names,
     Program,
-    Range,
     Role,
     Statement,
     Tensor,
     check_program,
-    closure,
     differentiable_reads,
     names_of,
-    reached,
 )
 
 
@@ -45,27 +43,50 @@ def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str |
     objective = objective or program.objective
     if objective is None:
         raise ValueError("the program has no objective to differentiate")
-    names = names_of(program)
-    program, winners = with_winners(program, names)
-    bars = Cotangents(program, names, active_tensors(program, wrt), objective)
-    reverse: list[Statement] = []
-    if objective in bars.active:
-        seed = next(s for s in reversed(program.statements) if s.target == objective)
-        one = replace(seed, target=bars.of(objective), expression=sp.Integer(1), domain=(), operator="+=")
-        reverse.append(replace(one, guard=sp.true, direction="backward"))
-    for statement in reversed(program.statements):
-        if bars.reach(statement):
-            reverse += adjoint_statements(statement, bars, winners)
-    gradients = tuple((name, bars.of(name)) for name in wrt)
-    extended = program.with_statements([*program.statements, *reverse], bars.tensors)
-    return check_program(replace(extended, objective=objective, gradients=gradients))
+    extended, bars = reverse_sweep(program, objective, wrt)
+    gradients = tuple((name, bars.of(name).name) for name in wrt)
+    tensors = [t for t in bars.tensors if t.name not in extended.table]
+    return check_program(replace(extended.with_statements(extended.statements, tensors), gradients=gradients))
 
 
-def adjoint_statements(s: Statement, bars: Cotangents, winners: Winners) -> list[Statement]:
-    """The reverse rule on one statement: one accumulation for each distinct active read."""
+@unfolded_piecewise()
+def reverse_sweep(program: Program, output: str, wrt: Sequence[str], naming: str = BAR) -> tuple[Program, Cotangents]:
+    """The program followed by the cotangents of an output of any rank by the tensors `wrt` and all between."""
+    bars = cotangents(program, output, wrt, naming)
+    reverse = [*seeds(bars), *(made for _, adjoints in adjoints_of(bars) for made in adjoints)]
+    program = bars.program
+    return check_program(program.with_statements([*program.statements, *reverse], bars.tensors)), bars
+
+
+def cotangents(program: Program, output: str, wrt: Sequence[str], naming: str = BAR) -> Cotangents:
+    """The cotangents of an output, none of them made yet."""
+    program, winners = with_winners(program, names_of(program))
+    return Cotangents(program, output, active_tensors(program, wrt), winners, naming)
+
+
+def adjoints_of(bars: Cotangents) -> Iterator[tuple[Statement, list[Statement]]]:
+    """Each statement that the output depends on with its adjoints, from the last to the first."""
+    for s in reversed(bars.program.statements):
+        if reached := bars.reached(s):
+            yield s, [made for bar in reached for made in adjoint_statements(s, bar, bars)]
+
+
+def seeds(bars: Cotangents) -> list[Statement]:
+    """∂O[o]/∂O[o] = 1"""
+    if bars.output not in bars.active:
+        return []
+    last = next(s for s in reversed(bars.program.statements) if s.target == bars.output)
+    write = bars.receiving(Read(bars.output, *(r.index for r in bars.axes))).at([r.index for r in bars.axes])
+    one = replace(last, target=write.tensor, subscripts=write.subscripts, expression=sp.Integer(1), domain=bars.axes)
+    return [replace(one, operator="+=", guard=sp.true, direction=bars.direction_of(last), scan=None)]
+
+
+def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> list[Statement]:
+    """The reverse rule on one statement and one cotangent of its target: an accumulation for each distinct active read."""
     made = []
-    bar = Read(bars.of(s.target), *s.subscripts)
     own = tuple(r.index for r in s.domain)
+    s, at_winner = bars.seen_from(s, cotangent.pattern)
+    bar = cotangent.at(s.subscripts)
     # Reads at the statement's own indices come first: their adjoint is then a value that the others can read. The rest
     # follow the order of declaration: SymPy's order of arguments hangs on names, and would tell equal layers apart.
     reads = sorted(
@@ -75,24 +96,23 @@ def adjoint_statements(s: Statement, bars: Cotangents, winners: Winners) -> list
         if read.tensor not in bars.active:
             continue
         local = derivative(s.expression, read)
-        at_winner = winners.get(s.target, {})
         guard = sp.And(s.guard, condition)
         if local == 0 or guard == sp.false:
             continue
         read, local, guard = (substitute(e, at_winner) for e in (read, local, guard))
-        made.append(
-            Statement(
-                target=bars.of(read.tensor),
-                subscripts=read.subscripts,
-                operator="+=",
-                expression=product(bar, assuming(local, guard)),
-                domain=tuple(r for r in s.domain if r.index not in at_winner),
-                guard=guard,
-                layer=s.layer,
-                direction="backward",
-                scan=None if s.scan is None else replace(s.scan, reverse=not s.scan.reverse),
-            )
+        write = bars.receiving(read).at(read.subscripts)
+        bars.last[write.tensor] = Statement(
+            target=write.tensor,
+            subscripts=write.subscripts,
+            operator="+=",
+            expression=product(bar, assuming(local, guard)),
+            domain=tuple(r for r in s.domain if r.index not in at_winner),
+            guard=guard,
+            layer=s.layer,
+            direction=bars.direction_of(s),
+            scan=None if s.scan is None else replace(s.scan, reverse=not s.scan.reverse),
         )
+        made.append(bars.last[write.tensor])
     return made
 
 
@@ -113,55 +133,9 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
     return decided(expression)
 
 
-# ---- what is differentiated
-
-
-def active_tensors(program: Program, wrt: Iterable[str]) -> set[str]:
-    """The real tensors that depend on those of `wrt` smoothly."""
-    return reached(wrt, program.statements, lambda s: smooth_sources(program, s))
-
-
-def tensors_behind(program: Program, output: str) -> set[str]:
-    """The real tensors that an output depends on smoothly, itself included."""
-    return closure([output], program.statements, lambda s: smooth_sources(program, s))
-
-
-def smooth_sources(program: Program, s: Statement) -> set[str]:
-    """The tensors that a real tensor gets its values from smoothly, in one statement."""
-    return set() if program.tensor(s.target).integer else {r.tensor for r in differentiable_reads(s)}
-
-
-class Cotangents:
-    """The adjoint of each active tensor, made when the first statement needs it."""
-
-    def __init__(self, program: Program, names: Names, active: set[str], objective: str) -> None:
-        self.program, self.names, self.active = program, names, active
-        self.behind = active & tensors_behind(program, objective)
-        self.made: dict[str, Tensor] = {}
-        self.order = declaration_order(program)
-
-    def reach(self, s: Statement) -> bool:
-        """Whether something is added to the adjoint of the statement's target: in a scan, also by what comes later here."""
-        return s.target in self.made or (s.scan is not None and s.target in self.behind)
-
-    def of(self, tensor: str) -> str:
-        if tensor not in self.made:
-            name = self.names.fresh(f"{tensor}_bar")
-            self.made[tensor] = Tensor(name, self.program.tensor(tensor).shape, Role.ADJOINT, of=tensor)
-        return self.made[tensor].name
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        return list(self.made.values())
-
-
-# The indices of each `max=` target's reduction → reads of where its maximum was.
-Winners = dict[str, dict[sp.Symbol, Read]]
-
-
 def with_winners(program: Program, names: Names) -> tuple[Program, Winners]:
     """The program with an `argmax=` statement before each `max=`, for each index that it reduces."""
-    winners: Winners = {}
+    winners: dict[str, dict[sp.Symbol, Read]] = {}
     statements: list[Statement] = []
     tensors: list[Tensor] = []
     present = {winner_key(s, s.winner): s.target for s in program.statements if s.operator == "argmax="}
@@ -205,27 +179,28 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
     for s in program.statements:
         statements.append(s)
         if s.target in dots:
-            statements.append(tangent_statement(s, dots, winners.get(s.target, {})))
+            statements += tangent_statements(s, dots, winners.get(s.target, {}))
     return check_program(program.with_statements(statements, tensors)), dots
 
 
-def tangent_statement(s: Statement, dots: dict[str, str], at_winner: dict[sp.Symbol, Read]) -> Statement:
-    """The forward rule on one statement."""
-    terms = []
+def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
+    """The forward rule on one statement: one statement too, but for sums of products, of which each stays one."""
+    by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
     for read, condition in differentiable_reads(s).items():
         if read.tensor in dots:
-            local = derivative(s.expression, read)
-            term = product(local, Read(dots[read.tensor], *read.subscripts))
-            terms.append(
-                term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True))
-            )
-    total = sp.Add(*terms)
-    domain: tuple[Range, ...] = tuple(r for r in s.domain if r.index not in at_winner)
-    return replace(
+            key = (derivative(s.expression, read), condition)
+            by_local.setdefault(key, []).append(Read(dots[read.tensor], *read.subscripts))
+    terms = []
+    for (local, condition), read_dots in by_local.items():
+        term = product(local, sp.Add(*read_dots))
+        terms.append(term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True)))
+    apart = s.operator == "+=" and s.reduced and isinstance(s.expression, sp.Mul)
+    changed = replace(
         s,
         target=dots[s.target],
         operator="=" if s.operator == "max=" else s.operator,
-        expression=substitute(total, at_winner),
         guard=substitute(s.guard, at_winner),
-        domain=domain,
+        domain=tuple(r for r in s.domain if r.index not in at_winner),
     )
+    sums = terms if apart else [sp.Add(*terms)]
+    return [replace(changed, expression=substitute(total, at_winner)) for total in sums]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.differentiate import Cotangents, active_tensors, adjoint_statements, assuming, with_winners
+from derivgen.differentiate import adjoints_of, assuming, cotangents, seeds
 from derivgen.errors import DerivgenError
 from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
 from derivgen.functions import derivative, stop_gradient
@@ -21,7 +21,7 @@ from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.parse import SYMPY_FAILURES, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
-from derivgen.program import Program, Statement, differentiable_reads, names_of
+from derivgen.program import Program, Statement, differentiable_reads
 from derivgen.rule_notation import equations, remarks, term_order
 from derivgen.rules import Step, depends, letter, letters, parts, paths, step_at
 from derivgen.simplify import compare
@@ -48,17 +48,11 @@ class ModelExplanation:
         self.model, self.declared, self.stable, self.used = model, declared, stable, used
         self.objective = str(stable.objective)
         live = stable.live([self.objective])
-        names = names_of(live)
-        program, self.winners = with_winners(live, names)
-        active = active_tensors(program, [p.name for p in live.parameters])
-        self.bars = Cotangents(program, names, active, self.objective)
+        self.bars = cotangents(live, self.objective, [p.name for p in live.parameters])
+        program, self.winners = self.bars.program, self.bars.winners
         self.needed = set(program.statements)
-        self.adjoints: dict[Statement, list[Statement]] = {}
-        if self.objective in self.bars.active:
-            self.bars.of(self.objective)
-        for s in reversed(program.statements):
-            if self.bars.reach(s):
-                self.adjoints[s] = adjoint_statements(s, self.bars, self.winners)
+        seeds(self.bars)
+        self.adjoints = dict(adjoints_of(self.bars))
         self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
         made = [t for t in program.tensors if t.name not in stable.table]
         tensors = (*stable.tensors, *made, *self.bars.tensors)
@@ -89,7 +83,9 @@ class ModelExplanation:
                 )
             )
             blocks.append(
-                Prose(f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss)}` = 1.")
+                Prose(
+                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = 1."
+                )
             )
         else:
             blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
@@ -153,7 +149,7 @@ class ModelExplanation:
         for read in sorted(differentiable_reads(s), key=lambda r: r.subscripts != tuple(d.index for d in s.domain)):
             if read.tensor not in self.bars.active:
                 continue
-            bar = self.bars.made.get(read.tensor)
+            bar = next(iter(self.bars.by(read.tensor)), None)
             subscripts = substitute(read, at_winner).subscripts
             found = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
             if found is None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import contract, initializers, optimizers
-from derivgen.errors import Place, Problem, SpecError, caller
+from derivgen.errors import Place, Problem, SpecError, caller, nearest
 from derivgen.initializers import Initializer
 from derivgen.program import Role
 from derivgen.rule_groups import Group, groups_of
@@ -107,6 +107,7 @@ class Model:
         self.definitions: list[Definition] = []
         self.objective: Definition | None = None
         self.prediction: str | None = None
+        self.requests: tuple[str, ...] = ()
         self.rule: UpdateRule = optimizers.gradient_descent()
         self.groups: tuple[Group, ...] = ()
         self.update_place: Place | None = None
@@ -316,6 +317,16 @@ class Model:
             self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
         else:
             self.prediction = name
+
+    def second_order(self, *functions: str) -> None:
+        """Functions of derivatives that the module has besides, such as "hessian_vector_product": see docs/second_order.md."""
+        for name in functions:
+            if name not in contract.DERIVATIVES:
+                known = ", ".join(contract.DERIVATIVES)
+                near = nearest(str(name), contract.DERIVATIVES) or ";"
+                self.problem(f"second_order: no function of derivatives is called {name!r}{near} there are {known}")
+            elif name not in self.requests:
+                self.requests = (*self.requests, name)
 
     def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
         """The update rule of the module, or the name of one; plain gradient descent where unsaid.

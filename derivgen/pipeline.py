@@ -9,7 +9,8 @@ from typing import Any
 
 from derivgen.arrange import arrange
 from derivgen.cost import cost_report, header_line
-from derivgen.differentiate import adjoint, tensors_behind
+from derivgen.cotangents import tensors_behind
+from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.plan import Plan, axes_beyond_first
 from derivgen.errors import Problem
@@ -21,6 +22,7 @@ from derivgen.notation import print_program
 from derivgen.parallel import in_threads, update_pays
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
+from derivgen.second_order import BY_NAME, derived_program
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
 from derivgen.update_rule import factors_of
@@ -80,10 +82,17 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
         known.append(share_kernels(threaded(schedule(arranged)), known))
         return known[-1]
 
-    stable = stable_program(in_evaluation(declared)) if modes else stable
+    def apart(program: Program) -> Schedule:
+        """The schedule of a program with buffers of its own."""
+        known.append(share_kernels(threaded(schedule(arrange(program))), known, buffers=False))
+        return known[-1]
+
+    stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
     prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
-    plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups)
+    requests = [BY_NAME[name] for name in model.requests]
+    derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
+    plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups, derived=derived)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
@@ -128,7 +137,7 @@ def generate(
 def digest(model: Model, declared: Program) -> str:
     """Changes where the generated module would mean something else; blind to the layout of the spec."""
     facts: list[Any] = [print_program(declared), declared.sizes, declared.objective, declared.prediction, model.rule]
-    facts += [model.groups] if model.groups else []
+    facts += [part for part in (model.groups, model.requests) if part]
     for t in declared.tensors:
         values = [None if a is None else a.tolist() if hasattr(a, "tolist") else a for a in (t.initial, t.value)]
         facts.append((t.name, t.shape, t.role.value, t.classes, t.ignore, values))

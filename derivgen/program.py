@@ -33,7 +33,9 @@ from derivgen.expressions import (
 )
 
 Operator = Literal["=", "+=", "max=", "argmax="]
-Direction = Literal["forward", "backward"]
+# Which pass made a statement: one of PASSES, or how derivatives of an output are called, as in "p_by_{}".
+Direction = str
+PASSES = ("forward", "backward", "tangent", "backward_tangent")
 
 
 class Role(Enum):
@@ -146,6 +148,7 @@ class Program:
     prediction: str | None = None
     gradients: tuple[tuple[str, str], ...] = ()  # parameter → its adjoint
     running: tuple[tuple[str, str], ...] = ()  # running tensor → what it takes the value of after a step
+    results: tuple[str, ...] = ()  # what else is asked for, by itself
 
     def tensor(self, name: str) -> Tensor:
         return self.table[name]
@@ -156,7 +159,11 @@ class Program:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        names = (self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients), *self.nexts)
+        names = (
+            *(self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients)),
+            *self.nexts,
+            *self.results,
+        )
         return tuple(dict.fromkeys(n for n in names if n is not None))
 
     @property
@@ -191,6 +198,7 @@ class Program:
             prediction=self.prediction if self.prediction in wanted else None,
             gradients=tuple((p, bar) for p, bar in self.gradients if bar in wanted),
             running=tuple((t, name) for t, name in self.running if name in wanted),
+            results=tuple(name for name in self.results if name in wanted),
         )
 
 

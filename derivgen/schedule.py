@@ -96,8 +96,12 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
 
 
-def share_kernels(result: Schedule, others: Sequence[Schedule]) -> Schedule:
-    """The schedule with kernels of the others, those of the first before all, where they compute what it needs."""
+def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = True) -> Schedule:
+    """The schedule with kernels of the others, those of the first before all, where they compute what it needs.
+
+    Without the others' `buffers`, what a kernel reads and writes must be tensors of this program.
+    """
+    own = {t.name for t in result.program.tensors}
     given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     needed = {name for k in result.kernels for name in k.read} | set(result.program.outputs)
     kernels: list[Kernel] = []
@@ -113,6 +117,7 @@ def share_kernels(result: Schedule, others: Sequence[Schedule]) -> Schedule:
             and set(other.read) <= available
             and not other.inside & needed
             and kernel.filled <= other.filled  # a 0 that only the result reads
+            and (buffers or stands_alone(other, own))
         )
         kernels.append(next(fits, kernel))
     return replace(result, kernels=tuple(kernels))
@@ -141,6 +146,12 @@ def check_schedule(result: Schedule) -> Schedule:
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
     return result
+
+
+def stands_alone(kernel: Kernel, names: set[str]) -> bool:
+    """Whether a kernel needs nothing but these tensors: no others, and no factors from its caller."""
+    scaled = any(isinstance(node, Contraction) and node.scaled for node in kernel.body)
+    return {*kernel.written, *kernel.read} <= names and not scaled
 
 
 # ---- order

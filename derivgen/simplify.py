@@ -37,12 +37,13 @@ from derivgen.program import (
 )
 from derivgen.reuse import Reuse, held_by, keep_calls
 from derivgen.scans import leave_scans
+from derivgen.stored import store_diagonals, write_through_copies
 
 
 @unfolded_piecewise()
-def simplify(program: Program) -> Program:
-    """The program after every pass."""
-    for run in PASSES:
+def simplify(program: Program, differentiated_again: bool = False) -> Program:
+    """The program after every pass; `differentiated_again`: what stop_gradient holds is still held."""
+    for run in PASSES[1:] if differentiated_again else PASSES:
         program = check_program(run(program))
     return program
 
@@ -191,10 +192,10 @@ def without_copy(program: Program, copy: Statement) -> Program:
 
 def is_of_let(program: Program, name: str) -> bool:
     """Whether a tensor is a user's let, or the adjoint of one."""
-    tensor = program.tensor(name)
-    while tensor.of is not None:
-        tensor = program.tensor(tensor.of)
-    return tensor.role is Role.LET
+    table = program.table
+    while (tensor := table.get(name)) is not None and tensor.of is not None:
+        name = tensor.of
+    return tensor is not None and tensor.role is Role.LET
 
 
 def reuse_held_values(program: Program) -> Program:
@@ -260,6 +261,8 @@ PASSES = (
     assign_once,
     read_through_copies,
     read_through_guarded_copies,
+    store_diagonals,
+    read_through_copies,
     drop_zero_additions,
     assign_once,
     assign_parts,
@@ -273,6 +276,8 @@ PASSES = (
     add_up,
     assign_once,
     compare_arguments,
+    drop_dead_statements,
+    write_through_copies,
     drop_dead_statements,
     leave_scans,
 )

@@ -19,7 +19,7 @@ from derivgen.guarded import is_lone
 from derivgen.narrow import may_precede
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.notation import Plain, declaration_order
-from derivgen.program import Program, Role, Statement, is_plain_index
+from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
 
@@ -42,7 +42,10 @@ class KernelText:
 
 
 def kernel_name(kernel: Kernel) -> str:
-    return f"{kernel.layer}_{kernel.direction}"
+    """`a1_forward`; `p_by_a1` for the derivatives of an output."""
+    if kernel.direction in PASSES:
+        return f"{kernel.layer}_{kernel.direction}"
+    return kernel.direction.format(kernel.layer)
 
 
 def write_kernel(program: Program, kernel: Kernel, name: str = "") -> KernelText:

@@ -9,10 +9,11 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.contract import CONTRACT
+from derivgen.emit.derivatives import Derivative
 from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
-from derivgen.emit.kernels import KernelText, write_kernel
-from derivgen.emit.layout import STEP, WIDTH, docstring, titled, tuple_text
+from derivgen.emit.kernels import KernelText, kernel_name, write_kernel
+from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
 from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
@@ -63,8 +64,9 @@ def write_module(plan: Plan) -> str:
     public = Public(plan)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
+    derived = [Derivative(part, kernels, rule) for part in plan.parts]
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
-    model_functions = WholeModel(plan, kernels, rule).functions()
+    model_functions = [*WholeModel(plan, kernels, rule).functions(), *derivative_sections(plan, kernels, derived)]
     parallel = any("prange(" in text for text in (*sections, *model_functions))
     values = {
         "contract": CONTRACT,
@@ -79,7 +81,8 @@ def write_module(plan: Plan) -> str:
         "layers_table": table("LAYERS", layer_rows(plan)),
         "trained_field": "\n    trained: bool = True" if plan.untrained else "",
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
-        "tuples": tuples(plan),
+        "tuples": (named := tuples(plan)),
+        "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
         "kernel_sections": sections,
         "model_title": titled("the whole model"),
         "model_functions": model_functions,
@@ -90,7 +93,7 @@ def write_module(plan: Plan) -> str:
         ),
         "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
         "parameter_count": plan.parameter_count,
-        "public_functions": public.functions(),
+        "public_functions": [*public.functions(), *(text for function in derived for text in function.public())],
         "checks_title": titled("checks of what callers pass"),
         "slot_checks": slot_checks(plan),
         "check_functions": public.checks(),
@@ -113,20 +116,31 @@ def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
     """The function of each kernel, equal ones sharing that of the first.
 
     One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
-    both is `<layer>_predict`.
+    both is `<layer>_predict`, and one that a derivative's function has so ends with that function's name.
     """
     texts: dict[Kernel, KernelText] = {}
     taken: set[str] = set()
-    evaluation = plan.evaluation.kernels if plan.evaluation is not None else ()
+    words = kernel_words(plan)
     for program, kernel in plan.all_kernels:
         if plan.equal[kernel] is kernel and kernel not in texts:
-            name = f"{kernel.layer}_{kernel.direction}"
-            name = f"{kernel.layer}_{'evaluate' if kernel in evaluation else 'predict'}" if name in taken else name
+            name = kernel_name(kernel)
+            name = words[kernel].format(layer=kernel.layer, name=name) if name in taken else name
             taken.add(name)
             texts[kernel] = write_kernel(program, kernel, name)
     for program, kernel in plan.all_kernels:
         texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
+
+
+def kernel_words(plan: Plan) -> dict[Kernel, str]:
+    """How each kernel is called where another one has its name."""
+    words = dict.fromkeys(plan.training.kernels, "{name}")
+    beside = [("{layer}_evaluate", plan.evaluation), ("{layer}_predict", plan.prediction)]
+    beside += [("{name}_for_" + part.function, part.training) for part in plan.parts]
+    for word, schedule in beside:
+        for kernel in schedule.kernels if schedule is not None else ():
+            words.setdefault(kernel, word)
+    return words
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
@@ -136,11 +150,24 @@ def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
 
 def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
     """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
-    own = [k for k in kernels if plan.equal[k] is k]
+    main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
+    own = [k for k in kernels if plan.equal[k] is k and k in main]
     forward_first = sorted(own, key=lambda k: k.direction != "forward")
     layers = dict.fromkeys(k.layer for k in forward_first)
     texts = {layer: ["\n".join(kernels[k].lines) for k in forward_first if k.layer == layer] for layer in layers}
     return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
+
+
+def derivative_sections(plan: Plan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]) -> list[str]:
+    """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
+    done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
+    sections = []
+    for function in functions:
+        own = dict.fromkeys(plan.equal[k] for k in function.plan.training.kernels)
+        texts = ["\n".join(kernels[k].lines) for k in own if k not in done]
+        done |= own.keys()
+        sections.append("\n\n\n".join([titled(function.function), *texts, *function.compiled()]))
+    return sections
 
 
 # ---- tables
@@ -206,7 +233,7 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     def fields(*tensors: Tensor) -> list[str]:
         return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
-    families = len(plan.single_parameters) < len(plan.program.vector)
+    families = plan.loops_over_parameters
     whole = ["flat: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.given)),
@@ -226,6 +253,7 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     if plan.prediction is not None:
         read = fields(*plan.prediction_inputs, *plan.constants)
         made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
+    made += [(part.workspace_name, f"Buffers of `{part.function}`.", fields(*part.workspace)) for part in plan.parts]
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
 
 

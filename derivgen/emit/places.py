@@ -33,12 +33,14 @@ class Places:
     def member(self, family: tuple[str, ...], first: int, step: int) -> str:
         """The member of a family at the position first + step·k."""
         owner, name = self.owner(family[0]), family[0]
-        if owner in ("theta", "bar", "into"):
-            parameter = self.parameters.get(name, name)
-            if parameter in self.single:
+        if owner == "":
+            return self.plan.local_names[name]
+        if owner in ("theta", "bar", "into", "dot"):
+            parameter = self.parameters.get(name, str(self.table[name].of) if owner == "dot" else name)
+            if parameter in self.single and step == 0:
                 return f"{owner}.{field(parameter)}"
             t, stride = self.table[name], int(self.plan.stride(family) or 0)
-            start = self.plan.offsets[name] + stride * first
+            start = self.plan.offsets[parameter] + stride * first
             stop, step = progression(start + count(t), stride * step), stride * step
             return view(*stretch(f"{owner}.flat", progression(start, step), stop, list(map(str, t.shape))))
         places = self.plan.places.get(family, 1)
@@ -51,10 +53,14 @@ class Places:
         return f"{owner}.{field(name)}[{turn}]"
 
     def owner(self, name: str) -> str:
-        """What a step is given that has the tensor: theta, bar, into, data or work."""
+        """What a step is given that has the tensor: theta, bar, into, dot, data or work; nothing where it is by itself."""
         if name in self.parameters:
             return "into" if name in self.plan.training.in_place else "bar"
         role = self.table[name].role
+        if name in self.plan.local_names:
+            return ""
+        if role is Role.SEED:
+            return "dot"
         if role in (Role.PARAMETER, Role.RUNNING):
             return "theta"
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"

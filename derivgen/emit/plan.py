@@ -16,6 +16,7 @@ from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
 from derivgen.rule_groups import Group, Setting, setting_for
 from derivgen.rule_notation import remarks
 from derivgen.schedule import Kernel, Schedule
+from derivgen.second_order import Request
 from derivgen.storage import Storage, element_count, members_apart, share_memory
 from derivgen.update_rule import UpdateRule
 
@@ -48,6 +49,7 @@ class Plan:
     evaluation: Schedule | None = None
     parallel_update: bool = False
     groups: tuple[Group, ...] = ()
+    derived: tuple[tuple[Request, Schedule], ...] = ()
 
     @property
     def program(self) -> Program:
@@ -78,10 +80,21 @@ class Plan:
         """What a step reads besides the parameters."""
         return (*self.inputs, *self.constants)
 
-    @property
+    @cached_property
+    def parts(self) -> tuple[DerivativePlan, ...]:
+        """What the text of each derivative's function is written from."""
+        return tuple(DerivativePlan(s, None, self.rule, self.dtype, request=r, whole=self) for r, s in self.derived)
+
+    @cached_property
     def memories(self) -> list[str]:
         """The arrays that buffers lie in."""
-        return ["reals", *(["integers"] if self.storage.integers != 0 else [])]
+        integers = any(plan.storage.integers != 0 for plan in (self, *self.parts))
+        return ["reals", *(["integers"] if integers else [])]
+
+    @cached_property
+    def local_names(self) -> dict[str, str]:
+        """The tensors that the functions of the whole model have by themselves, as arrays of these names."""
+        return {}
 
     @property
     def random(self) -> tuple[Tensor, ...]:
@@ -135,6 +148,11 @@ class Plan:
         return tuple(t for t in self.program.vector if not {t.name, bars.get(t.name)} & set(self.families))
 
     @property
+    def loops_over_parameters(self) -> bool:
+        """Whether a run of equal calls goes through parts of a flat vector."""
+        return any(plan.families.keys() & plan.offsets.keys() for plan in (self, *self.parts))
+
+    @property
     def prediction_name(self) -> str | None:
         return self.prediction_program.prediction
 
@@ -157,7 +175,7 @@ class Plan:
     def buffers(self) -> tuple[Tensor, ...]:
         """The tensors that the workspace holds, in order of their first write."""
         found: dict[str, Tensor] = {}
-        outside = {bar for _, bar in self.program.gradients}
+        outside = {bar for _, bar in self.program.gradients} | {*self.local_names}
         tables = self.table
         for schedule in self.schedules:
             for kernel in schedule.kernels:
@@ -203,7 +221,7 @@ class Plan:
     def all_kernels(self) -> list[tuple[Program, Kernel]]:
         """Each kernel once, with the program that knows its tensors."""
         programs: dict[Kernel, Program] = {}
-        for schedule in self.schedules:
+        for schedule in (*self.schedules, *(schedule for _, schedule in self.derived)):
             for kernel in schedule.kernels:
                 programs.setdefault(kernel, schedule.program)
         return [(program, kernel) for kernel, program in programs.items()]
@@ -227,12 +245,16 @@ class Plan:
             )
             for word, kernels in self.passes.items()
         ]
+        return find_repeats(lists, self.kinds, lambda family: self.stride(family) is not None)
+
+    @property
+    def kinds(self) -> dict[str, object]:
+        """What members of one family have in common, of each tensor that may be in one."""
         kinds: dict[str, object] = {t.name: ("work", t.shape, t.integer) for t in self.buffers}
         for p, bar in self.program.gradients:
             shape = self.program.tensor(p).shape
             kinds |= {p: ("theta", shape), bar: ("bar", shape, bar in self.training.in_place)}
-        kinds |= {t.name: (t.role, t.shape) for t in (*self.random, *self.program.of_role(Role.RUNNING))}
-        return find_repeats(lists, kinds, lambda family: self.stride(family) is not None)
+        return kinds | {t.name: (t.role, t.shape) for t in (*self.random, *self.program.of_role(Role.RUNNING))}
 
     @property
     def slots(self) -> list[str]:
@@ -326,6 +348,84 @@ class Plan:
         """The run-time sizes that some buffer's shape depends on, in order of declaration."""
         used = {s.name for t in (*self.buffers, *self.random, *self.gathered) for e in t.shape for s in e.free_symbols}
         return tuple(name for name, value in self.program.sizes if not value.is_Integer and name in used)
+
+
+@dataclass(frozen=True)
+class DerivativePlan(Plan):
+    """A function of derivatives: its schedule in the place of the training's, in the plan of the whole module."""
+
+    request: Request = None  # type: ignore[assignment]  # fields of the base have defaults
+    whole: Plan = None  # type: ignore[assignment]
+
+    @property
+    def function(self) -> str:
+        return self.request.function
+
+    @property
+    def workspace_name(self) -> str:
+        """`HessianWorkspace`"""
+        return "".join(word.capitalize() for word in self.function.split("_")) + "Workspace"
+
+    @property
+    def given_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that callers pass."""
+        return self.whole.prediction_inputs if self.request.of_prediction else self.whole.inputs
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        return tuple(self.program.tensor(name) for name in self.program.results)
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """What is given besides, of another shape than the parameters."""
+        parameters = {t.name for t in self.program.parameters}
+        return tuple(t for t in self.program.of_role(Role.SEED) if t.of not in parameters)
+
+    @property
+    def directions(self) -> tuple[Tensor, ...]:
+        """What is given besides, as a flat vector."""
+        return tuple(t for t in self.program.of_role(Role.SEED) if t not in self.weights)
+
+    @cached_property
+    def local_names(self) -> dict[str, str]:
+        return {t.name: t.name for t in (*self.results, *self.weights)}
+
+    @cached_property
+    def memories(self) -> list[str]:
+        return self.whole.memories
+
+    @property
+    def single_parameters(self) -> tuple[Tensor, ...]:
+        return self.whole.single_parameters
+
+    @cached_property
+    def equal(self) -> dict[Kernel, Kernel]:
+        return self.whole.equal
+
+    @property
+    def sample_axis(self) -> None:
+        """None: no rows are gathered."""
+
+    @property
+    def passes(self) -> dict[str, list[Kernel]]:
+        first = [k.direction in ("forward", "tangent") for k in self.training.kernels]
+        turn = first.index(False) if False in first else len(first)
+        return {"forward": list(self.training.kernels[:turn]), "backward": list(self.training.kernels[turn:])}
+
+    @cached_property
+    def offsets(self) -> dict[str, int]:
+        known = self.whole.offsets
+        dots = {t.name: known[str(t.of)] for t in self.directions}
+        return {**super().offsets, **dots}
+
+    @property
+    def kinds(self) -> dict[str, object]:
+        theta = {t.name: ("theta", t.shape) for t in self.program.parameters}
+        return {**super().kinds, **theta, **{t.name: ("dot", t.shape) for t in self.directions}}
+
+    @cached_property
+    def timelines(self) -> list[list[tuple[str, ...]]]:
+        return [[self.drawn_names(self.training), *accessed(self.training), self.program.outputs]]
 
 
 def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:

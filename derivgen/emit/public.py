@@ -15,6 +15,17 @@ from derivgen.program import Tensor
 from derivgen.rule_notation import formulas
 from derivgen.templates import environment
 
+KEPT_MEMORY = '''
+def kept_memory(make, sizes):
+    """What make(*sizes) gives, kept between the calls of one thread for as long as the sizes are the same."""
+    memories = vars(THREAD).setdefault("memories", {})
+    kept = memories.get(make)
+    if kept is None or kept[0] != sizes:
+        kept = memories[make] = (sizes, make(*sizes))
+    return kept[1]
+
+'''
+
 
 class Public:
     """Writes the public functions of one module."""
@@ -219,14 +230,9 @@ class Public:
             sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
             parameter_count=self.plan.parameter_count,
             constants=self.constants(),
-            check=self.label_call("", self.plan.labels, self.plan.inputs),
+            kept_memory=KEPT_MEMORY if self.plan.derived else "",
+            check=label_call("", self.plan.labels, self.plan.inputs),
         )
-
-    def label_call(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:
-        """Lines that refuse a label that is out of range."""
-        arguments = ", ".join(f"arrays[{inputs.index(t)}]" for t in labels)
-        check = [f"if not {prefix}labels_in_range({arguments}):", f"    refuse_{prefix}labels(arrays)"]
-        return block(check) if labels else ""
 
     # ---- checks
 
@@ -271,9 +277,16 @@ class Public:
                 else ["entries = ()"]
             ),
             sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
-            check=self.label_call(prefix, labels, given),
+            check=label_call(prefix, labels, given),
         )
         return [*self.label_checks(prefix, labels, given), ready] if labels and own else [ready]
+
+
+def label_call(prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:
+    """Lines that refuse a label that is out of range."""
+    arguments = ", ".join(f"arrays[{inputs.index(t)}]" for t in labels)
+    check = [f"if not {prefix}labels_in_range({arguments}):", f"    refuse_{prefix}labels(arrays)"]
+    return block(check) if labels else ""
 
 
 def float_returned(opening: str, arguments: Sequence[str], after: str) -> list[str]:

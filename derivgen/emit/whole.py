@@ -31,6 +31,8 @@ MANY = 16  # arrays of a tuple, beyond which the function that makes it is not i
 class WholeModel:
     """Writes the functions that call the kernels."""
 
+    workspace, laid_out_by = "Workspace", "buffers"  # what holds the buffers of a step, and the function that makes it
+
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
         self.state = ["steps", *plan.slots]
@@ -225,7 +227,7 @@ class WholeModel:
         """Lines that lay out the buffers for run-time sizes as the inputs show them; `rows` are those of a batch."""
         given = {self.plan.sample_axis: rows} if rows else {}
         texts = [given.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
-        return bracketed("work = buffers(", ["memory", *texts], ")", depth=1)
+        return bracketed(f"work = {self.laid_out_by}(", ["memory", *texts], ")", depth=1)
 
     def buffers(self) -> str:
         """The views of a workspace's memory that a step works in."""
@@ -239,8 +241,8 @@ class WholeModel:
             parts += view_lines(field(t.name), part, shape, depth=2)
         doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
-        signature = bracketed("def buffers(", ["memory", *sizes], "):")
-        body = ["return Workspace(", *indented(parts), ")"]
+        signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
+        body = [f"return {self.workspace}(", *indented(parts), ")"]
         return compiled(signature, doc, body, called("kernel", len(self.plan.workspace)))
 
     def gather(self) -> str:

@@ -1,0 +1,164 @@
+"""The functions of derivatives that `model.second_order` asks for: compiled, and for callers in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+
+from derivgen.emit.kernels import KernelText
+from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, tuple_lines, wrapped
+from derivgen.emit.modes import SEED
+from derivgen.emit.plan import DerivativePlan
+from derivgen.emit.public import block, label_call
+from derivgen.emit.rule import RuleText
+from derivgen.emit.scalar import ScalarText
+from derivgen.emit.whole import WholeModel, local_size
+from derivgen.program import Tensor
+from derivgen.schedule import Kernel
+from derivgen.templates import environment
+
+VECTOR, PRODUCT = "v", "product"  # a flat vector that is given, and one that is returned
+
+
+class Derivative(WholeModel):
+    """Writes one of them."""
+
+    plan: DerivativePlan
+
+    def __init__(self, plan: DerivativePlan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
+        super().__init__(plan, kernels, rule)
+        self.function = plan.function
+        self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
+        self.draws = [SEED] if plan.drawn(plan.training) else []
+        # Names of their own among the arguments: what is given, then what is returned.
+        self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
+        self.returned = [plan.local_names[t.name] for t in plan.results] or [PRODUCT]
+
+    # ---- compiled
+
+    def compiled(self) -> list[str]:
+        return [self.buffers(), self.kernel()]
+
+    def kernel(self) -> str:
+        plan = self.plan
+        calls = [*self.calls("forward"), *self.calls("backward")]
+        given = (*plan.given_inputs, *plan.constants)
+        work = self.buffers_for(plan.given_inputs)
+        read = "\n".join([*work, *calls])
+        flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", PRODUCT)]
+        kind = "PredictionData" if plan.request.of_prediction else "Data"
+        objective = self.program.objective
+        body = [
+            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if f"{name}." in read),
+            *(f"{name} = borrowed({name})" for name in (*self.given, *self.returned) if name not in (VECTOR, PRODUCT)),
+            *(self.tuple_of("data", kind, given) if "data." in read else []),
+            *self.memory(),
+            *work,
+            *self.modes.uniform_lines(plan.training, "0"),
+            *calls,
+            *([f"return {self.scalar_result(objective)}"] if objective is not None else []),
+        ]
+        arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *plan.memories, *self.draws]
+        signature = bracketed(f"def {self.function}_kernel(", arguments, "):")
+        return compiled(signature, f'"""What `{self.function}` returns, for callers in Python."""', body)
+
+    # ---- for callers
+
+    def public(self) -> list[str]:
+        plan = self.plan
+        inputs = plan.given_inputs
+        labels = [t for t in inputs if t.integer]
+        own = plan.request.of_prediction and [inputs.index(t) for t in labels] != [
+            plan.whole.inputs.index(t) for t in plan.whole.labels
+        ]
+        constants = [f"CONSTANT_{t.name}" for t in plan.constants]
+        passed = ["parameters", *self.given, *self.returned, "*arrays", *constants, "*memory", *self.draws]
+        call = bracketed(f"{self.function}_kernel(", passed, ")", depth=1)
+        if self.program.objective is not None:
+            call = bracketed(f"loss = {self.function}_kernel(", passed, ")", depth=1)
+        return [
+            environment()
+            .get_template("functions/derivative.py.jinja")
+            .render(
+                signature="\n".join(bracketed(f"def {self.function}(", self.signature(inputs), "):")),
+                summary=f"\n{STEP}".join(wrapped(f'"""{plan.request.meaning}.', WIDTH - len(STEP), "")),
+                drawing=block(["Random numbers are those of seed and step 0."] if self.draws else []),
+                arrays=block(tuple_lines("arrays = ", [t.name for t in inputs]) if inputs else ["arrays = ()"]),
+                vectors=[VECTOR] if plan.directions else [],
+                seed=block([f'{SEED} = check_count("{SEED}", {SEED}, 0)'] if self.draws else []),
+                entries=self.entries(inputs),
+                labels=label_call("prediction_" if own else "", labels, inputs),
+                weights=block([self.weight_check(t) for t in plan.weights]),
+                function=self.function,
+                sizes=self.size_arguments(),
+                allocated=block(self.allocated()),
+                call=block(call),
+                result=self.result(),
+                memory="\n".join(bracketed(f"def {self.function}_memory(", self.size_names(), "):")),
+                made=block(self.made_memory()),
+            )
+            .rstrip("\n")
+        ]
+
+    def signature(self, inputs: Sequence[Tensor]) -> list[str]:
+        seed = ["*", f"{SEED}=0"] if self.draws else []
+        return ["parameters", *self.given, *(t.name for t in inputs), *seed]
+
+    def entries(self, inputs: Sequence[Tensor]) -> str:
+        """The rows of INPUTS that are passed."""
+        if list(inputs) == list(self.plan.whole.inputs):
+            return "INPUTS"
+        rows = [f"INPUTS[{self.plan.whole.inputs.index(t)}]" for t in inputs]
+        return f"({', '.join(rows)}{',' if len(rows) == 1 else ''})"
+
+    def weight_check(self, t: Tensor) -> str:
+        shape = ", ".join(str(e) if e.is_Integer else f'"{e}"' for e in t.shape)
+        entry = f'Input("{t.name}", ({shape}{"," if len(t.shape) == 1 else ""}), "{self.plan.dtype}", None, None)'
+        name = self.plan.local_names[t.name]
+        return f"{name} = check_input({entry}, {name}, dict(sizes))"
+
+    def size_names(self) -> list[str]:
+        return [local_size(size) for size in self.plan.runtime_sizes]
+
+    def size_arguments(self) -> str:
+        items = [f'sizes["{size}"]' for size in self.plan.runtime_sizes]
+        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+    def allocated(self) -> list[str]:
+        """Lines that make what is returned; zeros, where kernels write parts of it only."""
+        at_run_time = [name for name, value in self.program.sizes if not value.is_Integer]
+        text = ScalarText({name: k for k, name in enumerate(at_run_time)}, str, lambda size: f'sizes["{size}"]')
+        written = {name for k in self.plan.training.kernels for name in k.written}
+        lines = []
+        for t in self.plan.results:
+            extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
+            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+            dtype = "np.int64" if t.integer else "real"
+            lines.append(f"{self.plan.local_names[t.name]} = np.zeros({shape}, {dtype})")
+        if not lines:
+            bars = dict(self.program.gradients)
+            whole = all(bars.get(t.name) in written for t in self.plan.whole.program.vector)
+            lines.append(f"{PRODUCT} = np.{'empty' if whole else 'zeros'}_like(parameters)")
+        return lines
+
+    def result(self) -> str:
+        """What is returned: a dict by input beside an objective, and a float of a single number."""
+        values = [
+            name if t.shape else f"float({name}[0])"
+            for name, t in zip(self.returned, self.plan.results or [None], strict=True)
+            if t is not None
+        ]
+        if self.program.objective is None:
+            return ", ".join(values or self.returned)
+        items = ", ".join(f'"{t.of}": {v}' for t, v in zip(self.plan.results, values, strict=True))
+        return f"float(loss), {{{items}}}"
+
+    def made_memory(self) -> list[str]:
+        storage = self.plan.storage
+        sizes = list(self.plan.runtime_sizes)
+        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
+        counts = [f"aligned({text.integer(storage.reals)})"]
+        if len(self.plan.memories) > 1:
+            counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
+        return bracketed("return Memory(", counts, ")", depth=1)

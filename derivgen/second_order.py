@@ -1,0 +1,371 @@
+"""Stable program → the programs of what `model.second_order` asks for, each by the rules of `differentiate`.
+
+A product with a vector is the tangent of a gradient; a matrix is the cotangent of an output with axes, element by
+element, in which only what is not 0 by the structure of the program is stored and computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from derivgen.cotangents import Cotangent, Cotangents, active_tensors, stored
+from derivgen.differentiate import adjoint, reverse_sweep, tangent
+from derivgen.expressions import Read, index_symbol, unfolded_piecewise
+from derivgen.functions import stop_gradient
+from derivgen.program import (
+    Direction,
+    Names,
+    Program,
+    Range,
+    Role,
+    Statement,
+    Tensor,
+    check_program,
+    is_plain_index,
+    names_of,
+)
+from derivgen.simplify import simplify
+from derivgen.storage import element_count
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A function of derivatives in the module: its name, what it gives, and the program for it."""
+
+    function: str
+    meaning: str  # of what it returns, with its shape
+    build: Callable[[Program], Program]
+    of_prediction: bool = False  # of what `predict` returns, from what that needs
+
+
+def derived_program(request: Request, stable: Program) -> Program:
+    """What a request computes, simplified."""
+    return simplify(check_program(request.build(stable)))
+
+
+# ---- products
+
+
+@unfolded_piecewise()
+def hessian_vector_product(stable: Program) -> Program:
+    """The tangents of the gradient: Σ_j ∂²loss/∂θ_i∂θ_j · v_j"""
+    names = [p.name for p in stable.parameters]
+    program, dots = tangent(gradient_program(stable), names)
+    products = tuple((p, dots[bar]) for p, bar in program.gradients if bar in dots)
+    program = with_directions(program, backward="backward_tangent")
+    return without_objective(program, gradients=products)
+
+
+@unfolded_piecewise()
+def jacobian_vector_product(stable: Program) -> Program:
+    """The tangent of the prediction: Σ_j ∂prediction/∂θ_j · v_j"""
+    program = stable.live([str(stable.prediction)])
+    program, dots = tangent(program, [p.name for p in program.parameters])
+    return without_objective(with_directions(program), results=(dots[str(program.prediction)],))
+
+
+@unfolded_piecewise()
+def vector_jacobian_product(stable: Program) -> Program:
+    """The gradient of Σ_i u_i · prediction_i"""
+    program = stable.live([str(stable.prediction)])
+    output = program.tensor(str(program.prediction))
+    weights = Tensor("u", output.shape, Role.SEED, of=output.name)
+    program = weighted_sum(replace(program, tensors=(*program.tensors, weights)), [(output.name, weights.name)])
+    program = adjoint(program)
+    return without_objective(program, gradients=program.gradients)
+
+
+@unfolded_piecewise()
+def gauss_newton_vector_product(stable: Program) -> Program:
+    """Jᵀ·H·J·v: J the Jacobian of the outputs by the parameters, H the Hessian of the objective by the outputs."""
+    stable = stable.live([str(stable.objective)])
+    tail, outputs = loss_of_outputs(stable)
+    names = [p.name for p in stable.parameters]
+    forward, _ = tangent(stable, names)
+    given = dict.fromkeys(outputs, Role.INPUT)
+    loss = replace(
+        stable,
+        tensors=tuple(replace(t, role=given.get(t.name, t.role)) for t in stable.tensors),
+        statements=tuple(stable.statements[k] for k in tail),
+    )
+    curved, curved_dots = tangent(simplify(adjoint(loss, outputs), differentiated_again=True), outputs)
+    own = {t.name for t in forward.tensors}
+    merged = forward.with_statements(
+        [*forward.statements, *(s for s in curved.statements if s not in forward.statements)],
+        [t for t in curved.tensors if t.name not in own and t.role is not Role.SEED],
+    )
+    seeds = [(name, curved_dots[bar]) for name, bar in curved.gradients if bar in curved_dots]
+    program = adjoint(weighted_sum(with_directions(merged), seeds))
+    return without_objective(program, gradients=program.gradients)
+
+
+def gradient_program(stable: Program) -> Program:
+    """Objective and gradients, short, and ready to be differentiated again."""
+    return simplify(adjoint(stable.live([str(stable.objective)])), differentiated_again=True)
+
+
+def weighted_sum(program: Program, weights: Sequence[tuple[str, str]]) -> Program:
+    """The program with a new objective: the sum of tensors times weights, which are held."""
+    objective = names_of(program).fresh("weighted")
+    statements = []
+    for name, weight in weights:
+        last = next((s for s in reversed(program.statements) if s.target == name), program.statements[-1])
+        letters = Names([t.name for t in program.tensors])
+        domain = tuple(
+            Range(index_symbol(letters.fresh(f"i{axis}")), extent)
+            for axis, extent in enumerate(program.tensor(name).shape)
+        )
+        at = [r.index for r in domain]
+        term = stop_gradient(Read(weight, *at)) * Read(name, *at)
+        statements.append(Statement(objective, (), "+=", term, domain, layer=last.layer))
+    tensors = (*program.tensors, Tensor(objective, (), Role.HELPER))
+    extended = replace(program, tensors=tensors, statements=(*program.statements, *statements))
+    return replace(extended, objective=objective, prediction=None, gradients=(), results=()).live([objective])
+
+
+def loss_of_outputs(stable: Program) -> tuple[list[int], list[str]]:
+    """(the statements of the objective as a function of the model's outputs, by position; those outputs)
+
+    Going back from the objective, an output is the first let, or the first sum that has weights in it. What depends on
+    parameters alone, as a penalty, belongs to the objective, of which these parameters are outputs.
+    """
+    active = active_tensors(stable, [p.name for p in stable.parameters])
+    parameters = {p.name for p in stable.parameters}
+    objective = str(stable.objective)
+    inside, count = {objective}, 0
+    while count < len(inside):
+        count = len(inside)
+        for s in stable.statements:
+            if s.target in inside:
+                inside |= {n for n in {r.tensor for r in s.reads} if opens(stable, n, active, parameters)}
+    tail = [k for k, s in enumerate(stable.statements) if s.target in inside]
+    read = dict.fromkeys(r.tensor for k in tail for r in stable.statements[k].reads)
+    return tail, [name for name in read if name in active and name not in inside]
+
+
+def opens(stable: Program, name: str, active: set[str], parameters: set[str]) -> bool:
+    """Whether a tensor that the objective reads is a part of the objective, not of the model."""
+    writers = [s for s in stable.statements if s.target == name]
+    if not writers or stable.tensor(name).role is not Role.HELPER:
+        return not active & {name} and bool(writers)
+    sources = set[str]().union(*({r.tensor for r in s.reads} for s in writers)) & active
+    return not sources & parameters or sources <= parameters
+
+
+# ---- matrices
+
+
+@unfolded_piecewise()
+def hessian(stable: Program) -> Program:
+    """∂²loss/∂θ_i∂θ_j, from the cotangents of each part of the gradient by the parameters from its own on."""
+    program, sweeps = hessian_blocks(stable)
+    matrix = Tensor("hessian", 2 * (sp.Integer(flat_size(stable)),), Role.LET)
+    starts, made = offsets(stable), []
+    for parameter, bars in sweeps:
+        rows = starts[parameter] + row_major([r.index for r in bars.axes], program.tensor(parameter).shape)
+        for block in blocks_of(bars, stable):
+            columns = starts[block.of] + row_major(block.subscripts, program.tensor(block.of).shape)
+            made.append(block.copied(matrix.name, (rows, columns)))
+            if block.of != parameter:
+                made.append(block.copied(matrix.name, (columns, rows)))
+    return asked(program, matrix, made)
+
+
+@unfolded_piecewise()
+def hessian_diagonal(stable: Program) -> Program:
+    """∂²loss/∂θ_i²"""
+    program, sweeps = hessian_blocks(stable, diagonal=True)
+    tensors, made, diagonals = [], [], []
+    names = names_of(program)
+    for parameter, bars in sweeps:
+        shape = program.tensor(parameter).shape
+        own = Tensor(names.fresh(f"{parameter}_diagonal"), shape, Role.ADJOINT, of=parameter)
+        tensors.append(own)
+        diagonals.append((parameter, own.name))
+        for block in blocks_of(bars, stable):
+            made.append(block.diagonal(own.name))
+    program = program.with_statements([*program.statements, *made], tensors)
+    return without_objective(program, gradients=tuple(diagonals))
+
+
+@unfolded_piecewise()
+def jacobian(stable: Program) -> Program:
+    """∂prediction/∂θ_j"""
+    return dense_jacobian(stable.live([str(stable.prediction)]), str(stable.prediction), "jacobian")
+
+
+def dense_jacobian(program: Program, output: str, name: str) -> Program:
+    """The matrix of the derivatives of an output by the flat vector, with the axes of the output first."""
+    program = replace(program, objective=None, prediction=None, running=())
+    extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], f"{output}_by_{{}}")
+    matrix = Tensor(name, (*program.tensor(output).shape, sp.Integer(flat_size(program))), Role.LET)
+    rows, starts = [r.index for r in bars.axes], offsets(program)
+    made = [
+        b.copied(name, (*rows, starts[b.of] + row_major(b.subscripts, program.tensor(b.of).shape)))
+        for b in blocks_of(bars, program)
+    ]
+    return asked(extended, matrix, made)
+
+
+@unfolded_piecewise()
+def loss_and_input_gradients(stable: Program) -> Program:
+    """The objective and its derivatives by the inputs of real numbers."""
+    inputs = [t.name for t in stable.of_role(Role.INPUT)]
+    program = adjoint(stable.live([str(stable.objective)]), inputs)
+    return replace(program, prediction=None, gradients=(), running=(), results=tuple(b for _, b in program.gradients))
+
+
+def hessian_blocks(stable: Program, diagonal: bool = False) -> tuple[Program, list[tuple[str, Cotangents]]]:
+    """The gradient's program, then for each parameter the cotangents of its gradient by it and those after it."""
+    program = gradient_program(stable)
+    names, sweeps = [p for p, _ in program.gradients], []
+    for k, (parameter, bar) in enumerate(program.gradients):
+        wrt = [parameter] if diagonal else names[k:]
+        if any(s.target == bar for s in program.statements):
+            program, bars = reverse_sweep(program, bar, wrt, f"{bar}_by_{{}}")
+            sweeps.append((parameter, bars))
+    return program, sweeps
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What is stored of the derivatives of an output by a parameter, and where the parameter has it."""
+
+    cotangent: Cotangent
+    subscripts: tuple[sp.Expr, ...]
+    ranges: tuple[Range, ...]
+    alone: bool
+    layer: str
+    direction: Direction
+
+    @property
+    def of(self) -> str:
+        return self.cotangent.of
+
+    def copied(self, target: str, subscripts: tuple[sp.Expr, ...]) -> Statement:
+        """The statement that puts it into a matrix."""
+        return Statement(
+            target,
+            subscripts,
+            "=" if self.alone else "+=",
+            self.cotangent.at(self.subscripts),
+            (*self.cotangent.axes, *self.ranges),
+            layer=self.layer,
+            direction=self.direction,
+        )
+
+    def diagonal(self, target: str) -> Statement:
+        """The statement that takes its elements where the parameter's subscripts are the output's."""
+        own = [r.index for r in self.cotangent.axes]
+        at = {i: e for i, e in zip(self.subscripts, own, strict=True) if i in {r.index for r in self.ranges}}
+        guards = [sp.Eq(i, e) for i, e in zip(self.subscripts, own, strict=True) if i not in at and i != e]
+        read = self.cotangent.at([at.get(i, i) for i in self.subscripts])
+        return Statement(
+            target, tuple(own), "+=", read, self.cotangent.axes, sp.And(*guards), self.layer, self.direction
+        )
+
+
+def blocks_of(bars: Cotangents, stable: Program) -> list[Block]:
+    """The parts of an output's derivatives by the flat vector, in its order."""
+    blocks = []
+    for parameter in stable.parameters:
+        parts = bars.by(parameter.name)
+        for part in parts:
+            subscripts, ranges = elements(part, parameter.shape, bars)
+            last = bars.last[part.name]
+            blocks.append(Block(part, subscripts, ranges, len(parts) == 1, last.layer, last.direction))
+    return blocks
+
+
+def elements(
+    part: Cotangent, shape: Sequence[sp.Expr], bars: Cotangents
+) -> tuple[tuple[sp.Expr, ...], tuple[Range, ...]]:
+    """(subscripts of a parameter for what a cotangent stores, the ranges of the indices in them beside the output's)
+
+    The indices are those of the last contribution where it has one for each axis.
+    """
+    fixed, own = dict(part.pattern), {r.index for r in part.axes}
+    axes = [axis for axis in range(len(shape)) if axis not in fixed]
+    places = stored(list(range(len(shape))), part.pattern, [r.index for r in part.axes])
+    letters = [bars.last[part.name].subscripts[places.index(axis)] for axis in axes]
+    if not all(map(is_plain_index, letters)) or len(set(letters)) < len(letters) or own & set(letters):
+        names = Names([*(i.name for i in own), *bars.program.table])
+        letters = [index_symbol(names.fresh(f"i{axis}")) for axis in axes]
+    free = dict(zip(axes, letters, strict=True))
+    ranges = tuple(Range(free[axis], shape[axis]) for axis in axes)
+    return tuple(fixed[axis] if axis in fixed else free[axis] for axis in range(len(shape))), ranges
+
+
+# ---- parts
+
+
+def with_directions(program: Program, backward: str = "backward") -> Program:
+    """The program with its tangents in kernels of their own, and what is backward in kernels of this name."""
+    dots = {t.name for t in program.tensors if t.role is Role.ADJOINT}
+    statements = []
+    for s in program.statements:
+        if s.direction == "forward" and s.target in dots:
+            s = replace(s, direction="tangent")
+        elif s.direction == "backward":
+            s = replace(s, direction=backward)
+        statements.append(s)
+    return replace(program, statements=tuple(statements))
+
+
+def without_objective(
+    program: Program, gradients: tuple[tuple[str, str], ...] = (), results: tuple[str, ...] = ()
+) -> Program:
+    """The program of which only these are asked."""
+    return replace(program, objective=None, prediction=None, running=(), gradients=gradients, results=results)
+
+
+def asked(program: Program, matrix: Tensor, statements: Sequence[Statement]) -> Program:
+    """The program with a matrix made of blocks, of which only that is asked."""
+    extended = program.with_statements([*program.statements, *statements], [matrix])
+    return without_objective(extended, results=(matrix.name,))
+
+
+def flat_size(program: Program) -> int:
+    """The length of the flat vector."""
+    return sum(int(element_count(t)) for t in program.vector)
+
+
+def offsets(program: Program) -> dict[str, int]:
+    """Where each tensor starts in the flat vector."""
+    starts, start = {}, 0
+    for t in program.vector:
+        starts[t.name] = start
+        start += int(element_count(t))
+    return starts
+
+
+def row_major(subscripts: Sequence[sp.Expr], shape: Sequence[sp.Expr]) -> sp.Expr:
+    """The position of an element in a tensor's memory."""
+    position: sp.Expr = sp.Integer(0)
+    for i, extent in zip(subscripts, shape, strict=True):
+        position = sp.expand(position * extent + i)
+    return position
+
+
+REQUESTS = (
+    Request("hessian_vector_product", "∂²loss/∂θ²·v, shape (P,)", hessian_vector_product),
+    Request("hessian", "∂²loss/∂θ², shape (P, P)", hessian),
+    Request("hessian_diagonal", "The diagonal of ∂²loss/∂θ², shape (P,)", hessian_diagonal),
+    Request("jacobian", "∂prediction/∂θ, the axes of the prediction before that of the parameters", jacobian, True),
+    Request("jacobian_vector_product", "∂prediction/∂θ·v, of the prediction's shape", jacobian_vector_product, True),
+    Request("vector_jacobian_product", "uᵀ·∂prediction/∂θ, shape (P,)", vector_jacobian_product, True),
+    Request(
+        "gauss_newton_vector_product",
+        "Jᵀ·H·J·v, shape (P,): J of the model's outputs by θ, H of the loss by them",
+        gauss_newton_vector_product,
+    ),
+    Request(
+        "loss_and_input_gradients",
+        "(objective, dict from an input's name to the derivatives by it)",
+        loss_and_input_gradients,
+    ),
+)
+BY_NAME = {request.function: request for request in REQUESTS}
