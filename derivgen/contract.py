@@ -42,6 +42,8 @@ DERIVATIVES = (
     "vector_jacobian_product",
     "gauss_newton_vector_product",
     "loss_and_input_gradients",
+    "per_sample_gradients",
+    "residuals",
 )
 
 # Arguments of the public functions that stand beside the inputs.
@@ -117,6 +119,7 @@ HELPERS = (
     "refuse_labels",
     "refuse_prediction_labels",
     "refuse_rows",
+    "sparse_rows",
     "split",
     "step",
     "sys",

@@ -571,4 +571,5 @@ class Lowering:
             objective=self.objective,
             prediction=self.model.prediction,
             running=tuple(self.running),
+            residuals=self.model.residuals,
         )

@@ -107,6 +107,7 @@ class Model:
         self.definitions: list[Definition] = []
         self.objective: Definition | None = None
         self.prediction: str | None = None
+        self.residuals: tuple[str, ...] = ()
         self.requests: tuple[str, ...] = ()
         self.rule: UpdateRule = optimizers.gradient_descent()
         self.groups: tuple[Group, ...] = ()
@@ -309,6 +310,27 @@ class Model:
         if self.objective is not None:
             self.problem("a model has one objective: add the terms up in a single minimize(...)")
         self.objective = Definition("loss", (), self._expression(expression), caller(), ())
+
+    def least_squares(self, *residuals: Any) -> None:
+        """The objective as half the sum of the squares of lets, as in SciPy's least_squares.
+
+        The module then has `residuals` and their `jacobian` too.
+        """
+        lets = {d.name: d for d in self.definitions}
+        names = [str(r.name) if isinstance(r, TensorSymbol | sp.Symbol) else None for r in residuals]
+        wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in lets), None)
+        if wrong is not None or not residuals:
+            found = f"found {wrong}: give the expression a let" if residuals else "found none"
+            self.problem(f"least_squares takes tensors defined by model.let, {found}")
+            return
+        squares = []
+        for residual, name in zip(residuals, names, strict=True):
+            d = lets[str(name)]
+            element = residual[d.left] if d.left else residual
+            squares.append(sp.Sum(element**2, *d.indices) if d.indices else element**2)
+        self.minimize(sp.Add(*squares) / 2)
+        self.residuals = tuple(dict.fromkeys(map(str, names)))
+        self.second_order("residuals", "jacobian")
 
     def predict(self, tensor: Any) -> None:
         """What the module's `predict` returns: a let."""

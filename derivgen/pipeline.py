@@ -22,7 +22,7 @@ from derivgen.notation import print_program
 from derivgen.parallel import in_threads, update_pays
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
-from derivgen.second_order import BY_NAME, derived_program
+from derivgen.second_order import derived_program, request_for
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
 from derivgen.update_rule import factors_of
@@ -90,7 +90,7 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
     prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
-    requests = [BY_NAME[name] for name in model.requests]
+    requests = [request_for(name, declared) for name in model.requests]
     derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
     plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups, derived=derived)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave

@@ -149,6 +149,7 @@ class Program:
     gradients: tuple[tuple[str, str], ...] = ()  # parameter → its adjoint
     running: tuple[tuple[str, str], ...] = ()  # running tensor → what it takes the value of after a step
     results: tuple[str, ...] = ()  # what else is asked for, by itself
+    residuals: tuple[str, ...] = ()  # the objective is half the sum of their squares
 
     def tensor(self, name: str) -> Tensor:
         return self.table[name]

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
+from derivgen.by_row import by_row
 from derivgen.cotangents import Cotangent, Cotangents, active_tensors, stored
 from derivgen.differentiate import adjoint, reverse_sweep, tangent
 from derivgen.expressions import Read, index_symbol, unfolded_piecewise
@@ -39,6 +41,7 @@ class Request:
     meaning: str  # of what it returns, with its shape
     build: Callable[[Program], Program]
     of_prediction: bool = False  # of what `predict` returns, from what that needs
+    by_rows: bool = False  # what it returns is one array whose first axis is that of all residuals
 
 
 def derived_program(request: Request, stable: Program) -> Program:
@@ -199,15 +202,79 @@ def jacobian(stable: Program) -> Program:
 
 def dense_jacobian(program: Program, output: str, name: str) -> Program:
     """The matrix of the derivatives of an output by the flat vector, with the axes of the output first."""
-    program = replace(program, objective=None, prediction=None, running=())
+    program = without_objective(program)
     extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], f"{output}_by_{{}}")
-    matrix = Tensor(name, (*program.tensor(output).shape, sp.Integer(flat_size(program))), Role.LET)
-    rows, starts = [r.index for r in bars.axes], offsets(program)
-    made = [
-        b.copied(name, (*rows, starts[b.of] + row_major(b.subscripts, program.tensor(b.of).shape)))
-        for b in blocks_of(bars, program)
+    tensors, made = dense_rows(program, bars, name)
+    return asked(extended, tensors[0], made)
+
+
+@unfolded_piecewise()
+def residuals(stable: Program) -> Program:
+    """The residuals themselves."""
+    return without_objective(stable.live(stable.residuals), results=stable.residuals)
+
+
+@unfolded_piecewise()
+def residual_jacobian(stable: Program) -> Program:
+    """∂residual/∂θ_j, for each of the residuals: a matrix; or, where zeros are known, entries and their columns."""
+    program = replace(stable.live(stable.residuals), prediction=None, running=())
+    single = len(stable.residuals) == 1
+    sweeps: list[tuple[str, Cotangents]] = []
+    for name in stable.residuals:
+        program, bars = reverse_sweep(program, name, [p.name for p in stable.parameters], f"{name}_by_{{}}")
+        sweeps.append((name, bars))
+    dense = all(not part.pattern for _, bars in sweeps for part in bars.made.values() if is_parameter(stable, part))
+    tensors, made = [], []
+    for name, bars in sweeps:
+        prefix = "" if single else f"{name}_"
+        found = dense_rows(stable, bars, f"{prefix}jacobian") if dense else sparse_rows(stable, bars, prefix)
+        tensors += found[0]
+        made += found[1]
+    extended = program.with_statements([*program.statements, *made], tensors)
+    return without_objective(extended, results=tuple(t.name for t in tensors))
+
+
+def is_parameter(stable: Program, part: Cotangent) -> bool:
+    return stable.tensor(part.of).role is Role.PARAMETER
+
+
+def dense_rows(stable: Program, bars: Cotangents, name: str) -> tuple[list[Tensor], list[Statement]]:
+    """An output's derivatives by the flat vector, with the axes of the output first."""
+    shape = (*(r.extent for r in bars.axes), sp.Integer(flat_size(stable)))
+    rows, starts = [r.index for r in bars.axes], offsets(stable)
+    return [Tensor(name, shape, Role.LET)], [
+        b.copied(name, (*rows, starts[b.of] + row_major(b.subscripts, stable.tensor(b.of).shape)))
+        for b in blocks_of(bars, stable)
     ]
-    return asked(extended, matrix, made)
+
+
+def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Tensor], list[Statement]]:
+    """The entries of an output's derivatives by the flat vector, as many for each element, and their columns."""
+    rows, starts = [r.index for r in bars.axes], offsets(stable)
+    blocks = blocks_of(bars, stable)
+    entries, columns = f"{prefix}jacobian_entries", f"{prefix}jacobian_columns"
+    made, first = [], 0
+    for block in blocks:
+        extents = [r.extent for r in block.ranges]
+        at = (*rows, first + row_major([r.index for r in block.ranges], extents))
+        made.append(replace(block.copied(entries, at), operator="="))
+        column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
+        made.append(replace(made[-1], target=columns, expression=column, guard=block.inside(stable)))
+        first += int(sp.Mul(*extents))
+    shape = (*(r.extent for r in bars.axes), sp.Integer(first))
+    return [Tensor(entries, shape, Role.LET), Tensor(columns, shape, Role.LET, integer=True)], made
+
+
+@unfolded_piecewise()
+def per_sample_gradients(stable: Program) -> Program:
+    """The gradient of the objective with one row as its only one, for each row."""
+    program = by_row(stable.live([str(stable.objective)]))
+    output = str(program.objective)
+    program, bars = reverse_sweep(
+        without_objective(program), output, [p.name for p in stable.parameters], f"{output}_by_{{}}"
+    )
+    tensors, made = dense_rows(stable, bars, "gradients")
+    return asked(program, tensors[0], made)
 
 
 @unfolded_piecewise()
@@ -255,6 +322,19 @@ class Block:
             (*self.cotangent.axes, *self.ranges),
             layer=self.layer,
             direction=self.direction,
+        )
+
+    def inside(self, stable: Program) -> Boolean:
+        """Where the parameter has such an element: elsewhere, the statements' guards make it 0."""
+        shape = stable.tensor(self.of).shape
+        reached = [shape[axis] for axis, _ in self.cotangent.pattern]
+        return sp.And(
+            *(
+                condition
+                for (_, i), extent in zip(self.cotangent.pattern, reached, strict=True)
+                if not (is_plain_index(i) or isinstance(i, Read))
+                for condition in (sp.Ge(i, 0), sp.Lt(i, extent))
+            )
         )
 
     def diagonal(self, target: str) -> Statement:
@@ -350,10 +430,14 @@ def row_major(subscripts: Sequence[sp.Expr], shape: Sequence[sp.Expr]) -> sp.Exp
     return position
 
 
+RESIDUAL_JACOBIAN = "residual_jacobian"
 REQUESTS = (
     Request("hessian_vector_product", "∂²loss/∂θ²·v, shape (P,)", hessian_vector_product),
     Request("hessian", "∂²loss/∂θ², shape (P, P)", hessian),
     Request("hessian_diagonal", "The diagonal of ∂²loss/∂θ², shape (P,)", hessian_diagonal),
+    Request("residuals", "The residuals, one after another, shape (R,)", residuals, by_rows=True),
+    Request(RESIDUAL_JACOBIAN, "∂residual/∂θ, shape (R, P)", residual_jacobian, by_rows=True),
+    Request("per_sample_gradients", "Row n: the gradient of the loss with row n as its only one", per_sample_gradients),
     Request("jacobian", "∂prediction/∂θ, the axes of the prediction before that of the parameters", jacobian, True),
     Request("jacobian_vector_product", "∂prediction/∂θ·v, of the prediction's shape", jacobian_vector_product, True),
     Request("vector_jacobian_product", "uᵀ·∂prediction/∂θ, shape (P,)", vector_jacobian_product, True),
@@ -368,4 +452,10 @@ REQUESTS = (
         loss_and_input_gradients,
     ),
 )
-BY_NAME = {request.function: request for request in REQUESTS}
+
+
+def request_for(name: str, program: Program) -> Request:
+    """The request by its name; `jacobian` is of the residuals where the program has some."""
+    wanted = RESIDUAL_JACOBIAN if name == "jacobian" and program.residuals else name
+    found = next(r for r in REQUESTS if r.function == wanted)
+    return replace(found, function=name)

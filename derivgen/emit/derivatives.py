@@ -149,10 +149,22 @@ class Derivative(WholeModel):
             for name, t in zip(self.returned, self.plan.results or [None], strict=True)
             if t is not None
         ]
+        if self.plan.request.by_rows:
+            return self.rows()
         if self.program.objective is None:
             return ", ".join(values or self.returned)
         items = ", ".join(f'"{t.of}": {v}' for t, v in zip(self.plan.results, values, strict=True))
         return f"float(loss), {{{items}}}"
+
+    def rows(self) -> str:
+        """One array along the axis of all residuals, sparse where entries come with their columns."""
+        names, results = self.returned, self.plan.results
+        if any(t.integer for t in results):
+            parts = [f"({entries}, {columns})" for entries, columns in zip(names[::2], names[1::2], strict=True)]
+            return f"sparse_rows(({', '.join(parts)},))"
+        shape = "-1" if self.function == "residuals" else f"-1, {self.plan.whole.parameter_count}"
+        flat = [f"{name}.reshape({shape})" for name in names]
+        return flat[0] if len(flat) == 1 else f"np.concatenate(({', '.join(flat)}))"
 
     def made_memory(self) -> list[str]:
         storage = self.plan.storage

@@ -298,6 +298,8 @@ class Writer:
             lines = self.winners(c)
         elif s.operator == "max=":
             lines = self.maximum(s)
+        elif s.target in self.table and self.table[s.target].integer:
+            lines = broken(f"{self.access(s.write)} = {self.text.integer(s.expression)}", self.room)
         else:
             assigns = s.operator == "=" or (c.first and s.write not in self.carried)
             lines = self.stored(s, *self.in_place("=" if assigns else "+=", s))

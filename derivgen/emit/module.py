@@ -109,7 +109,8 @@ def imports(text: str) -> str:
     lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
     words = ("_helperlib", "config", "get_num_threads", "njit", "prange", "types")
     names = [name for name in words if re.search(rf"\b{name}[.(]", text)]
-    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names))])
+    sparse = ["from scipy.sparse import csr_array, vstack"] if "csr_array(" in text else []
+    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names)), *sparse])
 
 
 def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:

@@ -53,7 +53,11 @@ class Public:
         functions += [self.train_epoch(), self.mean_gradient()] if self.plan.sample_axis else []
         functions.append(self.descend())
         functions += [self.activations()] if self.plan.is_observed else []
-        return [*functions, self.workspace()]
+        functions.append(self.workspace())
+        sparse = any(t.integer for part in self.plan.parts for t in part.results)
+        return (
+            [*functions, self.render("sparse_rows", parameter_count=self.plan.parameter_count)] if sparse else functions
+        )
 
     # ---- shared parts
 
