@@ -41,6 +41,7 @@ class Request:
     meaning: str  # of what it returns, with its shape
     build: Callable[[Program], Program]
     of_prediction: bool = False  # of what `predict` returns, from what that needs
+    vector: str = "product"  # what a flat vector that it returns is called
     by_rows: bool = False  # what it returns is one array whose first axis is that of all residuals
 
 
@@ -434,7 +435,7 @@ RESIDUAL_JACOBIAN = "residual_jacobian"
 REQUESTS = (
     Request("hessian_vector_product", "∂²loss/∂θ²·v, shape (P,)", hessian_vector_product),
     Request("hessian", "∂²loss/∂θ², shape (P, P)", hessian),
-    Request("hessian_diagonal", "The diagonal of ∂²loss/∂θ², shape (P,)", hessian_diagonal),
+    Request("hessian_diagonal", "The diagonal of ∂²loss/∂θ², shape (P,)", hessian_diagonal, vector="diagonal"),
     Request("residuals", "The residuals, one after another, shape (R,)", residuals, by_rows=True),
     Request(RESIDUAL_JACOBIAN, "∂residual/∂θ, shape (R, P)", residual_jacobian, by_rows=True),
     Request("per_sample_gradients", "Row n: the gradient of the loss with row n as its only one", per_sample_gradients),

@@ -156,9 +156,9 @@ def named_after(program: Program, s: Statement) -> bool:
     better = not is_internal(program, s.target) or (
         is_of_let(program, s.target) and not is_of_let(program, source.tensor)
     )
-    # A gradient belongs to the backward pass: the forward pass, by itself, has no place for it.
+    # A gradient belongs to the backward pass: the forward pass, by itself, has no place for it, nor use for its name.
     passes = {t.direction for t in program.statements if t.target == source.tensor}
-    early = s.target in program.outputs and passes != {s.direction}
+    early = (s.target in program.outputs or is_internal(program, s.target)) and passes != {s.direction}
     return better and same_shape and not early and s.covers(program.tensor(s.target).shape)
 
 
@@ -237,6 +237,19 @@ def compare(node: sp.Basic) -> sp.Basic:
     return node
 
 
+def count_instead_of_adding(program: Program) -> Program:
+    """Σ_n c is N·c."""
+    statements = []
+    for s in program.statements:
+        used = indices_of(s.expression) | indices_of(s.guard) | ({s.scan.index} if s.scan is not None else set())
+        alike = [r for r in s.reduced if r.index not in used] if s.operator == "+=" else []
+        if alike:
+            count = sp.Mul(*(r.extent for r in alike))
+            s = replace(s, expression=count * s.expression, domain=tuple(r for r in s.domain if r not in alike))
+        statements.append(s)
+    return replace(program, statements=tuple(statements))
+
+
 def drop_zero_additions(program: Program) -> Program:
     """Adding 0 to what is written elsewhere too does nothing."""
     writers = Counter(s.target for s in program.statements)
@@ -253,6 +266,7 @@ PASSES = (
     forget_stop_gradients,
     numbers_outside,
     guards_outside,
+    count_instead_of_adding,
     drop_dead_statements,
     leave_scans,
     assign_once,
@@ -262,6 +276,8 @@ PASSES = (
     read_through_copies,
     read_through_guarded_copies,
     store_diagonals,
+    count_instead_of_adding,
+    assign_once,
     read_through_copies,
     drop_zero_additions,
     assign_once,

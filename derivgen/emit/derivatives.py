@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sympy as sp
 
 from derivgen.emit.kernels import KernelText
-from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, tuple_lines, wrapped
+from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
 from derivgen.emit.modes import SEED
 from derivgen.emit.plan import DerivativePlan
 from derivgen.emit.public import block, label_call
@@ -18,7 +18,7 @@ from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
-VECTOR, PRODUCT = "v", "product"  # a flat vector that is given, and one that is returned
+VECTOR = "v"  # a flat vector that is given
 
 
 class Derivative(WholeModel):
@@ -28,38 +28,42 @@ class Derivative(WholeModel):
 
     def __init__(self, plan: DerivativePlan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         super().__init__(plan, kernels, rule)
-        self.function = plan.function
+        self.function, self.vector = plan.function, plan.request.vector
         self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
+        self.work_of = f"`{self.function}`"
         self.draws = [SEED] if plan.drawn(plan.training) else []
         # Names of their own among the arguments: what is given, then what is returned.
         self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
-        self.returned = [plan.local_names[t.name] for t in plan.results] or [PRODUCT]
+        self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
 
     # ---- compiled
 
     def compiled(self) -> list[str]:
-        return [self.buffers(), self.kernel()]
+        return [*([self.buffers()] if self.plan.workspace else []), self.kernel()]
 
     def kernel(self) -> str:
         plan = self.plan
         calls = [*self.calls("forward"), *self.calls("backward")]
         given = (*plan.given_inputs, *plan.constants)
-        work = self.buffers_for(plan.given_inputs)
+        work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
         read = "\n".join([*work, *calls])
-        flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", PRODUCT)]
+        flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
         kind = "PredictionData" if plan.request.of_prediction else "Data"
         objective = self.program.objective
         body = [
             *(f"{name} = split(borrowed({vector}))" for name, vector in flat if f"{name}." in read),
-            *(f"{name} = borrowed({name})" for name in (*self.given, *self.returned) if name not in (VECTOR, PRODUCT)),
+            *(
+                f"{name} = borrowed({name})"
+                for name in (*self.given, *self.returned)
+                if name not in (VECTOR, self.vector)
+            ),
             *(self.tuple_of("data", kind, given) if "data." in read else []),
-            *self.memory(),
             *work,
             *self.modes.uniform_lines(plan.training, "0"),
             *calls,
             *([f"return {self.scalar_result(objective)}"] if objective is not None else []),
         ]
-        arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *plan.memories, *self.draws]
+        arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *self.memories, *self.draws]
         signature = bracketed(f"def {self.function}_kernel(", arguments, "):")
         return compiled(signature, f'"""What `{self.function}` returns, for callers in Python."""', body)
 
@@ -73,7 +77,8 @@ class Derivative(WholeModel):
             plan.whole.inputs.index(t) for t in plan.whole.labels
         ]
         constants = [f"CONSTANT_{t.name}" for t in plan.constants]
-        passed = ["parameters", *self.given, *self.returned, "*arrays", *constants, "*memory", *self.draws]
+        memory = ["*memory"] if plan.workspace else []
+        passed = ["parameters", *self.given, *self.returned, "*arrays", *constants, *memory, *self.draws]
         call = bracketed(f"{self.function}_kernel(", passed, ")", depth=1)
         if self.program.objective is not None:
             call = bracketed(f"loss = {self.function}_kernel(", passed, ")", depth=1)
@@ -91,14 +96,13 @@ class Derivative(WholeModel):
                 labels=label_call("prediction_" if own else "", labels, inputs),
                 weights=block([self.weight_check(t) for t in plan.weights]),
                 function=self.function,
-                sizes=self.size_arguments(),
+                memory=block(self.kept_memory()),
                 allocated=block(self.allocated()),
-                call=block(call),
+                call=block([*call, *(self.gathered() if self.is_sparse else [])]),
                 result=self.result(),
-                memory="\n".join(bracketed(f"def {self.function}_memory(", self.size_names(), "):")),
-                made=block(self.made_memory()),
             )
-            .rstrip("\n")
+            .rstrip("\n"),
+            *([self.new_memory()] if plan.workspace else []),
         ]
 
     def signature(self, inputs: Sequence[Tensor]) -> list[str]:
@@ -118,12 +122,20 @@ class Derivative(WholeModel):
         name = self.plan.local_names[t.name]
         return f"{name} = check_input({entry}, {name}, dict(sizes))"
 
-    def size_names(self) -> list[str]:
-        return [local_size(size) for size in self.plan.runtime_sizes]
+    @property
+    def is_sparse(self) -> bool:
+        """Whether entries come with their columns."""
+        return any(t.integer for t in self.plan.results)
 
-    def size_arguments(self) -> str:
-        items = [f'sizes["{size}"]' for size in self.plan.runtime_sizes]
-        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+    @property
+    def memories(self) -> list[str]:
+        return self.plan.memories if self.plan.workspace else []
+
+    def kept_memory(self) -> list[str]:
+        """The line that has the memory for the buffers at hand."""
+        sizes = [f'sizes["{size}"]' for size in self.plan.runtime_sizes]
+        given = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        return [f"memory = kept_memory({self.function}_memory, {given})"] if self.plan.workspace else []
 
     def allocated(self) -> list[str]:
         """Lines that make what is returned; zeros, where kernels write parts of it only."""
@@ -139,7 +151,7 @@ class Derivative(WholeModel):
         if not lines:
             bars = dict(self.program.gradients)
             whole = all(bars.get(t.name) in written for t in self.plan.whole.program.vector)
-            lines.append(f"{PRODUCT} = np.{'empty' if whole else 'zeros'}_like(parameters)")
+            lines.append(f"{self.vector} = np.{'empty' if whole else 'zeros'}_like(parameters)")
         return lines
 
     def result(self) -> str:
@@ -156,21 +168,27 @@ class Derivative(WholeModel):
         items = ", ".join(f'"{t.of}": {v}' for t, v in zip(self.plan.results, values, strict=True))
         return f"float(loss), {{{items}}}"
 
+    def gathered(self) -> list[str]:
+        """The line that puts entries and columns together."""
+        names = self.returned
+        pairs = [f"({entries}, {columns})" for entries, columns in zip(names[::2], names[1::2], strict=True)]
+        return tuple_lines("parts = ", pairs)
+
     def rows(self) -> str:
         """One array along the axis of all residuals, sparse where entries come with their columns."""
-        names, results = self.returned, self.plan.results
-        if any(t.integer for t in results):
-            parts = [f"({entries}, {columns})" for entries, columns in zip(names[::2], names[1::2], strict=True)]
-            return f"sparse_rows(({', '.join(parts)},))"
+        names = self.returned
+        if self.is_sparse:
+            return "sparse_rows(parts)"
         shape = "-1" if self.function == "residuals" else f"-1, {self.plan.whole.parameter_count}"
         flat = [f"{name}.reshape({shape})" for name in names]
         return flat[0] if len(flat) == 1 else f"np.concatenate(({', '.join(flat)}))"
 
-    def made_memory(self) -> list[str]:
-        storage = self.plan.storage
-        sizes = list(self.plan.runtime_sizes)
+    def new_memory(self) -> str:
+        storage, sizes = self.plan.storage, list(self.plan.runtime_sizes)
         text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
         counts = [f"aligned({text.integer(storage.reals)})"]
         if len(self.plan.memories) > 1:
             counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
-        return bracketed("return Memory(", counts, ")", depth=1)
+        head = bracketed(f"def {self.function}_memory(", [local_size(size) for size in sizes], "):")
+        doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
+        return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])

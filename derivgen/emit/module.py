@@ -254,7 +254,11 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     if plan.prediction is not None:
         read = fields(*plan.prediction_inputs, *plan.constants)
         made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
-    made += [(part.workspace_name, f"Buffers of `{part.function}`.", fields(*part.workspace)) for part in plan.parts]
+    made += [
+        (part.workspace_name, f"Buffers of `{part.function}`.", fields(*part.workspace))
+        for part in plan.parts
+        if part.workspace
+    ]
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
 
 

@@ -31,7 +31,8 @@ MANY = 16  # arrays of a tuple, beyond which the function that makes it is not i
 class WholeModel:
     """Writes the functions that call the kernels."""
 
-    workspace, laid_out_by = "Workspace", "buffers"  # what holds the buffers of a step, and the function that makes it
+    # What holds the buffers, the function that makes it, and what they are for.
+    workspace, laid_out_by, work_of = "Workspace", "buffers", "a step"
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
@@ -239,7 +240,7 @@ class WholeModel:
             extents = [self.text.integer(extent) for extent in t.shape]
             part, shape = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
             parts += view_lines(field(t.name), part, shape, depth=2)
-        doc = '"""The buffers of a step, as views of memory; those that are never needed at once share it."""'
+        doc = f'"""The buffers of {self.work_of}, as views of memory; those that are never needed at once share it."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
         body = [f"return {self.workspace}(", *indented(parts), ")"]
