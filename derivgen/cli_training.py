@@ -131,7 +131,7 @@ def train(
 
     suffix_of(save)
     if plot is not None:
-        from derivgen.runtime.history import check_picture
+        from derivgen.runtime.pictures import check_picture
 
         check_picture(plot)
     module = generated_module(target)

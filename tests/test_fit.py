@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from derivgen import Model, generate, layers, losses, optimizers, runtime
 from derivgen.activations import relu, sigmoid, tanh
 from derivgen.errors import DerivgenError
-from derivgen.runtime import minimizing
+from derivgen.runtime import objective
 from derivgen.runtime import rows as rows_module
 from derivgen.runtime import run as run_module
 from derivgen.runtime.evaluation import validation_loss
@@ -396,7 +396,7 @@ def test_parts_of_the_rows_draw_numbers_of_their_own(tmp_path, monkeypatch):
     prediction = runtime.predict(module, parameters, data)
     np.testing.assert_array_equal(prediction[:6], module.predict(parameters, data["x"][:6]))
     assert len(np.unique(prediction)) == 12
-    loss, gradient = minimizing.gradient_in_parts(module, data, {"seed": 3}, 2)(parameters)
+    loss, gradient = objective.gradient_in_parts(module, data, {"seed": 3}, 2)(parameters)
     assert loss == pytest.approx(wanted[0], rel=1e-6)
     np.testing.assert_allclose(gradient, wanted[1], rtol=1e-5)
     feed = rows_module.Feed(module, data)

@@ -18,13 +18,13 @@ import pytest
 from derivgen.errors import DerivgenError
 from derivgen.runtime.history import (
     Epoch,
-    check_picture,
     epoch_of,
     epoch_record,
     open_history,
     plot_history,
     read_history,
 )
+from derivgen.runtime.pictures import check_picture
 
 
 class Layer(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen import store
 from derivgen.errors import DerivgenError
+from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,27 +225,12 @@ def epoch_at(path: Path, number: int, line: str, layer: Callable[..., Any] = dic
 
 # ---- the picture
 
-# By the kind of picture: metadata that would tell the time or the version of who drew it.
-PICTURES: Mapping[str, dict[str, None]] = {
-    ".png": {"Software": None},
-    ".svg": {"Date": None, "Creator": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 TRAINING, VALIDATION = "#0072b2", "#d55e00"
 # For metrics; colours that the colour-blind tell apart too.
 COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#000000")
 DECADE = 10
 MANY = 3  # decades, of which only the powers of ten are marked
 FEW = 30  # epochs whose points are marked
-
-
-def check_picture(path: Path | str) -> None:
-    """DerivgenError where `plot_history` would surely fail: to be found before hours of training, not after."""
-    path = Path(path)
-    if path.suffix.lower() not in PICTURES:
-        raise DerivgenError(f"{path} names no kind of picture that can be drawn: end it in {', '.join(PICTURES)}")
-    store.check_writable(path)
-    new_figure((1, 1))
 
 
 def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
@@ -258,33 +243,18 @@ def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
     check_picture(path)
     if not epochs:
         raise DerivgenError(f"{path}: there are no epochs to draw")
-    import matplotlib
-
     metrics = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
-    buffer = io.BytesIO()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams["svg.hashsalt"] = "derivgen"
-        together = panels_of(epochs, metrics)
-        figure = new_figure((7, 3.8 + 2.6 * len(together)))
+    together = panels_of(epochs, metrics)
+
+    def draw_all(figure: Figure) -> None:
         panels = figure.subplots(1 + len(together), sharex=True, squeeze=False)[:, 0]
         draw_losses(panels[0], epochs)
         for panel, names in zip(panels[1:], together, strict=True):
             draw_metrics(panel, epochs, names)
         panels[-1].set_xlabel("epoch")
         figure.align_ylabels()
-        kind = path.suffix.lower()
-        figure.savefig(buffer, format=kind[1:], dpi=150, metadata=PICTURES[kind])
-    store.write_bytes(path, buffer.getvalue())
 
-
-def new_figure(size: tuple[float, float]) -> Figure:
-    """An empty figure of this size in inches, without a window; DerivgenError where matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DerivgenError("a picture needs matplotlib: pip install 'derivgen[plot]'") from error
-    return Figure(figsize=size, layout="constrained")
+    write_picture(path, (7, 3.8 + 2.6 * len(together)), draw_all)
 
 
 def draw_losses(panel: Axes, epochs: Sequence[Epoch]) -> None:
@@ -323,8 +293,7 @@ def draw_metrics(panel: Axes, epochs: Sequence[Epoch], names: Sequence[str]) -> 
 
 def draw(panel: Axes, values: Mapping[int, float], label: str, colour: str) -> None:
     """A curve of values by epoch."""
-    text = label.replace("$", r"\$")  # a formula would start there
-    (curve,) = panel.plot(list(values), list(values.values()), color=colour, linewidth=1.6, label=text)
+    (curve,) = panel.plot(list(values), list(values.values()), color=colour, linewidth=1.6, label=literal(label))
     if len(values) <= FEW:
         curve.set(marker="o", markersize=3.5)
 
@@ -344,7 +313,4 @@ def finish(panel: Axes, label: str) -> None:
 
     panel.set_ylabel(label)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    panel.grid(True, color="#e4e4e4", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False)
+    plain(panel)

@@ -1,91 +1,95 @@
-"""SciPy's minimizers on a generated module."""
+"""SciPy's minimizers, and Newton's method, on a generated module."""
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.rows import Feed, count_rows
+from derivgen.runtime.newton import natural_gradient, newton
+from derivgen.runtime.objective import Objective, needed, objective_of, product_name
 
 Array = np.ndarray[Any, Any]
+
+# SciPy's methods with second derivatives, in lower case: the arguments that each takes, the better one first.
+SECOND_ORDER = {
+    "newton-cg": ("hessp", "hess"),
+    "trust-ncg": ("hessp", "hess"),
+    "trust-krylov": ("hessp", "hess"),
+    "trust-constr": ("hessp", "hess"),
+    "trust-exact": ("hess",),
+    "dogleg": ("hess",),
+}
+APPROXIMATING = ("newton-cg", "trust-constr")  # by differences of gradients, where they are given neither
 
 
 def minimize(
     module: ModuleType,
     data: Mapping[str, Array] | None = None,
     *,
-    method: str = "L-BFGS-B",
+    method: str | Callable[..., Any] = "L-BFGS-B",
     parameters: Array | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    products: str | None = None,
     **arguments: Any,
 ) -> Any:
     """The result of scipy.optimize.minimize for the module's loss and gradient on all the data.
 
     Its `x` is the trained part of the flat vector in float64, `parameters` the flat vector in the module's dtype, shape
     (P,), `views` that by name.
-    `batch_size`: the rows that are in memory at once, for losses that are means over rows. A model of float32 is
-    evaluated in float32, which ends a search some digits earlier. Running tensors keep their values. `arguments` are
-    scipy.optimize.minimize's (bounds, options, callback, …). Raises ValueError or TypeError where the data don't fit.
+
+    - `method`: one of SciPy's. "Newton-CG", "trust-ncg", "trust-krylov" and "trust-constr" get the module's products
+      with the Hessian, or the Hessian where it has that alone; "trust-exact" and "dogleg" the Hessian. "newton": full
+      steps of Newton's method, by Cholesky, for convex losses of some hundred parameters. "natural_gradient": steps
+      (F + damping·I)⁻¹·g with the Fisher information F, for losses that are means over rows. Their options are `xtol`,
+      `gtol`, `maxiter`, and `damping`.
+    - `products`: "hessian", or "gauss_newton" for products with that in place of the Hessian; in "natural_gradient" it
+      stands for F, by conjugate gradients, where else F is the mean of g·gᵀ over the gradients of the rows.
+    - `batch_size`: the rows that are in memory at once, for losses that are means over rows; products and Hessians are
+      such means too.
+
+    A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
+    values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
+    taken in place of the module's. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
+    module lacks what the method needs.
     """
     from scipy.optimize import minimize as scipy_minimize
 
-    given = dict(data or {})
-    start = module.initial_parameters(seed) if parameters is None else np.array(parameters)
-    module.views(start)  # refuses what is no vector of the module's
-    trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))
-    draws = {"seed": seed} if getattr(module, "RANDOM", ()) else {}
-    gradient_of = (
-        whole_gradient(module, given, draws)
-        if batch_size is None
-        else gradient_in_parts(module, given, draws, batch_size)
-    )
-
-    def value_and_gradient(vector: Array) -> tuple[float, Array]:
-        inside = start.copy()  # which steps in parts change where there are running tensors
-        inside[:trained] = vector
-        loss, gradient = gradient_of(inside)
-        return loss, gradient[:trained].astype(np.float64)
-
-    result = scipy_minimize(
-        value_and_gradient, start[:trained].astype(np.float64), jac=True, method=method, **arguments
-    )
-    result.parameters = start.copy()
-    result.parameters[:trained] = result.x
+    objective = objective_of(module, data, parameters, seed, batch_size)
+    solver: Any = method
+    if method == "newton":
+        refuse_products(method, products)
+        solver = functools.partial(newton, objective)
+    elif method == "natural_gradient":
+        solver = functools.partial(natural_gradient, objective, products)
+    elif "hess" not in arguments and "hessp" not in arguments:
+        arguments = {**arguments, **second_derivatives(objective, str(method).lower(), products)}
+    result = scipy_minimize(objective.gradient(), objective.first, jac=True, method=solver, **arguments)
+    result.parameters = objective.flat(result.x)
     result.views = module.views(result.parameters)
     return result
 
 
-Gradient = Callable[[Array], tuple[float, Array]]
+def second_derivatives(objective: Objective, method: str, products: str | None) -> dict[str, Any]:
+    """What SciPy's method takes of the module's second derivatives; nothing for one that takes none."""
+    takes = SECOND_ORDER.get(method, ())
+    if "hessp" not in takes:
+        refuse_products(method, products)
+    name = product_name(products or "hessian")
+    if "hessp" in takes and (products is not None or hasattr(objective.module, name)):
+        return {"hessp": objective.product(name)}
+    if "hess" in takes and hasattr(objective.module, "hessian"):
+        return {"hess": objective.hessian()}
+    if takes and method not in APPROXIMATING:
+        needed(objective.module, name if "hessp" in takes else "hessian")
+    return {}
 
 
-def whole_gradient(module: ModuleType, data: Mapping[str, Array], draws: Mapping[str, int]) -> Gradient:
-    return lambda parameters: module.loss_and_gradient(parameters, **data, **draws)
-
-
-def gradient_in_parts(
-    module: ModuleType, data: Mapping[str, Array], draws: Mapping[str, int], batch_size: int
-) -> Gradient:
-    """The mean of the losses and gradients of all batches, weighted by rows."""
-    if not hasattr(module, "mean_gradient"):
-        raise ValueError("batch_size: the model has no sample axis, so there are no batches")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-    rows, feed = np.arange(count_rows(module, data)), Feed(module, data)
-
-    def in_parts(parameters: Array) -> tuple[float, Array]:
-        total, mean, seen = np.zeros(len(parameters)), 0.0, 0
-        for part, inputs in feed.parts(rows, batch_size):
-            step = {"first_step": seen // batch_size} if draws else {}
-            order = np.arange(len(part))
-            loss, gradient = module.mean_gradient(parameters, order, batch_size, **inputs, **draws, **step)
-            seen += len(part)
-            mean += (loss - mean) * len(part) / seen
-            total += (gradient - total) * len(part) / seen
-        return mean, total
-
-    return in_parts
+def refuse_products(method: str, products: str | None) -> None:
+    if products is not None:
+        some = ", ".join(name for name, takes in SECOND_ORDER.items() if "hessp" in takes)
+        raise ValueError(f"products: {method} takes none, the methods that do are {some} and natural_gradient")
