@@ -217,7 +217,10 @@ def residuals(stable: Program) -> Program:
 
 @unfolded_piecewise()
 def residual_jacobian(stable: Program) -> Program:
-    """∂residual/∂θ_j, for each of the residuals: a matrix; or, where zeros are known, entries and their columns."""
+    """∂residual/∂θ_j, for each of the residuals: a matrix; or, where zeros are known, entries and their columns.
+
+    The matrix lies column by column: residuals are many and parameters few, and solvers take it so.
+    """
     program = replace(stable.live(stable.residuals), prediction=None, running=())
     single = len(stable.residuals) == 1
     sweeps: list[tuple[str, Cotangents]] = []
@@ -228,7 +231,11 @@ def residual_jacobian(stable: Program) -> Program:
     tensors, made = [], []
     for name, bars in sweeps:
         prefix = "" if single else f"{name}_"
-        found = dense_rows(stable, bars, f"{prefix}jacobian") if dense else sparse_rows(stable, bars, prefix)
+        found = (
+            dense_rows(stable, bars, f"{prefix}jacobian", columns_first=True)
+            if dense
+            else sparse_rows(stable, bars, prefix)
+        )
         tensors += found[0]
         made += found[1]
     extended = program.with_statements([*program.statements, *made], tensors)
@@ -239,14 +246,16 @@ def is_parameter(stable: Program, part: Cotangent) -> bool:
     return stable.tensor(part.of).role is Role.PARAMETER
 
 
-def dense_rows(stable: Program, bars: Cotangents, name: str) -> tuple[list[Tensor], list[Statement]]:
-    """An output's derivatives by the flat vector, with the axes of the output first."""
-    shape = (*(r.extent for r in bars.axes), sp.Integer(flat_size(stable)))
-    rows, starts = [r.index for r in bars.axes], offsets(stable)
-    return [Tensor(name, shape, Role.LET)], [
-        b.copied(name, (*rows, starts[b.of] + row_major(b.subscripts, stable.tensor(b.of).shape)))
-        for b in blocks_of(bars, stable)
-    ]
+def dense_rows(
+    stable: Program, bars: Cotangents, name: str, columns_first: bool = False
+) -> tuple[list[Tensor], list[Statement]]:
+    """An output's derivatives by the flat vector, whose axis is the last, or the first."""
+    rows, starts, flat = [r.index for r in bars.axes], offsets(stable), sp.Integer(flat_size(stable))
+    shape, made = tuple(r.extent for r in bars.axes), []
+    for block in blocks_of(bars, stable):
+        column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
+        made.append(block.copied(name, (column, *rows) if columns_first else (*rows, column)))
+    return [Tensor(name, (flat, *shape) if columns_first else (*shape, flat), Role.LET)], made
 
 
 def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Tensor], list[Statement]]:

@@ -16,6 +16,7 @@ from derivgen.emit.scalar import ScalarText
 from derivgen.emit.whole import WholeModel, local_size
 from derivgen.program import Tensor
 from derivgen.schedule import Kernel
+from derivgen.storage import element_count
 from derivgen.templates import environment
 
 VECTOR = "v"  # a flat vector that is given
@@ -146,13 +147,20 @@ class Derivative(WholeModel):
         for t in self.plan.results:
             extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
             shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
-            dtype = "np.int64" if t.integer else "real"
-            lines.append(f"{self.plan.local_names[t.name]} = np.zeros({shape}, {dtype})")
+            dtype, make = "np.int64" if t.integer else "real", "empty" if self.fills(t) else "zeros"
+            lines.append(f"{self.plan.local_names[t.name]} = np.{make}({shape}, {dtype})")
         if not lines:
             bars = dict(self.program.gradients)
             whole = all(bars.get(t.name) in written for t in self.plan.whole.program.vector)
             lines.append(f"{self.vector} = np.{'empty' if whole else 'zeros'}_like(parameters)")
         return lines
+
+    def fills(self, t: Tensor) -> bool:
+        """Whether what is assigned to a result, each element once, is all of it."""
+        writes = [s for k in self.plan.training.kernels for s in k.statements if s.target == t.name]
+        plain = all(s.operator == "=" and s.guard == sp.true for s in writes)
+        counts = (sp.Mul(*(r.extent for r in s.domain)) for s in writes)
+        return plain and sp.expand(sp.Add(*counts) - element_count(t)) == 0
 
     def result(self) -> str:
         """What is returned: a dict by input beside an objective, and a float of a single number."""
@@ -179,8 +187,8 @@ class Derivative(WholeModel):
         names = self.returned
         if self.is_sparse:
             return "sparse_rows(parts)"
-        shape = "-1" if self.function == "residuals" else f"-1, {self.plan.whole.parameter_count}"
-        flat = [f"{name}.reshape({shape})" for name in names]
+        shape = "-1)" if self.function == "residuals" else f"{self.plan.whole.parameter_count}, -1).T"
+        flat = [f"{name}.reshape({shape}" for name in names]
         return flat[0] if len(flat) == 1 else f"np.concatenate(({', '.join(flat)}))"
 
     def new_memory(self) -> str:

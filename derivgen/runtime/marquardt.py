@@ -125,7 +125,7 @@ def normal_matrix(J: Array) -> Array:
     from scipy.linalg.blas import dgemm
 
     # NumPy takes another routine for a matrix times itself, which is slow where P is small.
-    return dgemm(1.0, J.T, J.T, trans_b=True)
+    return dgemm(1.0, J, J, trans_a=True) if J.flags.f_contiguous else dgemm(1.0, J.T, J.T, trans_b=True)
 
 
 def at_rest(normal: Array, gradient: Array, size: float, gtol: float) -> int | None:
