@@ -18,6 +18,7 @@ from derivgen.spec import load_target, load_targets
 
 ERROR, STALE = 2, 1
 DTYPE = click.Choice(["float32", "float64"])
+ORDER = click.Choice(["1", "2"])  # of derivatives
 # Largest relative error that rounding alone can be expected to cause.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-9}
 
@@ -125,16 +126,21 @@ def diff(spec: str) -> None:
 @click.argument("spec", required=False)
 @click.option("--expr", metavar="TEXT", help='A bare expression instead of a spec, such as "sqrt(1 + exp(x)**2)".')
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
-def explain(spec: str | None, expr: str | None, form: str) -> None:
+@click.option("--order", type=ORDER, default="1", show_default=True, help="2: the Hessian, by blocks, instead.")
+def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
     """Show each statement of SPEC, its adjoint, and the rule that gave it."""
     if (spec is None) == (expr is None):
         raise click.UsageError("give either SPEC or --expr TEXT")
+    if expr is not None and order != "1":
+        raise click.UsageError("--order 2 takes a SPEC: explain the derivative itself by --expr")
     from derivgen.explain import explain_expression, explain_model
+    from derivgen.explain_hessian import explain_hessian
 
+    of_model = explain_model if order == "1" else explain_hessian
     if expr is not None:
         texts = [explain_expression(expr, form)]
     else:
-        texts = [explain_model(target.model, form) for target in load_targets(spec or "")]
+        texts = [of_model(target.model, form) for target in load_targets(spec or "")]
     click.echo("\n\n".join(text.rstrip("\n") for text in texts))
 
 
@@ -144,14 +150,18 @@ def explain(spec: str | None, expr: str | None, form: str) -> None:
 @click.option("--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Value of run-time sizes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--dtype", type=DTYPE, default="float64", show_default=True, help="Of the kernels under test.")
-def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: str) -> None:
-    """Compare the generated gradients with differences at 50 digits, at random points."""
+@click.option("--order", type=ORDER, default="1", show_default=True, help="2: products of the Hessian, instead.")
+def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: str, order: str) -> None:
+    """Compare the generated gradients with differences at 50 digits, at random points.
+
+    With --order 2, hessian_vector_product along a random vector, with differences at 100 digits.
+    """
     from derivgen.gradcheck import gradcheck as compare
 
     limit = TOLERANCES[dtype] if tolerance is None else tolerance
     errors = []
     for target in load_targets(spec):
-        comparisons = compare(target.model, dtype, rows, seed)
+        comparisons = compare(target.model, dtype, rows, seed, int(order))
         width = max([len("parameter"), *(len(c.parameter) for c in comparisons)])
         click.echo(f"{target.model.name}, {dtype}\n{'parameter':<{width}}  relative error  checked")
         for c in comparisons:

@@ -17,23 +17,28 @@ from derivgen.program import Program, Role, Tensor
 from derivgen.runtime.loading import load
 from derivgen.store import assemble
 
+SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
 NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
 
 
-def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0) -> list[Comparison]:
+def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0, order: int = 1) -> list[Comparison]:
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
-    `rows` is the value of every run-time size. Raises SpecError where the spec is refused.
+    `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
+    compared. Raises SpecError where the spec is refused.
     """
+    functions = ("hessian_vector_product",) if order == 2 else ()
     declared = declared_program(model)
     values = random_values(declared, dtype, rows, seed)
+    along = random_direction(declared, dtype, seed) if order == 2 else None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.name}_gradcheck_kernels.py"
-        path.write_text(assemble(generate_body(model, dtype), path.name, "derivgen gradcheck"), encoding="utf-8")
-        module = load(path)
-        gradient = module_gradient(module, declared, values)
+        body = generate_body(model, dtype, functions=functions)
+        path.write_text(assemble(body, path.name, "derivgen gradcheck"), encoding="utf-8")
+        gradient = module_gradient(load(path), declared, values, along)
     largest = max((float(np.max(np.abs(g))) for g in gradient.values()), default=0.0)
-    compared = compare_gradients(declared, values, gradient, seed=seed)
+    digits = {"digits": SECOND_ORDER_DIGITS} if along is not None else {}
+    compared = compare_gradients(declared, values, gradient, seed=seed, along=along, **digits)
     return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
 
 
@@ -48,12 +53,28 @@ def cancelled(c: Comparison, gradient: np.ndarray, largest: float) -> Comparison
     return replace(c, error=size / largest, checked=f"{c.checked}; it is 0, compared with the largest gradient")
 
 
-def module_gradient(module: Any, program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The gradient of a generated module at these values, by parameter."""
+def module_gradient(
+    module: Any,
+    program: Program,
+    values: Mapping[str, np.ndarray],
+    along: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """The gradient of a generated module at these values, by parameter, or the Hessian's product with a vector."""
     flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
     inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
-    _, gradient = module.loss_and_gradient(flat, **inputs)
+    if along is None:
+        _, gradient = module.loss_and_gradient(flat, **inputs)
+    else:
+        given = [np.ravel(along.get(p.name, np.zeros(np.shape(values[p.name])))) for p in program.vector]
+        gradient = module.hessian_vector_product(flat, np.concatenate(given).astype(module.real), **inputs)
     return dict(module.views(gradient))
+
+
+def random_direction(program: Program, dtype: str, seed: int) -> dict[str, np.ndarray]:
+    """A normal vector, by parameter."""
+    rng = np.random.default_rng((seed, 1))
+    shapes = {p.name: tuple(map(int, p.shape)) for p in program.parameters}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
 
 
 def random_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:

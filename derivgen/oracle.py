@@ -121,8 +121,11 @@ def compare_gradients(
     coordinates: int = 8,
     directions: int = 2,
     digits: int = 50,
+    along: Mapping[str, ArrayLike] | None = None,
 ) -> list[Comparison]:
     """A gradient of the objective, name → array, against differences; one Comparison for each parameter.
+
+    `along`: it is the gradient of the objective's derivative along this direction, which is the Hessian's product.
 
     Small tensors and small programs are checked at every coordinate. Of others, the coordinate where the given
     gradient is largest (so that the scale is the tensor's own), random coordinates, and random directions v of ±1
@@ -138,7 +141,7 @@ def compare_gradients(
         given, shape = _reals({name: gradient[name]}, digits)[name], np.shape(values[name])
         if given.shape != shape:
             raise ValueError(f"the gradient of {name} has shape {given.shape}, expected {shape}")
-        function = _function_of(program, values, [name], _output(program, None), digits)
+        function = _along(program, values, name, along or {}, digits)
         check = _Check(name, shape, list(given.ravel()), function, digits)
         if given.size <= SMALL_TENSOR or total <= SMALL_PROGRAM:
             found, checked = [check.at_coordinates(range(given.size))], f"all {given.size} coordinates"
@@ -214,6 +217,24 @@ def _function_of(
         return run(rest, {**fixed, **shifted}, digits=digits, held=held)[output][()]
 
     return function
+
+
+def _along(
+    program: Program, values: Mapping[str, ArrayLike], name: str, along: Mapping[str, ArrayLike], digits: int
+) -> Callable[[Shifts], Real]:
+    """The objective, or its derivative along a direction, as a function of a tensor's shift."""
+    moved = _reals(along, digits)
+    function = _function_of(program, values, list({name: None, **moved}), _output(program, None), digits)
+    if not moved:
+        return function
+
+    def derivative(shifts: Shifts) -> Real:
+        def shifted(more: Shifts) -> Real:
+            return function({**shifts, **{other: step + shifts.get(other, 0) for other, step in more.items()}})
+
+        return _difference(shifted, moved, digits)
+
+    return derivative
 
 
 def _difference(function: Callable[[Shifts], Real], direction: Shifts, digits: int) -> Real:

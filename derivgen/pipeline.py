@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,17 @@ def prediction_program(stable: Program) -> Program:
     return simplify(stable.live([str(stable.prediction)]))
 
 
-def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = False) -> Plan:
-    """All that the module's text is written from; `parallel`: large loops run in threads."""
+def plan_module(
+    model: Model,
+    declared: Program,
+    dtype: str,
+    parallel: bool = False,
+    functions: Sequence[str] | None = None,
+) -> Plan:
+    """All that the module's text is written from.
+
+    `parallel`: large loops run in threads; `functions` of derivatives are those that the spec asks for if None.
+    """
     threaded = in_threads if parallel else lambda result: result
     modes = has_modes(declared)
     stable = stable_program(in_training(declared))
@@ -90,7 +100,7 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
     stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
     prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
-    requests = [request_for(name, declared) for name in model.requests]
+    requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
     derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
     plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups, derived=derived)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
@@ -98,14 +108,18 @@ def plan_module(model: Model, declared: Program, dtype: str, parallel: bool = Fa
 
 
 def generate_body(
-    model: Model, dtype: str = DEFAULT_DTYPE, parallel: bool = False, name: str | None = None
+    model: Model,
+    dtype: str = DEFAULT_DTYPE,
+    parallel: bool = False,
+    name: str | None = None,
+    functions: Sequence[str] | None = None,
 ) -> Generated:
     """The module of a model; raises SpecError with every problem of the spec.
 
-    `name` stands in the module's `__name__`, by which numba's cache and sys.modules know it; the model's own if None.
+    `parallel` and `functions` as in `plan_module`; `name` stands in the module's `__name__`, by which numba's cache and sys.modules know it; the model's own if None.
     """
     declared = declared_program(model)
-    plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel)
+    plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
     return Generated(
         name=model.name,
         body=write_module(plan),
