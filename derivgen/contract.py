@@ -46,6 +46,15 @@ DERIVATIVES = (
     "residuals",
 )
 
+OF_PREDICTION = ("jacobian", "jacobian_vector_product", "vector_jacobian_product")
+# What a function of derivatives takes besides the parameters.
+VECTORS = {
+    "hessian_vector_product": "v",
+    "gauss_newton_vector_product": "v",
+    "jacobian_vector_product": "v",
+    "vector_jacobian_product": "u",
+}
+
 # Arguments of the public functions that stand beside the inputs.
 ARGUMENTS = (
     "parameters",
@@ -142,7 +151,7 @@ MODE_HELPERS = ("draw", "evaluate", "fraction", "philox", "take_next", "uniform"
 # What the functions of the whole model call their own values.
 LOCALS = (
     *("steps", "losses", "reals", "integers", "theta", "bar", "into", "alpha_beta", "data", "work", "batch", "rows"),
-    *("arrays", "sizes", "refused", "squares"),
+    *("arrays", "sizes", "refused", "squares", "dot", "product", "diagonal"),
     *(
         "total",
         "observed",

@@ -518,6 +518,7 @@ class Lowering:
                 place = self.model.declarations[name].place
                 self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
         self.check_groups()
+        self.check_functions()
         given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
         used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
         for s in self.statements:
@@ -541,6 +542,25 @@ class Lowering:
         if names and all(setting_for(name, self.model.groups) is None for name in names):
             message = "the groups of the update rule freeze every parameter, so that nothing is trained: leave some out"
             self.model.problem(message, self.model.update_place)
+
+    def check_functions(self) -> None:
+        """Functions of derivatives of the prediction need one, and no input may have the name of their arguments."""
+        asked, residuals = set(self.model.requests), bool(self.model.residuals)
+        of_prediction = [
+            name for name in contract.OF_PREDICTION if name in asked and not (name == "jacobian" and residuals)
+        ]
+        if of_prediction and self.model.prediction is None:
+            message = f"second_order: {of_prediction[0]} is of what predict returns: name that by model.predict(...)"
+            self.model.problem(message, self.model.request_place)
+        if "residuals" in asked and not residuals:
+            message = "second_order: residuals are those of model.least_squares(...), in place of minimize"
+            self.model.problem(message, self.model.request_place)
+        taken = {argument for function, argument in contract.VECTORS.items() if function in asked}
+        taken |= {f"{function}{part}" for function in asked for part in ("", "_kernel", "_memory")}
+        for name, declared in self.model.declarations.items():
+            if name in taken and declared.role in (Role.INPUT, Role.LABELS):
+                message = f"{name} is a name of the functions that second_order adds: rename the input"
+                self.model.problem(message, declared.place)
 
     def check_arguments(self) -> None:
         """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""

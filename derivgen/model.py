@@ -109,6 +109,7 @@ class Model:
         self.prediction: str | None = None
         self.residuals: tuple[str, ...] = ()
         self.requests: tuple[str, ...] = ()
+        self.request_place: Place | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
         self.groups: tuple[Group, ...] = ()
         self.update_place: Place | None = None
@@ -349,6 +350,7 @@ class Model:
                 self.problem(f"second_order: no function of derivatives is called {name!r}{near} there are {known}")
             elif name not in self.requests:
                 self.requests = (*self.requests, name)
+        self.request_place = caller()
 
     def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
         """The update rule of the module, or the name of one; plain gradient descent where unsaid.

@@ -76,7 +76,7 @@ def vector_jacobian_product(stable: Program) -> Program:
     """The gradient of Σ_i u_i · prediction_i"""
     program = stable.live([str(stable.prediction)])
     output = program.tensor(str(program.prediction))
-    weights = Tensor("u", output.shape, Role.SEED, of=output.name)
+    weights = Tensor(names_of(program).fresh("u"), output.shape, Role.SEED, of=output.name)
     program = weighted_sum(replace(program, tensors=(*program.tensors, weights)), [(output.name, weights.name)])
     program = adjoint(program)
     return without_objective(program, gradients=program.gradients)
@@ -166,7 +166,7 @@ def opens(stable: Program, name: str, active: set[str], parameters: set[str]) ->
 def hessian(stable: Program) -> Program:
     """∂²loss/∂θ_i∂θ_j, from the cotangents of each part of the gradient by the parameters from its own on."""
     program, sweeps = hessian_blocks(stable)
-    matrix = Tensor("hessian", 2 * (sp.Integer(flat_size(stable)),), Role.LET)
+    matrix = Tensor(names_of(program).fresh("hessian"), 2 * (sp.Integer(flat_size(stable)),), Role.LET)
     starts, made = offsets(stable), []
     for parameter, bars in sweeps:
         rows = starts[parameter] + row_major([r.index for r in bars.axes], program.tensor(parameter).shape)
@@ -251,6 +251,7 @@ def dense_rows(
 ) -> tuple[list[Tensor], list[Statement]]:
     """An output's derivatives by the flat vector, whose axis is the last, or the first."""
     rows, starts, flat = [r.index for r in bars.axes], offsets(stable), sp.Integer(flat_size(stable))
+    name = bars.names.fresh(name)
     shape, made = tuple(r.extent for r in bars.axes), []
     for block in blocks_of(bars, stable):
         column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
@@ -262,7 +263,7 @@ def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Te
     """The entries of an output's derivatives by the flat vector, as many for each element, and their columns."""
     rows, starts = [r.index for r in bars.axes], offsets(stable)
     blocks = blocks_of(bars, stable)
-    entries, columns = f"{prefix}jacobian_entries", f"{prefix}jacobian_columns"
+    entries, columns = (bars.names.fresh(f"{prefix}jacobian_{part}") for part in ("entries", "columns"))
     made, first = [], 0
     for block in blocks:
         extents = [r.extent for r in block.ranges]

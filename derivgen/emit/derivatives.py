@@ -36,6 +36,7 @@ class Derivative(WholeModel):
         # Names of their own among the arguments: what is given, then what is returned.
         self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
         self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
+        self.beside = [*self.given, *self.returned]
 
     # ---- compiled
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import sympy as sp
 
+from derivgen import contract
 from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
 from derivgen.program import Direction, Program, Role, Tensor
@@ -388,7 +389,16 @@ class DerivativePlan(Plan):
 
     @cached_property
     def local_names(self) -> dict[str, str]:
-        return {t.name: t.name for t in (*self.results, *self.weights)}
+        used = {*contract.LOCALS, *contract.ARGUMENTS, *contract.PUBLIC, *contract.HELPERS, *contract.KERNEL_GLOBALS}
+        used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
+        names: dict[str, str] = {}
+        for t in (*self.results, *self.weights):
+            name = field(t.name)
+            while name in used:
+                name += "_"
+            used.add(name)
+            names[t.name] = name
+        return names
 
     @cached_property
     def memories(self) -> list[str]:

@@ -36,6 +36,7 @@ class WholeModel:
 
     def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
         self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
+        self.beside: list[str] = []  # arguments that stand beside those of every module
         self.state = ["steps", *plan.slots]
         self.in_place, self.places, self.modes = plan.training.in_place, Places(plan), ModeText(plan)
         self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
@@ -198,6 +199,7 @@ class WholeModel:
             *contract.KERNEL_GLOBALS,
             *(text.name for text in self.kernels.values()),
             *self.modes.taken(),
+            *self.beside,
         }
         taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
         names = []
