@@ -19,6 +19,7 @@ from derivgen.schedule import Kernel
 from derivgen.storage import element_count
 from derivgen.templates import environment
 
+WHOLE = ("forward", "backward")  # passes over the whole model
 VECTOR = "v"  # a flat vector that is given
 
 
@@ -41,14 +42,41 @@ class Derivative(WholeModel):
     # ---- compiled
 
     def compiled(self) -> list[str]:
-        return [*([self.buffers()] if self.plan.workspace else []), self.kernel()]
+        outputs = [word for word in self.plan.passes if word not in WHOLE] if self.is_split else []
+        return [*([self.buffers()] if self.plan.workspace else []), *map(self.output, outputs), self.kernel()]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether each output's derivatives have a function of their own, which keeps all of them short."""
+        return len(self.plan.passes) > len(WHOLE) + 1
+
+    def output(self, output: str) -> str:
+        """The function of one output's derivatives."""
+        doc = f'"""The derivatives of {output}, for `{self.function}`."""'
+        signature = bracketed(f"def {self.function}_{output}(", ["theta", "data", "work", *self.own_results], "):")
+        return compiled(signature, doc, self.calls(output), "pasted")
+
+    @property
+    def own_results(self) -> list[str]:
+        return [name for name in self.returned if name != self.vector] or ["bar"]
+
+    def all_calls(self) -> list[str]:
+        if not self.is_split:
+            return [line for word in self.plan.passes for line in self.calls(word)]
+        calls = [line for word in WHOLE for line in self.calls(word)]
+        arguments = ["theta", "data", "work", *self.own_results]
+        for output in [word for word in self.plan.passes if word not in WHOLE]:
+            calls += bracketed(f"{self.function}_{output}(", arguments, ")", depth=1)
+        return calls
 
     def kernel(self) -> str:
         plan = self.plan
-        calls = [*self.calls("forward"), *self.calls("backward")]
+        calls = self.all_calls()
         given = (*plan.given_inputs, *plan.constants)
         work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
-        read = "\n".join([*work, *calls])
+        read = "\n".join(
+            [*work, *calls, *(f"{name}." for name in ("theta", "data", *self.own_results) if self.is_split)]
+        )
         flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
         kind = "PredictionData" if plan.request.of_prediction else "Data"
         objective = self.program.objective

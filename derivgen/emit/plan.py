@@ -12,7 +12,7 @@ import sympy as sp
 from derivgen import contract
 from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
-from derivgen.program import Direction, Program, Role, Tensor
+from derivgen.program import PASSES, Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, canonical, find_repeats
 from derivgen.rule_groups import Group, Setting, setting_for
 from derivgen.rule_notation import remarks
@@ -418,9 +418,13 @@ class DerivativePlan(Plan):
 
     @property
     def passes(self) -> dict[str, list[Kernel]]:
-        first = [k.direction in ("forward", "tangent") for k in self.training.kernels]
-        turn = first.index(False) if False in first else len(first)
-        return {"forward": list(self.training.kernels[:turn]), "backward": list(self.training.kernels[turn:])}
+        """The kernels before the first backward one, the backward ones, and those of each output's derivatives."""
+        passes: dict[str, list[Kernel]] = {"forward": [], "backward": []}
+        for kernel in self.training.kernels:
+            word = output_of(kernel) or ("forward" if kernel.direction in ("forward", "tangent") else "backward")
+            last = next(reversed([w for w, kernels in passes.items() if kernels]), "forward")
+            passes.setdefault(last if word == "forward" else word, []).append(kernel)
+        return passes
 
     @cached_property
     def offsets(self) -> dict[str, int]:
@@ -436,6 +440,11 @@ class DerivativePlan(Plan):
     @cached_property
     def timelines(self) -> list[list[tuple[str, ...]]]:
         return [[self.drawn_names(self.training), *accessed(self.training), self.program.outputs]]
+
+
+def output_of(kernel: Kernel) -> str:
+    """The output whose derivatives a kernel computes; of a pass over the whole model, nothing."""
+    return "" if kernel.direction in PASSES else kernel.direction.partition("_by_{}")[0]
 
 
 def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:
