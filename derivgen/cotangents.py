@@ -209,10 +209,12 @@ def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:
 
 
 def own_axes(program: Program, output: str, names: Names) -> tuple[Range, ...]:
-    """The output's axes, by the indices of the statement that defines it, where these are plain."""
+    """The output's axes, by the indices of the statement that defines it, where these are plain and no steps."""
     shape = program.tensor(output).shape
-    subscripts = next(s.subscripts for s in reversed(program.statements) if s.target == output)
-    if not all(map(is_plain_index, subscripts)) or len(set(subscripts)) < len(subscripts):
+    subscripts = next((s.subscripts for s in reversed(program.statements) if s.target == output), ())
+    steps = {s.scan.index for s in program.statements if s.scan is not None}
+    plain = len(set(subscripts)) == len(shape) and all(is_plain_index(i) and i not in steps for i in subscripts)
+    if not plain:
         subscripts = tuple(index_symbol(names.fresh("o")) for _ in shape)
     return tuple(Range(i, extent) for i, extent in zip(subscripts, shape, strict=True))
 

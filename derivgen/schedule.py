@@ -20,6 +20,7 @@ from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, 
 from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
 
+Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
 LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
 
@@ -75,9 +76,10 @@ class Schedule:
 def schedule(program: Program, in_place: bool = False) -> Schedule:
     """The kernels of an arranged program; `in_place`: an update adds a multiple of the gradient to the parameters."""
     ordered = assign_first(program, join_layers(program))
-    groups: dict[tuple[str, Direction], list[Statement]] = {}
+    groups: dict[Group, list[Statement]] = {}
     for s in ordered:
         groups.setdefault((s.layer, s.direction), []).append(s)
+    groups = in_order(groups)
     readers = kernels_that_read(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
@@ -155,6 +157,25 @@ def stands_alone(kernel: Kernel, names: set[str]) -> bool:
 
 
 # ---- order
+
+
+def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]]:
+    """The groups as they are, but each after those whose tensors it reads."""
+    writers: dict[str, set[Group]] = {}
+    for group, statements in groups.items():
+        for s in statements:
+            writers.setdefault(s.target, set()).add(group)
+    needs = {
+        group: {w for s in statements for r in s.reads for w in writers.get(r.tensor, ())} - {group}
+        for group, statements in groups.items()
+    }
+    done: dict[Group, list[Statement]] = {}
+    while len(done) < len(groups):
+        ready = next((g for g in groups if g not in done and needs[g] <= done.keys()), None)
+        if ready is None:  # the check of the result says what is wrong
+            return dict(groups)
+        done[ready] = groups[ready]
+    return done
 
 
 def join_layers(program: Program) -> list[Statement]:

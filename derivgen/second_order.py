@@ -68,7 +68,18 @@ def jacobian_vector_product(stable: Program) -> Program:
     """The tangent of the prediction: Σ_j ∂prediction/∂θ_j · v_j"""
     program = stable.live([str(stable.prediction)])
     program, dots = tangent(program, [p.name for p in program.parameters])
+    if program.prediction not in dots:
+        return constant_tangent(program, str(program.prediction))
     return without_objective(with_directions(program), results=(dots[str(program.prediction)],))
+
+
+def constant_tangent(program: Program, output: str) -> Program:
+    """0 for what depends on no parameter."""
+    last = next(s for s in reversed(program.statements) if s.target == output)
+    own = Tensor(names_of(program).fresh(f"{output}_dot"), program.tensor(output).shape, Role.ADJOINT, of=output)
+    domain = tuple(Range(index_symbol(f"i{axis}"), extent) for axis, extent in enumerate(own.shape))
+    zero = Statement(own.name, tuple(r.index for r in domain), "=", sp.Integer(0), domain, layer=last.layer)
+    return without_objective(program.with_statements([zero], [own]), results=(own.name,))
 
 
 @unfolded_piecewise()

@@ -11,8 +11,8 @@ from derivgen.emit.layout import WIDTH
 from derivgen.initializers import Initializer
 from derivgen.program import Tensor
 
-# Arrays up to this many elements stand in the line that uses them.
-INLINE = 8
+# Arrays whose numbers take up to so many columns stand in the line that uses them.
+INLINE = 88
 
 SOURCES = {
     "truncated_normal": '''def truncated_normal(rng, mean, stddev, count):
@@ -45,7 +45,7 @@ def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
     """The functions that the draws need, and the arrays that are too long for a line."""
     kinds = {distribution(t)[0] for t in parameters}
     sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
-    long = [t for t in parameters if isinstance(t.initial, np.ndarray) and t.initial.size > INLINE]
+    long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
     return sources + [array_text(f"INITIAL_{t.name}", t.initial, "np.float64") for t in long]
 
 
@@ -70,8 +70,7 @@ def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str
         case "constant":
             return numbers
         case "array":
-            flat = np.asarray(t.initial).ravel()
-            return f"INITIAL_{t.name}" if size > INLINE else ", ".join(number_text(float(v)) for v in flat)
+            return numbers_text(t) if is_inline(t) else f"INITIAL_{t.name}"
         case "truncated_normal":
             return f"truncated_normal(rng, {numbers}, {size})"
         case "orthogonal":
@@ -79,6 +78,15 @@ def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str
             return f"orthogonal(rng, {numbers}, {rows}, {size // rows})"
         case _:
             return f"rng.{kind}({numbers}, {size})"
+
+
+def is_inline(t: Tensor) -> bool:
+    return len(numbers_text(t)) <= INLINE
+
+
+def numbers_text(t: Tensor) -> str:
+    """The numbers of a given array."""
+    return ", ".join(number_text(float(v)) for v in np.asarray(t.initial).ravel())
 
 
 def number_text(value: float) -> str:

@@ -17,6 +17,7 @@ from derivgen.runtime.objective import Objective, needed, objective_of, paramete
 Array = np.ndarray[Any, Any]
 
 OWN = "levenberg_marquardt"
+SOLVED = 1e-14  # relative residual of a step's linear system
 METHODS = (OWN, "lm", "trf", "dogbox")
 OWN_OPTIONS = ("ftol", "xtol", "gtol", "max_nfev")
 
@@ -94,6 +95,8 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
         if result.status < 0:
             refuse_non_finite_columns(objective.module, result.jac)
     else:
+        if issparse(J):  # the defaults of the iterative solver, 1e-6, let the search creep near the minimum
+            arguments = {"tr_options": {"atol": SOLVED, "btol": SOLVED}, **arguments}
         result = optimize.least_squares(
             known_at(start, r, residuals),
             start,

@@ -118,7 +118,8 @@ def descended(
             status = 3
         x, value, iterations = x + share * step, tried, iterations + 1
         gradient = gradient_at(x)
-        status = -2 if status is None and called_off(given.get("callback"), x, value) else status
+        off = called_off(given.get("callback"), x, value)
+        status = -2 if status is None and off else status
     return OptimizeResult(
         x=x,
         fun=value,
