@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from derivgen.blocks import blocks_of
 from derivgen.model import Model
 from derivgen.modes import in_training
 from derivgen.notation import declaration_order
 from derivgen.pages import Block, Heading, Prose, Table, TextPage, page_for
 from derivgen.pipeline import declared_program, stable_program
 from derivgen.program import Program, reached
-from derivgen.second_order import blocks_of, hessian_blocks, hessian_vector_product, without_objective
+from derivgen.second_order import hessian_blocks, hessian_vector_product, without_objective
 from derivgen.simplify import simplify
 
 

@@ -10,15 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
+from derivgen.blocks import blocks_of, dense_rows, flat_size, is_parameter, offsets, row_major, sparse_rows
 from derivgen.by_row import by_row
-from derivgen.cotangents import Cotangent, Cotangents, active_tensors, stored
+from derivgen.cotangents import Cotangents, active_tensors
 from derivgen.differentiate import adjoint, reverse_sweep, tangent
 from derivgen.expressions import Read, index_symbol, unfolded_piecewise
 from derivgen.functions import stop_gradient
 from derivgen.program import (
-    Direction,
     Names,
     Program,
     Range,
@@ -26,11 +25,9 @@ from derivgen.program import (
     Statement,
     Tensor,
     check_program,
-    is_plain_index,
     names_of,
 )
 from derivgen.simplify import simplify
-from derivgen.storage import element_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def gauss_newton_vector_product(stable: Program) -> Program:
         tensors=tuple(replace(t, role=given.get(t.name, t.role)) for t in stable.tensors),
         statements=tuple(stable.statements[k] for k in tail),
     )
-    curved, curved_dots = tangent(simplify(adjoint(loss, outputs), differentiated_again=True), outputs)
+    curved, curved_dots = tangent(adjoint(loss, outputs), outputs)
     own = {t.name for t in forward.tensors}
     merged = forward.with_statements(
         [*forward.statements, *(s for s in curved.statements if s not in forward.statements)],
@@ -253,40 +250,6 @@ def residual_jacobian(stable: Program) -> Program:
     return without_objective(extended, results=tuple(t.name for t in tensors))
 
 
-def is_parameter(stable: Program, part: Cotangent) -> bool:
-    return stable.tensor(part.of).role is Role.PARAMETER
-
-
-def dense_rows(
-    stable: Program, bars: Cotangents, name: str, columns_first: bool = False
-) -> tuple[list[Tensor], list[Statement]]:
-    """An output's derivatives by the flat vector, whose axis is the last, or the first."""
-    rows, starts, flat = [r.index for r in bars.axes], offsets(stable), sp.Integer(flat_size(stable))
-    name = bars.names.fresh(name)
-    shape, made = tuple(r.extent for r in bars.axes), []
-    for block in blocks_of(bars, stable):
-        column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
-        made.append(block.copied(name, (column, *rows) if columns_first else (*rows, column)))
-    return [Tensor(name, (flat, *shape) if columns_first else (*shape, flat), Role.LET)], made
-
-
-def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Tensor], list[Statement]]:
-    """The entries of an output's derivatives by the flat vector, as many for each element, and their columns."""
-    rows, starts = [r.index for r in bars.axes], offsets(stable)
-    blocks = blocks_of(bars, stable)
-    entries, columns = (bars.names.fresh(f"{prefix}jacobian_{part}") for part in ("entries", "columns"))
-    made, first = [], 0
-    for block in blocks:
-        extents = [r.extent for r in block.ranges]
-        at = (*rows, first + row_major([r.index for r in block.ranges], extents))
-        made.append(replace(block.copied(entries, at), operator="="))
-        column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
-        made.append(replace(made[-1], target=columns, expression=column, guard=block.inside(stable)))
-        first += int(sp.Mul(*extents))
-    shape = (*(r.extent for r in bars.axes), sp.Integer(first))
-    return [Tensor(entries, shape, Role.LET), Tensor(columns, shape, Role.LET, integer=True)], made
-
-
 @unfolded_piecewise()
 def per_sample_gradients(stable: Program) -> Program:
     """The gradient of the objective with one row as its only one, for each row."""
@@ -319,88 +282,6 @@ def hessian_blocks(stable: Program, diagonal: bool = False) -> tuple[Program, li
     return program, sweeps
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What is stored of the derivatives of an output by a parameter, and where the parameter has it."""
-
-    cotangent: Cotangent
-    subscripts: tuple[sp.Expr, ...]
-    ranges: tuple[Range, ...]
-    alone: bool
-    layer: str
-    direction: Direction
-
-    @property
-    def of(self) -> str:
-        return self.cotangent.of
-
-    def copied(self, target: str, subscripts: tuple[sp.Expr, ...]) -> Statement:
-        """The statement that puts it into a matrix."""
-        return Statement(
-            target,
-            subscripts,
-            "=" if self.alone else "+=",
-            self.cotangent.at(self.subscripts),
-            (*self.cotangent.axes, *self.ranges),
-            layer=self.layer,
-            direction=self.direction,
-        )
-
-    def inside(self, stable: Program) -> Boolean:
-        """Where the parameter has such an element: elsewhere, the statements' guards make it 0."""
-        shape = stable.tensor(self.of).shape
-        reached = [shape[axis] for axis, _ in self.cotangent.pattern]
-        return sp.And(
-            *(
-                condition
-                for (_, i), extent in zip(self.cotangent.pattern, reached, strict=True)
-                if not (is_plain_index(i) or isinstance(i, Read))
-                for condition in (sp.Ge(i, 0), sp.Lt(i, extent))
-            )
-        )
-
-    def diagonal(self, target: str) -> Statement:
-        """The statement that takes its elements where the parameter's subscripts are the output's."""
-        own = [r.index for r in self.cotangent.axes]
-        at = {i: e for i, e in zip(self.subscripts, own, strict=True) if i in {r.index for r in self.ranges}}
-        guards = [sp.Eq(i, e) for i, e in zip(self.subscripts, own, strict=True) if i not in at and i != e]
-        read = self.cotangent.at([at.get(i, i) for i in self.subscripts])
-        return Statement(
-            target, tuple(own), "+=", read, self.cotangent.axes, sp.And(*guards), self.layer, self.direction
-        )
-
-
-def blocks_of(bars: Cotangents, stable: Program) -> list[Block]:
-    """The parts of an output's derivatives by the flat vector, in its order."""
-    blocks = []
-    for parameter in stable.parameters:
-        parts = bars.by(parameter.name)
-        for part in parts:
-            subscripts, ranges = elements(part, parameter.shape, bars)
-            last = bars.last[part.name]
-            blocks.append(Block(part, subscripts, ranges, len(parts) == 1, last.layer, last.direction))
-    return blocks
-
-
-def elements(
-    part: Cotangent, shape: Sequence[sp.Expr], bars: Cotangents
-) -> tuple[tuple[sp.Expr, ...], tuple[Range, ...]]:
-    """(subscripts of a parameter for what a cotangent stores, the ranges of the indices in them beside the output's)
-
-    The indices are those of the last contribution where it has one for each axis.
-    """
-    fixed, own = dict(part.pattern), {r.index for r in part.axes}
-    axes = [axis for axis in range(len(shape)) if axis not in fixed]
-    places = stored(list(range(len(shape))), part.pattern, [r.index for r in part.axes])
-    letters = [bars.last[part.name].subscripts[places.index(axis)] for axis in axes]
-    if not all(map(is_plain_index, letters)) or len(set(letters)) < len(letters) or own & set(letters):
-        names = Names([*(i.name for i in own), *bars.program.table])
-        letters = [index_symbol(names.fresh(f"i{axis}")) for axis in axes]
-    free = dict(zip(axes, letters, strict=True))
-    ranges = tuple(Range(free[axis], shape[axis]) for axis in axes)
-    return tuple(fixed[axis] if axis in fixed else free[axis] for axis in range(len(shape))), ranges
-
-
 # ---- parts
 
 
@@ -428,28 +309,6 @@ def asked(program: Program, matrix: Tensor, statements: Sequence[Statement]) -> 
     """The program with a matrix made of blocks, of which only that is asked."""
     extended = program.with_statements([*program.statements, *statements], [matrix])
     return without_objective(extended, results=(matrix.name,))
-
-
-def flat_size(program: Program) -> int:
-    """The length of the flat vector."""
-    return sum(int(element_count(t)) for t in program.vector)
-
-
-def offsets(program: Program) -> dict[str, int]:
-    """Where each tensor starts in the flat vector."""
-    starts, start = {}, 0
-    for t in program.vector:
-        starts[t.name] = start
-        start += int(element_count(t))
-    return starts
-
-
-def row_major(subscripts: Sequence[sp.Expr], shape: Sequence[sp.Expr]) -> sp.Expr:
-    """The position of an element in a tensor's memory."""
-    position: sp.Expr = sp.Integer(0)
-    for i, extent in zip(subscripts, shape, strict=True):
-        position = sp.expand(position * extent + i)
-    return position
 
 
 RESIDUAL_JACOBIAN = "residual_jacobian"
