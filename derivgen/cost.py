@@ -18,6 +18,7 @@ from derivgen.emit.plan import Plan
 from derivgen.emit.rule import hoisted
 from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
 from derivgen.functions import difference
+from derivgen.narrow import divisions_before
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.notation import split_fraction
 from derivgen.program import Direction, Program, Range, Statement, Tensor
@@ -158,12 +159,23 @@ def kernel_cost(program: Program, kernel: Kernel, itemsize: int) -> Cost:
     ).at({})
 
 
-def work_of(program: Program, kernel: Kernel, node: Node, around: frozenset[sp.Symbol] = frozenset()) -> Cost:
-    """The operations and calls of a node at one point of the indices of the loops around it."""
+def work_of(
+    program: Program,
+    kernel: Kernel,
+    node: Node,
+    around: frozenset[sp.Symbol] = frozenset(),
+    divided: tuple[sp.Expr, ...] = (),
+) -> Cost:
+    """The operations and calls of a node at one point of the indices of the loops around it.
+
+    What is `divided` before these loops is multiplied by in them, which counts as much.
+    """
     match node:
         case Loop():
-            body = total(work_of(program, kernel, inner, around | {node.index}) for inner in node.body)
-            return body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node)))
+            before = divisions_before(node, divided, kernel.scalars, program.table)
+            known = (*divided, *before)
+            body = total(work_of(program, kernel, inner, around | {node.index}, known) for inner in node.body)
+            return body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node) + len(before)))
         case Contraction():
             own = (r for r in node.statement.domain if r.index not in around)
             return Cost(flops=2 * points(own))

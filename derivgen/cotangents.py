@@ -35,7 +35,6 @@ Pattern = tuple[tuple[int, sp.Expr], ...]
 # The indices of each `max=` target's reduction → reads of where its maximum was.
 Winners = Mapping[str, Mapping[sp.Symbol, Read]]
 
-BAR = "{}_bar"
 MANY = 8  # patterns of one tensor, beyond which it is stored whole
 
 
@@ -72,9 +71,9 @@ def stored(parts: Sequence[sp.Expr], pattern: Pattern, own: Sequence[sp.Expr]) -
 class Cotangents:
     """The cotangents of one output by the active tensors, each made when the first statement needs it."""
 
-    def __init__(self, program: Program, output: str, active: set[str], winners: Winners, naming: str = BAR) -> None:
-        """`naming`: how that of a tensor is called."""
-        self.program, self.output, self.active, self.naming = program, output, active, naming
+    def __init__(self, program: Program, output: str, active: set[str], winners: Winners, bare: bool = True) -> None:
+        """`bare`: they are called `a_bar`, else by the output, as `p_by_a`."""
+        self.program, self.output, self.active, self.bare = program, output, active, bare
         self.names = names_of(program)
         self.winners, self.order = winners, declaration_order(program)
         self.behind = active & tensors_behind(program, output)
@@ -97,7 +96,7 @@ class Cotangents:
             shape = self.program.tensor(tensor).shape
             indices = stored(shape, tuple((axis, e) for axis, e in pattern), [r.index for r in self.axes])
             extents = {r.index: r.extent for r in self.axes}
-            name = self.names.fresh(self.naming.format(tensor))
+            name = self.names.fresh(f"{tensor}_bar" if self.bare else f"{self.output}_by_{tensor}")
             own = Tensor(name, tuple(extents.get(i, i) for i in indices), Role.ADJOINT, of=tensor)
             self.made[tensor, pattern] = Cotangent(own, tensor, pattern, self.axes)
         return self.made[tensor, pattern]
@@ -115,9 +114,9 @@ class Cotangents:
 
     def direction_of(self, s: Statement) -> Direction:
         """The direction of the adjoints of a statement: one comes before another where their statements come after."""
-        if self.naming == BAR:
+        if self.bare:
             return "backward"
-        return self.naming if s.direction == "forward" else self.naming.format(BAR)
+        return f"{self.output}_through_{{}}" + ("" if s.direction == "forward" else "_bar")
 
     # ---- patterns
 

@@ -21,7 +21,7 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.cotangents import BAR, Cotangent, Cotangents, Winners, active_tensors
+from derivgen.cotangents import Cotangent, Cotangents, Winners, active_tensors
 from derivgen.expressions import Read, negation, product, substitute, unfolded_piecewise
 from derivgen.functions import derivative
 from derivgen.program import (
@@ -50,18 +50,18 @@ def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str |
 
 
 @unfolded_piecewise()
-def reverse_sweep(program: Program, output: str, wrt: Sequence[str], naming: str = BAR) -> tuple[Program, Cotangents]:
+def reverse_sweep(program: Program, output: str, wrt: Sequence[str], bare: bool = True) -> tuple[Program, Cotangents]:
     """The program followed by the cotangents of an output of any rank by the tensors `wrt` and all between."""
-    bars = cotangents(program, output, wrt, naming)
+    bars = cotangents(program, output, wrt, bare)
     reverse = [*seeds(bars), *(made for _, adjoints in adjoints_of(bars) for made in adjoints)]
     program = bars.program
     return check_program(program.with_statements([*program.statements, *reverse], bars.tensors)), bars
 
 
-def cotangents(program: Program, output: str, wrt: Sequence[str], naming: str = BAR) -> Cotangents:
+def cotangents(program: Program, output: str, wrt: Sequence[str], bare: bool = True) -> Cotangents:
     """The cotangents of an output, none of them made yet."""
     program, winners = with_winners(program, names_of(program))
-    return Cotangents(program, output, active_tensors(program, wrt), winners, naming)
+    return Cotangents(program, output, active_tensors(program, wrt), winners, bare)
 
 
 def adjoints_of(bars: Cotangents) -> Iterator[tuple[Statement, list[Statement]]]:

@@ -103,6 +103,16 @@ def subexpressions(expression: sp.Basic) -> Iterator[sp.Basic]:
         yield from subexpressions(argument)
 
 
+def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
+    """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
+    if not isinstance(expression, sp.Expr) or expression.is_number or isinstance(-expression, Read):
+        return
+    yield expression
+    if not isinstance(expression, Read | sp.Piecewise):
+        for argument in expression.args:
+            yield from unconditional_parts(argument)
+
+
 def reads_of(*expressions: sp.Basic) -> list[Read]:
     """The distinct reads, those inside subscripts included, in order of appearance."""
     found = {node: None for e in expressions for node in subexpressions(e) if isinstance(node, Read)}

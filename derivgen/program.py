@@ -33,7 +33,7 @@ from derivgen.expressions import (
 )
 
 Operator = Literal["=", "+=", "max=", "argmax="]
-# Which pass made a statement: one of PASSES, or how derivatives of an output are called, as in "p_by_{}".
+# Which pass made a statement: one of PASSES, or how derivatives of an output are called, by layer: "p_through_{}".
 Direction = str
 PASSES = ("forward", "backward", "tangent", "backward_tangent")
 

@@ -39,6 +39,7 @@ class Request:
     build: Callable[[Program], Program]
     of_prediction: bool = False  # of what `predict` returns, from what that needs
     vector: str = "product"  # what a flat vector that it returns is called
+    by_offset: bool = False  # it has an axis of the flat vector, in which kernels write by number
     by_rows: bool = False  # what it returns is one array whose first axis is that of all residuals
 
 
@@ -212,7 +213,7 @@ def jacobian(stable: Program) -> Program:
 def dense_jacobian(program: Program, output: str, name: str) -> Program:
     """The matrix of the derivatives of an output by the flat vector, with the axes of the output first."""
     program = without_objective(program)
-    extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], f"{output}_by_{{}}")
+    extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], bare=False)
     tensors, made = dense_rows(program, bars, name)
     return asked(extended, tensors[0], made)
 
@@ -233,7 +234,7 @@ def residual_jacobian(stable: Program) -> Program:
     single = len(stable.residuals) == 1
     sweeps: list[tuple[str, Cotangents]] = []
     for name in stable.residuals:
-        program, bars = reverse_sweep(program, name, [p.name for p in stable.parameters], f"{name}_by_{{}}")
+        program, bars = reverse_sweep(program, name, [p.name for p in stable.parameters], bare=False)
         sweeps.append((name, bars))
     dense = all(not part.pattern for _, bars in sweeps for part in bars.made.values() if is_parameter(stable, part))
     tensors, made = [], []
@@ -255,9 +256,7 @@ def per_sample_gradients(stable: Program) -> Program:
     """The gradient of the objective with one row as its only one, for each row."""
     program = by_row(stable.live([str(stable.objective)]))
     output = str(program.objective)
-    program, bars = reverse_sweep(
-        without_objective(program), output, [p.name for p in stable.parameters], f"{output}_by_{{}}"
-    )
+    program, bars = reverse_sweep(without_objective(program), output, [p.name for p in stable.parameters], bare=False)
     tensors, made = dense_rows(stable, bars, "gradients")
     return asked(program, tensors[0], made)
 
@@ -277,7 +276,7 @@ def hessian_blocks(stable: Program, diagonal: bool = False) -> tuple[Program, li
     for k, (parameter, bar) in enumerate(program.gradients):
         wrt = [parameter] if diagonal else names[k:]
         if any(s.target == bar for s in program.statements):
-            program, bars = reverse_sweep(program, bar, wrt, f"{bar}_by_{{}}")
+            program, bars = reverse_sweep(program, bar, wrt, bare=False)
             sweeps.append((parameter, bars))
     return program, sweeps
 
@@ -314,12 +313,23 @@ def asked(program: Program, matrix: Tensor, statements: Sequence[Statement]) -> 
 RESIDUAL_JACOBIAN = "residual_jacobian"
 REQUESTS = (
     Request("hessian_vector_product", "∂²loss/∂θ²·v, shape (P,)", hessian_vector_product),
-    Request("hessian", "∂²loss/∂θ², shape (P, P)", hessian),
+    Request("hessian", "∂²loss/∂θ², shape (P, P)", hessian, by_offset=True),
     Request("hessian_diagonal", "The diagonal of ∂²loss/∂θ², shape (P,)", hessian_diagonal, vector="diagonal"),
     Request("residuals", "The residuals, one after another, shape (R,)", residuals, by_rows=True),
-    Request(RESIDUAL_JACOBIAN, "∂residual/∂θ, shape (R, P)", residual_jacobian, by_rows=True),
-    Request("per_sample_gradients", "Row n: the gradient of the loss with row n as its only one", per_sample_gradients),
-    Request("jacobian", "∂prediction/∂θ, the axes of the prediction before that of the parameters", jacobian, True),
+    Request(RESIDUAL_JACOBIAN, "∂residual/∂θ, shape (R, P)", residual_jacobian, by_offset=True, by_rows=True),
+    Request(
+        "per_sample_gradients",
+        "Row n: the gradient of the loss with row n as its only one",
+        per_sample_gradients,
+        by_offset=True,
+    ),
+    Request(
+        "jacobian",
+        "∂prediction/∂θ, the axes of the prediction before that of the parameters",
+        jacobian,
+        True,
+        by_offset=True,
+    ),
     Request("jacobian_vector_product", "∂prediction/∂θ·v, of the prediction's shape", jacobian_vector_product, True),
     Request("vector_jacobian_product", "uᵀ·∂prediction/∂θ, shape (P,)", vector_jacobian_product, True),
     Request(

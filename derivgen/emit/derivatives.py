@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sympy as sp
 
 from derivgen.emit.kernels import KernelText
-from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
+from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, docstring, indented, tuple_lines, wrapped
 from derivgen.emit.modes import SEED
 from derivgen.emit.plan import DerivativePlan
 from derivgen.emit.public import block, label_call
@@ -95,7 +95,11 @@ class Derivative(WholeModel):
         ]
         arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *self.memories, *self.draws]
         signature = bracketed(f"def {self.function}_kernel(", arguments, "):")
-        return compiled(signature, f'"""What `{self.function}` returns, for callers in Python."""', body)
+        doc = f"What `{self.function}` returns, for callers in Python."
+        if plan.request.by_offset:
+            starts = ", ".join(f"{t.name} {plan.whole.offsets[t.name]}" for t in plan.program.parameters)
+            doc = f"What `{self.function}` returns, for callers in Python, where parameters start at: {starts}"
+        return compiled(signature, "\n".join(docstring([doc])), body)
 
     # ---- for callers
 

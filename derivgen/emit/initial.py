@@ -14,6 +14,8 @@ from derivgen.program import Tensor
 # Arrays whose numbers take up to so many columns stand in the line that uses them.
 INLINE = 88
 
+FIXED = ("constant", "array")  # what draws nothing
+
 SOURCES = {
     "truncated_normal": '''def truncated_normal(rng, mean, stddev, count):
     """Normal draws, redrawn beyond two deviations."""
@@ -36,9 +38,11 @@ def distribution(t: Tensor) -> tuple[str, tuple[float, ...]]:
     return "array", ()
 
 
-def initial_words(parameters: Sequence[Tensor]) -> list[str]:
-    """`W1 glorot_uniform`, …"""
-    return [f"{t.name} {t.initial.name if isinstance(t.initial, Initializer) else 'given'}" for t in parameters]
+def initial_summary(parameters: Sequence[Tensor]) -> str:
+    """The first line of the docstring."""
+    words = [f"{t.name} {t.initial.name if isinstance(t.initial, Initializer) else 'given'}" for t in parameters]
+    draws = any(distribution(t)[0] not in FIXED for t in parameters)
+    return f"Flat parameter vector, shape (P,){', drawn by the seed' if draws else ''}: {', '.join(words)}"
 
 
 def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
@@ -55,7 +59,7 @@ def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
         size = int(sp.Mul(*t.shape))
         place = f"parameters[{offset}:{offset + size}]"
         kind, arguments = distribution(t)
-        drawn = kind not in ("constant", "array")
+        drawn = kind not in FIXED
         draws |= drawn
         if kind != "constant" or arguments != (0.0,):
             lines.append(f"{place} = {values(t, kind, arguments, size)}")

@@ -13,10 +13,10 @@ from derivgen.emit.elementary import CALLED, MAXIMUM, OF_ORDINAL, ORDINAL, local
 from derivgen.emit.layout import STEP, WIDTH, bracketed, broken, docstring, indented
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
-from derivgen.emit.statements import StatementText, unconditional_parts
-from derivgen.expressions import Read, guarded, indices_of, is_division, is_size, reads_of, substitute
+from derivgen.emit.statements import StatementText
+from derivgen.expressions import Read, guarded, indices_of, is_size, reads_of, substitute
 from derivgen.guarded import is_lone
-from derivgen.narrow import may_precede
+from derivgen.narrow import divisions_before
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
@@ -42,7 +42,7 @@ class KernelText:
 
 
 def kernel_name(kernel: Kernel) -> str:
-    """`a1_forward`; `p_by_a1` for the derivatives of an output."""
+    """`a1_forward`; `p_through_a1` where it takes the derivatives of p back through a1."""
     if kernel.direction in PASSES:
         return f"{kernel.layer}_{kernel.direction}"
     return kernel.direction.format(kernel.layer)
@@ -205,21 +205,15 @@ class Writer:
         return [*starts, header, *body, *stores]
 
     def divisions(self, loop: Loop) -> list[str]:
-        """Divisions by what does not change in a loop are done before it, a compiler can't: the arrays might overlap."""
-        written = {s.target for w in work_in(loop) for s in statements_of(w)}
-        work = [w.statement for w in work_in(loop) if isinstance(w, Compute) and w.statement.guard == sp.true]
-        parts = [(s, part) for s in work for part in unconditional_parts(s.expression)]
+        """Lines of the divisions that are done before a loop."""
         lines: list[str] = []
-        for s, part in parts:
-            read = {r.tensor for r in reads_of(part)}
-            same = written.isdisjoint(read) and not read <= self.kernel.scalars
-            if is_division(part) and same and part not in self.divided and may_precede(loop, s, part, self.table):
-                self.note_sizes(part)
-                number = len(self.divided) + 1
-                name = self.temporary("reciprocal" if number == 1 else f"reciprocal_{number}")
-                self.statements.restart()
-                lines += self.assignment(name, "=", part)
-                self.divided[part] = Read(name)
+        for part in divisions_before(loop, self.divided, self.kernel.scalars, self.table):
+            self.note_sizes(part)
+            number = len(self.divided) + 1
+            name = self.temporary("reciprocal" if number == 1 else f"reciprocal_{number}")
+            self.statements.restart()
+            lines += self.assignment(name, "=", part)
+            self.divided[part] = Read(name)
         return lines
 
     def extent(self, loop: Loop) -> str:

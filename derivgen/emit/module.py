@@ -11,7 +11,7 @@ import sympy as sp
 from derivgen.contract import CONTRACT
 from derivgen.emit.derivatives import Derivative
 from derivgen.emit.elementary import definitions
-from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_words
+from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_summary
 from derivgen.emit.kernels import KernelText, kernel_name, write_kernel
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, titled, tuple_text
 from derivgen.emit.plan import Plan, count, field
@@ -88,9 +88,7 @@ def write_module(plan: Plan) -> str:
         "model_functions": model_functions,
         "public_title": titled("what callers use"),
         "initial_sources": initial_sources(plan.program.vector),
-        "initial_doc": docstring(
-            ["Flat parameter vector, shape (P,), drawn by the seed: " + ", ".join(initial_words(plan.program.vector))]
-        ),
+        "initial_doc": docstring([initial_summary(plan.program.vector)]),
         "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
         "parameter_count": plan.parameter_count,
         "public_functions": [*public.functions(), *(text for function in derived for text in function.public())],

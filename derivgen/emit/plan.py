@@ -444,7 +444,7 @@ class DerivativePlan(Plan):
 
 def output_of(kernel: Kernel) -> str:
     """The output whose derivatives a kernel computes; of a pass over the whole model, nothing."""
-    return "" if kernel.direction in PASSES else kernel.direction.partition("_by_{}")[0]
+    return "" if kernel.direction in PASSES else kernel.direction.partition("_through_{}")[0]
 
 
 def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:

@@ -15,7 +15,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.emit.elementary import FUNCTIONS
 from derivgen.emit.layout import STEP, broken, indented
 from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import Read, guarded_reads, reads_of, subexpressions, substitute
+from derivgen.expressions import Read, guarded_reads, reads_of, subexpressions, substitute, unconditional_parts
 from derivgen.functions import CHEAP
 
 # Shorter texts gain nothing from a name.
@@ -191,16 +191,6 @@ def repeating_branches(expression: sp.Expr) -> list[sp.Piecewise]:
 
     found = [e for e in unconditional_parts(expression) if isinstance(e, sp.Piecewise)]
     return [e for e in dict.fromkeys(found) if any(repeats(value) for value, _ in e.args)]
-
-
-def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
-    """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
-    if not isinstance(expression, sp.Expr) or expression.is_number or isinstance(-expression, Read):
-        return
-    yield expression
-    if not isinstance(expression, Read | sp.Piecewise):
-        for argument in expression.args:
-            yield from unconditional_parts(argument)
 
 
 def signed_parts(expression: sp.Expr) -> Iterator[sp.Expr]:

@@ -242,7 +242,9 @@ class WholeModel:
             extents = [self.text.integer(extent) for extent in t.shape]
             part, shape = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
             parts += view_lines(field(t.name), part, shape, depth=2)
-        doc = f'"""The buffers of {self.work_of}, as views of memory; those that are never needed at once share it."""'
+        shared = len({*storage.starts.values()}) < len(storage.starts)
+        sharing = "; those that are never needed at once share it" if shared else ""
+        doc = f'"""The buffers of {self.work_of}, as views of memory{sharing}."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
         body = [f"return {self.workspace}(", *indented(parts), ")"]
