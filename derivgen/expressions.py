@@ -6,6 +6,7 @@ statements), so substitution by `xreplace` is safe here, and only here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import sympy as sp
 import sympy.concrete.expr_with_limits as sympy_sums
 import sympy.functions.elementary.piecewise as sympy_piecewise
 from sympy.core.symbol import Str
+from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.logic.boolalg import Boolean
 
 TRUE = sp.true
@@ -29,13 +31,29 @@ def unfolded_piecewise() -> Iterator[None]:
     and its size, as written. Also the decorator of every stage that makes expressions.
     """
     folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
+    connected = MinMaxBase.__dict__["_is_connected"]
     for module in folds:
         module.piecewise_fold = lambda expression: expression
+    MinMaxBase._is_connected = classmethod(connection)
     try:
         yield
     finally:
+        MinMaxBase._is_connected = connected
         for module, fold in folds.items():
             module.piecewise_fold = fold
+
+
+def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
+    return remembered_connection(kind, u, v)
+
+
+IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__
+
+
+@functools.lru_cache(maxsize=2**14)
+def remembered_connection(kind: type, u: sp.Expr, v: sp.Expr) -> Any:
+    """SymPy's search for the larger of two arguments of a maximum, which it makes anew, for long, at each copy of it."""
+    return IS_CONNECTED(kind, u, v)
 
 
 class Read(sp.Expr):

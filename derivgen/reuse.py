@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -52,6 +53,7 @@ class Reuse:
 
     def __init__(self, program: Program) -> None:
         self.table = program.table
+        self.instances: dict[tuple[Any, tuple[tuple[sp.Expr, sp.Expr], ...]], Any] = {}
 
     def apply(self, s: Statement, held: Held) -> sp.Expr:
         """The statement's expression with every occurrence of the held value as a read of its tensor."""
@@ -59,14 +61,21 @@ class Reuse:
         def rewrite(node: sp.Basic, known: Boolean) -> sp.Basic:
             for template, power in forms(held, node):
                 for mapping in self.bindings(template, node, held, s.domain):
-                    if not implies(known, substitute(held.condition, mapping)):
+                    if not implies(known, self.instance(held.condition, mapping)):
                         continue
-                    found = replaced(node, substitute(template, mapping), power(substitute(held.read, mapping)))
+                    found = replaced(node, self.instance(template, mapping), power(substitute(held.read, mapping)))
                     if found is not None:
                         return found
             return node
 
         return bottom_up_known(s.expression, s.guard, rewrite)
+
+    def instance(self, template: Any, mapping: dict[sp.Expr, sp.Expr]) -> Any:
+        """A template at some values of its indices: many nodes ask for the same."""
+        key = (template, tuple(mapping.items()))
+        if key not in self.instances:
+            self.instances[key] = substitute(template, mapping)
+        return self.instances[key]
 
     def bindings(
         self, template: sp.Expr, node: sp.Basic, held: Held, domain: tuple[Range, ...]
