@@ -194,7 +194,7 @@ def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp
     for (local, condition), read_dots in by_local.items():
         term = product(local, sp.Add(*read_dots))
         terms.append(term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True)))
-    apart = s.operator == "+=" and s.reduced and isinstance(s.expression, sp.Mul)
+    apart = s.operator == "+=" and s.reduced and s.subscripts and isinstance(s.expression, sp.Mul)
     changed = replace(
         s,
         target=dots[s.target],

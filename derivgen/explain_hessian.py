@@ -45,7 +45,7 @@ def hessian_page(stable: Program, page: TextPage) -> list[Block]:
     for k, a in enumerate(names):
         for b in names[k:]:
             parts = next((block.parts for block in blocks if block.by == (a, b)), ())
-            rows.append((f"`{a}`", f"`{b}`", what_it_is([p for p in parts if p in written], varying)))
+            rows.append((a, b, what_it_is([p for p in parts if p in written], varying)))
     made.append(Table("ttt", tuple(rows), 3))
     made.append(Prose(""))
     zeros = sum(row[2].startswith("0") for row in rows)
@@ -88,7 +88,7 @@ def varying_tensors(program: Program) -> set[str]:
 def what_it_is(parts: list[str], varying: set[str]) -> str:
     if not parts:
         return "0, by the structure of the program"
-    names = " + ".join(f"`{name}`" for name in parts)
+    names = " + ".join(parts)
     return names if varying & set(parts) else f"{names}, constant"
 
 

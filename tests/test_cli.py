@@ -542,8 +542,8 @@ def test_divergence_saves_the_last_good_parameters(spec):
 def comparisons(monkeypatch):
     made = []
 
-    def gradcheck(model, dtype, rows, seed):
-        made.append((model.name, dtype, rows, seed))
+    def gradcheck(model, dtype, rows, seed, order):
+        made.append((model.name, dtype, rows, seed, order))
         return [SimpleNamespace(parameter=p, error=e, checked=4) for p, e in errors.items()]
 
     errors = {"W": 1e-13, "b": 3e-12}
@@ -556,7 +556,8 @@ def test_gradcheck_prints_a_row_for_each_parameter(spec, comparisons):
     assert lines[0] == "wave, float64"
     assert [line.split()[0] for line in lines[2:4]] == ["W", "b"]
     assert lines[-1] == "largest 3.00e-12, tolerance 1e-09: passed"
-    assert comparisons.made == [("wave", "float64", 5, 0)]
+    succeed("gradcheck", spec, "--order", 2)
+    assert comparisons.made == [("wave", "float64", 5, 0, 1), ("wave", "float64", 5, 0, 2)]
 
 
 def test_gradcheck_fails_past_the_tolerance(spec, comparisons):
@@ -573,6 +574,9 @@ def test_gradcheck_without_parameters_is_an_error(spec, comparisons):
 def test_explain_takes_a_spec_or_an_expression(spec):
     assert "give either SPEC or --expr" in fail("explain")
     assert "give either SPEC or --expr" in fail("explain", spec, "--expr", "x**2")
+    assert "Blocks of the Hessian" in succeed("explain", spec, "--order", 2)
+    assert "--order 2 takes a SPEC" in fail("explain", "--expr", "x**2", "--order", 2)
+    assert "'3' is not one of" in fail("gradcheck", spec, "--order", 3)
 
 
 # ---- the process
