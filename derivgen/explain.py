@@ -102,7 +102,11 @@ class ModelExplanation:
         written = self.page.statement
         blocks: list[Block] = [Item(number, s.target, written(s))]
         if declared is None:
-            blocks.append(Prose(f"New: part of the stable form of `{s.layer}`.", 3))
+            of = self.stable.tensor(s.target).of
+            rule = (
+                f"a derivative of `{of}`, the sum over what it reads of ∂{self.right_side}/∂A times A's own derivative"
+            )
+            blocks.append(Prose(f"New: {rule if of else f'part of the stable form of `{s.layer}`'}.", 3))
         elif replace(declared, scan=s.scan) != s:
             blocks.append(Formula(written(declared), 3, "Stable form of the declared"))
             largest = self.shift_of(s, declared)

@@ -153,12 +153,15 @@ def rename_tensors(expression: Any, names: Mapping[str, str]) -> Any:
 
 
 def replace_reads(expression: Any, replacement: Callable[[Read], sp.Expr]) -> Any:
-    """Each outermost read replaced by what the function gives for it."""
+    """Each outermost read replaced by what the function gives for it; of a partial derivative, those in subscripts."""
     if isinstance(expression, Read):
         return replacement(expression)
     if not expression.args:
         return expression
-    arguments = [replace_reads(a, replacement) for a in expression.args]
+    if getattr(expression, "keeps_reads", False):
+        arguments = [Read(r.tensor, *(replace_reads(s, replacement) for s in r.subscripts)) for r in expression.args]
+    else:
+        arguments = [replace_reads(a, replacement) for a in expression.args]
     if all(new is old for new, old in zip(arguments, expression.args, strict=True)):
         return expression
     return expression.func(*arguments)

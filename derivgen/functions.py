@@ -32,6 +32,15 @@ class stop_gradient(Primitive):
     is_constant_to_derivatives = True
 
 
+class partial(Primitive):
+    """The partial derivative of a read by further reads, one after another: partial(u, x, t) is ∂²u/∂x∂t.
+
+    It speaks of tensors, not of values: what its reads hold is never put in their place. `partials` takes it.
+    """
+
+    keeps_reads = True
+
+
 class difference(Primitive):
     """u - v, never reordered with the sum that it stands in. A stage after differentiation makes it."""
 
@@ -209,6 +218,8 @@ def derivative(f: sp.Expr, x: sp.Expr) -> sp.Expr:
         return sp.Piecewise(*((derivative(pair.args[0], x), pair.args[1]) for pair in f.args))
     if isinstance(f, sp.Pow):
         partials: tuple[sp.Expr, ...] = power_derivatives(f)
+    elif isinstance(f, partial):
+        raise TypeError(f"{f} must become a tensor (partials.with_tangents) before it is differentiated")
     elif f.func in DERIVATIVES:
         partials = DERIVATIVES[f.func](f)
     else:

@@ -23,11 +23,11 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
-from derivgen.functions import root, xlogy
+from derivgen.functions import partial, root, xlogy
 from derivgen.program import Program, Statement, check_program, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
-SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy)
+SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy, partial)
 
 
 @unfolded_piecewise()

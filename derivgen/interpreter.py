@@ -7,36 +7,29 @@ complex.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial, reduce, singledispatch
+from functools import reduce, singledispatch
 from typing import Any
 
-import mpmath
 import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
 from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
-from derivgen.functions import stop_gradient
-from derivgen.program import GIVEN, Program, Role, Statement, Tensor
+from derivgen.functions import partial, stop_gradient
+from derivgen.program import GIVEN, Program, Role, Statement, Tensor, is_plain_index
+from derivgen.quotients import Place, derivative_of
 from derivgen.randomness import random_tensors
-from derivgen.reals import CONSTANTS, FUNCTIONS, Real, integer_power, maximum, power
+from derivgen.reals import CONSTANTS, FUNCTIONS, Real, context, integer_power, maximum, power
 
 Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
 Evaluator = Callable[[Point], Any]
 Array = NDArray[np.object_]
 Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
-
-
-@lru_cache(maxsize=8)
-def context(digits: int) -> Any:
-    """The private mpmath context of this many decimal digits: the global one is left alone."""
-    mp = mpmath.MPContext()
-    mp.dps = digits
-    return mp
 
 
 def array(values: Iterable[Any], shape: tuple[int, ...]) -> Array:
@@ -53,12 +46,14 @@ def run(
     sizes: Mapping[str, int] | None = None,
     digits: int = 50,
     held: Held | None = None,
+    whole: Program | None = None,
 ) -> dict[str, Array]:
     """Every tensor by name, given or computed, as an object array of mpf (of int where the tensor is integer).
 
     `values` names what is given; constants default to their own value, random tensors to the numbers of seed 0 and step
     0, `model.training` to 1. `sizes` are solved from the arrays' shapes where not given. `held` keeps the values of
-    stop_gradient for a later run, which reuses them. An element of an `=` target that no statement writes is NaN.
+    stop_gradient for a later run, which reuses them. `whole` is what the program is a part of, if it is: partial
+    derivatives are taken of that. An element of an `=` target that no statement writes is NaN.
 
     Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
     write outside its tensor.
@@ -78,11 +73,11 @@ def run(
         for statement in run:
             positions = {r.index: k for k, r in enumerate(statement.domain)}
             extents = tuple(_extent(r.extent, known) for r in statement.domain)
-            scopes.append(Scope(mp, stores, known, positions, extents, statement, held))
+            scopes.append(Scope(mp, stores, known, positions, extents, statement, held, whole or program))
         for step in _steps(scopes[0]):
             for scope in scopes:
                 _execute(scope, step, best)
-    return {t.name: array(stores[t.name].elements, stores[t.name].shape) for t in program.tensors if t.name in stores}
+    return {t.name: stores[t.name].array for t in program.tensors if t.name in stores}
 
 
 # -- tensors and sizes
@@ -95,6 +90,10 @@ class Store:
     shape: tuple[int, ...]
     integer: bool
     elements: list[Any]
+
+    @property
+    def array(self) -> Array:
+        return array(self.elements, self.shape)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -171,6 +170,7 @@ class Scope:
     extents: tuple[int, ...]
     statement: Statement
     held: Held
+    whole: Program  # what partial derivatives are taken of
 
 
 def _steps(scope: Scope) -> Iterable[int | None]:
@@ -297,7 +297,7 @@ def _real(e: Any, scope: Scope) -> Evaluator:
         return lambda p: constant
     if e.func not in FUNCTIONS:
         raise TypeError(f"{scope.statement.target}: {e} has no meaning in a program")
-    function = partial(FUNCTIONS[e.func], scope.mp)
+    function = functools.partial(FUNCTIONS[e.func], scope.mp)
     parts = [_real(a, scope) for a in e.args]
     match parts:
         case [u]:
@@ -381,9 +381,38 @@ def _(e: Any, scope: Scope) -> Evaluator:
     def held_value(p: Point) -> Real:
         if p not in held:
             held[p] = value(p)
-        return held[p]
+        return scope.mp.mpf(held[p])
 
     return held_value
+
+
+@_real.register(partial)
+def _(e: Any, scope: Scope) -> Evaluator:
+    read, *variables = e.args
+    offset, places = _offset(read, scope), [_place(x, read, scope) for x in variables]
+    known: dict[tuple[Place, ...], list[Real]] = {}
+
+    def quotient(p: Point) -> Real:
+        at = tuple(place(p) for place in places)
+        if at not in known:
+            values = {name: store.array for name, store in scope.stores.items()}
+            by = list(zip((x.tensor for x in variables), at, strict=True))
+            found = derivative_of(run, scope.whole, values, read.tensor, by, scope.mp.dps, scope.held)
+            known[at] = [scope.mp.mpf(v) for v in found.ravel().tolist()]
+        return known[at][offset(p)]
+
+    return quotient
+
+
+def _place(x: Read, value: Read, scope: Scope) -> Callable[[Point], Place]:
+    """The element of x by which a value is differentiated, None along rows, which the value has for itself."""
+    shape = scope.whole.tensor(x.tensor).shape
+    rows = [
+        is_plain_index(s) and s in value.subscripts and not e.is_Integer
+        for s, e in zip(x.subscripts, shape, strict=True)
+    ]
+    places = [_integer(s, scope) for s in x.subscripts]
+    return lambda p: tuple(None if row else place(p) for row, place in zip(rows, places, strict=True))
 
 
 # -- conditions

@@ -22,6 +22,7 @@ from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import bounds, contract
+from derivgen.declared_partials import declared_partial
 from derivgen.errors import Place, Problem, nearest
 from derivgen.expressions import (
     TRUE,
@@ -40,7 +41,7 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
-from derivgen.functions import DERIVATIVES
+from derivgen.functions import DERIVATIVES, partial
 from derivgen.inside import all_nonnegative, out_of_bounds
 from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
@@ -54,6 +55,7 @@ LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
 
 NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
+HINTS = {"Undefined": " (close it with (value, True))", "Derivative": " (model.derivative is that of a let)"}
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
 
@@ -379,6 +381,8 @@ class Lowering:
             return self.read(e, scope)
         if isinstance(e, sp.Sum | MaxOver):
             return self.reduce(e, scope)
+        if isinstance(e, partial):
+            return declared_partial(self, e, scope)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e, scope)
         if isinstance(e, sp.ITE):  # SymPy's form of a comparison of a Piecewise
@@ -430,7 +434,7 @@ class Lowering:
         known = (sp.Add, sp.Mul, sp.Pow, sp.core.relational.Relational, sp.And, sp.Or, sp.Not)
         if not isinstance(e, known) and e.func not in DERIVATIVES:
             kind = e.func.__name__
-            hint = " (close it with (value, True))" if kind == "Undefined" else ""
+            hint = HINTS.get(kind, "")
             raise Refused(
                 f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of functions"
             )

@@ -18,6 +18,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import contract, initializers, optimizers
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
+from derivgen.functions import partial
 from derivgen.initializers import Initializer
 from derivgen.program import Role
 from derivgen.rule_groups import Group, groups_of
@@ -303,6 +304,24 @@ class Model:
             if n not in taken:
                 self.definitions.append(definition)
         return tensors[0] if single else tuple(tensors)
+
+    def derivative(self, value: Any, *by: Any) -> Any:
+        """∂value/∂x of a let's element by elements of earlier tensors, one after another: `derivative(u[n, 0], x[n, 1])`.
+
+        An index of x that the let has too is a row; its others are directions, each an index or a number. The value may
+        be a derivative itself.
+        """
+        wrong = [e for e in (value, *by) if not isinstance(e, Indexed | sp.Symbol)]
+        if wrong and not (wrong == [value] and isinstance(value, partial)):
+            self.problem(
+                f"derivative takes an element of a let, and elements of tensors that it comes from, found {wrong[0]}: "
+                "give an expression a let, and read tensors at indices"
+            )
+            return sp.Integer(0)
+        if not by:
+            self.problem(f"derivative of {value}: say by which element, derivative({value}, x[n, d])")
+            return sp.Integer(0)
+        return partial(*(value.args if isinstance(value, partial) else (value,)), *by)
 
     # ---- what is asked of the model
 

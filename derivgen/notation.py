@@ -22,7 +22,7 @@ from derivgen.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.functions import difference, root, stop_gradient
+from derivgen.functions import difference, partial, root, stop_gradient
 from derivgen.program import Program, Range, Role, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
@@ -95,6 +95,7 @@ class Plain:
     """Formulas as text."""
 
     dot = "·"
+    symbol = "∂"
     piecewise_precedence = ATOM
 
     def __init__(self, order: Mapping[str, int], inlined: Mapping[str, Statement] | None = None) -> None:
@@ -157,6 +158,8 @@ class Plain:
             return self._render(e.args[0])
         if isinstance(e, difference):
             return f"{self.expression(e.args[0])} - {self.expression(e.args[1], MULTIPLY)}", ADD
+        if isinstance(e, partial):
+            return self.partial(e), MULTIPLY
         if e in SYMBOLS:
             return self.name(SYMBOLS[e]), ATOM
         return self.call(e), ATOM
@@ -237,6 +240,19 @@ class Plain:
         arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
         return f"{name}({', '.join(self.expression(a) for a in arguments)})"
 
+    def partial(self, e: partial) -> str:
+        """∂u/∂x, ∂²u/∂x², ∂²u/(∂x·∂t)"""
+        value, *variables = e.args
+        powers = {x: variables.count(x) for x in variables}
+        below = [self.to_power(f"{self.symbol}{self.read(x)}", k) for x, k in powers.items()]
+        return self.quotient(self.to_power(self.symbol, len(variables)) + self.read(value), below)
+
+    def to_power(self, base: str, exponent: int) -> str:
+        return base if exponent == 1 else self.superscript(base, str(exponent))
+
+    def quotient(self, above: str, below: list[str]) -> str:
+        return f"{above}/{below[0]}" if len(below) == 1 else f"{above}/({self.dot.join(below)})"
+
     def piecewise(self, e: sp.Piecewise) -> str:
         if is_guarded(e):
             value, condition = e.args[0].args
@@ -277,6 +293,7 @@ class Latex(Plain):
     """Formulas as LaTeX, without the dollar signs."""
 
     dot = r" \, "
+    symbol = r"\partial "
     piecewise_precedence = ADD  # its braces open only
 
     def sum(self, ranges: tuple[Range, ...]) -> str:
@@ -320,6 +337,9 @@ class Latex(Plain):
         denominator = self.dot.join(self.expression(f, MULTIPLY if len(below) > 1 else 0) for f in below)
         return rf"\frac{{{numerator}}}{{{denominator}}}"
 
+    def quotient(self, above: str, below: list[str]) -> str:
+        return rf"\frac{{{above}}}{{{self.dot.join(below)}}}"
+
     def power(self, e: sp.Pow) -> tuple[str, int]:
         base, exponent = e.args
         plain = exponent.is_Integer or exponent == sp.Rational(1, 2) or (exponent.is_Number and exponent.is_negative)
@@ -329,6 +349,9 @@ class Latex(Plain):
 
     def superscript(self, base: str, exponent: str) -> str:
         return f"{{{base}}}^{{{exponent}}}"
+
+    def to_power(self, base: str, exponent: int) -> str:
+        return base if exponent == 1 else f"{base.strip()}^{{{exponent}}}"
 
     def square_root(self, base: sp.Expr) -> str:
         return rf"\sqrt{{{self.expression(base)}}}"

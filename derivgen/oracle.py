@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.interpreter import Array, Held, array, context, run
+from derivgen.interpreter import Array, Held, array, run
 from derivgen.program import Program, reached
-from derivgen.reals import Real
+from derivgen.reals import Real, context
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
 HESSIAN_DIGITS = 80  # second differences lose twice as many
@@ -214,7 +214,7 @@ def _function_of(
 
     def function(shifts: Shifts) -> Real:
         shifted = {name: fixed[name] + shift for name, shift in shifts.items()}
-        return run(rest, {**fixed, **shifted}, digits=digits, held=held)[output][()]
+        return run(rest, {**fixed, **shifted}, digits=digits, held=held, whole=live)[output][()]
 
     return function
 

@@ -21,6 +21,7 @@ from derivgen.model import DTYPES, Model
 from derivgen.modes import has_modes, in_evaluation, in_training
 from derivgen.notation import print_program
 from derivgen.parallel import in_threads, update_pays
+from derivgen.partials import with_tangents
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
 from derivgen.second_order import derived_program, request_for
@@ -49,8 +50,8 @@ def declared_program(model: Model) -> Program:
 
 
 def stable_program(declared: Program) -> Program:
-    """What the declared program computes, without overflow and cancellation."""
-    return stabilize(reach_back(declared.live(declared.outputs)))
+    """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
+    return with_tangents(stabilize(reach_back(declared.live(declared.outputs))))
 
 
 def training_program(stable: Program) -> Program:

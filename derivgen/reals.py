@@ -6,9 +6,10 @@ Under IEEE's rules for infinities and NaN: nothing raises, nothing turns complex
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
+import mpmath
 import sympy as sp
 
 from derivgen.functions import difference, erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
@@ -16,6 +17,14 @@ from derivgen.functions import difference, erfc, expm1, log1p, logaddexp, root, 
 Real = Any  # an mpf of a private context
 
 HUGE = 2**17  # a magnitude of 2**HUGE counts as infinite where the cost of a function grows with the magnitude
+
+
+@lru_cache(maxsize=16)
+def context(digits: int) -> Any:
+    """The private mpmath context of this many decimal digits: the global one is left alone."""
+    mp = mpmath.MPContext()
+    mp.dps = digits
+    return mp
 
 
 def maximum(mp: Any, u: Real, v: Real) -> Real:

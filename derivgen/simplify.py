@@ -191,10 +191,10 @@ def without_copy(program: Program, copy: Statement) -> Program:
 
 
 def is_of_let(program: Program, name: str) -> bool:
-    """Whether a tensor is a user's let, or the adjoint of one."""
-    table = program.table
-    while (tensor := table.get(name)) is not None and tensor.of is not None:
-        name = tensor.of
+    """Whether a tensor is a user's let, or the adjoint or the tangent of one that the program has."""
+    tensor, table = program.table.get(name), program.table
+    while tensor is not None and tensor.of is not None:
+        tensor = table.get(tensor.of)
     return tensor is not None and tensor.role is Role.LET
 
 

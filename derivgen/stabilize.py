@@ -30,6 +30,7 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.partials import variables_of
 from derivgen.program import (
     Names,
     Program,
@@ -75,6 +76,7 @@ class Stabilizer:
         self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
         self.positive: set[str] = set()  # totals of exponentials
         self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
+        self.variables = variables_of(program)  # not to see through: something is differentiated by them
 
     def run(self) -> Program:
         for statement in self.program.statements:
@@ -92,7 +94,7 @@ class Stabilizer:
     def keep(self, s: Statement) -> None:
         self.statements.append(s)
         plain = all(is_plain_index(i) for i in s.subscripts)
-        if s.operator == "=" and plain and s.guard == TRUE:
+        if s.operator == "=" and plain and s.guard == TRUE and s.target not in self.variables:
             self.held[s.target] = s
         if s.operator in ("=", "+=") and self.is_square(s.expression):
             self.squares.add(s.target)
@@ -103,7 +105,12 @@ class Stabilizer:
         """Whether a later statement takes a logarithm of the sum or divides by it: else the shift has no use."""
         own = {r.index for r in s.reduced}
         exponents = exponents_of(s)
-        if s.operator != "+=" or len(exponents) != 1 or not indices_of(exponents[0]) & own:
+        if (
+            s.target in self.variables
+            or s.operator != "+="
+            or len(exponents) != 1
+            or not indices_of(exponents[0]) & own
+        ):
             return False
         partners = {s.target, *(t.target for t in self.program.statements if exponents_of(t) == [exponents[0]])}
         return any(is_log_or_quotient_of(s.target, partners, later.expression) for later in self.program.statements)

@@ -25,7 +25,7 @@ SMALL = {
     "digits_convolutional": {"size": 4, "filters": (2, 3, 2)},
     "wavenet": {"classes": 5, "steps": 6, "channels": 2, "blocks": 1},
 }
-LARGE = ("matrix_factorization", "soft_forest")
+LARGE = ("heat_equation", "matrix_factorization", "soft_forest")
 
 
 def test_every_example_is_checked_and_up_to_date():
@@ -83,6 +83,11 @@ def test_rosenbrock_against_scipy():
     np.testing.assert_allclose(gradient, rosen_der(x), rtol=1e-13, atol=1e-11)
     for minimizer in script("rosenbrock").main():
         np.testing.assert_allclose(minimizer, np.ones(10), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_heat_equation_against_the_exact_solution(seed):
+    assert script("heat_equation").main(seed) <= 2e-3
 
 
 def test_the_oracle_itself_is_not_the_module():

@@ -17,11 +17,12 @@ from derivgen.differentiate import adjoint, tangent
 from derivgen.errors import SpecError
 from derivgen.explain import explain_model
 from derivgen.gradcheck import random_values
-from derivgen.interpreter import context, run
+from derivgen.interpreter import run
 from derivgen.model import Model
 from derivgen.notation import print_program
 from derivgen.oracle import relative_error
 from derivgen.pipeline import declared_program, stable_program, training_program
+from derivgen.reals import context
 
 T, D, H = 5, 3, 4
 
