@@ -51,7 +51,7 @@ from derivgen.program import (
 )
 from derivgen.scope import Refused
 
-DIRECTION: Direction = "forward"  # of the tangents: they are computed beside their tensors
+DIRECTION: Direction = "tangent"  # kernels of their own, which a prediction of u has no need of
 
 
 @unfolded_piecewise()

@@ -167,19 +167,23 @@ def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
 
 @unfolded_piecewise()
 def keep_calls(program: Program) -> Program:
-    """A costly call that is part of a forward formula, and that an adjoint of its layer makes too, is a tensor.
+    """A costly call that is part of a forward formula, and that an adjoint or a tangent of its layer makes too, is a tensor.
 
-    For a = z·sigmoid(z) the adjoint then reads sigmoid(z), and finds sigmoid(-z) in it.
+    For a = z·sigmoid(z) the adjoint then reads sigmoid(z), and finds sigmoid(-z) in it. So is one that a tangent makes
+    first.
     """
-    backward = {(s.layer, call) for s in program.statements if s.direction == "backward" for call in calls_in(s)}
+    passes: dict[tuple[str, sp.Expr], int] = {}  # the last pass in which a layer makes a call
+    for s in program.statements:
+        for call in calls_in(s):
+            passes[s.layer, call] = max(passes.get((s.layer, call), 0), pass_of(s))
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     whole = set[sp.Expr]()  # the calls that are all of an earlier tensor
     for s in program.statements:
         kept: dict[sp.Expr, Read] = {}
-        for call in costly_calls(s) if s.direction == "forward" else []:
+        for call in costly_calls(s):
             partner = sigmoid(-call.args[0]) if isinstance(call, sigmoid) else call
-            asked = (s.layer, call) in backward or (s.layer, partner) in backward
-            if asked and call not in whole:
+            last = max(passes.get((s.layer, c), 0) for c in (call, partner))
+            if last > pass_of(s) and call not in whole:
                 domain = domain_of(s, call)
                 read = kept[call] = Read(names.fresh(f"{s.layer}_{type(call).__name__}"), *(r.index for r in domain))
                 tensors.append(Tensor(read.tensor, tuple(r.extent for r in domain), Role.HELPER))
@@ -189,6 +193,11 @@ def keep_calls(program: Program) -> Program:
             whole.add(s.expression)
         statements.append(replace(s, expression=substitute(s.expression, kept)))
     return leave_scans(program.with_statements(statements, tensors))
+
+
+def pass_of(s: Statement) -> int:
+    """Values first, then tangents, then all that goes backwards."""
+    return {"forward": 0, "tangent": 1}.get(s.direction, 2)
 
 
 def calls_in(s: Statement) -> list[sp.Expr]:

@@ -230,7 +230,10 @@ class Plan:
     @property
     def passes(self) -> dict[str, list[Kernel]]:
         """The kernels of the forward pass, the backward pass, the evaluation and the prediction."""
-        passes = {d: [k for k in self.training.kernels if k.direction == d] for d in ("forward", "backward")}
+        passes = {
+            "forward": [k for k in self.training.kernels if k.direction != "backward"],
+            "backward": [k for k in self.training.kernels if k.direction == "backward"],
+        }
         beside = {"evaluation": self.evaluation, "prediction": self.prediction}
         return {**passes, **{word: list(s.kernels) for word, s in beside.items() if s is not None}}
 
