@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.cotangents import Cotangent, Cotangents, stored
-from derivgen.expressions import Read, index_symbol
+from derivgen.expressions import index_symbol
 from derivgen.program import Direction, Names, Program, Range, Role, Statement, Tensor, is_plain_index
 from derivgen.storage import element_count
 
@@ -21,6 +21,7 @@ class Block:
     cotangent: Cotangent
     subscripts: tuple[sp.Expr, ...]
     ranges: tuple[Range, ...]
+    inside: Boolean  # where the parameter has such an element
     alone: bool
     layer: str
     direction: Direction
@@ -37,21 +38,9 @@ class Block:
             "=" if self.alone else "+=",
             self.cotangent.at(self.subscripts),
             (*self.cotangent.axes, *self.ranges),
+            self.inside,
             layer=self.layer,
             direction=self.direction,
-        )
-
-    def inside(self, stable: Program) -> Boolean:
-        """Where the parameter has such an element: elsewhere, the statements' guards make it 0."""
-        shape = stable.tensor(self.of).shape
-        reached = [shape[axis] for axis, _ in self.cotangent.pattern]
-        return sp.And(
-            *(
-                condition
-                for (_, i), extent in zip(self.cotangent.pattern, reached, strict=True)
-                if not (is_plain_index(i) or isinstance(i, Read))
-                for condition in (sp.Ge(i, 0), sp.Lt(i, extent))
-            )
         )
 
     def diagonal(self, target: str) -> Statement:
@@ -73,7 +62,8 @@ def blocks_of(bars: Cotangents, stable: Program) -> list[Block]:
         for part in parts:
             subscripts, ranges = elements(part, parameter.shape, bars)
             last = bars.last[part.name]
-            blocks.append(Block(part, subscripts, ranges, len(parts) == 1, last.layer, last.direction))
+            inside = bars.inside(parameter.name, part.pattern)
+            blocks.append(Block(part, subscripts, ranges, inside, len(parts) == 1, last.layer, last.direction))
     return blocks
 
 
@@ -127,7 +117,7 @@ def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Te
         at = (*rows, first + row_major([r.index for r in block.ranges], extents))
         made.append(replace(block.copied(entries, at), operator="="))
         column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
-        made.append(replace(made[-1], target=columns, expression=column, guard=block.inside(stable)))
+        made.append(replace(made[-1], target=columns, expression=column))
         first += int(sp.Mul(*extents))
     shape = (*(r.extent for r in bars.axes), sp.Integer(max(first, 1)))  # of nothing, a 0 in the first column
     return [Tensor(entries, shape, Role.LET), Tensor(columns, shape, Role.LET, integer=True)], made

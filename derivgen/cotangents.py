@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import Read, index_symbol, indices_of, substitute
 from derivgen.notation import declaration_order
@@ -190,11 +191,23 @@ class Cotangents:
             s,
             subscripts=tuple(substitute(i, values) for i in s.subscripts),
             expression=substitute(s.expression, values),
-            guard=substitute(s.guard, values),
+            guard=sp.And(substitute(s.guard, values), self.inside(s.target, pattern)),
             domain=(*domain, *self.axes),
             scan=s.scan,
         )
         return seen, {values.get(i, i): substitute(read, values) for i, read in at_winner.items()}
+
+    def inside(self, tensor: str, pattern: Pattern) -> Boolean:
+        """Where the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
+        shape = self.program.tensor(tensor).shape
+        unsure = [(axis, i) for axis, i in pattern if not self.is_inside(i)]
+        return sp.And(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
+
+    def is_inside(self, subscript: sp.Expr) -> bool:
+        """Whether a place needs no guard: an index of the output, or a label that is none to be ignored."""
+        if isinstance(subscript, Read):
+            return self.program.tensor(subscript.tensor).ignore is None
+        return is_plain_index(subscript)
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:

@@ -39,10 +39,13 @@ class Derivative(WholeModel):
         self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
         self.beside = [*self.given, *self.returned]
 
+    def inputs_of(self, word: str) -> Sequence[Tensor]:
+        return self.plan.given_inputs
+
     # ---- compiled
 
     def compiled(self) -> list[str]:
-        outputs = [word for word in self.plan.passes if word not in WHOLE] if self.is_split else []
+        outputs = self.outputs if self.is_split else []
         return [*([self.buffers()] if self.plan.workspace else []), *map(self.output, outputs), self.kernel()]
 
     @property
@@ -53,8 +56,19 @@ class Derivative(WholeModel):
     def output(self, output: str) -> str:
         """The function of one output's derivatives."""
         doc = f'"""The derivatives of {output}, for `{self.function}`."""'
-        signature = bracketed(f"def {self.function}_{output}(", ["theta", "data", "work", *self.own_results], "):")
+        signature = bracketed(f"def {self.function}_{output}(", self.shared, "):")
         return compiled(signature, doc, self.calls(output), "pasted")
+
+    @property
+    def outputs(self) -> list[str]:
+        return [word for word in self.plan.passes if word not in WHOLE]
+
+    @property
+    def shared(self) -> list[str]:
+        """What the functions of the outputs are given."""
+        lines = [line for output in self.outputs for line in self.calls(output)]
+        parts = [name for name in ("theta", "data", "work") if any(f"{name}." in line for line in lines)]
+        return [*parts, *self.own_results]
 
     @property
     def own_results(self) -> list[str]:
@@ -64,9 +78,8 @@ class Derivative(WholeModel):
         if not self.is_split:
             return [line for word in self.plan.passes for line in self.calls(word)]
         calls = [line for word in WHOLE for line in self.calls(word)]
-        arguments = ["theta", "data", "work", *self.own_results]
-        for output in [word for word in self.plan.passes if word not in WHOLE]:
-            calls += bracketed(f"{self.function}_{output}(", arguments, ")", depth=1)
+        for output in self.outputs:
+            calls += bracketed(f"{self.function}_{output}(", self.shared, ")", depth=1)
         return calls
 
     def kernel(self) -> str:

@@ -85,10 +85,9 @@ class WholeModel:
             run = runs.get(position, Run(position, 1, 1))
             blocks = [kernels[position + k * run.period :][: run.period] for k in range(run.count)]
             depth = 1 if run.count == 1 else 2
-            inputs = self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
             calls = []
             for same in zip(*blocks, strict=True):
-                calls += self.kernel_call(same, inputs, depth)
+                calls += self.kernel_call(same, self.inputs_of(word), depth)
                 if after is not None:
                     calls += after(same, depth)
             if run.count > 1:
@@ -97,6 +96,10 @@ class WholeModel:
             lines += calls
             position += run.count * run.period
         return lines
+
+    def inputs_of(self, word: str) -> Sequence[Tensor]:
+        """The inputs that a pass is given."""
+        return self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
 
     def scalar_result(self, name: str) -> str:
         """The one element of a rank-0 tensor."""
