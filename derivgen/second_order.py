@@ -15,8 +15,8 @@ from derivgen.blocks import blocks_of, dense_rows, flat_size, is_parameter, offs
 from derivgen.by_row import by_row
 from derivgen.cotangents import Cotangents, active_tensors
 from derivgen.differentiate import adjoint, reverse_sweep, tangent
-from derivgen.expressions import Read, index_symbol, unfolded_piecewise
-from derivgen.functions import stop_gradient
+from derivgen.expressions import Read, index_symbol, reads_of, unfolded_piecewise
+from derivgen.functions import derivative, stop_gradient
 from derivgen.program import (
     Names,
     Program,
@@ -142,30 +142,38 @@ def weighted_sum(program: Program, weights: Sequence[tuple[str, str]]) -> Progra
 def loss_of_outputs(stable: Program) -> tuple[list[int], list[str]]:
     """(the statements of the objective as a function of the model's outputs, by position; those outputs)
 
-    Going back from the objective, an output is the first let, or the first sum that has weights in it. What depends on
-    parameters alone, as a penalty, belongs to the objective, of which these parameters are outputs.
+    Going back from the objective, an output is the first let in which it is not linear, or the first sum that has weights
+    in it. What depends on parameters alone, as a penalty, belongs to the objective, of which these are outputs.
     """
     active = active_tensors(stable, [p.name for p in stable.parameters])
-    parameters = {p.name for p in stable.parameters}
-    objective = str(stable.objective)
-    inside, count = {objective}, 0
+    inside, count = {str(stable.objective)}, 0
     while count < len(inside):
         count = len(inside)
-        for s in stable.statements:
-            if s.target in inside:
-                inside |= {n for n in {r.tensor for r in s.reads} if opens(stable, n, active, parameters)}
+        readers = [s for s in stable.statements if s.target in inside]
+        for name in {r.tensor for s in readers for r in s.reads}:
+            if opens(stable, name, active, readers):
+                inside.add(name)
     tail = [k for k, s in enumerate(stable.statements) if s.target in inside]
     read = dict.fromkeys(r.tensor for k in tail for r in stable.statements[k].reads)
     return tail, [name for name in read if name in active and name not in inside]
 
 
-def opens(stable: Program, name: str, active: set[str], parameters: set[str]) -> bool:
-    """Whether a tensor that the objective reads is a part of the objective, not of the model."""
+def opens(stable: Program, name: str, active: set[str], readers: Sequence[Statement]) -> bool:
+    """Whether a tensor that the objective's statements read is a part of the objective, not of the model."""
     writers = [s for s in stable.statements if s.target == name]
-    if not writers or stable.tensor(name).role is not Role.HELPER:
-        return not active & {name} and bool(writers)
-    sources = set[str]().union(*({r.tensor for r in s.reads} for s in writers)) & active
-    return not sources & parameters or sources <= parameters
+    if name not in active or not writers:
+        return bool(writers)
+    sources = {r.tensor for s in writers for r in s.reads} & active
+    parameters = {t for t in sources if stable.tensor(t).role is Role.PARAMETER}
+    if parameters and parameters != sources:
+        return False
+    return stable.tensor(name).role is Role.HELPER or all(is_linear_in(s, name, active) for s in readers)
+
+
+def is_linear_in(s: Statement, name: str, active: set[str]) -> bool:
+    """Whether the derivatives of a statement by a tensor depend on no parameter."""
+    locals_of = [derivative(s.expression, read) for read in reads_of(s.expression) if read.tensor == name]
+    return s.operator in ("=", "+=") and not any(r.tensor in active for e in locals_of for r in reads_of(e))
 
 
 # ---- matrices
