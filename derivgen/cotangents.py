@@ -36,6 +36,7 @@ Pattern = tuple[tuple[int, sp.Expr], ...]
 # The indices of each `max=` target's reduction → reads of where its maximum was.
 Winners = Mapping[str, Mapping[sp.Symbol, Read]]
 
+OF_PASS = {"forward": "", "tangent": "_tangent", "backward": "_bar"}
 MANY = 8  # patterns of one tensor, beyond which it is stored whole
 
 
@@ -117,7 +118,7 @@ class Cotangents:
         """The direction of the adjoints of a statement: one comes before another where their statements come after."""
         if self.bare:
             return "backward"
-        return f"{self.output}_through_{{}}" + ("" if s.direction == "forward" else "_bar")
+        return f"{self.output}_through_{{}}{OF_PASS[s.direction]}"
 
     # ---- patterns
 
