@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import scipy.sparse  # noqa: F401  (modules with sparse Jacobians import it, and with a patched numpy it could not be)
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -19,15 +21,20 @@ def test_logistic_regression_against_scikit_learn(C):
     def objective(w, b):
         return w @ w / 2 + C * np.logaddexp(0, -y * (x @ w + b)).sum()
 
-    found, minimum, accuracy = example.main(C)
-    fitted = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(x, y)
+    quasi, newton, norms, accuracy = example.main(C)
+    fitted = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-14).fit(x, y)
     expected = objective(fitted.coef_[0], fitted.intercept_[0])
-    assert minimum == pytest.approx(objective(found[:-1], found[-1]), rel=1e-13)
-    assert abs(minimum - expected) <= 1e-6
-    assert abs(minimum - expected) <= 1e-6 * expected
-    probabilities = kernels("logistic_regression").predict(found, x_test)
-    np.testing.assert_allclose(probabilities, fitted.predict_proba(x_test)[:, 1], atol=1e-5)
+    for result in (quasi, newton):
+        assert result.fun == pytest.approx(objective(result.x[:-1], result.x[-1]), rel=1e-13)
+        assert abs(result.fun - expected) <= 1e-6 * min(1, expected)
+    probabilities = kernels("logistic_regression").predict(newton.parameters, x_test)
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(x_test)[:, 1], atol=1e-10)
     assert accuracy >= 0.95
+    np.testing.assert_allclose(newton.x, np.append(fitted.coef_[0], fitted.intercept_), rtol=0, atol=1e-10)
+    assert newton.nit <= 12 and newton.nit <= quasi.nit / 2
+    # Near the minimum each gradient is a multiple, always the same one, of the square of the one before.
+    multiples = [after / before**2 for before, after in pairwise(norms) if after > 1e-10]
+    assert max(multiples[-2:]) <= 1.5 * min(multiples[-2:])
 
 
 @pytest.mark.parametrize("C", [0.1, 1.0, 10.0])

@@ -84,4 +84,4 @@ def tuple_lines(prefix: str, items: Sequence[str], depth: int = 1) -> list[str]:
 def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
     """The text of a compiled function of the whole model; an `internal` or `pasted` one is for compiled code only."""
     head = [f"def {signature}:"] if isinstance(signature, str) else signature
-    return "\n".join([f"@{decorator}", *head, *indented([doc, *body])])
+    return "\n".join([f"@{decorator}", *head, *indented([*doc.splitlines(), *body])])
