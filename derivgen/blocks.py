@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.contractions import typical
 from derivgen.cotangents import Cotangent, Cotangents, stored
 from derivgen.expressions import index_symbol
 from derivgen.program import Direction, Names, Program, Range, Role, Statement, Tensor, is_plain_index
@@ -63,8 +64,15 @@ def blocks_of(bars: Cotangents, stable: Program) -> list[Block]:
             subscripts, ranges = elements(part, parameter.shape, bars)
             last = bars.last[part.name]
             inside = bars.inside(parameter.name, part.pattern)
-            blocks.append(Block(part, subscripts, ranges, inside, len(parts) == 1, last.layer, last.direction))
+            alone = all(other is part or are_apart(part, other) for other in parts)
+            blocks.append(Block(part, subscripts, ranges, inside, alone, last.layer, last.direction))
     return blocks
+
+
+def are_apart(a: Cotangent, b: Cotangent) -> bool:
+    """Whether two parts are at different fixed places of an axis."""
+    other = dict(b.pattern)
+    return any(i.is_Integer and other.get(axis, i).is_Integer and other.get(axis, i) != i for axis, i in a.pattern)
 
 
 def elements(
@@ -89,8 +97,15 @@ def elements(
 # ---- matrices
 
 
-def is_parameter(stable: Program, part: Cotangent) -> bool:
-    return stable.tensor(part.of).role is Role.PARAMETER
+def is_sparse(stable: Program, outputs: Sequence[Cotangents]) -> bool:
+    """Whether at least half of some outputs' derivatives is 0 by structure."""
+    whole: sp.Expr = sp.Integer(0)
+    entries: sp.Expr = sp.Integer(0)
+    for bars in outputs:
+        rows = typical(sp.Mul(*(r.extent for r in bars.axes)))
+        whole += rows * flat_size(stable)
+        entries += rows * sp.Add(*(sp.Mul(*(r.extent for r in block.ranges)) for block in blocks_of(bars, stable)))
+    return bool(2 * entries <= whole)
 
 
 def dense_rows(
@@ -119,7 +134,7 @@ def sparse_rows(stable: Program, bars: Cotangents, prefix: str) -> tuple[list[Te
         column = starts[block.of] + row_major(block.subscripts, stable.tensor(block.of).shape)
         made.append(replace(made[-1], target=columns, expression=column))
         first += int(sp.Mul(*extents))
-    shape = (*(r.extent for r in bars.axes), sp.Integer(max(first, 1)))  # of nothing, a 0 in the first column
+    shape = (*(r.extent for r in bars.axes), sp.Integer(first))
     return [Tensor(entries, shape, Role.LET), Tensor(columns, shape, Role.LET, integer=True)], made
 
 

@@ -1,7 +1,7 @@
 """The cotangents of a reverse sweep, and the axes that each of them stores.
 
 An output O with axes gives them to every cotangent: O_by_A[a, o] = ∂O[o]/∂A[a]. Often o alone says at which elements of
-an axis of A that is not 0: row n of O reads row n of A, or the row that a label of row n names. Such an axis is
+an axis of A that is not 0: row n of O reads row n of A, the row that a label of row n names, or A[0]. Such an axis is
 determined: the cotangent does not store it, and nothing computes its zeros. An output of rank 0 determines nothing, so
 that its cotangents have the shapes of their tensors.
 """
@@ -159,14 +159,10 @@ class Cotangents:
         return axes
 
     def determined(self, read: Read) -> Pattern:
-        """The axes of a read that the output's indices determine."""
+        """The axes of a read that the output's indices determine, or that are read at one place only."""
         own = {r.index for r in self.axes}
-        eligible = self.eligible(read.tensor)
-        return tuple(
-            (axis, i)
-            for axis, i in enumerate(read.subscripts)
-            if axis in eligible and indices_of(i) and indices_of(i) <= own
-        )
+        eligible = self.eligible(read.tensor) if own else set[int]()
+        return tuple((axis, i) for axis, i in enumerate(read.subscripts) if axis in eligible and indices_of(i) <= own)
 
     def seen_from(self, s: Statement, pattern: Pattern) -> tuple[Statement, dict[sp.Symbol, Read]]:
         """The statement at the elements of its target that a pattern leaves open, with the indices of its maximum.
@@ -205,10 +201,10 @@ class Cotangents:
         return sp.And(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
 
     def is_inside(self, subscript: sp.Expr) -> bool:
-        """Whether a place needs no guard: an index of the output, or a label that is none to be ignored."""
+        """Whether a place needs no guard: an index of the output, a label that is none to be ignored, a fixed place."""
         if isinstance(subscript, Read):
             return self.program.tensor(subscript.tensor).ignore is None
-        return is_plain_index(subscript)
+        return is_plain_index(subscript) or not indices_of(subscript)
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.blocks import blocks_of, dense_rows, flat_size, is_parameter, offsets, row_major, sparse_rows
+from derivgen.blocks import blocks_of, dense_rows, flat_size, is_sparse, offsets, row_major, sparse_rows
 from derivgen.by_row import by_row
 from derivgen.cotangents import Cotangents, active_tensors
 from derivgen.differentiate import adjoint, reverse_sweep, tangent
@@ -234,7 +234,7 @@ def residuals(stable: Program) -> Program:
 
 @unfolded_piecewise()
 def residual_jacobian(stable: Program) -> Program:
-    """∂residual/∂θ_j, for each of the residuals: a matrix; or, where zeros are known, entries and their columns.
+    """∂residual/∂θ_j, for each of the residuals: a matrix; or, where most of it is 0, entries and their columns.
 
     The matrix lies column by column: residuals are many and parameters few, and solvers take it so.
     """
@@ -244,14 +244,14 @@ def residual_jacobian(stable: Program) -> Program:
     for name in stable.residuals:
         program, bars = reverse_sweep(program, name, [p.name for p in stable.parameters], bare=False)
         sweeps.append((name, bars))
-    dense = all(not part.pattern for _, bars in sweeps for part in bars.made.values() if is_parameter(stable, part))
+    sparse = is_sparse(stable, [bars for _, bars in sweeps])
     tensors, made = [], []
     for name, bars in sweeps:
         prefix = "" if single else f"{name}_"
         found = (
-            dense_rows(stable, bars, f"{prefix}jacobian", columns_first=True)
-            if dense
-            else sparse_rows(stable, bars, prefix)
+            sparse_rows(stable, bars, prefix)
+            if sparse
+            else dense_rows(stable, bars, f"{prefix}jacobian", columns_first=True)
         )
         tensors += found[0]
         made += found[1]

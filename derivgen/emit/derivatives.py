@@ -193,8 +193,12 @@ class Derivative(WholeModel):
         for t in self.plan.results:
             extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
             shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
-            dtype, make = "np.int64" if t.integer else "real", "empty" if self.fills(t) else "zeros"
-            lines.append(f"{self.plan.local_names[t.name]} = np.{make}({shape}, {dtype})")
+            name, filled = self.plan.local_names[t.name], self.fills(t)
+            if t.integer:
+                made = f"np.empty({shape}, np.int64)" if filled else f"np.full({shape}, -1, np.int64)"
+            else:
+                made = f"np.{'empty' if filled else 'zeros'}({shape}, real)"
+            lines.append(f"{name} = {made}")
         if not lines:
             bars = dict(self.program.gradients)
             whole = all(bars.get(t.name) in written for t in self.plan.whole.program.vector)
