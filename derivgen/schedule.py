@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import sympy as sp
+
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
@@ -103,14 +105,18 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
 
     Without the others' `buffers`, what a kernel reads and writes must be tensors of this program.
     """
-    own = {t.name for t in result.program.tensors}
+    own = {t.name: t.shape for t in result.program.tensors}
     given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     needed = {name for k in result.kernels for name in k.read} | set(result.program.outputs)
     kernels: list[Kernel] = []
     for kernel in result.kernels:
         available = given | {name for k in kernels for name in k.written}
         alike = (
-            o for other in others for o in other.kernels if (o.layer, o.direction) == (kernel.layer, kernel.direction)
+            o
+            for other in others
+            for o in other.kernels
+            if (o.layer, o.direction) == (kernel.layer, kernel.direction)
+            and (buffers or stands_alone(other.program, o, own))
         )
         fits = (
             other
@@ -119,7 +125,6 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
             and set(other.read) <= available
             and not other.inside & needed
             and kernel.filled <= other.filled  # a 0 that only the result reads
-            and (buffers or stands_alone(other, own))
         )
         kernels.append(next(fits, kernel))
     return replace(result, kernels=tuple(kernels))
@@ -150,10 +155,11 @@ def check_schedule(result: Schedule) -> Schedule:
     return result
 
 
-def stands_alone(kernel: Kernel, names: set[str]) -> bool:
-    """Whether a kernel needs nothing but these tensors: no others, and no factors from its caller."""
+def stands_alone(program: Program, kernel: Kernel, shapes: Mapping[str, tuple[sp.Expr, ...]]) -> bool:
+    """Whether a kernel needs nothing but tensors of these shapes: no others, and no factors from its caller."""
     scaled = any(isinstance(node, Contraction) and node.scaled for node in kernel.body)
-    return {*kernel.written, *kernel.read} <= names and not scaled
+    names = (*kernel.written, *kernel.read)
+    return not scaled and all(shapes.get(name) == program.tensor(name).shape for name in names)
 
 
 # ---- order
