@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import sympy as sp
@@ -67,7 +68,7 @@ class Derivative(WholeModel):
     def shared(self) -> list[str]:
         """What the functions of the outputs are given."""
         lines = [line for output in self.outputs for line in self.calls(output)]
-        parts = [name for name in ("theta", "data", "work") if any(f"{name}." in line for line in lines)]
+        parts = [name for name in ("theta", "data", "work") if has_field_of(name, "\n".join(lines))]
         return [*parts, *self.own_results]
 
     @property
@@ -94,13 +95,13 @@ class Derivative(WholeModel):
         kind = "PredictionData" if plan.request.of_prediction else "Data"
         objective = self.program.objective
         body = [
-            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if f"{name}." in read),
+            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if has_field_of(name, read)),
             *(
                 f"{name} = borrowed({name})"
                 for name in (*self.given, *self.returned)
                 if name not in (VECTOR, self.vector)
             ),
-            *(self.tuple_of("data", kind, given) if "data." in read else []),
+            *(self.tuple_of("data", kind, given) if has_field_of("data", read) else []),
             *work,
             *self.modes.uniform_lines(plan.training, "0"),
             *calls,
@@ -250,3 +251,8 @@ class Derivative(WholeModel):
         head = bracketed(f"def {self.function}_memory(", [local_size(size) for size in sizes], "):")
         doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
         return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])
+
+
+def has_field_of(name: str, text: str) -> bool:
+    """Whether a text reads a field of a tuple of this name; a field may have that name itself: `theta.dot.shape`."""
+    return re.search(rf"(?<![\w.]){name}\.", text) is not None
