@@ -35,7 +35,7 @@ from derivgen.program import (
     is_plain_index,
     map_expressions,
 )
-from derivgen.reuse import Reuse, held_by, keep_calls
+from derivgen.reuse import Reuse, held_by, keep_calls, pass_of
 from derivgen.scans import leave_scans
 from derivgen.stored import store_diagonals, write_through_copies
 
@@ -199,7 +199,7 @@ def is_of_let(program: Program, name: str) -> bool:
 
 
 def reuse_held_values(program: Program) -> Program:
-    """Later statements read what earlier ones hold."""
+    """Later statements read what earlier ones of the same pass, or of one before it, hold."""
     reuse = Reuse(program)
     statements = list(program.statements)
     written = Counter(s.target for s in statements)
@@ -211,7 +211,7 @@ def reuse_held_values(program: Program) -> Program:
         if held is None:
             continue
         shared = set[int]().union(*(readers[r.tensor] for r in s.reads))
-        for later in sorted(k for k in shared if k > position):
+        for later in sorted(k for k in shared if k > position and pass_of(statements[k]) >= pass_of(s)):
             t = statements[later]
             statements[later] = replace(t, expression=reuse.apply(t, held))
             note_reads(readers, statements[later], later)
