@@ -73,7 +73,7 @@ PRODUCTS: dict[str, tuple[str, str, Callable[[SimpleNamespace], np.ndarray], int
         lambda t: np.triu(t.A, 1) @ t.B,
         0,
     ),
-    "an index beside": ("i, j", "Sum(A[i, k]*B[k, j], k, r)", lambda t: 5 * (t.A @ t.B), 0),
+    "an index beside": ("i, j", "Sum(A[i, k]*B[k, j], k, r)", lambda t: 5 * (t.A @ t.B), 1),
     "a vector": ("i,", "Sum(A[i, k]*v[k], k)", lambda t: t.A @ t.v, 1),
     "an outer product": ("i, j", "A[i, 0]*B[0, j]", lambda t: np.outer(t.A[:, 0], t.B[0]), 0),
 }

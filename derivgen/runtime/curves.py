@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, listed
 from derivgen.runtime.fitting import Residuals, solved
@@ -69,13 +70,17 @@ class CurveFit:
         return float(stdtrit(self.degrees_of_freedom, (1 + level) / 2)) if self.degrees_of_freedom > 0 else math.inf
 
     def band(
-        self, data: Mapping[str, Array], level: float = 0.95, prediction: bool = False
+        self,
+        data: Mapping[str, Array],
+        level: float = 0.95,
+        prediction: bool = False,
+        sigma: ArrayLike | None = None,
     ) -> tuple[Array, Array, Array]:
         """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64.
 
         At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
-        with `prediction` one that holds a new observation, whose error is as large as the residuals': these must then be
-        differences of prediction and observation, without weights. One product with the Jacobian of `predict` a
+        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where these
+        are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of `predict` a
         parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite.
         """
         module, quantile = self.objective.module, self.quantile(level)
@@ -85,13 +90,14 @@ class CurveFit:
             raise DerivgenError(
                 "band: the covariance is infinite, so the data determine no band (see the warning of fit_curve)"
             )
-        if prediction and self.absolute_sigma:
+        if prediction and self.absolute_sigma and sigma is None:
             raise ValueError(
                 "band: with absolute_sigma the residuals are in units of each observation's error, so that the error of a "
-                "new one is not known: leave prediction out"
+                "new one is not known: give it as sigma"
             )
         inputs = accepted(product, {**data, **self.objective.draws})
-        variance = np.full(predicted.shape, self.residual_deviation**2 if prediction else 0.0)
+        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(1.0 if sigma is None else sigma)
+        variance = np.broadcast_to(error**2 if prediction else 0.0, predicted.shape).copy()
         for column in self.factor.T:
             along = np.zeros_like(self.parameters)
             along[: len(column)] = column
@@ -149,7 +155,7 @@ def fit_curve(
     objective = objective_of(module, data, result.parameters, seed)
     freedom = len(result.fun) - objective.trained
     deviation = math.sqrt(2 * result.cost / freedom) if freedom > 0 else math.nan
-    factor = covariance_factor(module, result.jac)
+    factor = covariance_factor(module, result.jac, float(np.finfo(objective.start.dtype).eps))
     if not absolute_sigma and freedom <= 0 and np.isfinite(factor).all():
         warn(f"{len(result.fun)} residuals for {objective.trained} parameters leave no estimate of their error")
         factor = np.full_like(factor, np.inf)
@@ -175,8 +181,8 @@ def fit_curve(
     )
 
 
-def covariance_factor(module: ModuleType, J: Any) -> Array:
-    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J has no full rank to rounding."""
+def covariance_factor(module: ModuleType, J: Any, epsilon: float) -> Array:
+    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J has no full rank to rounding by epsilon."""
     from scipy.sparse import issparse
 
     sparse = issparse(J)
@@ -184,17 +190,18 @@ def covariance_factor(module: ModuleType, J: Any) -> Array:
     lengths = np.sqrt(normal.diagonal())
     scale = np.where(lengths > 0, lengths, 1.0)  # makes the rank a matter of directions alone, not of units
     squares, axes = np.linalg.eigh(normal / np.outer(scale, scale))
-    sigma, least = np.sqrt(np.maximum(squares, 0)), math.sqrt(EPSILON * max(J.shape))
+    sigma, least = np.sqrt(np.maximum(squares, 0)), max(math.sqrt(EPSILON * max(J.shape)), 10 * epsilon)
     if not sparse and squares[0] < WELL_CONDITIONED * squares[-1]:
         _, sigma, right = np.linalg.svd(J / scale, full_matrices=J.shape[0] < J.shape[1])
-        axes, least = right.T, EPSILON * max(J.shape)
+        axes, least = right.T, max(EPSILON * max(J.shape), 10 * epsilon)
         sigma = np.append(sigma, np.zeros(J.shape[1] - len(sigma)))
     null = axes[:, sigma <= least * sigma.max(initial=0.0)]
     if null.size:
         share = np.max(np.abs(null), axis=1)
         names = [parameter_at(module, int(k)) for k in np.flatnonzero(share > 1e-6 * share.max())]
         warn(
-            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along them"
+            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along them",
+            stacklevel=5,
         )
         return np.full((J.shape[1], J.shape[1]), np.inf)
     return axes / sigma / scale[:, None]
@@ -206,7 +213,7 @@ def by_name(objective: Objective, flat: Array) -> dict[str, Array]:
     return {p.name: flat[p.offset : p.offset + math.prod(p.shape)].reshape(p.shape) for p in own}
 
 
-def warn(text: str) -> None:
+def warn(text: str, stacklevel: int = 4) -> None:
     from scipy.optimize import OptimizeWarning
 
-    warnings.warn(f"fit_curve: {text}", OptimizeWarning, stacklevel=3)
+    warnings.warn(f"fit_curve: {text}", OptimizeWarning, stacklevel=stacklevel - 1)

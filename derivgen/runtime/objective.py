@@ -141,7 +141,9 @@ def objective_of(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Objective:
-    """Raises ValueError or TypeError where the parameters or the batch size are none."""
+    """Raises ValueError or TypeError where the data, the parameters or the batch size are none."""
+    rows_of.check_names(module, data or {}, "data")
+    rows_of.check_complete(module, data or {})
     start = module.initial_parameters(seed) if parameters is None else np.array(parameters)
     module.views(start)  # refuses what is no vector of the module's
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))

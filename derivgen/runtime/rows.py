@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -37,14 +37,20 @@ def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> Non
             raise TypeError(f"{what} has {name}, which is no input of the model{near} it takes {inputs_text(module)}")
 
 
+def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterable[str] | None = None) -> None:
+    """TypeError where one of these inputs, of all where unsaid, is missing."""
+    every = [i.name for i in module.INPUTS]
+    for name in every if names is None else names:
+        if name not in data:
+            raise TypeError(f"the input {name} is missing from the data: expected {', '.join(every)}")
+
+
 def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
     """The rows of the data; ValueError or TypeError where an input lacks, has none, or has others than the rest."""
     axis = module.SAMPLE_AXIS
     names = sample_inputs(module)
+    check_complete(module, data, names)
     for name in names:
-        if name not in data:
-            expected = ", ".join(i.name for i in module.INPUTS)
-            raise TypeError(f"the input {name} is missing from the data: expected {expected}")
         if np.ndim(data[name]) == 0:
             raise ValueError(f"the input {name} must be an array with first axis {axis}, found {data[name]!r}")
     counts = {name: len(data[name]) for name in names}
