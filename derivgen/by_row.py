@@ -26,7 +26,7 @@ class ByRow:
         self.program, self.size = program, size
         self.index = row_index(program, size)
         self.table = program.table
-        self.gained: set[str] = set()  # tensors that get the axis of rows, as their first
+        self.gained = self.gaining()
 
     def result(self) -> Program:
         statements = [self.statement(s) for s in self.program.statements]
@@ -36,10 +36,24 @@ class ByRow:
     def tensor(self, t: Tensor) -> Tensor:
         return replace(t, shape=(self.size, *t.shape)) if t.name in self.gained else t
 
+    def gaining(self) -> set[str]:
+        """The tensors that get the axis of rows, as their first: the objective, and what else a row makes different."""
+
+        def differs(name: str) -> bool:
+            return name in gained or self.size in self.table[name].shape
+
+        gained, count = {str(self.program.objective)}, 0
+        while count < len(gained):
+            count = len(gained)
+            for s in self.program.statements:
+                over_rows = any(r.extent == self.size for r in s.domain)
+                if not differs(s.target) and (over_rows or any(differs(r.tensor) for r in s.reads)):
+                    gained.add(s.target)
+        return gained
+
     def statement(self, s: Statement) -> Statement:
         rows = {r.index for r in s.domain if r.extent == self.size}
-        by_rows = any(self.size in self.table[r.tensor].shape or r.tensor in self.gained for r in s.reads)
-        if not rows and not by_rows:
+        if s.target not in self.gained and self.size not in self.table[s.target].shape:
             return self.at_one(s)
         if any(self.size.has(e) or e.has(self.size) for r in s.domain if r.index not in rows for e in [r.extent]):
             self.refuse(s)
@@ -50,13 +64,12 @@ class ByRow:
             guard=substitute(s.guard, dict.fromkeys(rows, self.index)),
             domain=(Range(self.index, self.size), *(r for r in s.domain if r.index not in rows)),
         )
-        if self.size in self.table[s.target].shape:
-            self.check(s, s.write)
-        else:
-            self.gained.add(s.target)
+        self.check(s, s.write)
+        if s.target in self.gained:
             s = replace(s, subscripts=(self.index, *s.subscripts))
         changed = replace(
             s,
+            operator="=" if s.operator == "max=" and not s.reduced else s.operator,
             expression=replace_reads(s.expression, lambda read: self.read(s, read)),
             guard=replace_reads(s.guard, lambda read: self.read(s, read)),
         )
@@ -65,19 +78,20 @@ class ByRow:
     def at_one(self, s: Statement) -> Statement:
         """The statement where the number of rows is 1, and that of the row 0."""
         one = {self.size: sp.Integer(1)}
-        outside = replace_reads(s.expression, lambda read: sp.Integer(0))
-        if self.index in outside.free_symbols or self.index in indices_of(s.guard):
+        if self.index in indices_of(outside_reads(s.expression)) | indices_of(outside_reads(s.guard)):
             self.refuse(s)
         return replace(s, expression=substitute(s.expression, one), guard=substitute(s.guard, one))
 
     def read(self, s: Statement, read: Read) -> Read:
         self.check(s, read)
-        return Read(read.tensor, self.index, *read.subscripts) if read.tensor in self.gained else read
+        at = tuple(replace_reads(i, lambda inner: self.read(s, inner)) for i in read.subscripts)
+        return Read(read.tensor, self.index, *at) if read.tensor in self.gained else Read(read.tensor, *at)
 
     def check(self, s: Statement, access: Read) -> None:
-        """Rows are read and written at the row itself."""
+        """Rows are read and written at the row itself, and nothing else at its number."""
         for i, extent in zip(access.subscripts, self.table[access.tensor].shape, strict=True):
-            if (extent == self.size and i != self.index) or (extent != self.size and extent.has(self.size)):
+            at_row = i == self.index if extent == self.size else self.index not in indices_of(outside_reads(i))
+            if not at_row or (extent != self.size and extent.has(self.size)):
                 self.refuse(s)
 
     def refuse(self, s: Statement) -> None:
@@ -85,6 +99,11 @@ class ByRow:
             f"per_sample_gradients: {s.layer or s.target} takes its rows by number or by another row's number, so that "
             "a row alone has no loss of its own: leave per_sample_gradients out of model.second_order"
         )
+
+
+def outside_reads(expression: sp.Basic) -> sp.Basic:
+    """The expression with a symbol for each read: with 0, factors would go too."""
+    return replace_reads(expression, lambda read: sp.Dummy())
 
 
 def row_index(program: Program, size: sp.Expr) -> sp.Symbol:

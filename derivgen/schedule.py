@@ -158,8 +158,9 @@ def check_schedule(result: Schedule) -> Schedule:
 def stands_alone(program: Program, kernel: Kernel, shapes: Mapping[str, tuple[sp.Expr, ...]]) -> bool:
     """Whether a kernel needs nothing but tensors of these shapes: no others, and no factors from its caller."""
     scaled = any(isinstance(node, Contraction) and node.scaled for node in kernel.body)
+    own = {t.name: t.shape for t in program.tensors}  # all but what a kernel of another program keeps besides
     names = (*kernel.written, *kernel.read)
-    return not scaled and all(shapes.get(name) == program.tensor(name).shape for name in names)
+    return not scaled and all(name in own and shapes.get(name) == own[name] for name in names)
 
 
 # ---- order
