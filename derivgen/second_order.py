@@ -327,7 +327,7 @@ REQUESTS = (
     Request(RESIDUAL_JACOBIAN, "∂residual/∂θ, shape (R, P)", residual_jacobian, by_offset=True, by_rows=True),
     Request(
         "per_sample_gradients",
-        "Row n: the gradient of the loss with row n as its only one",
+        "Shape (N, P): in row n the gradient of the loss with row n as its only one",
         per_sample_gradients,
         by_offset=True,
     ),

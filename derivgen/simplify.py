@@ -149,7 +149,7 @@ def named_after(program: Program, s: Statement) -> bool:
     if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False
     if s.target in program.outputs and any(
-        t.target == source.tensor and t.direction != s.direction for t in program.statements
+        t.target == source.tensor and pass_of(t) != pass_of(s) for t in program.statements
     ):
         return False  # the forward pass is given no gradients to write
     same_shape = program.tensor(source.tensor).shape == program.tensor(s.target).shape
@@ -157,8 +157,8 @@ def named_after(program: Program, s: Statement) -> bool:
         is_of_let(program, s.target) and not is_of_let(program, source.tensor)
     )
     # A gradient belongs to the backward pass: the forward pass, by itself, has no place for it, nor use for its name.
-    passes = {t.direction for t in program.statements if t.target == source.tensor}
-    early = (s.target in program.outputs or is_internal(program, s.target)) and passes != {s.direction}
+    passes = {pass_of(t) for t in program.statements if t.target == source.tensor}
+    early = (s.target in program.outputs or is_internal(program, s.target)) and passes != {pass_of(s)}
     return better and same_shape and not early and s.covers(program.tensor(s.target).shape)
 
 

@@ -16,10 +16,13 @@ from derivgen.program import Program, Statement, Tensor, is_internal, is_plain_i
 
 
 def store_diagonals(program: Program) -> Program:
-    """X[n,h,d,h], if that is how X is always read, becomes X[n,h,d]."""
-    for name in reversed([t.name for t in program.tensors]):
-        while (pair := diagonal_of(program, name)) is not None:
-            program = on_diagonal(program, name, *pair)
+    """X[n,h,d,h], if that is how X is always read, becomes X[n,h,d]; then what X reads may be such too."""
+    before = None
+    while program is not before:
+        before = program
+        for name in reversed([t.name for t in program.tensors]):
+            while (pair := diagonal_of(program, name)) is not None:
+                program = on_diagonal(program, name, *pair)
     return program
 
 

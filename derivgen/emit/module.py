@@ -40,6 +40,10 @@ START_THREADS = """\
         get_num_threads()  # starts the threads, without which numba can't load all that it has saved of parallel code
 """
 
+NAMES_OF_DERIVATIVES = """\
+# Below, a_dot is the tangent of a along a vector v, and p_by_a is the derivative of p by a, with the axes of a first;
+# p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
+
 STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading")
 FROM_IMPORTS = """\
 from pathlib import Path
@@ -160,7 +164,7 @@ def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
 def derivative_sections(plan: Plan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]) -> list[str]:
     """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
     done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
-    sections = []
+    sections = [NAMES_OF_DERIVATIVES] if functions else []
     for function in functions:
         own = dict.fromkeys(plan.equal[k] for k in function.plan.training.kernels)
         texts = ["\n".join(kernels[k].lines) for k in own if k not in done]

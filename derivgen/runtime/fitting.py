@@ -17,6 +17,7 @@ from derivgen.runtime.objective import Objective, needed, objective_of, paramete
 Array = np.ndarray[Any, Any]
 
 OWN = "levenberg_marquardt"
+MANY = 1000  # parameters, beyond which a matrix of them is not decomposed where the Jacobian is sparse
 SOLVED = 1e-14  # relative residual of a step's linear system
 METHODS = (OWN, "lm", "trf", "dogbox")
 OWN_OPTIONS = ("ftol", "xtol", "gtol", "max_nfev")
@@ -40,15 +41,15 @@ def least_squares(
 
     - `method`: "levenberg_marquardt", MINPACK's algorithm on the small matrix JᵀJ, which takes half of the time of
       "lm", MINPACK itself, where the rows are many; or SciPy's "trf" and "dogbox". Unsaid, the first of these where it
-      serves: without bounds, with the linear loss and a dense Jacobian; else "trf".
+      serves: without bounds, with the linear loss, and of a sparse Jacobian up to 1,000 parameters; else "trf".
     - `bounds`: (lower, upper) of all parameters, numbers or arrays of the trained part of the flat vector; or a mapping
       from tensors' names to such pairs. They need "trf" or "dogbox".
     - `loss`: "linear", or one of SciPy's that weigh outliers less: "soft_l1", "huber", "cauchy", "arctan". Same.
     - `arguments`: `ftol`, `xtol`, `gtol`, `max_nfev`, and for SciPy's methods all that its function takes.
 
     The solver works in float64. Of a float32 module each evaluation is copied to float64, and since its residuals are
-    rounded, the search ends where the cost has some 7 digits. A sparse Jacobian stays sparse, and needs "trf" or
-    "dogbox". Raises ValueError or TypeError where data or arguments don't fit, DerivgenError where the module states no
+    rounded, the search ends where the cost has some 7 digits. A sparse Jacobian stays sparse, and "lm" does not
+    take it. Raises ValueError or TypeError where data or arguments don't fit, DerivgenError where the module states no
     residuals, or they are not finite at the start.
     """
     return solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
@@ -88,7 +89,7 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
     refuse_non_finite(objective, r, "least squares")
     J = jacobian(start)
     refuse_non_finite_columns(objective.module, J)
-    method = chosen(method, issparse(J), limits is not None, loss, arguments)
+    method = chosen(method, J, limits is not None, loss, arguments)
     if method == OWN:
         given = {name: value for name, value in arguments.items() if value is not None}
         result = levenberg_marquardt(residuals, jacobian, start, (r, J), **given)
@@ -96,7 +97,8 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
             refuse_non_finite_columns(objective.module, result.jac)
     else:
         if issparse(J):  # the defaults of the iterative solver, 1e-6, let the search creep near the minimum
-            arguments = {"tr_options": {"atol": SOLVED, "btol": SOLVED}, **arguments}
+            options = {"atol": SOLVED, "btol": SOLVED, **({"regularize": False} if method == "trf" else {})}
+            arguments = {"tr_options": options, **arguments}
         result = optimize.least_squares(
             known_at(start, r, residuals),
             start,
@@ -116,13 +118,20 @@ def known_at(point: Array, value: Any, function: Callable[[Array], Any]) -> Call
     return lambda x: value.copy() if np.array_equal(x, point) else function(x)
 
 
-def chosen(method: str | None, sparse: bool, bounded: bool, loss: str, arguments: Mapping[str, Any]) -> str:
+def chosen(method: str | None, J: Any, bounded: bool, loss: str, arguments: Mapping[str, Any]) -> str:
     """The method; ValueError or TypeError where it can't do what is asked for."""
+    from scipy.sparse import issparse
+
     foreign = [name for name in arguments if name not in OWN_OPTIONS]
-    reasons = {"bounds": bounded, f'loss="{loss}"': loss != "linear", "a sparse Jacobian": sparse}
+    reasons = {
+        "bounds": bounded,
+        f'loss="{loss}"': loss != "linear",
+        "a sparse Jacobian": issparse(J) and method == "lm",
+    }
     obstacle = next((reason for reason, there in reasons.items() if there), None)
     if method is None:
-        return "trf" if obstacle or foreign else OWN
+        many = issparse(J) and J.shape[1] > MANY
+        return "trf" if obstacle or foreign or many else OWN
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}{nearest(method, METHODS)}, found {method!r}")
     if method in (OWN, "lm") and obstacle:

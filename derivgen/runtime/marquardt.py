@@ -1,4 +1,4 @@
-"""Least squares by Levenberg and Marquardt's method: for a few parameters, many residuals, a dense Jacobian."""
+"""Least squares by Levenberg and Marquardt's method, for up to some hundred parameters: it decomposes a matrix of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def levenberg_marquardt(
     The algorithm is Moré's, as in MINPACK: a step s solves (JᵀJ + λ·D²)·s = -Jᵀr, where D holds the largest norms of
     the Jacobian's columns so far, and λ is such that D·s is no longer than a trusted radius. But it decomposes JᵀJ, a
     product of matrices, in a fraction of the time that a factorization of J takes. The tolerances are MINPACK's.
-    `first` are the residuals, shape (R,), and the Jacobian, shape (R, P), at the start.
+    `first` are the residuals, shape (R,), and the Jacobian, shape (R, P), dense or sparse, at the start.
     """
     tolerances = Tolerances(max(ftol, EPSILON), max(xtol, EPSILON), gtol)
     limit = EVALUATIONS * len(start) if max_nfev is None else max_nfev
@@ -120,10 +120,13 @@ def search(
             jacobians += 1
 
 
-def normal_matrix(J: Array) -> Array:
+def normal_matrix(J: Any) -> Array:
     """JᵀJ, shape (P, P)."""
     from scipy.linalg.blas import dgemm
+    from scipy.sparse import issparse
 
+    if issparse(J):
+        return (J.T @ J).toarray()
     # NumPy takes another routine for a matrix times itself, which is slow where P is small.
     return dgemm(1.0, J, J, trans_a=True) if J.flags.f_contiguous else dgemm(1.0, J.T, J.T, trans_b=True)
 
@@ -140,9 +143,13 @@ def linearized(J: Array, r: Array, normal: Array, gradient: Array, scale: Array)
     squares, axes = np.linalg.eigh(normal / (scale[:, None] * scale))
     if squares[0] > NEAR_SINGULAR * squares[-1]:
         return Linearization(scale, squares, axes, (gradient / scale) @ axes)
-    left, sigma, right = np.linalg.svd(J / scale, full_matrices=False)
+    left, sigma, right = np.linalg.svd(dense(J) / scale, full_matrices=False)
     some = sigma > EPSILON * max(J.shape) * sigma[0]  # along the others nothing changes
     return Linearization(scale, sigma[some] ** 2, right[some].T, sigma[some] * (r @ left[:, some]))
+
+
+def dense(J: Any) -> Array:
+    return J.toarray() if hasattr(J, "toarray") else J
 
 
 def longest_step(model: Linearization, size: float, radius: float) -> Step:
