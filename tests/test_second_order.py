@@ -24,9 +24,9 @@ from derivgen.model import Model
 from derivgen.pipeline import declared_program
 from derivgen.runtime.loading import load
 
-SPECS, PARTS = 180, 5
-LONGEST = 700  # characters of a spec; sums of products in longer ones take seconds to differentiate twice
-ENOUGH = 20  # specs of a part that are no longer
+SPECS, PARTS = 110, 2
+LONGEST = 620  # characters of a spec; sums of products in longer ones take seconds to differentiate twice
+ENOUGH = 15  # specs of a part that are no longer
 
 
 def without_u(spec: Spec) -> Spec:
@@ -53,7 +53,7 @@ def test_random_specs(part: int) -> None:
 
     for_each_spec(check, SPECS // PARTS, start=300 + part, lets=1)
     assert seen["hessian"] >= ENOUGH
-    assert min(seen["jacobian"], seen["per_sample_gradients"]) >= ENOUGH / 4
+    assert min(seen["jacobian"], seen["per_sample_gradients"]) >= ENOUGH / 5
 
 
 TOGETHER = (
@@ -79,7 +79,7 @@ def test_random_specs_compiled(functions: tuple[str, ...], tmp_path: Path) -> No
             point.functions = functions
             point.check()
 
-    for_each_spec(check, 12, start=320 + TOGETHER.index(functions), lets=1)
+    for_each_spec(check, 40, start=320 + TOGETHER.index(functions), lets=1)
     assert seen["specs"] == 2
 
 

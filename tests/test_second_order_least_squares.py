@@ -255,9 +255,9 @@ def joined(model: Model) -> Any:
 DENSE = (curve, network, normalized, weighted, several, rotation)
 SPARSE = (
     *(bundle, pairs, distances, smooth, curvature, inner, own_rows, several_sparse, rotations, backwards, chained),
-    *(strided,),
+    *(strided, diagonal),
 )
-EITHER = (convolution, deconvolution, unread, diagonal, recurrence, maximum, joined, ignored)  # zeros may be stored
+EITHER = (convolution, deconvolution, unread, recurrence, maximum, joined, ignored)  # zeros may be stored
 
 
 def fitted(declare: Declare, seed: int, rows: int = 4) -> Point:
