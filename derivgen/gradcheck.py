@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.errors import DerivgenError
 from derivgen.model import Model
-from derivgen.oracle import Comparison, compare_gradients
+from derivgen.modes import in_training
+from derivgen.oracle import Comparison, compare_gradients, value
 from derivgen.pipeline import declared_program, generate_body
 from derivgen.program import Program, Role, Tensor
 from derivgen.runtime.loading import load
@@ -25,11 +27,12 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
-    compared. Raises SpecError where the spec is refused.
+    compared. Where the objective is not finite at normal values, as a logarithm, the point has positive ones. Raises
+    SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     functions = ("hessian_vector_product",) if order == 2 else ()
     declared = declared_program(model)
-    values = random_values(declared, dtype, rows, seed)
+    values = finite_values(declared, dtype, rows, seed)
     along = random_direction(declared, dtype, seed) if order == 2 else None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.name}_gradcheck_kernels.py"
@@ -39,7 +42,29 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     largest = max((float(np.max(np.abs(g))) for g in gradient.values()), default=0.0)
     digits = {"digits": SECOND_ORDER_DIGITS} if along is not None else {}
     compared = compare_gradients(declared, values, gradient, seed=seed, along=along, **digits)
+    for c in compared:
+        if not np.isfinite(c.largest):
+            raise DerivgenError(
+                f"the derivative by {c.parameter} is not finite at the random point, so that nothing was compared: take "
+                "another --seed, or look for what is singular there"
+            )
     return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
+
+
+def finite_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:
+    """Random values at which the objective is finite: normal ones, or else positive ones."""
+    values = random_values(program, dtype, rows, seed)
+    positive = {
+        name: np.abs(a) + np.float64(0.5).astype(dtype) if a.dtype.kind == "f" else a for name, a in values.items()
+    }
+    for point in (values, positive):
+        objective = value(in_training(program), point)
+        if objective == objective and abs(objective) < np.inf:
+            return point
+    raise DerivgenError(
+        "the objective is not finite at random values of inputs and parameters, be they normal or positive: nothing can be "
+        "compared there; take another --seed"
+    )
 
 
 def cancelled(c: Comparison, gradient: np.ndarray, largest: float) -> Comparison:

@@ -124,7 +124,8 @@ def forms(held: Held, node: sp.Basic) -> Iterator[tuple[sp.Expr, Callable[[Read]
         yield sigmoid(-held.expression.args[0]), lambda read: 1 - read
     if isinstance(held.expression, sp.Pow) and isinstance(node, sp.Pow):
         ratio = node.exp / held.expression.exp
-        if ratio.is_Integer and ratio != 1:
+        reciprocal = held.expression.exp.is_negative and ratio.is_negative  # u² is no power of 1/u to a reader
+        if ratio.is_Integer and ratio != 1 and not reciprocal:
             yield sp.Pow(held.expression.base, node.exp), lambda read: read**ratio
 
 
