@@ -202,6 +202,8 @@ def signed_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
 
 
 def is_costly(node: sp.Basic) -> bool:
+    if node.is_number:
+        return False
     if isinstance(node, sp.Pow):
         return not node.exp.is_Integer
     return isinstance(node, sp.Function) and node.func in FUNCTIONS and not isinstance(node, CHEAP)
