@@ -450,6 +450,17 @@ def test_the_norm_at_0_has_finite_second_derivatives(norm: Callable[[Any], sp.Ex
     assert np.isfinite(module.gauss_newton_vector_product(np.zeros(3), np.ones(3))).all()
 
 
+def test_a_maximum_of_inputs_alone() -> None:
+    """Only the gradients by inputs need where it was: integers, for which the memory of all functions has a place."""
+    model = Model("largest")
+    N = model.batch("N")
+    n, k = model.indices(n=N, k=2)
+    x, w = model.input("x", N, 2), model.parameter("w")
+    model.minimize(MaxOver(Sum(x[n, k], n), k) + w**2)
+    model.second_order("loss_and_input_gradients", "hessian_vector_product")
+    point_of(execute(module_text(model)), model, random_values(declared_program(model), "float64", 3, 0)).check()
+
+
 # ---- errors
 
 

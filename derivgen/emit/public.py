@@ -223,7 +223,7 @@ class Public:
         arguments = [local_size(size) for size in sizes]
         reals = storage.reals + (2 if self.plan.training.in_place else 0)  # the factors of products
         counts = [f"aligned({text.integer(reals)})"]
-        if storage.integers != 0:
+        if len(self.plan.memories) > 1:
             counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
         return self.render(
             "workspace",
