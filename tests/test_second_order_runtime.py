@@ -8,6 +8,7 @@ from scipy.optimize import minimize as scipy_minimize
 from sympy import Sum, exp, log, tanh
 
 from derivgen import Model, generate, runtime
+from derivgen.errors import DerivgenError
 
 ROWS = 40
 
@@ -107,7 +108,9 @@ def test_the_fishers_diagonal_is_the_mean_of_squares_in_parts_too(classifier, da
 
 
 def test_what_the_module_lacks_is_said(classifier, data):
-    with pytest.raises(Exception, match=r"the module has no residuals: state the objective by model\.least_squares"):
+    with pytest.raises(
+        DerivgenError, match=r"the module has no residuals: state the objective by model\.least_squares"
+    ):
         runtime.least_squares(classifier, data)
     with pytest.raises(TypeError, match="v: expected a numpy array of dtype float64, found float32"):
         classifier.hessian_vector_product(
@@ -115,3 +118,10 @@ def test_what_the_module_lacks_is_said(classifier, data):
         )
     with pytest.raises(ValueError, match=r"v: expected shape \(28,\), found \(3,\)"):
         classifier.hessian_vector_product(classifier.initial_parameters(), np.zeros(3), **data)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-ncg", "newton", "natural_gradient"])
+def test_a_start_that_is_not_finite_is_refused(classifier, data, method):
+    spoilt = {**data, "x": np.where(data["x"] > 1, np.nan, data["x"])}
+    with pytest.raises(DerivgenError, match="the objective is nan where the search starts"):
+        runtime.minimize(classifier, spoilt, method=method)

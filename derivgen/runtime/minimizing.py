@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.newton import natural_gradient, newton
+from derivgen.runtime.newton import natural_gradient, newton, refuse_not_finite
 from derivgen.runtime.objective import Objective, needed, objective_of, product_name
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +55,7 @@ def minimize(
     A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
     values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
     taken in place of the module's. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
-    module lacks what the method needs.
+    module lacks what the method needs, or the objective is not finite at the start.
     """
     from scipy.optimize import minimize as scipy_minimize
 
@@ -68,7 +68,9 @@ def minimize(
         solver = functools.partial(natural_gradient, objective, products)
     elif "hess" not in arguments and "hessp" not in arguments:
         arguments = {**arguments, **second_derivatives(objective, str(method).lower(), products)}
-    result = scipy_minimize(objective.gradient(), objective.first, jac=True, method=solver, **arguments)
+    value_and_gradient = objective.gradient()
+    refuse_not_finite(*value_and_gradient(objective.first))
+    result = scipy_minimize(value_and_gradient, objective.first, jac=True, method=solver, **arguments)
     result.parameters = objective.flat(result.x)
     result.views = module.views(result.parameters)
     return result
