@@ -328,7 +328,10 @@ class Model:
     def minimize(self, expression: Any) -> None:
         """The objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
-            self.problem("a model has one objective: add the terms up in a single minimize(...)")
+            self.problem(
+                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a single "
+                "least_squares(...)"
+            )
         self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
     def least_squares(self, *residuals: Any) -> None:
@@ -338,6 +341,10 @@ class Model:
         """
         lets = {d.name: d for d in self.definitions}
         names = [str(r.name) if isinstance(r, TensorSymbol | sp.Symbol) else None for r in residuals]
+        twice = next((name for name in names if name is not None and names.count(name) > 1), None)
+        if twice is not None:
+            self.problem(f"least_squares has {twice} twice: once is enough, or give it a weight in its let")
+            return
         wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in lets), None)
         if wrong is not None or not residuals:
             found = f"found {wrong}: give the expression a let" if residuals else "found none"
@@ -349,7 +356,7 @@ class Model:
             element = residual[d.left] if d.left else residual
             squares.append(sp.Sum(element**2, *d.indices) if d.indices else element**2)
         self.minimize(sp.Add(*squares) / 2)
-        self.residuals = tuple(dict.fromkeys(map(str, names)))
+        self.residuals = tuple(map(str, names))
         self.second_order("residuals", "jacobian")
 
     def predict(self, tensor: Any) -> None:
@@ -364,8 +371,8 @@ class Model:
         """Functions of derivatives that the module has besides, such as "hessian_vector_product": see docs/second_order.md."""
         for name in functions:
             if name not in contract.DERIVATIVES:
-                known = ", ".join(contract.DERIVATIVES)
-                near = nearest(str(name), contract.DERIVATIVES) or ";"
+                asked_for = [other for other in contract.DERIVATIVES if other != "residuals"]
+                known, near = ", ".join(asked_for), nearest(str(name), asked_for) or ";"
                 self.problem(f"second_order: no function of derivatives is called {name!r}{near} there are {known}")
             elif name not in self.requests:
                 self.requests = (*self.requests, name)

@@ -634,3 +634,12 @@ def test_a_second_call_of_least_squares_is_refused() -> None:
     model.least_squares(r)
     model.least_squares(r)
     assert "one objective" in refusal(model)
+
+
+def test_a_residual_stands_once() -> None:
+    model = Model("twice")
+    k = model.indices(k=3)
+    w = model.parameter("w", 3)
+    r = model.let("r", k, w[k])
+    model.least_squares(r, r)
+    assert "least_squares has r twice" in refusal(model)
