@@ -108,6 +108,7 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
     own = {t.name: t.shape for t in result.program.tensors}
     given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     needed = {name for k in result.kernels for name in k.read} | set(result.program.outputs)
+    written = {s.target for k in result.kernels for s in k.statements}
     kernels: list[Kernel] = []
     for kernel in result.kernels:
         available = given | {name for k in kernels for name in k.written}
@@ -122,6 +123,7 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
             other
             for other in alike
             if set(kernel.statements) <= set(other.statements)
+            and written.isdisjoint({s.target for s in other.statements if s not in kernel.statements})
             and set(other.read) <= available
             and not other.inside & needed
             and kernel.filled <= other.filled  # a 0 that only the result reads

@@ -643,3 +643,21 @@ def test_a_residual_stands_once() -> None:
     r = model.let("r", k, w[k])
     model.least_squares(r, r)
     assert "least_squares has r twice" in refusal(model)
+
+
+def test_a_penalty_is_no_part_of_the_products_with_a_prediction() -> None:
+    """The kernels that the gradient has add the penalty's part to it: the prediction's product has others."""
+    model = Model("penalized")
+    N = model.batch("N")
+    n, d, h = model.indices(n=N, d=2, h=3)
+    x, y = model.input("x", N, 2), model.input("y", N)
+    W, v = model.parameter("W", 2, 3), model.parameter("v", 3)
+    a = model.let("a", (n, h), sp.tanh(Sum(x[n, d] * W[d, h], d)))
+    f = model.let("f", n, Sum(a[n, h] * v[h], h))
+    model.minimize(Sum((f[n] - y[n]) ** 2, n) / N + Sum(W[d, h] ** 2, d, h) + Sum(v[h] ** 2, h))
+    model.predict(f)
+    model.second_order("vector_jacobian_product", "jacobian", "jacobian_vector_product", "gauss_newton_vector_product")
+    module = execute(module_text(model))
+    theta, data = np.linspace(-1, 1, 9), np.linspace(-2, 1, 8).reshape(4, 2)
+    assert np.array_equal(module.vector_jacobian_product(theta, np.zeros(4), data), np.zeros(9))
+    point_of(module, model, random_values(declared_program(model), "float64", 3, 0)).check()
