@@ -98,7 +98,11 @@ def cost_report(plan: Plan) -> Report:
     """What a step of the model costs: the forward and the backward pass, and the update of all parameters."""
     itemsize = REAL_BYTES[plan.dtype]
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
-    passes = [sum_of([row for row in layers if row.part == part], part) for part in ("forward", "backward")]
+    backwards = [row.part == "backward" for row in layers]  # tangents that a spec asks for are part of the forward pass
+    passes = [
+        sum_of([row for row, is_backward in zip(layers, backwards, strict=True) if is_backward is wanted], part)
+        for part, wanted in (("forward", False), ("backward", True))
+    ]
     taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
     update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
     totals = (*passes, update, sum_of([*passes, update], "step"))

@@ -263,7 +263,7 @@ class Walk:
                 extents = [range(int(r.extent.subs(self.sizes))) for r in node.statement.domain]
                 for point in itertools.product(*extents):
                     indices = {r.index: k for r, k in zip(node.statement.domain, point, strict=True)}
-                    self.touch(node.statement, {**at, **indices}, accumulates=False)
+                    self.touch(node.statement, {**at, **indices}, accumulates=not node.first)
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         return tuple(int(e.subs(self.sizes)) for e in self.program.tensor(tensor).shape)

@@ -24,7 +24,7 @@ from derivgen.runtime.loading import load
 from derivgen.stabilize import stabilize
 
 EXAMPLES, PARTS = 240, 8
-COMPILED, COMPILED_PARTS = 20, 2
+COMPILED, COMPILED_PARTS = 14, 2
 SECOND_ORDER = 60
 DECLARED_TOLERANCE = 1e-13  # where the sizes' numbers meet others, SymPy multiplies them at double precision
 ELEMENTS = 4  # of each let that are evaluated directly

@@ -91,7 +91,9 @@ def test_each_kernel_states_its_formula(path):
     kernels = kernel_functions(path.read_text())
     assert kernels
     for kernel in kernels:
-        written = [a.arg for a in kernel.args.args if a.arg in kernel.name or a.arg.endswith("_bar")]
+        layer = kernel.name.rpartition("_")[0]
+        written = [a.arg for a in kernel.args.args if a.arg.startswith(layer) or a.arg in kernel.name]
+        written += [a.arg for a in kernel.args.args if a.arg.endswith("_bar")]
         document = ast.get_docstring(kernel)
         assert document and re.search(r" \+?=\s", document), kernel.name
         stores = {n.value.id for n in ast.walk(kernel) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)}
