@@ -80,7 +80,6 @@ class Cotangents:
         self.winners, self.order = winners, declaration_order(program)
         self.behind = active & tensors_behind(program, output)
         self.axes = own_axes(program, output, self.names)
-        self.open = names_of(program)
         self.patterns = self.found_patterns() if self.axes else {}
         self.made: dict[tuple[str, Pattern], Cotangent] = {}
         self.last: dict[str, Statement] = {}  # the last contribution to each
@@ -96,7 +95,7 @@ class Cotangents:
     def of(self, tensor: str, pattern: Pattern = ()) -> Cotangent:
         if (tensor, pattern) not in self.made:
             shape = self.program.tensor(tensor).shape
-            indices = stored(shape, tuple((axis, e) for axis, e in pattern), [r.index for r in self.axes])
+            indices = stored(shape, pattern, [r.index for r in self.axes])
             extents = {r.index: r.extent for r in self.axes}
             name = self.names.fresh(f"{tensor}_bar" if self.bare else f"{self.output}_by_{tensor}")
             own = Tensor(name, tuple(extents.get(i, i) for i in indices), Role.ADJOINT, of=tensor)

@@ -214,15 +214,11 @@ def hessian_diagonal(stable: Program) -> Program:
 
 @unfolded_piecewise()
 def jacobian(stable: Program) -> Program:
-    """∂prediction/∂θ_j"""
-    return dense_jacobian(stable.live([str(stable.prediction)]), str(stable.prediction), "jacobian")
-
-
-def dense_jacobian(program: Program, output: str, name: str) -> Program:
-    """The matrix of the derivatives of an output by the flat vector, with the axes of the output first."""
-    program = without_objective(program)
+    """∂prediction/∂θ_j, with the axes of the prediction first."""
+    output = str(stable.prediction)
+    program = without_objective(stable.live([output]))
     extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], bare=False)
-    tensors, made = dense_rows(program, bars, name)
+    tensors, made = dense_rows(program, bars, "jacobian")
     return asked(extended, tensors[0], made)
 
 

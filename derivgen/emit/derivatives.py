@@ -88,9 +88,7 @@ class Derivative(WholeModel):
         calls = self.all_calls()
         given = (*plan.given_inputs, *plan.constants)
         work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
-        read = "\n".join(
-            [*work, *calls, *(f"{name}." for name in ("theta", "data", *self.own_results) if self.is_split)]
-        )
+        read = "\n".join([*work, *calls, *(f"{name}." for name in self.shared if self.is_split)])
         flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
         kind = "PredictionData" if plan.request.of_prediction else "Data"
         objective = self.program.objective

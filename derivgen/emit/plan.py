@@ -10,6 +10,7 @@ from itertools import pairwise
 import sympy as sp
 
 from derivgen import contract
+from derivgen.blocks import flat_size, offsets
 from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
 from derivgen.program import PASSES, Direction, Program, Role, Tensor
@@ -160,7 +161,7 @@ class Plan:
     @property
     def parameter_count(self) -> int:
         """The length of the flat vector."""
-        return sum(count(t) for t in self.program.vector)
+        return flat_size(self.program)
 
     @property
     def trained_count(self) -> int:
@@ -290,12 +291,8 @@ class Plan:
     @cached_property
     def offsets(self) -> dict[str, int]:
         """Where each parameter, and its gradient, and each running tensor starts in a flat vector."""
-        offsets, offset = {}, 0
-        bars = dict(self.program.gradients)
-        for t in self.program.vector:
-            offsets.update({t.name: offset, bars.get(t.name, t.name): offset})
-            offset += count(t)
-        return offsets
+        starts = offsets(self.program)
+        return {**starts, **{bar: starts[p] for p, bar in self.program.gradients}}
 
     def stride(self, family: tuple[str, ...]) -> int | None:
         """The distance of a family's members in a flat vector, 0 for one of buffers; None if they are not in step."""
