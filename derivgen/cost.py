@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.ordered import ordered
-from derivgen.emit.plan import Plan
 from derivgen.emit.rule import hoisted
 from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
 from derivgen.functions import difference
@@ -94,7 +94,7 @@ class Report:
 
 
 @unfolded_piecewise()
-def cost_report(plan: Plan) -> Report:
+def cost_report(plan: ModulePlan) -> Report:
     """What a step of the model costs: the forward and the backward pass, and the update of all parameters."""
     itemsize = REAL_BYTES[plan.dtype]
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
@@ -110,7 +110,7 @@ def cost_report(plan: Plan) -> Report:
     return Report(plan.program.name, plan.dtype, layers, totals, sp.expand(workspace_bytes(plan)), runtime)
 
 
-def draw_rows(plan: Plan, itemsize: int) -> tuple[Row, ...]:
+def draw_rows(plan: ModulePlan, itemsize: int) -> tuple[Row, ...]:
     """A row a random tensor: a call for each element."""
     counts = {t.name: element_count(t) for t in plan.drawn(plan.training)}
     return tuple(Row(name, "forward", 1, Cost(calls=n, moved=n * itemsize)) for name, n in counts.items())
@@ -131,7 +131,7 @@ def sum_of(rows: Sequence[Row], part: str) -> Row:
     return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).at({}))
 
 
-def workspace_bytes(plan: Plan) -> sp.Expr:
+def workspace_bytes(plan: ModulePlan) -> sp.Expr:
     """The memory of a step and of a prediction, with the rows of a batch that `train_epoch` gathers."""
     return plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES
 

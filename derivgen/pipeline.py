@@ -13,7 +13,7 @@ from derivgen.cost import cost_report, header_line
 from derivgen.cotangents import tensors_behind
 from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
-from derivgen.emit.plan import Plan, axes_beyond_first
+from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
 from derivgen.errors import Problem
 from derivgen.guards import reach_back
 from derivgen.lower import lower
@@ -75,7 +75,7 @@ def plan_module(
     dtype: str,
     parallel: bool = False,
     functions: Sequence[str] | None = None,
-) -> Plan:
+) -> ModulePlan:
     """All that the module's text is written from.
 
     `parallel`: large loops run in threads; `functions` of derivatives are those that the spec asks for if None.
@@ -103,7 +103,7 @@ def plan_module(
     prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
     requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
     derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
-    plan = Plan(training, prediction, model.rule, dtype, evaluation, groups=model.groups, derived=derived)
+    plan = ModulePlan(training, model.rule, dtype, prediction, evaluation, groups=model.groups, derived=derived)
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 

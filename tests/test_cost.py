@@ -20,7 +20,7 @@ from random_specs import IMPORTS, Spec, for_each_spec
 from derivgen import Model, layers, optimizers
 from derivgen.cli import main
 from derivgen.cost import Cost, Report, cost_report, with_sizes
-from derivgen.emit.plan import Plan
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.expressions import Read
 from derivgen.interpreter import run
 from derivgen.nests import Compute, Fill, Loop, Node
@@ -44,7 +44,7 @@ BOUNDED = {
 N = sp.Symbol("N", integer=True, positive=True)
 
 
-def plan_of(model: Model, dtype: str = "float64") -> Plan:
+def plan_of(model: Model, dtype: str = "float64") -> ModulePlan:
     return plan_module(model, declared_program(model), dtype)
 
 
@@ -235,7 +235,7 @@ def test_bytes_of_adam() -> None:
 class Walk:
     """The elements that a node touches, found by running its loops over numbers; guards are taken as holding."""
 
-    def __init__(self, plan: Plan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, plan: ModulePlan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> None:
         self.program = plan.program
         self.sizes = {sp.Symbol(name, integer=True, positive=True): size for name, size in sizes.items()}
         self.held = run(self.program, values)  # for subscripts that read
@@ -291,7 +291,7 @@ class Walk:
         return sp.Integer(int(self.held[read.tensor][place])) if inside else sp.Integer(-1)
 
 
-def bytes_by_walking(plan: Plan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> int:
+def bytes_by_walking(plan: ModulePlan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> int:
     walk = Walk(plan, sizes, values)
     return sum(walk.bytes_of(node, kernel.scalars) for kernel in plan.training.kernels for node in kernel.body)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from random_specs import Spec, for_each_spec
 
-from derivgen.emit.plan import Plan
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.pipeline import declared_program, plan_module
 from derivgen.storage import at_most, element_count, is_multiple
 
 RUNTIME = {"N": 3, "M": 2}
 
 
-def stretches(plan: Plan, values: dict[str, int]) -> dict[str, tuple[bool, int, int]]:
+def stretches(plan: ModulePlan, values: dict[str, int]) -> dict[str, tuple[bool, int, int]]:
     """(whether of integers, start, end) of each tensor of the workspace."""
     found = {}
     for t in plan.workspace:

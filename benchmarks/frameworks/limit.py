@@ -29,7 +29,7 @@ import sympy as sp
 from workloads import Array, Workload
 
 from derivgen.cost import cost_report, leaves, points, with_sizes
-from derivgen.emit.plan import Plan
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.expressions import Read, size_symbol
 from derivgen.nests import Compute, Fill
 from derivgen.pipeline import declared_program, plan_module
@@ -74,7 +74,7 @@ def work_of_step(w: Workload) -> Work:
     return Work(int(flops), int(report.step.moved), int(used))
 
 
-def product_flops(plan: Plan) -> sp.Expr:
+def product_flops(plan: ModulePlan) -> sp.Expr:
     """2·M·K·N for each product of matrices, or of a matrix and a vector."""
     found = [leaf for kernel in plan.training.kernels for node in kernel.body for leaf in leaves(node)]
     statements = [

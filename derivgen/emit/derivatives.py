@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
+from derivgen.emit.calls import KernelCalls, local_size
+from derivgen.emit.derivative_plan import DerivativePlan
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, docstring, indented, tuple_lines, wrapped
-from derivgen.emit.modes import SEED
-from derivgen.emit.plan import DerivativePlan
+from derivgen.emit.modes import SEED, uniform_lines
 from derivgen.emit.public import block, label_call
-from derivgen.emit.rule import RuleText
 from derivgen.emit.scalar import ScalarText
-from derivgen.emit.whole import WholeModel, local_size
 from derivgen.program import Tensor
 from derivgen.schedule import Kernel
 from derivgen.storage import element_count
@@ -24,17 +23,17 @@ WHOLE = ("forward", "backward")  # passes over the whole model
 VECTOR = "v"  # a flat vector that is given
 
 
-class Derivative(WholeModel):
+class Derivative(KernelCalls):
     """Writes one of them."""
 
     plan: DerivativePlan
 
-    def __init__(self, plan: DerivativePlan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
-        super().__init__(plan, kernels, rule)
+    def __init__(self, plan: DerivativePlan, kernels: Mapping[Kernel, KernelText]) -> None:
+        super().__init__(plan, kernels)
         self.function, self.vector = plan.function, plan.request.vector
         self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
         self.work_of = f"`{self.function}`"
-        self.draws = [SEED] if plan.drawn(plan.training) else []
+        self.draws = [SEED] if plan.drawn(plan.schedule) else []
         # Names of their own among the arguments: what is given, then what is returned.
         self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
         self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
@@ -101,7 +100,7 @@ class Derivative(WholeModel):
             ),
             *(self.tuple_of("data", kind, given) if has_field_of("data", read) else []),
             *work,
-            *self.modes.uniform_lines(plan.training, "0"),
+            *uniform_lines(plan, self.places, plan.schedule, "0"),
             *calls,
             *([f"return {self.scalar_result(objective)}"] if objective is not None else []),
         ]
@@ -187,7 +186,7 @@ class Derivative(WholeModel):
         """Lines that make what is returned; zeros, where kernels write parts of it only."""
         at_run_time = [name for name, value in self.program.sizes if not value.is_Integer]
         text = ScalarText({name: k for k, name in enumerate(at_run_time)}, str, lambda size: f'sizes["{size}"]')
-        written = {name for k in self.plan.training.kernels for name in k.written}
+        written = {name for k in self.plan.schedule.kernels for name in k.written}
         lines = []
         for t in self.plan.results:
             extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
@@ -206,7 +205,7 @@ class Derivative(WholeModel):
 
     def fills(self, t: Tensor) -> bool:
         """Whether what is assigned to a result, each element once, is all of it."""
-        writes = [s for k in self.plan.training.kernels for s in k.statements if s.target == t.name]
+        writes = [s for k in self.plan.schedule.kernels for s in k.statements if s.target == t.name]
         plain = all(s.operator == "=" and s.guard == sp.true for s in writes)
         counts = (sp.Mul(*(r.extent for r in s.domain)) for s in writes)
         return plain and sp.expand(sp.Add(*counts) - element_count(t)) == 0

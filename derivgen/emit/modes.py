@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from derivgen import contract
 from derivgen.emit.layout import indented
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan
 from derivgen.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS, numbers
@@ -50,7 +51,7 @@ def uniform(seed, step, number, out):
 class ModeText:
     """Writes the functions of randomness and of running tensors, the calls of them, and the arguments that they need."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ModulePlan) -> None:
         self.plan, self.places = plan, Places(plan)
         self.draws = bool(plan.drawn(plan.training))
         self.running = plan.program.running
@@ -70,9 +71,7 @@ class ModeText:
     # ---- lines
 
     def uniform_lines(self, schedule: Schedule, step: str) -> list[str]:
-        number = numbers(self.plan.program)
-        drawn = self.plan.drawn(schedule)
-        return [f"uniform(seed, {step}, {number[t.name]}, {self.places.one(t.name)})" for t in drawn]
+        return uniform_lines(self.plan, self.places, schedule, step)
 
     def drawing(self, step: str) -> list[str]:
         """The line that draws for a step."""
@@ -102,7 +101,13 @@ class ModeText:
     def prediction_arguments(self) -> list[str]:
         return [SEED] if self.plan.prediction is not None and self.plan.drawn(self.plan.prediction) else []
 
-    def taken(self) -> set[str]:
-        """Names that arguments of compiled functions must not have."""
-        needed = self.plan.random or self.running or self.plan.evaluation is not None
-        return {*contract.MODE_HELPERS, SEED, TRAINING, FIRST_STEP} if needed else set()
+
+def uniform_lines(plan: Plan, places: Places, schedule: Schedule, step: str) -> list[str]:
+    """Lines that fill the random tensors of a schedule."""
+    number = numbers(plan.program)
+    return [f"uniform(seed, {step}, {number[t.name]}, {places.one(t.name)})" for t in plan.drawn(schedule)]
+
+
+def taken_names(plan: Plan) -> set[str]:
+    """Names that arguments of compiled functions must not have."""
+    return {*contract.MODE_HELPERS, SEED, TRAINING, FIRST_STEP} if plan.has_modes else set()

@@ -14,7 +14,8 @@ from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_summary
 from derivgen.emit.kernels import KernelText, kernel_name, write_kernel
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, titled, tuple_text
-from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.module_plan import ModulePlan
+from derivgen.emit.plan import count, field
 from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
 from derivgen.emit.rule import RuleWriter
@@ -58,7 +59,7 @@ from numba.extending import intrinsic"""
 
 
 @unfolded_piecewise()
-def write_module(plan: Plan) -> str:
+def write_module(plan: ModulePlan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)
     in_parts = bool(plan.training.in_place)
@@ -68,7 +69,7 @@ def write_module(plan: Plan) -> str:
     public = Public(plan)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
-    derived = [Derivative(part, kernels, rule) for part in plan.parts]
+    derived = [Derivative(part, kernels) for part in plan.parts]
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
     model_functions = [*WholeModel(plan, kernels, rule).functions(), *derivative_sections(plan, kernels, derived)]
     parallel = any("prange(" in text for text in (*sections, *model_functions))
@@ -115,7 +116,7 @@ def imports(text: str) -> str:
     return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names)), *sparse])
 
 
-def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
+def write_kernels(plan: ModulePlan) -> dict[Kernel, KernelText]:
     """The function of each kernel, equal ones sharing that of the first.
 
     One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
@@ -135,11 +136,11 @@ def write_kernels(plan: Plan) -> dict[Kernel, KernelText]:
     return texts
 
 
-def kernel_words(plan: Plan) -> dict[Kernel, str]:
+def kernel_words(plan: ModulePlan) -> dict[Kernel, str]:
     """How each kernel is called where another one has its name."""
     words = dict.fromkeys(plan.training.kernels, "{name}")
     beside = [("{layer}_evaluate", plan.evaluation), ("{layer}_predict", plan.prediction)]
-    beside += [("{name}_for_" + part.function, part.training) for part in plan.parts]
+    beside += [("{name}_for_" + part.function, part.schedule) for part in plan.parts]
     for word, schedule in beside:
         for kernel in schedule.kernels if schedule is not None else ():
             words.setdefault(kernel, word)
@@ -151,7 +152,7 @@ def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
     return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
 
 
-def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
+def layer_sections(plan: ModulePlan, kernels: dict[Kernel, KernelText]) -> list[str]:
     """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
     main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
     own = [k for k in kernels if plan.equal[k] is k and k in main]
@@ -161,12 +162,14 @@ def layer_sections(plan: Plan, kernels: dict[Kernel, KernelText]) -> list[str]:
     return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
 
 
-def derivative_sections(plan: Plan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]) -> list[str]:
+def derivative_sections(
+    plan: ModulePlan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]
+) -> list[str]:
     """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
     done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
     sections = [NAMES_OF_DERIVATIVES] if functions else []
     for function in functions:
-        own = dict.fromkeys(plan.equal[k] for k in function.plan.training.kernels)
+        own = dict.fromkeys(plan.equal[k] for k in function.plan.schedule.kernels)
         texts = ["\n".join(kernels[k].lines) for k in own if k not in done]
         done |= own.keys()
         sections.append("\n\n\n".join([titled(function.function), *texts, *function.compiled()]))
@@ -176,7 +179,7 @@ def derivative_sections(plan: Plan, kernels: dict[Kernel, KernelText], functions
 # ---- tables
 
 
-def parameter_rows(plan: Plan) -> list[str]:
+def parameter_rows(plan: ModulePlan) -> list[str]:
     rows, offset = [], 0
     for t in plan.program.vector:
         trained = ", trained=False" if t.role is Role.RUNNING else ""
@@ -185,13 +188,13 @@ def parameter_rows(plan: Plan) -> list[str]:
     return rows
 
 
-def random_table(plan: Plan) -> str:
+def random_table(plan: ModulePlan) -> str:
     """The names of what a step draws, where it draws."""
     drawn = [f'"{t.name}"' for t in plan.drawn(plan.training)]
     return f"\n{table('RANDOM', drawn)}" if drawn else ""
 
 
-def input_rows(plan: Plan) -> list[str]:
+def input_rows(plan: ModulePlan) -> list[str]:
     rows = []
     for t in plan.inputs:
         dtype = "int64" if t.integer else plan.dtype
@@ -199,7 +202,7 @@ def input_rows(plan: Plan) -> list[str]:
     return rows
 
 
-def layer_rows(plan: Plan) -> list[str]:
+def layer_rows(plan: ModulePlan) -> list[str]:
     quoted = [(layer, tuple_text([f'"{name}"' for name in names]) if names else "()") for layer, names in plan.layers]
     return [f'Layer("{layer}", {names})' for layer, names in quoted]
 
@@ -215,7 +218,7 @@ def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
     return tuple_text(parts) if parts else "()"
 
 
-def array_texts(plan: Plan) -> list[str]:
+def array_texts(plan: ModulePlan) -> list[str]:
     """The constants as arrays of the kernels' dtypes."""
     texts = []
     for t in plan.constants:
@@ -230,7 +233,7 @@ def array_texts(plan: Plan) -> list[str]:
     return texts
 
 
-def tuples(plan: Plan) -> list[dict[str, object]]:
+def tuples(plan: ModulePlan) -> list[dict[str, object]]:
     """The NamedTuples that kernels are given: name, meaning, fields."""
 
     def fields(*tensors: Tensor) -> list[str]:
@@ -264,7 +267,7 @@ def tuples(plan: Plan) -> list[dict[str, object]]:
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
 
 
-def slot_checks(plan: Plan) -> str:
+def slot_checks(plan: ModulePlan) -> str:
     """Lines that check the slots of a state."""
     shared = plan.rule.shared_slots
     own = [slot for slot in plan.slots if slot not in shared]
@@ -282,5 +285,5 @@ def slot_checks(plan: Plan) -> str:
     return "".join(f"{STEP}{line}\n" for line in lines)
 
 
-def slot_shape(plan: Plan, slot: str) -> str:
+def slot_shape(plan: ModulePlan, slot: str) -> str:
     return "(1,), of float64" if slot in plan.rule.shared_slots else "(P,)"

@@ -55,7 +55,7 @@ class Places:
     def owner(self, name: str) -> str:
         """What a step is given that has the tensor: theta, bar, into, dot, data or work; nothing where it is by itself."""
         if name in self.parameters:
-            return "into" if name in self.plan.training.in_place else "bar"
+            return "into" if name in self.plan.schedule.in_place else "bar"
         role = self.table[name].role
         if name in self.plan.local_names:
             return ""

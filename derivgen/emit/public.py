@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derivgen.emit.calls import local_size
 from derivgen.emit.initial import number_text
 from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
 from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
-from derivgen.emit.plan import Plan
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.scalar import ScalarText
-from derivgen.emit.whole import label_check, local_size
+from derivgen.emit.whole import label_check
 from derivgen.notation import Plain, declaration_order
 from derivgen.program import Tensor
 from derivgen.rule_notation import formulas
@@ -30,7 +31,7 @@ def kept_memory(make, sizes):
 class Public:
     """Writes the public functions of one module."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ModulePlan) -> None:
         self.plan, self.program, self.modes = plan, plan.program, ModeText(plan)
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]

@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-import sympy as sp
-
-from derivgen import contract
+from derivgen.emit.calls import KernelCalls, called
 from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import ModeText
+from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.observation import observation
-from derivgen.emit.places import Places, stretch, view_lines
-from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.places import stretch, view_lines
+from derivgen.emit.plan import count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText, in_step, range_call
-from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import size_symbol
 from derivgen.program import Tensor
-from derivgen.repeat import Run
 from derivgen.schedule import Kernel
-from derivgen.storage import element_count
 
-SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
-After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
 OUT_OF_RANGE = "return True, real(0)"
-MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
 
-class WholeModel:
-    """Writes the functions that call the kernels."""
+class WholeModel(KernelCalls):
+    """Writes them."""
 
-    # What holds the buffers, the function that makes it, and what they are for.
-    workspace, laid_out_by, work_of = "Workspace", "buffers", "a step"
+    plan: ModulePlan
 
-    def __init__(self, plan: Plan, kernels: dict[Kernel, KernelText], rule: RuleText) -> None:
-        self.plan, self.program, self.kernels, self.rule = plan, plan.program, kernels, rule
-        self.beside: list[str] = []  # arguments that stand beside those of every module
+    def __init__(self, plan: ModulePlan, kernels: Mapping[Kernel, KernelText], rule: RuleText) -> None:
+        super().__init__(plan, kernels)
+        self.rule, self.modes = rule, ModeText(plan)
         self.state = ["steps", *plan.slots]
-        self.in_place, self.places, self.modes = plan.training.in_place, Places(plan), ModeText(plan)
-        self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
+        self.in_place = plan.training.in_place
+
+    def inputs_of(self, word: str) -> Sequence[Tensor]:
+        return self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
 
     def functions(self) -> list[str]:
         functions = [self.split(), self.buffers(), *self.modes.functions(), self.objective(), self.step()]
@@ -73,37 +66,6 @@ class WholeModel:
         doc = '"""The forward pass of `loss`, outside training; returns the objective."""'
         result = self.scalar_result(str(self.program.objective))
         return compiled("evaluate(theta, data, work)", doc, [*self.calls("evaluation"), f"return {result}"], "pasted")
-
-    def calls(self, word: str) -> list[str]:
-        return self.calls_of(self.plan.passes[word], word)
-
-    def calls_of(self, kernels: Sequence[Kernel], word: str, after: After | None = None) -> list[str]:
-        """The first kernels of a pass in order, equal ones in a row as a loop; after each call, lines of one's own."""
-        runs = {run.start: run for run in self.plan.repeats.runs[[*self.plan.passes].index(word)]}
-        lines, position = [], 0
-        while position < len(kernels):
-            run = runs.get(position, Run(position, 1, 1))
-            blocks = [kernels[position + k * run.period :][: run.period] for k in range(run.count)]
-            depth = 1 if run.count == 1 else 2
-            calls = []
-            for same in zip(*blocks, strict=True):
-                calls += self.kernel_call(same, self.inputs_of(word), depth)
-                if after is not None:
-                    calls += after(same, depth)
-            if run.count > 1:
-                layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
-                calls = [f"for k in range({run.count}):  # {layers}", *indented(calls)]
-            lines += calls
-            position += run.count * run.period
-        return lines
-
-    def inputs_of(self, word: str) -> Sequence[Tensor]:
-        """The inputs that a pass is given."""
-        return self.plan.prediction_inputs if word == "prediction" else self.plan.inputs
-
-    def scalar_result(self, name: str) -> str:
-        """The one element of a rank-0 tensor."""
-        return f"{self.places.one(name)}[0]"
 
     def step(self) -> str:
         calls = self.calls("backward")
@@ -189,69 +151,10 @@ class WholeModel:
             bracketed("def gradient_kernel(", arguments, "):"), '"""A step, for callers in Python."""', lines
         )
 
-    # ---- what callers in Python pass: arrays one by one, since numba takes a NamedTuple for microseconds to look at
-
-    def arguments(self, tensors: Sequence[Tensor]) -> list[str]:
-        """Names for arrays as arguments, past all that the functions refer to."""
-        rule = self.plan.rule
-        taken = {
-            *contract.LOCALS,
-            *contract.ARGUMENTS,
-            *contract.PUBLIC,
-            *contract.HELPERS,
-            *contract.KERNEL_GLOBALS,
-            *(text.name for text in self.kernels.values()),
-            *self.modes.taken(),
-            *self.beside,
-        }
-        taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
-        names = []
-        for t in tensors:
-            name = field(t.name)
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            names.append(name)
-        return names
-
-    def tuple_of(self, target: str, kind: str, tensors: Sequence[Tensor]) -> list[str]:
-        """Lines that gather arguments."""
-        names = zip(tensors, self.arguments(tensors), strict=True)
-        return bracketed(
-            f"{target} = {kind}(", [f"{field(t.name)}=borrowed({name})" for t, name in names], ")", depth=1
-        )
-
-    def memory(self) -> list[str]:
-        return [f"memory = Memory({', '.join(f'borrowed({name})' for name in self.plan.memories)})"]
-
     def whole_data(self) -> list[str]:
         """Lines that ready data and memory for a step on all the data."""
         data = self.tuple_of("data", "Data", self.plan.given)
         return [*data, *self.memory(), *self.buffers_for(self.plan.inputs)]
-
-    def buffers_for(self, inputs: Sequence[Tensor], rows: str = "") -> list[str]:
-        """Lines that lay out the buffers for run-time sizes as the inputs show them; `rows` are those of a batch."""
-        given = {self.plan.sample_axis: rows} if rows else {}
-        texts = [given.get(size) or self.size_of(size, inputs) for size in self.plan.runtime_sizes]
-        return bracketed(f"work = {self.laid_out_by}(", ["memory", *texts], ")", depth=1)
-
-    def buffers(self) -> str:
-        """The views of a workspace's memory that a step works in."""
-        storage = self.plan.storage
-        parts = []
-        for t in self.plan.workspace:
-            memory = "memory.integers" if t.integer else "memory.reals"
-            start, stop = storage.starts[t.name], sp.expand(storage.starts[t.name] + element_count(t))
-            extents = [self.text.integer(extent) for extent in t.shape]
-            part, shape = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
-            parts += view_lines(field(t.name), part, shape, depth=2)
-        shared = len({*storage.starts.values()}) < len(storage.starts)
-        sharing = "; those that are never needed at once share it" if shared else ""
-        doc = f'"""The buffers of {self.work_of}, as views of memory{sharing}."""'
-        sizes = [local_size(size) for size in self.plan.runtime_sizes]
-        signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
-        body = [f"return {self.workspace}(", *indented(parts), ")"]
-        return compiled(signature, doc, body, called("kernel", len(self.plan.workspace)))
 
     def gather(self) -> str:
         lines = []
@@ -296,7 +199,7 @@ class WholeModel:
         ]
         loop = [
             *shorter,
-            *self.buffers_for(self.plan.inputs, "rows"),
+            *self.buffers_for(self.plan.inputs, {str(self.plan.sample_axis): "rows"}),
             "gather(data, order, start, work)",
             "batch = Data(",
             *indented(fields),
@@ -373,29 +276,6 @@ class WholeModel:
         arguments += [*self.plan.memories, *self.modes.step_arguments(), *hyper]
         doc = '"""As many steps as there are losses, on all the data."""'
         return compiled(bracketed("def descent(", arguments, "):"), doc, body)
-
-    def kernel_call(self, kernels: Sequence[Kernel], inputs: Sequence[Tensor], depth: int) -> list[str]:
-        """The call of a kernel, or of equal ones in a loop, where theta, bar, work and data of these inputs are at hand."""
-        texts = [self.kernels[k] for k in kernels]
-        arguments = [self.places.each(names) for names in zip(*(text.arguments for text in texts), strict=True)]
-        arguments += [FACTORS] if texts[0].scaled else []
-        arguments += [self.size_of(size, inputs) for size in texts[0].sizes]
-        return bracketed(f"{texts[0].name}(", arguments, ")", depth)
-
-    def size_of(self, size: str, inputs: Sequence[Tensor]) -> str:
-        """A run-time size, read off an input; 1 where none of them shows it, and so nothing depends on it."""
-        t = next((t for t in inputs if size_symbol(size) in t.shape), None)
-        return f"data.{field(t.name)}.shape[{t.shape.index(size_symbol(size))}]" if t is not None else "1"
-
-
-def local_size(size: str) -> str:
-    """A run-time size as an argument of functions that refer to these other names."""
-    return f"{size}_" if size.rstrip("_") in SIZE_GLOBALS else size
-
-
-def called(usual: str, arrays: int) -> str:
-    """The decorator of a function that returns a tuple of that many arrays."""
-    return "outlined" if arrays > MANY else usual
 
 
 def label_check(t: Tensor, name: str, row: str | None, refusal: str) -> list[str]:
