@@ -133,8 +133,15 @@ def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
 
 def reads_of(*expressions: sp.Basic) -> list[Read]:
     """The distinct reads, those inside subscripts included, in order of appearance."""
-    found = {node: None for e in expressions for node in subexpressions(e) if isinstance(node, Read)}
-    return list(found)
+    if len(expressions) == 1:
+        return list(reads_in(expressions[0]))
+    return list(dict.fromkeys(read for e in expressions for read in reads_in(e)))
+
+
+@functools.lru_cache(maxsize=2**14)
+def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
+    """The reads of one expression: looked up many times by every stage."""
+    return tuple(dict.fromkeys(node for node in subexpressions(expression) if isinstance(node, Read)))
 
 
 def substitute(expression: Any, mapping: Mapping[Any, Any]) -> Any:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
 from derivgen.functions import partial, stop_gradient
 from derivgen.program import GIVEN, Program, Role, Statement, Tensor, is_plain_index
-from derivgen.quotients import Place, derivative_of
+from derivgen.quotients import Place, Quotient
 from derivgen.randomness import random_tensors
 from derivgen.reals import CONSTANTS, FUNCTIONS, Real, context, integer_power, maximum, power
 
@@ -30,6 +30,7 @@ Point = tuple[int, ...]  # the values of a statement's indices, in the order of 
 Evaluator = Callable[[Point], Any]
 Array = NDArray[np.object_]
 Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
+Quotients = dict[tuple[sp.Expr, tuple[Place, ...]], list[Real]]  # a partial derivative at places → for each element
 
 
 def array(values: Iterable[Any], shape: tuple[int, ...]) -> Array:
@@ -58,26 +59,60 @@ def run(
     Raises ValueError on unknown or missing names, other shapes and undetermined sizes, IndexError on a read or a
     write outside its tensor.
     """
-    mp = context(digits)
-    arrays = _given(program, values)
-    known = _solve_sizes(program, arrays, sizes or {})
-    arrays |= {name: drawn for name, drawn in random_tensors(program, known).items() if name not in arrays}
-    stores = {name: _filled(mp, program.tensor(name), a) for name, a in arrays.items()}
-    for tensor in program.tensors:
-        if tensor.name not in stores and tensor.role not in GIVEN:
-            stores[tensor.name] = _blank(mp, tensor, program.statements, known)
-    held = {} if held is None else held
-    best: dict[tuple[str, int], Real] = {}
-    for _, run in itertools.groupby(program.statements, lambda s: s.scan):
-        scopes = []
-        for statement in run:
-            positions = {r.index: k for k, r in enumerate(statement.domain)}
-            extents = tuple(_extent(r.extent, known) for r in statement.domain)
-            scopes.append(Scope(mp, stores, known, positions, extents, statement, held, whole or program))
-        for step in _steps(scopes[0]):
-            for scope in scopes:
-                _execute(scope, step, best)
-    return {t.name: stores[t.name].array for t in program.tensors if t.name in stores}
+    execution = Execution(program, values, sizes, digits, held, whole)
+    execution.run()
+    return {t.name: execution.stores[t.name].array for t in program.tensors if t.name in execution.stores}
+
+
+class Execution:
+    """A program with what it is given, as in `run`: once made, it can be executed again with other values of that."""
+
+    def __init__(
+        self,
+        program: Program,
+        values: Mapping[str, ArrayLike],
+        sizes: Mapping[str, int] | None = None,
+        digits: int = 50,
+        held: Held | None = None,
+        whole: Program | None = None,
+    ) -> None:
+        self.mp = mp = context(digits)
+        arrays = _given(program, values)
+        self.sizes = _solve_sizes(program, arrays, sizes or {})
+        arrays |= {name: drawn for name, drawn in random_tensors(program, self.sizes).items() if name not in arrays}
+        self.stores = {name: _filled(mp, program.tensor(name), a) for name, a in arrays.items()}
+        self.blank: list[tuple[list[Any], list[Any]]] = []  # the elements of what is computed, and those to start from
+        for tensor in program.tensors:
+            if tensor.name not in self.stores and tensor.role not in GIVEN:
+                self.stores[tensor.name] = store = _blank(mp, tensor, program.statements, self.sizes)
+                self.blank.append((store.elements, [*store.elements]))
+        self.quotients: Quotients = {}
+        held = {} if held is None else held
+        self.runs: list[list[Ready]] = []
+        for _, statements in itertools.groupby(program.statements, lambda s: s.scan):
+            ready = []
+            for statement in statements:
+                positions = {r.index: k for k, r in enumerate(statement.domain)}
+                extents = tuple(_extent(r.extent, self.sizes) for r in statement.domain)
+                known = (self.sizes, positions, extents, statement, held, whole or program, self.quotients)
+                ready.append(_ready(Scope(mp, self.stores, *known)))
+            self.runs.append(ready)
+
+    def give(self, name: str, elements: Iterable[Any]) -> None:
+        """Other elements in the place of those that were given, in row-major order."""
+        store = self.stores[name]
+        store.elements[:] = elements if store.integer else map(self.mp.mpf, elements)
+
+    def run(self) -> None:
+        """Execute the program; the tensors are in `stores`."""
+        for elements, blank in self.blank:
+            elements[:] = blank
+        self.quotients.clear()
+        best: dict[tuple[str, int], Real] = {}
+        for statements in self.runs:
+            for step in _steps(statements[0].scope):
+                for ready in statements:
+                    _execute(ready, step, best)
 
 
 # -- tensors and sizes
@@ -171,6 +206,24 @@ class Scope:
     statement: Statement
     held: Held
     whole: Program  # what partial derivatives are taken of
+    quotients: Quotients
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A statement as functions of a point: the position in its target, the value, and whether the guard holds."""
+
+    scope: Scope
+    offset: Callable[[Point], int]
+    value: Evaluator
+    condition: Callable[[Point], bool] | None
+
+
+def _ready(scope: Scope) -> Ready:
+    s = scope.statement
+    evaluator = _integer if scope.stores[s.target].integer and s.operator != "argmax=" else _real
+    condition = _condition(s.guard, scope) if s.guard != TRUE else None
+    return Ready(scope, _offset(s.write, scope), evaluator(s.expression, scope), condition)
 
 
 def _steps(scope: Scope) -> Iterable[int | None]:
@@ -182,19 +235,16 @@ def _steps(scope: Scope) -> Iterable[int | None]:
     return reversed(steps) if scan.reverse else steps
 
 
-def _execute(scope: Scope, step: int | None, best: dict[tuple[str, int], Real]) -> None:
+def _execute(ready: Ready, step: int | None, best: dict[tuple[str, int], Real]) -> None:
     """Run one statement over its box, or one step of it; `best` keeps, for each arg-max, the maximum so far."""
-    statement = scope.statement
-    target = scope.stores[statement.target]
-    elements, offset = target.elements, _offset(statement.write, scope)
-    stores_value = statement.operator != "argmax="
-    value = (_integer if target.integer and stores_value else _real)(statement.expression, scope)
+    scope, offset, value = ready.scope, ready.offset, ready.value
+    statement, elements = scope.statement, scope.stores[scope.statement.target].elements
     box = [range(extent) for extent in scope.extents]
     if statement.scan is not None and step is not None:
         box[scope.positions[statement.scan.index]] = range(step, step + 1)
     points: Iterable[Point] = itertools.product(*box)
-    if statement.guard != TRUE:
-        points = filter(_condition(statement.guard, scope), points)
+    if ready.condition is not None:
+        points = filter(ready.condition, points)
     match statement.operator:
         case "=":
             for p in points:
@@ -228,6 +278,9 @@ def _offset(read: Read, scope: Scope) -> Callable[[Point], int]:
         if len(plain) == 2:
             (row, column), width = plain, store.shape[1]
             return lambda p: p[row] * width + p[column]
+        if len(plain) == 3:
+            (page, row, column), (area, width, _) = plain, store.strides
+            return lambda p: p[page] * area + p[row] * width + p[column]
     axes = list(zip([_integer(s, scope) for s in read.subscripts], store.shape, store.strides, strict=True))
 
     def offset(p: Point) -> int:
@@ -390,18 +443,16 @@ def _(e: Any, scope: Scope) -> Evaluator:
 def _(e: Any, scope: Scope) -> Evaluator:
     read, *variables = e.args
     offset, places = _offset(read, scope), [_place(x, read, scope) for x in variables]
-    known: dict[tuple[Place, ...], list[Real]] = {}
+    known, by = scope.quotients, tuple(x.tensor for x in variables)
+    quotient = Quotient(Execution, scope.whole, scope.sizes, read.tensor, by, scope.mp.dps, scope.held)
 
-    def quotient(p: Point) -> Real:
-        at = tuple(place(p) for place in places)
+    def element(p: Point) -> Real:
+        at = (e, tuple(place(p) for place in places))
         if at not in known:
-            values = {name: store.array for name, store in scope.stores.items()}
-            by = list(zip((x.tensor for x in variables), at, strict=True))
-            found = derivative_of(run, scope.whole, values, read.tensor, by, scope.mp.dps, scope.held)
-            known[at] = [scope.mp.mpf(v) for v in found.ravel().tolist()]
+            known[at] = [scope.mp.mpf(v) for v in quotient.at(scope.stores, at[1])]
         return known[at][offset(p)]
 
-    return quotient
+    return element
 
 
 def _place(x: Read, value: Read, scope: Scope) -> Callable[[Point], Place]:

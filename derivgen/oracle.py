@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.interpreter import Array, Held, array, run
+from derivgen.interpreter import Array, Execution, Held, array, run
 from derivgen.program import Program, reached
 from derivgen.reals import Real, context
 
@@ -211,10 +211,13 @@ def _function_of(
     rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
     written = {s.target for s in rest.statements}
     fixed = {name: tensor for name, tensor in point.items() if name not in written}
+    execution = Execution(rest, fixed, digits=digits, held=held, whole=live)
 
     def function(shifts: Shifts) -> Real:
-        shifted = {name: fixed[name] + shift for name, shift in shifts.items()}
-        return run(rest, {**fixed, **shifted}, digits=digits, held=held, whole=live)[output][()]
+        for name in moved:
+            execution.give(name, np.ravel(fixed[name] + shifts.get(name, 0)))
+        execution.run()
+        return execution.stores[output].elements[0]
 
     return function
 

@@ -9,60 +9,93 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from derivgen.program import Program, Statement, closure, reached
-from derivgen.reals import context
+from derivgen.program import Program, closure, reached
+from derivgen.reals import Real, context
 
-Array = NDArray[np.object_]
 Place = tuple[int | None, ...]  # an element, or a part of a tensor: None is all along an axis
 
 
-def derivative_of(
-    run: Callable[..., dict[str, Array]],
-    whole: Program,
-    values: Mapping[str, Array],
-    value: str,
-    by: Sequence[tuple[str, Place]],
-    digits: int,
-    held: Any,
-) -> Array:
-    """The derivatives of a tensor's elements by x at a place, for each (x, place) in turn, to this many digits.
+class Quotient:
+    """The derivatives of a tensor's elements by others in turn, to this many digits.
 
-    `whole` is the program, `values` are all tensors at the point, `run` and `held` the interpreter's. Where a place
-    is None all rows are shifted together: right where no row of the value comes from another one.
+    `whole` is the program; `execution` makes what executes a part of it, with the interpreter's `sizes` and `held`.
     """
-    if not by:
-        return values[value]
-    *inner, (x, place) = by
-    raised = digits + digits // 2 + 10
-    between = statements_between(whole.statements, x, (value, *(name for name, _ in inner)))
-    part = replace(whole, statements=between, objective=None, prediction=None, running=())
-    written = {s.target for s in between}
-    moving = tuple(slice(None) if i is None else i for i in place)
-    fixed = {name: tensor for name, tensor in values.items() if name not in written}
 
-    def at(shift: Any) -> Array:
-        shifted = fixed[x].copy()
-        shifted[moving] = np.add(shift, shifted[moving])  # the first operand's precision is that of the sum
-        moved = run(part, {**fixed, x: shifted}, digits=raised, held=held, whole=whole)
-        return derivative_of(run, whole, moved, value, inner, raised, held)
+    def __init__(
+        self,
+        execution: Callable[..., Any],
+        whole: Program,
+        sizes: Mapping[str, int],
+        value: str,
+        by: Sequence[str],
+        digits: int,
+        held: Any,
+    ) -> None:
+        *inner, self.x = by
+        raised = digits + digits // 2 + 10
+        self.value, self.mp = value, context(raised)
+        self.h = self.mp.mpf(10) ** -(digits // 2 + 3)
+        self.inner = Quotient(execution, whole, sizes, value, inner, raised, held) if inner else None
+        self.part = part_between(whole, self.x, (value, *inner))
+        self.make = partial(execution, self.part, sizes=sizes, digits=raised, held=held, whole=whole)
+        self.execution: Any = None
 
-    mp = context(raised)
-    h = mp.mpf(10) ** -(digits // 2 + 3)
-    return np.asarray((at(h) - at(-h)) / (2 * h), dtype=object)
+    def at(self, stores: Mapping[str, Any], places: Sequence[Place]) -> list[Real]:
+        """By the element at each of these places, for the value's elements in row-major order.
+
+        `stores` are all tensors at the point. Where a place is None all rows are shifted together: right where no row
+        of the value comes from another one.
+        """
+        *inner, place = places
+        execution, x = self.ready(stores), stores[self.x]
+        start = [self.mp.mpf(v) for v in x.elements]
+        moving = np.arange(len(start)).reshape(x.shape)[tuple(slice(None) if i is None else i for i in place)]
+
+        def at(shift: Real) -> list[Real]:
+            shifted = [*start]
+            for k in moving.ravel().tolist():
+                shifted[k] += shift
+            execution.give(self.x, shifted)
+            execution.run()
+            moved = {**stores, **execution.stores}
+            return self.inner.at(moved, inner) if self.inner else [*moved[self.value].elements]
+
+        return [(after - before) / (2 * self.h) for after, before in zip(at(self.h), at(-self.h), strict=True)]
+
+    def ready(self, stores: Mapping[str, Any]) -> Any:
+        """The execution of the part at this point."""
+        written = {s.target for s in self.part.statements}
+        given = [t.name for t in self.part.tensors if t.name not in written]
+        if self.execution is None:
+            self.execution = self.make({name: stores[name].array for name in given})
+        else:
+            for name in given:
+                self.execution.give(name, stores[name].elements)
+        return self.execution
 
 
-@lru_cache(maxsize=256)
-def statements_between(statements: tuple[Statement, ...], x: str, outputs: tuple[str, ...]) -> tuple[Statement, ...]:
-    """The statements through which the outputs come from x."""
+def part_between(whole: Program, x: str, outputs: Sequence[str]) -> Program:
+    """The statements through which the outputs come from x, with the tensors that they name."""
 
-    def sources(s: Statement) -> set[str]:
+    def sources(s: Any) -> set[str]:
         return {read.tensor for read in s.reads}
 
-    wanted = closure(outputs, statements, sources) & reached([x], statements, sources)
-    return tuple(s for s in statements if s.target in wanted and s.target != x)
+    wanted = closure(outputs, whole.statements, sources) & reached([x], whole.statements, sources)
+    statements = tuple(s for s in whole.statements if s.target in wanted and s.target != x)
+    named = {x}.union(*({s.target, *sources(s)} for s in statements))
+    tensors = tuple(t for t in whole.tensors if t.name in named)
+    return replace(
+        whole,
+        tensors=tensors,
+        statements=statements,
+        objective=None,
+        prediction=None,
+        gradients=(),
+        running=(),
+        results=(),
+    )
