@@ -144,6 +144,12 @@ def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
     return tuple(dict.fromkeys(node for node in subexpressions(expression) if isinstance(node, Read)))
 
 
+@functools.lru_cache(maxsize=2**14)
+def sort_text(expression: sp.Basic) -> str:
+    """What expressions are sorted by where nothing else tells them apart: SymPy takes long to print."""
+    return str(expression)
+
+
 def substitute(expression: Any, mapping: Mapping[Any, Any]) -> Any:
     """Simultaneous replacement of whole nodes."""
     return expression.xreplace(dict(mapping)) if mapping else expression
@@ -256,7 +262,7 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     if condition == TRUE:
         return ()
     parts = condition.args if isinstance(condition, sp.And) else (condition,)
-    return tuple(sorted(parts, key=lambda c: (bool(reads_of(c)), str(c))))
+    return tuple(sorted(parts, key=lambda c: (bool(reads_of(c)), sort_text(c))))
 
 
 def negation(condition: Boolean) -> Boolean:

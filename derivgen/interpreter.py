@@ -19,7 +19,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of
+from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of, sort_text
 from derivgen.functions import partial, stop_gradient
 from derivgen.program import GIVEN, Program, Role, Statement, Tensor, is_plain_index
 from derivgen.quotients import Place, Quotient
@@ -487,7 +487,9 @@ def _condition(c: Any, scope: Scope) -> Callable[[Point], bool]:
         parts = [_condition(part, scope) for part in conjuncts(c)]
         return lambda p: all(part(p) for part in parts)
     if isinstance(c, sp.Or):
-        parts = [_condition(part, scope) for part in sorted(c.args, key=lambda part: (bool(reads_of(part)), str(part)))]
+        parts = [
+            _condition(part, scope) for part in sorted(c.args, key=lambda part: (bool(reads_of(part)), sort_text(part)))
+        ]
         return lambda p: any(part(p) for part in parts)
     if isinstance(c, sp.Not):
         negated = _condition(c.args[0], scope)

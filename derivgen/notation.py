@@ -19,6 +19,7 @@ from derivgen.expressions import (
     guarded,
     is_guarded,
     reads_of,
+    sort_text,
     subexpressions,
     substitute,
 )
@@ -48,7 +49,7 @@ def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
         not simple,
         term.is_number,
         min((order.get(r.tensor, len(order)) for r in reads), default=0),
-        str(term),
+        sort_text(term),
     )
 
 
@@ -63,7 +64,7 @@ def ordered_factors(factors: list[sp.Expr], order: Mapping[str, int]) -> list[sp
         reads = reads_of(factor)
         base = factor.base if isinstance(factor, sp.Pow) else factor
         rank = min((order.get(r.tensor, len(order)) for r in reads), default=-1)
-        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, str(factor)
+        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, sort_text(factor)
 
     return sorted(factors, key=key)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.contractions import covers_all, is_whole, match_contraction, typical_size
-from derivgen.expressions import TRUE, Read, indices_of, split_guard
+from derivgen.expressions import TRUE, Read, indices_of, sort_text, split_guard
 from derivgen.program import Program, Role, Statement, Tensor, is_plain_index, names_of
 from derivgen.scans import leave_scans
 
@@ -153,7 +153,7 @@ def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
     reduced = {r.index for r in s.reduced}
     factors = list(sp.Mul.make_args(s.expression))
     outer = [f for f in factors if not indices_of(f) & reduced]
-    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), str(f)))
+    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), sort_text(f)))
     groups: list[sp.Expr] = []
     for factor in inner:
         place = next((k for k, g in enumerate(groups) if indices_of(factor) <= indices_of(g)), None)

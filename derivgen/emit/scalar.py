@@ -12,7 +12,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
-from derivgen.expressions import Read, conjuncts, is_integral
+from derivgen.expressions import Read, conjuncts, is_integral, sort_text
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
@@ -127,7 +127,7 @@ class ScalarText:
     def extremum(self, e: sp.Expr) -> str:
         """Nested calls of two arguments, the numbers first."""
         function = MAXIMUM if isinstance(e, sp.Max) else MINIMUM
-        arguments = sorted(e.args, key=lambda a: (not a.is_Number, str(a)))
+        arguments = sorted(e.args, key=lambda a: (not a.is_Number, sort_text(a)))
         text = self.real(arguments[0])
         for argument in arguments[1:]:
             text = self.call(function, text, self.real(argument))

@@ -15,7 +15,15 @@ from sympy.logic.boolalg import Boolean
 from derivgen.emit.elementary import FUNCTIONS
 from derivgen.emit.layout import STEP, broken, indented
 from derivgen.emit.scalar import ScalarText
-from derivgen.expressions import Read, guarded_reads, reads_of, subexpressions, substitute, unconditional_parts
+from derivgen.expressions import (
+    Read,
+    guarded_reads,
+    reads_of,
+    sort_text,
+    subexpressions,
+    substitute,
+    unconditional_parts,
+)
 from derivgen.functions import CHEAP
 
 # Shorter texts gain nothing from a name.
@@ -180,7 +188,7 @@ def repeated_calls(expression: sp.Expr) -> list[sp.Expr]:
     always = {read for read, condition, _ in guarded_reads(expression) if condition == sp.true}
     counts = Counter(node for node in subexpressions(expression) if is_costly(node))
     repeated = [node for node in counts if counts[node] > 1 and always.issuperset(reads_of(node))]
-    return sorted(repeated, key=lambda node: (sum(1 for _ in subexpressions(node)), str(node)))
+    return sorted(repeated, key=lambda node: (sum(1 for _ in subexpressions(node)), sort_text(node)))
 
 
 def repeating_branches(expression: sp.Expr) -> list[sp.Piecewise]:
