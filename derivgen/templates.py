@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -12,6 +13,7 @@ def folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "templates"
 
 
+@cache
 def environment() -> jinja2.Environment:
     """Templates of text, not of HTML; an undefined name is an error."""
     return jinja2.Environment(

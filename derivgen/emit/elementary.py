@@ -171,6 +171,7 @@ def source(name: str, dtype: str) -> str:
     return environment().get_template(f"elementary/{name}.py.jinja").render(**values(name, dtype)).rstrip()
 
 
+@cache
 def needed(text: str) -> list[str]:
     """The functions of the module that a text calls."""
     calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
