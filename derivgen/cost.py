@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.emit.derivative_plan import DerivativePlan
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.ordered import ordered
+from derivgen.emit.plan import Plan
 from derivgen.emit.rule import hoisted
 from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
 from derivgen.functions import difference
@@ -76,7 +78,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The layers in order of execution, the totals of the parts of a step, and the workspace in bytes."""
+    """The layers in order of execution, the totals of the parts of a step, and the workspace in bytes.
+
+    `functions`: those of derivatives that the module has, each with the bytes of its own workspace.
+    """
 
     model: str
     dtype: str
@@ -84,6 +89,7 @@ class Report:
     totals: tuple[Row, ...]  # forward, backward, update, step
     workspace: sp.Expr
     sizes: tuple[str, ...]  # those known at run time
+    functions: tuple[tuple[Row, sp.Expr], ...]
 
     @property
     def step(self) -> Cost:
@@ -95,7 +101,10 @@ class Report:
 
 @unfolded_piecewise()
 def cost_report(plan: ModulePlan) -> Report:
-    """What a step of the model costs: the forward and the backward pass, and the update of all parameters."""
+    """What a step of the model costs, and a call of each function of derivatives.
+
+    A step: the forward and the backward pass, and the update of all parameters.
+    """
     itemsize = REAL_BYTES[plan.dtype]
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
     backwards = [row.part == "backward" for row in layers]  # tangents that a spec asks for are part of the forward pass
@@ -107,12 +116,19 @@ def cost_report(plan: ModulePlan) -> Report:
     update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
     totals = (*passes, update, sum_of([*passes, update], "step"))
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
-    return Report(plan.program.name, plan.dtype, layers, totals, sp.expand(workspace_bytes(plan)), runtime)
+    functions = tuple((call_row(part, itemsize), workspace_bytes(part)) for part in plan.parts)
+    return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
 
 
-def draw_rows(plan: ModulePlan, itemsize: int) -> tuple[Row, ...]:
+def call_row(plan: DerivativePlan, itemsize: int) -> Row:
+    """A call of a function of derivatives."""
+    rows = [*draw_rows(plan, itemsize), *layer_rows(plan.schedule, itemsize)]
+    return replace(sum_of(rows, "call"), name=plan.function)
+
+
+def draw_rows(plan: Plan, itemsize: int) -> tuple[Row, ...]:
     """A row a random tensor: a call for each element."""
-    counts = {t.name: element_count(t) for t in plan.drawn(plan.training)}
+    counts = {t.name: element_count(t) for t in plan.drawn(plan.schedule)}
     return tuple(Row(name, "forward", 1, Cost(calls=n, moved=n * itemsize)) for name, n in counts.items())
 
 
@@ -131,9 +147,9 @@ def sum_of(rows: Sequence[Row], part: str) -> Row:
     return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).at({}))
 
 
-def workspace_bytes(plan: ModulePlan) -> sp.Expr:
-    """The memory of a step and of a prediction, with the rows of a batch that `train_epoch` gathers."""
-    return plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES
+def workspace_bytes(plan: Plan) -> sp.Expr:
+    """The memory of a function's buffers; that of a step has the rows of a batch that `train_epoch` gathers too."""
+    return sp.expand(plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES)
 
 
 def item_bytes(tensor: Tensor, itemsize: int) -> int:
@@ -335,18 +351,21 @@ def is_call(e: sp.Basic) -> bool:
 # ---- as text
 
 
-def header_line(report: Report) -> str:
-    """What the header of a module says of its cost."""
-    step = report.step
-    return (
-        f"a step: at most {step.flops} flops, {step.calls} calls, {step.moved} bytes moved; "
-        f"workspace: {report.workspace} bytes"
-    )
+def header_lines(report: Report) -> tuple[str, ...]:
+    """What the header of a module says of its cost: of a step, and of each function of derivatives."""
+
+    def line(what: str, cost: Cost, workspace: sp.Expr) -> str:
+        each = f"{cost.flops} flops, {cost.calls} calls, {cost.moved} bytes moved"
+        return f"{what}: at most {each}; workspace: {workspace} bytes"
+
+    functions = (line(row.name, row.cost, workspace) for row, workspace in report.functions)
+    return line("a step", report.step, report.workspace), *functions
 
 
 def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
     """The report with numbers for these run-time sizes; names of other sizes have no effect."""
     sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
+    workspaces = [workspace for _, workspace in report.functions]
 
     def valued(rows: Iterable[Row]) -> tuple[Row, ...]:
         return tuple(replace(row, cost=row.cost.at(sizes)) for row in rows)
@@ -356,15 +375,24 @@ def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
         layers=valued(report.layers),
         totals=valued(report.totals),
         workspace=sp.expand(report.workspace.xreplace(sizes)),
+        functions=tuple(
+            (row, sp.expand(workspace.xreplace(sizes)))
+            for row, workspace in zip(valued(row for row, _ in report.functions), workspaces, strict=True)
+        ),
     )
 
 
 def report_text(report: Report) -> str:
-    """A table with a row a layer and direction, and one a total; the workspace below it."""
-    lines = aligned([COLUMNS, *map(cells, report.layers), *map(cells, report.totals)])
+    """A table with a row a layer and direction, one a total, and one a function of derivatives; workspaces below it."""
+    functions = [cells(row) for row, _ in report.functions]
+    lines = aligned([COLUMNS, *map(cells, report.layers), *map(cells, report.totals), *functions])
     lines.insert(1 + len(report.layers), "")  # a layer may be named total
+    if functions:
+        lines.insert(len(lines) - len(functions), "")
     title = f"{report.model}, {report.dtype}: at most"
-    return "\n".join([title, *lines, "", f"workspace: {report.workspace} bytes"])
+    workspaces = [f"workspace: {report.workspace} bytes"]
+    workspaces += [f"workspace of {row.name}: {workspace} bytes" for row, workspace in report.functions]
+    return "\n".join([title, *lines, "", *workspaces])
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from derivgen.arrange import arrange
-from derivgen.cost import cost_report, header_line
+from derivgen.cost import cost_report, header_lines
 from derivgen.cotangents import tensors_behind
 from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
@@ -40,7 +40,7 @@ class Generated:
     body: str
     spec_digest: str  # 16 hexadecimal digits of the declared program, the initial values and the update rule
     sizes: str
-    cost: str
+    costs: tuple[str, ...]
     warnings: tuple[Problem, ...]
 
 
@@ -126,7 +126,7 @@ def generate_body(
         body=write_module(plan),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
-        cost=header_line(cost_report(plan)),
+        costs=header_lines(cost_report(plan)),
         warnings=unused_parameters(model, declared),
     )
 

@@ -21,11 +21,12 @@ from derivgen import Model, layers, optimizers
 from derivgen.cli import main
 from derivgen.cost import Cost, Report, cost_report, with_sizes
 from derivgen.emit.module_plan import ModulePlan
-from derivgen.expressions import Read
+from derivgen.emit.plan import Plan
+from derivgen.expressions import Read, size_symbol
 from derivgen.interpreter import run
 from derivgen.nests import Compute, Fill, Loop, Node
 from derivgen.pipeline import declared_program, plan_module
-from derivgen.program import Statement
+from derivgen.program import Role, Statement
 from derivgen.spec import load_target
 
 # They take minutes, element by element; what counts has no running tensors. soft_decision_tree is the forest's one tree.
@@ -119,6 +120,7 @@ def network(depth: int, width: int) -> Model:
     a = model.input("x", rows, units)
     for k in range(depth):
         a = layers.dense(a, units, sp.tanh, name=f"a{k}")
+    model.predict(a)
     model.minimize(sp.Sum(a[n, d] ** 2, n, d) / rows)
     return model
 
@@ -235,9 +237,9 @@ def test_bytes_of_adam() -> None:
 class Walk:
     """The elements that a node touches, found by running its loops over numbers; guards are taken as holding."""
 
-    def __init__(self, plan: ModulePlan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, plan: Plan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> None:
         self.program = plan.program
-        self.sizes = {sp.Symbol(name, integer=True, positive=True): size for name, size in sizes.items()}
+        self.sizes = {size_symbol(name): size for name, size in sizes.items()}
         self.held = run(self.program, values)  # for subscripts that read
         self.loaded: set[tuple[str, tuple[int, ...]]] = set()
         self.stored: set[tuple[str, tuple[int, ...]]] = set()
@@ -291,9 +293,9 @@ class Walk:
         return sp.Integer(int(self.held[read.tensor][place])) if inside else sp.Integer(-1)
 
 
-def bytes_by_walking(plan: ModulePlan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> int:
+def bytes_by_walking(plan: Plan, sizes: Mapping[str, int], values: Mapping[str, np.ndarray]) -> int:
     walk = Walk(plan, sizes, values)
-    return sum(walk.bytes_of(node, kernel.scalars) for kernel in plan.training.kernels for node in kernel.body)
+    return sum(walk.bytes_of(node, kernel.scalars) for kernel in plan.schedule.kernels for node in kernel.body)
 
 
 @pytest.mark.parametrize("name", COUNTED)
@@ -305,6 +307,55 @@ def test_bytes_of_the_examples_by_walking_their_loops(name: str) -> None:
     moved = row(report, "total", "forward").moved + row(report, "total", "backward").moved
     walked = bytes_by_walking(plan, sizes, values)
     assert walked <= moved if name in BOUNDED else walked == moved
+
+
+DERIVATIVES = ("hessian_vector_product", "hessian", "hessian_diagonal", "gauss_newton_vector_product")
+DERIVATIVES += ("jacobian", "jacobian_vector_product", "vector_jacobian_product", "per_sample_gradients")
+
+
+def with_derivatives() -> Model:
+    """A network of which each function of derivatives can be asked for."""
+    model = network(3, 2)
+    model.second_order(*DERIVATIVES, "loss_and_input_gradients")
+    return model
+
+
+def calls_of(plan: ModulePlan, sizes: Mapping[str, int]) -> dict[str, Cost]:
+    """What a call of each function of derivatives costs."""
+    return {row.name: row.cost for row, _ in with_sizes(cost_report(plan), sizes).functions}
+
+
+@pytest.mark.parametrize(
+    "model", [with_derivatives(), example("logistic_regression"), example("decay_curve")], ids=lambda model: model.name
+)
+def test_bytes_of_functions_of_derivatives_by_walking_their_loops(model: Model) -> None:
+    plan = plan_of(model)
+    sizes = {size: 3 for size, value in plan.program.sizes if not value.is_Integer}
+    values = Spec("", tuple(sizes.items()), seed=2).values(declared_program(model))
+    calls = calls_of(plan, sizes)
+    assert [*calls] == list(model.requests)
+    numbers = {size_symbol(name): size for name, size in sizes.items()}
+    for part in plan.parts:
+        given = {t.name: values[t.name] for t in part.program.tensors if t.name in values}
+        shapes = {t.name: [int(e.subs(numbers)) for e in t.shape] for t in part.program.of_role(Role.SEED)}
+        seeds = {name: np.ones(shape) for name, shape in shapes.items()}
+        walked, moved = bytes_by_walking(part, sizes, {**given, **seeds}), calls[part.function].moved
+        # Elements that two writes of a node reach count twice: those of a Hessian's halves.
+        assert walked <= moved if part.function == "hessian" else walked == moved, part.function
+
+
+def test_a_tangent_by_hand() -> None:
+    """z_dot = x·w_dot for z = x·w: two products and two sums a row, of which a first sum counts too."""
+    model = Model("linear")
+    rows, features = model.batch("N"), model.sizes(D=2)
+    n, d = model.indices(n=rows, d=features)
+    x, w = model.input("x", rows, features), model.parameter("w", features)
+    z = model.let("z", (n,), sp.Sum(x[n, d] * w[d], d))
+    model.predict(z)
+    model.minimize(sp.Sum(z[n] ** 2, n))
+    model.second_order("jacobian_vector_product")
+    found = calls_of(plan_of(model), {})["jacobian_vector_product"]
+    assert (found.flops, found.calls, found.moved) == (4 * N, 0, 8 * (2 * N + 2 + N))
 
 
 def test_elements_are_at_most_the_whole_tensor() -> None:
@@ -343,6 +394,14 @@ def test_random_specs_cost_at_most_what_is_said() -> None:
 
 
 # ---- workspace
+
+
+def test_workspaces_of_functions_are_what_the_module_allocates() -> None:
+    model, sizes = with_derivatives(), {"N": 3}
+    module = execute(module_text(model))
+    for row, workspace in with_sizes(cost_report(plan_of(model)), sizes).functions:
+        memory = getattr(module, f"{row.name}_memory", None)
+        assert workspace == (sum(a.nbytes for a in memory(3)) if memory else 0), row.name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -477,6 +536,23 @@ def test_the_header_has_the_totals() -> None:
     model = load_target("wave.py").model
     line = cost_in_header(module_text(model, "float32"))
     assert line == ("a step: at most 13*N + 5 flops, 2*N calls, 56*N + 44 bytes moved; workspace: 20*N bytes")
+
+
+def test_functions_of_derivatives_in_the_table_and_in_the_header() -> None:
+    """z_dot = cos(x·w)·(x·w_dot): two products of matrices, each of 3·N + 2 elements, then a row a cosine and a product."""
+    asked = SPEC + 'model.predict(z)\nmodel.second_order("jacobian_vector_product")\n'
+    Path("wave.py").write_text(asked.format(size="N", function="sin", name="wave"))
+    assert command("wave.py").splitlines()[-5:] == [
+        "",
+        "jacobian_vector_product  call             2       9*N      N    36*N + 16",
+        "",
+        "workspace: 20*N bytes",
+        "workspace of jacobian_vector_product: 4*N bytes",
+    ]
+    line = cost_in_header(module_text(load_target("wave.py").model, "float32"))
+    assert line.endswith(
+        " jacobian_vector_product: at most 9*N flops, N calls, 36*N + 16 bytes moved; workspace: 4*N bytes"
+    )
 
 
 def test_a_change_of_cost_shows_in_the_diff() -> None:
