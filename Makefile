@@ -30,8 +30,10 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-fuzz: $(VENV)/dev ## five minutes of random specs that the tests do not have
+fuzz: $(VENV)/dev ## ten minutes of random specs that the tests do not have, and the whole Hessians of the deepest models
 	$(BIN)/python scripts/fuzz.py
+	$(BIN)/python scripts/fuzz.py --second-order
+	$(BIN)/python scripts/deep_hessians.py
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

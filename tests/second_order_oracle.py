@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import sympy as sp
-from generated import NOISE, TRIALS, value_error, with_noise
+from generated import NOISE, TRIALS, module_text, value_error, with_noise
+from random_specs import Spec
 
 from derivgen import contract, oracle
 from derivgen.errors import DerivgenError
@@ -26,6 +28,7 @@ from derivgen.second_order import derived_program, loss_of_outputs, request_for
 TOLERANCE = 1e-10  # of a derivative, relative to the largest element of its tensor
 CONSISTENT = 1e-13  # of two functions of one module, relative to the sum of the terms' absolute values
 DIGITS = 50
+LONGEST = 620  # characters of a random spec; sums of products in longer ones take seconds to differentiate twice
 Values = Mapping[str, Any]
 
 OF_PREDICTION = ("jacobian", "jacobian_vector_product", "vector_jacobian_product")
@@ -116,7 +119,9 @@ def gauss_newton(stable: Program, values: Values, v: Values) -> dict[str, np.nda
     tail, outputs = loss_of_outputs(stable)
     at = run(stable, values)
     parameters = {p.name for p in stable.parameters}
-    of_outputs = tuple(t if t.name not in outputs or t.name in parameters else replace_role(t) for t in stable.tensors)
+    of_outputs = tuple(
+        t if t.name not in outputs or t.name in parameters else replace(t, role=Role.INPUT) for t in stable.tensors
+    )
     loss = Program(
         stable.name,
         of_outputs,
@@ -139,12 +144,6 @@ def gauss_newton(stable: Program, values: Values, v: Values) -> dict[str, np.nda
                 flat = jacobian.reshape(-1, jacobian.shape[-1])
                 total[p] = total[p] + (weights[name].ravel() @ flat).reshape(np.shape(values[p]))
     return total
-
-
-def replace_role(t: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(t, role=Role.INPUT)
 
 
 def hessian_along(program: Program, values: Values, v: Values, wrt: Sequence[str]) -> dict[str, np.ndarray]:
@@ -411,6 +410,17 @@ class Point:
         found = jacobians(self.evaluation, self.values, str(self.declared.prediction), names)
         flat = {name: u.ravel() @ part.reshape(u.size, -1) for name, part in found.items()}
         return {name: part.reshape(np.shape(self.values[name])) for name, part in flat.items()}
+
+
+def random_point(spec: Spec, execute_text: Callable[[str], ModuleType]) -> Point:
+    """The module of a spec with every function that it can have, off kinks.
+
+    An input called u is refused beside vector_jacobian_product.
+    """
+    spec = replace(spec, text=re.sub(r"\bu\b", "x2", spec.text), zero_rows=())
+    model = spec.model()
+    ask_for_all(model)
+    return point_of(execute_text(module_text(model)), model, spec.values(declared_program(model)), spec.seed)
 
 
 def point_of(module: ModuleType, model: Model, values: Values, seed: int = 0, names: Iterable[str] = ()) -> Point:

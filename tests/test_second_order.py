@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import sympy as sp
 from generated import execute, module_text, value_error
 from random_specs import Spec, for_each_spec
-from second_order_oracle import TOLERANCE, Point, ask_for_all, jacobians, point_of
+from second_order_oracle import LONGEST, TOLERANCE, ask_for_all, jacobians, point_of, random_point
 from sympy import Abs, Max, Min, Piecewise, Sum, exp, log, sqrt, tanh
 
 from derivgen import MaxOver, layers, losses
@@ -25,19 +24,7 @@ from derivgen.pipeline import declared_program
 from derivgen.runtime.loading import load
 
 SPECS, PARTS = 110, 2
-LONGEST = 620  # characters of a spec; sums of products in longer ones take seconds to differentiate twice
 ENOUGH = 15  # specs of a part that are no longer
-
-
-def without_u(spec: Spec) -> Spec:
-    """An input called u is refused beside vector_jacobian_product; and input gradients are taken off kinks."""
-    return replace(spec, text=re.sub(r"\bu\b", "x2", spec.text), zero_rows=())
-
-
-def random_point(spec: Spec, execute_text: Callable[[str], Any]) -> Point:
-    model = spec.model()
-    ask_for_all(model)
-    return point_of(execute_text(module_text(model)), model, spec.values(declared_program(model)), spec.seed)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -47,7 +34,7 @@ def test_random_specs(part: int) -> None:
 
     def check(spec: Spec) -> None:
         if len(spec.text) <= LONGEST:
-            point = random_point(without_u(spec), execute)
+            point = random_point(spec, execute)
             point.check()
             seen.update(point.functions)
 
@@ -75,7 +62,7 @@ def test_random_specs_compiled(functions: tuple[str, ...], tmp_path: Path) -> No
         if able and len(spec.text) <= LONGEST and seen["specs"] < 2:
             seen["specs"] += 1
             path = tmp_path / f"spec{seen['specs']}_kernels.py"
-            point = random_point(without_u(spec), lambda text: path.write_text(text, encoding="utf-8") and load(path))
+            point = random_point(spec, lambda text: path.write_text(text, encoding="utf-8") and load(path))
             point.functions = functions
             point.check()
 
