@@ -136,6 +136,7 @@ HELPERS = (
     "this_threads_memory",
     "threading",
     "truncated_normal",
+    "view",
     "update_kernel",
     "update_range",
     "update_in_threads",

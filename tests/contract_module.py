@@ -189,7 +189,7 @@ def body_of(model: str, dtype: str = "float32") -> str:
 def module_text(model: str = "regression", dtype: str = "float32", body: str | None = None) -> str:
     """The text of a module as `derivgen generate` would write it."""
     body = body or body_of(model, dtype)
-    header = {"spec_digest": DIGEST, "sizes": "D = 2; N at run time", "cost": "a step: at most 12*N flops"}
+    header = {"spec_digest": DIGEST, "sizes": "D = 2; N at run time", "costs": ("a step: at most 12*N flops",)}
     generated = SimpleNamespace(name=model, body=body, **header)
     return store.assemble(generated, f"{model}.py", store.command_line(f"{model}.py"))
 

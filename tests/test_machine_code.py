@@ -109,8 +109,8 @@ def test_a_bare_literal_is_noticed(tmp_path: Path) -> None:
     text = KERNELS.read_text(encoding="utf-8")
     assert text.count("(real(1) - a1[n, h]") == 1
     module = load(text.replace("(real(1) - a1[n, h]", "(1.0 - a1[n, h]"), tmp_path)
-    work, bar = module.workspace(5), module.split.py_func(module.initial_parameters())
-    module.a1_backward(work.x, work.a1, work.a1_bar, work.a1_sum_bar, bar.b1, bar.W1)
+    work, bar = module.workspace(5), module.views(module.initial_parameters())
+    module.a1_backward(work.x, work.a1, work.a1_bar, work.a1_sum_bar, bar["b1"], bar["W1"])
     assert not of_sizes(intermediate_lines(module.a1_backward))
     if platform.machine() in ("x86_64", "AMD64"):
         assert [word for word in instructions(module.a1_backward) if not OF_SIZES.fullmatch(word)]

@@ -24,7 +24,7 @@ def generated(**changes):
         "body": "import math\n\nCONTRACT = 1\n",
         "spec_digest": "0" * 16,
         "sizes": "D = 64",
-        "cost": "7*N",
+        "costs": ("7*N",),
     }
     return SimpleNamespace(**{**fields, **changes})
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import sympy as sp
-
 from derivgen import contract
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import taken_names
-from derivgen.emit.places import Places, stretch, view_lines
+from derivgen.emit.places import Places, view_lines
 from derivgen.emit.plan import Plan, field
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
@@ -18,11 +16,9 @@ from derivgen.expressions import size_symbol
 from derivgen.program import Tensor
 from derivgen.repeat import Run
 from derivgen.schedule import Kernel
-from derivgen.storage import element_count
 
 SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
 After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
-MANY = 16  # arrays of a tuple, beyond which the function that makes it is not inlined
 
 
 class KernelCalls:
@@ -126,24 +122,17 @@ class KernelCalls:
         parts = []
         for t in self.plan.workspace:
             memory = "memory.integers" if t.integer else "memory.reals"
-            start, stop = storage.starts[t.name], sp.expand(storage.starts[t.name] + element_count(t))
-            extents = [self.text.integer(extent) for extent in t.shape]
-            part, shape = stretch(memory, self.text.integer(start), self.text.integer(stop), extents)
-            parts += view_lines(field(t.name), part, shape, depth=2)
+            start, shape = self.text.integer(storage.starts[t.name]), [self.text.integer(extent) for extent in t.shape]
+            parts += view_lines(field(t.name), memory, start, shape, depth=2)
         shared = len({*storage.starts.values()}) < len(storage.starts)
         sharing = "; those that are never needed at once share it" if shared else ""
         doc = f'"""The buffers of {self.work_of}, as views of memory{sharing}."""'
         sizes = [local_size(size) for size in self.plan.runtime_sizes]
         signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
         body = [f"return {self.workspace}(", *indented(parts), ")"]
-        return compiled(signature, doc, body, called("kernel", len(self.plan.workspace)))
+        return compiled(signature, doc, body)
 
 
 def local_size(size: str) -> str:
     """A run-time size as an argument of functions that refer to these other names."""
     return f"{size}_" if size.rstrip("_") in SIZE_GLOBALS else size
-
-
-def called(usual: str, arrays: int) -> str:
-    """The decorator of a function that returns a tuple of that many arrays."""
-    return "outlined" if arrays > MANY else usual

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from derivgen import contract
-from derivgen.emit.layout import indented
+from derivgen.emit.layout import STEP, indented
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan
@@ -64,11 +64,18 @@ class ModeText:
             made.append("\n".join(["@internal", "def draw(seed, step, work):", *indented([doc, *lines])]))
         if self.running:
             doc = '"""Each running tensor takes its next value, as the forward pass gave it."""'
-            lines = [f"{self.places.one(name)}[:] = {self.places.one(following)}" for name, following in self.running]
+            lines = [line for pair in self.running for line in self.copy(*pair)]
             made.append("\n".join(["@internal", "def take_next(theta, work):", *indented([doc, *lines])]))
         return made
 
     # ---- lines
+
+    def copy(self, name: str, following: str) -> list[str]:
+        """Element by element: an assignment of arrays takes numba long to compile, for the message where shapes differ."""
+        target, axes = self.places.one(name), range(len(self.plan.program.tensor(name).shape))
+        place = ", ".join(f"i{axis}" for axis in axes) or "0"
+        lines = [f"{STEP * axis}for i{axis} in range({target}.shape[{axis}]):" for axis in axes]
+        return [*lines, f"{STEP * len(axes)}{target}[{place}] = {self.places.one(following)}[{place}]"]
 
     def uniform_lines(self, schedule: Schedule, step: str) -> list[str]:
         return uniform_lines(self.plan, self.places, schedule, step)

@@ -27,9 +27,6 @@ from derivgen.schedule import Kernel
 from derivgen.templates import environment
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
-OUTLINED = """\
-outlined = functools.partial(kernel, forceinline=False)  # a tuple of so many arrays takes LLVM long inside its callers
-"""
 PARALLEL = '''
 
 def parallel_kernel(function):
@@ -78,9 +75,7 @@ def write_module(plan: ModulePlan) -> str:
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "dtype": plan.dtype,
-        "decorators": (OUTLINED if any("@outlined" in text for text in model_functions) else "")
-        + (ELEMENTARY if functions else "")
-        + (PARALLEL if parallel else ""),
+        "decorators": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
         "layers_table": table("LAYERS", layer_rows(plan)),

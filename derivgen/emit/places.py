@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.layout import STEP, WIDTH
-from derivgen.emit.plan import Plan, count, field
+from derivgen.emit.layout import bracketed, tuple_text
+from derivgen.emit.plan import Plan, field
 from derivgen.program import Role
 
 
@@ -40,9 +40,8 @@ class Places:
             if parameter in self.single and step == 0:
                 return f"{owner}.{field(parameter)}"
             t, stride = self.table[name], int(self.plan.stride(family) or 0)
-            start = self.plan.offsets[parameter] + stride * first
-            stop, step = progression(start + count(t), stride * step), stride * step
-            return view(*stretch(f"{owner}.flat", progression(start, step), stop, list(map(str, t.shape))))
+            start = progression(self.plan.offsets[parameter] + stride * first, stride * step)
+            return view(f"{owner}.flat", start, list(map(str, t.shape)))
         places = self.plan.places.get(family, 1)
         if places == 1:
             return f"{owner}.{field(name)}"
@@ -66,27 +65,14 @@ class Places:
         return "data" if role in (Role.INPUT, Role.LABELS, Role.CONSTANT) else "work"
 
 
-def stretch(flat: str, start: str, stop: str, shape: Sequence[str]) -> tuple[str, str]:
-    """A part of a flat array, as a view of this shape: the slice, and the extents that it is reshaped to."""
-    colon = ":" if start.isidentifier() | start.isdigit() and stop.isidentifier() | stop.isdigit() else " : "
-    return f"{flat}[{start}{colon}{stop}]", ", ".join(shape) if len(shape) > 1 else ""
+def view(flat: str, start: str, shape: Sequence[str]) -> str:
+    """A part of a flat array from `start` on, as an array of this shape; a single number is an array of one."""
+    return f"view({flat}, {start}, {tuple_text(shape or ['1'])})"
 
 
-def view(part: str, shape: str) -> str:
-    """A stretch on one line."""
-    return f"{part}.reshape({shape})" if shape else part
-
-
-def view_lines(name: str, part: str, shape: str, depth: int) -> list[str]:
-    """A stretch as an argument, over three lines where it is too long: after the last bracket, or in the slice."""
-    room = WIDTH - len(STEP) * depth
-    line, head = f"{name}={view(part, shape)},", f"{name}={part}.reshape("
-    if len(line) <= room:
-        return [line]
-    if shape and len(head) <= room:
-        return [head, f"{STEP}{shape}", "),"]
-    flat, _, inside = part.partition("[")
-    return [f"{name}={flat}[", f"{STEP}{inside[:-1]}", f"{view(']', shape)},"]
+def view_lines(name: str, flat: str, start: str, shape: Sequence[str], depth: int) -> list[str]:
+    """The same as an argument of this name, over several lines where it is too long."""
+    return bracketed(f"{name}=view(", [flat, start, tuple_text(shape or ["1"])], "),", depth)
 
 
 def progression(first: int, step: int) -> str:

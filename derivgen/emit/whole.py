@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from derivgen.emit.calls import KernelCalls, called
+from derivgen.emit.calls import KernelCalls
 from derivgen.emit.kernels import UNROLLED, KernelText
 from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import ModeText
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.observation import observation
-from derivgen.emit.places import stretch, view_lines
+from derivgen.emit.places import view_lines
 from derivgen.emit.plan import count, field
 from derivgen.emit.products import ASSIGN, FACTORS
 from derivgen.emit.rule import RuleText, in_step, range_call
@@ -50,12 +50,11 @@ class WholeModel(KernelCalls):
         parts = []
         for t in self.plan.single_parameters:
             start = self.plan.offsets[t.name]
-            part, shape = stretch("flat", str(start), str(start + count(t)), [str(extent) for extent in t.shape])
-            parts += view_lines(field(t.name), part, shape, depth=2)
+            parts += view_lines(field(t.name), "flat", str(start), [str(extent) for extent in t.shape], depth=2)
         if len(parts) < len(self.program.vector):
             parts.append("flat=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
-        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], called("internal", len(parts)))
+        return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
 
     def objective(self) -> str:
         doc = '"""The forward pass; returns the objective."""'

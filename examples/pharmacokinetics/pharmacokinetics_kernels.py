@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 589 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 ce55c189fd68fd53
+spec sha256 5cba7650312137ce, body sha256 b664c6fee3ad0223
 """
 
 import errno
@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
@@ -59,7 +59,6 @@ def kernel(function, **options):
 # Called from compiled code only, which saves compile time; pasted: part of its callers when these are compiled.
 internal = functools.partial(kernel, no_cpython_wrapper=True)
 pasted = functools.partial(kernel, inline="always")
-outlined = functools.partial(kernel, forceinline=False)  # a tuple of so many arrays takes LLVM long inside its callers
 elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care
 
 
@@ -222,6 +221,9 @@ if config.DISABLE_JIT:
     def borrowed(array):
         return array
 
+    def view(flat, start, shape):
+        return flat[start : start + math.prod(shape)].reshape(shape)
+
 else:
 
     @intrinsic
@@ -238,6 +240,30 @@ else:
             return bare._getvalue()
 
         return array(array), code
+
+    @intrinsic
+    def view(typing_context, flat, start, shape):
+        """flat[start : start + (product of shape)].reshape(shape), borrowed too; takes a compiler half as long."""
+        result = types.Array(flat.dtype, len(shape), "C")
+
+        def code(context, builder, signature, arguments):
+            whole = cgutils.create_struct_proxy(flat)(context, builder, arguments[0])
+            place = context.cast(builder, arguments[1], start, types.intp)
+            extents = cgutils.unpack_tuple(builder, arguments[2])
+            extents = [context.cast(builder, e, kind, types.intp) for e, kind in zip(extents, shape, strict=True)]
+            size = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
+            strides = [size]  # in bytes, of the last axis first, and after that of the first one the whole
+            for extent in reversed(extents):
+                strides.append(builder.mul(strides[-1], extent))
+            part = cgutils.create_struct_proxy(result)(context, builder)
+            part.data = builder.gep(whole.data, [place])
+            part.shape = cgutils.pack_array(builder, extents)
+            part.strides = cgutils.pack_array(builder, strides[-2::-1])
+            part.nitems, part.itemsize = builder.sdiv(strides[-1], size), size
+            part.meminfo, part.parent = part.meminfo.type(None), part.parent.type(None)
+            return part._getvalue()
+
+        return result(flat, start, shape), code
 
 
 # ---- elementary functions ------------------------------------------------------------------------
@@ -496,43 +522,43 @@ def loss_forward(r, loss):
 def split(flat):
     """The parts of a flat vector, shape (P,), as views."""
     return Tensors(
-        log_CL=flat[0:6],
-        log_Q=flat[6:12],
-        log_V1=flat[12:18],
-        log_V2=flat[18:24],
+        log_CL=view(flat, 0, (6,)),
+        log_Q=view(flat, 6, (6,)),
+        log_V1=view(flat, 12, (6,)),
+        log_V2=view(flat, 18, (6,)),
     )
 
 
-@outlined
+@kernel
 def buffers(memory, N):
     """The buffers of a step, as views of memory; those that are never needed at once share it."""
     return Workspace(
-        subject=memory.integers[0:N],
-        time=memory.reals[0:N],
-        concentration=memory.reals[N : 2 * N],
-        k10=memory.reals[6 * N : 6 * N + 6],
-        k12=memory.reals[6 * N + 6 : 6 * N + 12],
-        k21=memory.reals[6 * N + 12 : 6 * N + 18],
-        gap=memory.reals[6 * N + 18 : 6 * N + 24],
-        alpha=memory.reals[6 * N + 24 : 6 * N + 30],
-        beta=memory.reals[6 * N + 30 : 6 * N + 36],
-        B_exp=memory.reals[6 * N + 36 : 6 * N + 42],
-        A=memory.reals[6 * N + 42 : 6 * N + 48],
-        B=memory.reals[6 * N + 48 : 6 * N + 54],
-        c_exp=memory.reals[2 * N : 3 * N],
-        c_exp_2=memory.reals[3 * N : 4 * N],
-        c=memory.reals[4 * N : 5 * N],
-        r=memory.reals[5 * N : 6 * N],
-        loss=memory.reals[4 * N : 4 * N + 1],
-        c_bar=memory.reals[4 * N : 5 * N],
-        A_bar=memory.reals[6 * N + 54 : 6 * N + 60],
-        B_bar=memory.reals[6 * N + 60 : 6 * N + 66],
-        beta_bar=memory.reals[6 * N + 66 : 6 * N + 72],
-        k21_bar=memory.reals[6 * N + 72 : 6 * N + 78],
-        gap_bar=memory.reals[6 * N + 78 : 6 * N + 84],
-        alpha_bar=memory.reals[6 * N + 84 : 6 * N + 90],
-        k10_bar=memory.reals[6 * N + 36 : 6 * N + 42],
-        k12_bar=memory.reals[6 * N + 42 : 6 * N + 48],
+        subject=view(memory.integers, 0, (N,)),
+        time=view(memory.reals, 0, (N,)),
+        concentration=view(memory.reals, N, (N,)),
+        k10=view(memory.reals, 6 * N, (6,)),
+        k12=view(memory.reals, 6 * N + 6, (6,)),
+        k21=view(memory.reals, 6 * N + 12, (6,)),
+        gap=view(memory.reals, 6 * N + 18, (6,)),
+        alpha=view(memory.reals, 6 * N + 24, (6,)),
+        beta=view(memory.reals, 6 * N + 30, (6,)),
+        B_exp=view(memory.reals, 6 * N + 36, (6,)),
+        A=view(memory.reals, 6 * N + 42, (6,)),
+        B=view(memory.reals, 6 * N + 48, (6,)),
+        c_exp=view(memory.reals, 2 * N, (N,)),
+        c_exp_2=view(memory.reals, 3 * N, (N,)),
+        c=view(memory.reals, 4 * N, (N,)),
+        r=view(memory.reals, 5 * N, (N,)),
+        loss=view(memory.reals, 4 * N, (1,)),
+        c_bar=view(memory.reals, 4 * N, (N,)),
+        A_bar=view(memory.reals, 6 * N + 54, (6,)),
+        B_bar=view(memory.reals, 6 * N + 60, (6,)),
+        beta_bar=view(memory.reals, 6 * N + 66, (6,)),
+        k21_bar=view(memory.reals, 6 * N + 72, (6,)),
+        gap_bar=view(memory.reals, 6 * N + 78, (6,)),
+        alpha_bar=view(memory.reals, 6 * N + 84, (6,)),
+        k10_bar=view(memory.reals, 6 * N + 36, (6,)),
+        k12_bar=view(memory.reals, 6 * N + 42, (6,)),
     )
 
 
@@ -821,16 +847,16 @@ def prediction_kernel(parameters, dose, subject, time, reals, integers):
 def residuals_buffers(memory, N):
     """The buffers of `residuals`, as views of memory; those that are never needed at once share it."""
     return ResidualsWorkspace(
-        k10=memory.reals[N : N + 6],
-        k12=memory.reals[N + 6 : N + 12],
-        k21=memory.reals[N + 12 : N + 18],
-        gap=memory.reals[N + 18 : N + 24],
-        alpha=memory.reals[N + 24 : N + 30],
-        beta=memory.reals[N + 30 : N + 36],
-        B_exp=memory.reals[N : N + 6],
-        A=memory.reals[N + 6 : N + 12],
-        B=memory.reals[N + 36 : N + 42],
-        c=memory.reals[0:N],
+        k10=view(memory.reals, N, (6,)),
+        k12=view(memory.reals, N + 6, (6,)),
+        k21=view(memory.reals, N + 12, (6,)),
+        gap=view(memory.reals, N + 18, (6,)),
+        alpha=view(memory.reals, N + 24, (6,)),
+        beta=view(memory.reals, N + 30, (6,)),
+        B_exp=view(memory.reals, N, (6,)),
+        A=view(memory.reals, N + 6, (6,)),
+        B=view(memory.reals, N + 36, (6,)),
+        c=view(memory.reals, 0, (N,)),
     )
 
 
@@ -955,29 +981,29 @@ def r_through_k21(
         jacobian_columns[n, 3] = subject[n] + 18
 
 
-@outlined
+@kernel
 def jacobian_buffers(memory, N):
     """The buffers of `jacobian`, as views of memory; those that are never needed at once share it."""
     return JacobianWorkspace(
-        k10=memory.reals[7 * N : 7 * N + 6],
-        k12=memory.reals[7 * N + 6 : 7 * N + 12],
-        k21=memory.reals[7 * N + 12 : 7 * N + 18],
-        gap=memory.reals[7 * N + 18 : 7 * N + 24],
-        alpha=memory.reals[7 * N + 24 : 7 * N + 30],
-        beta=memory.reals[7 * N + 30 : 7 * N + 36],
-        B_exp=memory.reals[7 * N + 36 : 7 * N + 42],
-        A=memory.reals[7 * N + 42 : 7 * N + 48],
-        B=memory.reals[7 * N + 48 : 7 * N + 54],
-        r_by_c=memory.reals[0:N],
-        r_by_alpha=memory.reals[N : 2 * N],
-        r_by_beta=memory.reals[2 * N : 3 * N],
-        r_by_A=memory.reals[3 * N : 4 * N],
-        r_by_B=memory.reals[4 * N : 5 * N],
-        r_by_k21=memory.reals[0:N],
-        r_by_gap=memory.reals[5 * N : 6 * N],
-        r_by_log_V1=memory.reals[6 * N : 7 * N],
-        r_by_k10=memory.reals[3 * N : 4 * N],
-        r_by_k12=memory.reals[4 * N : 5 * N],
+        k10=view(memory.reals, 7 * N, (6,)),
+        k12=view(memory.reals, 7 * N + 6, (6,)),
+        k21=view(memory.reals, 7 * N + 12, (6,)),
+        gap=view(memory.reals, 7 * N + 18, (6,)),
+        alpha=view(memory.reals, 7 * N + 24, (6,)),
+        beta=view(memory.reals, 7 * N + 30, (6,)),
+        B_exp=view(memory.reals, 7 * N + 36, (6,)),
+        A=view(memory.reals, 7 * N + 42, (6,)),
+        B=view(memory.reals, 7 * N + 48, (6,)),
+        r_by_c=view(memory.reals, 0, (N,)),
+        r_by_alpha=view(memory.reals, N, (N,)),
+        r_by_beta=view(memory.reals, 2 * N, (N,)),
+        r_by_A=view(memory.reals, 3 * N, (N,)),
+        r_by_B=view(memory.reals, 4 * N, (N,)),
+        r_by_k21=view(memory.reals, 0, (N,)),
+        r_by_gap=view(memory.reals, 5 * N, (N,)),
+        r_by_log_V1=view(memory.reals, 6 * N, (N,)),
+        r_by_k10=view(memory.reals, 3 * N, (N,)),
+        r_by_k12=view(memory.reals, 4 * N, (N,)),
     )
 
 
