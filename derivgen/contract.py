@@ -182,7 +182,6 @@ KERNEL_GLOBALS = (
     "elementary",
     "internal",
     "pasted",
-    "outlined",
     "prange",
     "range",
     "min",

@@ -65,7 +65,10 @@ def run(
 
 
 class Execution:
-    """A program with what it is given, as in `run`: once made, it can be executed again with other values of that."""
+    """A program with what it is given, as in `run`: once made, it can be executed again with other values of that.
+
+    What stop_gradient holds is held from the first execution on.
+    """
 
     def __init__(
         self,
@@ -100,8 +103,10 @@ class Execution:
 
     def give(self, name: str, elements: Iterable[Any]) -> None:
         """Other elements in the place of those that were given, in row-major order."""
-        store = self.stores[name]
+        store, count = self.stores[name], len(self.stores[name].elements)
+        assert all(store.elements is not computed for computed, _ in self.blank), f"{name} is computed"
         store.elements[:] = elements if store.integer else map(self.mp.mpf, elements)
+        assert len(store.elements) == count, f"{name} has {count} elements, {len(store.elements)} were given"
 
     def run(self) -> None:
         """Execute the program; the tensors are in `stores`."""

@@ -7,14 +7,15 @@ h² = 10^(-digits), and rounding 10^(-1.5·digits)/h.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from derivgen.program import Program, closure, reached
+from derivgen.functions import partial
+from derivgen.program import Program, Statement, closure, reached
 from derivgen.reals import Real, context
 
 Place = tuple[int | None, ...]  # an element, or a part of a tensor: None is all along an axis
@@ -23,12 +24,13 @@ Place = tuple[int | None, ...]  # an element, or a part of a tensor: None is all
 class Quotient:
     """The derivatives of a tensor's elements by others in turn, to this many digits.
 
-    `whole` is the program; `execution` makes what executes a part of it, with the interpreter's `sizes` and `held`.
+    `whole` is the program; `make_execution` is the interpreter's class, which imports this one, and `sizes` and `held`
+    are its own.
     """
 
     def __init__(
         self,
-        execution: Callable[..., Any],
+        make_execution: Callable[..., Any],
         whole: Program,
         sizes: Mapping[str, int],
         value: str,
@@ -40,9 +42,9 @@ class Quotient:
         raised = digits + digits // 2 + 10
         self.value, self.mp = value, context(raised)
         self.h = self.mp.mpf(10) ** -(digits // 2 + 3)
-        self.inner = Quotient(execution, whole, sizes, value, inner, raised, held) if inner else None
+        self.inner = Quotient(make_execution, whole, sizes, value, inner, raised, held) if inner else None
         self.part = part_between(whole, self.x, (value, *inner))
-        self.make = partial(execution, self.part, sizes=sizes, digits=raised, held=held, whole=whole)
+        self.make = functools.partial(make_execution, self.part, sizes=sizes, digits=raised, held=held, whole=whole)
         self.execution: Any = None
 
     def at(self, stores: Mapping[str, Any], places: Sequence[Place]) -> list[Real]:
@@ -80,22 +82,16 @@ class Quotient:
 
 
 def part_between(whole: Program, x: str, outputs: Sequence[str]) -> Program:
-    """The statements through which the outputs come from x, with the tensors that they name."""
+    """The statements through which the outputs come from x, with the tensors that they need."""
 
-    def sources(s: Any) -> set[str]:
+    def sources(s: Statement) -> set[str]:
         return {read.tensor for read in s.reads}
 
     wanted = closure(outputs, whole.statements, sources) & reached([x], whole.statements, sources)
     statements = tuple(s for s in whole.statements if s.target in wanted and s.target != x)
-    named = {x}.union(*({s.target, *sources(s)} for s in statements))
-    tensors = tuple(t for t in whole.tensors if t.name in named)
-    return replace(
-        whole,
-        tensors=tensors,
-        statements=statements,
-        objective=None,
-        prediction=None,
-        gradients=(),
-        running=(),
-        results=(),
-    )
+    needed = {x}.union(*({s.target, *sources(s)} for s in statements))
+    if any(e.has(partial) for s in statements for e in (s.expression, s.guard)):
+        needed |= closure(needed, whole.statements, sources)  # what stands between the tensors of partial derivatives
+    tensors = tuple(t for t in whole.tensors if t.name in needed)
+    no_outputs: dict[str, Any] = {"objective": None, "prediction": None, "gradients": (), "running": (), "results": ()}
+    return replace(whole, tensors=tensors, statements=statements, **no_outputs)

@@ -23,9 +23,10 @@ def main() -> None:
     if unknown := [name for name in names if name not in DEEP]:
         parser.error(f"{unknown[0]} is none of {', '.join(DEEP)}")
     for name in names:
+        print(f"{name}: ", end="", flush=True)
         start = time.perf_counter()
         (check_example if name in NAMES else check_layer)(name, FUNCTIONS)
-        print(f"{name}: passed in {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"passed in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

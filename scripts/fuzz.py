@@ -1,8 +1,8 @@
 """Checks random specs that no test has, until the time is over: `python scripts/fuzz.py [--seconds S] [--start SEED]`.
 
 Loss, prediction and gradients of each module's text, as plain Python, against the 50-digit oracle; with
-`--second-order` every function of derivatives, of short specs. A spec that fails is printed as a file that can be cut
-down by hand.
+`--second-order` every function of derivatives that a spec can have, of short specs, in which no input is called u. A
+spec that fails is printed as a file that can be cut down by hand.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def check_second_order(spec: Spec) -> None:
     random_point(spec, execute).check()
 
 
-def fails(spec: Spec, check: Callable[[Spec], None]) -> bool:
+def fails(spec: Spec, checking: Callable[[Spec], None]) -> bool:
     """Whether a spec fails, which is then shown."""
     try:
-        check(spec)
+        checking(spec)
     except Exception:  # whatever it is
         print(spec, traceback.format_exc(limit=-3), sep="\n", flush=True)
         return True
@@ -58,9 +58,9 @@ def main() -> int:
     warnings.simplefilter("ignore")
     end = time.monotonic() + options.seconds
     numbers = takewhile(lambda _: time.monotonic() < end, count(options.start))
-    lets, checked, longest = (1, check_second_order, LONGEST) if options.second_order else (LETS, check, math.inf)
+    lets, checking, longest = (1, check_second_order, LONGEST) if options.second_order else (LETS, check, math.inf)
     specs = (Writer(Random(number)).spec(lets) for number in numbers)
-    found = [fails(spec, checked) for spec in specs if len(spec.text) <= longest]
+    found = [fails(spec, checking) for spec in specs if len(spec.text) <= longest]
     print(f"{len(found)} specs from {options.start} on, {sum(found)} failed")
     return min(1, sum(found))
 

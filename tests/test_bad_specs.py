@@ -599,7 +599,7 @@ logaddexp integer_power work data theta bar state loss update loss_forward objec
 step split gather descent losses arrays sizes prepare parameters gradient mean seen part start batch
 refused row i0 j float int bool tuple str zip len isinstance enumerate ValueError TypeError print type list
 dict set sum print_ match case _ check_vector check_input check_inputs check_state check_order check_count
-check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memory buffers memory Memory borrowed new_memory gemm aligned layout ADD ASSIGN prepare_prediction
+check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memory buffers memory Memory borrowed view new_memory gemm aligned layout ADD ASSIGN prepare_prediction
 prediction_labels_in_range update_kernel loss_kernel gradient_kernel prediction_kernel Data PredictionData
 Tensors Workspace State Parameter Input INPUTS OPTIONS THREAD SAMPLE_AXIS CONTRACT PARAMETERS sys threading
 vector name entry array exp log tanh a1_sum z_sum z_bar tensor_x count_ axis found extent cure shape rng seed

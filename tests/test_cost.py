@@ -334,14 +334,15 @@ def test_bytes_of_functions_of_derivatives_by_walking_their_loops(model: Model) 
     values = Spec("", tuple(sizes.items()), seed=2).values(declared_program(model))
     calls = calls_of(plan, sizes)
     assert [*calls] == list(model.requests)
-    numbers = {size_symbol(name): size for name, size in sizes.items()}
+    numbers, parameters = {size_symbol(name): size for name, size in sizes.items()}, plan.parameter_count
     for part in plan.parts:
         given = {t.name: values[t.name] for t in part.program.tensors if t.name in values}
         shapes = {t.name: [int(e.subs(numbers)) for e in t.shape] for t in part.program.of_role(Role.SEED)}
         seeds = {name: np.ones(shape) for name, shape in shapes.items()}
         walked, moved = bytes_by_walking(part, sizes, {**given, **seeds}), calls[part.function].moved
         # Elements that two writes of a node reach count twice: those of a Hessian's halves.
-        assert walked <= moved if part.function == "hessian" else walked == moved, part.function
+        twice = 8 * parameters * (parameters + 1) if part.function == "hessian" else 0
+        assert walked <= moved <= walked + twice, part.function
 
 
 def test_a_tangent_by_hand() -> None:

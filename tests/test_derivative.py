@@ -176,6 +176,22 @@ def test_two_inputs_against_the_closed_formula() -> None:
     assert relative_error(found, np.stack([e.sum(axis=1) for e in expected], axis=1)) <= TOLERANCE
 
 
+def test_mixed_derivatives_through_lets_off_the_way_of_the_outer_one() -> None:
+    """u = w·sin(x)·t² by x and then t: between t and u_x stands nothing that w is read by."""
+    model = Model("off", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, t, w = model.input("x", N), model.input("t", N), model.parameter("w")
+    s = model.let("s", n, w * sin(x[n]))
+    u = model.let("u", n, s[n] * t[n] ** 2)
+    u_x = model.let("u_x", n, model.derivative(u[n], x[n]))
+    u_xt = model.let("u_xt", n, model.derivative(u_x[n], t[n]))
+    model.minimize(Sum(u_xt[n] ** 2, n))
+    model.predict(u_xt)
+    g, found = check(model)
+    assert relative_error(found, g["w"] * np.cos(g["x"]) * 2 * g["t"]) <= TOLERANCE
+
+
 def test_greeks_of_an_option_against_the_closed_formulas() -> None:
     """Black and Scholes 1973; tensors without axes are bare symbols."""
     model = Model("greeks", dtype="float64")

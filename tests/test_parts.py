@@ -71,7 +71,7 @@ def test_attention_stores_its_weights_and_their_adjoint_alone() -> None:
 def test_causal_attention_needs_no_more_memory_forwards_than_backwards() -> None:
     """Of the memory of a step three such matrices are needed at once: weights, and two that the backward pass reads."""
     text = module_text(attending(causal=True))
-    taken = re.findall(r"(\w+)=memory.reals\[(.*?) : .*?\].reshape\(N, 3, 16, 16\)", text)
+    taken = re.findall(r"(\w+)=view\(memory.reals, (.*?), \(N, 3, 16, 16\)\)", text)
     assert len(taken) == 4
     assert len({start for _, start in taken}) == 3
 

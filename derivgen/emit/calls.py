@@ -17,7 +17,7 @@ from derivgen.program import Tensor
 from derivgen.repeat import Run
 from derivgen.schedule import Kernel
 
-SIZE_GLOBALS = ("memory", "Memory", "Workspace", "buffers", "new_memory", "aligned")  # where sizes are arguments
+SIZE_GLOBALS = ("memory", "Memory", "buffers", "new_memory", "aligned", "view")  # where sizes are arguments
 After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
 
 
@@ -79,7 +79,10 @@ class KernelCalls:
         return f"{self.places.one(name)}[0]"
 
     def arguments(self, tensors: Sequence[Tensor]) -> list[str]:
-        """Names for arrays as arguments, past all that the functions refer to."""
+        """Names for arrays as arguments, past all that the functions refer to.
+
+        Arrays come one by one from Python, since numba takes a NamedTuple for microseconds to look at.
+        """
         rule = self.plan.rule
         taken = {
             *contract.LOCALS,
@@ -135,4 +138,5 @@ class KernelCalls:
 
 def local_size(size: str) -> str:
     """A run-time size as an argument of functions that refer to these other names."""
-    return f"{size}_" if size.rstrip("_") in SIZE_GLOBALS else size
+    name = size.rstrip("_")
+    return f"{size}_" if name in SIZE_GLOBALS or name.endswith("Workspace") else size

@@ -172,10 +172,10 @@ def source(name: str, dtype: str) -> str:
 
 
 @cache
-def needed(text: str) -> list[str]:
+def needed(text: str) -> tuple[str, ...]:
     """The functions of the module that a text calls."""
     calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
-    return sorted({f.id for f in calls if isinstance(f, ast.Name)} & set(defined()))
+    return tuple(sorted({f.id for f in calls if isinstance(f, ast.Name)} & set(defined())))
 
 
 def definitions(names: Iterable[str], dtype: str) -> list[str]:

@@ -72,10 +72,11 @@ class ModeText:
 
     def copy(self, name: str, following: str) -> list[str]:
         """Element by element: an assignment of arrays takes numba long to compile, for the message where shapes differ."""
-        target, axes = self.places.one(name), range(len(self.plan.program.tensor(name).shape))
+        axes = range(len(self.plan.program.tensor(name).shape))
         place = ", ".join(f"i{axis}" for axis in axes) or "0"
-        lines = [f"{STEP * axis}for i{axis} in range({target}.shape[{axis}]):" for axis in axes]
-        return [*lines, f"{STEP * len(axes)}{target}[{place}] = {self.places.one(following)}[{place}]"]
+        lines = [f"{STEP * axis}for i{axis} in range(old.shape[{axis}]):" for axis in axes]
+        lines.append(f"{STEP * len(axes)}old[{place}] = new[{place}]")
+        return [f"old, new = {self.places.one(name)}, {self.places.one(following)}", *lines]
 
     def uniform_lines(self, schedule: Schedule, step: str) -> list[str]:
         return uniform_lines(self.plan, self.places, schedule, step)
