@@ -154,7 +154,8 @@ def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
 def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: str, order: str) -> None:
     """Compare the generated gradients with differences at 50 digits, at random points.
 
-    With --order 2, hessian_vector_product along a random vector, with differences at 100 digits.
+    With --order 2, hessian_vector_product along a random vector, with differences at 100 digits; and hessian times that
+    vector, where the spec asks for it.
     """
     from derivgen.gradcheck import gradcheck as compare
 

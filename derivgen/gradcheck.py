@@ -27,10 +27,11 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
-    compared. Where the objective is not finite at normal values, as a logarithm, the point has positive ones. Raises
+    compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a logarithm, the point has positive ones. Raises
     SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
-    functions = ("hessian_vector_product",) if order == 2 else ()
+    whole = order == 2 and "hessian" in model.requests
+    functions = (*(("hessian_vector_product",) if order == 2 else ()), *(("hessian",) if whole else ()))
     declared = declared_program(model)
     values = finite_values(declared, dtype, rows, seed)
     along = random_direction(declared, dtype, seed) if order == 2 else None
@@ -38,7 +39,25 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
         path = Path(folder) / f"{model.name}_gradcheck_kernels.py"
         body = generate_body(model, dtype, functions=functions)
         path.write_text(assemble(body, path.name, "derivgen gradcheck"), encoding="utf-8")
-        gradient = module_gradient(load(path), declared, values, along)
+        module = load(path)
+        found = compared_with_differences(
+            declared, values, module_gradient(module, declared, values, along), seed, along
+        )
+        if whole:
+            product = module_gradient(module, declared, values, along, whole)
+            again = compared_with_differences(declared, values, product, seed, along)
+            found += [replace(c, parameter=f"{c.parameter}, by hessian") for c in again]
+    return found
+
+
+def compared_with_differences(
+    declared: Program,
+    values: Mapping[str, np.ndarray],
+    gradient: Mapping[str, np.ndarray],
+    seed: int,
+    along: Mapping[str, np.ndarray] | None,
+) -> list[Comparison]:
+    """The errors of a gradient, or with `along` of a product with the Hessian."""
     largest = max((float(np.max(np.abs(g))) for g in gradient.values()), default=0.0)
     digits = {"digits": SECOND_ORDER_DIGITS} if along is not None else {}
     compared = compare_gradients(declared, values, gradient, seed=seed, along=along, **digits)
@@ -83,15 +102,20 @@ def module_gradient(
     program: Program,
     values: Mapping[str, np.ndarray],
     along: Mapping[str, np.ndarray] | None = None,
+    whole: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The gradient of a generated module at these values, by parameter, or the Hessian's product with a vector."""
+    """The gradient of a generated module at these values, by parameter, or the Hessian's product with a vector.
+
+    `whole`: the product of the matrix that `hessian` gives.
+    """
     flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
     inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
     if along is None:
         _, gradient = module.loss_and_gradient(flat, **inputs)
     else:
         given = [np.ravel(along.get(p.name, np.zeros(np.shape(values[p.name])))) for p in program.vector]
-        gradient = module.hessian_vector_product(flat, np.concatenate(given).astype(module.real), **inputs)
+        v = np.concatenate(given).astype(module.real)
+        gradient = module.hessian(flat, **inputs) @ v if whole else module.hessian_vector_product(flat, v, **inputs)
     return dict(module.views(gradient))
 
 

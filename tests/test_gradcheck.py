@@ -46,3 +46,23 @@ def test_wrong_derivatives_are_found(order, monkeypatch):
     monkeypatch.setattr(gradcheck, "module_gradient", wrong)
     (compared,) = gradcheck.gradcheck(model_of(lambda x, a, b: tanh(x * a + b) ** 2), order=order)
     assert compared.error > 1e-8
+
+
+def test_the_hessian_is_checked_where_it_is_asked_for(monkeypatch):
+    model = model_of(lambda x, a, b: tanh(x * a + b) ** 2)
+    (product,) = gradcheck.gradcheck(model, order=2)
+    model.second_order("hessian")
+    found = gradcheck.gradcheck(model, order=2)
+    assert [c.parameter for c in found] == [product.parameter, f"{product.parameter}, by hessian"]
+    assert max(c.error for c in found) <= 1e-12
+    load = gradcheck.load
+
+    def off(path):
+        module = load(path)
+        honest = module.hessian
+        module.hessian = lambda *arguments, **inputs: honest(*arguments, **inputs) * (1 + 1e-6)
+        return module
+
+    monkeypatch.setattr(gradcheck, "load", off)
+    right, wrong = gradcheck.gradcheck(model, order=2)
+    assert right.error <= 1e-12 < 1e-8 < wrong.error

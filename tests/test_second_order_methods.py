@@ -419,6 +419,10 @@ def test_newton_descends_from_where_the_hessian_is_not_positive_definite():
         runtime.minimize(module, method="newton", bounds=[(0, 1), (0, 1)])
     with pytest.raises(ValueError, match="products: l-bfgs-b takes none"):
         runtime.minimize(module, products="gauss_newton")
+    with pytest.raises(ValueError, match="hess: newton takes the module's own"):
+        runtime.minimize(module, method="newton", hess=np.eye)
+    with pytest.raises(ValueError, match="products: hessp is given too"):
+        runtime.minimize(module, method="Newton-CG", hessp=np.dot, products="hessian")
 
 
 @pytest.mark.parametrize("products", [None, "gauss_newton"])

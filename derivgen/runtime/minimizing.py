@@ -54,11 +54,12 @@ def minimize(
 
     A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
     values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
-    taken in place of the module's. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
+    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
     module lacks what the method needs, or the objective is not finite at the start.
     """
     from scipy.optimize import minimize as scipy_minimize
 
+    refuse_own_derivatives(method, products, arguments)
     objective = objective_of(module, data, parameters, seed, batch_size)
     solver: Any = method
     if method == "newton":
@@ -89,6 +90,16 @@ def second_derivatives(objective: Objective, method: str, products: str | None) 
     if takes and method not in APPROXIMATING:
         needed(objective.module, name if "hessp" in takes else "hessian")
     return {}
+
+
+def refuse_own_derivatives(method: Any, products: str | None, arguments: Mapping[str, Any]) -> None:
+    for name in ("hess", "hessp"):
+        if arguments.get(name) is None:
+            continue
+        if method in ("newton", "natural_gradient"):
+            raise ValueError(f"{name}: {method} takes the module's own, leave it out, or take one of SciPy's methods")
+        if products is not None:
+            raise ValueError(f"products: {name} is given too, leave one of both out")
 
 
 def refuse_products(method: str, products: str | None) -> None:
