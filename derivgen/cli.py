@@ -182,7 +182,8 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
 @click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
 def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
-    from derivgen.cost import cost_report, report_text, with_sizes
+    from derivgen.cost import cost_report, with_sizes
+    from derivgen.cost_text import report_text
     from derivgen.pipeline import DEFAULT_DTYPE, declared_program, plan_module
 
     values = size_values(sizes)

@@ -36,9 +36,6 @@ OPERATIONS: dict[type, int] = {difference: 1, sp.Abs: 1, sp.sign: 1, sp.floor: 1
 INTEGER_BYTES = 8  # int64
 REAL_BYTES = {"float32": 4, "float64": 8}
 
-COLUMNS = ("layer", "direction", "kernels", "flops", "calls", "bytes moved")
-WORDS = 2  # columns of words, before those of numbers
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -107,10 +104,10 @@ def cost_report(plan: ModulePlan) -> Report:
     """
     itemsize = REAL_BYTES[plan.dtype]
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
-    backwards = [row.part == "backward" for row in layers]  # tangents that a spec asks for are part of the forward pass
+    # Tangents that a spec asks for are part of the forward pass.
     passes = [
-        sum_of([row for row, is_backward in zip(layers, backwards, strict=True) if is_backward is wanted], part)
-        for part, wanted in (("forward", False), ("backward", True))
+        sum_of([row for row in layers if row.part != "backward"], "forward"),
+        sum_of([row for row in layers if row.part == "backward"], "backward"),
     ]
     taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
     update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
@@ -167,6 +164,22 @@ def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
         moves.note([r.tensor for r in reads_of(e) if r.tensor in places], written, accumulates=False)
     each += Cost(moved=sp.Integer(moves.total(dict.fromkeys(places, itemsize))))
     return each.times(sp.Integer(parameters))
+
+
+def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
+    """The report with numbers for these run-time sizes; names of other sizes have no effect."""
+    sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
+
+    def valued(row: Row) -> Row:
+        return replace(row, cost=row.cost.at(sizes))
+
+    return replace(
+        report,
+        layers=tuple(map(valued, report.layers)),
+        totals=tuple(map(valued, report.totals)),
+        workspace=sp.expand(report.workspace.xreplace(sizes)),
+        functions=tuple((valued(row), sp.expand(bytes_.xreplace(sizes))) for row, bytes_ in report.functions),
+    )
 
 
 # ---- a kernel
@@ -346,66 +359,3 @@ def is_call(e: sp.Basic) -> bool:
     if isinstance(e, sp.Pow):
         return not is_reciprocal(e) and e.exp not in (2, 3)
     return isinstance(e, sp.Function) and not isinstance(e, sp.Max | sp.Min) and e.func not in OPERATIONS
-
-
-# ---- as text
-
-
-def header_lines(report: Report) -> tuple[str, ...]:
-    """What the header of a module says of its cost: of a step, and of each function of derivatives."""
-
-    def line(what: str, cost: Cost, workspace: sp.Expr) -> str:
-        each = f"{cost.flops} flops, {cost.calls} calls, {cost.moved} bytes moved"
-        return f"{what}: at most {each}; workspace: {workspace} bytes"
-
-    functions = (line(row.name, row.cost, workspace) for row, workspace in report.functions)
-    return line("a step", report.step, report.workspace), *functions
-
-
-def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
-    """The report with numbers for these run-time sizes; names of other sizes have no effect."""
-    sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
-    workspaces = [workspace for _, workspace in report.functions]
-
-    def valued(rows: Iterable[Row]) -> tuple[Row, ...]:
-        return tuple(replace(row, cost=row.cost.at(sizes)) for row in rows)
-
-    return replace(
-        report,
-        layers=valued(report.layers),
-        totals=valued(report.totals),
-        workspace=sp.expand(report.workspace.xreplace(sizes)),
-        functions=tuple(
-            (row, sp.expand(workspace.xreplace(sizes)))
-            for row, workspace in zip(valued(row for row, _ in report.functions), workspaces, strict=True)
-        ),
-    )
-
-
-def report_text(report: Report) -> str:
-    """A table with a row a layer and direction, one a total, and one a function of derivatives; workspaces below it."""
-    functions = [cells(row) for row, _ in report.functions]
-    lines = aligned([COLUMNS, *map(cells, report.layers), *map(cells, report.totals), *functions])
-    lines.insert(1 + len(report.layers), "")  # a layer may be named total
-    if functions:
-        lines.insert(len(lines) - len(functions), "")
-    title = f"{report.model}, {report.dtype}: at most"
-    workspaces = [f"workspace: {report.workspace} bytes"]
-    workspaces += [f"workspace of {row.name}: {workspace} bytes" for row, workspace in report.functions]
-    return "\n".join([title, *lines, "", *workspaces])
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    return (row.name, row.part, *map(str, (row.kernels, row.cost.flops, row.cost.calls, row.cost.moved)))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart: words to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if k < WORDS else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

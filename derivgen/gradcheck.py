@@ -31,7 +31,7 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
-    functions = (*(("hessian_vector_product",) if order == 2 else ()), *(("hessian",) if whole else ()))
+    functions = [*(["hessian_vector_product"] if order == 2 else []), *(["hessian"] if whole else [])]
     declared = declared_program(model)
     values = finite_values(declared, dtype, rows, seed)
     along = random_direction(declared, dtype, seed) if order == 2 else None

@@ -15,30 +15,21 @@ from dataclasses import dataclass
 from functools import reduce, singledispatch
 from typing import Any
 
-import numpy as np
 import sympy as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of, sort_text
 from derivgen.functions import partial, stop_gradient
-from derivgen.program import GIVEN, Program, Role, Statement, Tensor, is_plain_index
+from derivgen.program import GIVEN, Program, Statement, is_plain_index
 from derivgen.quotients import Place, Quotient
 from derivgen.randomness import random_tensors
 from derivgen.reals import CONSTANTS, FUNCTIONS, Real, context, integer_power, maximum, power
+from derivgen.tensor_values import Array, Store, blank, extent_of, filled, given_arrays, solved_sizes
 
 Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
 Evaluator = Callable[[Point], Any]
-Array = NDArray[np.object_]
 Held = dict[tuple[Statement, sp.Expr], dict[Point, Real]]
 Quotients = dict[tuple[sp.Expr, tuple[Place, ...]], list[Real]]  # a partial derivative at places → for each element
-
-
-def array(values: Iterable[Any], shape: tuple[int, ...]) -> Array:
-    """Elements in row-major order as an object array."""
-    elements = list(values)
-    flat = np.empty(len(elements), dtype=object)
-    flat[:] = elements
-    return flat.reshape(shape)
 
 
 def run(
@@ -80,15 +71,17 @@ class Execution:
         whole: Program | None = None,
     ) -> None:
         self.mp = mp = context(digits)
-        arrays = _given(program, values)
-        self.sizes = _solve_sizes(program, arrays, sizes or {})
+        arrays = given_arrays(program, values)
+        self.sizes = solved_sizes(program, arrays, sizes or {})
         arrays |= {name: drawn for name, drawn in random_tensors(program, self.sizes).items() if name not in arrays}
-        self.stores = {name: _filled(mp, program.tensor(name), a) for name, a in arrays.items()}
-        self.blank: list[tuple[list[Any], list[Any]]] = []  # the elements of what is computed, and those to start from
+        self.stores = {name: filled(mp, program.tensor(name), a) for name, a in arrays.items()}
+        self.computed: list[
+            tuple[list[Any], list[Any]]
+        ] = []  # the elements of what is computed, and those to start from
         for tensor in program.tensors:
             if tensor.name not in self.stores and tensor.role not in GIVEN:
-                self.stores[tensor.name] = store = _blank(mp, tensor, program.statements, self.sizes)
-                self.blank.append((store.elements, [*store.elements]))
+                self.stores[tensor.name] = store = blank(mp, tensor, program.statements, self.sizes)
+                self.computed.append((store.elements, [*store.elements]))
         self.quotients: Quotients = {}
         held = {} if held is None else held
         self.runs: list[list[Ready]] = []
@@ -96,7 +89,7 @@ class Execution:
             ready = []
             for statement in statements:
                 positions = {r.index: k for k, r in enumerate(statement.domain)}
-                extents = tuple(_extent(r.extent, self.sizes) for r in statement.domain)
+                extents = tuple(extent_of(r.extent, self.sizes) for r in statement.domain)
                 known = (self.sizes, positions, extents, statement, held, whole or program, self.quotients)
                 ready.append(_ready(Scope(mp, self.stores, *known)))
             self.runs.append(ready)
@@ -104,96 +97,20 @@ class Execution:
     def give(self, name: str, elements: Iterable[Any]) -> None:
         """Other elements in the place of those that were given, in row-major order."""
         store, count = self.stores[name], len(self.stores[name].elements)
-        assert all(store.elements is not computed for computed, _ in self.blank), f"{name} is computed"
+        assert all(store.elements is not computed for computed, _ in self.computed), f"{name} is computed"
         store.elements[:] = elements if store.integer else map(self.mp.mpf, elements)
         assert len(store.elements) == count, f"{name} has {count} elements, {len(store.elements)} were given"
 
     def run(self) -> None:
         """Execute the program; the tensors are in `stores`."""
-        for elements, blank in self.blank:
-            elements[:] = blank
+        for elements, start in self.computed:
+            elements[:] = start
         self.quotients.clear()
         best: dict[tuple[str, int], Real] = {}
         for statements in self.runs:
             for step in _steps(statements[0].scope):
                 for ready in statements:
                     _execute(ready, step, best)
-
-
-# -- tensors and sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """The elements of a tensor, in row-major order."""
-
-    shape: tuple[int, ...]
-    integer: bool
-    elements: list[Any]
-
-    @property
-    def array(self) -> Array:
-        return array(self.elements, self.shape)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return tuple(reduce(operator.mul, self.shape[axis + 1 :], 1) for axis in range(len(self.shape)))
-
-
-def _given(program: Program, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-    written = {s.target for s in program.statements}
-    refused = [n for n in values if n not in program.table or n in written]
-    if refused:
-        raise ValueError(f"{refused[0]} is computed by the program or unknown to it: it cannot be given")
-    arrays = {t.name: t.value for t in program.of_role(Role.CONSTANT) if t.value is not None}
-    arrays |= {t.name: np.array(1) for t in program.of_role(Role.MODE)}
-    arrays |= {name: np.asarray(value) for name, value in values.items()}
-    for read in (r for s in program.statements for r in s.reads):
-        if program.tensor(read.tensor).role in {*GIVEN} - {Role.RANDOM} and read.tensor not in arrays:
-            raise ValueError(f"{read.tensor} is read by the program: give its values")
-    return arrays
-
-
-def _solve_sizes(program: Program, arrays: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Each run-time size from the first axis that is its bare symbol; every array is then checked in full."""
-    known = {name: int(size) for name, size in sizes.items()}
-    given = [t for t in program.tensors if t.name in arrays]
-    for tensor in given:
-        for extent, found in zip(tensor.shape, arrays[tensor.name].shape, strict=False):
-            if is_size(extent):
-                known.setdefault(extent.name, found)
-    for tensor in given:
-        expected, found = tuple(_extent(e, known) for e in tensor.shape), arrays[tensor.name].shape
-        if found != expected:
-            declared = ", ".join(map(str, tensor.shape))
-            raise ValueError(f"{tensor.name} has shape {found}, expected ({declared}) = {expected}")
-    return known
-
-
-def _extent(extent: Any, sizes: Mapping[str, int]) -> int:
-    expression = sp.sympify(extent)
-    unknown = sorted(s.name for s in expression.free_symbols if s.name not in sizes)
-    if unknown:
-        raise ValueError(f"size {unknown[0]} is not determined by the shapes of the arrays: give it in sizes")
-    return int(expression.xreplace({s: sp.Integer(sizes[s.name]) for s in expression.free_symbols}))
-
-
-def _filled(mp: Any, tensor: Tensor, values: NDArray[Any]) -> Store:
-    elements = values.ravel().tolist()
-    if not tensor.integer:
-        return Store(values.shape, False, [mp.mpf(v) for v in elements])
-    if not all(isinstance(v, int) for v in elements):
-        raise ValueError(f"{tensor.name} is a tensor of integers, found {values.dtype}")
-    return Store(values.shape, True, [int(v) for v in elements])
-
-
-def _blank(mp: Any, tensor: Tensor, statements: Iterable[Statement], sizes: Mapping[str, int]) -> Store:
-    operators = {s.operator for s in statements if s.target == tensor.name}
-    initial = 0 if tensor.integer else mp.zero
-    if not tensor.integer and "+=" not in operators and operators:
-        initial = mp.ninf if "max=" in operators else mp.nan
-    shape = tuple(_extent(e, sizes) for e in tensor.shape)
-    return Store(shape, tensor.integer, [initial] * reduce(operator.mul, shape, 1))
 
 
 # -- statements
@@ -327,7 +244,7 @@ def _integer(e: sp.Expr, scope: Scope) -> Evaluator:
         return operator.itemgetter(scope.positions[e])
     if isinstance(e, sp.Add | sp.Mul):
         return _fold(operator.add if e.is_Add else operator.mul, [_integer(a, scope) for a in e.args])
-    constant = _extent(e, scope.sizes)
+    constant = extent_of(e, scope.sizes)
     return lambda p: constant
 
 
@@ -405,7 +322,7 @@ def _(e: Any, scope: Scope) -> Evaluator:
 @_real.register(sp.Symbol)
 def _(e: Any, scope: Scope) -> Evaluator:
     if e not in scope.positions:
-        constant = scope.mp.mpf(_extent(e, scope.sizes))
+        constant = scope.mp.mpf(extent_of(e, scope.sizes))
         return lambda p: constant
     position = scope.positions[e]
     numbers = [scope.mp.mpf(i) for i in range(scope.extents[position])]

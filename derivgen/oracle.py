@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.interpreter import Array, Execution, Held, array, run
+from derivgen.interpreter import Execution, Held, run
 from derivgen.program import Program, reached
 from derivgen.reals import Real, context
+from derivgen.tensor_values import Array, array
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
 HESSIAN_DIGITS = 80  # second differences lose twice as many

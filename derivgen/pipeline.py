@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from derivgen.arrange import arrange
-from derivgen.cost import cost_report, header_lines
+from derivgen.cost import cost_report
+from derivgen.cost_text import header_lines
 from derivgen.cotangents import tensors_behind
 from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module

@@ -9,7 +9,7 @@ from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import taken_names
 from derivgen.emit.places import Places, view_lines
-from derivgen.emit.plan import Plan, field
+from derivgen.emit.plan import Plan, field, fields_past
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
@@ -95,14 +95,7 @@ class KernelCalls:
             *self.beside,
         }
         taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
-        names = []
-        for t in tensors:
-            name = field(t.name)
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            names.append(name)
-        return names
+        return fields_past(tensors, taken)
 
     def tuple_of(self, target: str, kind: str, tensors: Sequence[Tensor]) -> list[str]:
         """Lines that gather arguments."""

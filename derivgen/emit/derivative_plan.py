@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from derivgen import contract
-from derivgen.emit.plan import Plan, accessed, field
+from derivgen.emit.plan import Plan, accessed, fields_past
 from derivgen.program import PASSES, Role, Tensor
 from derivgen.schedule import Kernel
 from derivgen.second_order import Request
@@ -56,14 +56,8 @@ class DerivativePlan(Plan):
     def local_names(self) -> dict[str, str]:
         used = {*contract.LOCALS, *contract.ARGUMENTS, *contract.PUBLIC, *contract.HELPERS, *contract.KERNEL_GLOBALS}
         used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
-        names: dict[str, str] = {}
-        for t in (*self.results, *self.weights):
-            name = field(t.name)
-            while name in used:
-                name += "_"
-            used.add(name)
-            names[t.name] = name
-        return names
+        own = (*self.results, *self.weights)
+        return dict(zip((t.name for t in own), fields_past(own, used), strict=True))
 
     @cached_property
     def memories(self) -> list[str]:

@@ -32,6 +32,18 @@ def field(name: str) -> str:
     return f"{name}_" if name.rstrip("_") in TUPLE_METHODS else name
 
 
+def fields_past(tensors: Iterable[Tensor], taken: Iterable[str]) -> list[str]:
+    """The names of tensors as fields, but past those that are taken, and each other's."""
+    used, names = set(taken), []
+    for t in tensors:
+        name = field(t.name)
+        while name in used:
+            name += "_"
+        used.add(name)
+        names.append(name)
+    return names
+
+
 @dataclass(frozen=True)
 class Plan(ABC):
     """The schedules that work in one set of buffers, first that of a step or of a function of derivatives; the rule and the dtype of their module."""

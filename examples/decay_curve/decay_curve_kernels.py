@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 11 flops, 2*N calls, 160*N + 256 bytes moved; work
        residuals: at most 8*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 16*N flops, 2*N calls, 96*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 c47cd409ac6a0614
+spec sha256 b6eefccbe90f5a29, body sha256 7fed858dff0359d1
 """
 
 import errno
@@ -200,7 +200,7 @@ else:
 
     @intrinsic
     def view(typing_context, flat, start, shape):
-        """As flat[start : start + (product of shape)].reshape(shape), compiled in half the time; without its checks."""
+        """As flat[start : start + (product of shape)].reshape(shape), without its checks, which compile slowly."""
         if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
             raise TypeError(f"view({flat}, {start}, {shape})")
         result = types.Array(flat.dtype, len(shape), "C")

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 589 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 045f7a326f246dd7
+spec sha256 5cba7650312137ce, body sha256 4ee3618d61842a4f
 """
 
 import errno
@@ -243,7 +243,7 @@ else:
 
     @intrinsic
     def view(typing_context, flat, start, shape):
-        """As flat[start : start + (product of shape)].reshape(shape), compiled in half the time; without its checks."""
+        """As flat[start : start + (product of shape)].reshape(shape), without its checks, which compile slowly."""
         if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
             raise TypeError(f"view({flat}, {start}, {shape})")
         result = types.Array(flat.dtype, len(shape), "C")
