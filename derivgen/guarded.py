@@ -25,6 +25,7 @@ from derivgen.expressions import (
     replace_reads,
     substitute,
 )
+from derivgen.inside import is_inside
 from derivgen.program import Program, Statement, is_internal, is_plain_index
 
 
@@ -86,6 +87,7 @@ def bounds_innermost(s: Statement) -> bool:
 
 def forget_implied_guards(program: Program) -> Program:
     """X[d] += Y[d] where g, and Y is 0 elsewhere: X[d] = Y[d]."""
+    table = program.table
     writers: dict[str, list[Statement]] = {}
     for s in program.statements:
         writers.setdefault(s.target, []).append(s)
@@ -95,7 +97,9 @@ def forget_implied_guards(program: Program) -> Program:
         if s.operator != "+=" or s.guard == TRUE or s.scan is not None or s.reduced or not isinstance(source, Read):
             return False
         if not all(map(is_plain_index, (*s.subscripts, *source.subscripts))):
-            return False  # the guard may be what keeps an index in its range
+            return False
+        if not all(is_inside(access, TRUE, s.domain, table) for access in (s.write, source)):
+            return False  # the guard is what keeps an index in its range
         known = writers.get(source.tensor, [])
         return bool(known) and all(
             w.operator == "+="

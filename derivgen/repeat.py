@@ -58,7 +58,8 @@ def canonical(program: Program, kernel: Kernel) -> object:
         match node:
             case Loop():
                 order = node.parallel, node.scan is not None, node.scan is not None and node.scan.reverse
-                return indices[node.index], node.extent, order, tuple(map(shape_of, node.body))
+                guard = substitute(rename_tensors(node.guard, names), indices)
+                return indices[node.index], node.extent, order, guard, tuple(map(shape_of, node.body))
             case Compute():
                 return tuple(map(renamed, node.statements)), node.first
             case Contraction():

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derivgen.accesses import check_accesses
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
-from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
+from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, tested_once, work_in
 from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
 
@@ -86,7 +87,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
-        bodies.append(tuple(narrowed(program, node) for node in nests(program, statements, written)))
+        bodies.append(tuple(tested_once(narrowed(program, node)) for node in nests(program, statements, written)))
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []
@@ -145,7 +146,7 @@ def kernels_that_read(groups: dict[tuple[str, Direction], list[Statement]]) -> d
 
 
 def check_schedule(result: Schedule) -> Schedule:
-    """The schedule itself; every tensor that a kernel reads is given or was written by a kernel before."""
+    """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     for kernel in result.kernels:
         for position, s in enumerate(kernel.statements):
@@ -154,6 +155,7 @@ def check_schedule(result: Schedule) -> Schedule:
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
+        check_accesses(result.program, kernel.layer, kernel.body, kernel.scalars)
     return result
 
 
