@@ -43,7 +43,7 @@ def guards_outside(program: Program) -> Program:
             value, condition = s.expression.args[0].args
             s = replace(s, operator="+=", expression=value, guard=condition)
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def guard_outside(s: Statement) -> Boolean:
@@ -59,7 +59,7 @@ def assign_under_guards(program: Program) -> Program:
         if is_lone(program, s) and (s.scan is not None or not bounds_innermost(s)):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def is_lone(program: Program, s: Statement) -> bool:

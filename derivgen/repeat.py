@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from derivgen.expressions import index_symbol, rename_tensors, substitute, unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
-from derivgen.notation import declaration_order
 from derivgen.program import Direction, Program, Statement
 from derivgen.schedule import Kernel
 
@@ -22,7 +21,7 @@ LONGEST = 12  # kernels in what repeats
 
 def arguments_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
     """What a kernel reads, data before parameters before adjoints, then what it writes."""
-    order = declaration_order(program)
+    order = program.order
     return (*sorted(kernel.read, key=lambda name: order[name]), *kernel.written)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sympy as sp
 
@@ -27,7 +28,7 @@ Group = tuple[str, Direction]  # what one kernel computes: a layer in one direct
 LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kernel:
     """The statements of one layer in one direction, as loops.
 
@@ -47,20 +48,20 @@ class Kernel:
         fills = [node for node in self.body if isinstance(node, Fill)]
         return [*fills, *(work for node in self.body for work in work_in(node))]
 
-    @property
+    @cached_property
     def written(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(s.target for s in self.statements if s.target not in self.inside))
 
-    @property
+    @cached_property
     def read(self) -> tuple[str, ...]:
         names = (read.tensor for s in self.statements for read in s.reads)
         return tuple(dict.fromkeys(n for n in names if n not in self.inside and n not in self.written))
 
-    @property
+    @cached_property
     def filled(self) -> frozenset[str]:
         return frozenset(node.tensor for node in self.body if isinstance(node, Fill))
 
-    @property
+    @cached_property
     def inside(self) -> frozenset[str]:
         """The tensors that callers know nothing of."""
         return self.scalars | {name for name, _ in self.heirs}

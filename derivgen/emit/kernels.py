@@ -19,7 +19,7 @@ from derivgen.expressions import Read, guarded, is_size, substitute
 from derivgen.guarded import is_lone
 from derivgen.narrow import divisions_before
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guard, work_in
-from derivgen.notation import Plain, declaration_order
+from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
@@ -60,7 +60,7 @@ class Writer:
     def __init__(self, program: Program, kernel: Kernel) -> None:
         self.program, self.kernel = program, kernel
         self.table = program.table
-        self.order = declaration_order(program)
+        self.order = program.order
         self.text = ScalarText(self.order, self.access, local_name)
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
         self.heirs = dict(kernel.heirs)
@@ -113,12 +113,16 @@ class Writer:
 
     def inlined_sums(self) -> dict[str, Statement]:
         writes = Counter(s.target for s in self.kernel.statements)
-        readers = Counter(name for s in self.program.statements for name in {r.tensor for r in s.reads})
         inlined: dict[str, Statement] = {}
         for s in self.kernel.statements:
             helper = self.table[s.target].role is Role.HELPER and s.operator == "+=" and writes[s.target] == 1
             reader = next((t for t in self.kernel.statements if s.write in t.reads and not t.reduced), None)
-            if helper and s.target in self.kernel.inside and readers[s.target] == 1 and reader is not None:
+            if (
+                helper
+                and s.target in self.kernel.inside
+                and len(self.program.readers[s.target]) == 1
+                and reader is not None
+            ):
                 inlined[s.target] = s
         return inlined
 
