@@ -120,7 +120,9 @@ class Statement:
     ) -> Statement:
         """The statement with other parts; itself where they are the same, so that a pass can tell what it changed."""
         given = (("subscripts", subscripts), ("expression", expression), ("guard", guard))
-        changed: dict[str, Any] = {name: part for name, part in given if part is not None and part != getattr(self, name)}
+        changed: dict[str, Any] = {
+            name: part for name, part in given if part is not None and part != getattr(self, name)
+        }
         return replace(self, **changed) if changed else self
 
     def mapped(self, change: Callable[[Any], Any]) -> Statement:
@@ -305,14 +307,22 @@ class Names:
     """Fresh names: `base`, then `base_2`, `base_3`, … past those that are taken."""
 
     def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+        self._taken = frozenset(taken)
+        self._made: set[str] = set()
+        self._last: dict[str, int] = {}  # the number of the last name of each base
+
+    def copy(self) -> Names:
+        other = Names(self._taken)
+        other._made, other._last = {*self._made}, {**self._last}
+        return other
 
     def fresh(self, base: str) -> str:
-        name, number = base, 1
-        while name in self._taken:
+        name, number = base, self._last.get(base, 1)
+        while name in self._taken or name in self._made:
             number += 1
             name = f"{base}_{number}"
-        self._taken.add(name)
+        self._made.add(name)
+        self._last[base] = number
         return name
 
 

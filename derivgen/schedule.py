@@ -9,7 +9,6 @@ another tensor is first written gives its memory to that.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -226,19 +225,27 @@ def first_readers(program: Program) -> dict[str, str]:
 
 def assign_first(program: Program, statements: list[Statement]) -> list[Statement]:
     """Accumulations reordered so that the first write of a tensor covers it, a contraction before any other."""
-    result = list(statements)
-    for target in dict.fromkeys(s.target for s in statements):
-        writers = [s for s in result if s.target == target]
-        covering = [s for s in writers if s.covers(program.tensor(target).shape)]
+    writers: dict[str, list[int]] = {}
+    for position, s in enumerate(statements):
+        writers.setdefault(s.target, []).append(position)
+    after: dict[int, list[Statement]] = {}  # what comes after the statement at a position
+    moved: set[int] = set()
+    for target, positions in writers.items():
+        covering = [k for k in positions if statements[k].covers(program.tensor(target).shape)]
+        if len(positions) == 1 or not covering or any(statements[k].scan for k in positions):
+            continue  # the steps of a scan stay together
+
         # The write with the most work assigns: then a penalty on a parameter changes nothing else of its gradient.
-        best = max(covering, key=lambda s: (match_contraction(program, s) is not None, bool(s.reduced)), default=None)
-        early = writers[: writers.index(best)] if best is not None else []
-        if best is None or not early or any(s.scan for s in writers):  # the steps of a scan stay together
-            continue
-        result = [s for s in result if s not in early]
-        position = result.index(best) + 1
-        result[position:position] = [replace(s, layer=best.layer, direction=best.direction) for s in early]
-    return result
+        def work(k: int) -> tuple[bool, bool]:
+            return match_contraction(program.table, statements[k]) is not None, bool(statements[k].reduced)
+
+        best = max(covering, key=work)
+        early = [k for k in positions if k < best]
+        layer, direction = statements[best].layer, statements[best].direction
+        after[best] = [replace(statements[k], layer=layer, direction=direction) for k in early]
+        moved |= set(early)
+    kept = ([s, *after.get(k, [])] for k, s in enumerate(statements) if k not in moved)
+    return [s for group in kept for s in group]
 
 
 # ---- updates
@@ -252,25 +259,28 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
     """
     if sum(map(element_count, program.parameters)) < LARGE:
         return {}
-    writers = Counter(s.target for s in program.statements)
-    read = {r.tensor for s in program.statements for r in s.reads}
     bars = {bar for _, bar in program.gradients}
+    products = {t: k for k, body in enumerate(bodies) for n in body if (t := whole_product(n)) is not None}
+    last_read: dict[str, int] = {}
+    for k, body in enumerate(bodies):
+        statements = [s for top in body for w in work_in(top) for s in statements_of(w)]
+        last_read.update({name: k for s in statements for name in s.sources})
     found: dict[str, str] = {}
     for parameter, bar in program.gradients:
-        place = next((k for k, body in enumerate(bodies) if any(is_matrix_product(n, bar) for n in body)), None)
-        if place is not None and writers[bar] == 1 and bar not in read:
-            last = [n.statement for n in bodies[place] if isinstance(n, Contraction) and n.statement.target in bars]
-            later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
-            if all(r.tensor != parameter for s in (*last, *later) for r in s.reads):
+        place = products.get(bar)
+        if place is not None and len(program.writers[bar]) == 1 and bar not in program.readers:
+            own = (n.statement for n in bodies[place] if isinstance(n, Contraction))
+            last = [s for s in own if s.target in bars]
+            if last_read.get(parameter, 0) <= place and all(parameter not in s.sources for s in last):
                 found[bar] = parameter
     return found
 
 
-def is_matrix_product(node: Node, target: str) -> bool:
-    """Whether the node is one product of two matrices into the whole of the target."""
-    if not isinstance(node, Contraction) or node.statement.target != target or node.product.batch:
-        return False
-    return 0 < node.product.out.rows < len(node.product.out.free)
+def whole_product(node: Node) -> str | None:
+    """The tensor of which a node gives the whole by one product of two matrices."""
+    if not isinstance(node, Contraction) or node.product.batch:
+        return None
+    return node.statement.target if 0 < node.product.out.rows < len(node.product.out.free) else None
 
 
 def scaled_last(body: tuple[Node, ...], bars: Mapping[str, str]) -> tuple[Node, ...]:
