@@ -131,6 +131,13 @@ class Statement:
         return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
 
     @cached_property
+    def _hash(self) -> int:
+        return hash((self.target, self.operator, self.subscripts, self.expression, self.domain, self.guard))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
     def fault(self) -> str | None:
         """What is wrong with it by itself: see check_program."""
         return fault_of(self)

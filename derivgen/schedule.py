@@ -15,7 +15,7 @@ from functools import cached_property
 
 import sympy as sp
 
-from derivgen.accesses import check_accesses
+from derivgen.accesses import check_accesses, winners_of
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
@@ -40,6 +40,13 @@ class Kernel:
     body: tuple[Node, ...]
     scalars: frozenset[str]
     heirs: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.layer, self.direction, self.statements))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def body_nodes(self) -> list[Fill | Compute | Contraction]:
@@ -83,7 +90,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     for s in ordered:
         groups.setdefault((s.layer, s.direction), []).append(s)
     groups = in_order(groups)
-    readers = kernels_that_read(groups)
+    private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
@@ -93,9 +100,9 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     kernels = []
     for ((layer, direction), statements), body in zip(groups.items(), bodies, strict=True):
         body = scaled_last(body, bars)
-        private = {t for t in readers if readers[t] == {(layer, direction)}} - set(program.outputs)
-        scalars = scalars_of(body, private)
-        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in private - scalars]
+        own = private[layer, direction] - set(program.outputs)
+        scalars = scalars_of(body, own)
+        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars]
         heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
         kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
@@ -133,21 +140,21 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
     return replace(result, kernels=tuple(kernels))
 
 
-def kernels_that_read(groups: dict[tuple[str, Direction], list[Statement]]) -> dict[str, set[tuple[str, Direction]]]:
-    """For each written tensor, the kernels that access it."""
-    accessed: dict[str, set[tuple[str, Direction]]] = {}
-    written = {s.target for statements in groups.values() for s in statements}
-    for key, statements in groups.items():
-        for s in statements:
-            for name in (s.target, *(r.tensor for r in s.reads)):
-                if name in written:
-                    accessed.setdefault(name, set()).add(key)
-    return accessed
+def private_tensors(groups: Mapping[Group, Sequence[Statement]]) -> dict[Group, set[str]]:
+    """For each kernel, the tensors that it writes, and that no other one accesses."""
+    accessed: dict[str, set[Group]] = {}
+    for group, statements in groups.items():
+        for name in {name for s in statements for name in (s.target, *s.sources)}:
+            accessed.setdefault(name, set()).add(group)
+    return {
+        group: {s.target for s in statements if accessed[s.target] == {group}} for group, statements in groups.items()
+    }
 
 
 def check_schedule(result: Schedule) -> Schedule:
     """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
+    winners = winners_of(result.program)
     for kernel in result.kernels:
         for position, s in enumerate(kernel.statements):
             if s.scan is not None:  # a step reads what earlier steps have written
@@ -155,7 +162,7 @@ def check_schedule(result: Schedule) -> Schedule:
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
-        check_accesses(result.program, kernel.layer, kernel.body, kernel.scalars)
+        check_accesses(kernel.layer, kernel.body, kernel.scalars, result.program.table, winners)
     return result
 
 
