@@ -63,8 +63,7 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: str | Str, *subscripts: Any) -> Read:
-        name = tensor if isinstance(tensor, Str) else Str(tensor)
-        return sp.Expr.__new__(cls, name, *(sp.sympify(s) for s in subscripts))
+        return interned(cls, tensor if isinstance(tensor, Str) else Str(tensor), *map(sp.sympify, subscripts))
 
     @property
     def tensor(self) -> str:
@@ -76,6 +75,12 @@ class Read(sp.Expr):
 
     def _sympystr(self, printer: Any) -> str:
         return f"{self.tensor}[{', '.join(printer.doprint(s) for s in self.subscripts)}]"
+
+
+@functools.lru_cache(maxsize=2**16)
+def interned(cls: type[Read], name: Str, *subscripts: sp.Expr) -> Read:
+    """Equal reads are one object, of which SymPy finds out once what it asks of each."""
+    return sp.Expr.__new__(cls, name, *subscripts)
 
 
 def index_symbol(name: str) -> sp.Symbol:
