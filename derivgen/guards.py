@@ -14,8 +14,8 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     all_of,
+    any_of,
     conjuncts,
-    either,
     guarded,
     guarded_reads,
     indices_of,
@@ -36,12 +36,17 @@ def reach_back(program: Program) -> Program:
     """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
     statements = list(program.statements)
     complete = {s.target: i for i, s in enumerate(statements)}
+    readers: dict[str, list[int]] = {}
+    for i, s in enumerate(statements):
+        for name in s.sources:
+            readers.setdefault(name, []).append(i)
     for position in reversed(range(len(statements))):
         s = statements[position]
         if s.target in program.outputs or not may_be_singular(s.expression):
             continue
         run = run_of(statements, position)
-        condition = reach_of(s, [*statements[run.start : position], *statements[position + 1 :]])
+        others = (i for i in readers.get(s.target, []) if i >= run.start and i != position)
+        condition = reach_of(s, [statements[i] for i in others])
         known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
         if condition not in (TRUE, sp.false) and known:
             statements[position] = under(s, condition)
@@ -76,5 +81,5 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
                 spoken = [c for c in conjuncts(path) if indices_of(c) <= set(own)]
-                reached = either(reached, all_of(*(substitute(c, own) for c in spoken)))
+                reached = any_of(reached, all_of(*(substitute(c, own) for c in spoken)))
     return reached

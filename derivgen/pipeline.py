@@ -26,6 +26,7 @@ from derivgen.partials import with_tangents
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
 from derivgen.second_order import derived_program, request_for
+from derivgen.shorten import shorten
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
 from derivgen.update_rule import factors_of
@@ -52,7 +53,7 @@ def declared_program(model: Model) -> Program:
 
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
-    return with_tangents(stabilize(reach_back(declared.live(declared.outputs))))
+    return with_tangents(shorten(stabilize(reach_back(declared.live(declared.outputs)))))
 
 
 def training_program(stable: Program) -> Program:

@@ -66,6 +66,10 @@ class StatementText:
 
     def line(self, target: str, operator: str, expression: sp.Expr, room: int) -> list[str]:
         """target operator expression; what is too long becomes branches or gets named terms."""
+        with self.text.remembered():
+            return self.lines(target, operator, expression, room)
+
+    def lines(self, target: str, operator: str, expression: sp.Expr, room: int) -> list[str]:
         parts: list[str] = []
         while len(line := self.one_line(target, operator, expression)) > room:
             if isinstance(expression, sp.Piecewise):
