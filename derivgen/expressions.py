@@ -194,15 +194,15 @@ def bottom_up(expression: Any, rewrite: Callable[[sp.Basic], sp.Basic]) -> Any:
     return rewrite(expression)
 
 
-def bottom_up_known(expression: Any, known: Boolean, rewrite: Callable[[sp.Basic, Boolean], sp.Basic]) -> Any:
+def bottom_up_known(expression: Any, known: Conditions, rewrite: Callable[[sp.Basic, Conditions], sp.Basic]) -> Any:
     """As `bottom_up`, with what is known where a node is evaluated: the conditions of the branches around it."""
     if isinstance(expression, sp.Piecewise):
         pairs, rest = [], known
         for pair in expression.args:
             value, condition = pair.args
-            found = bottom_up_known(value, all_of(rest, condition), rewrite)
+            found = bottom_up_known(value, (*rest, *parts_of(condition)), rewrite)
             pairs.append((found, bottom_up_known(condition, rest, rewrite)))
-            rest = all_of(rest, negation(condition))
+            rest = (*rest, *parts_of(negation(condition)))
         if any(tuple(pair.args) != new for pair, new in zip(expression.args, pairs, strict=True)):
             expression = expression.func(*pairs)
     elif expression.args and not isinstance(expression, Read):
@@ -275,10 +275,14 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
 
     A part may keep what others read inside a tensor: indices alone come first, then reads at them, then reads at those.
     """
+    return tuple(sorted(parts_of(condition), key=lambda c: (depth_of_reads(c), sort_text(c))))
+
+
+def parts_of(condition: Boolean) -> tuple[Boolean, ...]:
+    """The parts of an And, in any order."""
     if condition is TRUE:
         return ()
-    parts = condition.args if isinstance(condition, sp.And) else (condition,)
-    return tuple(sorted(parts, key=lambda c: (depth_of_reads(c), sort_text(c))))
+    return tuple(condition.args) if isinstance(condition, sp.And) else (condition,)
 
 
 def depth_of_reads(expression: sp.Basic) -> int:
@@ -292,8 +296,12 @@ def negation(condition: Boolean) -> Boolean:
     return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
 
 
-def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[Read, Boolean, bool]]:
-    """(read, the condition under which it is evaluated, whether the value depends on it smoothly) per occurrence.
+# The conditions that all hold where something is evaluated. As one And, many branches would take long to collect.
+Conditions = tuple[Boolean, ...]
+
+
+def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple[Read, Conditions, bool]]:
+    """(read, the conditions under which it is evaluated, whether the value depends on it smoothly) per occurrence.
 
     Reads in conditions and in subscripts are evaluated too, but carry no derivative.
     """
@@ -307,8 +315,8 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
         for pair in expression.args:
             value, condition = pair.args
             yield from condition_reads(condition, rest)
-            yield from guarded_reads(value, all_of(rest, condition))
-            rest = all_of(rest, negation(condition))
+            yield from guarded_reads(value, (*rest, *parts_of(condition)))
+            rest = (*rest, *parts_of(negation(condition)))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
     elif getattr(expression, "is_constant_to_derivatives", False):
@@ -318,7 +326,7 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
             yield from guarded_reads(argument, path)
 
 
-def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, Boolean, bool]]:
+def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
     """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
         for alternative in condition.args:
@@ -330,7 +338,7 @@ def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, B
         elif reads_of(conjunct):
             for side in conjunct.args:
                 yield from ((read, where, False) for read, where, _ in guarded_reads(side, path))
-        path = all_of(path, conjunct)
+        path = (*path, conjunct)
 
 
 class MaxOver(sp.Expr):

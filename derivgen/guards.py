@@ -15,10 +15,10 @@ from derivgen.expressions import (
     TRUE,
     all_of,
     any_of,
-    conjuncts,
     guarded,
     guarded_reads,
     indices_of,
+    parts_of,
     reads_of,
     subexpressions,
     substitute,
@@ -73,13 +73,13 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
     if not all(is_plain_index(i) for i in s.subscripts):
         return TRUE
     for t in later:
-        occurrences = [(read, all_of(t.guard, path)) for read, path, _ in guarded_reads(t.expression)]
-        occurrences += [(read, TRUE) for read in reads_of(t.guard, *t.subscripts)]
+        occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard))]
+        occurrences += [(read, ()) for read in reads_of(t.guard, *t.subscripts)]
         for read, path in occurrences:
             if read.tensor == s.target:
                 own = dict(zip(read.subscripts, s.subscripts, strict=True))
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
-                spoken = [c for c in conjuncts(path) if indices_of(c) <= set(own)]
+                spoken = [c for c in path if indices_of(c) <= set(own)]
                 reached = any_of(reached, all_of(*(substitute(c, own) for c in spoken)))
     return reached

@@ -25,7 +25,9 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    Conditions,
     Read,
+    all_of,
     any_of,
     guarded_reads,
     indices_of,
@@ -463,8 +465,8 @@ def differentiable_reads(statement: Statement, active: Container[str] | None = N
 
     Those of tensors in `active` alone, if it is given.
     """
-    paths: dict[Read, list[Boolean]] = {}
+    paths: dict[Read, list[Conditions]] = {}
     for read, path, smooth in guarded_reads(statement.expression):
         if smooth and (active is None or read.tensor in active):
             paths.setdefault(read, []).append(path)
-    return {read: any_of(*found) for read, found in paths.items()}
+    return {read: any_of(*(all_of(*path) for path in found)) for read, found in paths.items()}

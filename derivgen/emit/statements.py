@@ -189,7 +189,7 @@ class StatementText:
 
 def repeated_calls(expression: sp.Expr) -> list[sp.Expr]:
     """Costly calls that stand more than once and read only what is read in any case, inner ones first."""
-    always = {read for read, condition, _ in guarded_reads(expression) if condition == sp.true}
+    always = {read for read, path, _ in guarded_reads(expression) if not path}
     counts = Counter(node for node in subexpressions(expression) if is_costly(node))
     repeated = [node for node in counts if counts[node] > 1 and always.issuperset(reads_of(node))]
     return sorted(repeated, key=lambda node: (sum(1 for _ in subexpressions(node)), sort_text(node)))
