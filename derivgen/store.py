@@ -202,16 +202,28 @@ def is_edited(text: str) -> bool:
 def read(path: Path) -> str | None:
     """The text of a file, None where there is none; line ends as \\n."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
+        refuse_special(path)
+        if path.is_dir():
             raise DerivgenError(f"{path} is a folder, expected a file: give a file's name")
-        if not stat.S_ISREG(mode):
-            raise DerivgenError(f"{path} is no regular file: give another file's name")
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DerivgenError(f"{path} can't be read: {error.strerror}. Give another path, or mend this one") from error
+
+
+def refuse_special(path: Path) -> None:
+    """DerivgenError where a path, through links, is a pipe, a socket or a device.
+
+    Opening a pipe waits for its other end, a device may have no end, and a new file in its place would take it away.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # whoever opens it says what is wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise DerivgenError(f"{path} is no regular file, but {kind}: give another file's name")
 
 
 def write(path: Path | str, text: str, force: bool = False) -> Literal["written", "unchanged"]:
@@ -246,6 +258,7 @@ def refuse_foreign(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file in one step: whoever reads it sees the old bytes or the new ones, whatever fails."""
+    refuse_special(path)
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".derivgen-{secrets.token_hex(6)}.tmp")
     made = False
@@ -281,6 +294,7 @@ def unwritable(path: Path, error: OSError) -> DerivgenError:
 
 def check_writable(path: Path) -> None:
     """DerivgenError where `write_bytes` would surely fail: to be found before hours of training, not after."""
+    refuse_special(path)
     if path.is_dir():
         raise DerivgenError(f"{path} can't be written: it is a folder. Give a file's name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):

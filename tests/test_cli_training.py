@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -231,6 +232,31 @@ def test_a_table_with_text_or_without_a_column():
     message = fail("train", "flowers.py", "--data", "iris.csv")
     assert "y" in message and "species" in message
     assert not Path("flowers_parameters.npz").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no pipes")
+def test_pipes_and_devices():
+    np.savez("d.npz", x=np.zeros((9, 4), np.float32), y=np.zeros(9, int))
+    succeed("generate", "flowers.py")
+    module = runtime.load("flowers_kernels.py")
+    runtime.save_parameters("p.npz", module, module.initial_parameters())
+    for name in ("pipe.npz", "pipe.csv", "pipe.safetensors", "pipe.png"):
+        os.mkfifo(name)
+    Path("zero.npy").symlink_to("/dev/zero")
+    training, given = ["train", "flowers.py", "--data", "d.npz"], ["flowers_kernels.py", "p.npz"]
+    for arguments in (
+        ["train", "flowers.py", "--data", "pipe.csv"],
+        ["train", "flowers.py", "--data", "x=zero.npy"],
+        [*training, "--save", "pipe.npz"],
+        [*training, "--plot", "pipe.png"],
+        [*training, "--history", "/dev/full"],
+        [*training, "--parameters", "pipe.safetensors"],
+        ["predict", *given, "--data", "pipe.npz", "-o", "out.npy"],
+        ["predict", *given, "--data", "d.npz", "-o", "pipe.csv"],
+        ["predict", "flowers_kernels.py", "pipe.npz", "--data", "d.npz", "-o", "out.npy"],
+    ):
+        assert "is no regular file, but a" in fail(*arguments), arguments
+    assert not Path("out.npy").exists() and not Path("/dev/full").is_file()
 
 
 def test_a_truncated_archive():
