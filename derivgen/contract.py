@@ -13,6 +13,7 @@ PUBLIC = (
     "INPUTS",
     "LAYERS",
     "SAMPLE_AXIS",
+    "MIXED_AXES",
     "Parameter",
     "Input",
     "Layer",

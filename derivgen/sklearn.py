@@ -18,6 +18,7 @@ import numpy as np
 
 from derivgen import runtime
 from derivgen.module_cache import LOCK, cache_folder, cached_module, loaded
+from derivgen.runtime.predicting import mixes_rows
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -290,7 +291,8 @@ def check_hyperparameters(given: Any, learning_rate: Any) -> None:
 
 def predictions(module: ModuleType, parameters: Array, x: Array) -> Array:
     """What the module predicts, in float64, the precision in which scikit-learn compares and scores."""
-    blocks = [writeable(x[start : start + BLOCK]) for start in range(0, len(x), BLOCK)]
+    length = len(x) if mixes_rows(module) else BLOCK
+    blocks = [writeable(x[start : start + length]) for start in range(0, len(x), length)]
     return np.concatenate([module.predict(parameters, block) for block in blocks]).astype(np.float64)
 
 

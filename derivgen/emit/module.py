@@ -74,6 +74,7 @@ def write_module(plan: ModulePlan) -> str:
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
+        "mixed_axes": mixed_axes_table(plan),
         "dtype": plan.dtype,
         "decorators": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
@@ -181,6 +182,12 @@ def parameter_rows(plan: ModulePlan) -> list[str]:
         rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset}{trained})')
         offset += count(t)
     return rows
+
+
+def mixed_axes_table(plan: ModulePlan) -> str:
+    """The sizes along which rows of the prediction depend on one another, where there are any."""
+    quoted = [f'"{axis}"' for axis in plan.mixed_axes]
+    return f"\n{table('MIXED_AXES', quoted)}" if quoted else ""
 
 
 def random_table(plan: ModulePlan) -> str:
