@@ -650,3 +650,35 @@ def test_what_does_not_fit_is_found_before_the_first_step(modes, points, argumen
 def test_bad_arguments_are_refused(modes, points, arguments, error, message):
     with pytest.raises(error, match=message):
         runtime.fit(modes, points, **arguments)
+
+
+def test_masks_are_not_lost_on_the_way_to_the_module(modes, points):
+    """Rows are copied before the module sees them."""
+    masked = {name: np.ma.array(array) for name, array in points.items()}
+    start, state = modes.initial_parameters(), modes.optimizer_state()
+    name, array = next(iter(masked.items()))
+    for arguments, what in (
+        ({"data": {**points, name: array}}, name),
+        ({"data": points, "validation": masked}, name),
+        ({"data": points, "parameters": np.ma.array(start)}, "parameters"),
+        ({"data": points, "state": state._replace(step=np.ma.array(state.step))}, "state.step"),
+    ):
+        with pytest.raises(TypeError, match=f"{what}: expected a numpy array without a mask"):
+            runtime.fit(modes, **arguments)
+    for search in (runtime.minimize, runtime.curvature):
+        with pytest.raises(TypeError, match=f"{name}: expected a numpy array without a mask"):
+            search(modes, {**points, name: array}, parameters=start)
+    with pytest.raises(TypeError, match="parameters: expected a numpy array without a mask"):
+        runtime.minimize(modes, points, parameters=np.ma.array(start))
+
+
+def test_a_state_that_is_none_is_refused_in_words(modes, points):
+    state = modes.optimizer_state()
+    slot = state._fields[-1]
+    for wrong, error, message in (
+        (tuple(state), TypeError, "state: expected what optimizer_state.. returns, found tuple"),
+        (state._replace(**{slot: None}), ValueError, f"state.{slot}: expected .*, found object of shape"),
+        (state._replace(step=np.zeros(2, np.int64)), ValueError, "state.step: expected int64 of shape .1,."),
+    ):
+        with pytest.raises(error, match=message):
+            runtime.fit(modes, points, epochs=1, state=wrong)

@@ -279,11 +279,7 @@ def slot_checks(plan: ModulePlan) -> str:
         if own or not shared
         else []
     )
-    for slot in shared:
-        lines += [
-            f"if state.{slot}.dtype != np.float64 or state.{slot}.shape != (1,):",
-            f'    raise ValueError("state: expected {slot} to be a float64 array of shape (1,)")',
-        ]
+    lines += [f'check_single("{slot}", state.{slot}, np.dtype(np.float64))' for slot in shared]
     return "".join(f"{STEP}{line}\n" for line in lines)
 
 

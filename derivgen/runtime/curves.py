@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, listed
 from derivgen.runtime.fitting import Residuals, solved
+from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.marquardt import normal_matrix
 from derivgen.runtime.nonfinite import element
 from derivgen.runtime.objective import Objective, accepted, needed, objective_of, parameter_at
@@ -99,7 +100,8 @@ class CurveFit:
                 "new one is not known: give it as sigma"
             )
         inputs = accepted(product, {**data, **self.objective.draws})
-        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(1.0 if sigma is None else sigma)
+        sigma = 1.0 if sigma is None else unmasked("sigma", sigma)
+        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(sigma)
         variance = np.broadcast_to(error**2 if prediction else 0.0, predicted.shape).copy()
         for column in self.factor.T:
             along = np.zeros_like(self.parameters)
