@@ -162,6 +162,9 @@ class Model:
 
         `letters` are those wanted, one for each size: they are taken where they are free.
         """
+        if not isinstance(letters, str):
+            self.problem(f"letters must be a string with a letter for each index, found {letters!r}")
+            letters = ""
         first = len(self._local)
         self.wanted_letters |= {
             f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()

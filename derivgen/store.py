@@ -117,20 +117,25 @@ def command_line(
     parallel: bool = False,
 ) -> str:
     """The command that makes a module; the options are those that are not the default."""
-    words = ["derivgen", "generate", f"{spec}:{model}" if model else spec]
+    words = ["derivgen", "generate", word(f"{spec}:{model}" if model else spec)]
     words += ["--dtype", dtype] if dtype else []
     words += ["--parallel"] if parallel else []
-    words += ["-o", output] if output else []
-    return shlex.join(words)
+    words += ["-o", word(output)] if output else []
+    return " ".join(words)
+
+
+def word(file: str) -> str:
+    """A file's name as the shell takes it, quoted where need be, and as no command takes it for an option."""
+    return shlex.quote(f"./{file}" if file.startswith("-") else file)
 
 
 def assemble(generated: Generated, spec_file: str, command: str) -> str:
     """The module's text: header docstring, then the body."""
     for text in (spec_file, command):
-        if not text.isprintable() or '"' in text or "\\" in text:
+        if not text.isprintable() or '"""' in text or "\\" in text:
             raise DerivgenError(
-                f"{text!r} can't be written into the module's header: file names there must be without double "
-                "quotes, backslashes and control characters. Rename the file"
+                f"{text!r} can't be written into the module's header: file names there must be without backslashes, "
+                "control characters, and three double quotes in a row. Rename the file"
             )
     body = f"\n{generated.body}"
     header = _HEADER.format(
@@ -165,7 +170,7 @@ def assemble_from_python(
     spec_file = Path(place.file).name
     options = [*(["--dtype", dtype] if dtype else []), *(["--parallel"] if parallel else [])]
     note = f"  # {' '.join(options)}" if options else ""
-    return assemble(generated, spec_file, f"python {shlex.quote(spec_file)}{note}")
+    return assemble(generated, spec_file, f"python {word(spec_file)}{note}")
 
 
 def write_model(model: Model, path: Path, dtype: str, force: bool = False, parallel: bool = False) -> Path:

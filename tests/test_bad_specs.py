@@ -243,6 +243,8 @@ DECLARATIONS = {
     "constant of complex numbers": ('model.constant("v", [1j])', ["constant v", "complex128"]),
     "constant of bools": ('model.constant("v", [True])', ["constant v", "bool"]),
     "constant of objects": ('model.constant("v", [None])', ["constant v", "object"]),
+    "letters of bytes": ('model.local_indices(D, H, letters=b"dh")', ["letters", "string", "b'dh'"]),
+    "letters of nothing": ("model.local_indices(D, H, letters=None)", ["letters", "string", "None"]),
     "masked constant": (
         'model.constant("v", np.ma.array([1.0, 2.0], mask=[False, True]))',
         ["constant v", "masked", "filled"],

@@ -61,6 +61,19 @@ def test_file_names_with_spaces_survive_the_header():
     assert header.words == ["derivgen", "generate", "my spec.py"]
 
 
+@pytest.mark.parametrize("name", ["a'b.py", 'a"b.py', "a'b c\".py", "$(rm x)`.py", "-a.py", "a:b.py", "é b.py"])
+def test_the_header_s_command_names_the_file_as_the_shell_reads_it(name):
+    command = store.command_line(name, output=name)
+    text = store.assemble(generated(), name, command)
+    header = store.read_header(text)
+    assert header.spec_file == name and header.command == command
+    plain = f"./{name}" if name == "-a.py" else name  # which no command takes for an option
+    assert header.words == ["derivgen", "generate", plain, "-o", plain]
+    module = {}
+    exec(text, module)
+    assert store.read_header(f'"""{module["__doc__"]}"""\n') is not None
+
+
 @pytest.mark.parametrize("name", ['a"""b.py', "a\nb.py", "a\\b.py", "a\udcffb.py"])
 def test_file_names_that_would_break_out_of_the_header_are_refused(name):
     with pytest.raises(DerivgenError, match=r"Rename the file"):
@@ -280,7 +293,7 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path):
     full.symlink_to("/dev/full")
     for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x")):
         for path in (Path("/dev/full"), full):
-            with pytest.raises(DerivgenError, match="it is no regular file. Give a file's name"):
+            with pytest.raises(DerivgenError, match=r"it is no regular file\. Give a file's name"):
                 refuse(path)
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
@@ -294,7 +307,9 @@ def test_names_that_are_too_long_are_refused_in_words(tmp_path, path):
 
 def test_modules_that_numba_could_not_cache_are_refused(tmp_path):
     for stem, function in (("n" * 230, "loss"), ("m_kernels", "a" * 230)):
-        text = store.assemble(generated(body=f"@kernel\ndef {function}(x):\n    return x\n"), "m.py", "derivgen generate m.py")
+        text = store.assemble(
+            generated(body=f"@kernel\ndef {function}(x):\n    return x\n"), "m.py", "derivgen generate m.py"
+        )
         with pytest.raises(DerivgenError, match=r"210 letters together, found 2\d\d .* shorter name"):
             store.write(tmp_path / f"{stem}.py", text)
     assert not list(tmp_path.iterdir())
