@@ -287,8 +287,9 @@ def test_writability_is_known_before_there_is_anything_to_write(tmp_path):
         store.check_writable(tmp_path / "none" / "p.npz")
 
 
-def test_a_device_is_never_replaced_by_a_file(tmp_path):
+def test_a_device_is_never_replaced_by_a_file(tmp_path, monkeypatch):
     """To root nothing forbids it: /dev/full would be a file from then on."""
+    monkeypatch.setattr("os.replace", lambda *_: pytest.fail("a device would be replaced"))
     full = tmp_path / "link.npz"
     full.symlink_to("/dev/full")
     for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x")):
