@@ -34,7 +34,6 @@ LINES = "history.lines"  # no parameter has a dot in its name
 STEP = "state.step"
 FACTS = ("format", "format_version", "contract", "model", "spec", "dtype", "progress")
 FILE = re.compile(r"step-(\d{9,})\.safetensors")
-TEMPORARY = re.compile(r"\.derivgen-[0-9a-f]{12}\.tmp")
 
 ADVICE = {
     errno.ENOSPC: "free space on that disk",
@@ -382,7 +381,7 @@ def sync_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Remove what a killed process left half written; once, for no temporary is stale that this process made."""
     for place in folder.iterdir():
-        if TEMPORARY.fullmatch(place.name):
+        if store.TEMPORARY.fullmatch(place.name):
             place.unlink(missing_ok=True)
 
 

@@ -36,6 +36,16 @@ def paths_text(paths: Iterable[Path]) -> str:
 # ---- numbers
 
 
+def unmasked(name: str, array: Any) -> Any:
+    """The array; TypeError where it has a mask, which numpy would drop as it copies."""
+    if np.ma.isMaskedArray(array):
+        raise TypeError(
+            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it by "
+            f"{name}.filled(...)"
+        )
+    return array
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where numbers were read: an array by its name, or a column of an input."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from derivgen import store
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.history import Epoch
 from derivgen.runtime.json_text import short, shown
@@ -90,7 +91,7 @@ def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Ma
     if found:
         raise DerivgenError(
             f"{path} is of a training with {found}: give the same {what}, or start a new training from its parameters "
-            f"(--parameters {path}; in Python read_checkpoint)"
+            f"(--parameters {store.word(str(path))}; in Python read_checkpoint)"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from derivgen import interrupts
 from derivgen.errors import DerivgenError
 from derivgen.runtime import checkpoints as files
 from derivgen.runtime.evaluation import ValidationError, validation_loss
@@ -140,13 +141,14 @@ class Run:
                 with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
                     self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
-            if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
-                error.args = (f"{error}{self.watch_words()}",)
-                self.take_back(error.epoch)
-            elif (epoch := self.steps.settle()) is not None:
-                self.take_back(epoch)
-            with contextlib.suppress(AttributeError):
-                error.fit = self.result()  # type: ignore[attr-defined]
+            with interrupts.ignored():
+                if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
+                    error.args = (f"{error}{self.watch_words()}",)
+                    self.take_back(error.epoch)
+                elif (epoch := self.steps.settle()) is not None:
+                    self.take_back(epoch)
+                with contextlib.suppress(AttributeError):
+                    error.fit = self.result()  # type: ignore[attr-defined]
             raise
         finally:
             if self.file is not None:
