@@ -35,6 +35,7 @@ from derivgen.expressions import (
     indices_of,
     is_size,
     negation,
+    parts_of,
     product,
     reads_of,
     size_symbol,
@@ -523,14 +524,16 @@ class Lowering:
         return self.earlier(read) or read
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
-        if e.args[-1].args[1] != TRUE:
-            raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
         pairs, rest = [], scope
         for pair in e.args:
             value, condition = pair.args
             test = self.convert(condition, rest)
             pairs.append((self.convert(value, rest.under(test)), test))
             rest = rest.under(negation(test))
+        if test != TRUE:  # SymPy leaves out a default where the branches around say that it is not reached
+            if not {*parts_of(test)} <= {*parts_of(scope.path)}:
+                raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
+            pairs[-1] = (pairs[-1][0], TRUE)
         return sp.Piecewise(*pairs)
 
     # ---- checks
