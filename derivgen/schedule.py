@@ -19,7 +19,18 @@ from derivgen.accesses import check_accesses, winners_of
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
-from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, tested_once, work_in
+from derivgen.nests import (
+    Compute,
+    Contraction,
+    Fill,
+    Node,
+    nests,
+    scalars_of,
+    statements_of,
+    tested_once,
+    with_blocks,
+    work_in,
+)
 from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
 
@@ -94,7 +105,8 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
-        bodies.append(tuple(tested_once(narrowed(program, node)) for node in nests(program, statements, written)))
+        loops = nests(program, statements, written)
+        bodies.append(tuple(with_blocks(tested_once(narrowed(program, node))) for node in loops))
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []

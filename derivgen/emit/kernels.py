@@ -26,6 +26,7 @@ from derivgen.schedule import Kernel
 
 # LLVM unrolls a short loop whose extent it knows, which takes it long, and then does not vectorize it.
 UNROLLED = 3
+BLOCK = 4096  # rows that are added up one after another
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
@@ -190,16 +191,34 @@ class Writer:
         starts = [line for c in new.values() for line in self.start(c)]
         outside = dict(self.divided)
         starts += self.divisions(loop)
+        lines = self.blocks(loop) if loop.in_blocks else self.iterations(loop, self.bounds(loop))
+        self.divided = outside
+        stores = [line for c in new.values() for line in self.store(c)]
+        return [*starts, *lines, *stores]
+
+    def iterations(self, loop: Loop, bounds: str) -> list[str]:
         self.depth += 1
         body = indented(self.nodes(loop.body))
         self.depth -= 1
-        self.divided = outside
-        stores = [line for c in new.values() for line in self.store(c)]
-        numbers = "prange" if loop.parallel else "range"
+        return [f"for {local_name(loop.index.name)} in {'prange' if loop.parallel else 'range'}({bounds}):", *body]
+
+    def bounds(self, loop: Loop) -> str:
         backwards = loop.scan is not None and loop.scan.reverse
-        bounds = f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
-        header = f"for {local_name(loop.index.name)} in {numbers}({bounds}):"
-        return [*starts, header, *body, *stores]
+        return f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
+
+    def blocks(self, loop: Loop) -> list[str]:
+        """The loop in blocks of iterations: each adds its part to the totals."""
+        first, extent = self.temporary("first"), self.extent(loop)
+        totals = {c.statement.write: self.carried[c.statement.write] for c in loop.in_blocks}
+        parts = {write: self.temporary(f"{write.tensor}_part") for write in totals}
+        self.carried |= parts
+        self.depth += 1
+        lines = self.iterations(loop, f"{first}, min({first} + {BLOCK}, {extent})")
+        self.depth -= 1
+        self.carried |= totals
+        starts = [f"{part} = real(0)" for part in parts.values()]
+        sums = [f"{totals[write]} += {part}" for write, part in parts.items()]
+        return [f"for {first} in range(0, {extent}, {BLOCK}):", *indented([*starts, *lines, *sums])]
 
     def divisions(self, loop: Loop) -> list[str]:
         """Lines of the divisions that are done before a loop."""
