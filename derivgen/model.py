@@ -97,7 +97,7 @@ class Model:
     """
 
     def __init__(self, name: str, dtype: str | None = None) -> None:
-        self.name = name
+        self.name = contract.spelled(name)
         self.number = next(MODEL_NUMBERS)
         self.dtype = dtype
         self.place = caller()
@@ -115,9 +115,10 @@ class Model:
         self.groups: tuple[Group, ...] = ()
         self.update_place: Place | None = None
         self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
+        self.declared_indices: set[Idx] = set()
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
-        if why := contract.refusal(name, "model"):
+        if why := contract.refusal(self.name, "model"):
             self.problem(why)
         if dtype is not None and dtype not in DTYPES:
             self.problem(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
@@ -126,6 +127,7 @@ class Model:
 
     def batch(self, name: str) -> sp.Symbol:
         """A size known at run time; the first one is the sample axis, along which `train_epoch` gathers."""
+        name = contract.spelled(name)
         size = sp.Symbol(str(name), integer=True, positive=True)
         if self._declare_name(name, "size"):
             self.runtime_sizes.append(size)
@@ -134,7 +136,8 @@ class Model:
     def sizes(self, /, **values: int) -> Any:
         """Symbols of sizes fixed at generation: one name gives one symbol, several a tuple."""
         symbols = []
-        for name, value in values.items():
+        for given, value in values.items():
+            name = contract.spelled(given)
             size = sp.Symbol(name, integer=True, positive=True)
             if self._declare_name(name, "size"):
                 if is_integer(value) and value >= 1:
@@ -148,13 +151,15 @@ class Model:
     def indices(self, /, **ranges: Size) -> Any:
         """Indices over 0 .. size - 1, where a size may be affine (`T - 1`); one or a tuple, as for `sizes`."""
         made = []
-        for name, size in ranges.items():
+        for given, size in ranges.items():
+            name = contract.spelled(given)
             self._declare_name(name, "index")
             extent = sp.sympify(size)
             if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
                 self.problem(f"index {name} must range over an integer size of at least 1, found {size!r}")
                 extent = sp.Integer(1)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
+        self.declared_indices.update(made)
         return made[0] if len(made) == 1 else tuple(made)
 
     def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
@@ -164,7 +169,9 @@ class Model:
         """
         first = len(self._local)
         self.wanted_letters |= {
-            f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()
+            f"{LOCAL}{first + k}": letter
+            for k, letter in enumerate(letters)
+            if contract.refusal(letter, "index") is None
         }
         self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
         return tuple(self._local[first:])
@@ -251,6 +258,7 @@ class Model:
         A let is a layer, which has kernels of its own, unless `layer` makes it a part of another one: it is computed in
         the kernels of the let of that name, which must follow its parts.
         """
+        name = contract.spelled(name)
         given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
         axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
         over = tuple(i for _, axis in axes for i in axis)
@@ -261,7 +269,8 @@ class Model:
             shape = [i.upper + 1 for i in over]
         taken = name in self._names
         tensor = self._declare(name, shape, Role.LET)
-        part_of = "" if layer in (None, name) else str(layer)
+        whole = contract.spelled(layer)
+        part_of = "" if whole in (None, name) else str(whole)
         definition = Definition(str(name), over, self._expression(expression), caller(), left, layer=part_of)
         if not taken:
             self.definitions.append(definition)
@@ -281,7 +290,7 @@ class Model:
         in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these.
         """
         single = isinstance(name, str)
-        names: list[str] = [str(name)] if single else [str(n) for n in name]
+        names: list[str] = [contract.spelled(str(n)) for n in ([name] if single else name)]
         lists = [indices] if single else list(indices)
         starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
         if not names or not len(names) == len(lists) == len(starts):
@@ -439,6 +448,7 @@ class Model:
                 self.problem(f"axis {axis} of {name} must have a size of at least 1, found {size!r}")
                 extent = sp.Integer(1)
             extents.append(extent)
+        name = contract.spelled(name)
         text = str(name)
         if self._declare_name(name, KINDS.get(role, role.value)):
             self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)

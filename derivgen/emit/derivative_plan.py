@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from derivgen import contract
 from derivgen.emit.plan import Plan, accessed, fields_past
+from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS
 from derivgen.program import PASSES, Role, Tensor
 from derivgen.schedule import Kernel
 from derivgen.second_order import Request
@@ -54,7 +54,7 @@ class DerivativePlan(Plan):
 
     @cached_property
     def local_names(self) -> dict[str, str]:
-        used = {*contract.LOCALS, *contract.ARGUMENTS, *contract.PUBLIC, *contract.HELPERS, *contract.KERNEL_GLOBALS}
+        used = {*BESIDE_ARRAYS, *BESIDE_RESULTS, *self.whole.kernel_names.values()}
         used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
         own = (*self.results, *self.weights)
         return dict(zip((t.name for t in own), fields_past(own, used), strict=True))
