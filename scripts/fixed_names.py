@@ -91,7 +91,7 @@ def collected(makes: Iterable[Callable[[Called], Model]]) -> dict[str, set[str]]
 
 def tables_of(f: Function) -> dict[str, frozenset[str]]:
     """What a function adds to the tables."""
-    every, made = f.bound | f.referred_to, dict[str, frozenset[str]]()
+    every, made = f.bound.union(f.referred_to, [f.decorator] if f.decorator else []), dict[str, frozenset[str]]()
     if f.decorator and has(f.bound, ARRAYS):
         made["BESIDE_ARRAYS"] = every
     if not f.decorator and has(f.bound, INPUTS):

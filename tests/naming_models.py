@@ -6,15 +6,19 @@ functions of its module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import sympy as sp
+from generated import execute
 
 from derivgen import Model, contract, layers, optimizers
+from derivgen.emit.naming import functions_of
 from derivgen.optimizers import decoupled_decay, frozen, hyperparameter, l2_decay, rule
+from derivgen.pipeline import generate_body
 
 Called = Callable[[str, str], str]
 
@@ -209,3 +213,60 @@ def use(module: ModuleType) -> list[np.ndarray]:
         found.append(np.array(module.train_epoch(parameters, state, order, 2, **inputs, **draws)))
     found += [module.descend(parameters, state, 2, **inputs), *(np.array(slot) for slot in state)]
     return [*found, parameters.copy(), *(np.array(view) for view in module.views(parameters).values())]
+
+
+# ---- names of every kind
+
+MEANT = {("value of a rule", "theta"), ("value of a rule", "g")}  # θ and its gradient themselves
+
+
+def kinds_of(make: Callable[[Called], Model]) -> list[str]:
+    """The kinds of names that a model has."""
+    found: dict[str, None] = {}
+    make(lambda kind, default: found.setdefault(kind) or f"own_{default}")
+    return list(found)
+
+
+def names_in_modules() -> list[str]:
+    """Every function, argument and local of the models' modules, and all that these refer to."""
+    found: set[str] = set()
+    for make in (*STILL, *MODAL):
+        for f in functions_of(generate_body(make(lambda kind, default: default), "float64").body):
+            found |= {f.name, *f.bound, *f.referred_to}
+    return sorted(found)
+
+
+def renamings(names: Sequence[str], kinds: Sequence[str], rotation: int) -> Iterator[dict[str, str]]:
+    """Names by kind, such that each name is once of some kind; of another one by another rotation."""
+    for start in range(0, len(names), len(kinds)):
+        yield {kinds[(k + rotation) % len(kinds)]: name for k, name in enumerate(names[start : start + len(kinds)])}
+
+
+def generated(make: Callable[[Called], Model], renamed: Mapping[str, str]) -> tuple[ModuleType, list[str]]:
+    """(the module with these names, but those that were refused; what was said of these)
+
+    A refusal is at a line of the spec, and holds the name.
+    """
+    names, said = {kind: name for kind, name in renamed.items() if (kind, name) not in MEANT}, list[str]()
+    while True:
+        try:
+            body = generate_body(make(lambda kind, default: names.get(kind, f"own_{default}")), "float64").body
+            return execute(body), said
+        except ValueError as error:
+            problems = getattr(error, "problems", ())
+            assert all(p.place is not None and p.place.file == __file__ for p in problems), error
+            messages = [p.message for p in problems] or [str(error)]
+            refused = [kind for kind, name in names.items() if any(re.search(rf"\b{name}\b", m) for m in messages)]
+            assert refused, error
+            said += messages
+            for kind in refused:
+                del names[kind]
+
+
+def check_renamed(make: Callable[[Called], Model], renamed: Mapping[str, str], expected: list[np.ndarray]) -> list[str]:
+    """Raise AssertionError where a module with these names gives other numbers; gives what was refused."""
+    module, said = generated(make, renamed)
+    for position, (found, want) in enumerate(zip(use(module), expected, strict=True)):
+        error = f"{make.__name__} with {dict(renamed)}, number {position}"
+        np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-11, err_msg=error)
+    return said

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from derivgen import contract
 from derivgen.emit.plan import Plan, accessed, fields_past
 from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS
 from derivgen.program import PASSES, Role, Tensor
@@ -56,8 +57,9 @@ class DerivativePlan(Plan):
     def local_names(self) -> dict[str, str]:
         used = {*BESIDE_ARRAYS, *BESIDE_RESULTS, *self.whole.kernel_names.values()}
         used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
-        own = (*self.results, *self.weights)
-        return dict(zip((t.name for t in own), fields_past(own, used), strict=True))
+        given = {t.name: contract.VECTORS[self.function] for t in self.weights}  # one at most, as is documented
+        results = fields_past(self.results, used.union(given.values()))
+        return {**dict(zip((t.name for t in self.results), results, strict=True)), **given}
 
     @cached_property
     def memories(self) -> list[str]:
