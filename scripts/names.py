@@ -1,4 +1,4 @@
-"""Gives every name that modules have to every kind of thing that a spec names: `python scripts/names.py`.
+"""Gives every name that modules have to every kind of thing that a spec names: `python scripts/names.py [MODEL …]`.
 
 Each is refused at the spec's line, or the module gives the numbers that it gives with other names. The tests look at
 some of the pairs, this at all of them.
@@ -15,10 +15,12 @@ from naming_models import MODAL, STILL, check_renamed, generated, kinds_of, name
 
 
 def main() -> int:
-    names, failed = names_in_modules(), 0
+    names, failures = names_in_modules(), 0
     for make in (*MODAL, *STILL):
+        if sys.argv[1:] and make.__name__ not in sys.argv[1:]:
+            continue
         kinds, expected = kinds_of(make), use(generated(make, {})[0])
-        pairs = refused = 0
+        pairs = refused = failed = 0
         for rotation in range(len(kinds)):
             for renamed in renamings(names, kinds, rotation):
                 pairs += len(renamed)
@@ -28,7 +30,8 @@ def main() -> int:
                     failed += 1
                     print(f"{make.__name__}, {renamed}: {type(error).__name__}: {error}", flush=True)
         print(f"{make.__name__}: {pairs} pairs of a name and a kind, {refused} refused, {failed} failures", flush=True)
-    return failed > 0
+        failures += failed
+    return failures > 0
 
 
 if __name__ == "__main__":

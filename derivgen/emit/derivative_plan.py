@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from derivgen import contract
 from derivgen.emit.plan import Plan, accessed, fields_past
-from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS
+from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS, OF_MODES
 from derivgen.program import PASSES, Role, Tensor
 from derivgen.schedule import Kernel
 from derivgen.second_order import Request
@@ -56,6 +56,7 @@ class DerivativePlan(Plan):
     @cached_property
     def local_names(self) -> dict[str, str]:
         used = {*BESIDE_ARRAYS, *BESIDE_RESULTS, *self.whole.kernel_names.values()}
+        used |= {*OF_MODES} if self.whole.has_modes else set()
         used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
         given = {t.name: contract.VECTORS[self.function] for t in self.weights}  # one at most, as is documented
         results = fields_past(self.results, used.union(given.values()))

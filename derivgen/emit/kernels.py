@@ -70,12 +70,7 @@ class Writer:
         self.carried: dict[Read, str] = {}  # what is written → the scalar that its reduction runs in
         self.divided: dict[sp.Basic, Read] = {}  # divisions outside of the loops that need them → their scalars
         self.locals = Locals(REFERRED_TO)
-        for name in self.table:
-            self.tensor(name)
-        for name, _ in program.sizes:
-            self.size(name)
-        for index in dict.fromkeys(r.index for st in kernel.statements for r in st.domain):
-            self.symbol(index)
+        self.give_names()
         self.needed_sizes: set[str] = set()
         self.scaled = {n.statement.target for n in kernel.body if isinstance(n, Contraction) and n.scaled}
         self.factors = self.temporary(FACTORS)
@@ -131,6 +126,18 @@ class Writer:
         return inlined
 
     # ---- names
+
+    def give_names(self) -> None:
+        """Names of all that the spec's are for, before there are others; these go past those of other kernels too."""
+        statements = self.kernel.statements
+        own = [name for s in statements for name in (s.target, *(r.tensor for r in s.reads))]
+        for name in (*self.kernel.read, *self.kernel.written, *own, *self.heirs.values()):
+            self.tensor(name)
+        for name, _ in self.program.sizes:
+            self.size(name)
+        for index in dict.fromkeys(r.index for s in statements for r in s.domain):
+            self.symbol(index)
+        self.locals.taken.update(self.table)
 
     def tensor(self, name: str) -> str:
         """A tensor's own array, or its scalar."""
