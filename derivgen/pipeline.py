@@ -16,6 +16,7 @@ from derivgen.cotangents import tensors_behind
 from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
+from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
 from derivgen.expressions import unfolded_piecewise
 from derivgen.guards import reach_back
@@ -132,7 +133,7 @@ def generate_body(
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
     return Generated(
         name=model.name,
-        body=write_module(plan),
+        body=check_names(write_module(plan)),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan)),

@@ -20,13 +20,13 @@ TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
 
 
 class ScalarText:
-    """Writes scalar expressions; `access` writes a read, `used` collects the elementary functions that were needed."""
+    """Writes scalar expressions; `access` writes a read, `name` an index or a size, `used` collects the elementary functions that were needed."""
 
     def __init__(
         self,
         order: Mapping[str, int],
         access: Callable[[Read], str],
-        name: Callable[[str], str],
+        name: Callable[[sp.Symbol], str],
         general_power: str = POWER,
     ) -> None:
         self.order, self.access, self.name, self.general_power = order, access, name, general_power
@@ -166,7 +166,7 @@ class ScalarText:
         if isinstance(e, Read):
             return self.access(e), ATOM
         if isinstance(e, sp.Symbol):
-            return self.name(e.name), ATOM
+            return self.name(e), ATOM
         if e.is_Integer:
             return str(e), ATOM if e >= 0 else UNARY
         if isinstance(e, sp.Add):
