@@ -52,6 +52,7 @@ from derivgen.program import Names, Operator, Program, Range, Role, Statement, T
 from derivgen.recurrences import define_recurrence
 from derivgen.rule_groups import setting_for
 from derivgen.scope import Refused, Scope
+from derivgen.stages import reached
 
 SEED, FIRST_STEP = "seed", "first_step"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
@@ -151,6 +152,7 @@ class Lowering:
 
     def define(self, d: Definition) -> None:
         """The statements of one let."""
+        reached("lower", d.name)
         self.choose_letters(d)
         ranges, left = self.declare_let(d)
         scope, first = Scope(ranges), len(self.statements)

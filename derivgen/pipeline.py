@@ -32,6 +32,7 @@ from derivgen.second_order import derived_program, request_for
 from derivgen.shorten import shorten
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
+from derivgen.stages import generation, reached
 from derivgen.update_rule import factors_of
 
 DEFAULT_DTYPE = "float32"
@@ -56,11 +57,13 @@ def declared_program(model: Model) -> Program:
 
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
+    reached("stabilize")
     return with_tangents(shorten(stabilize(reach_back(declared.live(declared.outputs)))))
 
 
 def training_program(stable: Program) -> Program:
     """Objective, gradients and the next values of running tensors, simplified."""
+    reached("differentiate")
     return simplify(adjoint(stable.live([str(stable.objective), *stable.nexts])))
 
 
@@ -118,6 +121,7 @@ def plan_module(
 
 
 @unfolded_piecewise()
+@generation()
 def generate_body(
     model: Model,
     dtype: str = DEFAULT_DTYPE,

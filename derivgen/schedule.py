@@ -32,6 +32,7 @@ from derivgen.nests import (
     work_in,
 )
 from derivgen.program import Direction, Program, Statement, run_of
+from derivgen.stages import reached
 from derivgen.storage import element_count, taken_over
 
 Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
@@ -104,7 +105,8 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
-    for statements in groups.values():
+    for (layer, _), statements in groups.items():
+        reached("schedule", layer)
         loops = nests(program, statements, written)
         bodies.append(tuple(with_blocks(tested_once(narrowed(program, node))) for node in loops))
         written |= {s.target for s in statements}
@@ -168,6 +170,7 @@ def check_schedule(result: Schedule) -> Schedule:
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     winners = winners_of(result.program)
     for kernel in result.kernels:
+        reached("prove accesses", kernel.layer)
         for position, s in enumerate(kernel.statements):
             if s.scan is not None:  # a step reads what earlier steps have written
                 done |= {kernel.statements[k].target for k in run_of(kernel.statements, position)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import sympy as sp
@@ -99,12 +99,12 @@ def number_text(value: float) -> str:
     return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
 
 
-def digits_name(name: str, arrays: Sequence[str]) -> str:
+def digits_name(name: str, arrays: Collection[str]) -> str:
     """The name of an array's text."""
     return past(f"{name}_TEXT", arrays)
 
 
-def array_text(name: str, array: np.ndarray, dtype: str, arrays: Sequence[str]) -> str:
+def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> str:
     """A module-level array, one of `arrays`, from its numbers as text, which reads back to the last digit."""
     whole = array.dtype.kind in "iu"
     numbers = [str(int(v)) if whole else repr(float(v)) for v in array.ravel()]

@@ -24,6 +24,7 @@ from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
+from derivgen.stages import reached
 
 # LLVM unrolls a short loop whose extent it knows, which takes it long, and then does not vectorize it.
 UNROLLED = 3
@@ -56,6 +57,7 @@ def kernel_name(kernel: Kernel) -> str:
 
 def write_kernel(program: Program, kernel: Kernel, name: str = "") -> KernelText:
     """The text of one kernel."""
+    reached("write", kernel.layer)
     return Writer(program, kernel).write(name or kernel_name(kernel))
 
 

@@ -162,7 +162,7 @@ class ModulePlan(Plan):
     @property
     def array_names(self) -> list[str]:
         """The names of arrays that stand in the module, and of their digits."""
-        arrays = [f"{word}_{t.name}" for word in ("CONSTANT", "INITIAL") for t in self.program.tensors]
+        arrays = dict.fromkeys(f"{word}_{t.name}" for word in ("CONSTANT", "INITIAL") for t in self.program.tensors)
         return [*arrays, *(digits_name(name, arrays) for name in arrays)]
 
     @cached_property
