@@ -338,8 +338,9 @@ def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple
 def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
     """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
-        for alternative in condition.args:
+        for alternative in sorted(condition.args, key=depth_of_reads):
             yield from condition_reads(alternative, path)
+            path = (*path, *parts_of(negation(alternative)))
         return
     for conjunct in conjuncts(condition):
         if isinstance(conjunct, sp.Or):

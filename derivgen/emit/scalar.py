@@ -13,7 +13,13 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
-from derivgen.expressions import Read, conjuncts, is_integral, sort_text
+from derivgen.expressions import (
+    Read,
+    conjuncts,
+    depth_of_reads,
+    is_integral,
+    sort_text,
+)
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
@@ -183,7 +189,7 @@ class ScalarText:
         if isinstance(c, sp.And):
             return "and", unchained(conjuncts(c)), NOT
         if isinstance(c, sp.Or):
-            return "or", sorted(c.args, key=lambda p: self.condition(p, AND)), AND
+            return "or", sorted(c.args, key=lambda p: (depth_of_reads(p), self.condition(p, AND))), AND
         return "", [], ATOM
 
     def _condition(self, c: Boolean) -> tuple[str, int]:
