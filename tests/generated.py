@@ -70,6 +70,50 @@ class PoisonedNumpy(ModuleType):
         return PoisonedNumpy.empty(array.shape, array.dtype)
 
 
+class Outside(IndexError):
+    """An access outside of an array; numpy would take a negative subscript from the end."""
+
+
+class CheckedArray(np.ndarray):
+    """An array that refuses every subscript outside of 0 .. extent - 1, and every slice that leaves its axis."""
+
+    def __getitem__(self, key: Any) -> Any:
+        check_subscripts(self.shape, key)
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        check_subscripts(self.shape, key)
+        super().__setitem__(key, value)
+
+
+def check_subscripts(shape: tuple[int, ...], key: Any) -> None:
+    keys = key if isinstance(key, tuple) else (key,)
+    for axis, (k, extent) in enumerate(zip(keys, shape, strict=False)):
+        if isinstance(k, int | np.integer):
+            inside = 0 <= k < extent
+        elif isinstance(k, slice):
+            inside = all(0 <= end <= extent for end in (k.start, k.stop) if end is not None)
+        else:
+            return
+        if not inside:
+            raise Outside(f"subscript {k} of axis {axis} of an array of shape {shape}")
+
+
+class CheckedNumpy(PoisonedNumpy):
+    """Poisoned numpy all of whose arrays check their subscripts."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("__") or isinstance(found, type) or not callable(found):
+            return found
+
+        def checked(*arguments: Any, **named: Any) -> Any:
+            result = found(*arguments, **named)
+            return result.view(CheckedArray) if isinstance(result, np.ndarray) else result
+
+        return checked
+
+
 def module_text(model: Model, dtype: str = "float64") -> str:
     return store.assemble(generate_body(model, dtype), "spec.py", store.command_line("spec.py"))
 
