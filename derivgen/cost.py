@@ -208,7 +208,8 @@ def work_of(
             before = divisions_before(node, divided, kernel.scalars, program.table)
             known = (*divided, *before)
             body = total(work_of(program, kernel, inner, around | {node.index}, known) for inner in node.body)
-            return body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node) + len(before)))
+            once = scalar_cost(node.guard, lambda read: program.tensor(read.tensor).integer)
+            return once + body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node) + len(before)))
         case Contraction():
             own = (r for r in node.statement.domain if r.index not in around)
             return Cost(flops=2 * points(own))

@@ -15,7 +15,6 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import Read, index_symbol, indices_of, substitute
-from derivgen.notation import declaration_order
 from derivgen.program import (
     Direction,
     Names,
@@ -77,7 +76,7 @@ class Cotangents:
         """`bare`: they are called `a_bar`, else by the output, as `p_by_a`."""
         self.program, self.output, self.active, self.bare = program, output, active, bare
         self.names = names_of(program)
-        self.winners, self.order = winners, declaration_order(program)
+        self.winners, self.order = winners, program.order
         self.behind = active & tensors_behind(program, output)
         self.axes = own_axes(program, output, self.names)
         self.patterns = self.found_patterns() if self.axes else {}

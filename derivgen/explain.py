@@ -17,7 +17,6 @@ from derivgen.expressions import TRUE, Read, bottom_up, indicator, product, read
 from derivgen.functions import derivative, stop_gradient
 from derivgen.model import Model
 from derivgen.modes import in_training
-from derivgen.notation import declaration_order
 from derivgen.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.parse import SYMPY_FAILURES, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
@@ -56,7 +55,7 @@ class ModelExplanation:
         self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
         made = [t for t in program.tensors if t.name not in stable.table]
         tensors = (*stable.tensors, *made, *self.bars.tensors)
-        self.page = page_for(form, declaration_order(replace(stable, tensors=tensors)))
+        self.page = page_for(form, replace(stable, tensors=tensors).order)
         indices = {r.index.name for s in stable.statements for r in s.domain}
         self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
         self.right_side = free_name(self.taken)
@@ -219,7 +218,7 @@ class ModelExplanation:
         if not self.adjoints:
             return []
         program = training_program(self.stable)
-        page = type(self.page)(declaration_order(program))
+        page = type(self.page)(program.order)
         backward = [s for s in program.statements if s.direction == "backward"]
         blocks: list[Block] = [Heading(2, "Backward program, simplified, as it is emitted")]
         blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from derivgen.blocks import blocks_of
 from derivgen.model import Model
 from derivgen.modes import in_training
-from derivgen.notation import declaration_order
 from derivgen.pages import Block, Heading, Prose, Table, TextPage, page_for
 from derivgen.pipeline import declared_program, stable_program
 from derivgen.program import Program, reached
@@ -21,7 +20,7 @@ def explain_hessian(model: Model, form: str = "text") -> str:
     Raises SpecError with every problem of the spec.
     """
     stable = stable_program(in_training(declared_program(model)))
-    page = page_for(form, declaration_order(stable))
+    page = page_for(form, stable.order)
     return page.write([Heading(1, f"Second derivatives of `{model.name}`"), *hessian_page(stable, page)])
 
 
@@ -82,7 +81,7 @@ def blocks_of_hessian(stable: Program) -> tuple[Program, list[HessianBlock]]:
 def varying_tensors(program: Program) -> set[str]:
     """What depends on a parameter, be it by a condition or a subscript."""
     parameters = [p.name for p in program.parameters]
-    return reached(parameters, program.statements, lambda s: {read.tensor for read in s.reads})
+    return reached(parameters, program.statements, lambda s: s.sources)
 
 
 def what_it_is(parts: list[str], varying: set[str]) -> str:
@@ -94,6 +93,6 @@ def what_it_is(parts: list[str], varying: set[str]) -> str:
 
 def program_blocks(title: str, program: Program, page: TextPage) -> list[Block]:
     """The statements beside those of the forward pass."""
-    own = type(page)(declaration_order(program))
+    own = type(page)(program.order)
     statements = [s for s in program.statements if s.direction != "forward"]
     return [Heading(2, title), Table("m", tuple((own.statement(s),) for s in statements), 3)] if statements else []

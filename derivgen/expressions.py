@@ -68,11 +68,11 @@ class Read(sp.Expr):
 
     @property
     def tensor(self) -> str:
-        return str(self.args[0].name)
+        return self._args[0].name
 
     @property
     def subscripts(self) -> tuple[sp.Expr, ...]:
-        return self.args[1:]
+        return self._args[1:]
 
     def _sympystr(self, printer: Any) -> str:
         return f"{self.tensor}[{', '.join(printer.doprint(s) for s in self.subscripts)}]"
@@ -110,8 +110,9 @@ def is_integral(expression: sp.Basic, integer: Callable[[Read], bool]) -> bool:
     return isinstance(expression, sp.Add | sp.Mul) and all(is_integral(a, integer) for a in expression.args)
 
 
-def indices_of(expression: sp.Basic) -> set[sp.Symbol]:
-    return {s for s in expression.free_symbols if is_index(s)}
+@functools.lru_cache(maxsize=2**16)
+def indices_of(expression: sp.Basic) -> frozenset[sp.Symbol]:
+    return frozenset(s for s in expression.free_symbols if is_index(s))
 
 
 def subexpressions(expression: sp.Basic) -> Iterator[sp.Basic]:
@@ -138,13 +139,13 @@ def reads_of(*expressions: sp.Basic) -> list[Read]:
     return list(dict.fromkeys(read for e in expressions for read in reads_in(e)))
 
 
-@functools.lru_cache(maxsize=2**14)
+@functools.lru_cache(maxsize=2**16)
 def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
     """The reads of one expression: looked up many times by every stage."""
     return tuple(dict.fromkeys(node for node in subexpressions(expression) if isinstance(node, Read)))
 
 
-@functools.lru_cache(maxsize=2**14)
+@functools.lru_cache(maxsize=2**16)
 def sort_text(expression: sp.Basic) -> str:
     """What expressions are sorted by where nothing else tells them apart: SymPy takes long to print."""
     return str(expression)

@@ -44,9 +44,12 @@ def divide_sums_once(program: Program) -> Program:
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     for s in program.statements:
         outside, inside = common_factors(s)
+        if not any(map(is_division, outside)):
+            statements.append(s)
+            continue
         kept = tuple(r for r in s.domain if r not in s.reduced)
         divided = replace(s, expression=sp.Mul(*outside), domain=kept, guard=guard_outside(s))
-        if not any(map(is_division, outside)) or not (has_terms(s) or read_with_terms(program, s, divided)):
+        if not (has_terms(s) or read_with_terms(program, s, divided)):
             statements.append(s)
             continue
         total = Read(names.fresh(f"{s.target}_sum"), *(r.index for r in kept))
@@ -75,9 +78,9 @@ def read_with_terms(program: Program, s: Statement, divided: Statement) -> bool:
 
     Where it has none, what is divided by must still be inside its tensor.
     """
-    lone = [t for t in program.statements if t.target == s.target] == [s]
+    lone = program.writers[s.target] == [s]
     reduced = set(s.reduced)
-    readers = [t for t in program.statements if any(r.tensor == s.target for r in t.reads)]
+    readers = program.readers.get(s.target, [])
     same = all(reduced <= set(t.domain) and set(t.reads) & {s.write} and knows(t, s) for t in readers)
     internal = lone and s.target not in program.outputs and all(map(is_plain_index, s.subscripts))
     return internal and same and not out_of_bounds(divided, program.table)
@@ -110,7 +113,7 @@ def read_through_quotients(program: Program) -> Program:
             return at(writer, read, writer.expression) if read.tensor == writer.target else read
 
         for later, t in enumerate(statements):
-            if h.read.tensor in {read.tensor for read in t.reads} and knows(t, writer):
+            if h.read.tensor in t.sources and knows(t, writer):
                 opened = found = replace_reads(t.expression, through)
                 for earlier, other in held:
                     if earlier < later and other is not h:

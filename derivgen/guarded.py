@@ -25,6 +25,7 @@ from derivgen.expressions import (
     replace_reads,
     substitute,
 )
+from derivgen.inside import is_inside
 from derivgen.program import Program, Statement, is_internal, is_plain_index
 
 
@@ -42,7 +43,7 @@ def guards_outside(program: Program) -> Program:
             value, condition = s.expression.args[0].args
             s = replace(s, operator="+=", expression=value, guard=condition)
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def guard_outside(s: Statement) -> Boolean:
@@ -58,7 +59,7 @@ def assign_under_guards(program: Program) -> Program:
         if is_lone(program, s) and (s.scan is not None or not bounds_innermost(s)):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=TRUE)
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def is_lone(program: Program, s: Statement) -> bool:
@@ -86,6 +87,7 @@ def bounds_innermost(s: Statement) -> bool:
 
 def forget_implied_guards(program: Program) -> Program:
     """X[d] += Y[d] where g, and Y is 0 elsewhere: X[d] = Y[d]."""
+    table = program.table
     writers: dict[str, list[Statement]] = {}
     for s in program.statements:
         writers.setdefault(s.target, []).append(s)
@@ -95,7 +97,9 @@ def forget_implied_guards(program: Program) -> Program:
         if s.operator != "+=" or s.guard == TRUE or s.scan is not None or s.reduced or not isinstance(source, Read):
             return False
         if not all(map(is_plain_index, (*s.subscripts, *source.subscripts))):
-            return False  # the guard may be what keeps an index in its range
+            return False
+        if not all(is_inside(access, TRUE, s.domain, table) for access in (s.write, source)):
+            return False  # the guard is what keeps an index in its range
         known = writers.get(source.tensor, [])
         return bool(known) and all(
             w.operator == "+="

@@ -1,4 +1,4 @@
-"""Whether every read of a statement stays inside its tensor: what is accepted is proved, the rest is refused."""
+"""Whether every access of a statement stays inside its tensor: what is accepted is proved, the rest is refused."""
 
 from __future__ import annotations
 
@@ -35,10 +35,18 @@ def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
     return list(dict.fromkeys(messages))
 
 
+def is_inside(access: Read, path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether each subscript of an access is proved to stay inside its tensor."""
+    shape = tensors[access.tensor].shape
+    return all(inside(i, extent, path, domain, tensors) for i, extent in zip(access.subscripts, shape, strict=True))
+
+
 def inside(
     subscript: sp.Expr, extent: sp.Expr, path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
 ) -> bool:
     """Whether 0 <= subscript < extent."""
+    if any(r.index == subscript and r.extent == extent for r in domain):
+        return True
     return all_nonnegative((subscript, extent - 1 - subscript), path, domain, tensors)
 
 

@@ -9,8 +9,9 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Product, match_contraction
-from derivgen.expressions import substitute
-from derivgen.guarded import is_lone, is_read_under_guard
+from derivgen.expressions import TRUE, indices_of, reads_of, substitute
+from derivgen.guarded import guard_outside, is_lone, is_read_under_guard
+from derivgen.inside import is_inside
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
 from derivgen.scans import runs
 
@@ -52,6 +53,7 @@ class Loop:
 
     `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches
     what another one writes, and they run in threads. `scan`: the iterations are the steps of a recurrence, in its order.
+    `guard`: a condition on what does not change in the loop, tested once, before it.
     """
 
     index: sp.Symbol
@@ -61,6 +63,7 @@ class Loop:
     bound: sp.Expr | None = None
     parallel: bool = False
     scan: Scan | None = None
+    guard: Boolean = TRUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
         extent = next(r.extent for r in run[0].domain if r.index == scan.index)
         steps = Loop(scan.index, extent, with_work(program, run, (), fills, done), scan=scan)
         nodes = (*nodes, steps)
-    return (*fills, *(carrying(node) for node in nodes))
+    return (*fills, *(carrying(program, node) for node in nodes))
 
 
 def with_work(
@@ -231,13 +234,28 @@ def within(loops: Sequence[Range], node: Node) -> Node:
     return node
 
 
-def carrying(node: Node) -> Node:
-    """The node with each reduction attached to the loop that carries it."""
+def carrying(program: Program, node: Node, around: tuple[Range, ...] = ()) -> Node:
+    """The node, inside loops of these ranges, with each reduction attached to the loop that carries it.
+
+    A sum whose guard keeps its target inside an array, and hangs on what is summed over, is stored term by term:
+    `m_bar[n] += y[n,j] if n + j < 4`.
+    """
     if not isinstance(node, Loop):
         return node
-    body = tuple(carrying(inner) for inner in node.body)
-    carried = tuple(c for c in work_in(node) if isinstance(c, Compute) and carrier(c.statement) == node.index)
+    body = tuple(carrying(program, inner, (*around, Range(node.index, node.extent))) for inner in node.body)
+    carried = tuple(
+        c
+        for c in work_in(node)
+        if isinstance(c, Compute)
+        and carrier(c.statement) == node.index
+        and all(is_inside(s.write, store_guard(s, c.first), around, program.table) for s in c.statements)
+    )
     return replace(node, body=reductions_first(body, carried), carried=carried)
+
+
+def store_guard(s: Statement, first: bool) -> Boolean:
+    """The condition under which the result of a carried reduction is stored: of what is first written, all is."""
+    return guard_outside(s) if s.operator == "+=" and not first else TRUE
 
 
 def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
@@ -313,17 +331,44 @@ def loops_in(loop: Loop) -> list[Loop]:
     return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
 
 
+def tested_once(node: Node) -> Node:
+    """The node with each condition on indices around a loop, under which all that is in the loop is done, on the loop.
+
+    `for n: for j: if n < 2: m_bar[n] += y[n,j]` is `for n: if n < 2: for j: m_bar[n] += y[n,j]`.
+    """
+    if not isinstance(node, Loop):
+        return node
+    guard = common_guard(node)
+    if guard != TRUE:
+        node = replace(with_guards(node, lambda _: TRUE), guard=guard)
+    return replace(node, body=tuple(tested_once(inner) for inner in node.body))
+
+
+def common_guard(loop: Loop) -> Boolean:
+    """The condition on indices around a loop under which all of its work is done, and all of its sums are stored."""
+    guards = {s.guard for w in work_in(loop) for s in statements_of(w)}
+    guard = next(iter(guards)) if len(guards) == 1 else TRUE
+    inside = {inner.index for inner in loops_in(loop)}
+    known = not reads_of(guard) and not indices_of(guard) & inside
+    carried = [(s, c.first) for inner in loops_in(loop) for c in inner.carried for s in c.statements]
+    return guard if known and all(store_guard(s, first) == guard for s, first in carried) else TRUE
+
+
 def with_guards(loop: Loop, change: Callable[[Boolean], Boolean]) -> Loop:
     """The loop with a function applied to the guards of what is computed in it."""
+
+    def guarded(s: Statement) -> Statement:
+        return replace(s, guard=change(s.guard))
+
+    def computed(c: Compute) -> Compute:
+        return replace(c, statement=guarded(c.statement), winners=tuple(map(guarded, c.winners)))
 
     def changed(node: Node) -> Node:
         if isinstance(node, Loop):
             return with_guards(node, change)
-        if isinstance(node, Compute):
-            return replace(node, statement=replace(node.statement, guard=change(node.statement.guard)))
-        return node
+        return computed(node) if isinstance(node, Compute) else node
 
-    return replace(loop, body=tuple(map(changed, loop.body)))
+    return replace(loop, body=tuple(map(changed, loop.body)), carried=tuple(map(computed, loop.carried)))
 
 
 def work_in(node: Node) -> Iterator[Compute | Contraction]:

@@ -24,18 +24,11 @@ from derivgen.expressions import (
     substitute,
 )
 from derivgen.functions import difference, partial, root, stop_gradient
-from derivgen.program import Program, Range, Role, Scan, Statement
+from derivgen.program import Program, Range, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<"}
-
-
-def declaration_order(program: Program) -> dict[str, int]:
-    """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
-    last = {Role.PARAMETER: 1, Role.RUNNING: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
-    ordered = sorted(program.tensors, key=lambda t: last.get(t.role, 0))
-    return {t.name: position for position, t in enumerate(ordered)}
 
 
 def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
@@ -387,7 +380,7 @@ class Latex(Plain):
 
 def print_program(program: Program) -> str:
     """The program, one statement a line; those of a recurrence with the order of their steps."""
-    plain = Plain(declaration_order(program))
+    plain = Plain(program.order)
     return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
 
 

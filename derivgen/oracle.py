@@ -208,7 +208,7 @@ def _function_of(
     """The output as a function of shifts of these tensors; what does not depend on them is computed once."""
     live, held = program.live([output]), Held()
     point = run(live, values, digits=digits, held=held)
-    depends = reached(moved, live.statements, lambda s: {read.tensor for read in s.reads})
+    depends = reached(moved, live.statements, lambda s: s.sources)
     rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
     written = {s.target for s in rest.statements}
     fixed = {name: tensor for name, tensor in point.items() if name not in written}

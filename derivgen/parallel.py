@@ -7,7 +7,7 @@ in another order. Where a nest also adds up over that loop, the sums get a seria
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -15,9 +15,9 @@ import sympy as sp
 from derivgen.contractions import typical
 from derivgen.cost import Cost, moved_by, update_cost, work_of
 from derivgen.expressions import subexpressions
-from derivgen.nests import Compute, Loop, Node, scalars_of, work_in
+from derivgen.nests import Compute, Loop, Node, loops_in, scalars_of, work_in
 from derivgen.program import Program, Statement
-from derivgen.schedule import Kernel, Schedule
+from derivgen.schedule import Kernel, Schedule, check_schedule
 from derivgen.update_rule import UpdateRule
 
 # A parallel region costs as much as some 60,000 operations where the other threads wait for it, more where they sleep.
@@ -29,7 +29,8 @@ OPERATIONS_AN_ELEMENT = 2  # read or written
 
 def in_threads(schedule: Schedule) -> Schedule:
     """The schedule with the loops marked that run in parallel, split from the sums over them."""
-    return replace(schedule, kernels=tuple(kernel_in_threads(schedule.program, k) for k in schedule.kernels))
+    kernels = tuple(kernel_in_threads(schedule.program, k) for k in schedule.kernels)
+    return check_schedule(replace(schedule, kernels=kernels))
 
 
 def kernel_in_threads(program: Program, kernel: Kernel) -> Kernel:
@@ -50,7 +51,7 @@ def shared_out(program: Program, kernel: Kernel, loop: Loop) -> list[Node]:
     sums = only(loop, lambda c: c.statement.target not in own)
     if parallel is None or len(computed) < len(list(work_in(loop))) or not pays(program, kernel, parallel):
         return [loop]
-    if not separate(kernel, loop.index, statements_in(parallel)) or not follow(kernel, parallel, sums):
+    if not separate(kernel, parallel) or not follow(kernel, parallel, sums):
         return [loop]
     return [replace(parallel, parallel=True), *([sums] if sums is not None else [])]
 
@@ -69,18 +70,19 @@ def statements_in(loop: Loop) -> list[Statement]:
     return [s for work in work_in(loop) if isinstance(work, Compute) for s in work.statements]
 
 
-def separate(kernel: Kernel, index: sp.Symbol, statements: Iterable[Statement]) -> bool:
+def separate(kernel: Kernel, loop: Loop) -> bool:
     """Whether every array that is written is accessed, in one and the same axis, at the loop's index alone."""
-    arrays = dict(kernel.heirs)
+    index, arrays = loop.index, dict(kernel.heirs)
     axes: dict[str, list[set[int]]] = {}
     written = set()
-    for s in statements:
+    guards = [inner.guard for inner in loops_in(loop)]
+    for s in statements_in(loop):
         written.add(arrays.get(s.target, s.target))
         for access in (s.write, *s.reads):
             at = {axis for axis, i in enumerate(access.subscripts) if i == index}
             axes.setdefault(arrays.get(access.tensor, access.tensor), []).append(at)
         # Loops in threads count in unsigned numbers, of which a negative one is 2⁶⁴ more.
-        parts = (node for e in (s.expression, s.guard, *s.subscripts) for node in subexpressions(e))
+        parts = (node for e in (s.expression, s.guard, *s.subscripts, *guards) for node in subexpressions(e))
         if any(isinstance(node, sp.Mul) and index in node.args and node.could_extract_minus_sign() for node in parts):
             return False
     return all(set.intersection(*axes[name]) for name in written)

@@ -36,7 +36,7 @@ from derivgen.expressions import (
     unfolded_piecewise,
 )
 from derivgen.functions import partial
-from derivgen.notation import Plain, declaration_order
+from derivgen.notation import Plain
 from derivgen.program import (
     Direction,
     Program,
@@ -105,8 +105,8 @@ class Tangents:
     def __init__(self, program: Program) -> None:
         self.names = names_of(program)
         self.program, self.winners = with_winners(program, self.names)
-        self.order = declaration_order(program)
-        self.tensors = self.program.table
+        self.order = program.order
+        self.tensors = dict(self.program.table)
         self.integer = frozenset(t.name for t in self.program.tensors if t.integer)
         self.lines = [Line(s) for s in self.program.statements]
         self.before: list[Line] = []  # lines without partial derivatives
@@ -162,9 +162,7 @@ class Tangents:
 
     def check_order(self, read: Read, x: Read, statements: list[Statement]) -> None:
         """Refuse a derivative by x of one by what x comes from: x does not stand still there while it is varied."""
-        behind, origins = (
-            closure([name], statements, lambda s: {r.tensor for r in s.reads}) for name in (read.tensor, x.tensor)
-        )
+        behind, origins = (closure([name], statements, lambda s: s.sources) for name in (read.tensor, x.tensor))
         passed = [name for name in self.variable if name in behind & self.sources.reached]
         wrong = next((name for name in passed if self.variable[name] in origins - {x.tensor}), None)
         if wrong is not None:

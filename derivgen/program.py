@@ -12,9 +12,11 @@ first. So they may read what earlier steps have written: an element is complete 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -90,7 +92,7 @@ class Scan:
     reverse: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
     """target[subscripts] operator expression, over the domain, where the guard holds.
 
@@ -109,11 +111,33 @@ class Statement:
     winner: sp.Symbol | None = None
     scan: Scan | None = None
 
-    @property
+    def with_parts(
+        self,
+        *,
+        subscripts: tuple[sp.Expr, ...] | None = None,
+        expression: sp.Expr | None = None,
+        guard: Boolean | None = None,
+    ) -> Statement:
+        """The statement with other parts; itself where they are the same, so that a pass can tell what it changed."""
+        given = (("subscripts", subscripts), ("expression", expression), ("guard", guard))
+        changed: dict[str, Any] = {name: part for name, part in given if part is not None and part != getattr(self, name)}
+        return replace(self, **changed) if changed else self
+
+    def mapped(self, change: Callable[[Any], Any]) -> Statement:
+        """The statement with a function applied to its subscripts, its expression and its guard."""
+        subscripts = tuple(map(change, self.subscripts))
+        return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
+
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with it by itself: see check_program."""
+        return fault_of(self)
+
+    @cached_property
     def write(self) -> Read:
         return Read(self.target, *self.subscripts)
 
-    @property
+    @cached_property
     def reduced(self) -> tuple[Range, ...]:
         """The part of the domain that the target's subscripts do not use."""
         used: set[sp.Symbol] = set()
@@ -121,9 +145,14 @@ class Statement:
             used |= indices_of(subscript)
         return tuple(r for r in self.domain if r.index not in used)
 
-    @property
-    def reads(self) -> list[Read]:
-        return reads_of(self.guard, self.expression, *self.subscripts)
+    @cached_property
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(reads_of(self.guard, self.expression, *self.subscripts))
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """The tensors that it reads."""
+        return frozenset(read.tensor for read in self.reads)
 
     def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
         """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""
@@ -136,7 +165,7 @@ def is_plain_index(subscript: sp.Expr) -> bool:
     return isinstance(subscript, sp.Symbol) and subscript in indices_of(subscript)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """Tensors in order of declaration, statements in order of execution, and what is asked of them."""
 
@@ -154,11 +183,40 @@ class Program:
     def tensor(self, name: str) -> Tensor:
         return self.table[name]
 
-    @property
-    def table(self) -> dict[str, Tensor]:
+    @cached_property
+    def table(self) -> Mapping[str, Tensor]:
         return {t.name: t for t in self.tensors}
 
-    @property
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with it: see check_program."""
+        return fault_in(self)
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
+        last = {Role.PARAMETER: 1, Role.RUNNING: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
+        ordered = sorted(self.tensors, key=lambda t: last.get(t.role, 0))
+        return {t.name: position for position, t in enumerate(ordered)}
+
+    @cached_property
+    def writers(self) -> Mapping[str, Sequence[Statement]]:
+        """The statements that write each tensor, in order."""
+        writers: dict[str, list[Statement]] = {}
+        for s in self.statements:
+            writers.setdefault(s.target, []).append(s)
+        return writers
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[Statement]]:
+        """The statements that read each tensor, in order."""
+        readers: dict[str, list[Statement]] = {}
+        for s in self.statements:
+            for name in s.sources:
+                readers.setdefault(name, []).append(s)
+        return readers
+
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         names = (
             *(self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients)),
@@ -184,12 +242,15 @@ class Program:
         return tuple(t for t in self.tensors if t.role in roles)
 
     def with_statements(self, statements: Iterable[Statement], tensors: Iterable[Tensor] = ()) -> Program:
-        return replace(self, tensors=(*self.tensors, *tensors), statements=tuple(statements))
+        """The program with other statements, and with more tensors; itself where that is no change."""
+        statements, tensors = tuple(statements), tuple(tensors)
+        same = len(statements) == len(self.statements) and all(map(operator.is_, statements, self.statements))
+        return self if same and not tensors else replace(self, tensors=(*self.tensors, *tensors), statements=statements)
 
     def live(self, outputs: Iterable[str]) -> Program:
         """The program with only the statements that these outputs need, and no tensor that nothing names."""
         wanted = set(outputs)
-        needed = closure(wanted, self.statements, lambda s: {read.tensor for read in s.reads})
+        needed = closure(wanted, self.statements, lambda s: s.sources)
         tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
         return replace(
             self,
@@ -205,8 +266,8 @@ class Program:
 
 def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
     """The program with a function applied to every statement's expression and guard."""
-    changed = (replace(s, expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
-    return replace(program, statements=tuple(changed))
+    changed = (s.with_parts(expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
+    return program.with_statements(changed)
 
 
 def is_internal(program: Program, name: str) -> bool:
@@ -294,37 +355,51 @@ class InvariantError(AssertionError):
 
 def check_program(program: Program) -> Program:
     """The program itself, or an InvariantError that names the statement and what is wrong with it."""
+    if program.fault is not None:
+        raise InvariantError(program.fault)
+    return program
+
+
+def fault_of(s: Statement) -> str | None:
+    """What is wrong with a statement by itself."""
+    own = {r.index for r in s.domain}
+    if len(own) != len(s.domain):
+        return "an index stands twice in the domain"
+    loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
+    if loose:
+        return f"index {sorted(map(str, loose))[0]} is not in the domain"
+    if s.operator == "=" and s.reduced:
+        return "plain assignment along an index that the target does not have"
+    if s.scan is not None and s.scan.index not in own:
+        return f"the scan's index {s.scan.index} is not in the domain"
+    return None
+
+
+def fault_in(program: Program) -> str | None:
+    """What is wrong with a program, and with which statement."""
     table = program.table
     if len(table) != len(program.tensors):
-        raise InvariantError("two tensors of one name")
+        return "two tensors of one name"
     last_write = {s.target: i for i, s in enumerate(program.statements)}
     for position, s in enumerate(program.statements):
-        own = {r.index for r in s.domain}
-        if len(own) != len(s.domain):
-            raise InvariantError(f"{s.target}: an index stands twice in the domain")
+        if s.fault is not None:
+            return f"{s.target}: {s.fault}"
         if s.target not in table or len(s.subscripts) != len(table[s.target].shape):
-            raise InvariantError(f"{s.target}: undeclared, or of another rank")
-        loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
-        if loose:
-            raise InvariantError(f"{s.target}: index {sorted(map(str, loose))[0]} is not in the domain")
-        if s.operator == "=" and s.reduced:
-            raise InvariantError(f"{s.target}: plain assignment along an index that the target does not have")
-        if s.scan is not None and s.scan.index not in own:
-            raise InvariantError(f"{s.target}: the scan's index {s.scan.index} is not in the domain")
+            return f"{s.target}: undeclared, or of another rank"
         for read in s.reads:
             if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
-                raise InvariantError(f"{s.target}: reads {read.tensor}, undeclared or of another rank")
+                return f"{s.target}: reads {read.tensor}, undeclared or of another rank"
             if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
-                raise InvariantError(f"{s.target}: reads {read.tensor} before it is complete")
+                return f"{s.target}: reads {read.tensor} before it is complete"
         if table[s.target].role in GIVEN:
-            raise InvariantError(f"{s.target}: written, but it is given")
+            return f"{s.target}: written, but it is given"
     for output in program.outputs:
         if output not in table:
-            raise InvariantError(f"output {output} is not declared")
+            return f"output {output} is not declared"
     for name, following in program.running:
         if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
-            raise InvariantError(f"{following}: no value for the running tensor {name}")
-    return program
+            return f"{following}: no value for the running tensor {name}"
+    return None
 
 
 def run_of(statements: Sequence[Statement], position: int) -> range:

@@ -84,8 +84,8 @@ class Quotient:
 def part_between(whole: Program, x: str, outputs: Sequence[str]) -> Program:
     """The statements through which the outputs come from x, with the tensors that they need."""
 
-    def sources(s: Statement) -> set[str]:
-        return {read.tensor for read in s.reads}
+    def sources(s: Statement) -> frozenset[str]:
+        return s.sources
 
     wanted = closure(outputs, whole.statements, sources) & reached([x], whole.statements, sources)
     statements = tuple(s for s in whole.statements if s.target in wanted and s.target != x)

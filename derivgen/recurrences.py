@@ -59,7 +59,7 @@ def outside_where_needed(made: list[Statement]) -> list[Statement]:
     for position, s in reversed(list(enumerate(made))):
         if s.scan is None or s.target in needed:
             made[position] = replace(s, scan=None)
-            needed |= {r.tensor for r in s.reads}
+            needed |= s.sources
     return made
 
 

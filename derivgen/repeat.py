@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from derivgen.expressions import index_symbol, rename_tensors, substitute, unfolded_piecewise
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
-from derivgen.notation import declaration_order
 from derivgen.program import Direction, Program, Statement
 from derivgen.schedule import Kernel
 
@@ -22,7 +21,7 @@ LONGEST = 12  # kernels in what repeats
 
 def arguments_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
     """What a kernel reads, data before parameters before adjoints, then what it writes."""
-    order = declaration_order(program)
+    order = program.order
     return (*sorted(kernel.read, key=lambda name: order[name]), *kernel.written)
 
 
@@ -58,7 +57,8 @@ def canonical(program: Program, kernel: Kernel) -> object:
         match node:
             case Loop():
                 order = node.parallel, node.scan is not None, node.scan is not None and node.scan.reverse
-                return indices[node.index], node.extent, order, tuple(map(shape_of, node.body))
+                guard = substitute(rename_tensors(node.guard, names), indices)
+                return indices[node.index], node.extent, order, guard, tuple(map(shape_of, node.body))
             case Compute():
                 return tuple(map(renamed, node.statements)), node.first
             case Contraction():

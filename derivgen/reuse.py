@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
@@ -26,7 +27,7 @@ from derivgen.program import Program, Range, Role, Statement, Tensor, is_plain_i
 from derivgen.scans import leave_scans
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
     """A tensor that holds `expression` at every element where the condition holds: tensor[subscripts] = expression."""
 
@@ -34,6 +35,16 @@ class Held:
     expression: sp.Expr
     extents: tuple[sp.Expr, ...]
     condition: Boolean
+
+    @cached_property
+    def parts(self) -> frozenset[str | Read]:
+        """What an expression must read for the value to stand in it: tensors, and elements at no index of the target."""
+        reads = reads_of(self.expression)
+        own = set(self.read.subscripts)
+        return frozenset(r.tensor if own & indices_of(r) else r for r in reads)
+
+    def may_stand_in(self, s: Statement) -> bool:
+        return all(part in s.sources or part in s.reads for part in self.parts)
 
 
 def held_by(statement: Statement, tensor: Tensor) -> Held | None:
@@ -57,6 +68,8 @@ class Reuse:
 
     def apply(self, s: Statement, held: Held) -> sp.Expr:
         """The statement's expression with every occurrence of the held value as a read of its tensor."""
+        if not held.may_stand_in(s):
+            return s.expression
 
         def rewrite(node: sp.Basic, known: Boolean) -> sp.Basic:
             for template, power in forms(held, node):

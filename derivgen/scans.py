@@ -24,7 +24,7 @@ def runs(statements: Sequence[Statement]) -> list[tuple[Scan | None, tuple[State
 def leave_scans(program: Program) -> Program:
     """What reads nothing of its scan comes before it, and what nothing in its scan reads comes after it."""
     parts = runs(program.statements)
-    return replace(program, statements=tuple(s for scan, run in parts for s in (apart(run) if scan else run)))
+    return program.with_statements(s for scan, run in parts for s in (apart(run) if scan else run))
 
 
 def apart(run: tuple[Statement, ...]) -> list[Statement]:

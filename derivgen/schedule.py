@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sympy as sp
 
+from derivgen.accesses import check_accesses
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
-from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, work_in
+from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, tested_once, work_in
 from derivgen.program import Direction, Program, Statement, run_of
 from derivgen.storage import element_count, taken_over
 
@@ -26,7 +28,7 @@ Group = tuple[str, Direction]  # what one kernel computes: a layer in one direct
 LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kernel:
     """The statements of one layer in one direction, as loops.
 
@@ -46,20 +48,20 @@ class Kernel:
         fills = [node for node in self.body if isinstance(node, Fill)]
         return [*fills, *(work for node in self.body for work in work_in(node))]
 
-    @property
+    @cached_property
     def written(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(s.target for s in self.statements if s.target not in self.inside))
 
-    @property
+    @cached_property
     def read(self) -> tuple[str, ...]:
         names = (read.tensor for s in self.statements for read in s.reads)
         return tuple(dict.fromkeys(n for n in names if n not in self.inside and n not in self.written))
 
-    @property
+    @cached_property
     def filled(self) -> frozenset[str]:
         return frozenset(node.tensor for node in self.body if isinstance(node, Fill))
 
-    @property
+    @cached_property
     def inside(self) -> frozenset[str]:
         """The tensors that callers know nothing of."""
         return self.scalars | {name for name, _ in self.heirs}
@@ -86,7 +88,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
-        bodies.append(tuple(narrowed(program, node) for node in nests(program, statements, written)))
+        bodies.append(tuple(tested_once(narrowed(program, node)) for node in nests(program, statements, written)))
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []
@@ -145,7 +147,7 @@ def kernels_that_read(groups: dict[tuple[str, Direction], list[Statement]]) -> d
 
 
 def check_schedule(result: Schedule) -> Schedule:
-    """The schedule itself; every tensor that a kernel reads is given or was written by a kernel before."""
+    """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     for kernel in result.kernels:
         for position, s in enumerate(kernel.statements):
@@ -154,6 +156,7 @@ def check_schedule(result: Schedule) -> Schedule:
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
+        check_accesses(result.program, kernel.layer, kernel.body, kernel.scalars)
     return result
 
 

@@ -298,7 +298,7 @@ def with_directions(program: Program, backward: str = "backward") -> Program:
         elif s.direction == "backward":
             s = replace(s, direction=backward)
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def without_objective(

@@ -73,7 +73,7 @@ def assign_once(program: Program) -> Program:
         elif lone and s.covers(program.tensor(s.target).shape):
             s = replace(s, operator="=")
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def assign_parts(program: Program) -> Program:
@@ -83,7 +83,7 @@ def assign_parts(program: Program) -> Program:
         writers.setdefault(s.target, []).append(s)
     parts = {name for name, found in writers.items() if len(found) > 1 and are_parts(program.tensor(name), found)}
     statements = (replace(s, operator="=") if s.target in parts else s for s in program.statements)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def are_parts(tensor: Tensor, writers: list[Statement]) -> bool:
@@ -110,11 +110,11 @@ def read_through_constants(program: Program) -> Program:
     statements: list[Statement] = []
     numbers: dict[str, sp.Expr] = {}
     for s in program.statements:
-        s = replace(
-            s,
-            expression=replace_reads(s.expression, lambda r: numbers.get(r.tensor, r)),
-            guard=replace_reads(s.guard, lambda r: numbers.get(r.tensor, r)),
-        )
+        if not numbers.keys().isdisjoint(s.sources):
+            s = s.with_parts(
+                expression=replace_reads(s.expression, lambda r: numbers.get(r.tensor, r)),
+                guard=replace_reads(s.guard, lambda r: numbers.get(r.tensor, r)),
+            )
         varies = indices_of(s.expression) or any(isinstance(x, Read) for x in subexpressions(s.expression))
         constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
         constant = constant and s.scan is None  # earlier statements may read it
@@ -124,7 +124,7 @@ def read_through_constants(program: Program) -> Program:
             numbers[s.target] = s.expression
         else:
             statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def read_through_copies(program: Program) -> Program:
@@ -177,7 +177,7 @@ def without_copy(program: Program, copy: Statement) -> Program:
             )
             for s in rest
         ]
-        return replace(program, statements=tuple(statements))
+        return program.with_statements(statements)
 
     def through(read: Read) -> sp.Expr:
         if read.tensor != copy.target:
@@ -187,7 +187,7 @@ def without_copy(program: Program, copy: Statement) -> Program:
     changed = [
         replace(s, expression=replace_reads(s.expression, through), guard=replace_reads(s.guard, through)) for s in rest
     ]
-    return replace(program, statements=tuple(changed))
+    return program.with_statements(changed)
 
 
 def is_of_let(program: Program, name: str) -> bool:
@@ -203,25 +203,27 @@ def reuse_held_values(program: Program) -> Program:
     reuse = Reuse(program)
     statements = list(program.statements)
     written = Counter(s.target for s in statements)
-    readers: dict[str, set[int]] = {}
+    readers: dict[str | Read, set[int]] = {}
     for position, s in enumerate(statements):
         note_reads(readers, s, position)
     for position, s in enumerate(statements):
         held = held_by(s, program.tensor(s.target)) if written[s.target] == 1 else None
         if held is None:
             continue
-        shared = set[int]().union(*(readers[r.tensor] for r in s.reads))
-        for later in sorted(k for k in shared if k > position and pass_of(statements[k]) >= pass_of(s)):
-            t = statements[later]
-            statements[later] = replace(t, expression=reuse.apply(t, held))
-            note_reads(readers, statements[later], later)
-    return replace(program, statements=tuple(statements))
+        fewest = min((readers[part] for part in held.parts), key=len, default=set[int]())
+        for later in sorted(k for k in fewest if k > position and pass_of(statements[k]) >= pass_of(s)):
+            changed = reuse.apply(statements[later], held)
+            if changed is not statements[later].expression:
+                statements[later] = replace(statements[later], expression=changed)
+                note_reads(readers, statements[later], later)
+    return program.with_statements(statements)
 
 
-def note_reads(readers: dict[str, set[int]], s: Statement, position: int) -> None:
-    """Note which statement reads which tensors; what it read before a change stays noted, which costs time only."""
-    for read in s.reads:
-        readers.setdefault(read.tensor, set()).add(position)
+def note_reads(readers: dict[str | Read, set[int]], s: Statement, position: int) -> None:
+    """Note which statement reads what; what it read before a change stays noted, which costs time only."""
+    parts: list[str | Read] = [*s.sources, *s.reads]
+    for part in parts:
+        readers.setdefault(part, set()).add(position)
 
 
 def compare_arguments(program: Program) -> Program:
@@ -247,7 +249,7 @@ def count_instead_of_adding(program: Program) -> Program:
             count = sp.Mul(*(r.extent for r in alike))
             s = replace(s, expression=count * s.expression, domain=tuple(r for r in s.domain if r not in alike))
         statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def drop_zero_additions(program: Program) -> Program:
@@ -259,7 +261,7 @@ def drop_zero_additions(program: Program) -> Program:
             writers[s.target] -= 1
         else:
             statements.append(s)
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 PASSES = (

@@ -31,8 +31,8 @@ def diagonal_of(program: Program, name: str) -> tuple[int, int] | None:
     tensor = program.tensor(name)
     if not is_internal(program, name) or len(tensor.shape) < 2:
         return None
-    reads = [r for s in program.statements for r in s.reads if r.tensor == name]
-    writers = [s for s in program.statements if s.target == name]
+    reads = [r for s in program.readers.get(name, ()) for r in s.reads if r.tensor == name]
+    writers = program.writers.get(name, [])
     for i, j in combinations(range(len(tensor.shape)), 2):
         alike = tensor.shape[i] == tensor.shape[j] and all(r.subscripts[i] == r.subscripts[j] for r in reads)
         if reads and alike and all(meeting(s, i, j) is not None for s in writers):
@@ -98,7 +98,7 @@ def write_through_copies(program: Program) -> Program:
                 moved[writer] = placed(writer, copy)
                 moved[copy] = copy
     statements = [moved.get(s, s) for s in program.statements if moved.get(s) is not s]
-    return replace(program, statements=tuple(statements))
+    return program.with_statements(statements)
 
 
 def is_placing(copy: Statement, source: Tensor) -> bool:

@@ -24,7 +24,7 @@ from derivgen.differentiate import adjoint
 from derivgen.errors import DerivgenError
 from derivgen.explain import explain_expression, explain_model
 from derivgen.expressions import unfolded_piecewise
-from derivgen.notation import Plain, declaration_order
+from derivgen.notation import Plain
 from derivgen.parse import DEEPEST, FORMS, FUNCTIONS, LONGEST, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program
 
@@ -230,7 +230,7 @@ def test_every_statement_and_every_adjoint_stands_in_it_once(model):
     text = explain_model(model)
     stable = stable_program(declared_program(model))
     extended = adjoint(stable.live([stable.objective]))
-    plain = Plain(declaration_order(extended))
+    plain = Plain(extended.order)
     lines = [line.strip() for line in text.partition("Backward program")[0].splitlines()]
     for number, s in enumerate(stable.statements, 1):
         assert lines.count(f"{number}. {plain.statement(s)}") == 1
@@ -242,7 +242,7 @@ def test_every_statement_and_every_adjoint_stands_in_it_once(model):
 
 def test_the_backward_program_is_the_emitted_one(model):
     program = training_program(stable_program(declared_program(model)))
-    plain = Plain(declaration_order(program))
+    plain = Plain(program.order)
     backward = [plain.statement(s) for s in program.statements if s.direction == "backward"]
     end = explain_model(model).partition("Backward program, simplified")[2].partition("Update rule")[0]
     assert [line.strip() for line in end.splitlines() if line.startswith("   ")] == backward

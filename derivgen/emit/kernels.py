@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -14,11 +15,11 @@ from derivgen.emit.layout import STEP, WIDTH, bracketed, broken, docstring, inde
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, guarded, indices_of, is_size, reads_of, substitute
+from derivgen.expressions import Read, guarded, is_size, substitute
 from derivgen.guarded import is_lone
 from derivgen.narrow import divisions_before
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node, loops_in, statements_of, with_guards, work_in
-from derivgen.notation import Plain, declaration_order
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guard, work_in
+from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
@@ -59,7 +60,7 @@ class Writer:
     def __init__(self, program: Program, kernel: Kernel) -> None:
         self.program, self.kernel = program, kernel
         self.table = program.table
-        self.order = declaration_order(program)
+        self.order = program.order
         self.text = ScalarText(self.order, self.access, local_name)
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
         self.heirs = dict(kernel.heirs)
@@ -112,12 +113,16 @@ class Writer:
 
     def inlined_sums(self) -> dict[str, Statement]:
         writes = Counter(s.target for s in self.kernel.statements)
-        readers = Counter(name for s in self.program.statements for name in {r.tensor for r in s.reads})
         inlined: dict[str, Statement] = {}
         for s in self.kernel.statements:
             helper = self.table[s.target].role is Role.HELPER and s.operator == "+=" and writes[s.target] == 1
             reader = next((t for t in self.kernel.statements if s.write in t.reads and not t.reduced), None)
-            if helper and s.target in self.kernel.inside and readers[s.target] == 1 and reader is not None:
+            if (
+                helper
+                and s.target in self.kernel.inside
+                and len(self.program.readers[s.target]) == 1
+                and reader is not None
+            ):
                 inlined[s.target] = s
         return inlined
 
@@ -174,17 +179,9 @@ class Writer:
         return lines
 
     def loop(self, loop: Loop) -> list[str]:
-        """The loop, between the starts and the stores of the reductions that it carries.
-
-        A guard of all that is in it, on indices outside of it, is tested once.
-        """
-        guard = common_guard(loop)
-        if guard != sp.true:
-            self.note_sizes(guard)
-            self.depth += 1
-            lines = self.loop(with_guards(loop, lambda _: sp.true))
-            self.depth -= 1
-            return self.statements.guard(guard, lines, self.room)
+        """The loop, between the starts and the stores of the reductions that it carries."""
+        if loop.guard != sp.true:
+            return self.under(loop.guard, lambda: self.loop(replace(loop, guard=sp.true)))
         self.note_sizes(loop.extent if loop.bound is None else loop.bound)
         new: dict[Read, Compute] = {}
         for c in loop.carried:
@@ -276,29 +273,42 @@ class Writer:
                 continue
             else:
                 line = f"{self.access(s.write)} {'=' if c.first else '+='} {value}"
-            lines += broken(line, self.room)
+            lines += self.under(store_guard(s, c.first), partial(self.broken, line))
         return lines
+
+    def broken(self, line: str) -> list[str]:
+        return broken(line, self.room)
+
+    def under(self, guard: Boolean, write: Callable[[], list[str]]) -> list[str]:
+        """Lines under a condition, written where they have the room that it leaves."""
+        if guard == sp.true:
+            return write()
+        self.note_sizes(guard)
+        self.depth += 1
+        lines = write()
+        self.depth -= 1
+        return self.statements.guard(guard, lines, self.room)
 
     # ---- statements
 
     def compute(self, c: Compute) -> list[str]:
         c = replace(c, statement=replace(c.statement, expression=substitute(c.statement.expression, self.divided)))
         s = c.statement
-        self.note_sizes(s.expression, s.guard, *s.subscripts)
+        self.note_sizes(s.expression, *s.subscripts)
         self.statements.restart()
-        guards = 0 if s.guard == sp.true else 1
-        self.depth += guards
+        return self.under(s.guard, lambda: self.computed(c))
+
+    def computed(self, c: Compute) -> list[str]:
+        """The lines of a statement, where its guard holds."""
+        s = c.statement
         if c.winners:
-            lines = self.winners(c)
-        elif s.operator == "max=":
-            lines = self.maximum(s)
-        elif s.target in self.table and self.table[s.target].integer:
-            lines = broken(f"{self.access(s.write)} = {self.text.integer(s.expression)}", self.room)
-        else:
-            assigns = s.operator == "=" or (c.first and s.write not in self.carried)
-            lines = self.stored(s, *self.in_place("=" if assigns else "+=", s))
-        self.depth -= guards
-        return self.statements.guard(s.guard, lines, self.room) if guards else lines
+            return self.winners(c)
+        if s.operator == "max=":
+            return self.maximum(s)
+        if s.target in self.table and self.table[s.target].integer:
+            return broken(f"{self.access(s.write)} = {self.text.integer(s.expression)}", self.room)
+        assigns = s.operator == "=" or (c.first and s.write not in self.carried)
+        return self.stored(s, *self.in_place("=" if assigns else "+=", s))
 
     def stored(self, s: Statement, operator: str, expression: sp.Expr) -> list[str]:
         """The assignment of a statement; where it is too long, the subscripts of its target get names first."""
@@ -375,15 +385,6 @@ def scaled_formula(plain: Plain, s: Statement) -> str:
     """`W_bar[d,h] = α·Σ_n x[n,d]·z_bar[n,h] + β·W_bar[d,h]`"""
     target, _, total = plain.statement(s).partition(" += ")
     return f"{target} = α·{total} + β·{target}"
-
-
-def common_guard(loop: Loop) -> Boolean:
-    """The condition on indices around a loop under which all of its work is done."""
-    guards = {s.guard for w in work_in(loop) for s in statements_of(w)}
-    guard = next(iter(guards)) if len(guards) == 1 else sp.true
-    inside = {inner.index for inner in loops_in(loop)}
-    known = not reads_of(guard) and not indices_of(guard) & inside
-    return guard if known and not any(inner.carried for inner in loops_in(loop)) else sp.true
 
 
 def runs_in_threads(node: Node) -> bool:

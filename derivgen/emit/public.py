@@ -11,7 +11,7 @@ from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.whole import label_check
-from derivgen.notation import Plain, declaration_order
+from derivgen.notation import Plain
 from derivgen.program import Tensor
 from derivgen.rule_notation import formulas
 from derivgen.templates import environment
@@ -123,7 +123,7 @@ class Public:
     def predict(self) -> str:
         given = [t.name for t in self.plan.prediction_inputs]
         name = str(self.plan.prediction_name)
-        plain = Plain(declaration_order(self.plan.prediction_program))
+        plain = Plain(self.plan.prediction_program.order)
         definition = next(s for s in self.plan.prediction_program.statements if s.target == name)
         scalar, more = not definition.subscripts, self.modes.prediction_arguments()
         return self.render(

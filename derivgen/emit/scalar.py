@@ -6,7 +6,7 @@ numba, and would drag a float32 loop up with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -23,7 +23,7 @@ class ScalarText:
 
     def __init__(
         self,
-        order: dict[str, int],
+        order: Mapping[str, int],
         access: Callable[[Read], str],
         name: Callable[[str], str],
         general_power: str = POWER,
