@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, guarded_reads, reads_of
+from derivgen.expressions import TRUE, Read, all_of, guarded_reads, reads_of
 from derivgen.inside import is_inside
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, store_guard
 from derivgen.program import InvariantError, Program, Range, Statement, Tensor
@@ -27,9 +27,17 @@ class Access:
     path: Boolean
 
 
-def check_accesses(program: Program, layer: str, body: Iterable[Node], scalars: frozenset[str]) -> None:
-    """An InvariantError that names the layer and the access, if one is not proved to be inside its array."""
-    tensors, winners = program.table, winners_of(program)
+def check_accesses(
+    layer: str,
+    body: Iterable[Node],
+    scalars: frozenset[str],
+    tensors: Mapping[str, Tensor],
+    winners: Mapping[str, sp.Expr],
+) -> None:
+    """An InvariantError that names the layer and the access, if one is not proved to be inside its array.
+
+    `winners`: see `winners_of`.
+    """
     for access in (a for node in body for a in accesses_of(node, (), TRUE, frozenset())):
         if access.read.tensor not in scalars and not is_proved(access, tensors, winners):
             loops = ", ".join(f"{r.index} = 0 .. {r.extent - 1}" for r in access.around)
@@ -40,9 +48,9 @@ def check_accesses(program: Program, layer: str, body: Iterable[Node], scalars: 
 
 
 def is_proved(access: Access, tensors: Mapping[str, Tensor], winners: Mapping[str, sp.Expr]) -> bool:
-    places = [r for r in reads_of(access.read, access.path) if r.tensor in winners]
+    places = [r for r in reads_of(access.read, access.path) if r.tensor in winners] if winners else []
     known = [condition for r in places for condition in (sp.Ge(r, 0), sp.Lt(r, winners[r.tensor]))]
-    return is_inside(access.read, sp.And(access.path, *known), access.around, tensors)
+    return is_inside(access.read, all_of(access.path, *known), access.around, tensors)
 
 
 def winners_of(program: Program) -> dict[str, sp.Expr]:
@@ -74,15 +82,15 @@ def accesses_of_loop(
 ) -> Iterator[Access]:
     """Those of its condition and its bound, the stores of the reductions that it carries, and those inside."""
     yield from in_expression(loop.guard, around, path)
-    path = sp.And(path, loop.guard)
+    path = all_of(path, loop.guard)
     stores = {s.write: store_guard(s, c.first) for c in reversed(loop.carried) for s in c.statements}
     for write, guard in stores.items():
         if write not in carried:
             yield from in_expression(guard, around, path)
-            yield from in_expression(write, around, sp.And(path, guard))
+            yield from in_expression(write, around, all_of(path, guard))
     if loop.bound is not None:
         yield from in_expression(loop.bound, around, path)
-        path = sp.And(path, sp.Lt(loop.index, loop.bound))
+        path = all_of(path, sp.Lt(loop.index, loop.bound))
     around = (*around, Range(loop.index, loop.extent))
     for node in loop.body:
         yield from accesses_of(node, around, path, carried | stores.keys())
@@ -91,7 +99,7 @@ def accesses_of_loop(
 def accesses_of_statement(s: Statement, around: tuple[Range, ...], path: Boolean) -> Iterator[Access]:
     yield from in_expression(s.guard, around, path)
     for part in (s.expression, s.write):
-        yield from in_expression(part, around, sp.And(path, s.guard))
+        yield from in_expression(part, around, all_of(path, s.guard))
 
 
 def in_expression(expression: sp.Basic, around: tuple[Range, ...], path: Boolean) -> Iterator[Access]:

@@ -10,7 +10,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import typical
 from derivgen.cotangents import Cotangent, Cotangents, stored
-from derivgen.expressions import index_symbol
+from derivgen.expressions import all_of, index_symbol
 from derivgen.program import Direction, Names, Program, Range, Role, Statement, Tensor, is_plain_index
 from derivgen.storage import element_count
 
@@ -51,7 +51,7 @@ class Block:
         guards = [sp.Eq(i, e) for i, e in zip(self.subscripts, own, strict=True) if i not in at and i != e]
         read = self.cotangent.at([at.get(i, i) for i in self.subscripts])
         return Statement(
-            target, tuple(own), "+=", read, self.cotangent.axes, sp.And(*guards), self.layer, self.direction
+            target, tuple(own), "+=", read, self.cotangent.axes, all_of(*guards), self.layer, self.direction
         )
 
 

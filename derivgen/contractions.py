@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from derivgen.expressions import Read
-from derivgen.program import Program, Range, Statement, is_plain_index
+from derivgen.program import Range, Statement, Tensor, is_plain_index
 
 TYPICAL = 32  # a run-time size, where a choice depends on it
 WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
@@ -48,15 +48,15 @@ class Product:
     batch: tuple[Range, ...]
 
 
-def match_contraction(program: Program, s: Statement, loops: bool = True) -> Product | None:
+def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool = True) -> Product | None:
     """A statement as a product of two matrices, or of a matrix and a vector, at once or at each point of a batch.
 
     `loops`: also one for each value of an index that not all three tensors have, or that is summed over.
     """
-    if s.operator != "+=" or s.guard != sp.true or not covers_all(program, s):
+    if s.operator != "+=" or s.guard != sp.true or not covers_all(tensors, s):
         return None
     reads = sp.Mul.make_args(s.expression)
-    if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(program, r, s) for r in reads):
+    if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(tensors, r, s) for r in reads):
         return None
     if any(all(r.index not in read.subscripts for read in reads) for r in s.domain):  # summed over beside
         return None
@@ -84,20 +84,18 @@ def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Ex
     return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
-def covers_all(program: Program, s: Statement) -> bool:
+def covers_all(tensors: Mapping[str, Tensor], s: Statement) -> bool:
     """Whether a statement writes all of its target; axes of extent 1 may be written at 0."""
     axes = [
-        (i, extent)
-        for i, extent in zip(s.subscripts, program.tensor(s.target).shape, strict=True)
-        if i != 0 or extent != 1
+        (i, extent) for i, extent in zip(s.subscripts, tensors[s.target].shape, strict=True) if i != 0 or extent != 1
     ]
     return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes))
 
 
-def is_whole(program: Program, read: Read, s: Statement) -> bool:
+def is_whole(tensors: Mapping[str, Tensor], read: Read, s: Statement) -> bool:
     """Whether a real tensor is read over its whole extent, at distinct plain indices, or at 0 along an axis of extent 1."""
     extents = {r.index: r.extent for r in s.domain}
-    tensor = program.tensor(read.tensor)
+    tensor = tensors[read.tensor]
     axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]
     plain = all(is_plain_index(i) for i, _ in axes) and len({i for i, _ in axes}) == len(axes)
     return plain and not tensor.integer and all(extents[i] == extent for i, extent in axes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import Read, index_symbol, indices_of, substitute
+from derivgen.expressions import Read, all_of, index_symbol, indices_of, substitute
 from derivgen.program import (
     Direction,
     Names,
@@ -80,26 +80,26 @@ class Cotangents:
         self.behind = active & tensors_behind(program, output)
         self.axes = own_axes(program, output, self.names)
         self.patterns = self.found_patterns() if self.axes else {}
-        self.made: dict[tuple[str, Pattern], Cotangent] = {}
+        self.made: dict[str, dict[Pattern, Cotangent]] = {}  # of each tensor, by pattern
         self.last: dict[str, Statement] = {}  # the last contribution to each
 
     @property
     def tensors(self) -> list[Tensor]:
-        return [c.tensor for c in self.made.values()]
+        return [c.tensor for found in self.made.values() for c in found.values()]
 
     def by(self, tensor: str) -> list[Cotangent]:
         """What has been made of the derivatives by a tensor: they add up."""
-        return [c for (name, _), c in self.made.items() if name == tensor]
+        return list(self.made.get(tensor, {}).values())
 
     def of(self, tensor: str, pattern: Pattern = ()) -> Cotangent:
-        if (tensor, pattern) not in self.made:
+        if pattern not in self.made.setdefault(tensor, {}):
             shape = self.program.tensor(tensor).shape
             indices = stored(shape, pattern, [r.index for r in self.axes])
             extents = {r.index: r.extent for r in self.axes}
             name = self.names.fresh(f"{tensor}_bar" if self.bare else f"{self.output}_by_{tensor}")
             own = Tensor(name, tuple(extents.get(i, i) for i in indices), Role.ADJOINT, of=tensor)
-            self.made[tensor, pattern] = Cotangent(own, tensor, pattern, self.axes)
-        return self.made[tensor, pattern]
+            self.made[tensor][pattern] = Cotangent(own, tensor, pattern, self.axes)
+        return self.made[tensor][pattern]
 
     def receiving(self, read: Read) -> Cotangent:
         """The cotangent that a contribution at these subscripts goes to."""
@@ -186,7 +186,7 @@ class Cotangents:
             s,
             subscripts=tuple(substitute(i, values) for i in s.subscripts),
             expression=substitute(s.expression, values),
-            guard=sp.And(substitute(s.guard, values), self.inside(s.target, pattern)),
+            guard=all_of(substitute(s.guard, values), self.inside(s.target, pattern)),
             domain=(*domain, *self.axes),
             scan=s.scan,
         )
@@ -196,7 +196,7 @@ class Cotangents:
         """Where the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
         shape = self.program.tensor(tensor).shape
         unsure = [(axis, i) for axis, i in pattern if not self.is_inside(i)]
-        return sp.And(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
+        return all_of(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
 
     def is_inside(self, subscript: sp.Expr) -> bool:
         """Whether a place needs no guard: an index of the output, a label that is none to be ignored, a fixed place."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import Read
+from derivgen.expressions import Read, all_of
 from derivgen.functions import derivative
 from derivgen.program import Statement, differentiable_reads, is_plain_index, reached
 
@@ -23,7 +23,7 @@ def local_derivatives(s: Statement) -> tuple[tuple[Read, Boolean, sp.Expr], ...]
     """(read, the condition under which it is evaluated, ∂f/∂read) wherever that is not 0."""
     found = ((read, where, derivative(s.expression, read)) for read, where in differentiable_reads(s).items())
     return tuple(
-        (read, where, local) for read, where, local in found if local != 0 and sp.And(s.guard, where) != sp.false
+        (read, where, local) for read, where, local in found if local != 0 and all_of(s.guard, where) != sp.false
     )
 
 

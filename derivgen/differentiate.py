@@ -22,7 +22,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.cotangents import Cotangent, Cotangents, Winners, active_tensors
-from derivgen.expressions import Read, negation, product, substitute, unfolded_piecewise
+from derivgen.expressions import Read, all_of, negation, product, substitute, unfolded_piecewise
 from derivgen.functions import derivative
 from derivgen.program import (
     Names,
@@ -96,7 +96,7 @@ def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> 
         if read.tensor not in bars.active:
             continue
         local = derivative(s.expression, read)
-        guard = sp.And(s.guard, condition)
+        guard = all_of(s.guard, condition)
         if local == 0 or guard == sp.false:
             continue
         read, local, guard = (substitute(e, at_winner) for e in (read, local, guard))

@@ -63,8 +63,7 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: str | Str, *subscripts: Any) -> Read:
-        name = tensor if isinstance(tensor, Str) else Str(tensor)
-        return sp.Expr.__new__(cls, name, *(sp.sympify(s) for s in subscripts))
+        return interned(cls, tensor if isinstance(tensor, Str) else Str(tensor), *map(sp.sympify, subscripts))
 
     @property
     def tensor(self) -> str:
@@ -76,6 +75,12 @@ class Read(sp.Expr):
 
     def _sympystr(self, printer: Any) -> str:
         return f"{self.tensor}[{', '.join(printer.doprint(s) for s in self.subscripts)}]"
+
+
+@functools.lru_cache(maxsize=2**16)
+def interned(cls: type[Read], name: Str, *subscripts: sp.Expr) -> Read:
+    """Equal reads are one object, of which SymPy finds out once what it asks of each."""
+    return sp.Expr.__new__(cls, name, *subscripts)
 
 
 def index_symbol(name: str) -> sp.Symbol:
@@ -196,9 +201,9 @@ def bottom_up_known(expression: Any, known: Boolean, rewrite: Callable[[sp.Basic
         pairs, rest = [], known
         for pair in expression.args:
             value, condition = pair.args
-            found = bottom_up_known(value, sp.And(rest, condition), rewrite)
+            found = bottom_up_known(value, all_of(rest, condition), rewrite)
             pairs.append((found, bottom_up_known(condition, rest, rewrite)))
-            rest = sp.And(rest, negation(condition))
+            rest = all_of(rest, negation(condition))
         if any(tuple(pair.args) != new for pair, new in zip(expression.args, pairs, strict=True)):
             expression = expression.func(*pairs)
     elif expression.args and not isinstance(expression, Read):
@@ -213,6 +218,12 @@ def either(a: Boolean, b: Boolean) -> Boolean:
     union = sp.Or(a, b)
     alternatives = union.args if isinstance(union, sp.Or) else ()
     return TRUE if any(negation(c) in alternatives for c in alternatives) else union
+
+
+def all_of(*conditions: Boolean) -> Boolean:
+    """The conditions together. Nearly all are TRUE, or one alone, and SymPy's `And` takes long to see that."""
+    left = [c for c in conditions if c is not TRUE]
+    return sp.And(*left) if len(left) > 1 else left[0] if left else TRUE
 
 
 def indicator(condition: Boolean) -> sp.Expr:
@@ -244,17 +255,17 @@ def product(*factors: sp.Expr) -> sp.Expr:
         value, guard = split_guard(factor)
         plain.append(value)
         guards.append(guard)
-    return guarded(sp.Mul(*plain), sp.And(*guards))
+    return guarded(sp.Mul(*plain), all_of(*guards))
 
 
 def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
     """(value, guard) of an expression that is 0 where the guard fails; seen through factors."""
     if is_guarded(expression):
         value, inner = split_guard(expression.args[0].args[0])
-        return value, sp.And(expression.args[0].args[1], inner)
+        return value, all_of(expression.args[0].args[1], inner)
     if isinstance(expression, sp.Mul) and any(is_guarded(a) for a in expression.args):
         parts = [split_guard(a) for a in expression.args]
-        return sp.Mul(*(value for value, _ in parts)), sp.And(*(guard for _, guard in parts))
+        return sp.Mul(*(value for value, _ in parts)), all_of(*(guard for _, guard in parts))
     return expression, TRUE
 
 
@@ -286,8 +297,8 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
         for pair in expression.args:
             value, condition = pair.args
             yield from condition_reads(condition, rest)
-            yield from guarded_reads(value, sp.And(rest, condition))
-            rest = sp.And(rest, negation(condition))
+            yield from guarded_reads(value, all_of(rest, condition))
+            rest = all_of(rest, negation(condition))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
     elif getattr(expression, "is_constant_to_derivatives", False):
@@ -310,7 +321,7 @@ def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, B
             for side in conjunct.args:
                 yield from ((read, where, False) for read, where, _ in guarded_reads(side, path))
         else:
-            path = sp.And(path, conjunct)
+            path = all_of(path, conjunct)
 
 
 class MaxOver(sp.Expr):

@@ -16,6 +16,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     Read,
+    all_of,
     conjuncts,
     guarded,
     guarded_reads,
@@ -49,7 +50,7 @@ def guards_outside(program: Program) -> Program:
 def guard_outside(s: Statement) -> Boolean:
     """What a sum's guard says of the indices that it keeps."""
     reduced = {r.index for r in s.reduced}
-    return sp.And(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
+    return all_of(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
 
 
 def assign_under_guards(program: Program) -> Program:

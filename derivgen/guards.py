@@ -13,6 +13,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    all_of,
     conjuncts,
     either,
     guarded,
@@ -58,7 +59,7 @@ def may_be_singular(expression: sp.Expr) -> bool:
 def under(s: Statement, condition: Boolean) -> Statement:
     if s.operator == "=":
         return replace(s, expression=guarded(s.expression, condition))
-    return replace(s, guard=sp.And(s.guard, condition))
+    return replace(s, guard=all_of(s.guard, condition))
 
 
 def reach_of(s: Statement, later: list[Statement]) -> Boolean:
@@ -67,7 +68,7 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
     if not all(is_plain_index(i) for i in s.subscripts):
         return TRUE
     for t in later:
-        occurrences = [(read, sp.And(t.guard, path)) for read, path, _ in guarded_reads(t.expression)]
+        occurrences = [(read, all_of(t.guard, path)) for read, path, _ in guarded_reads(t.expression)]
         occurrences += [(read, TRUE) for read in reads_of(t.guard, *t.subscripts)]
         for read, path in occurrences:
             if read.tensor == s.target:
@@ -75,5 +76,5 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
                 spoken = [c for c in conjuncts(path) if indices_of(c) <= set(own)]
-                reached = either(reached, sp.And(*(substitute(c, own) for c in spoken)))
+                reached = either(reached, all_of(*(substitute(c, own) for c in spoken)))
     return reached

@@ -11,6 +11,7 @@ from derivgen import bounds
 from derivgen.expressions import (
     TRUE,
     Read,
+    all_of,
     condition_reads,
     conjuncts,
     guarded_reads,
@@ -25,7 +26,7 @@ from derivgen.program import Range, Role, Statement, Tensor
 def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
     """Messages for the reads that nothing keeps inside their tensors."""
     found = [(read, path) for read, path, _ in condition_reads(s.guard, TRUE)]
-    found += [(read, sp.And(s.guard, path)) for read, path, _ in guarded_reads(s.expression)]
+    found += [(read, all_of(s.guard, path)) for read, path, _ in guarded_reads(s.expression)]
     messages = []
     for read, path in found:
         tensor = tensors[read.tensor]

@@ -9,6 +9,7 @@ import sympy as sp
 
 from derivgen.expressions import (
     TRUE,
+    all_of,
     conjuncts,
     indices_of,
     is_division,
@@ -36,7 +37,7 @@ def narrowed(program: Program, node: Node) -> Node:
         whole = any(starts_sums(loop, w) for w in work)
         known = is_fixed(program, loop, statements[0], bound)
         if common and not whole and known and is_at_most(program, statements[0], bound, loop.extent):
-            loop = with_guards(loop, lambda guard: sp.And(*(c for c in conjuncts(guard) if c != condition)))
+            loop = with_guards(loop, lambda guard: all_of(*(c for c in conjuncts(guard) if c != condition)))
             loop = replace(loop, bound=bound)
     return replace(loop, body=tuple(narrowed(program, inner) for inner in loop.body))
 

@@ -108,7 +108,7 @@ def with_work(
         s = group[-1]
         first = s.target not in done
         done |= {t.target for t in group}
-        product = match_contraction(program, s)
+        product = match_contraction(program.table, s)
         if product is not None:
             if first and any(r in s.reduced for r in product.batch):  # a sum of products
                 fills.append(Fill(s.target, start_of(s)))

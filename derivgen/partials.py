@@ -24,6 +24,7 @@ from derivgen.differentiate import assuming, with_winners
 from derivgen.expressions import (
     TRUE,
     Read,
+    all_of,
     guarded,
     index_symbol,
     indicator,
@@ -158,7 +159,7 @@ class Tangents:
         self.forget_zeros()
         if factor == 0 or (isinstance(factor, Read) and factor.tensor in self.zero):
             return sp.Integer(0)
-        return product(factor, indicator(sp.And(*(sp.Eq(a, b) for a, b in equal))))
+        return product(factor, indicator(all_of(*(sp.Eq(a, b) for a, b in equal))))
 
     def check_order(self, read: Read, x: Read, statements: list[Statement]) -> None:
         """Refuse a derivative by x of one by what x comes from: x does not stand still there while it is varied."""
@@ -323,7 +324,7 @@ def restricted(s: Statement, equal: Iterable[tuple[sp.Expr, sp.Expr]], first: Se
             place = {i: substitute(e, {index: other}) for i, e in place.items()} | {index: other}
             s = at(s, {index: other})
         elif a != b:
-            s = replace(s, guard=sp.And(s.guard, sp.Eq(a, b)))
+            s = replace(s, guard=all_of(s.guard, sp.Eq(a, b)))
     return None if s.guard == sp.false else s
 
 

@@ -6,14 +6,16 @@ order: it is copied into a tensor of its own where each copied element serves en
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import sympy as sp
 
 from derivgen.contractions import covers_all, is_whole, match_contraction, typical_size
 from derivgen.expressions import TRUE, Read, indices_of, sort_text, split_guard
-from derivgen.program import Program, Role, Statement, Tensor, is_plain_index, names_of
+from derivgen.program import Names, Program, Role, Statement, Tensor, is_plain_index, names_of
 from derivgen.scans import leave_scans
 
 WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
@@ -22,37 +24,38 @@ COPYING, LOOPING = 16, 1.5  # what a copied element costs, in multiplications, a
 
 def contract_products(program: Program) -> Program:
     """Sums of products as products of two matrices, of which at most copies have to be made first."""
-    copies = Copies(program)
+    copies = Copies(names_of(program), program.table)
     statements = [t for s in program.statements for t in contracted(copies, s)]
-    return leave_scans(program.with_statements(statements, copies.tensors))
+    return leave_scans(program.with_statements(statements, copies.own.values()))
 
 
 class Copies:
     """The tensors that are made so that products have whole matrices; equal copies are one."""
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.names = program, names_of(program)
-        self.tensors: list[Tensor] = []
+    def __init__(self, names: Names, given: Mapping[str, Tensor]) -> None:
+        self.names, self.given = names, given
+        self.own: dict[str, Tensor] = {}
         self.made: dict[tuple[object, ...], Read] = {}
+
+    @property
+    def table(self) -> Mapping[str, Tensor]:
+        """The program's tensors, and those that are made."""
+        return ChainMap(self.own, cast(dict[str, Tensor], self.given))
 
     def trial(self) -> Copies:
         """Another one of the same state."""
-        other = Copies(self.program.with_statements(self.program.statements, self.tensors))
-        other.program, other.tensors, other.made = self.program, [*self.tensors], {**self.made}
+        other = Copies(self.names.copy(), self.given)
+        other.own, other.made = {**self.own}, {**self.made}
         return other
 
     def take(self, other: Copies) -> None:
         """Take over the state of another one."""
-        self.names, self.tensors, self.made = other.names, other.tensors, other.made
-
-    def so_far(self) -> Program:
-        """The program's tensors and those that are made, without statements."""
-        return self.program.with_statements((), self.tensors)
+        self.names, self.own, self.made = other.names, other.own, other.made
 
     def helper(self, s: Statement, word: str, indices: Sequence[sp.Expr]) -> Read:
         extents = {r.index: r.extent for r in s.domain}
         name = self.names.fresh(f"{s.target}_{word}")
-        self.tensors.append(Tensor(name, tuple(extents[i] for i in indices), Role.HELPER))
+        self.own[name] = Tensor(name, tuple(extents[i] for i in indices), Role.HELPER)
         return Read(name, *indices)
 
     def copies(self, s: Statement, factor: sp.Expr) -> Iterator[tuple[Copies, Read, list[Statement]]]:
@@ -104,15 +107,15 @@ def contiguous(s: Statement, order: list[sp.Expr], other: sp.Expr) -> int:
 
 def contracted(copies: Copies, s: Statement) -> list[Statement]:
     """Statements in place of one."""
-    program = copies.so_far()
-    whole = s.operator == "+=" and s.guard == TRUE and covers_all(program, s) and s.reduced
+    tensors = copies.table
+    whole = s.operator == "+=" and s.guard == TRUE and covers_all(tensors, s) and s.reduced
     if not whole:
         return scattered(copies, s)
-    if match_contraction(program, s, loops=False) is not None:
+    if match_contraction(tensors, s, loops=False) is not None:
         return [s]
     if isinstance(s.expression, sp.Add):
         parts = [contracted(copies, replace(s, expression=term)) for term in s.expression.args]
-        if any(len(made) > 1 or match_contraction(copies.so_far(), made[0]) for made in parts):
+        if any(len(made) > 1 or match_contraction(copies.table, made[0]) for made in parts):
             return [t for made in parts for t in made]
         return [s]
     if split_guard(s.expression)[1] != TRUE:  # a product would evaluate what the guard keeps from being evaluated
@@ -120,7 +123,7 @@ def contracted(copies: Copies, s: Statement) -> list[Statement]:
     outer, groups = factor_groups(s)
     if len(groups) != 2 or not are_matrices(s, groups):
         return [s]
-    needed = [k for k, g in enumerate(groups) if not is_operand(program, s, g)]
+    needed = [k for k, g in enumerate(groups) if not is_operand(tensors, s, g)]
     smaller = sorted((k for k in range(2) if k not in needed), key=lambda k: elements(s, groups[k]))
     ways = [
         needed,
@@ -183,9 +186,9 @@ def elements(s: Statement, factor: sp.Expr) -> int:
     return typical_size(s, [r.index for r in s.domain if r.index in indices_of(factor)])
 
 
-def is_operand(program: Program, s: Statement, factor: sp.Expr) -> bool:
+def is_operand(tensors: Mapping[str, Tensor], s: Statement, factor: sp.Expr) -> bool:
     """Whether a factor is a whole tensor."""
-    return isinstance(factor, Read) and is_whole(program, factor, s)
+    return isinstance(factor, Read) and is_whole(tensors, factor, s)
 
 
 def as_product(
@@ -201,7 +204,7 @@ def as_product(
         product = replace(
             s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*operands), domain=domain
         )
-        if match_contraction(state.so_far(), product, loops) is None:
+        if match_contraction(state.table, product, loops) is None:
             continue
         rest = tuple(r for r in s.domain if r not in s.reduced)
         after = [] if direct else [replace(s, expression=sp.Mul(*outer, total), domain=rest)]
@@ -237,7 +240,7 @@ def scattered(copies: Copies, s: Statement) -> list[Statement]:
     outer, groups = factor_groups(s)
     if outer or len(groups) != 2 or not are_matrices(s, groups) or not pays(s, [sp.S.One], groups, []):
         return [s]
-    if not all(is_operand(copies.so_far(), s, g) for g in groups):
+    if not all(is_operand(copies.table, s, g) for g in groups):
         return [s]
     reduced = {r.index for r in s.reduced}
     own = [[i for i in g.subscripts if i not in reduced and i != 0] for g in groups]
@@ -249,7 +252,7 @@ def scattered(copies: Copies, s: Statement) -> list[Statement]:
         state = copies.trial()
         total = state.helper(s, "product", order)
         product = replace(s, target=total.tensor, subscripts=tuple(order))
-        if match_contraction(state.so_far(), product) is not None:
+        if match_contraction(state.table, product) is not None:
             copies.take(state)
             rest = tuple(r for i in order for r in s.domain if r.index == i)
             return [product, replace(s, expression=total, domain=rest)]

@@ -120,13 +120,22 @@ class Statement:
     ) -> Statement:
         """The statement with other parts; itself where they are the same, so that a pass can tell what it changed."""
         given = (("subscripts", subscripts), ("expression", expression), ("guard", guard))
-        changed: dict[str, Any] = {name: part for name, part in given if part is not None and part != getattr(self, name)}
+        changed: dict[str, Any] = {
+            name: part for name, part in given if part is not None and part != getattr(self, name)
+        }
         return replace(self, **changed) if changed else self
 
     def mapped(self, change: Callable[[Any], Any]) -> Statement:
         """The statement with a function applied to its subscripts, its expression and its guard."""
         subscripts = tuple(map(change, self.subscripts))
         return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.target, self.operator, self.subscripts, self.expression, self.domain, self.guard))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @cached_property
     def fault(self) -> str | None:
@@ -305,14 +314,22 @@ class Names:
     """Fresh names: `base`, then `base_2`, `base_3`, … past those that are taken."""
 
     def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+        self._taken = frozenset(taken)
+        self._made: set[str] = set()
+        self._last: dict[str, int] = {}  # the number of the last name of each base
+
+    def copy(self) -> Names:
+        other = Names(self._taken)
+        other._made, other._last = {*self._made}, {**self._last}
+        return other
 
     def fresh(self, base: str) -> str:
-        name, number = base, 1
-        while name in self._taken:
+        name, number = base, self._last.get(base, 1)
+        while name in self._taken or name in self._made:
             number += 1
             name = f"{base}_{number}"
-        self._taken.add(name)
+        self._made.add(name)
+        self._last[base] = number
         return name
 
 

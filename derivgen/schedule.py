@@ -9,14 +9,13 @@ another tensor is first written gives its memory to that.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import sympy as sp
 
-from derivgen.accesses import check_accesses
+from derivgen.accesses import check_accesses, winners_of
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
@@ -41,6 +40,13 @@ class Kernel:
     body: tuple[Node, ...]
     scalars: frozenset[str]
     heirs: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.layer, self.direction, self.statements))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def body_nodes(self) -> list[Fill | Compute | Contraction]:
@@ -84,7 +90,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     for s in ordered:
         groups.setdefault((s.layer, s.direction), []).append(s)
     groups = in_order(groups)
-    readers = kernels_that_read(groups)
+    private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for statements in groups.values():
@@ -94,9 +100,9 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     kernels = []
     for ((layer, direction), statements), body in zip(groups.items(), bodies, strict=True):
         body = scaled_last(body, bars)
-        private = {t for t in readers if readers[t] == {(layer, direction)}} - set(program.outputs)
-        scalars = scalars_of(body, private)
-        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in private - scalars]
+        own = private[layer, direction] - set(program.outputs)
+        scalars = scalars_of(body, own)
+        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars]
         heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
         kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
@@ -134,21 +140,21 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
     return replace(result, kernels=tuple(kernels))
 
 
-def kernels_that_read(groups: dict[tuple[str, Direction], list[Statement]]) -> dict[str, set[tuple[str, Direction]]]:
-    """For each written tensor, the kernels that access it."""
-    accessed: dict[str, set[tuple[str, Direction]]] = {}
-    written = {s.target for statements in groups.values() for s in statements}
-    for key, statements in groups.items():
-        for s in statements:
-            for name in (s.target, *(r.tensor for r in s.reads)):
-                if name in written:
-                    accessed.setdefault(name, set()).add(key)
-    return accessed
+def private_tensors(groups: Mapping[Group, Sequence[Statement]]) -> dict[Group, set[str]]:
+    """For each kernel, the tensors that it writes, and that no other one accesses."""
+    accessed: dict[str, set[Group]] = {}
+    for group, statements in groups.items():
+        for name in {name for s in statements for name in (s.target, *s.sources)}:
+            accessed.setdefault(name, set()).add(group)
+    return {
+        group: {s.target for s in statements if accessed[s.target] == {group}} for group, statements in groups.items()
+    }
 
 
 def check_schedule(result: Schedule) -> Schedule:
     """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
+    winners = winners_of(result.program)
     for kernel in result.kernels:
         for position, s in enumerate(kernel.statements):
             if s.scan is not None:  # a step reads what earlier steps have written
@@ -156,7 +162,7 @@ def check_schedule(result: Schedule) -> Schedule:
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
-        check_accesses(result.program, kernel.layer, kernel.body, kernel.scalars)
+        check_accesses(kernel.layer, kernel.body, kernel.scalars, result.program.table, winners)
     return result
 
 
@@ -226,19 +232,27 @@ def first_readers(program: Program) -> dict[str, str]:
 
 def assign_first(program: Program, statements: list[Statement]) -> list[Statement]:
     """Accumulations reordered so that the first write of a tensor covers it, a contraction before any other."""
-    result = list(statements)
-    for target in dict.fromkeys(s.target for s in statements):
-        writers = [s for s in result if s.target == target]
-        covering = [s for s in writers if s.covers(program.tensor(target).shape)]
+    writers: dict[str, list[int]] = {}
+    for position, s in enumerate(statements):
+        writers.setdefault(s.target, []).append(position)
+    after: dict[int, list[Statement]] = {}  # what comes after the statement at a position
+    moved: set[int] = set()
+    for target, positions in writers.items():
+        covering = [k for k in positions if statements[k].covers(program.tensor(target).shape)]
+        if len(positions) == 1 or not covering or any(statements[k].scan for k in positions):
+            continue  # the steps of a scan stay together
+
         # The write with the most work assigns: then a penalty on a parameter changes nothing else of its gradient.
-        best = max(covering, key=lambda s: (match_contraction(program, s) is not None, bool(s.reduced)), default=None)
-        early = writers[: writers.index(best)] if best is not None else []
-        if best is None or not early or any(s.scan for s in writers):  # the steps of a scan stay together
-            continue
-        result = [s for s in result if s not in early]
-        position = result.index(best) + 1
-        result[position:position] = [replace(s, layer=best.layer, direction=best.direction) for s in early]
-    return result
+        def work(k: int) -> tuple[bool, bool]:
+            return match_contraction(program.table, statements[k]) is not None, bool(statements[k].reduced)
+
+        best = max(covering, key=work)
+        early = [k for k in positions if k < best]
+        layer, direction = statements[best].layer, statements[best].direction
+        after[best] = [replace(statements[k], layer=layer, direction=direction) for k in early]
+        moved |= set(early)
+    kept = ([s, *after.get(k, [])] for k, s in enumerate(statements) if k not in moved)
+    return [s for group in kept for s in group]
 
 
 # ---- updates
@@ -252,25 +266,28 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
     """
     if sum(map(element_count, program.parameters)) < LARGE:
         return {}
-    writers = Counter(s.target for s in program.statements)
-    read = {r.tensor for s in program.statements for r in s.reads}
     bars = {bar for _, bar in program.gradients}
+    products = {t: k for k, body in enumerate(bodies) for n in body if (t := whole_product(n)) is not None}
+    last_read: dict[str, int] = {}
+    for k, body in enumerate(bodies):
+        statements = [s for top in body for w in work_in(top) for s in statements_of(w)]
+        last_read.update({name: k for s in statements for name in s.sources})
     found: dict[str, str] = {}
     for parameter, bar in program.gradients:
-        place = next((k for k, body in enumerate(bodies) if any(is_matrix_product(n, bar) for n in body)), None)
-        if place is not None and writers[bar] == 1 and bar not in read:
-            last = [n.statement for n in bodies[place] if isinstance(n, Contraction) and n.statement.target in bars]
-            later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
-            if all(r.tensor != parameter for s in (*last, *later) for r in s.reads):
+        place = products.get(bar)
+        if place is not None and len(program.writers[bar]) == 1 and bar not in program.readers:
+            own = (n.statement for n in bodies[place] if isinstance(n, Contraction))
+            last = [s for s in own if s.target in bars]
+            if last_read.get(parameter, 0) <= place and all(parameter not in s.sources for s in last):
                 found[bar] = parameter
     return found
 
 
-def is_matrix_product(node: Node, target: str) -> bool:
-    """Whether the node is one product of two matrices into the whole of the target."""
-    if not isinstance(node, Contraction) or node.statement.target != target or node.product.batch:
-        return False
-    return 0 < node.product.out.rows < len(node.product.out.free)
+def whole_product(node: Node) -> str | None:
+    """The tensor of which a node gives the whole by one product of two matrices."""
+    if not isinstance(node, Contraction) or node.product.batch:
+        return None
+    return node.statement.target if 0 < node.product.out.rows < len(node.product.out.free) else None
 
 
 def scaled_last(body: tuple[Node, ...], bars: Mapping[str, str]) -> tuple[Node, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE
+from derivgen.expressions import TRUE, all_of
 from derivgen.program import Range
 
 
@@ -23,7 +23,7 @@ class Scope:
     path: Boolean = TRUE
 
     def under(self, condition: Boolean) -> Scope:
-        return Scope(self.ranges, sp.And(self.path, condition))
+        return Scope(self.ranges, all_of(self.path, condition))
 
     def within(self, bound: dict[sp.Symbol, Range]) -> Scope:
         outer = {s: r for s, r in self.ranges.items() if s not in bound}

@@ -96,11 +96,11 @@ class ModulePlan(Plan):
     def prediction_name(self) -> str | None:
         return self.prediction_program.prediction
 
-    @property
+    @cached_property
     def single_parameters(self) -> tuple[Tensor, ...]:
         """What of the flat vector no run of equal calls goes through, nor through its gradient."""
         bars = dict(self.program.gradients)
-        return tuple(t for t in self.program.vector if not {t.name, bars.get(t.name)} & set(self.families))
+        return tuple(t for t in self.program.vector if self.families.keys().isdisjoint((t.name, bars.get(t.name))))
 
     @property
     def loops_over_parameters(self) -> bool:
@@ -132,13 +132,13 @@ class ModulePlan(Plan):
         equal = {k: first.setdefault(canonical(program, k), k) for program, k in kernels}
         return {k: equal[k] for _, k in self.all_kernels}
 
-    @property
+    @cached_property
     def layers(self) -> list[tuple[str, tuple[str, ...]]]:
         """The layers of a step in order, each with the parameters that its forward kernel reads.
 
         What gives a single number, as the loss, is a layer only of parameters that no other one reads.
         """
-        left = [t.name for t in self.program.parameters]
+        left = dict.fromkeys(t.name for t in self.program.parameters)
         layers = []
         for kernel in self.passes["forward"]:
             if self.observed(kernel):
@@ -162,7 +162,7 @@ class ModulePlan(Plan):
         """Those of functions of derivatives too, each with the program that knows its tensors."""
         return kernels_of([*self.schedules, *(schedule for _, schedule in self.derived)])
 
-    @property
+    @cached_property
     def passes(self) -> dict[str, list[Kernel]]:
         """The kernels of the forward pass, the backward pass, the evaluation and the prediction."""
         passes = {
