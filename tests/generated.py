@@ -103,7 +103,8 @@ class CheckedNumpy(PoisonedNumpy):
     """Poisoned numpy all of whose arrays check their subscripts."""
 
     def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
+        own = name.startswith("__") or name in ("empty", "empty_like")
+        found = super().__getattribute__(name) if own else getattr(np, name)
         if name.startswith("__") or isinstance(found, type) or not callable(found):
             return found
 

@@ -47,7 +47,7 @@ class GuardedSpec(Spec):
             if t.name in borders:
                 away = np.choose(kinds, [np.zeros(count), rng.choice(ABOVE, count), rng.choice(BELOW, count)])
                 made[t.name] = rng.permutation(borders[t.name] + away).reshape(shape)
-            elif t.ignore is None:  # the classes in turn, since conditions are about all of them
+            elif t.classes is not None and t.ignore is None:  # the classes in turn, since conditions are about all of them
                 made[t.name] = rng.permutation((np.arange(count) + rng.integers(0, t.classes)) % t.classes)
                 made[t.name] = made[t.name].reshape(shape)
         return made
@@ -300,9 +300,7 @@ class GuardedWriter:
 
     def read(self, t: Tensor, near: Sequence[Index]) -> Part:
         self.read_names.add(t.name)
-        if not t.axes:
-            return Part(t.name, t.largest)
-        if t.needs:
+        if t.needs or not t.axes:
             return self.read_where_allowed(t, near)
         places = [self.subscript(a, near) for a in t.axes]
         text = f"{t.name}[{', '.join(p.text for p, _ in places)}]"
@@ -310,7 +308,7 @@ class GuardedWriter:
 
     def read_where_allowed(self, t: Tensor, near: Sequence[Index]) -> Part:
         """A read at plain indices of a let that is singular where its own needs do not hold."""
-        places = []
+        places: list[Index] = []
         for a in t.axes:
             options = [i for i in near if i.axis == a]
             if not options:
@@ -526,7 +524,8 @@ class GuardedWriter:
             bound, outside = [self.index(b.axis, scope) for b in bound[:1]], []
             body = self.tame(self.real([*scope, *bound], depth))
             body = self.settled(body, [*scope, *bound], [n for n in body.needs if bound[0] in n.all_indices])
-            return Part(f"MaxOver({body.text}, {bound[0].name})", body.largest, body.needs)
+            i = bound[0].name  # the weights keep apart what differs by rounding only
+            return Part(f"MaxOver({body.text} + cos(1 + {i}), {i})", body.largest + 1, body.needs)
         return self.total(self.tame(self.real(near, depth)), scope, bound, outside)
 
     def concatenation(self, scope: Sequence[Index], depth: int) -> Part:
