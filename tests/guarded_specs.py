@@ -26,7 +26,8 @@ from derivgen.program import Program, Role
 T = TypeVar("T")
 
 UNSURE = 10**6  # the least or largest value of what hangs on a size that is known at run time
-FUNCTIONS_ASKED = ("hessian_vector_product", "jacobian_vector_product", "hessian_diagonal", "per_sample_gradients")
+OF_OBJECTIVE = ("hessian_vector_product", "hessian_diagonal", "hessian", "gauss_newton_vector_product")
+OF_PREDICTION = ("jacobian_vector_product", "vector_jacobian_product", "jacobian")
 LETTERS = "uvijkrtwh"
 BORDERS = (0.0, 0.5, -0.25)  # doubles, so that a value can be there
 ABOVE, BELOW = (0.25, 0.75, 1.0), (-1.25, -1.5, -2.0)  # log(x - border + 1) is singular below, and 0 at the border
@@ -190,7 +191,8 @@ class GuardedWriter:
         free = [n for n in names if n not in used]
         if not free:
             every = {n for others in self.letters.values() for n in others}
-            options = ["n", "n2", "n3"] if axis.text == "N" else [*LETTERS, *(f"{a}{k}" for k in (2, 3, 4) for a in LETTERS)]
+            letters = "n" if axis.text == "N" else LETTERS
+            options = [*letters, *(f"{a}{k}" for k in range(2, 9) for a in letters)]
             free = [next(n for n in options if n not in every)]
             names += free
         return Index(free[0], axis, 0, UNSURE if axis.runtime else axis.value - 1, free[0])
@@ -757,12 +759,11 @@ class GuardedWriter:
             self.let()
         tail = [f"model.minimize({self.objective()})"]
         predictable = [t for t in self.lets if not t.needs]
-        if predictable and self.chance(70):
+        predicts = bool(predictable) and self.chance(70)
+        if predicts:
             tail.append(f"model.predict({self.choose(predictable).name})")
-        asked = [f for f in FUNCTIONS_ASKED[:3] if self.chance(12)]
-        asked = [f for f in asked if len(tail) > 1 or not f.startswith("jacobian")]
-        if asked:
-            tail.append(f"model.second_order({', '.join(map(repr, asked))})")
+        if self.chance(25):
+            tail.append(f'model.second_order("{self.choose([*OF_OBJECTIVE, *(OF_PREDICTION if predicts else ())])}")')
         declared = [f"{n} = model.indices({n}={a.text})" for a, names in self.letters.items() for n in names]
         lines = ['model = Model("guarded")', *head, *declared, *self.lines, *tail]
         runtime = tuple((a.text, a.value) for a in self.sizes if a.runtime)
