@@ -30,10 +30,11 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-fuzz: $(VENV)/dev ## ten minutes of random specs that the tests do not have, and the whole Hessians of the deepest models
+fuzz: $(VENV)/dev ## ten minutes of random specs, the whole Hessians of the deepest models, two minutes of damaged files
 	$(BIN)/python scripts/fuzz.py
 	$(BIN)/python scripts/fuzz.py --second-order
 	$(BIN)/python scripts/deep_hessians.py
+	$(BIN)/python scripts/damage_files.py
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

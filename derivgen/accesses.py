@@ -10,9 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import TRUE, Read, all_of, guarded_reads, reads_of
+from derivgen.expressions import (
+    Conditions,
+    Read,
+    all_of,
+    guarded_reads,
+    parts_of,
+    reads_of,
+)
 from derivgen.inside import is_inside
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, store_guard
 from derivgen.program import InvariantError, Program, Range, Statement, Tensor
@@ -24,7 +30,7 @@ class Access:
 
     read: Read
     around: tuple[Range, ...]
-    path: Boolean
+    path: Conditions
 
 
 def check_accesses(
@@ -38,19 +44,19 @@ def check_accesses(
 
     `winners`: see `winners_of`.
     """
-    for access in (a for node in body for a in accesses_of(node, (), TRUE, frozenset())):
+    for access in (a for node in body for a in accesses_of(node, (), (), frozenset())):
         if access.read.tensor not in scalars and not is_proved(access, tensors, winners):
             loops = ", ".join(f"{r.index} = 0 .. {r.extent - 1}" for r in access.around)
             raise InvariantError(
                 f"{layer}: {access.read} is not proved to be inside {access.read.tensor}, which has the shape "
-                f"{tensors[access.read.tensor].shape}, for {loops or 'no index'} where {access.path}"
+                f"{tensors[access.read.tensor].shape}, for {loops or 'no index'} where {all_of(*access.path)}"
             )
 
 
 def is_proved(access: Access, tensors: Mapping[str, Tensor], winners: Mapping[str, sp.Expr]) -> bool:
-    places = [r for r in reads_of(access.read, access.path) if r.tensor in winners] if winners else []
+    places = [r for r in reads_of(access.read, *access.path) if r.tensor in winners] if winners else []
     known = [condition for r in places for condition in (sp.Ge(r, 0), sp.Lt(r, winners[r.tensor]))]
-    return is_inside(access.read, all_of(access.path, *known), access.around, tensors)
+    return is_inside(access.read, (*access.path, *known), access.around, tensors)
 
 
 def winners_of(program: Program) -> dict[str, sp.Expr]:
@@ -62,7 +68,7 @@ def winners_of(program: Program) -> dict[str, sp.Expr]:
     }
 
 
-def accesses_of(node: Node, around: tuple[Range, ...], path: Boolean, carried: frozenset[Read]) -> Iterator[Access]:
+def accesses_of(node: Node, around: tuple[Range, ...], path: Conditions, carried: frozenset[Read]) -> Iterator[Access]:
     """Every access of a node in loops, under a condition; what is `carried` is a scalar there."""
     match node:
         case Loop():
@@ -78,30 +84,30 @@ def accesses_of(node: Node, around: tuple[Range, ...], path: Boolean, carried: f
 
 
 def accesses_of_loop(
-    loop: Loop, around: tuple[Range, ...], path: Boolean, carried: frozenset[Read]
+    loop: Loop, around: tuple[Range, ...], path: Conditions, carried: frozenset[Read]
 ) -> Iterator[Access]:
     """Those of its condition and its bound, the stores of the reductions that it carries, and those inside."""
     yield from in_expression(loop.guard, around, path)
-    path = all_of(path, loop.guard)
+    path = (*path, *parts_of(loop.guard))
     stores = {s.write: store_guard(s, c.first) for c in reversed(loop.carried) for s in c.statements}
     for write, guard in stores.items():
         if write not in carried:
             yield from in_expression(guard, around, path)
-            yield from in_expression(write, around, all_of(path, guard))
+            yield from in_expression(write, around, (*path, *parts_of(guard)))
     if loop.bound is not None:
         yield from in_expression(loop.bound, around, path)
-        path = all_of(path, sp.Lt(loop.index, loop.bound))
+        path = (*path, sp.Lt(loop.index, loop.bound))
     around = (*around, Range(loop.index, loop.extent))
     for node in loop.body:
         yield from accesses_of(node, around, path, carried | stores.keys())
 
 
-def accesses_of_statement(s: Statement, around: tuple[Range, ...], path: Boolean) -> Iterator[Access]:
+def accesses_of_statement(s: Statement, around: tuple[Range, ...], path: Conditions) -> Iterator[Access]:
     yield from in_expression(s.guard, around, path)
     for part in (s.expression, s.write):
-        yield from in_expression(part, around, all_of(path, s.guard))
+        yield from in_expression(part, around, (*path, *parts_of(s.guard)))
 
 
-def in_expression(expression: sp.Basic, around: tuple[Range, ...], path: Boolean) -> Iterator[Access]:
+def in_expression(expression: sp.Basic, around: tuple[Range, ...], path: Conditions) -> Iterator[Access]:
     for read, condition, _ in guarded_reads(expression, path):
         yield Access(read, around, condition)

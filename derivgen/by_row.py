@@ -1,7 +1,11 @@
-"""Program → the same program for each row alone: what is summed over rows is that of one row, and has their axis."""
+"""Program → the same program for each row alone: what is summed over rows is that of one row, and has their axis.
+
+Also whether rows are alone as they are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import sympy as sp
@@ -89,16 +93,45 @@ class ByRow:
 
     def check(self, s: Statement, access: Read) -> None:
         """Rows are read and written at the row itself, and nothing else at its number."""
-        for i, extent in zip(access.subscripts, self.table[access.tensor].shape, strict=True):
-            at_row = i == self.index if extent == self.size else self.index not in indices_of(outside_reads(i))
-            if not at_row or (extent != self.size and extent.has(self.size)):
-                self.refuse(s)
+        if not is_at_row(access, self.table[access.tensor].shape, self.size, self.index):
+            self.refuse(s)
 
     def refuse(self, s: Statement) -> None:
         raise DerivgenError(
             f"per_sample_gradients: {s.layer or s.target} takes its rows by number or by another row's number, so that "
             "a row alone has no loss of its own: leave per_sample_gradients out of model.second_order"
         )
+
+
+def mixed_axes(program: Program) -> tuple[str, ...]:
+    """The run-time sizes along which a row of what the program gives depends on other rows, its number, or their count.
+
+    N of `mean[] += x[n]/N` and of `v[n] = v[n - 1] + x[n]`, not that of `y[n] = exp(k*x[n])`.
+    """
+    table = program.table
+    sizes = [(name, size) for name, size in program.sizes if is_size(size)]
+    return tuple(name for name, size in sizes if not all(is_of_one_row(s, table, size) for s in program.statements))
+
+
+def is_of_one_row(s: Statement, table: Mapping[str, Tensor], size: sp.Expr) -> bool:
+    """Whether a row of the target is made of that row of what is read, or neither has rows along this size."""
+    rows = [r.index for r in s.domain if r.extent.has(size)]
+    index = rows[0] if rows else sp.Dummy()
+    loose = indices_of(outside_reads(s.expression)) | indices_of(outside_reads(s.guard))
+    return (
+        rows == [i for i, extent in zip(s.subscripts, table[s.target].shape, strict=True) if extent == size]
+        and index not in loose
+        and not any(e.has(size) for e in (s.expression, s.guard))
+        and all(is_at_row(a, table[a.tensor].shape, size, index) for a in (s.write, *s.reads))
+    )
+
+
+def is_at_row(access: Read, shape: tuple[sp.Expr, ...], size: sp.Expr, index: sp.Symbol) -> bool:
+    """Whether rows are read or written at the row of this index, and nothing else at its number."""
+    return all(
+        i == index if extent == size else not extent.has(size) and index not in indices_of(outside_reads(i))
+        for i, extent in zip(access.subscripts, shape, strict=True)
+    )
 
 
 def outside_reads(expression: sp.Basic) -> sp.Basic:

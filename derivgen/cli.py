@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 
 from derivgen import __version__, store
 from derivgen.cli_training import predict, train
-from derivgen.errors import DerivgenError, SpecError, show_warnings
+from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
 from derivgen.project import Check, Module, check_module, expected_text, project_modules, render
 from derivgen.spec import load_target, load_targets
 
@@ -28,15 +29,28 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            refuse_removed_folder()
             return super().invoke(ctx)
         except DerivgenError as error:
             report_error(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as error:
+            report_error(DerivgenError(system_words(error)))
         except Exception:
             traceback.print_exc()
             click.echo("error: this is a bug of derivgen; please report it with the lines above", err=True)
+        if output_fails():  # else Python tries again as it ends, and shows a traceback
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ctx.exit(ERROR)
+
+
+def refuse_removed_folder() -> None:
+    """DerivgenError where the current folder is none any more, in which every relative path is one that is missing."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise DerivgenError("the current folder was removed: change into one that exists") from None
 
 
 def report_error(error: DerivgenError) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from derivgen import store
-from derivgen.errors import DerivgenError, nearest, show_warnings
+from derivgen.errors import DerivgenError, nearest, show_warnings, system_words
+from derivgen.interrupts import Interrupts, only_the_first
 from derivgen.project import header_on_disk, options, render
 from derivgen.spec import load_target
 
@@ -145,16 +148,21 @@ def train(
     if arguments["resume"]:
         tell_of_resuming(arguments["checkpoints"])
     start = perf_counter()
-    result = trained(module, inputs, save, {**arguments, "progress": not no_progress}, hyperparameters)
-    from derivgen.runtime import plot_history, save_parameters
-
-    save_parameters(save, module, result.parameters)
-    if plot is not None:
-        plot_history(plot, result.history)
+    # Held until the command has said where it saved what was reached.
+    interrupts = click.get_current_context().find_root().with_resource(only_the_first())
+    arguments["progress"] = not no_progress
+    result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
     stopped = f"{result.stopped}\n" if result.stopped else ""
     click.echo(
-        f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {save}"
+        f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {place}"
     )
+    interrupts.held = False
+    if plot is not None:
+        from derivgen.runtime import plot_history
+
+        plot_history(plot, result.history)
+    if why:
+        raise DerivgenError(f"{why}. The parameters are saved in {place}")
 
 
 def tell_of_resuming(folder: Path) -> None:
@@ -165,33 +173,80 @@ def tell_of_resuming(folder: Path) -> None:
 
 
 def trained(
-    module: ModuleType, inputs: dict[str, Any], save: Path, arguments: dict[str, Any], hyperparameters: dict[str, Any]
-) -> Fit:
-    """The training; what it reached is saved where it can't go on."""
-    from derivgen.runtime import NonFiniteError, fit, latest_checkpoint, save_parameters
+    module: ModuleType,
+    inputs: dict[str, Any],
+    save: Path,
+    arguments: dict[str, Any],
+    hyperparameters: dict[str, Any],
+    interrupts: Interrupts,
+) -> tuple[Fit, Path, str]:
+    """(the training, where its parameters are saved, why it is not where they were to be)
+
+    Raises DerivgenError where training can't go on, with where what it reached is saved. Interrupts are held then.
+    """
+    from derivgen.runtime import fit
 
     try:
         with user_data(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
-            return fit(module, inputs, **arguments, **hyperparameters)
+            result = fit(module, inputs, **arguments, **hyperparameters)
     except (DerivgenError, KeyboardInterrupt) as error:
+        interrupts.held = True
         reached = getattr(error, "fit", None) or getattr(error.__cause__, "fit", None)
         if reached is None or reached.state.step[0] == 0:
             raise
-        best = arguments["keep_best"] and reached.best_epoch > 0
-        what = "The best parameters until then" if best else "The parameters so far"
-        if isinstance(error, NonFiniteError) and not best:
-            what = "The parameters from before that step"
-            save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
-        text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        try:
-            save_parameters(save, module, reached.parameters)
-        except DerivgenError as second:
-            raise DerivgenError(f"{text}. {what} are lost: {second}") from error
-        folder = arguments["checkpoints"]
-        way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {save}"
-        more = f". Go on by {way}" if isinstance(error, KeyboardInterrupt) else ""
-        raise DerivgenError(f"{text}. {what} are saved in {save}{more}") from error
+        raise DerivgenError(saved_on_the_way(module, save, reached, error, arguments)) from error
+    interrupts.held = True
+    return result, *saved(module, save, result.parameters)
+
+
+def saved_on_the_way(
+    module: ModuleType, save: Path, reached: Fit, error: BaseException, arguments: dict[str, Any]
+) -> str:
+    """What ended a training, and where what it reached is saved now, in words."""
+    from derivgen.runtime import NonFiniteError, latest_checkpoint
+
+    interrupted = isinstance(error, KeyboardInterrupt)
+    text = "interrupted" if interrupted else str(error)
+    best = arguments["keep_best"] and reached.best_epoch > 0
+    what = "The best parameters until then" if best else "The parameters so far"
+    if isinstance(error, NonFiniteError) and not best:
+        what = "The parameters from before that step"
+        save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
+    try:
+        place, why = saved(module, save, reached.parameters)
+    except DerivgenError as second:
+        return f"{text}. {what} are lost. {second}"
+    folder = arguments["checkpoints"]
+    way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {store.word(str(place))}"
+    more = f". Go on by {way}" if interrupted else ""
+    return f"{text}. {f'{why}. ' if why else ''}{what} are saved in {place}{more}"
+
+
+def saved(module: ModuleType, save: Path, parameters: Any) -> tuple[Path, str]:
+    """(where the parameters are saved, why it is not where they were to be)
+
+    Where that can't be written, it is the current folder, else that of temporary files, under a name that is free.
+    Raises DerivgenError where no place takes them.
+    """
+    from derivgen.runtime import save_parameters
+
+    try:
+        save_parameters(save, module, parameters)
+        return save, ""
+    except DerivgenError as error:
+        for folder in (os.curdir, tempfile.gettempdir()):
+            place = free_name(Path(folder, save.name))
+            with suppress(DerivgenError):
+                save_parameters(place, module, parameters)
+                return place, str(error)
+        raise DerivgenError(f"{error}. The folder for temporary files takes the parameters neither") from error
+
+
+def free_name(path: Path) -> Path:
+    """The path, or the first of `p_2.npz`, `p_3.npz`, … where there is no file yet."""
+    others = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], others) if not os.path.lexists(place))
 
 
 @click.command()
@@ -243,7 +298,9 @@ def user_data() -> Iterator[None]:
         yield
     except DerivgenError:
         raise
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        raise DerivgenError(system_words(error)) from error
+    except (ValueError, TypeError) as error:
         raise DerivgenError(str(error)) from error
 
 

@@ -132,10 +132,9 @@ class Cotangents:
             for s in reversed(self.program.statements):
                 for pattern in list(found.get(s.target, ())) if s.target in self.behind else ():
                     seen, at_winner = self.seen_from(s, pattern)
-                    for read in differentiable_reads(seen):
-                        if read.tensor in self.active:
-                            place = self.determined(substitute(read, at_winner))
-                            found[read.tensor] = with_pattern(found.get(read.tensor, []), place)
+                    for read in differentiable_reads(seen, self.active):
+                        place = self.determined(substitute(read, at_winner))
+                        found[read.tensor] = with_pattern(found.get(read.tensor, []), place)
         return found
 
     def is_eligible_output(self) -> bool:
@@ -147,7 +146,7 @@ class Cotangents:
         shape = self.program.tensor(tensor).shape
         axes = set(range(len(shape)))
         for s in self.program.statements:
-            if s.target == tensor and any(r.tensor in self.active for r in differentiable_reads(s)):
+            if s.target == tensor and s.smooth_sources & self.active:
                 extents = {r.index: r.extent for r in s.domain if s.scan is None or r.index != s.scan.index}
                 axes &= {
                     axis
@@ -239,6 +238,6 @@ def tensors_behind(program: Program, output: str) -> set[str]:
     return closure([output], program.statements, lambda s: smooth_sources(program, s))
 
 
-def smooth_sources(program: Program, s: Statement) -> set[str]:
+def smooth_sources(program: Program, s: Statement) -> frozenset[str]:
     """The tensors that a real tensor gets its values from smoothly, in one statement."""
-    return set() if program.tensor(s.target).integer else {r.tensor for r in differentiable_reads(s)}
+    return frozenset() if program.tensor(s.target).integer else s.smooth_sources

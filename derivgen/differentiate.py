@@ -90,11 +90,10 @@ def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> 
     # Reads at the statement's own indices come first: their adjoint is then a value that the others can read. The rest
     # follow the order of declaration: SymPy's order of arguments hangs on names, and would tell equal layers apart.
     reads = sorted(
-        differentiable_reads(s).items(), key=lambda item: (item[0].subscripts != own, bars.order[item[0].tensor])
+        differentiable_reads(s, bars.active).items(),
+        key=lambda item: (item[0].subscripts != own, bars.order[item[0].tensor]),
     )
     for read, condition in reads:
-        if read.tensor not in bars.active:
-            continue
         local = derivative(s.expression, read)
         guard = all_of(s.guard, condition)
         if local == 0 or guard == sp.false:
@@ -186,10 +185,9 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
 def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
     """The forward rule on one statement: one statement too, but for sums of products, of which each stays one."""
     by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
-    for read, condition in differentiable_reads(s).items():
-        if read.tensor in dots:
-            key = (derivative(s.expression, read), condition)
-            by_local.setdefault(key, []).append(Read(dots[read.tensor], *read.subscripts))
+    for read, condition in differentiable_reads(s, dots).items():
+        key = (derivative(s.expression, read), condition)
+        by_local.setdefault(key, []).append(Read(dots[read.tensor], *read.subscripts))
     terms = []
     for (local, condition), read_dots in by_local.items():
         term = product(local, sp.Add(*read_dots))

@@ -71,6 +71,24 @@ def listed(names: Collection[str]) -> str:
     return (", ".join(name or "''" for name in itertools.islice(names, SHOWN)) + more) or "nothing"
 
 
+def system_words(error: OSError) -> str:
+    """What the system refused, in words: a file, or else what the command prints."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {reason}. Give another path, or mend this one"
+    printing = isinstance(error, BrokenPipeError) or output_fails()
+    return f"what this command prints can't be written: {reason}" if printing else reason
+
+
+def output_fails() -> bool:
+    """Whether what was printed can't be written."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        return True
+    return False
+
+
 def show_warnings(warnings: Iterable[Problem]) -> None:
     """On the standard error stream, a line each."""
     for warning in warnings:

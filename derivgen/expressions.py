@@ -43,17 +43,16 @@ def unfolded_piecewise() -> Iterator[None]:
             module.piecewise_fold = fold
 
 
-def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
-    return remembered_connection(kind, u, v)
-
-
 IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__
 
 
-@functools.lru_cache(maxsize=2**14)
-def remembered_connection(kind: type, u: sp.Expr, v: sp.Expr) -> Any:
-    """SymPy's search for the larger of two arguments of a maximum, which it makes anew, for long, at each copy of it."""
-    return IS_CONNECTED(kind, u, v)
+def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
+    """Which of two arguments of a maximum is the larger one: of numbers, indices and sizes alone.
+
+    Of others SymPy finds out little, and searches long, for each pair and at each copy of the maximum.
+    """
+    known = all(s.is_integer for e in (u, v) for s in e.free_symbols) and not reads_of(u, v)
+    return IS_CONNECTED(kind, u, v) if known else False
 
 
 class Read(sp.Expr):
@@ -63,7 +62,7 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: str | Str, *subscripts: Any) -> Read:
-        return interned(cls, tensor if isinstance(tensor, Str) else Str(tensor), *map(sp.sympify, subscripts))
+        return interned(tensor if isinstance(tensor, Str) else Str(tensor), *map(sp.sympify, subscripts))
 
     @property
     def tensor(self) -> str:
@@ -78,9 +77,9 @@ class Read(sp.Expr):
 
 
 @functools.lru_cache(maxsize=2**16)
-def interned(cls: type[Read], name: Str, *subscripts: sp.Expr) -> Read:
+def interned(name: Str, *subscripts: sp.Expr) -> Read:
     """Equal reads are one object, of which SymPy finds out once what it asks of each."""
-    return sp.Expr.__new__(cls, name, *subscripts)
+    return sp.Expr.__new__(Read, name, *subscripts)
 
 
 def index_symbol(name: str) -> sp.Symbol:
@@ -195,15 +194,15 @@ def bottom_up(expression: Any, rewrite: Callable[[sp.Basic], sp.Basic]) -> Any:
     return rewrite(expression)
 
 
-def bottom_up_known(expression: Any, known: Boolean, rewrite: Callable[[sp.Basic, Boolean], sp.Basic]) -> Any:
+def bottom_up_known(expression: Any, known: Conditions, rewrite: Callable[[sp.Basic, Conditions], sp.Basic]) -> Any:
     """As `bottom_up`, with what is known where a node is evaluated: the conditions of the branches around it."""
     if isinstance(expression, sp.Piecewise):
         pairs, rest = [], known
         for pair in expression.args:
             value, condition = pair.args
-            found = bottom_up_known(value, all_of(rest, condition), rewrite)
+            found = bottom_up_known(value, (*rest, *parts_of(condition)), rewrite)
             pairs.append((found, bottom_up_known(condition, rest, rewrite)))
-            rest = all_of(rest, negation(condition))
+            rest = (*rest, *parts_of(negation(condition)))
         if any(tuple(pair.args) != new for pair, new in zip(expression.args, pairs, strict=True)):
             expression = expression.func(*pairs)
     elif expression.args and not isinstance(expression, Read):
@@ -213,10 +212,12 @@ def bottom_up_known(expression: Any, known: Boolean, rewrite: Callable[[sp.Basic
     return rewrite(expression, known)
 
 
-def either(a: Boolean, b: Boolean) -> Boolean:
-    """a or b; c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is."""
-    union = sp.Or(a, b)
-    alternatives = union.args if isinstance(union, sp.Or) else ()
+def any_of(*conditions: Boolean) -> Boolean:
+    """One of these at least; c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is."""
+    if TRUE in conditions:
+        return TRUE
+    union = sp.Or(*conditions)
+    alternatives = set(union.args) if isinstance(union, sp.Or) else set()
     return TRUE if any(negation(c) in alternatives for c in alternatives) else union
 
 
@@ -270,11 +271,24 @@ def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
 
 
 def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
-    """The parts of an And, those on indices alone first: they keep the reads of the others inside their tensors."""
-    if condition == TRUE:
+    """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
+
+    A part may keep what others read inside a tensor: indices alone come first, then reads at them, then reads at those.
+    """
+    return tuple(sorted(parts_of(condition), key=lambda c: (depth_of_reads(c), sort_text(c))))
+
+
+def parts_of(condition: Boolean) -> tuple[Boolean, ...]:
+    """The parts of an And, in any order."""
+    if condition is TRUE:
         return ()
-    parts = condition.args if isinstance(condition, sp.And) else (condition,)
-    return tuple(sorted(parts, key=lambda c: (bool(reads_of(c)), sort_text(c))))
+    return tuple(condition.args) if isinstance(condition, sp.And) else (condition,)
+
+
+def depth_of_reads(expression: sp.Basic) -> int:
+    """How many reads stand in each other's subscripts."""
+    inner = max((depth_of_reads(s) for read in reads_of(expression) for s in read.subscripts), default=0)
+    return inner + 1 if reads_of(expression) else 0
 
 
 def negation(condition: Boolean) -> Boolean:
@@ -282,8 +296,12 @@ def negation(condition: Boolean) -> Boolean:
     return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
 
 
-def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[Read, Boolean, bool]]:
-    """(read, the condition under which it is evaluated, whether the value depends on it smoothly) per occurrence.
+# The conditions that all hold where something is evaluated. As one And, many branches would take long to collect.
+Conditions = tuple[Boolean, ...]
+
+
+def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple[Read, Conditions, bool]]:
+    """(read, the conditions under which it is evaluated, whether the value depends on it smoothly) per occurrence.
 
     Reads in conditions and in subscripts are evaluated too, but carry no derivative.
     """
@@ -297,8 +315,8 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
         for pair in expression.args:
             value, condition = pair.args
             yield from condition_reads(condition, rest)
-            yield from guarded_reads(value, all_of(rest, condition))
-            rest = all_of(rest, negation(condition))
+            yield from guarded_reads(value, (*rest, *parts_of(condition)))
+            rest = (*rest, *parts_of(negation(condition)))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
     elif getattr(expression, "is_constant_to_derivatives", False):
@@ -308,8 +326,8 @@ def guarded_reads(expression: sp.Basic, path: Boolean = TRUE) -> Iterator[tuple[
             yield from guarded_reads(argument, path)
 
 
-def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, Boolean, bool]]:
-    """The reads of a condition, each under the conjuncts on indices that are tested before it."""
+def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
+    """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
         for alternative in condition.args:
             yield from condition_reads(alternative, path)
@@ -320,8 +338,7 @@ def condition_reads(condition: Boolean, path: Boolean) -> Iterator[tuple[Read, B
         elif reads_of(conjunct):
             for side in conjunct.args:
                 yield from ((read, where, False) for read, where, _ in guarded_reads(side, path))
-        else:
-            path = all_of(path, conjunct)
+        path = (*path, conjunct)
 
 
 class MaxOver(sp.Expr):

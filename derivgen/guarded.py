@@ -15,6 +15,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    Conditions,
     Read,
     all_of,
     conjuncts,
@@ -22,6 +23,7 @@ from derivgen.expressions import (
     guarded_reads,
     indices_of,
     is_guarded,
+    parts_of,
     reads_of,
     replace_reads,
     substitute,
@@ -30,9 +32,9 @@ from derivgen.inside import is_inside
 from derivgen.program import Program, Statement, is_internal, is_plain_index
 
 
-def implies(known: Boolean, condition: Boolean) -> bool:
+def implies(known: Conditions, condition: Boolean) -> bool:
     """Whether each part of a condition is one of those that are known to hold."""
-    return set(conjuncts(condition)) <= set(conjuncts(known))
+    return set(parts_of(condition)) <= set(known)
 
 
 def guards_outside(program: Program) -> Program:
@@ -99,13 +101,13 @@ def forget_implied_guards(program: Program) -> Program:
             return False
         if not all(map(is_plain_index, (*s.subscripts, *source.subscripts))):
             return False
-        if not all(is_inside(access, TRUE, s.domain, table) for access in (s.write, source)):
+        if not all(is_inside(access, (), s.domain, table) for access in (s.write, source)):
             return False  # the guard is what keeps an index in its range
         known = writers.get(source.tensor, [])
         return bool(known) and all(
             w.operator == "+="
             and all(map(is_plain_index, w.subscripts))
-            and implies(at(w, source, guard_outside(w)), s.guard)
+            and implies(parts_of(at(w, source, guard_outside(w))), s.guard)
             for w in known
         )
 
@@ -145,5 +147,7 @@ def knows(t: Statement, s: Statement) -> bool:
     """Whether a statement reads what s writes under the guard of s only."""
     if any(r.tensor == s.target for r in reads_of(t.guard, *t.subscripts)):
         return False
-    occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, t.guard) if read.tensor == s.target]
+    occurrences = [
+        (read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard)) if read.tensor == s.target
+    ]
     return all(implies(path, at(s, read, s.guard)) for read, path in occurrences)

@@ -14,11 +14,11 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     all_of,
-    conjuncts,
-    either,
+    any_of,
     guarded,
     guarded_reads,
     indices_of,
+    parts_of,
     reads_of,
     subexpressions,
     substitute,
@@ -36,12 +36,17 @@ def reach_back(program: Program) -> Program:
     """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
     statements = list(program.statements)
     complete = {s.target: i for i, s in enumerate(statements)}
+    readers: dict[str, list[int]] = {}
+    for i, s in enumerate(statements):
+        for name in s.sources:
+            readers.setdefault(name, []).append(i)
     for position in reversed(range(len(statements))):
         s = statements[position]
         if s.target in program.outputs or not may_be_singular(s.expression):
             continue
         run = run_of(statements, position)
-        condition = reach_of(s, [*statements[run.start : position], *statements[position + 1 :]])
+        others = (i for i in readers.get(s.target, []) if i >= run.start and i != position)
+        condition = reach_of(s, [statements[i] for i in others])
         known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
         if condition not in (TRUE, sp.false) and known:
             statements[position] = under(s, condition)
@@ -68,13 +73,13 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
     if not all(is_plain_index(i) for i in s.subscripts):
         return TRUE
     for t in later:
-        occurrences = [(read, all_of(t.guard, path)) for read, path, _ in guarded_reads(t.expression)]
-        occurrences += [(read, TRUE) for read in reads_of(t.guard, *t.subscripts)]
+        occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard))]
+        occurrences += [(read, ()) for read in reads_of(t.guard, *t.subscripts)]
         for read, path in occurrences:
             if read.tensor == s.target:
                 own = dict(zip(read.subscripts, s.subscripts, strict=True))
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
-                spoken = [c for c in conjuncts(path) if indices_of(c) <= set(own)]
-                reached = either(reached, all_of(*(substitute(c, own) for c in spoken)))
+                spoken = [c for c in path if indices_of(c) <= set(own)]
+                reached = any_of(reached, all_of(*(substitute(c, own) for c in spoken)))
     return reached

@@ -9,14 +9,14 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen import bounds
 from derivgen.expressions import (
-    TRUE,
+    Conditions,
     Read,
     all_of,
     condition_reads,
-    conjuncts,
     guarded_reads,
     indices_of,
     is_size,
+    parts_of,
     reads_of,
 )
 from derivgen.notation import Plain
@@ -25,8 +25,8 @@ from derivgen.program import Range, Role, Statement, Tensor
 
 def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
     """Messages for the reads that nothing keeps inside their tensors."""
-    found = [(read, path) for read, path, _ in condition_reads(s.guard, TRUE)]
-    found += [(read, all_of(s.guard, path)) for read, path, _ in guarded_reads(s.expression)]
+    found = [(read, path) for read, path, _ in condition_reads(s.guard, ())]
+    found += [(read, path) for read, path, _ in guarded_reads(s.expression, parts_of(s.guard))]
     messages = []
     for read, path in found:
         tensor = tensors[read.tensor]
@@ -36,19 +36,19 @@ def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
     return list(dict.fromkeys(messages))
 
 
-def is_inside(access: Read, path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]) -> bool:
+def is_inside(access: Read, path: Conditions, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]) -> bool:
     """Whether each subscript of an access is proved to stay inside its tensor."""
     shape = tensors[access.tensor].shape
     return all(inside(i, extent, path, domain, tensors) for i, extent in zip(access.subscripts, shape, strict=True))
 
 
 def inside(
-    subscript: sp.Expr, extent: sp.Expr, path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
+    subscript: sp.Expr, extent: sp.Expr, path: Conditions, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
 ) -> bool:
     """Whether 0 <= subscript < extent."""
     if any(r.index == subscript and r.extent == extent for r in domain):
         return True
-    return all_nonnegative((subscript, extent - 1 - subscript), path, domain, tensors)
+    return all_nonnegative((subscript, extent - 1 - subscript), all_of(*path), domain, tensors)
 
 
 def all_nonnegative(
@@ -80,7 +80,7 @@ def integer_reads(
     ranges = []
     for read in reads_of(*expressions):
         tensor = tensors[read.tensor]
-        present = tensor.ignore is None or sp.Ne(read, tensor.ignore) in conjuncts(path)
+        present = tensor.ignore is None or sp.Ne(read, tensor.ignore) in parts_of(path)
         if tensor.role is Role.LABELS and tensor.classes is not None and present:
             ranges.append((read, sp.Integer(0), sp.Integer(tensor.classes - 1)))
         elif tensor.integer and tensor.value is not None:

@@ -162,6 +162,9 @@ class Model:
 
         `letters` are those wanted, one for each size: they are taken where they are free.
         """
+        if not isinstance(letters, str):
+            self.problem(f"letters must be a string with a letter for each index, found {letters!r}")
+            letters = ""
         first = len(self._local)
         self.wanted_letters |= {
             f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()
@@ -230,6 +233,7 @@ class Model:
 
     def constant(self, name: str, array: ArrayLike) -> Any:
         """A fixed array, part of the module; an integer one may stand inside an index."""
+        self._refuse_mask(f"constant {name}", array)
         value = np.asarray(array)
         if value.dtype.kind not in "iuf":
             self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
@@ -486,6 +490,7 @@ class Model:
                 self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
                 return initializers.zeros()
             return make()
+        self._refuse_mask(f"init of {kind} {name}", init)
         value = np.asarray(init)
         expected = tuple(int(sp.sympify(s).subs(self.fixed_sizes)) if self._is_fixed(s) else None for s in shape)
         if value.dtype.kind not in "iuf":
@@ -495,6 +500,10 @@ class Model:
             self.problem(f"{kind} {name}: init has shape {value.shape}, expected {expected}")
             return initializers.zeros()
         return value.astype(np.float64)
+
+    def _refuse_mask(self, what: str, array: object) -> None:
+        if np.ma.isMaskedArray(array):
+            self.problem(f"{what} is a masked array, whose mask would be lost: give it filled, array.filled(...)")
 
     def _is_fixed(self, size: Size) -> bool:
         return bool(sp.sympify(size).subs(self.fixed_sizes).is_Integer)

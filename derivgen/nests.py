@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Product, match_contraction
-from derivgen.expressions import TRUE, indices_of, reads_of, substitute
+from derivgen.expressions import TRUE, indices_of, parts_of, reads_of, substitute
 from derivgen.guarded import guard_outside, is_lone, is_read_under_guard
 from derivgen.inside import is_inside
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
@@ -248,7 +248,7 @@ def carrying(program: Program, node: Node, around: tuple[Range, ...] = ()) -> No
         for c in work_in(node)
         if isinstance(c, Compute)
         and carrier(c.statement) == node.index
-        and all(is_inside(s.write, store_guard(s, c.first), around, program.table) for s in c.statements)
+        and all(is_inside(s.write, parts_of(store_guard(s, c.first)), around, program.table) for s in c.statements)
     )
     return replace(node, body=reductions_first(body, carried), carried=carried)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from derivgen.arrange import arrange
+from derivgen.by_row import mixed_axes
 from derivgen.cost import cost_report
 from derivgen.cost_text import header_lines
 from derivgen.cotangents import tensors_behind
@@ -26,6 +27,7 @@ from derivgen.partials import with_tangents
 from derivgen.program import Program, Role, Tensor, renamed_apart
 from derivgen.schedule import Schedule, schedule, share_kernels
 from derivgen.second_order import derived_program, request_for
+from derivgen.shorten import shorten
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
 from derivgen.update_rule import factors_of
@@ -52,7 +54,7 @@ def declared_program(model: Model) -> Program:
 
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
-    return with_tangents(stabilize(reach_back(declared.live(declared.outputs))))
+    return with_tangents(shorten(stabilize(reach_back(declared.live(declared.outputs)))))
 
 
 def training_program(stable: Program) -> Program:
@@ -101,10 +103,14 @@ def plan_module(
 
     stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
-    prediction = beside(prediction_program(stable)) if declared.prediction is not None else None
+    predicted = prediction_program(stable) if declared.prediction is not None else None
+    prediction = beside(predicted) if predicted is not None else None
     requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
     derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
-    plan = ModulePlan(training, model.rule, dtype, prediction, evaluation, groups=model.groups, derived=derived)
+    mixed = mixed_axes(predicted) if predicted is not None else ()
+    plan = ModulePlan(
+        training, model.rule, dtype, prediction, evaluation, groups=model.groups, derived=derived, mixed_axes=mixed
+    )
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 

@@ -13,7 +13,7 @@ first. So they may read what earlier steps have written: an element is complete 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -25,8 +25,10 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    Conditions,
     Read,
-    either,
+    all_of,
+    any_of,
     guarded_reads,
     indices_of,
     reads_of,
@@ -129,6 +131,11 @@ class Statement:
         """The statement with a function applied to its subscripts, its expression and its guard."""
         subscripts = tuple(map(change, self.subscripts))
         return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
+
+    @cached_property
+    def smooth_sources(self) -> frozenset[str]:
+        """The tensors that its value depends on smoothly."""
+        return frozenset(read.tensor for read, _, smooth in guarded_reads(self.expression) if smooth)
 
     @cached_property
     def _hash(self) -> int:
@@ -453,10 +460,13 @@ def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
     return int(-shift if scan.reverse else shift) if shift.is_Integer else None
 
 
-def differentiable_reads(statement: Statement) -> dict[Read, Boolean]:
-    """Each read that the value depends on smoothly, with the condition under which it is evaluated."""
-    conditions: dict[Read, Boolean] = {}
+def differentiable_reads(statement: Statement, active: Container[str] | None = None) -> dict[Read, Boolean]:
+    """Each read that the value depends on smoothly, with the condition under which it is evaluated.
+
+    Those of tensors in `active` alone, if it is given.
+    """
+    paths: dict[Read, list[Conditions]] = {}
     for read, path, smooth in guarded_reads(statement.expression):
-        if smooth:
-            conditions[read] = either(conditions.get(read, sp.false), path)
-    return conditions
+        if smooth and (active is None or read.tensor in active):
+            paths.setdefault(read, []).append(path)
+    return {read: any_of(*(all_of(*path) for path in found)) for read, found in paths.items()}

@@ -12,10 +12,12 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    Conditions,
     Read,
     bottom_up_known,
     guarded_reads,
     indices_of,
+    parts_of,
     reads_of,
     subexpressions,
     substitute,
@@ -71,7 +73,7 @@ class Reuse:
         if not held.may_stand_in(s):
             return s.expression
 
-        def rewrite(node: sp.Basic, known: Boolean) -> sp.Basic:
+        def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
             for template, power in forms(held, node):
                 for mapping in self.bindings(template, node, held, s.domain):
                     if not implies(known, self.instance(held.condition, mapping)):
@@ -81,7 +83,7 @@ class Reuse:
                         return found
             return node
 
-        return bottom_up_known(s.expression, s.guard, rewrite)
+        return bottom_up_known(s.expression, parts_of(s.guard), rewrite)
 
     def instance(self, template: Any, mapping: dict[sp.Expr, sp.Expr]) -> Any:
         """A template at some values of its indices: many nodes ask for the same."""
@@ -226,7 +228,7 @@ def costly_calls(s: Statement) -> list[sp.Expr]:
     """The outermost costly calls in a sum or an assignment that are made at every point, but not its whole value."""
     if s.operator not in ("=", "+=") or s.guard != TRUE:
         return []
-    always = {read for read, condition, _ in guarded_reads(s.expression) if condition == TRUE}
+    always = {read for read, path, _ in guarded_reads(s.expression) if not path}
     found: dict[sp.Expr, None] = {}
 
     def visit(node: sp.Basic) -> None:

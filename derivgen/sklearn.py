@@ -18,6 +18,8 @@ import numpy as np
 
 from derivgen import runtime
 from derivgen.module_cache import LOCK, cache_folder, cached_module, loaded
+from derivgen.runtime.inputs import unmasked
+from derivgen.runtime.predicting import mixes_rows
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -188,7 +190,7 @@ class DerivgenEstimator(BaseEstimator):
     def _predictions(self, X: Any) -> Array:
         """What the module predicts for these rows."""
         check_is_fitted(self, "parameters_")
-        x = validate_data(self, X, reset=False, dtype=self.parameters_.dtype)
+        x = validate_data(self, unmasked("X", X), reset=False, dtype=self.parameters_.dtype)
         # joblib hands large arrays to its processes as memory that can't be written, which modules refuse.
         return predictions(self.module_, writeable(self.parameters_), x)
 
@@ -217,7 +219,7 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
     def fit(self, X: Any, y: Any) -> DerivgenClassifier:
         """Train a new model on rows X (rows, features) with classes y (rows,)."""
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=self.dtype)
+        X, y = validate_data(self, unmasked("X", X), unmasked("y", y), dtype=self.dtype)
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
@@ -250,7 +252,9 @@ class DerivgenRegressor(RegressorMixin, DerivgenEstimator):
     def fit(self, X: Any, y: Any) -> DerivgenRegressor:
         """Train a new model on rows X (rows, features) with targets y (rows,) or (rows, outputs)."""
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=self.dtype, multi_output=True, y_numeric=True)
+        X, y = validate_data(
+            self, unmasked("X", X), unmasked("y", y), dtype=self.dtype, multi_output=True, y_numeric=True
+        )
         y = check_array(y, dtype=self.dtype, ensure_2d=False, input_name="y", estimator=self)
         targets = y.reshape(len(y), -1)
         self._train(default_regressor, X, targets, targets.shape[1])
@@ -290,7 +294,8 @@ def check_hyperparameters(given: Any, learning_rate: Any) -> None:
 
 def predictions(module: ModuleType, parameters: Array, x: Array) -> Array:
     """What the module predicts, in float64, the precision in which scikit-learn compares and scores."""
-    blocks = [writeable(x[start : start + BLOCK]) for start in range(0, len(x), BLOCK)]
+    length = len(x) if mixes_rows(module) else BLOCK
+    blocks = [writeable(x[start : start + length]) for start in range(0, len(x), length)]
     return np.concatenate([module.predict(parameters, block) for block in blocks]).astype(np.float64)
 
 

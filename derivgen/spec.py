@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
+from derivgen import store
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.expressions import unfolded_piecewise
 
@@ -139,6 +140,7 @@ def read_source(path: Path) -> str:
         raise DerivgenError(f"{path} is a folder, expected a spec: give the Python file in it")
     if path.suffix != ".py":
         raise DerivgenError(f"{path} is no Python file: a spec is a .py file that defines a derivgen.Model")
+    store.refuse_special(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -5,16 +5,23 @@ Nothing here needs SymPy or NumPy: the runtime reads headers and saves files wit
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import hashlib
 import os
+import platform
 import re
 import secrets
 import shlex
 import shutil
 import stat
 import textwrap
+import time
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +34,11 @@ if TYPE_CHECKING:
     from derivgen.pipeline import Generated
 
 WIDTH = 120
+TEMPORARY = re.compile(r"\.derivgen-([0-9a-f]{8}-)?[0-9a-f]{12}\.tmp")
+# Of a module and a function in it: numba adds up to 43 letters for a file of its cache, and names of files have 255.
+LONGEST_NAMES = 210
+# Seconds after which a temporary file that nobody has locked is abandoned: it takes less to make one and lock it.
+AGE, AGE_ELSEWHERE = 0.1, 86400
 INTERACTIVE = "an interactive session"
 
 _HEADER = '''\
@@ -105,20 +117,25 @@ def command_line(
     parallel: bool = False,
 ) -> str:
     """The command that makes a module; the options are those that are not the default."""
-    words = ["derivgen", "generate", f"{spec}:{model}" if model else spec]
+    words = ["derivgen", "generate", word(f"{spec}:{model}" if model else spec)]
     words += ["--dtype", dtype] if dtype else []
     words += ["--parallel"] if parallel else []
-    words += ["-o", output] if output else []
-    return shlex.join(words)
+    words += ["-o", word(output)] if output else []
+    return " ".join(words)
+
+
+def word(file: str) -> str:
+    """A file's name as the shell takes it, quoted where need be, and as no command takes it for an option."""
+    return shlex.quote(f"./{file}" if file.startswith("-") else file)
 
 
 def assemble(generated: Generated, spec_file: str, command: str) -> str:
     """The module's text: header docstring, then the body."""
     for text in (spec_file, command):
-        if not text.isprintable() or '"' in text or "\\" in text:
+        if not text.isprintable() or '"""' in text or "\\" in text:
             raise DerivgenError(
-                f"{text!r} can't be written into the module's header: file names there must be without double "
-                "quotes, backslashes and control characters. Rename the file"
+                f"{text!r} can't be written into the module's header: file names there must be without backslashes, "
+                "control characters, and three double quotes in a row. Rename the file"
             )
     body = f"\n{generated.body}"
     header = _HEADER.format(
@@ -153,7 +170,7 @@ def assemble_from_python(
     spec_file = Path(place.file).name
     options = [*(["--dtype", dtype] if dtype else []), *(["--parallel"] if parallel else [])]
     note = f"  # {' '.join(options)}" if options else ""
-    return assemble(generated, spec_file, f"python {shlex.quote(spec_file)}{note}")
+    return assemble(generated, spec_file, f"python {word(spec_file)}{note}")
 
 
 def write_model(model: Model, path: Path, dtype: str, force: bool = False, parallel: bool = False) -> Path:
@@ -202,16 +219,28 @@ def is_edited(text: str) -> bool:
 def read(path: Path) -> str | None:
     """The text of a file, None where there is none; line ends as \\n."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
+        refuse_special(path)
+        if path.is_dir():
             raise DerivgenError(f"{path} is a folder, expected a file: give a file's name")
-        if not stat.S_ISREG(mode):
-            raise DerivgenError(f"{path} is no regular file: give another file's name")
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DerivgenError(f"{path} can't be read: {error.strerror}. Give another path, or mend this one") from error
+
+
+def refuse_special(path: Path) -> None:
+    """DerivgenError where a path, through links, is a pipe, a socket or a device.
+
+    Opening a pipe waits for its other end, a device may have no end, and a new file in its place would take it away.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # whoever opens it says what is wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise DerivgenError(f"{path} is no regular file, but {kind}: give another file's name")
 
 
 def write(path: Path | str, text: str, force: bool = False) -> Literal["written", "unchanged"]:
@@ -221,6 +250,7 @@ def write(path: Path | str, text: str, force: bool = False) -> Literal["written"
     can't be written.
     """
     path = Path(path)
+    refuse_long_names(path, text)
     present = read(path)
     if present == text:
         return "unchanged"
@@ -228,6 +258,18 @@ def write(path: Path | str, text: str, force: bool = False) -> Literal["written"
         refuse_foreign(path, present)
     write_bytes(path, text.encode())
     return "written"
+
+
+def refuse_long_names(path: Path, text: str) -> None:
+    """DerivgenError where numba could not name the files of its cache."""
+    function = max(re.findall(r"^@.+\ndef (\w+)\(", text, re.MULTILINE), key=len, default="")
+    length = len(os.fsencode(path.stem)) + len(function)
+    if length > LONGEST_NAMES:
+        raise DerivgenError(
+            f"{path} can't be compiled: numba's cache has files named by the module and its functions, which may have "
+            f"{LONGEST_NAMES} letters together, found {length} with {function}: give the file, or the spec's tensors, a "
+            "shorter name"
+        )
 
 
 def refuse_foreign(path: Path, text: str) -> None:
@@ -246,33 +288,77 @@ def refuse_foreign(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file in one step: whoever reads it sees the old bytes or the new ones, whatever fails."""
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".derivgen-{secrets.token_hex(6)}.tmp")
-    made = False
     try:
-        # Mode 0o666 goes through the umask, as with any new file.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        made = True
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-        made = False
+        target = Path(os.path.realpath(path))
+        refuse_special(target)
+        remove_abandoned(target.parent)
+        with new_temporary(target.parent) as temporary:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def new_temporary(folder: Path) -> Iterator[Path]:
+    """An empty file in a folder, locked while the block runs, where the system has locks, and gone after it."""
+    temporary = folder / f".derivgen-{machine()}-{secrets.token_hex(6)}.tmp"
+    # Mode 0o666 goes through the umask, as with any new file.
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    held = locked(descriptor)
+    if not held:  # Windows renames no file that is open
+        os.close(descriptor)
+    try:
+        yield temporary
     finally:
-        if made:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+        if held:
+            os.close(descriptor)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed.
+
+    It is one of theirs if nobody holds its lock. One that another machine made, by its name, must also be a day old:
+    in a folder of the network the locks of others may not be seen. Where the system has no locks, files stay.
+    """
+    with contextlib.suppress(OSError):
+        for name in filter(TEMPORARY.fullmatch, os.listdir(folder)):
+            age = AGE if f"-{machine()}-" in name else AGE_ELSEWHERE
+            with contextlib.suppress(OSError), (folder / name).open("r+b") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > age and locked(file.fileno()):
+                    (folder / name).unlink()
+
+
+def machine() -> str:
+    """Eight digits for the name of this machine."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def locked(descriptor: int) -> bool:
+    """Lock a file until it is closed, which the end of the process does too; False where another has it, or there are
+    no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def unwritable(path: Path, error: OSError) -> DerivgenError:
     folder = path.parent
-    if not folder.exists():
+    if error.errno == errno.ENAMETOOLONG:
+        what_to_do = "give a shorter one"
+    elif not os.path.exists(folder):
         what_to_do = f"make the folder {folder} first, or give another path"
-    elif not folder.is_dir():
+    elif not os.path.isdir(folder):
         what_to_do = f"{folder} is no folder: give another path"
     else:
         what_to_do = "nothing was written: mend that, or give another path"
@@ -281,9 +367,14 @@ def unwritable(path: Path, error: OSError) -> DerivgenError:
 
 def check_writable(path: Path) -> None:
     """DerivgenError where `write_bytes` would surely fail: to be found before hours of training, not after."""
-    if path.is_dir():
+    refuse_special(path)
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if is_folder:
         raise DerivgenError(f"{path} can't be written: it is a folder. Give a file's name")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
         reason = "Permission denied" if path.parent.is_dir() else "No such folder"
         raise unwritable(path, OSError(0, reason))
 

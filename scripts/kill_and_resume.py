@@ -24,9 +24,8 @@ from types import ModuleType
 
 import numpy as np
 
-from derivgen import runtime
+from derivgen import runtime, store
 from derivgen.errors import DerivgenError
-from derivgen.runtime.checkpoints import TEMPORARY
 
 KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
 MOMENTS = ("any", "writing", "epoch", "writing")
@@ -134,7 +133,7 @@ def look(run: Path, module: ModuleType) -> Left:
 
 
 def is_half_written(name: str) -> bool:
-    return TEMPORARY.fullmatch(name) is not None
+    return store.TEMPORARY.fullmatch(name) is not None
 
 
 def lines_of(run: Path) -> int:

@@ -173,6 +173,8 @@ BAD_X = {
     "None": (None, ["x", "numpy array", "NoneType"]),
     "a number": (1.0, ["x", "numpy array", "float"]),
     "empty batch": (X[:0], ["x", "empty", "(0, 4)"]),
+    "masked": (np.ma.array(X, mask=X < 0), ["x", "masked", "x.filled"]),
+    "masked nowhere": (np.ma.array(X), ["x", "masked"]),  # or what is refused would depend on the numbers
 }
 
 
@@ -199,6 +201,7 @@ BAD_Y = {
     "largest int64": (with_label(2**63 - 1), ["y", "0 .. 2", f"found {2**63 - 1}"]),
     "largest uint64": (with_label(2**64 - 1, dtype=np.uint64), ["y", "0 .. 2"]),
     "int8": (with_label(-128, dtype=np.int8), ["y", "0 .. 2", "found -128"]),
+    "masked": (np.ma.array(Y, mask=Y == 1), ["y", "masked", "y.filled"]),
 }
 
 
@@ -216,6 +219,7 @@ BAD_ODD = {
     "scalar of complex": ({"s": 1j}, ["s", "complex"]),
     "scalar past floats": ({"s": 10**400}, ["s"]),
     "scalar of None": ({"s": None}, ["s", "NoneType"]),
+    "scalar that is masked": ({"s": np.ma.array(0.5, mask=True)}, ["s", "masked"]),
     "whole input of batch shape": ({"u": np.ones((ROWS, 2))}, ["u", "1 axes"]),
     "whole input too long": ({"u": np.ones(3)}, ["u", "expected 2", "found 3"]),
     "float32": ({"x": np.ones((ROWS, 2), np.float32)}, ["x", "float64", "float32"]),
@@ -261,6 +265,7 @@ BAD_VECTORS = {
     "every second": (lambda v: np.repeat(v, 2)[::2], ["contiguous"]),
     "reversed": (lambda v: v[::-1], ["contiguous"]),
     "read-only": (lambda v: read_only(v), ["writeable"]),
+    "masked": (lambda v: np.ma.array(v, mask=v > 0), ["masked", "filled"]),
 }
 
 
@@ -299,6 +304,7 @@ BAD_STATES = {
     "step of shape (2,)": (lambda s: s._replace(step=np.zeros(2, np.int64)), ["state", "step", "(1,)"]),
     "step that is a number": (lambda s: s._replace(step=0), ["state", "step"]),
     "step that is read-only": (lambda s: s._replace(step=read_only(s.step)), ["state", "step"]),
+    "step that is masked": (lambda s: s._replace(step=np.ma.array(s.step)), ["state.step", "masked"]),
 }
 
 
@@ -306,6 +312,28 @@ BAD_STATES = {
 @pytest.mark.parametrize(("change", "words"), BAD_STATES.values(), ids=BAD_STATES)
 def test_bad_states_are_refused(on_digits: Caller, function: str, change: Any, words: list[str]) -> None:
     on_digits.refuse(function, words, {"state": change(on_digits.state)})
+
+
+BAD_SINGLE_SLOTS = {
+    "read-only": (read_only, ["writeable"]),
+    "None": (lambda a: None, ["numpy array", "NoneType"]),
+    "a list": (lambda a: a.tolist(), ["numpy array", "list"]),
+    "a number": (lambda a: 1.0, ["numpy array", "float"]),
+    "float32": (lambda a: a.astype(np.float32), ["float64"]),
+    "shape (2,)": (lambda a: np.repeat(a, 2), ["(1,)"]),
+    "masked": (np.ma.array, ["masked"]),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), BAD_SINGLE_SLOTS.values(), ids=BAD_SINGLE_SLOTS)
+def test_slots_that_are_kept_once_are_checked_as_the_others(change: Any, words: list[str]) -> None:
+    """NAdam's product of momenta is one number for all parameters."""
+    model = digits_like()
+    model.update(optimizers.nadam())
+    caller = Caller(execute(module_text(model, "float32"), numpy=np), digits_data())
+    state = caller.state._replace(mu_product=change(caller.state.mu_product))
+    for function in ("update", "train_epoch", "descend"):
+        caller.refuse(function, ["state.mu_product", *words], {"state": state})
 
 
 BAD_ORDERS = {
@@ -322,6 +350,7 @@ BAD_ORDERS = {
     "list": ([0, 1], ["numpy array", "list"]),
     "range": (range(2), ["numpy array", "range"]),
     "None": (None, ["numpy array", "NoneType"]),
+    "masked": (np.ma.array([0, 1], mask=[False, True]), ["masked"]),
 }
 
 

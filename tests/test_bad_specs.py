@@ -243,6 +243,13 @@ DECLARATIONS = {
     "constant of complex numbers": ('model.constant("v", [1j])', ["constant v", "complex128"]),
     "constant of bools": ('model.constant("v", [True])', ["constant v", "bool"]),
     "constant of objects": ('model.constant("v", [None])', ["constant v", "object"]),
+    "letters of bytes": ('model.local_indices(D, H, letters=b"dh")', ["letters", "string", "b'dh'"]),
+    "letters of nothing": ("model.local_indices(D, H, letters=None)", ["letters", "string", "None"]),
+    "masked constant": (
+        'model.constant("v", np.ma.array([1.0, 2.0], mask=[False, True]))',
+        ["constant v", "masked", "filled"],
+    ),
+    "masked init": ('model.parameter("v", H, init=np.ma.array([1.0, 2.0, 3.0]))', ["parameter v", "masked", "filled"]),
     "empty constant": ('model.constant("v", [])', ["constant v", "empty"]),
     "constant past int64": ('model.constant("v", np.array([2**63], np.uint64))', ["constant v"]),
     "let with an index twice": ('model.let("z", (h, h), b[h])', ["let z", "twice"]),

@@ -621,6 +621,70 @@ def test_an_error_in_a_process_is_one_message_on_stderr():
     assert done.stderr.startswith("error: none.py does not exist") and done.stderr.count("\n") == 1
 
 
+def test_a_removed_folder_is_named(spec, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for arguments in (["check"], ["new", "bowl"], ["generate", tmp_path / spec]):
+        assert "error: the current folder was removed" in fail(*arguments)
+
+
+LONG = "n" * 256
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["new", LONG],
+        ["generate", f"{LONG}.py"],
+        ["generate", "n" * 245 + ".py"],  # whose module alone has too long a name
+        ["generate", "wave.py", "-o", f"{LONG}.py"],
+        ["check", f"{LONG}.py"],
+        ["explain", f"{LONG}.py"],
+        *(["train", "wave.py", "--data", "data.npz", option, f"{LONG}.npz"] for option in ("--save", "--parameters")),
+        ["train", "wave.py", "--data", "data.npz", "--history", LONG],
+        ["train", "wave.py", "--data", "data.npz", "--plot", f"{LONG}.png"],
+        ["predict", "wave_kernels.py", f"{LONG}.npz", "--data", "data.npz", "-o", "p.npy"],
+        ["predict", f"{LONG}.py", "p.npz", "--data", "data.npz", "-o", "p.npy"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_a_name_that_is_too_long_is_an_error_in_words(spec, arguments):
+    write_data()
+    write_spec("n" * 245 + ".py")
+    succeed("generate", spec)
+    before = files()
+    output = fail(*arguments)
+    assert output.startswith("error: ") and "File name too long" in output, output
+    assert files() == before
+
+
+@pytest.mark.parametrize("name", ["it's.py", 'a"b.py', "a b.py", "-a.py", "$(touch oops).py", "été.py"])
+def test_the_command_that_mends_is_one_for_the_shell(folder, name):
+    write_spec(name)
+    succeed("generate", "--", name)
+    Path(name).write_text(Path(name).read_text().replace("sin(", "cos("))
+    output = fail("check", "--", name, code=1)
+    command = output.splitlines()[-2].strip().replace("derivgen", f"{sys.executable} -m derivgen.cli", 1)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run(command, shell=True, check=True, env=environment, capture_output=True)
+    assert succeed("check", "--", name) == "1 up to date, 0 stale\n"
+    assert not Path("oops").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such device")
+def test_output_that_can_t_be_printed_is_one_error(spec):
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-m", "derivgen.cli", "explain", str(spec)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: what this command prints can't be written: No space left on device\n",
+    )
+
+
 def test_generate_is_quick(spec):
     start = time.perf_counter()
     assert process("-m", "derivgen.cli", "generate", spec).returncode == 0

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import pkgutil
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -12,6 +19,7 @@ import pytest
 from command import fail, succeed
 
 from derivgen import runtime
+from derivgen.errors import PACKAGE
 
 SPEC = """
 from derivgen import Model, activations, layers, losses, optimizers, schedules
@@ -192,6 +200,169 @@ def test_an_interrupted_training_is_saved(monkeypatch):
     assert np.isfinite(runtime.load_parameters("flowers_parameters.npz", module)).all()
 
 
+def saved_and_said(message, path="flowers_parameters.npz"):
+    """The parameters of an interrupted training are in the file, and Ctrl-C works as before."""
+    assert f"interrupted. The parameters so far are saved in {path}" in message
+    assert np.isfinite(runtime.load_parameters(path, runtime.load("flowers_kernels.py"))).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "derivgen.runtime.progress.Lines.end",
+        "derivgen.runtime.stepping.Steps.settle",
+        "derivgen.runtime.run.Run.result",
+        "derivgen.cli_training.saved_on_the_way",
+        "derivgen.runtime.tensors.encode_npz",
+        "derivgen.store.new_temporary",
+        "os.fsync",
+        "os.replace",
+    ],
+)
+def test_a_second_interrupt_does_not_stop_the_save(monkeypatch, second):
+    """It comes before any of the steps from the first one to the end of the save."""
+    interrupts = []
+
+    def interrupted(self, epoch):
+        if epoch.epoch == 2:
+            interrupts.append("first")
+            signal.raise_signal(signal.SIGINT)
+
+    function = pkgutil.resolve_name(second)
+
+    def interrupted_again(*arguments, **keywords):
+        if interrupts:
+            interrupts.append("second")
+            signal.raise_signal(signal.SIGINT)
+        return function(*arguments, **keywords)
+
+    monkeypatch.setattr("derivgen.runtime.progress.Lines.epoch", interrupted)
+    monkeypatch.setattr(second, interrupted_again)
+    saved_and_said(fail("train", "flowers.py", "--data", "iris.csv", "--epochs", 20))
+    assert {*interrupts} == {"first", "second"}
+
+
+def test_an_interrupt_of_the_last_save_waits(monkeypatch):
+    replace, interrupts = os.replace, []
+
+    def interrupted(*arguments):
+        interrupts.append(signal.raise_signal(signal.SIGINT))
+        return replace(*arguments)
+
+    monkeypatch.setattr("os.replace", interrupted)
+    assert "parameters saved in flowers_parameters.npz" in train("--epochs", 1)
+    assert interrupts
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no signals")
+def test_two_interrupts_of_a_process_at_once(folder):
+    command = [sys.executable, "-m", "derivgen", "train", "flowers.py", "--data", "iris.csv", "--epochs", "1000000"]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout.readline().startswith("epoch 1/1000000")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.003)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode in (2, -signal.SIGINT)  # the latter where all is said, and Python is at its end
+    saved_and_said(error)
+
+
+# ---- what the parameters are saved in
+
+
+def refusing(monkeypatch, *folders):
+    """The disk of these folders is full."""
+    fsync = os.fsync
+
+    def full(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").resolve().parent in [Path(f).resolve() for f in folders]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", full)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc tells the path of a descriptor")
+
+
+def equal_to_a_training_that_is_saved(path):
+    train("--epochs", 2, "--save", "wanted.npz")
+    assert Path(path).read_bytes() == Path("wanted.npz").read_bytes()
+
+
+@linux
+def test_parameters_that_the_disk_does_not_take_are_saved_elsewhere(monkeypatch):
+    Path("full").mkdir()
+    Path("mine.npz").write_text("of an earlier run")
+    with monkeypatch.context() as patch:
+        refusing(patch, "full")
+        message = fail(
+            "train", "flowers.py", "--data", "iris.csv", "--batch-size", 16, "--epochs", 2, "--save", "full/mine.npz"
+        )
+    assert "full/mine.npz can't be written: No space left on device" in message
+    assert message.endswith("The parameters are saved in mine_2.npz\n")
+    assert Path("mine.npz").read_text() == "of an earlier run" and not list(Path("full").iterdir())
+    equal_to_a_training_that_is_saved("mine_2.npz")
+
+
+@linux
+def test_where_the_current_folder_takes_nothing_it_is_that_of_temporary_files(monkeypatch, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with monkeypatch.context() as patch:
+        refusing(patch, ".")
+        options = ["--batch-size", 16, "--epochs", 2, "--save", "mine.npz"]
+        message = fail("train", "flowers.py", "--data", "iris.csv", *options)
+        assert f"The parameters are saved in {folder / 'mine.npz'}" in message
+        refusing(patch, ".", folder)
+        message = fail("train", "flowers.py", "--data", "iris.csv", *options)
+        assert "The folder for temporary files takes the parameters neither" in message
+    equal_to_a_training_that_is_saved(folder / "mine.npz")
+
+
+@linux
+def test_an_interrupted_training_is_saved_elsewhere_too(monkeypatch):
+    def interrupted(self, epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("derivgen.runtime.progress.Lines.epoch", interrupted)
+    Path("full dir").mkdir()
+    refusing(monkeypatch, "full dir")
+    message = fail("train", "flowers.py", "--data", "iris.csv", "--save", "full dir/it's.npz")
+    assert "error: interrupted. full dir/it's.npz can't be written: No space left" in message
+    assert "saved in it's.npz. Go on by --parameters 'it'\"'\"'s.npz'" in message
+
+
+def test_a_folder_that_is_removed_while_training_loses_nothing(monkeypatch):
+    Path("out").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("derivgen.runtime.progress.Lines.end", lambda self: Path("out").rmdir())
+        options = ["--batch-size", 16, "--epochs", 2, "--save", "out/p.npz"]
+        message = fail("train", "flowers.py", "--data", "iris.csv", *options)
+    assert "out/p.npz can't be written: No such file" in message and "saved in p.npz" in message
+    equal_to_a_training_that_is_saved("p.npz")
+
+
+def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
+    if not Path("/dev/full").exists():
+        pytest.skip("the system has no /dev/full")
+    command = [sys.executable, "-m", "derivgen", "train", "flowers.py", "--data", "iris.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    wanted = (
+        "error: what this command prints can't be written: No space left on device. The parameters so far are saved in"
+    )
+    assert done.stderr == f"{wanted} flowers_parameters.npz\n"
+    assert Path("flowers_parameters.npz").exists()
+
+
 def test_a_model_without_data_is_trained_too():
     Path("bowl.py").write_text(
         'from derivgen import Model\nmodel = Model("bowl")\nv = model.parameter("v", init="ones")\nmodel.minimize(v**2)\n'
@@ -231,6 +402,31 @@ def test_a_table_with_text_or_without_a_column():
     message = fail("train", "flowers.py", "--data", "iris.csv")
     assert "y" in message and "species" in message
     assert not Path("flowers_parameters.npz").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no pipes")
+def test_pipes_and_devices():
+    np.savez("d.npz", x=np.zeros((9, 4), np.float32), y=np.zeros(9, int))
+    succeed("generate", "flowers.py")
+    module = runtime.load("flowers_kernels.py")
+    runtime.save_parameters("p.npz", module, module.initial_parameters())
+    for name in ("pipe.npz", "pipe.csv", "pipe.safetensors", "pipe.png"):
+        os.mkfifo(name)
+    Path("zero.npy").symlink_to("/dev/zero")
+    training, given = ["train", "flowers.py", "--data", "d.npz"], ["flowers_kernels.py", "p.npz"]
+    for arguments in (
+        ["train", "flowers.py", "--data", "pipe.csv"],
+        ["train", "flowers.py", "--data", "x=zero.npy"],
+        [*training, "--save", "pipe.npz"],
+        [*training, "--plot", "pipe.png"],
+        [*training, "--history", "/dev/full"],
+        [*training, "--parameters", "pipe.safetensors"],
+        ["predict", *given, "--data", "pipe.npz", "-o", "out.npy"],
+        ["predict", *given, "--data", "d.npz", "-o", "pipe.csv"],
+        ["predict", "flowers_kernels.py", "pipe.npz", "--data", "d.npz", "-o", "out.npy"],
+    ):
+        assert "is no regular file, but a" in fail(*arguments), arguments
+    assert not Path("out.npy").exists() and not Path("/dev/full").is_file()
 
 
 def test_a_truncated_archive():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sklearn.datasets import load_digits
 from derivgen import Model, generate, layers, losses, optimizers, runtime
 from derivgen.activations import relu, sigmoid, tanh
 from derivgen.errors import DerivgenError
-from derivgen.runtime import objective
+from derivgen.runtime import objective, stepping
 from derivgen.runtime import rows as rows_module
 from derivgen.runtime import run as run_module
 from derivgen.runtime.evaluation import validation_loss
@@ -650,3 +651,49 @@ def test_what_does_not_fit_is_found_before_the_first_step(modes, points, argumen
 def test_bad_arguments_are_refused(modes, points, arguments, error, message):
     with pytest.raises(error, match=message):
         runtime.fit(modes, points, **arguments)
+
+
+def test_a_second_interrupt_takes_nothing_away(modes, points, monkeypatch):
+    settle = stepping.Steps.settle
+
+    def interrupted_again(self):
+        signal.raise_signal(signal.SIGINT)
+        return settle(self)
+
+    monkeypatch.setattr(stepping.Steps, "settle", interrupted_again)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        runtime.fit(modes, points, callbacks=[lambda *_: signal.raise_signal(signal.SIGINT)])
+    assert len(stopped.value.fit.history) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_masks_are_not_lost_on_the_way_to_the_module(modes, points):
+    """Rows are copied before the module sees them."""
+    masked = {name: np.ma.array(array) for name, array in points.items()}
+    start, state = modes.initial_parameters(), modes.optimizer_state()
+    name, array = next(iter(masked.items()))
+    for arguments, what in (
+        ({"data": {**points, name: array}}, name),
+        ({"data": points, "validation": masked}, name),
+        ({"data": points, "parameters": np.ma.array(start)}, "parameters"),
+        ({"data": points, "state": state._replace(step=np.ma.array(state.step))}, "state.step"),
+    ):
+        with pytest.raises(TypeError, match=f"{what}: expected a numpy array without a mask"):
+            runtime.fit(modes, **arguments)
+    for search in (runtime.minimize, runtime.curvature):
+        with pytest.raises(TypeError, match=f"{name}: expected a numpy array without a mask"):
+            search(modes, {**points, name: array}, parameters=start)
+    with pytest.raises(TypeError, match="parameters: expected a numpy array without a mask"):
+        runtime.minimize(modes, points, parameters=np.ma.array(start))
+
+
+def test_a_state_that_is_none_is_refused_in_words(modes, points):
+    state = modes.optimizer_state()
+    slot = state._fields[-1]
+    for wrong, error, message in (
+        (tuple(state), TypeError, "state: expected what optimizer_state.. returns, found tuple"),
+        (state._replace(**{slot: None}), ValueError, f"state.{slot}: expected .*, found object of shape"),
+        (state._replace(step=np.zeros(2, np.int64)), ValueError, "state.step: expected int64 of shape .1,."),
+    ):
+        with pytest.raises(error, match=message):
+            runtime.fit(modes, points, epochs=1, state=wrong)

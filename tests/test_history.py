@@ -107,7 +107,7 @@ def test_numpys_numbers_become_pythons():
         ({"loss": math.nan}, "loss must be a finite number, found NaN"),
         ({"loss": 10**400}, "loss must be a finite number, found 1000"),
         ({"validation_loss": math.inf}, "validation_loss must be a finite number or null, found Infinity"),
-        ({"seconds": False}, "seconds must be a finite number, found false"),
+        ({"seconds": False}, "seconds must be a finite number of at least 0, found false"),
         ({"metrics": {"m": "high"}}, "metrics must be an object of finite numbers"),
         ({"metrics": [1]}, "metrics must be an object"),
         ({"step": -1}, "step must be a whole number, found -1"),

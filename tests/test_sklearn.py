@@ -326,6 +326,18 @@ def test_wrong_parameters_are_refused_before_anything_is_generated(empty, name, 
     assert not empty.exists()
 
 
+@pytest.mark.parametrize("estimator", [DerivgenClassifier(softmax_regression), DerivgenRegressor(linear_regression)])
+def test_masked_arrays_are_refused(empty, estimator):
+    """check_array of scikit-learn drops the mask."""
+    x, y = blobs()[0], np.arange(60) % 3
+    for data, name in (((np.ma.array(x), y), "X"), ((x, np.ma.array(y)), "y")):
+        with pytest.raises(TypeError, match=f"{name}: expected a numpy array without a mask"):
+            estimator.fit(*data)
+    assert not empty.exists()
+    with pytest.raises(TypeError, match="X: expected a numpy array without a mask"):
+        clone(estimator).set_params(epochs=1).fit(x, y).predict(np.ma.array(x))
+
+
 # ---- models that don't fit
 
 

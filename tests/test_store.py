@@ -61,6 +61,19 @@ def test_file_names_with_spaces_survive_the_header():
     assert header.words == ["derivgen", "generate", "my spec.py"]
 
 
+@pytest.mark.parametrize("name", ["a'b.py", 'a"b.py', "a'b c\".py", "$(rm x)`.py", "-a.py", "a:b.py", "é b.py"])
+def test_the_header_s_command_names_the_file_as_the_shell_reads_it(name):
+    command = store.command_line(name, output=name)
+    text = store.assemble(generated(), name, command)
+    header = store.read_header(text)
+    assert header.spec_file == name and header.command == command
+    plain = f"./{name}" if name == "-a.py" else name  # which no command takes for an option
+    assert header.words == ["derivgen", "generate", plain, "-o", plain]
+    module = {}
+    exec(text, module)
+    assert store.read_header(f'"""{module["__doc__"]}"""\n') is not None
+
+
 @pytest.mark.parametrize("name", ['a"""b.py', "a\nb.py", "a\\b.py", "a\udcffb.py"])
 def test_file_names_that_would_break_out_of_the_header_are_refused(name):
     with pytest.raises(DerivgenError, match=r"Rename the file"):
@@ -272,6 +285,114 @@ def test_writability_is_known_before_there_is_anything_to_write(tmp_path):
         store.check_writable(tmp_path)
     with pytest.raises(DerivgenError, match="Make the folder"):
         store.check_writable(tmp_path / "none" / "p.npz")
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path, monkeypatch):
+    """To root nothing forbids it: /dev/full would be a file from then on."""
+    monkeypatch.setattr("os.replace", lambda *_: pytest.fail("a device would be replaced"))
+    full = tmp_path / "link.npz"
+    full.symlink_to("/dev/full")
+    for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x")):
+        for path in (Path("/dev/full"), full):
+            with pytest.raises(DerivgenError, match="is no regular file, but a device: give another file's name"):
+                refuse(path)
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+@pytest.mark.parametrize("path", ["n" * 256, "n" * 256 + "/p.npz", "/".join(["n" * 200] * 30)])
+def test_names_that_are_too_long_are_refused_in_words(tmp_path, path):
+    for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x"), store.read):
+        with pytest.raises(DerivgenError, match=r"can't be (written|read): (File name too long|No such folder)"):
+            refuse(tmp_path / path)
+
+
+def test_modules_that_numba_could_not_cache_are_refused(tmp_path):
+    for stem, function in (("n" * 230, "loss"), ("m_kernels", "a" * 230)):
+        text = store.assemble(
+            generated(body=f"@kernel\ndef {function}(x):\n    return x\n"), "m.py", "derivgen generate m.py"
+        )
+        with pytest.raises(DerivgenError, match=r"210 letters together, found 2\d\d .* shorter name"):
+            store.write(tmp_path / f"{stem}.py", text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_names_have_a_temporary_file_too(tmp_path):
+    path = tmp_path / ("n" * 255)
+    store.write_bytes(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+# ---- what killed processes leave
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from derivgen import store
+
+def wait(descriptor):
+    print("writing", flush=True)
+    time.sleep(60)
+
+os.fsync = wait
+store.write_bytes(Path(sys.argv[1]), b"never")
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process in the middle of writing `other`."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "other")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout.readline() == "writing\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def half_written(folder):
+    return [place for place in folder.iterdir() if store.TEMPORARY.fullmatch(place.name)]
+
+
+def made_before(place, seconds):
+    then = place.stat().st_mtime - seconds
+    os.utime(place, (then, then))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are those of POSIX")
+def test_only_what_no_process_writes_any_more_is_removed(tmp_path, writer):
+    path = tmp_path / "m_kernels.py"
+    (temporary,) = half_written(tmp_path)
+    made_before(temporary, 3600)
+    store.write(path, module_text())
+    assert half_written(tmp_path) == [temporary]
+    writer.kill()
+    writer.wait()
+    store.write(path, module_text(dtype="float64"))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are those of POSIX")
+def test_what_another_machine_writes_is_left_for_a_day(tmp_path, monkeypatch, writer):
+    """In a folder of the network its lock may not be seen."""
+    (temporary,) = half_written(tmp_path)
+    writer.kill()
+    writer.wait()
+    monkeypatch.setattr("platform.node", lambda: "another")
+    for age, left in ((3600, [temporary]), (86400, [])):
+        made_before(temporary, age)
+        store.write_bytes(tmp_path / "p.npz", b"x")
+        assert half_written(tmp_path) == left
+
+
+def test_other_names_are_nobody_s_temporary_files(tmp_path):
+    others = [tmp_path / name for name in (".derivgen-notes.tmp", "a.tmp", ".derivgen-0123456789ab.tmp.txt")]
+    for place in others:
+        place.write_text("mine")
+        made_before(place, 10 * 86400)
+    store.write_bytes(tmp_path / "p.npz", b"x")
+    assert all(place.exists() for place in others)
 
 
 # ---- diff

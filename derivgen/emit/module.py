@@ -74,6 +74,7 @@ def write_module(plan: ModulePlan) -> str:
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
+        "mixed_axes": mixed_axes_table(plan),
         "dtype": plan.dtype,
         "decorators": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
@@ -183,6 +184,12 @@ def parameter_rows(plan: ModulePlan) -> list[str]:
     return rows
 
 
+def mixed_axes_table(plan: ModulePlan) -> str:
+    """The sizes along which rows of the prediction depend on one another, where there are any."""
+    quoted = [f'"{axis}"' for axis in plan.mixed_axes]
+    return f"\n{table('MIXED_AXES', quoted)}" if quoted else ""
+
+
 def random_table(plan: ModulePlan) -> str:
     """The names of what a step draws, where it draws."""
     drawn = [f'"{t.name}"' for t in plan.drawn(plan.training)]
@@ -272,11 +279,7 @@ def slot_checks(plan: ModulePlan) -> str:
         if own or not shared
         else []
     )
-    for slot in shared:
-        lines += [
-            f"if state.{slot}.dtype != np.float64 or state.{slot}.shape != (1,):",
-            f'    raise ValueError("state: expected {slot} to be a float64 array of shape (1,)")',
-        ]
+    lines += [f'check_single("{slot}", state.{slot}, np.dtype(np.float64))' for slot in shared]
     return "".join(f"{STEP}{line}\n" for line in lines)
 
 

@@ -24,7 +24,8 @@ class ModulePlan(Plan):
     """All that the text is written from: the schedules of a step and of the prediction, and the update rule.
 
     `evaluation`: the forward pass of `loss`, where it is another than that of a step. `parallel_update`: the update's
-    loop runs in threads. `derived`: the functions of derivatives that are asked for.
+    loop runs in threads. `derived`: the functions of derivatives that are asked for. `mixed_axes`: the run-time sizes
+    along which rows of the prediction depend on one another.
     """
 
     prediction: Schedule | None = None
@@ -32,6 +33,7 @@ class ModulePlan(Plan):
     parallel_update: bool = False
     groups: tuple[Group, ...] = ()
     derived: tuple[tuple[Request, Schedule], ...] = ()
+    mixed_axes: tuple[str, ...] = ()
 
     @property
     def training(self) -> Schedule:

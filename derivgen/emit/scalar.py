@@ -6,7 +6,8 @@ numba, and would drag a float32 loop up with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -31,12 +32,25 @@ class ScalarText:
         self.order, self.access, self.name, self.general_power = order, access, name, general_power
         self.is_integer: Callable[[Read], bool] = lambda read: False
         self.used: set[str] = set()
+        self.known: dict[sp.Expr, tuple[str, int]] | None = None  # texts of reals, while they are remembered
 
     # ---- entry points
 
     def real(self, e: sp.Expr, precedence: int = TERNARY) -> str:
-        text, own = self._real(e)
+        found = self.known.get(e) if self.known is not None else None
+        if found is None:
+            found = self._real(e)
+            if self.known is not None:
+                self.known[e] = found
+        text, own = found
         return f"({text})" if own < precedence else text
+
+    @contextmanager
+    def remembered(self) -> Iterator[None]:
+        """Within this, each real is written once: what `access` writes must not change."""
+        before, self.known = self.known, {}
+        yield
+        self.known = before
 
     def integer(self, e: sp.Expr, precedence: int = TERNARY) -> str:
         text, own = self._integer(e)

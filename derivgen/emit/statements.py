@@ -66,6 +66,10 @@ class StatementText:
 
     def line(self, target: str, operator: str, expression: sp.Expr, room: int) -> list[str]:
         """target operator expression; what is too long becomes branches or gets named terms."""
+        with self.text.remembered():
+            return self.lines(target, operator, expression, room)
+
+    def lines(self, target: str, operator: str, expression: sp.Expr, room: int) -> list[str]:
         parts: list[str] = []
         while len(line := self.one_line(target, operator, expression)) > room:
             if isinstance(expression, sp.Piecewise):
@@ -185,7 +189,7 @@ class StatementText:
 
 def repeated_calls(expression: sp.Expr) -> list[sp.Expr]:
     """Costly calls that stand more than once and read only what is read in any case, inner ones first."""
-    always = {read for read, condition, _ in guarded_reads(expression) if condition == sp.true}
+    always = {read for read, path, _ in guarded_reads(expression) if not path}
     counts = Counter(node for node in subexpressions(expression) if is_costly(node))
     repeated = [node for node in counts if counts[node] > 1 and always.issuperset(reads_of(node))]
     return sorted(repeated, key=lambda node: (sum(1 for _ in subexpressions(node)), sort_text(node)))

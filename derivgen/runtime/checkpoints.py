@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file: the parameters under their own names, the update rule's slots as `state.<slot>`,
 the best parameters as `best.<name>`, the history as `history.lines`; its metadata says of which module it is. One
-process at a time writes a folder.
+process at a time writes a folder. What a training's progress must be, resuming.py checks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,19 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from derivgen import __version__, store
+from derivgen import store
 from derivgen.errors import DerivgenError, listed
-from derivgen.runtime.tensors import decode_safetensors, encode_safetensors
-
-Array = np.ndarray[Any, Any]
-Kind = tuple[tuple[int, ...], np.dtype[Any]]
+from derivgen.runtime.arrays import Array, Kind
+from derivgen.runtime.json_text import is_whole, parse_json, short, shown
+from derivgen.runtime.tensors import WRITER, decode_safetensors, encode_safetensors, kind_of, kinds_of
 
 FORMAT = "derivgen checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LINES = "history.lines"  # no parameter has a dot in its name
-FACTS = ("format", "format_version", "derivgen", "contract", "model", "spec", "dtype", "progress")
+STEP = "state.step"
+FACTS = ("format", "format_version", "contract", "model", "spec", "dtype", "progress")
 FILE = re.compile(r"step-(\d{9,})\.safetensors")
-TEMPORARY = re.compile(r"\.derivgen-[0-9a-f]{12}\.tmp")
 
 ADVICE = {
     errno.ENOSPC: "free space on that disk",
@@ -86,8 +84,7 @@ def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpo
     problem = differing_tensor(module, tensors)
     if problem:
         raise ValueError(f"the checkpoint does not fit the module: {problem}")
-    facts = facts_of(module, checkpoint.progress)
-    data = encode_safetensors(tensors, {**facts, "crc32": checksum(facts, tensors)})
+    data = encode_safetensors(tensors, facts_of(module, checkpoint.progress))
     folder = Path(folder)
     path = folder / f"step-{int(checkpoint.state.step[0]):09d}.safetensors"
     with disk_errors(path, "written"):
@@ -104,16 +101,16 @@ def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpo
 def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     """The checkpoint in a file, to the bit; its arrays are fresh.
 
-    Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or a newer
+    Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or
     format; CheckpointError where it can't be read.
     """
     path = Path(path)
-    tensors, facts = read_whole(path)
-    refuse_other_module(path, module, facts)
+    tensors, metadata, progress = read_whole(path)
+    refuse_other_module(path, module, metadata)
     problem = differing_tensor(module, tensors)
     if problem:
         raise DerivgenError(f"{path} does not fit the module: {problem}. {instead(path)}")
-    return assembled(module, tensors, json.loads(facts["progress"]))
+    return assembled(module, tensors, progress)
 
 
 def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
@@ -123,31 +120,59 @@ def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Ar
     Raises as `read_checkpoint` otherwise.
     """
     path = Path(path)
-    tensors, facts = read_whole(path)
+    tensors, _, progress = read_whole(path)
     kept = any(name.startswith("best.") for name in tensors)
     prefix = "best." if kept else ""
     expected = {f"{prefix}{name}": kind for name, kind in kinds_of(module).items()}
     problem = difference(expected, {name: t for name, t in tensors.items() if name.rpartition(".")[0] == prefix[:-1]})
     if problem:
         raise DerivgenError(f"{path} is of another model: {problem}: give parameters of this one")
-    progress, step = json.loads(facts["progress"]), int(tensors["state.step"][0])
-    words = f"the best, of epoch {progress.get('best_epoch', '?')}" if kept else f"step {step}"
+    words = f"step {tensors[STEP].item()}"
+    if kept:
+        epoch = progress.get("best_epoch")
+        words = f"the best, of epoch {epoch if is_whole(epoch) else '?'}"
     return flat_vector(module, tensors, prefix), f"{path}, {words}"
 
 
-def read_whole(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """(tensors, facts) of a checkpoint of whatever module; DerivgenError where it is none, or damaged."""
-    with disk_errors(path, "read"):
-        data = path.read_bytes()
+def read_whole(path: Path) -> tuple[dict[str, Array], dict[str, str], dict[str, Any]]:
+    """(tensors, metadata, progress) of a checkpoint of whatever module; DerivgenError where it is none, or damaged."""
+    data = bytes_of(path)
     try:
         tensors, metadata = decode_safetensors(path, data)
     except DerivgenError as error:
         raise DerivgenError(f"{error}. {instead(path)}") from error
     refuse_foreign(path, metadata)
-    facts = {name: metadata[name] for name in FACTS if name in metadata}
-    if len(facts) < len(FACTS) or metadata.get("crc32") != checksum(facts, tensors):
-        raise DerivgenError(f"{path} is damaged: its bytes are not those of the checksum. {instead(path)}")
-    return tensors, facts
+    missing = [name for name in FACTS if name not in metadata]
+    if missing:
+        raise altered(path, f"its metadata lack {listed(missing)}")
+    refuse_step(path, tensors)
+    return tensors, metadata, progress_in(path, metadata["progress"])
+
+
+def refuse_step(path: Path, tensors: Mapping[str, Array]) -> None:
+    """DerivgenError where the steps so far are no such number, or another one than in the file's name."""
+    problem = difference({STEP: Kind((1,), np.dtype(np.int64))}, {STEP: tensors[STEP]} if STEP in tensors else {})
+    if problem:
+        raise altered(path, problem)
+    name, step = FILE.fullmatch(path.name), tensors[STEP].item()
+    if step < 0 or (name and int(name[1]) != step):
+        wanted = f"{int(name[1])}, as the file's name says" if name else "a whole number"
+        raise altered(path, f"{STEP} must be {wanted}, found {step}")
+
+
+def progress_in(path: Path, text: str) -> dict[str, Any]:
+    try:
+        progress = parse_json(text)
+    except ValueError as error:
+        raise altered(path, f"progress is {error}") from error
+    if not isinstance(progress, dict):
+        raise altered(path, f"progress must be an object, found {shown(progress)}")
+    return progress
+
+
+def altered(path: Path, problem: str) -> DerivgenError:
+    """The error for what no training has written so, though the checksum is right."""
+    return DerivgenError(f"{path} is no checkpoint that training wrote: {problem}. {instead(path)}")
 
 
 def is_checkpoint(path: Path | str) -> bool:
@@ -155,9 +180,13 @@ def is_checkpoint(path: Path | str) -> bool:
     path = Path(path)
     if path.suffix != ".safetensors":
         return False
+    return decode_safetensors(path, bytes_of(path))[1].get("format") == FORMAT
+
+
+def bytes_of(path: Path) -> bytes:
+    store.refuse_special(path)
     with disk_errors(path, "read"):
-        data = path.read_bytes()
-    return decode_safetensors(path, data)[1].get("format") == FORMAT
+        return path.read_bytes()
 
 
 def latest_checkpoint(folder: Path | str) -> Path | None:
@@ -185,17 +214,12 @@ def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
 def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | None:
     """What is wrong with the first tensor that is missing, unknown, or not of the module's shape and dtype."""
     parameters = kinds_of(module)
-    slots = {f"state.{slot}": (a.shape, a.dtype) for slot, a in module.optimizer_state()._asdict().items()}
+    slots = {f"state.{slot}": kind_of(a) for slot, a in module.optimizer_state()._asdict().items()}
     best = {f"best.{name}": kind for name, kind in parameters.items()}
-    lines = {LINES: (tensors[LINES].shape if LINES in tensors else (0,), np.dtype(np.uint8))}  # of any length
+    lines = {LINES: Kind((tensors[LINES].size if LINES in tensors else 0,), np.dtype(np.uint8))}  # of any length
     return difference(
         {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}, tensors
     )
-
-
-def kinds_of(module: ModuleType) -> dict[str, Kind]:
-    """The shape and dtype of each parameter."""
-    return {p.name: (tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
 
 
 def difference(expected: Mapping[str, Kind], tensors: Mapping[str, Array]) -> str | None:
@@ -232,7 +256,7 @@ def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = 
 
 
 def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
-    """What a file says of itself, its checksum left out."""
+    """What a file says of itself."""
     # Of what was loaded: the file may have been generated anew since.
     header = store.read_header(f'"""{module.__doc__}"""\n')
     if header is None:
@@ -244,7 +268,6 @@ def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "derivgen": __version__,
         "contract": str(module.CONTRACT),
         "model": header.model,
         "spec": header.spec_digest,
@@ -270,32 +293,28 @@ def check_plain(value: Any, where: str) -> None:
             raise TypeError(f"{where} must be a number, a text, a list or a dict, found {type(value).__name__}")
 
 
-def checksum(facts: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
-    """CRC-32 of everything that a file says, tensors in the order of their names."""
-    crc = zlib.crc32(json.dumps([facts[name] for name in FACTS if name in facts]).encode())
-    for _, array in sorted(tensors.items()):
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
-    return f"{crc:08x}"
-
-
 def refuse_foreign(path: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise DerivgenError(
-            f"{path} is a safetensors file, but no checkpoint: expected the format {FORMAT!r} in its metadata, found "
-            f"{metadata.get('format')!r}. {instead(path)}; parameters alone are for load_parameters"
+            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, found "
+            f"{shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
         )
-    version = metadata.get("format_version", "")
-    if version.isdecimal() and int(version) > FORMAT_VERSION:
+    version = metadata.get("format_version")
+    if version != str(FORMAT_VERSION):
         raise DerivgenError(
-            f"{path} is a checkpoint of format {version}, expected at most {FORMAT_VERSION}: read it with derivgen "
-            f"{metadata.get('derivgen')}, which wrote it"
+            f"{path} is a checkpoint of format {shown(version)}, expected {FORMAT_VERSION}: read it with "
+            f"{writer_of(metadata)}"
         )
 
 
-def refuse_other_module(path: Path, module: ModuleType, found: Mapping[str, str]) -> None:
-    expected = facts_of(module, {})
+def writer_of(metadata: Mapping[str, str]) -> str:
+    return short(metadata.get(WRITER, "the derivgen that wrote it"))
+
+
+def refuse_other_module(path: Path, module: ModuleType, metadata: Mapping[str, str]) -> None:
+    found, expected = {fact: short(metadata[fact]) for fact in FACTS}, facts_of(module, {})
     rows = {
-        "contract": ("contract version {contract}", f"generate the module with derivgen {found['derivgen']}"),
+        "contract": ("contract version {contract}", f"generate the module with {writer_of(metadata)}"),
         "spec": (
             "spec sha256 {spec}, model {model}",
             "load the module of the spec that it was trained by, or start anew in another folder",
@@ -362,7 +381,7 @@ def sync_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Remove what a killed process left half written; once, for no temporary is stale that this process made."""
     for place in folder.iterdir():
-        if TEMPORARY.fullmatch(place.name):
+        if store.TEMPORARY.fullmatch(place.name):
             place.unlink(missing_ok=True)
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from derivgen.errors import DerivgenError, listed, nearest
-from derivgen.runtime.inputs import Array, given_twice, inputs_text, paths_text
+from derivgen.runtime.inputs import given_twice, inputs_text, paths_text, shape_text
 from derivgen.runtime.tables import Table
 
 
@@ -27,10 +27,10 @@ def choose_columns(
     module: ModuleType,
     tables: Sequence[Table],
     stated: Mapping[str, Sequence[str]],
-    given: Mapping[str, tuple[Array, Path]],
+    given: Mapping[str, Path],
     wanted: Sequence[str],
 ) -> dict[str, Choice]:
-    """The columns of each input that the tables give; `given` are the inputs that other files give.
+    """The columns of each input that the tables give; `given` are the inputs that other files give, with these.
 
     An input that is not wanted keeps its own columns from the one that takes what remains.
     """
@@ -43,7 +43,7 @@ def choose_columns(
         elif choice := choice_by_name(declared, module, tables):
             choices[name] = choice
         if name in choices and name in given:
-            raise given_twice(name, given[name][1], choices[name].table.path)
+            raise given_twice(name, given[name], choices[name].table.path)
     missing = [i for i in module.INPUTS if i.name in wanted and i.name not in choices and i.name not in given]
     if len(missing) == 1 and (rest := choice_of_the_rest(missing[0], module, tables, choices)):
         choices[missing[0].name] = rest
@@ -67,10 +67,6 @@ def why_no_columns(declared: Any, module: ModuleType) -> str | None:
     if not declared.shape or declared.shape[0] != module.SAMPLE_AXIS:
         return f"its first axis is not the sample axis {module.SAMPLE_AXIS}"
     return f"it has {len(declared.shape)} axes, and columns make 1 or 2" if len(declared.shape) > 2 else None
-
-
-def shape_text(declared: Any) -> str:
-    return str(declared.shape).replace("'", "")
 
 
 def refuse_columns(declared: Any, reason: str) -> DerivgenError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from derivgen.errors import listed
 from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
-from derivgen.runtime.predicting import predict, prediction_inputs
+from derivgen.runtime.predicting import mixed_inputs, predict, prediction_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,29 +29,36 @@ def draw_fit(path: Path, fit: CurveFit, x: str | None, y: str | None, level: flo
     x = axis_input(fit, x, "x", taken)
     y = axis_input(fit, y, "y", [i.name for i in fit.objective.module.INPUTS if i.name not in taken])
     inputs = fit.objective.inputs
-    grid = np.linspace(inputs[x].min(), inputs[x].max(), POINTS).astype(fit.parameters.dtype)
-    data = {**{name: inputs[name] for name in taken}, x: grid}
+    data, order = dict(inputs), np.argsort(inputs[x], kind="stable")
+    if is_free(fit.objective.module, x):
+        grid = np.linspace(inputs[x].min(), inputs[x].max(), POINTS)
+        data, order = {**inputs, x: grid.astype(fit.parameters.dtype)}, np.arange(POINTS)
+    at = data[x][order]
     banded = hasattr(fit.objective.module, "jacobian_vector_product") and np.isfinite(fit.factor).all()
-    if banded:
-        lower, curve, upper = fit.band(data, level)
-    else:
-        lower = curve = upper = predict(fit.objective.module, fit.parameters, data)
-    if np.shape(curve) != grid.shape:
-        raise ValueError(f"plot: predict must give a value for each element of {x}, found shape {np.shape(curve)}")
+    band = fit.band(data, level) if banded else (predict(fit.objective.module, fit.parameters, data),) * 3
+    if np.shape(band[0]) != at.shape:
+        raise ValueError(f"plot: predict must give a value for each element of {x}, found shape {np.shape(band[0])}")
+    lower, curve, upper = (line[order] for line in band)
 
     def draw(figure: Figure) -> None:
         panel = figure.subplots()
         size = float(np.clip(60 / np.sqrt(len(inputs[x])), 0.8, 5))
         panel.plot(inputs[x], inputs[y], "o", color=DATA, markersize=size, markeredgewidth=0, label="data")
-        panel.plot(grid, curve, color=CURVE, linewidth=1.6, label="fit")
+        panel.plot(at, curve, color=CURVE, linewidth=1.6, label="fit")
         if banded:
             label = f"{100 * level:g} % band"
-            panel.fill_between(grid, lower, upper, color=CURVE, alpha=0.25, linewidth=0, label=label)
+            panel.fill_between(at, lower, upper, color=CURVE, alpha=0.25, linewidth=0, label=label)
         panel.set_xlabel(literal(x))
         panel.set_ylabel(literal(y))
         plain(panel)
 
     write_picture(path, (7, 4.2), draw)
+
+
+def is_free(module: ModuleType, x: str) -> bool:
+    """Whether x may have other values than the data's: as many as one likes, and each row by itself."""
+    (extent,) = next(i.shape for i in module.INPUTS if i.name == x)
+    return isinstance(extent, str) and x not in mixed_inputs(module)
 
 
 def axis_input(fit: CurveFit, name: str | None, axis: str, candidates: list[str]) -> str:

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, listed
 from derivgen.runtime.fitting import Residuals, solved
+from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.marquardt import normal_matrix
 from derivgen.runtime.nonfinite import element
 from derivgen.runtime.objective import Objective, accepted, needed, objective_of, parameter_at
-from derivgen.runtime.predicting import predict
+from derivgen.runtime.predicting import mixed_inputs, predict
 
 Array = np.ndarray[Any, Any]
 EPSILON = float(np.finfo(np.float64).eps)
@@ -71,20 +72,23 @@ class CurveFit:
 
     def band(
         self,
-        data: Mapping[str, Array],
+        data: Mapping[str, Array] | None = None,
         level: float = 0.95,
         prediction: bool = False,
         sigma: ArrayLike | None = None,
     ) -> tuple[Array, Array, Array]:
-        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64.
+        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64; if omitted, at the data.
 
         At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
         with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where these
         are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of `predict` a
-        parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite.
+        parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite; ValueError where rows of
+        the prediction depend on one another and these inputs are not the data: another grid is another series.
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
+        data = self.objective.inputs if data is None else data
+        self.refuse_other_rows(data)
         predicted = np.asarray(predict(module, self.parameters, data), np.float64)
         if not np.isfinite(self.factor).all():
             raise DerivgenError(
@@ -96,7 +100,8 @@ class CurveFit:
                 "new one is not known: give it as sigma"
             )
         inputs = accepted(product, {**data, **self.objective.draws})
-        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(1.0 if sigma is None else sigma)
+        sigma = 1.0 if sigma is None else unmasked("sigma", sigma)
+        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(sigma)
         variance = np.broadcast_to(error**2 if prediction else 0.0, predicted.shape).copy()
         for column in self.factor.T:
             along = np.zeros_like(self.parameters)
@@ -105,8 +110,21 @@ class CurveFit:
         half = quantile * np.sqrt(variance)
         return predicted - half, predicted, predicted + half
 
+    def refuse_other_rows(self, data: Mapping[str, Array]) -> None:
+        """ValueError where rows of the prediction depend on one another, and those given are not the data's."""
+        module, own = self.objective.module, self.objective.inputs
+        for name, axes in mixed_inputs(module).items():
+            if name in data and not np.array_equal(data[name], own[name]):
+                raise ValueError(
+                    f"band: rows of the prediction depend on one another along {listed(axes)}, so that with other {name} "
+                    "than the data's the curve is another one: leave the data out, then the band is at the data's rows"
+                )
+
     def plot(self, path: Path | str, *, x: str | None = None, y: str | None = None, level: float = 0.95) -> None:
         """Draw the data, the curve and its band into a .png, .svg or .pdf; the same fit is the same bytes.
+
+        The curve is drawn at 400 places between the least and the largest x; where rows of the prediction depend on one
+        another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x.
 
         `x`, `y`: names of the inputs along the axes, both of one axis; unsaid, the only such one that `predict` takes,
         and the only one that it does not take. Without a jacobian_vector_product in the module there is no band. Raises

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
+from derivgen import store
 from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.arrays import Array, Kind, open_npz, read_npy
 from derivgen.runtime.columns import Choice, choose_columns, lacking_columns, left_over
-from derivgen.runtime.inputs import Array, Origin, converted, given_twice, inputs_text, paths_text
+from derivgen.runtime.inputs import Origin, check_kind, converted, given_twice, inputs_text, paths_text
 from derivgen.runtime.tables import TABLES, Table, open_table, read_table
 
 FILES = "an .npz, .npy, .csv or .parquet"
@@ -56,12 +53,14 @@ def read_data(
     `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module;
     otherwise another dtype is refused, with the fix.
     Integers of any dtype are labels as they are. The numbers of a CSV have no dtype, so they need no `cast`.
+    Arrays that are not needed are never read; of the others the header comes first, with their shape and dtype.
     Raises DerivgenError where a file can't be read or the files don't give the inputs.
     """
     sources = [source(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
     if not sources:
         raise DerivgenError(f"no data is given: expected {FILES} file of {inputs_text(module)}")
-    arrays, unused = read_arrays(sources, module)
+    holders, unused = find_arrays(sources, module)
+    arrays = {name: s.path for name, s in holders.items()}
     tables = [open_table(s.path) for s in sources if s.suffix in TABLES]
     wanted = [i.name for i in module.INPUTS if needed is None or i.name in needed]
     choices = choose_columns(module, tables, columns or {}, arrays, wanted)
@@ -71,7 +70,9 @@ def read_data(
         first = min(missing, key=lambda declared: len(declared.shape))
         raise lacking(first, module, sources, tables, [*arrays, *unused], choices)
     choices = {name: choice for name, choice in choices.items() if name in wanted}
-    found = {name: from_array(name, array, module, cast) for name, array in arrays.items() if name in wanted}
+    found: dict[str, Array] = {}
+    for s in dict.fromkeys(holders.values()):
+        found |= read_arrays(s, module, [name for name in wanted if holders.get(name) == s], cast)
     for table in tables:
         own = {name: choice.columns for name, choice in choices.items() if choice.table is table}
         found |= read_table(table, module, own, cast)
@@ -88,6 +89,7 @@ def source(path: Path | str) -> Source:
         raise DerivgenError(f"{found.path} can't be read: it is a folder, expected {FILES} file")
     if not os.path.exists(found.path):
         raise DerivgenError(f"{found.path} does not exist: give the path of {FILES} file that holds inputs")
+    store.refuse_special(found.path)
     if found.suffix not in (".npz", ".npy", *TABLES):
         raise DerivgenError(f"{found.path} is of no known kind: expected {FILES} file")
     if named and found.suffix != ".npy":
@@ -117,29 +119,48 @@ def lacking(
 # ---- arrays
 
 
-def read_arrays(sources: Sequence[Source], module: ModuleType) -> tuple[dict[str, tuple[Array, Path]], list[str]]:
-    """(inputs, each with its file, names of other arrays) from the files that are no tables."""
+def find_arrays(sources: Sequence[Source], module: ModuleType) -> tuple[dict[str, Source], list[str]]:
+    """(inputs, each with its file, names of other arrays) by the files that are no tables."""
     names = [i.name for i in module.INPUTS]
-    found: dict[str, tuple[Array, Path]] = {}
+    found: dict[str, Source] = {}
     others: list[str] = []
     for s in sources:
         if s.suffix in TABLES:
             continue
-        arrays = read_npz(s.path) if s.suffix == ".npz" else {npy_name(s, module): read_npy(s.path)}
-        for name, array in arrays.items():
+        for name in names_in(s, module):
             if name in found:
-                raise given_twice(name, found[name][1], s.path)
+                raise given_twice(name, found[name].path, s.path)
             if name in names:
-                found[name] = array, s.path
+                found[name] = s
             else:
                 others.append(name)
     return found, others
 
 
-def from_array(name: str, given: tuple[Array, Path], module: ModuleType, cast: bool) -> Array:
-    array, path = given
-    declared = next(i for i in module.INPUTS if i.name == name)
-    return converted(array, declared, cast, Origin(path, name))
+def names_in(s: Source, module: ModuleType) -> list[str]:
+    """The names of a file's arrays."""
+    if s.suffix == ".npy":
+        return [npy_name(s, module)]
+    with open_npz(s.path) as archive:
+        return list(archive.members)
+
+
+def read_arrays(s: Source, module: ModuleType, names: Sequence[str], cast: bool) -> dict[str, Array]:
+    """These inputs from their file, as the module needs them."""
+    declared = [(i, Origin(s.path, i.name)) for i in module.INPUTS if i.name in names]
+    if s.suffix == ".npy":
+        return {i.name: converted(mapped(i, cast, origin), i, cast, origin) for i, origin in declared}
+    with open_npz(s.path) as archive:
+        for i, origin in declared:
+            check_kind(archive.kind(i.name), i, cast, origin)
+        return {i.name: converted(archive.read(i.name), i, cast, origin) for i, origin in declared}
+
+
+def mapped(declared: Any, cast: bool, origin: Origin) -> Array:
+    """The array of an .npy file, of a kind that the input may have."""
+    array = read_npy(origin.path)
+    check_kind(Kind(array.shape, array.dtype), declared, cast, origin)
+    return array
 
 
 def npy_name(s: Source, module: ModuleType) -> str:
@@ -155,43 +176,3 @@ def npy_name(s: Source, module: ModuleType) -> str:
         f"{s.path} is a single array, and the model takes no input {name}: expected {inputs_text(module)}. Say which "
         f"input it is by {names[0] if names else 'NAME'}={s.path}"
     )
-
-
-def read_npz(path: Path) -> dict[str, Array]:
-    """The named arrays of a file; DerivgenError where it is not an .npz, or one that only unpickling could read."""
-    what, fix = "an .npz file of plain arrays", f'np.savez("{path.stem}.npz", ...)'
-    with numpy_errors(path, what, fix):
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DerivgenError(f'{path} is a single array, expected an .npz of named ones: np.savez("data.npz", x=x)')
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-    foreign = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if foreign:
-        raise DerivgenError(f"{path} is not {what} ({foreign[0]} in it is no array): write it by {fix}")
-    return arrays
-
-
-def read_npy(path: Path) -> Array:
-    """The array of a file, memory-mapped and read-only; DerivgenError where it is not whole or no plain array."""
-    with numpy_errors(path, "an .npy file of a plain array", f'np.save("{path.stem}.npy", ...)'):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(array, np.ndarray):
-        return array
-    array.close()
-    raise DerivgenError(f"{path} is an archive of arrays, expected a single one: rename it to {path.stem}.npz")
-
-
-@contextmanager
-def numpy_errors(path: Path, what: str, fix: str) -> Iterator[None]:
-    """What NumPy raises on a file that is missing, cut off or foreign, as DerivgenError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise DerivgenError(f"{path} does not exist: write it by {fix}") from None
-    except (OSError, EOFError) as error:
-        raise DerivgenError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
-    except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy takes any text for a pickle, and advises to read it all the same.
-        reason = "no array's header, or a pickle" if "pickled" in str(error) else error
-        raise DerivgenError(f"{path} is not {what} ({reason}): write it by {fix}") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.marquardt import levenberg_marquardt
 from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.objective import Objective, needed, objective_of, parameter_at
@@ -176,7 +177,7 @@ def pair_of(pair: Any, what: str) -> tuple[Any, Any]:
 
 def filled(side: Any, shape: tuple[int, ...], what: str) -> Array:
     """A bound in the shape of what it bounds, a number for all of it."""
-    array = np.asarray(side, dtype=np.float64)
+    array = np.asarray(unmasked(what, side), dtype=np.float64)
     if array.shape not in ((), shape):
         raise ValueError(f"{what} must be numbers or of shape {shape}, found shape {array.shape}")
     return np.broadcast_to(array, shape)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen import store
 from derivgen.errors import DerivgenError
+from derivgen.runtime.json_text import is_number, is_whole, parse_json, shown
 from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class Epoch(NamedTuple):
     metrics: Mapping[str, float] = NOTHING
     step: int = 0
     layers: tuple[Any, ...] = ()
+
+
+def judged_loss(epoch: Epoch) -> float:
+    """What early stopping and the best epoch go by."""
+    return epoch.loss if epoch.validation_loss is None else epoch.validation_loss
 
 
 # ---- records
@@ -72,7 +77,7 @@ def epoch_of(record: Any, layer: Callable[..., Any] = dict) -> Epoch:
         raise DerivgenError(f"expected an object of {', '.join(FIELDS)}")
     for name, (expected, fits) in FIELDS.items():
         if not fits(record[name]):
-            raise DerivgenError(f"{name} must be {expected}, found {json.dumps(record[name])}")
+            raise DerivgenError(f"{name} must be {expected}, found {shown(record[name])}")
     validation_loss = record["validation_loss"]
     return Epoch(
         epoch=record["epoch"],
@@ -83,15 +88,6 @@ def epoch_of(record: Any, layer: Callable[..., Any] = dict) -> Epoch:
         step=record["step"],
         layers=tuple(layer(**fields) for fields in record["layers"]),
     )
-
-
-def is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def is_number(value: Any) -> bool:
-    # The comparison is false for NaN, too.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def is_number_or_null(value: Any) -> bool:
@@ -111,7 +107,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "epoch": ("a whole number of at least 1", lambda value: is_whole(value) and value > 0),
     "loss": ("a finite number", is_number),
     "validation_loss": ("a finite number or null", is_number_or_null),
-    "seconds": ("a finite number", is_number),
+    "seconds": ("a finite number of at least 0", lambda value: is_number(value) and value >= 0),
     "metrics": ("an object of finite numbers", are_numbers),
     "step": ("a whole number", is_whole),
     "layers": ("a list of objects", are_records),
@@ -201,7 +197,7 @@ def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Ep
     return epochs_in(path, text, layer)
 
 
-def epochs_in(path: Path, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
+def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
     """The epochs of a text, a line each; the path is for messages."""
     *lines, rest = text.split("\n")
     epochs = tuple(epoch_at(path, number, line, layer) for number, line in enumerate(lines, 1))
@@ -212,12 +208,10 @@ def epochs_in(path: Path, text: str, layer: Callable[..., Any] = dict) -> tuple[
     return epochs
 
 
-def epoch_at(path: Path, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
+def epoch_at(path: Path | str, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
     """The epoch of one line, DerivgenError with its place where it is none."""
     try:
-        return epoch_of(json.loads(line), layer)
-    except json.JSONDecodeError as error:
-        reason = f"not JSON, {error.msg} at column {error.colno}"
+        return epoch_of(parse_json(line), layer)
     except (DerivgenError, TypeError, ValueError) as error:
         reason = str(error)
     raise DerivgenError(f"{path}:{number} is no epoch of a history: {reason}")

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
+from derivgen.runtime.arrays import Array, Kind
 from derivgen.runtime.nonfinite import element
 
-Array = np.ndarray[Any, Any]
 LARGEST_WHOLE = 2.0**53  # beyond it, float64 holds only some of the whole numbers
 
 
 def inputs_text(module: ModuleType) -> str:
     return ", ".join(i.name for i in module.INPUTS) or "no inputs"
+
+
+def shape_text(declared: Any) -> str:
+    return str(declared.shape).replace("'", "")
 
 
 def given_twice(name: str, first: Path, second: Path) -> DerivgenError:
@@ -30,6 +34,16 @@ def paths_text(paths: Iterable[Path]) -> str:
 
 
 # ---- numbers
+
+
+def unmasked(name: str, array: Any) -> Any:
+    """The array; TypeError where it has a mask, which numpy would drop as it copies."""
+    if np.ma.isMaskedArray(array):
+        raise TypeError(
+            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it by "
+            f"{name}.filled(...)"
+        )
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +61,48 @@ class Origin:
         return f"in row {position[0] + 1}" if self.column_of else f"at {element(self.name, position)}"
 
 
-def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
-    """The array in the dtype that an input needs; DerivgenError where that would lose something unasked."""
-    integer = declared.classes is not None or np.dtype(declared.dtype).kind in "iu"
-    if array.dtype.kind not in "fiub":
-        raise DerivgenError(f"{origin} must hold numbers, found dtype {array.dtype}")
-    # Labels are taken in any integer dtype.
-    fits = array.dtype.kind in "iu" if integer else array.dtype == declared.dtype
-    if fits:
-        # One that is mapped from a file stays there; the kernels look at what they read.
-        return array if isinstance(array, np.memmap) else checked_labels(array, declared, origin)
-    wanted = "int64" if integer else str(declared.dtype)
-    if not cast:
+def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
+    """DerivgenError where an array of this shape and dtype is no such input, and no cast makes it one."""
+    wanted = declared.shape
+    check_dtype(kind.dtype, declared, cast, origin)
+    if len(kind.shape) != len(wanted) or any(
+        isinstance(extent, int) and extent != found for extent, found in zip(wanted, kind.shape, strict=True)
+    ):
         raise DerivgenError(
-            f"{origin} must be {wanted}, found {array.dtype}: convert it by --cast (in Python cast=True), or save it "
+            f"{origin} must be of shape {shape_text(declared)}, found {kind.shape}: reshape it, or generate the module "
+            "for these sizes"
+        )
+
+
+def check_dtype(dtype: np.dtype[Any], declared: Any, cast: bool, origin: Origin) -> bool:
+    """Whether an input of this dtype is taken as it is; DerivgenError where it is no number, or needs an unasked cast."""
+    if dtype.kind not in "fiub":
+        raise DerivgenError(f"{origin} must hold numbers, found dtype {dtype}")
+    # Labels are taken in any integer dtype.
+    fits = dtype.kind in "iu" if is_integer(declared) else dtype == declared.dtype
+    if not fits and not cast:
+        wanted = "int64" if is_integer(declared) else declared.dtype
+        raise DerivgenError(
+            f"{origin} must be {wanted}, found {dtype}: convert it by --cast (in Python cast=True), or save it "
             f'as {origin.name}.astype("{wanted}")'
         )
+    return bool(fits)
+
+
+def is_integer(declared: Any) -> bool:
+    return declared.classes is not None or np.dtype(declared.dtype).kind in "iu"
+
+
+def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
+    """The array in the dtype that an input needs; DerivgenError where that would lose something unasked."""
+    if check_dtype(array.dtype, declared, cast, origin):
+        # One that is mapped from a file stays there; the kernels look at what they read.
+        return array if isinstance(array, np.memmap) else checked_labels(array, declared, origin)
     # What is made from a memory-mapped array is itself called so, though it is in memory: a plain array is not.
     plain = np.asarray(array)
-    return checked_labels(whole_numbers(plain, origin), declared, origin) if integer else rounded(plain, wanted, origin)
+    if is_integer(declared):
+        return checked_labels(whole_numbers(plain, origin), declared, origin)
+    return rounded(plain, str(declared.dtype), origin)
 
 
 def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:

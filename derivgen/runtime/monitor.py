@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from derivgen.errors import DerivgenError
+from derivgen.runtime.json_text import short, shown
+
 Array = np.ndarray[Any, Any]
 
 ROWS = 1024  # of the training data that the monitor looks at, at the end of each epoch
@@ -33,6 +36,23 @@ class LayerRecord(NamedTuple):
     parameters: float | None
     activation: float | None
     dead: float | None
+
+
+def layer_record_of(fields: Mapping[str, Any]) -> LayerRecord:
+    """The record with these fields; DerivgenError where `observe_layers` makes none such."""
+    if set(fields) != set(LayerRecord._fields):
+        raise DerivgenError(f"a layer must be an object of {', '.join(LayerRecord._fields)}")
+    record = LayerRecord(**fields)
+    if not isinstance(record.layer, str):
+        raise DerivgenError(f"layer must be a layer's name, found {shown(record.layer)}")
+    for name, value in zip(record._fields[1:], record[1:], strict=True):
+        if value is not None and not isinstance(value, float):
+            raise DerivgenError(f"{name} of layer {short(record.layer)} must be a number or null, found {shown(value)}")
+    return record
+
+
+def is_finite(record: LayerRecord) -> bool:
+    return all(value is None or math.isfinite(value) for value in record[1:])
 
 
 def observe_layers(

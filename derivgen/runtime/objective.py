@@ -13,6 +13,7 @@ import numpy as np
 
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime import rows as rows_of
+from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.nonfinite import element
 
 Array = np.ndarray[Any, Any]
@@ -144,7 +145,7 @@ def objective_of(
     """Raises ValueError or TypeError where the data, the parameters or the batch size are none."""
     rows_of.check_names(module, data or {}, "data")
     rows_of.check_complete(module, data or {})
-    start = module.initial_parameters(seed) if parameters is None else np.array(parameters)
+    start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))
     module.views(start)  # refuses what is no vector of the module's
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))
     draws = {"seed": seed} if getattr(module, "RANDOM", ()) else {}
@@ -152,7 +153,8 @@ def objective_of(
         refuse_without_rows(module)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-    return Objective(module, dict(data or {}), draws, start, trained, batch_size)
+    inputs = {name: unmasked(name, array) for name, array in (data or {}).items()}
+    return Objective(module, inputs, draws, start, trained, batch_size)
 
 
 def refuse_without_rows(module: ModuleType) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from derivgen import store
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.history import Epoch
+from derivgen.runtime.json_text import short, shown
 
 Array = np.ndarray[Any, Any]
 
@@ -76,15 +78,20 @@ def hyperparameters_of(module: ModuleType) -> list[str]:
 
 def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     """DerivgenError where some of a checkpoint's settings, or data, are others here."""
+
+    def said(facts: Mapping[str, Any], name: str) -> str:
+        value = facts.get(name, "unsaid")
+        return short(str(value)) if isinstance(value, str | int | float) else shown(value)
+
     found = ", ".join(
-        f"{name} {saved.get(name, 'unsaid')}, here it is {mine.get(name, 'unsaid')}"
+        f"{name} {said(saved, name)}, here it is {said(mine, name)}"
         for name in dict.fromkeys((*saved, *mine))
-        if saved.get(name) != mine.get(name)
+        if (name in saved) != (name in mine) or saved.get(name) != mine.get(name)
     )
     if found:
         raise DerivgenError(
             f"{path} is of a training with {found}: give the same {what}, or start a new training from its parameters "
-            f"(--parameters {path}; in Python read_checkpoint)"
+            f"(--parameters {store.word(str(path))}; in Python read_checkpoint)"
         )
 
 

@@ -26,13 +26,13 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     """What the module's `predict` gives, of its shape, a part of the rows at a time where they are many.
 
     `parameters`: flat, shape (P,); `data`: the inputs by name, of which those that `predict` does not take are left
-    alone. Rows of a prediction must not depend on each other where they are many: no sum over the sample axis. Raises
-    DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not fit.
+    alone. Where rows of the prediction depend on one another (the module's MIXED_AXES), all of them are taken at once.
+    Raises DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not fit.
     """
     needed = prediction_inputs(module)
     inputs = {name: data[name] for name in needed if name in data}
     view = prediction_view(module)
-    if not sample_inputs(view):
+    if not sample_inputs(view) or mixes_rows(module):
         return np.asarray(module.predict(parameters, **inputs))
     rows = np.arange(count_rows(view, inputs))
     parts = enumerate(Feed(view, inputs).parts(rows))
@@ -48,6 +48,18 @@ def prediction_inputs(module: ModuleType) -> list[str]:
         raise DerivgenError("the module has no predict: name what it returns by model.predict(...) in the spec")
     taken = inspect.signature(module.predict).parameters
     return [i.name for i in module.INPUTS if i.name in taken]
+
+
+def mixes_rows(module: ModuleType) -> bool:
+    """Whether a row of the prediction depends on other rows, so that a part of the rows has another prediction."""
+    return module.SAMPLE_AXIS in getattr(module, "MIXED_AXES", ())
+
+
+def mixed_inputs(module: ModuleType) -> dict[str, list[str]]:
+    """The inputs of `predict` with axes along which rows of the prediction depend on one another, and these axes."""
+    mixed = getattr(module, "MIXED_AXES", ())
+    axes = {i.name: [a for a in mixed if a in i.shape] for i in module.INPUTS if i.name in prediction_inputs(module)}
+    return {name: own for name, own in axes.items() if own}
 
 
 def prediction_view(module: ModuleType) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import nearest
-from derivgen.runtime.inputs import inputs_text
+from derivgen.runtime.inputs import inputs_text, unmasked
 
 Array = np.ndarray[Any, Any]
 
@@ -91,7 +91,7 @@ class Feed:
     """
 
     def __init__(self, module: ModuleType, data: Mapping[str, Array]) -> None:
-        self.data = dict(data)
+        self.data = {name: unmasked(name, array) for name, array in data.items()}
         self.sampled = sample_inputs(module)
         integers = {i.name for i in module.INPUTS if i.classes is not None}
         self.by_rows = [
@@ -178,7 +178,7 @@ def class_weights(module: ModuleType, data: Mapping[str, Array], rows: Array | N
             raise ValueError(f"class_weights: expected labels 0 .. {classes - 1}, found {unknown[0]}")
         weights = np.array([float(given.get(label, 1.0)) for label in range(classes)])
     else:
-        weights = np.asarray(given, float)
+        weights = np.asarray(unmasked("class_weights", given), float)
         if weights.shape != (classes,):
             raise ValueError(f"class_weights: expected shape ({classes},), found {weights.shape}")
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))

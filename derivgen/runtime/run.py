@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from derivgen import interrupts
 from derivgen.errors import DerivgenError
 from derivgen.runtime import checkpoints as files
 from derivgen.runtime.evaluation import ValidationError, validation_loss
-from derivgen.runtime.history import NOTHING, Epoch, HistoryFile, check_history, epochs_in, line_of, open_history
-from derivgen.runtime.monitor import ROWS, LayerRecord, observe_layers, warnings_of
+from derivgen.runtime.history import NOTHING, Epoch, HistoryFile, check_history, judged_loss, line_of, open_history
+from derivgen.runtime.monitor import ROWS, LayerRecord, is_finite, observe_layers, warnings_of
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.options import Fit, Options, refuse_differences
 from derivgen.runtime.progress import Display, shown
+from derivgen.runtime.resuming import Expected, epochs_of, progress_of, refuse_contradictions
 from derivgen.runtime.rows import Feed, check_names, class_weights, digest, sample_inputs, split_rows
 from derivgen.runtime.stepping import Steps
 
@@ -96,20 +98,24 @@ class Run:
                 "give another folder"
             )
         checkpoint = files.read_checkpoint(last, self.module)
-        progress = checkpoint.progress
-        refuse_differences(last, "settings", progress["settings"], self.options.decisive)
-        refuse_differences(last, "data", progress["data"], self.data_digests)
+        progress, epochs = progress_of(last, checkpoint), epochs_of(last, checkpoint)
+        refuse_differences(last, "settings", progress.settings, self.options.decisive)
+        refuse_differences(last, "data", progress.data, self.data_digests)
+        expected = Expected(
+            None if self.rows is None else self.end_of(self.rows),
+            self.steps.rows_a_step,
+            self.generator.bit_generator.state,
+            self.validation is not None,
+            self.options.keep_best,
+        )
+        refuse_contradictions(last, self.module, checkpoint, progress, epochs, expected)
         self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
-        self.best = checkpoint.best
-        self.lines = bytearray(checkpoint.history)
-        self.epochs = list(epochs_in(last, checkpoint.history.decode(), LayerRecord))
-        self.resumed_epochs = len(self.epochs)
-        self.generator.bit_generator.state = progress["random"]
-        self.position, self.loss_sum, self.seen = progress["position"], progress["loss_sum"], progress["seen"]
-        self.best_loss, self.best_epoch = progress["best_loss"], progress["best_epoch"]
-        self.warnings = dict(progress["warnings"])
+        self.best, self.best_loss, self.best_epoch = checkpoint.best, progress.best_loss, progress.best_epoch
+        self.lines, self.epochs, self.resumed_epochs = bytearray(checkpoint.history), epochs, len(epochs)
+        self.generator.bit_generator.state = dict(progress.random)
+        self.position, self.loss_sum, self.seen = progress.position, progress.loss_sum, progress.seen
+        self.warnings, self.records = dict(progress.warnings), progress.records
         self.stopped = self.why_to_stop()
-        self.records = tuple(LayerRecord(**record) for record in progress["records"])
 
     def digests(self) -> dict[str, str]:
         """What the data are, and the validation data."""
@@ -135,13 +141,14 @@ class Run:
                 with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
                     self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
-            if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
-                error.args = (f"{error}{self.watch_words()}",)
-                self.take_back(error.epoch)
-            elif (epoch := self.steps.settle()) is not None:
-                self.take_back(epoch)
-            with contextlib.suppress(AttributeError):
-                error.fit = self.result()  # type: ignore[attr-defined]
+            with interrupts.ignored():
+                if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
+                    error.args = (f"{error}{self.watch_words()}",)
+                    self.take_back(error.epoch)
+                elif (epoch := self.steps.settle()) is not None:
+                    self.take_back(epoch)
+                with contextlib.suppress(AttributeError):
+                    error.fit = self.result()  # type: ignore[attr-defined]
             raise
         finally:
             if self.file is not None:
@@ -321,9 +328,7 @@ class Run:
     def watched(self) -> tuple[LayerRecord, ...]:
         """The layers' records; a warning that was not given before is given."""
         records = self.observed()
-        bad = next(
-            (r.layer for r in records if not all(value is None or math.isfinite(value) for value in r[1:])), None
-        )
+        bad = next((r.layer for r in records if not is_finite(r)), None)
         if bad is not None:
             words = f"on the monitor's rows it is not, in layer {bad}"
             raise self.steps.error(len(self.epochs) + 1, "the gradient", bad, words)
@@ -366,8 +371,3 @@ class Run:
         checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress, bytes(self.lines))
         files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
         self.written = perf_counter()
-
-
-def judged_loss(epoch: Epoch) -> float:
-    """What early stopping and the best epoch go by."""
-    return epoch.loss if epoch.validation_loss is None else epoch.validation_loss

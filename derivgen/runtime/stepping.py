@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.nonfinite import NonFiniteError, cause, element, first_bad
 from derivgen.runtime.options import Options
 from derivgen.runtime.rows import Feed
@@ -29,9 +30,9 @@ class Steps:
         self.module, self.feed, self.options = module, feed, options
         self.parameters = module.initial_parameters(options.seed)
         if parameters is not None:
-            module.views(np.array(parameters))  # refuses what is no vector of the module's
+            module.views(np.array(unmasked("parameters", parameters)))  # refuses what is no vector of the module's
             self.parameters[:] = parameters
-        self.state = module.optimizer_state() if state is None else type(state)(*(np.array(slot) for slot in state))
+        self.state = module.optimizer_state() if state is None else copied(module, state)
         self.initial = self.parameters.copy()
         self.rates = dict(options.hyperparameters)  # of the update alone
         self.draws = {"seed": options.seed} if getattr(module, "RANDOM", ()) else {}
@@ -182,6 +183,22 @@ class Steps:
         step = self.done + 1
         message = f"epoch {epoch}, step {step}: {what} is not finite: {words}"
         return NonFiniteError(message, tensor, epoch, step, self.parameters, self.state)
+
+
+def copied(module: ModuleType, state: Any) -> Any:
+    """A copy of an update rule's state; TypeError or ValueError where it is none of this module's."""
+    fresh = module.optimizer_state()
+    if not isinstance(state, type(fresh)):
+        raise TypeError(f"state: expected what optimizer_state() returns, found {type(state).__name__}")
+    for slot, own in fresh._asdict().items():
+        found = np.asarray(unmasked(f"state.{slot}", getattr(state, slot)))
+        if (found.dtype, found.shape) != (own.dtype, own.shape):
+            raise ValueError(
+                f"state.{slot}: expected {own.dtype} of shape {own.shape}, found {found.dtype} of shape {found.shape}: take "
+                "it from optimizer_state(), or from an earlier fit"
+            )
+        own[:] = found
+    return fresh
 
 
 def is_finite(array: Array) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.runtime.inputs import Array, Origin, converted
+from derivgen.runtime.arrays import Array
+from derivgen.runtime.inputs import Origin, converted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,11 @@ def read_parquet(table: Table, names: list[str]) -> Any:
 
 @contextmanager
 def parquet_file(path: Path) -> Iterator[Any]:
-    parquet, arrow_error = arrow("pyarrow.parquet", path), arrow("pyarrow", path).ArrowException
+    parquet = arrow("pyarrow.parquet", path)
     try:
         with parquet.ParquetFile(path) as file:
             yield file
-    except (arrow_error, OSError) as error:
+    except Exception as error:  # on bytes that are none of its own, pyarrow raises almost any type
         raise DerivgenError(f"{path} can't be read as a Parquet file ({first_line(error)}): write it anew") from error
 
 
@@ -129,12 +131,16 @@ def read_csv(table: Table, names: list[str]) -> Any:
 
 
 def csv_columns(
-    path: Path, names: list[str], width: int, dtype: Any, on_bad_row: Callable[[Any], str] | None = None
+    source: Path | io.BytesIO,
+    names: list[str],
+    width: int,
+    dtype: Any,
+    on_bad_row: Callable[[Any], str] | None = None,
 ) -> Any:
     """Columns in an Arrow type, all of them if none is named; `on_bad_row` is called with a row of another width."""
-    csv = arrow("pyarrow.csv", path)
+    csv = importlib.import_module("pyarrow.csv")
     return csv.read_csv(
-        path,
+        source,
         # Only in one thread are rows counted.
         read_options=csv.ReadOptions(use_threads=on_bad_row is None),
         # In a file of one column, an empty line is an empty cell.
@@ -163,7 +169,9 @@ def csv_problem(path: Path, names: list[str], width: int, error: Exception) -> D
         return "error"
 
     with suppress(*csv_errors(path)):
-        table = csv_columns(path, names, width, arrow("pyarrow", path).string(), note)
+        # A row of another width reaches `note` only as UTF-8.
+        text = io.BytesIO(path.read_bytes().decode(errors="replace").encode())
+        table = csv_columns(text, names, width, arrow("pyarrow", path).string(), note)
         for name in names:
             if found := first_text(table.column(name), path):
                 return text_cell(f"{path}: column {name}", *found)

@@ -1,10 +1,14 @@
-"""Parameters as files of named tensors: .npz, .safetensors, and PyTorch's state_dict; nothing is ever pickled."""
+"""Parameters as files of named tensors: .npz, .safetensors, and PyTorch's state_dict; nothing is ever pickled.
+
+A safetensors file from here has a CRC-32 of all its bytes in its metadata; an .npz has one a member, by zip.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +16,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from derivgen import store
+from derivgen import __version__, store
 from derivgen.errors import DerivgenError, listed
-from derivgen.runtime.data import read_npz
+from derivgen.runtime.arrays import Array, Kind, open_npz
+from derivgen.runtime.json_text import parse_json
 
-Array = np.ndarray[Any, Any]
 Layout = Literal["same", "transposed"]
 Layouts = Layout | Mapping[str, Layout] | None
 
@@ -39,6 +43,10 @@ DTYPES = {
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     "BOOL": "bool",
 }
+# In the metadata of our safetensors files. Each says that there must be a checksum, so that damage to one key's name,
+# too, is noticed by the other.
+WRITER, CHECKSUM = "derivgen.writer", "derivgen.crc32"
+NO_CHECKSUM = "00000000"  # in its place while it is computed
 
 
 def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> None:
@@ -57,9 +65,15 @@ def load_parameters(path: Path | str, module: ModuleType) -> Array:
     Raises DerivgenError where a tensor is missing, unknown, or of another shape or dtype.
     """
     path = Path(path)
-    arrays = read_npz(path) if suffix_of(path) == ".npz" else read_safetensors(path)[0]
     keys = {p.name: p.name for p in module.PARAMETERS}
-    return filled(path, module, arrays, keys, dict.fromkeys(keys, "same"))
+    layouts: dict[str, Layout] = dict.fromkeys(keys, "same")
+    if suffix_of(path) == ".safetensors":
+        return filled(path, module, read_safetensors(path)[0], keys, layouts)
+    with open_npz(path) as archive:
+        refuse_other_names(path, archive.members, keys)
+        for name, kind in kinds_of(module).items():
+            is_turned(f"{path}: parameter {name}", archive.kind(name), kind, "same")
+        return filled(path, module, {name: archive.read(name) for name in keys}, keys, layouts)
 
 
 def load_state_dict(
@@ -169,11 +183,22 @@ def filled(
     parameters: Array = module.initial_parameters()
     for name, view in module.views(parameters).items():
         label = name if keys[name] == name else f"{name} ({keys[name]} in the file)"
-        view[...] = fitting(f"{path}: parameter {label}", arrays[keys[name]], view, layouts.get(name))
+        array = arrays[keys[name]]
+        turned = is_turned(f"{path}: parameter {label}", kind_of(array), kind_of(view), layouts.get(name))
+        view[...] = array.T if turned else array
     return parameters
 
 
-def refuse_other_names(path: Path, arrays: Mapping[str, Array], keys: Mapping[str, str]) -> None:
+def kinds_of(module: ModuleType) -> dict[str, Kind]:
+    """The shape and dtype of each parameter."""
+    return {p.name: Kind(tuple(p.shape), np.dtype(p.dtype)) for p in module.PARAMETERS}
+
+
+def kind_of(array: Array) -> Kind:
+    return Kind(array.shape, array.dtype)
+
+
+def refuse_other_names(path: Path, arrays: Collection[str], keys: Mapping[str, str]) -> None:
     renamed = any(key != name for name, key in keys.items())
     for name, key in keys.items():
         if key not in arrays:
@@ -188,8 +213,8 @@ def refuse_other_names(path: Path, arrays: Mapping[str, Array], keys: Mapping[st
         raise DerivgenError(f"{path} holds {unknown[0]}, which is no parameter: expected {listed(keys.values())}")
 
 
-def fitting(where: str, found: Array, expected: Array, layout: Layout | None) -> Array:
-    """The array in our layout; DerivgenError where its shape or dtype is not what a module needs."""
+def is_turned(where: str, found: Kind, expected: Kind, layout: Layout | None) -> bool:
+    """Whether what was found is transposed; DerivgenError where its shape or dtype is not what a module needs."""
     shape, turned = expected.shape, expected.shape[::-1]
     fits = {"same": [shape], "transposed": [turned]}.get(layout or "", [shape, turned] if len(shape) == 2 else [shape])
     if found.shape not in fits or found.dtype != expected.dtype:
@@ -202,7 +227,7 @@ def fitting(where: str, found: Array, expected: Array, layout: Layout | None) ->
         raise DerivgenError(
             f"{where} must be {expected.dtype} of shape {wanted}, found {found.dtype} of shape {found.shape}: {advice}"
         )
-    return found.T if layout == "transposed" or found.shape != shape else found
+    return layout == "transposed" or found.shape != shape
 
 
 # ---- files
@@ -233,23 +258,23 @@ def encode_npz(arrays: Mapping[str, Array]) -> bytes:
 
 
 def encode_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a file; the same tensors and metadata are the same bytes."""
+    """The bytes of a file, with their checksum; the same tensors and metadata are the same bytes."""
     from safetensors.numpy import save
 
     # In C order: the library reads memory from the array's address on, whatever its strides.
-    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, dict(metadata or {}) or None)
-    header = header_of(data)
-    if "__metadata__" not in header:
-        return data
-    # The library's order of the metadata is another one in each process.
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    own = {WRITER: f"derivgen {__version__}", CHECKSUM: NO_CHECKSUM}
+    # The library would write the metadata in another order in each process.
+    header = {"__metadata__": dict(sorted({**(metadata or {}), **own}.items())), **header_of(data)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + header_length(data) :]])
+    head, body = len(text).to_bytes(8, "little") + text, memoryview(data)[8 + header_length(data) :]
+    return b"".join([with_checksum(head, NO_CHECKSUM, checksum(head, body)), body])
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """(the named arrays, the metadata) of a file; DerivgenError where it can't be read or is none."""
+    store.refuse_special(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -258,15 +283,21 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def decode_safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
-    """(the named arrays, not to be written to, the metadata) of a file's bytes; the path is for messages."""
+    """(the named arrays, not to be written to, the metadata) of a file's bytes; the path is for messages.
+
+    Raises DerivgenError where it is no safetensors file, or one of derivgen's whose checksum is another.
+    """
     from safetensors import SafetensorError, deserialize
 
     try:
         tensors: list[tuple[str, dict[str, Any]]] = deserialize(data)  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
+        metadata: dict[str, str] = header_of(data).get("__metadata__") or {}
+    except (SafetensorError, ValueError) as error:
         raise DerivgenError(
             f"{path} is no whole safetensors file ({error}): it is cut off or damaged, or of another kind"
         ) from error
+    if not {WRITER, CHECKSUM}.isdisjoint(metadata) and not fits_checksum(data, metadata.get(CHECKSUM, "")):
+        raise DerivgenError(f"{path} is damaged: its bytes are not those of the checksum")
     arrays = {}
     for name, tensor in sorted(tensors, key=lambda item: item[0]):  # else by chance
         if tensor["dtype"] not in DTYPES:
@@ -276,7 +307,22 @@ def decode_safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[
             )
         dtype = np.dtype(DTYPES[tensor["dtype"]]).newbyteorder("<")
         arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
-    return arrays, header_of(data).get("__metadata__", {})
+    return arrays, metadata
+
+
+def fits_checksum(data: bytes, found: str) -> bool:
+    """Whether the checksum that was found in a file is that of its bytes."""
+    end = 8 + header_length(data)
+    return checksum(with_checksum(data[:end], found, NO_CHECKSUM), memoryview(data)[end:]) == found
+
+
+def with_checksum(head: bytes, old: str, new: str) -> bytes:
+    """The start of a file with another checksum in it."""
+    return head.replace(f'"{CHECKSUM}":"{old}"'.encode(), f'"{CHECKSUM}":"{new}"'.encode(), 1)
+
+
+def checksum(head: bytes, body: memoryview) -> str:
+    return f"{zlib.crc32(body, zlib.crc32(head)):08x}"
 
 
 def header_length(data: bytes) -> int:
@@ -284,6 +330,6 @@ def header_length(data: bytes) -> int:
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    """What a valid file says of its tensors, and its metadata."""
-    header: dict[str, Any] = json.loads(data[8 : 8 + header_length(data)])
+    """What a valid file says of its tensors, and its metadata; ValueError where that can't be read."""
+    header: dict[str, Any] = parse_json(data[8 : 8 + header_length(data)])
     return header

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 11 flops, 2*N calls, 160*N + 256 bytes moved; work
        residuals: at most 8*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 16*N flops, 2*N calls, 96*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 7fed858dff0359d1
+spec sha256 b6eefccbe90f5a29, body sha256 42009dec223799c1
 """
 
 import errno
@@ -910,11 +910,20 @@ def jacobian_vector_product_memory(N):
 # ---- checks of what callers pass -----------------------------------------------------------------
 
 
+def check_array(name, array, kind):
+    """Raise unless this is a numpy array; no kernel sees a mask."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected a numpy array of {kind}, found {type(array).__name__}")
+    if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+        cure = f"leave out what is masked, or fill it by {name}.filled(...)"
+        raise TypeError(f"{name}: expected a numpy array without a mask, found a masked one: {cure}")
+
+
 def check_vector(name, vector):
     """Raise unless this is a flat vector of the parameters: shape (P,), the module's dtype, contiguous."""
-    if not isinstance(vector, np.ndarray) or vector.dtype != REAL:
-        found = vector.dtype if isinstance(vector, np.ndarray) else type(vector).__name__
-        raise TypeError(f"{name}: expected a numpy array of dtype float64, found {found}")
+    check_array(name, vector, "dtype float64")
+    if vector.dtype != REAL:
+        raise TypeError(f"{name}: expected a numpy array of dtype float64, found {vector.dtype}")
     if vector.shape != (5,):
         raise ValueError(f"{name}: expected shape (5,), found {vector.shape}")
     if not vector.flags.c_contiguous or not vector.flags.writeable:
@@ -925,11 +934,16 @@ def check_state(state):
     """Raise unless this is a state as optimizer_state() makes it."""
     if not isinstance(state, State):
         raise TypeError(f"state: expected what optimizer_state() returns, found {type(state).__name__}")
-    step = state.step
-    if not isinstance(step, np.ndarray) or step.dtype != INTEGER or step.shape != (1,) or not step.flags.writeable:
-        raise ValueError("state: expected step to be an int64 array of shape (1,): take it from optimizer_state()")
+    check_single("step", state.step, INTEGER)
     for name in State._fields[1:]:
         check_vector(f"state.{name}", getattr(state, name))
+
+
+def check_single(slot, array, dtype):
+    """Raise unless this is what a state keeps once: a writeable array of shape (1,)."""
+    check_array(f"state.{slot}", array, dtype)
+    if array.dtype != dtype or array.shape != (1,) or not array.flags.writeable:
+        raise ValueError(f"state.{slot}: expected a writeable {dtype} array of shape (1,), as optimizer_state() has")
 
 
 def check_hyperparameter(name, value, least=-math.inf, above=None):
@@ -969,8 +983,7 @@ def check_input(entry, array, sizes):
         array = np.asarray(array)
     elif not entry.shape and isinstance(array, (int, float)) and not isinstance(array, bool):
         array = np.asarray(real(check_hyperparameter(entry.name, array)) if entry.classes is None else array)
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{entry.name}: expected a numpy array of {entry.dtype}, found {type(array).__name__}")
+    check_array(entry.name, array, entry.dtype)
     if entry.classes is None and array.dtype != real:
         cure = f'convert it by {entry.name}.astype("{entry.dtype}")'
         raise TypeError(f"{entry.name}: expected dtype {entry.dtype}, found {array.dtype}: {cure}")
@@ -1016,9 +1029,9 @@ def layout(entries, arrays):
 
 def check_order(order):
     """Row numbers as int64; their range is checked where they are used."""
-    if not isinstance(order, np.ndarray) or order.dtype.kind not in "iu":
-        found = order.dtype if isinstance(order, np.ndarray) else type(order).__name__
-        raise TypeError(f"order: expected a numpy array of integers, found {found}")
+    check_array("order", order, "integers")
+    if order.dtype.kind not in "iu":
+        raise TypeError(f"order: expected a numpy array of integers, found {order.dtype}")
     if order.ndim != 1 or order.shape[0] == 0:
         raise ValueError(f"order: expected shape (rows,) with at least one row, found {order.shape}")
     return np.ascontiguousarray(order, np.int64)

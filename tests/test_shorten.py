@@ -1,0 +1,172 @@
+"""Long formulas in parts: the same values and derivatives, and text and time that grow as the formula does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sympy as sp
+from generated import execute, module_text
+from test_guarded import agrees_with_the_oracle
+
+from derivgen import Model
+from derivgen.expressions import unfolded_piecewise
+from derivgen.pipeline import declared_program
+from derivgen.shorten import shorten
+
+
+def guards(count: int) -> Model:
+    """The square of a sum of guarded terms."""
+    model = Model("guards")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", count + 1)
+    terms = (sp.Piecewise((p[i] * x[n] ** 2 + p[i + 1], x[n] > 2.0 * i / count), (0, True)) for i in range(count))
+    model.minimize(sp.Sum(sum(terms) ** 2, n) / N)
+    return model
+
+
+def branches(count: int) -> Model:
+    """One Piecewise of many branches on data, singular where they are not reached."""
+    model = Model("branches")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", count)
+    pairs = [(p[i] * sp.log(x[n] - 2.0 * i / count), x[n] > 2.0 * i / count) for i in reversed(range(count))]
+    model.minimize(sp.Sum(sp.Piecewise(*pairs, (0, True)) ** 2, n) / N)
+    return model
+
+
+def branches_of_indices(count: int) -> Model:
+    """Branches that keep an index inside shorter tensors, each read in its own branch alone."""
+    model = Model("pieces")
+    N = model.batch("N")
+    n, u = model.indices(n=N, u=2 * count)
+    x = model.input("x", N, 2 * count)
+    parts = [model.parameter(f"p{i}", 2, init="ones") for i in range(count)]
+    pairs = [(parts[i][u - 2 * i] * x[n, u], u < 2 * i + 2) for i in range(count)]
+    model.minimize(sp.Sum(sp.Piecewise(*pairs, (0, True)) ** 2, n, u) / N)
+    return model
+
+
+def nested_branches(count: int) -> Model:
+    model = Model("nested_branches")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", count + 1)
+    e = p[count]
+    for i in range(count):
+        e = sp.Piecewise((p[i] * x[n] + p[i + 1], x[n] > 2 - 2.0 * i / count), (e, True))
+    model.minimize(sp.Sum(e**2, n) / N)
+    return model
+
+
+def nested_calls(count: int) -> Model:
+    model = Model("nested_calls")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", 2)
+    e = p[0] * x[n]
+    for i in range(count):
+        e = sp.sin(e + p[1] / (i + 1))
+    model.minimize(sp.Sum(e, n) / N)
+    return model
+
+
+def maximum(count: int) -> Model:
+    """The second smallest of lines, that is a minimum of maxima, under a guard."""
+    model = Model("maximum")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", count)
+    lines = [p[i] * x[n] + i * 0.1 for i in range(count)]
+    largest = sp.Max(*lines, sp.Rational(3, 10))
+    smallest = sp.Min(*(line * p[0] for line in lines))
+    model.minimize(sp.Sum(sp.Piecewise((largest * smallest, x[n] > 1), (0, True)), n) / N)
+    return model
+
+
+def factors(count: int) -> Model:
+    model = Model("factors")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, p = model.input("x", N), model.parameter("p", count)
+    model.minimize(sp.Sum(sp.Mul(*(sp.cos(p[i] * x[n]) + 1 for i in range(count))), n) / N)
+    return model
+
+
+def recurrence(count: int) -> Model:
+    """A long formula inside of a step."""
+    model = Model("steps")
+    t, j = model.indices(t=4, j=2)
+    x, p = model.parameter("x", 4, 2), model.parameter("p", count)
+
+    def step(u: sp.Expr) -> sp.Expr:
+        return sp.tanh(sum(p[i] * u[t - 1, j] ** (i % 3 + 1) * x[t, j] / 20 for i in range(count))) + x[t, j]
+
+    u = model.recur("u", (t, j), step)
+    model.minimize(sp.Sum(u[t, j] ** 2, t, j))
+    return model
+
+
+SHAPES: tuple[tuple[Callable[[int], Model], int], ...] = (
+    (guards, 12),
+    (branches, 20),
+    (branches_of_indices, 10),
+    (nested_branches, 20),
+    (nested_calls, 40),
+    (maximum, 6),
+    (factors, 30),
+    (recurrence, 12),
+)
+
+
+@pytest.mark.parametrize(("declared", "count"), SHAPES, ids=lambda f: getattr(f, "__name__", ""))
+def test_parts_have_the_values_and_the_derivatives_of_the_whole(declared: Callable[[int], Model], count: int) -> None:
+    with unfolded_piecewise():
+        model = declared(count)
+    program = declared_program(model)
+    assert len(shorten(program).statements) > len(program.statements)
+    agrees_with_the_oracle(model, {"N": 7})
+
+
+def test_in_a_long_maximum_the_first_of_those_that_tie_has_the_derivative() -> None:
+    """As in MaxOver; a number that ties wins."""
+    for number, wanted in ((0.25, [1.0, 0, 0, 0, 0, 0]), (0.5, [0.0] * 6)):
+        model = Model("ties")
+        p = model.parameter("p", 6, init=np.full(6, 0.5))
+        with unfolded_piecewise():
+            model.minimize(sp.Max(*(p[i] for i in range(6)), number))
+        module = execute(module_text(model))
+        loss, gradient = module.loss_and_gradient(module.initial_parameters())
+        assert (loss, sorted(gradient, reverse=True)) == (0.5, wanted)
+
+
+def seconds(declared: Callable[[int], Model], count: int) -> tuple[float, int]:
+    """(processor time to declare and generate, length of the text)"""
+    start = time.process_time()
+    with unfolded_piecewise():
+        model = declared(count)
+    text = module_text(model)
+    return time.process_time() - start, len(text)
+
+
+GROWING: tuple[tuple[Callable[[int], Model], int], ...] = (
+    (guards, 50),
+    (branches, 50),
+    (nested_calls, 50),
+    (maximum, 50),
+    (factors, 50),
+    (nested_branches, 20),
+)
+
+
+@pytest.mark.parametrize(("declared", "count"), GROWING, ids=lambda f: getattr(f, "__name__", ""))
+def test_text_and_time_grow_as_the_formula_does(declared: Callable[[int], Model], count: int) -> None:
+    """Twice as long a formula takes some twice as long; what grew with its square took four times as long."""
+    fixed = len(module_text(declared(2)))
+    (before, short), (after, long) = seconds(declared, count), seconds(declared, 2 * count)
+    assert long - fixed < 2.8 * (short - fixed)
+    assert after < 3.2 * before + 0.2
