@@ -1,6 +1,12 @@
-"""A guarded spec's module as plain Python, every access of its arrays checked, against the 50-digit oracle."""
+"""Modules of guarded specs against the 50-digit oracle, every access of their arrays checked."""
 
 from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from generated import CheckedArray, CheckedNumpy, check_module, execute, module_text
@@ -8,18 +14,36 @@ from guarded_specs import GuardedSpec
 from second_order_oracle import point_of
 
 from derivgen.pipeline import declared_program
+from derivgen.runtime.loading import load
 
 ROWS = (1, 2, 3, 5, 7)  # values of the run-time size at the second point
 
 
 def check_guarded(spec: GuardedSpec) -> None:
+    """The module's text as plain Python, whose arrays refuse each subscript outside of them, negative ones too."""
+    check_points(spec, lambda text: execute(text, numpy=CheckedNumpy("numpy")))
+
+
+def check_compiled(spec: GuardedSpec) -> None:
+    """The module as numba compiles it; where NUMBA_BOUNDSCHECK is set it refuses subscripts past the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        check_points(spec, partial(load_from, Path(folder)))
+
+
+def load_from(folder: Path, text: str) -> ModuleType:
+    path = folder / "guarded_kernels.py"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def check_points(spec: GuardedSpec, module_of: Callable[[str], ModuleType]) -> None:
     """Loss, gradients, prediction at two points, and the derivatives that the spec asks for at the first."""
     model = spec.model()
-    declared, text = declared_program(model), module_text(model)
-    other = spec.at(ROWS[spec.seed % len(ROWS)], spec.seed + 1)
-    for at in (spec, other):
-        module = execute(text, numpy=CheckedNumpy("numpy"))
-        values = {name: np.asarray(a).view(CheckedArray) for name, a in at.values(declared).items()}
+    declared, module = declared_program(model), module_of(module_text(model))
+    for at in (spec, spec.at(ROWS[spec.seed % len(ROWS)], spec.seed + 1)):
+        values = at.values(declared)
+        if module.np is not np:  # plain Python
+            values = {name: np.asarray(a).view(CheckedArray) for name, a in values.items()}
         check_module(module, declared, values)
         if at is spec and model.requests:
             point_of(module, model, values, spec.seed).check()

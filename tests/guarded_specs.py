@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 UNSURE = 10**6  # the least or largest value of what hangs on a size that is known at run time
 OF_OBJECTIVE = ("hessian_vector_product", "hessian_diagonal", "hessian", "gauss_newton_vector_product")
-OF_PREDICTION = ("jacobian_vector_product", "vector_jacobian_product", "jacobian")
+OF_PREDICTION = ("jacobian_vector_product", "jacobian", "jacobian_vector_product, jacobian, vector_jacobian_product")
 LETTERS = "uvijkrtwh"
 BORDERS = (0.0, 0.5, -0.25)  # doubles, so that a value can be there
 ABOVE, BELOW = (0.25, 0.75, 1.0), (-1.25, -1.5, -2.0)  # log(x - border + 1) is singular below, and 0 at the border
@@ -390,8 +390,8 @@ class GuardedWriter:
         return replace(self.branch(part, now, scope), needs=later)
 
     def branch(self, part: Part, needs: Sequence[Need], scope: Sequence[Index]) -> Part:
-        shallow = max(1, min(n.level for n in needs))
-        deep = [n for n in needs if n.level > shallow]
+        shallow = min(n.level for n in needs)
+        deep = [n for n in needs if n.level > max(1, shallow)]
         if deep:
             return self.branch(self.branch(part, deep, scope), [n for n in needs if n not in deep], scope)
         other = self.default(scope)
@@ -403,8 +403,9 @@ class GuardedWriter:
                 cut = self.number(1, len(needs) - 1)
                 inner = self.branch(part, needs[cut:], scope)
                 return self.branch(replace(inner, largest=max(largest, inner.largest)), needs[:cut], scope)
-            case 2 if len(needs) == 1 and "[" not in needs[0].negation:  # the branch for what is left
-                text = f"Piecewise(({other.text}, {needs[0].negation}), ({part.text}, True))"
+            case 2 if len(needs) == 1 or all(n.level == 0 for n in needs):  # the branch for what is left
+                before = ", ".join(f"({other.text}, {n.negation})" for n in needs)  # SymPy makes an Or of it
+                text = f"Piecewise({before}, ({part.text}, True))"
             case 3 if scope:  # another branch before it
                 extra = self.other_condition(scope)
                 if extra is None or extra.first:
@@ -763,7 +764,8 @@ class GuardedWriter:
         if predicts:
             tail.append(f"model.predict({self.choose(predictable).name})")
         if self.chance(25):
-            tail.append(f'model.second_order("{self.choose([*OF_OBJECTIVE, *(OF_PREDICTION if predicts else ())])}")')
+            asked = self.choose([*OF_OBJECTIVE, *(OF_PREDICTION if predicts else ())])
+            tail.append(f"model.second_order({', '.join(map(repr, asked.split(', ')))})")
         declared = [f"{n} = model.indices({n}={a.text})" for a, names in self.letters.items() for n in names]
         lines = ['model = Model("guarded")', *head, *declared, *self.lines, *tail]
         runtime = tuple((a.text, a.value) for a in self.sizes if a.runtime)
