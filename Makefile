@@ -45,6 +45,7 @@ bench: $(VENV)/bench ## steps and training against the frameworks, by hand and t
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/convergence.py
 	$(BIN)/python benchmarks/second_order.py
+	$(BIN)/python benchmarks/nist.py
 
 coefficients: $(VENV)/dev ## fit the polynomials of the elementary functions anew
 	$(BIN)/python scripts/minimax.py

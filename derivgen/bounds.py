@@ -12,7 +12,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import Read, is_index, is_size
 
-MAX_CASES = 64  # alternatives of a guard; past it the guard counts as unknown, which only refuses more
+MAX_CASES = 64  # alternatives of a guard; past it what has the most counts as unknown, which only refuses more
 
 # An affine form: its coefficients by atom (a symbol or an integer read), the constant under 1.
 Linear = dict[sp.Basic, Fraction]
@@ -58,13 +58,12 @@ def cases_of(condition: Boolean, is_integer: Callable[[Read], bool]) -> list[Cas
     if condition == sp.false:
         return []
     if isinstance(condition, sp.And):
-        parts = [cases_of(c, is_integer) for c in condition.args]
-        count = 1
+        parts = sorted((cases_of(c, is_integer) for c in condition.args), key=len)
+        cases: list[Case] = [[]]
         for part in parts:
-            count *= len(part)
-        if count > MAX_CASES:
-            return [[]]
-        return [list(itertools.chain(*choice)) for choice in itertools.product(*parts)]
+            if len(cases) * len(part) <= MAX_CASES:
+                cases = [[*case, *more] for case in cases for more in part]
+        return cases
     if isinstance(condition, sp.Or):
         return list(itertools.chain(*(cases_of(c, is_integer) for c in condition.args)))
     if isinstance(condition, sp.Not):

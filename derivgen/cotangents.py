@@ -198,10 +198,10 @@ class Cotangents:
         return all_of(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
 
     def is_inside(self, subscript: sp.Expr) -> bool:
-        """Whether a place needs no guard: an index of the output, a label that is none to be ignored, a fixed place."""
+        """Whether a place needs no guard: an index of the output, or a label that is none to be ignored."""
         if isinstance(subscript, Read):
             return self.program.tensor(subscript.tensor).ignore is None
-        return is_plain_index(subscript) or not indices_of(subscript)
+        return is_plain_index(subscript)
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:

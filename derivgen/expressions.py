@@ -7,6 +7,7 @@ statements), so substitution by `xreplace` is safe here, and only here.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.logic.boolalg import Boolean
 
 TRUE = sp.true
+RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 levels of an expression
 
 
 @contextmanager
@@ -28,8 +30,10 @@ def unfolded_piecewise() -> Iterator[None]:
     `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
     sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
     a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
-    and its size, as written. Also the decorator of every stage that makes expressions.
+    and its size, as written. Also the decorator of every stage that makes expressions, whose levels may be many.
     """
+    levels = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(levels, RECURSION))
     folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
     connected = MinMaxBase.__dict__["_is_connected"]
     for module in folds:
@@ -38,6 +42,7 @@ def unfolded_piecewise() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.setrecursionlimit(levels)
         MinMaxBase._is_connected = connected
         for module, fold in folds.items():
             module.piecewise_fold = fold

@@ -11,6 +11,7 @@ It is one recursive walk over a spec's expressions; its length is that of the re
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -34,6 +35,7 @@ from derivgen.expressions import (
     indices_of,
     is_size,
     negation,
+    parts_of,
     product,
     reads_of,
     size_symbol,
@@ -56,7 +58,16 @@ HELPER_NAMES = {"+=": "sum", "max=": "max"}
 
 NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
 HINTS = {"Undefined": " (close it with (value, True))", "Derivative": " (model.derivative is that of a let)"}
+LARGEST = sp.Integer(int(sys.float_info.max))
+EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
+ELEMENTS = 2**47  # of a tensor: more than a processor can address
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
+
+
+def shown(number: sp.Expr) -> str:
+    """A number in a few characters."""
+    text = str(number)
+    return text if len(text) <= 30 else f"{text[:10]}…{text[-5:]} (of {len(text)} characters)"
 
 
 def count(number: int, noun: str) -> str:
@@ -119,13 +130,17 @@ class Lowering:
                     f"axis {axis} of {d.name} has the size {extent}: an input's axis is an integer or a declared size",
                     d.place,
                 )
+        elements = sp.Mul(*(extent for extent in shape if extent.is_Integer))
+        if elements > ELEMENTS and all(not extent.is_Integer or extent <= ELEMENTS for extent in shape):
+            self.model.problem(f"{d.name} has {shown(elements)} elements: expected at most 2^47", d.place)
         return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value)
 
     def check_sizes(self, extent: sp.Expr, name: str, place: Place | None) -> None:
         known = {size_symbol(s.name) for s in self.model.runtime_sizes}
         unknown = sorted(str(s) for s in extent.free_symbols if s not in known)
-        if extent.is_Integer and extent < 1:
-            self.model.problem(f"{name}: expected a size of at least 1, found {extent}", place)
+        if extent.is_Integer and not 1 <= extent <= ELEMENTS:
+            wanted = "at least 1" if extent < 1 else "at most 2^47"
+            self.model.problem(f"{name}: expected a size of {wanted}, found {shown(extent)}", place)
         if unknown:
             self.model.problem(f"{name}: {unknown[0]} is no declared size: use model.sizes or model.batch", place)
 
@@ -355,6 +370,8 @@ class Lowering:
                     f"{self.layer}: the limits {lower} .. {upper} of {symbol} may leave its range 0 .. {extent - 1}: "
                     "sum over an index with a longer range, or narrow the limits"
                 )
+        if any(abs(number) > ELEMENTS for limit in (lower, upper) for number in limit.atoms(sp.Integer)):
+            raise Refused(f"{self.layer}: the sum over {symbol} has too many terms, expected at most 2^47")
         for limit in (lower, upper):
             if bounds.linear(limit, self.is_integer) is None:
                 raise Refused(f"{self.layer}: the limit {limit} of {symbol} is not affine in indices and sizes")
@@ -403,6 +420,11 @@ class Lowering:
         if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
             return self.number(e)
         self.check_function(e)
+        if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
+            raise Refused(
+                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger ones "
+                "write exp(k*log(u))"
+            )
         converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
         if isinstance(e, sp.core.relational.Relational):
             return self.relation(e.func(*(converted[a] for a in e.args)))
@@ -426,8 +448,15 @@ class Lowering:
         return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))
 
     def number(self, e: Any) -> Any:
+        if e is sp.zoo:
+            raise Refused(
+                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a branch "
+                "that is never taken: give the divisor a let, so that it is divided where the branch is evaluated"
+            )
         if isinstance(e, NOT_REAL):
             raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
+        if e.is_Number and e.is_finite and abs(e) > LARGEST:
+            raise Refused(f"{self.layer}: {shown(e)} is larger than any number of float64, which ends at 1.8e308")
         return e
 
     def check_function(self, e: Any) -> None:
@@ -495,14 +524,16 @@ class Lowering:
         return self.earlier(read) or read
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
-        if e.args[-1].args[1] != TRUE:
-            raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
         pairs, rest = [], scope
         for pair in e.args:
             value, condition = pair.args
             test = self.convert(condition, rest)
             pairs.append((self.convert(value, rest.under(test)), test))
             rest = rest.under(negation(test))
+        if test != TRUE:  # SymPy leaves out a default where the branches around say that it is not reached
+            if not {*parts_of(test)} <= {*parts_of(scope.path)}:
+                raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
+            pairs[-1] = (pairs[-1][0], TRUE)
         return sp.Piecewise(*pairs)
 
     # ---- checks

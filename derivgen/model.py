@@ -28,6 +28,7 @@ Size: TypeAlias = int | sp.Expr
 DTYPES = ("float32", "float64")
 
 MODEL_NUMBERS = itertools.count(1)
+DEEPEST = 200  # levels of an expression
 INT64 = range(-(2**63), 2**63)
 
 TRAINING = "training"
@@ -473,9 +474,19 @@ class Model:
         if isinstance(expression, np.ndarray) and expression.ndim == 0:
             expression = expression.item()
         if isinstance(expression, sp.Expr | numbers.Real) and not isinstance(expression, bool | np.bool_):
-            return sp.sympify(expression)
+            return self._shallow(sp.sympify(expression))
         found = type(expression).__name__
         self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")
+        return sp.Integer(0)
+
+    def _shallow(self, expression: sp.Expr) -> sp.Expr:
+        """The expression, unless its parts stand in each other too deeply to be worked with."""
+        level: list[sp.Basic] = [expression]
+        for _ in range(DEEPEST):
+            level = list(dict.fromkeys(a for node in level for a in node.args))
+        if not level:
+            return expression
+        self.problem(f"an expression is nested too deeply, in more than {DEEPEST} levels: give parts of it a let")
         return sp.Integer(0)
 
     def _initial(self, kind: str, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:

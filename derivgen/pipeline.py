@@ -17,6 +17,7 @@ from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
 from derivgen.errors import Problem
+from derivgen.expressions import unfolded_piecewise
 from derivgen.guards import reach_back
 from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
@@ -115,6 +116,7 @@ def plan_module(
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
+@unfolded_piecewise()
 def generate_body(
     model: Model,
     dtype: str = DEFAULT_DTYPE,

@@ -27,6 +27,7 @@ from derivgen.functions import stop_gradient
 from derivgen.guarded import forget_implied_guards, guards_outside, read_through_guarded_copies
 from derivgen.program import (
     Program,
+    Range,
     Role,
     Statement,
     Tensor,
@@ -68,7 +69,8 @@ def assign_once(program: Program) -> Program:
     for s in program.statements:
         lone = s.operator == "+=" and writers[s.target] == 1 and not s.reduced
         if lone_zero(s, writers):
-            domain = tuple(r for r in s.domain if r not in s.reduced)
+            shape = program.tensor(s.target).shape  # of which a guard that never holds may have kept a longer index
+            domain = tuple(Range(i, extent) for i, extent in zip(s.subscripts, shape, strict=True))
             s = replace(s, operator="=", expression=sp.Integer(0), domain=domain, guard=TRUE)
         elif lone and s.covers(program.tensor(s.target).shape):
             s = replace(s, operator="=")

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, listed
+from derivgen.runtime.endings import normal_of
 from derivgen.runtime.fitting import Residuals, solved
 from derivgen.runtime.inputs import unmasked
-from derivgen.runtime.marquardt import normal_matrix
 from derivgen.runtime.nonfinite import element
 from derivgen.runtime.objective import Objective, accepted, needed, objective_of, parameter_at
 from derivgen.runtime.predicting import mixed_inputs, predict
@@ -166,19 +166,24 @@ def fit_curve(
     The covariance is s²·(JᵀJ)⁻¹ by the exact Jacobian J at the end, with s² = 2·cost / (R - T) for R residuals and T
     trained parameters, as in scipy.optimize.curve_fit. `absolute_sigma`: the residuals are in units of their standard
     deviation, as r = (f - y) / sigma, so that s² is 1. Bounds that are reached are not looked at in it. It is infinite,
-    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s².
+    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search that
+    did not converge is a warning too, and `success` is False.
     """
     result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
     # As the start of an objective, the fitted parameters are what is not to be changed any more.
     objective = objective_of(module, data, result.parameters, seed)
     freedom = len(result.fun) - objective.trained
     deviation = math.sqrt(2 * result.cost / freedom) if freedom > 0 else math.nan
-    factor = covariance_factor(module, result.jac, float(np.finfo(objective.start.dtype).eps))
+    if result.undetermined:
+        factor = np.full((objective.trained, objective.trained), np.inf)
+    else:
+        factor = covariance_factor(module, result.jac, normal_of(result), float(np.finfo(objective.start.dtype).eps))
     if not absolute_sigma and freedom <= 0 and np.isfinite(factor).all():
         warn(f"{len(result.fun)} residuals for {objective.trained} parameters leave no estimate of their error")
         factor = np.full_like(factor, np.inf)
     if not result.success:
-        warn(f"the search did not converge, {result.message}: more max_nfev, or another start by parameters=...")
+        cure = ": more max_nfev, or another start by parameters=..." if result.status == 0 else ""
+        warn(f"the search did not converge: {result.message}{cure}")
     factor = factor * (1.0 if absolute_sigma or not np.isfinite(factor).all() else deviation)
     finite = np.isfinite(factor).all()
     covariance = factor @ factor.T if finite else np.full_like(factor, np.inf)
@@ -199,12 +204,11 @@ def fit_curve(
     )
 
 
-def covariance_factor(module: ModuleType, J: Any, epsilon: float) -> Array:
+def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float) -> Array:
     """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J has no full rank to rounding by epsilon."""
     from scipy.sparse import issparse
 
     sparse = issparse(J)
-    normal = (J.T @ J).toarray() if sparse else normal_matrix(J)
     lengths = np.sqrt(normal.diagonal())
     scale = np.where(lengths > 0, lengths, 1.0)  # makes the rank a matter of directions alone, not of units
     squares, axes = np.linalg.eigh(normal / np.outer(scale, scale))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.endings import Place, judge
 from derivgen.runtime.inputs import unmasked
 from derivgen.runtime.marquardt import levenberg_marquardt
 from derivgen.runtime.nonfinite import element, first_bad
@@ -47,6 +49,9 @@ def least_squares(
       from tensors' names to such pairs. They need "trf" or "dogbox".
     - `loss`: "linear", or one of SciPy's that weigh outliers less: "soft_l1", "huber", "cauchy", "arctan". Same.
     - `arguments`: `ftol`, `xtol`, `gtol`, `max_nfev`, and for SciPy's methods all that its function takes.
+
+    Where the search ends on a plateau, or at no minimum, `success` is False, `status` is -3, and `message` says what is
+    there; `undetermined` names the parameters that the residuals do not determine there.
 
     The solver works in float64. Of a float32 module each evaluation is copied to float64, and since its residuals are
     rounded, the search ends where the cost has some 7 digits. A sparse Jacobian stays sparse, and "lm" does not
@@ -109,9 +114,18 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
             loss=loss,
             **arguments,
         )
+    dense = not issparse(J) and J.shape[1] <= MANY
+    whole = method == OWN or (dense and limits is None and loss == "linear")
+    judge(result, objective.module, Place(start, r, J), whole=whole, tolerance=loosest(arguments))
     result.parameters = objective.flat(result.x)
     result.views = objective.module.views(result.parameters)
     return result
+
+
+def loosest(arguments: Mapping[str, Any]) -> float:
+    """The largest of the tolerances that are given, of lengths; ftol is of the square of one."""
+    given = {name: arguments.get(name) or 0.0 for name in ("ftol", "xtol", "gtol")}
+    return max(math.sqrt(given["ftol"]), given["xtol"], given["gtol"])
 
 
 def known_at(point: Array, value: Any, function: Callable[[Array], Any]) -> Callable[[Array], Any]:

@@ -12,10 +12,10 @@ Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]
 
 NEAR_SINGULAR = 1e-10  # of JᵀJ, where half of the digits of its least eigenvalues are wrong: then J is decomposed
-FIRST_RADIUS = 100.0  # of the length of the parameters
 WORTHWHILE = 1e-4  # share of the predicted reduction that a step must bring
-EVALUATIONS = 100  # for each parameter, as in MINPACK
+EVALUATIONS = 1000  # for each parameter
 EPSILON = float(np.finfo(np.float64).eps)
+VISIBLE = 1e-130  # singular value whose square, and what it is divided by, do not underflow
 MESSAGES = {
     -1: "the Jacobian is not finite",
     0: "the largest number of evaluations was reached",
@@ -64,16 +64,18 @@ def levenberg_marquardt(
     start: Array,
     first: tuple[Array, Array],
     *,
-    ftol: float = 1e-8,
+    ftol: float = EPSILON,
     xtol: float = 1e-8,
     gtol: float = 1e-8,
     max_nfev: int | None = None,
 ) -> Any:
-    """SciPy's OptimizeResult of least squares, with the fields that `scipy.optimize.least_squares` gives.
+    """SciPy's OptimizeResult of least squares: the fields that `scipy.optimize.least_squares` gives, and JᵀJ as `normal`.
 
     The algorithm is Moré's, as in MINPACK: a step s solves (JᵀJ + λ·D²)·s = -Jᵀr, where D holds the largest norms of
-    the Jacobian's columns so far, and λ is such that D·s is no longer than a trusted radius. But it decomposes JᵀJ, a
+    the Jacobian's columns so far, and λ is such that D·s is no longer than a trusted radius: at first the length of D·x,
+    where MINPACK trusts a hundred times that, or of the residuals if the search starts at 0. It decomposes JᵀJ, a
     product of matrices, in a fraction of the time that a factorization of J takes. The tolerances are MINPACK's.
+    That of the cost is by default its rounding: where it changes by a part ε, parameters are off by √ε of their errors.
     `first` are the residuals, shape (R,), and the Jacobian, shape (R, P), dense or sparse, at the start.
     """
     tolerances = Tolerances(max(ftol, EPSILON), max(xtol, EPSILON), gtol)
@@ -94,14 +96,15 @@ def search(
     evaluations, jacobians, status = 1, 1, None
     while True:
         normal, gradient, size = normal_matrix(J), r @ J, norm(r)
-        scale = np.maximum(scale, np.sqrt(normal.diagonal()))
+        lengths = np.sqrt(normal.diagonal())
+        scale = np.maximum(scale, lengths)
         status = at_rest(normal, gradient, size, tolerances.gtol) if status is None else status
         if status is not None:
-            return result(x, r, J, gradient, evaluations, jacobians, status)
+            return result(x, r, J, normal, gradient, evaluations, jacobians, status)
         model = linearized(J, r, normal, gradient, np.where(scale > 0, scale, 1.0))
         if jacobians == 1:
-            radius = FIRST_RADIUS * (norm(model.scale * x) or 1.0)
-        gain = 0.0
+            radius = norm(scale * x) or size  # a longer step may end where a parameter has no influence any more
+        noise, gain = EPSILON * influence(lengths, x, size), 0.0
         while gain < WORTHWHILE and status is None:
             step = longest_step(model, size, radius)
             tried = x + step.step
@@ -111,6 +114,8 @@ def search(
             ratio = norm(r_tried) / size
             reduction = 1 - ratio * ratio if ratio < math.inf else -math.inf  # not for NaN either
             gain = reduction / step.predicted if step.predicted > 0 else 0.0
+            if step.damping == 0 and max(abs(reduction), step.predicted) <= noise:
+                gain = 1.0  # the slopes know what the cost, in its rounding, can't tell
             radius = next_radius(radius, step, reduction, gain)
             accepted = tried if gain >= WORTHWHILE else x
             status = ending(reduction, step.predicted, gain, radius, norm(model.scale * accepted), tolerances)
@@ -131,12 +136,20 @@ def normal_matrix(J: Any) -> Array:
     return dgemm(1.0, J, J, trans_a=True) if J.flags.f_contiguous else dgemm(1.0, J.T, J.T, trans_b=True)
 
 
+def influence(lengths: Array, x: Array, size: float) -> float:
+    """How much the residuals change, in units of their length, where each parameter changes by as much as it is.
+
+    By so many roundings the residuals are off, since the parameters are rounded. `lengths` are of the Jacobian's columns.
+    """
+    return float(lengths @ np.abs(x)) / size
+
+
 def at_rest(normal: Array, gradient: Array, size: float, gtol: float) -> int | None:
     """The status of a point where no step is needed, or none is possible."""
     if not np.isfinite(normal).all():
         return -1
     lengths = np.sqrt(normal.diagonal()) * size
-    return 1 if np.all(np.abs(gradient) <= gtol * lengths) else None
+    return 1 if size == 0 or np.all(np.abs(gradient) <= gtol * lengths) else None
 
 
 def linearized(J: Array, r: Array, normal: Array, gradient: Array, scale: Array) -> Linearization:
@@ -144,7 +157,7 @@ def linearized(J: Array, r: Array, normal: Array, gradient: Array, scale: Array)
     if squares[0] > NEAR_SINGULAR * squares[-1]:
         return Linearization(scale, squares, axes, (gradient / scale) @ axes)
     left, sigma, right = np.linalg.svd(dense(J) / scale, full_matrices=False)
-    some = sigma > EPSILON * max(J.shape) * sigma[0]  # along the others nothing changes
+    some = sigma > max(EPSILON * max(J.shape) * sigma[0], VISIBLE)  # along the others nothing changes
     return Linearization(scale, sigma[some] ** 2, right[some].T, sigma[some] * (r @ left[:, some]))
 
 
@@ -162,7 +175,8 @@ def longest_step(model: Linearization, size: float, radius: float) -> Step:
         if length <= 1.1 * radius:
             break
         # Newton's method for 1/length = 1/radius, which is concave in the damping, so that it never goes too far.
-        damping += (length / radius - 1) * length**2 / float(along @ (along / shifted))
+        unit = along / length
+        damping += (length / radius - 1) / float(unit @ (unit / shifted))
     whole = size * size
     curvature = float(along @ (model.squares * along)) / whole
     return Step(-(model.axes @ along) / model.scale, length, curvature, damping, damping * length**2 / whole)
@@ -192,7 +206,9 @@ def norm(vector: Array) -> float:
     return math.sqrt(vector @ vector)
 
 
-def result(x: Array, r: Array, J: Array, gradient: Array, evaluations: int, jacobians: int, status: int) -> Any:
+def result(
+    x: Array, r: Array, J: Array, normal: Array, gradient: Array, evaluations: int, jacobians: int, status: int
+) -> Any:
     from scipy.optimize import OptimizeResult
 
     return OptimizeResult(
@@ -200,6 +216,7 @@ def result(x: Array, r: Array, J: Array, gradient: Array, evaluations: int, jaco
         fun=r,
         cost=0.5 * float(r @ r),
         jac=J,
+        normal=normal,
         grad=gradient,
         optimality=float(np.max(np.abs(gradient), initial=0.0)),
         active_mask=np.zeros(len(x), int),

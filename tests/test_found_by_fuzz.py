@@ -1,0 +1,110 @@
+"""Specs that the guarded fuzz found, cut down: each went past an array once, or was refused though it is legal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+from generated import execute, module_text
+from test_guarded import agrees_with_the_oracle
+
+from derivgen import MaxOver, Model
+from derivgen.expressions import unfolded_piecewise
+
+SPECS = {
+    "a condition that reads through what another one guards": """
+a, q, z = model.input("a", 2), model.parameter("q", 6), model.constant("z", [0, 0, 2, 1, 4, 2])
+n = model.indices(n=6)
+a1 = model.let("a1", n, Piecewise((Piecewise((q[n]**2, a[z[n]] >= 0.5), (0, True)), z[n] <= 1), (0, True)))
+model.minimize(Sum(a1[n], n))
+""",
+    "conditions on tables in tables around a sum": """
+q = model.parameter("q", 5)
+f, g = model.constant("f", [0, 1, 3, 7]), model.constant("g", [2, 1, 5])
+u, v = model.indices(u=4, v=5)
+term = Piecewise((Sum(q[v]*q[g[f[u]]], v), g[f[u]] < 5), (0, True))
+model.minimize(Sum(Piecewise((term, f[u] < 3), (0, True)), u))
+""",
+    "the place of a maximum in a condition": """
+N = model.batch("N")
+V, x = model.parameter("V", 7), model.input("x", N)
+n, v = model.indices(n=N, v=7)
+a1 = model.let("a1", n, MaxOver(Piecewise((V[v]*x[n], And(v < N, x[v] >= 1)), (-2, True)), v))
+model.minimize(Sum(a1[n], n))
+""",
+    "alternatives on indices around a condition on data": """
+N = model.batch("N")
+x, z, q = model.input("x", N), model.input("z", 4), model.parameter("q", 5)
+n, u = model.indices(n=N, u=3)
+term = Piecewise((q[u]**2, z[n] >= 0), (0, True))
+a1 = model.let("a1", (n, u), Piecewise((term, Or(n < 3, And(n < 4, u > 1))), (0, True)))
+model.minimize(Sum(a1[n, u]*x[n], n, u))
+""",
+    "guards that contradict each other": """
+N = model.batch("N")
+x, s, a3 = model.input("x", N), model.parameter("s", 4), model.parameter("a3", 6)
+n = model.indices(n=N)
+never = Piecewise((a3[n], Not(n >= 6)), (0, True))*Piecewise((s[n], 4 > n), (0, True))
+model.minimize(Sum(Piecewise((a3[n], 6 > n), (never, True)) * x[n], n))
+""",
+    "a let times 0": """
+s = model.parameter("s")
+u, j = model.indices(u=1, j=5)
+a1 = model.let("a1", u, s*s)
+a2 = model.let("a2", j, Piecewise((a1[j], j < 1), (0, j < 4), (0, True)))
+a3 = model.let("a3", j, a2[j]*Sum(0, u))
+model.minimize(Sum(a3[j], j))
+""",
+    "branches that SymPy joins by or": """
+q, x = model.parameter("q", 4), model.input("x", 7)
+n = model.indices(n=7)
+model.minimize(Sum(Piecewise((0, n > 5), (0, n >= 4), (q[n]**2 * x[n], True)), n))
+""",
+    "a default that SymPy leaves out": """
+N = model.batch("N")
+q, y = model.parameter("q", 5), model.input("y", N)
+n = model.indices(n=N)
+model.minimize(Sum(Piecewise((Piecewise((0, y[n] > 1), (q[n], 5 > n), (0, True)), n < 5), (0, True)), n))
+""",
+    "many alternatives beside a plain one": """
+N = model.batch("N")
+q, y = model.parameter("q", 3), model.input("y", N)
+n = model.indices(n=N)
+term = q[n] * y[n]
+for k in range(8):
+    term = Piecewise((term, Or(n > k, n < 2*k + 1, Eq(n, 3))), (0, True))
+model.minimize(Sum(Piecewise((term, n < 3), (0, True)), n))
+""",
+}
+
+
+def declared(text: str) -> Model:
+    model = Model("found")
+    names = {**vars(sp), "MaxOver": MaxOver, "model": model}
+    with unfolded_piecewise():
+        exec(text, names)
+    return model
+
+
+@pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
+def test_values_and_gradients_are_the_oracle_s(text: str) -> None:
+    agrees_with_the_oracle(declared(text), {"N": 7})
+
+
+def test_a_fixed_row_that_may_not_exist_is_read_where_it_does() -> None:
+    """The guard on the number of rows has no index."""
+    model = declared("""
+N = model.batch("N")
+y, m = model.input("y", N), model.parameter("m", 6)
+n, u = model.indices(n=N, u=4)
+a3 = model.let("a3", (n, u), (Sum(Piecewise((m[u], n > 0), (0, True)), u) + m[u])**2)
+model.minimize(Sum(Piecewise((m[u]*a3[3, u], N > 3), (0, True)), u) + Sum(y[n], n))
+model.second_order("hessian_diagonal", "hessian")
+""")
+    module = execute(module_text(model))
+    for rows in (2, 3, 4, 6):
+        data = {"y": np.linspace(0.5, 1, rows)}
+        point = np.linspace(0.3, 1.1, 6)
+        diagonal, hessian = module.hessian_diagonal(point, **data), module.hessian(point, **data)
+        assert np.allclose(diagonal, np.diag(hessian), rtol=1e-13, atol=0)
+        assert np.any(diagonal) == (rows > 3)
