@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 from random_specs import FUNCTIONS, IMPORTS, LARGEST, TAME, Axis, Spec, Term
+from second_order_oracle import has_single_rows
 
 from derivgen.program import Program, Role
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 UNSURE = 10**6  # the least or largest value of what hangs on a size that is known at run time
 OF_OBJECTIVE = ("hessian_vector_product", "hessian_diagonal", "hessian", "gauss_newton_vector_product")
+OF_INPUTS, OF_ROWS = "loss_and_input_gradients", "per_sample_gradients"
 OF_PREDICTION = ("jacobian_vector_product", "jacobian", "jacobian_vector_product, jacobian, vector_jacobian_product")
 LETTERS = "uvijkrtwh"
 BORDERS = (0.0, 0.5, -0.25)  # doubles, so that a value can be there
@@ -47,6 +49,7 @@ class GuardedSpec(Spec):
             kinds = (np.arange(count) + rng.integers(0, 6)) % 3
             if t.name in borders:
                 away = np.choose(kinds, [np.zeros(count), rng.choice(ABOVE, count), rng.choice(BELOW, count)])
+                away += rng.uniform(0.05, 0.2, count) if OF_INPUTS in self.text else 0  # off borders, and no two equal
                 made[t.name] = rng.permutation(borders[t.name] + away).reshape(shape)
             elif t.classes is not None and t.ignore is None:  # the classes in turn, since conditions are about all of them
                 made[t.name] = rng.permutation((np.arange(count) + rng.integers(0, t.classes)) % t.classes)
@@ -764,10 +767,14 @@ class GuardedWriter:
         if predicts:
             tail.append(f"model.predict({self.choose(predictable).name})")
         if self.chance(25):
-            asked = self.choose([*OF_OBJECTIVE, *(OF_PREDICTION if predicts else ())])
+            of_data = (OF_INPUTS, OF_ROWS) if data else ()
+            asked = self.choose([*OF_OBJECTIVE, *of_data, *(OF_PREDICTION if predicts else ())])
             tail.append(f"model.second_order({', '.join(map(repr, asked.split(', ')))})")
         declared = [f"{n} = model.indices({n}={a.text})" for a, names in self.letters.items() for n in names]
         lines = ['model = Model("guarded")', *head, *declared, *self.lines, *tail]
         runtime = tuple((a.text, a.value) for a in self.sizes if a.runtime)
         borders = tuple((t.name, t.border) for t in self.reals if t.border is not None)
-        return GuardedSpec(IMPORTS + "\n".join(lines) + "\n", runtime, self.number(0, 10**6), borders=borders)
+        spec = GuardedSpec(IMPORTS + "\n".join(lines) + "\n", runtime, self.number(0, 10**6), borders=borders)
+        if OF_ROWS in spec.text and not has_single_rows(replace(spec, text=spec.text.replace(tail[-1], "")).model()):
+            return replace(spec, text=spec.text.replace(tail[-1], ""))
+        return spec
