@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint types unit check fuzz bench coefficients examples clean
+.PHONY: help demo test lint types unit check fuzz bench coefficients names examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,11 +30,12 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-fuzz: $(VENV)/dev ## ten minutes of random specs, the whole Hessians of the deepest models, two minutes of damaged files
+fuzz: $(VENV)/dev ## random specs, whole Hessians of the deepest models, names and damaged files that the tests do not have
 	$(BIN)/python scripts/fuzz.py
 	$(BIN)/python scripts/fuzz.py --second-order
 	$(BIN)/python scripts/deep_hessians.py
 	$(BIN)/python scripts/damage_files.py
+	$(BIN)/python scripts/names.py
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
@@ -49,6 +50,9 @@ bench: $(VENV)/bench ## steps and training against the frameworks, by hand and t
 
 coefficients: $(VENV)/dev ## fit the polynomials of the elementary functions anew
 	$(BIN)/python scripts/minimax.py
+
+names: $(VENV)/dev ## read off modules anew which names no spec may take there
+	$(BIN)/python scripts/fixed_names.py
 
 examples: $(VENV)/examples ## generate and run every example
 	for run in examples/*/run.py; do \

@@ -24,12 +24,14 @@ from derivgen.products import contract_products
 from derivgen.program import Program, Role, Statement, Tensor, check_program, names_of
 from derivgen.reuse import costly_calls, domain_of
 from derivgen.scans import leave_scans, time_major
+from derivgen.stages import reached
 
 
 @unfolded_piecewise()
 def arrange(program: Program) -> Program:
     """The program after every pass."""
     for run in PASSES:
+        reached(f"arrange, {run.__name__}")
         program = check_program(run(program))
     return program
 

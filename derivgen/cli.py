@@ -16,6 +16,7 @@ from derivgen.cli_training import predict, train
 from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
 from derivgen.project import Check, Module, check_module, expected_text, project_modules, render
 from derivgen.spec import load_target, load_targets
+from derivgen.stages import announced
 
 ERROR, STALE = 2, 1
 DTYPE = click.Choice(["float32", "float64"])
@@ -30,7 +31,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             refuse_removed_folder()
-            return super().invoke(ctx)
+            with announced(lambda line: click.echo(line, err=True)):
+                return super().invoke(ctx)
         except DerivgenError as error:
             report_error(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):

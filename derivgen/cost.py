@@ -60,7 +60,8 @@ FREE = Cost()
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    return sum(costs, FREE)
+    found = list(costs)
+    return Cost(*(sp.Add(*(getattr(c, part) for c in found)) for part in ("flops", "calls", "moved")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def cost_report(plan: ModulePlan) -> Report:
     A step: the forward and the backward pass, and the update of all parameters.
     """
     itemsize = REAL_BYTES[plan.dtype]
-    layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, itemsize))
+    costs = kernel_costs(plan, itemsize)
+    layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
     # Tangents that a spec asks for are part of the forward pass.
     passes = [
         sum_of([row for row in layers if row.part != "backward"], "forward"),
@@ -113,13 +115,20 @@ def cost_report(plan: ModulePlan) -> Report:
     update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
     totals = (*passes, update, sum_of([*passes, update], "step"))
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
-    functions = tuple((call_row(part, itemsize), workspace_bytes(part)) for part in plan.parts)
+    functions = tuple((call_row(part, itemsize, costs), workspace_bytes(part)) for part in plan.parts)
     return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
 
 
-def call_row(plan: DerivativePlan, itemsize: int) -> Row:
+def kernel_costs(plan: ModulePlan, itemsize: int) -> dict[Kernel, Cost]:
+    """The cost of each kernel; equal ones cost the same."""
+    programs = {kernel: program for program, kernel in plan.all_kernels}
+    costs = {k: kernel_cost(programs[k], k, itemsize) for k in dict.fromkeys(plan.equal.values())}
+    return {kernel: costs[first] for kernel, first in plan.equal.items()}
+
+
+def call_row(plan: DerivativePlan, itemsize: int, costs: Mapping[Kernel, Cost]) -> Row:
     """A call of a function of derivatives."""
-    rows = [*draw_rows(plan, itemsize), *layer_rows(plan.schedule, itemsize)]
+    rows = [*draw_rows(plan, itemsize), *layer_rows(plan.schedule, costs)]
     return replace(sum_of(rows, "call"), name=plan.function)
 
 
@@ -129,13 +138,13 @@ def draw_rows(plan: Plan, itemsize: int) -> tuple[Row, ...]:
     return tuple(Row(name, "forward", 1, Cost(calls=n, moved=n * itemsize)) for name, n in counts.items())
 
 
-def layer_rows(schedule: Schedule, itemsize: int) -> tuple[Row, ...]:
+def layer_rows(schedule: Schedule, costs: Mapping[Kernel, Cost]) -> tuple[Row, ...]:
     """A row a layer and direction, in order of execution."""
     groups: dict[tuple[str, Direction], list[Kernel]] = {}
     for kernel in schedule.kernels:
         groups.setdefault((kernel.layer, kernel.direction), []).append(kernel)
     return tuple(
-        Row(layer, direction, len(kernels), total(kernel_cost(schedule.program, k, itemsize) for k in kernels))
+        Row(layer, direction, len(kernels), total(costs[k] for k in kernels))
         for (layer, direction), kernels in groups.items()
     )
 

@@ -15,6 +15,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import Read, all_of, index_symbol, indices_of, substitute
+from derivgen.inside import inside
 from derivgen.program import (
     Direction,
     Names,
@@ -194,14 +195,12 @@ class Cotangents:
     def inside(self, tensor: str, pattern: Pattern) -> Boolean:
         """Where the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
         shape = self.program.tensor(tensor).shape
-        unsure = [(axis, i) for axis, i in pattern if not self.is_inside(i)]
+        unsure = [(axis, i) for axis, i in pattern if not self.is_inside(i, shape[axis])]
         return all_of(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
 
-    def is_inside(self, subscript: sp.Expr) -> bool:
-        """Whether a place needs no guard: an index of the output, or a label that is none to be ignored."""
-        if isinstance(subscript, Read):
-            return self.program.tensor(subscript.tensor).ignore is None
-        return is_plain_index(subscript)
+    def is_inside(self, subscript: sp.Expr, extent: sp.Expr) -> bool:
+        """Whether a place on an axis needs no guard."""
+        return inside(subscript, extent, (), self.axes, self.program.table)
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:

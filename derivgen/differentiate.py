@@ -34,6 +34,7 @@ from derivgen.program import (
     differentiable_reads,
     names_of,
 )
+from derivgen.stages import reached
 
 
 @unfolded_piecewise()
@@ -67,8 +68,9 @@ def cotangents(program: Program, output: str, wrt: Sequence[str], bare: bool = T
 def adjoints_of(bars: Cotangents) -> Iterator[tuple[Statement, list[Statement]]]:
     """Each statement that the output depends on with its adjoints, from the last to the first."""
     for s in reversed(bars.program.statements):
-        if reached := bars.reached(s):
-            yield s, [made for bar in reached for made in adjoint_statements(s, bar, bars)]
+        if found := bars.reached(s):
+            reached("differentiate", s.layer)
+            yield s, [made for bar in found for made in adjoint_statements(s, bar, bars)]
 
 
 def seeds(bars: Cotangents) -> list[Statement]:

@@ -7,6 +7,7 @@ statements), so substitution by `xreplace` is safe here, and only here.
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +33,9 @@ def unfolded_piecewise() -> Iterator[None]:
     a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
     and its size, as written. Also the decorator of every stage that makes expressions, whose levels may be many.
     """
-    levels = sys.getrecursionlimit()
+    levels, collects = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(levels, RECURSION))
+    gc.disable()  # trees hold no circles, and each search for some goes through all of them
     folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
     connected = MinMaxBase.__dict__["_is_connected"]
     for module in folds:
@@ -43,6 +45,8 @@ def unfolded_piecewise() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(levels)
+        if collects:
+            gc.enable()
         MinMaxBase._is_connected = connected
         for module, fold in folds.items():
             module.piecewise_fold = fold
@@ -334,8 +338,9 @@ def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple
 def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
     """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
-        for alternative in condition.args:
+        for alternative in sorted(condition.args, key=depth_of_reads):
             yield from condition_reads(alternative, path)
+            path = (*path, *parts_of(negation(alternative)))
         return
     for conjunct in conjuncts(condition):
         if isinstance(conjunct, sp.Or):

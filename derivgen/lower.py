@@ -10,6 +10,7 @@ It is one recursive walk over a spec's expressions; its length is that of the re
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -43,15 +44,17 @@ from derivgen.expressions import (
     substitute,
     unfolded_piecewise,
 )
+from derivgen.fixed_names import OF_MODES
 from derivgen.functions import DERIVATIVES, partial
 from derivgen.inside import all_nonnegative, out_of_bounds
-from derivgen.model import KINDS, LOCAL, TRAINING, Declaration, Definition, Model, TensorSymbol
+from derivgen.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program
 from derivgen.recurrences import define_recurrence
 from derivgen.rule_groups import setting_for
 from derivgen.scope import Refused, Scope
+from derivgen.stages import reached
 
-SEED = "seed"
+SEED, FIRST_STEP = "seed", "first_step"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -111,6 +114,7 @@ class Lowering:
         self.layer = ""
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
+        self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
         self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
@@ -148,6 +152,7 @@ class Lowering:
 
     def define(self, d: Definition) -> None:
         """The statements of one let."""
+        reached("lower", d.name)
         self.choose_letters(d)
         ranges, left = self.declare_let(d)
         scope, first = Scope(ranges), len(self.statements)
@@ -184,19 +189,32 @@ class Lowering:
 
     def choose_letters(self, *definitions: Definition) -> None:
         """Letters for the library indices of definitions, in order of their making, free of the spec's names."""
-        indices = (i for d in definitions for e in (*d.indices, d.expression, *d.initial) for i in e.atoms(Idx))
+        expressions = [e for d in definitions for e in (*d.indices, d.expression, *d.initial)]
+        indices = {i for e in expressions for i in e.atoms(Idx)}
+        indices |= {limit[0] for e in expressions for total in e.atoms(sp.Sum) for limit in total.limits}
         found = {i for i in indices if i.name.startswith(LOCAL)}
         first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
-        self.letters, taken = {}, set(self.model._names)
+        self.letters, taken = {}, {*self.model._names, *self.undeclared.values(), *(i.name for i in indices - found)}
         for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
             preferred = ["n"] if first is not None and index.upper + 1 == first else []
             preferred += [self.model.wanted_letters[index.name]] if index.name in self.model.wanted_letters else []
             self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
             taken.add(self.letters[index])
 
+    def name_of(self, index: sp.Symbol) -> str:
+        """The name of an index that no `model.indices` made: its own, or past those that the spec declares."""
+        if index not in self.undeclared:
+            if why := contract.refusal(index.name, "index"):
+                self.model.problem(why, self.place)
+            own = (self.names.fresh(index.name) for _ in itertools.count())
+            self.undeclared[index] = next(name for name in own if name not in self.letters.values())
+        return self.undeclared[index]
+
     def index_of(self, symbol: sp.Symbol) -> sp.Symbol:
         """The internal index of a spec's."""
-        return index_symbol(self.letters.get(symbol, symbol.name))
+        if symbol in self.model.declared_indices:
+            return index_symbol(symbol.name)
+        return index_symbol(self.letters[symbol] if symbol in self.letters else self.name_of(symbol))
 
     def assign(self, name: str, expression: sp.Expr, scope: Scope, left: tuple[sp.Expr, ...] = ()) -> None:
         """name[left] = expression; a lone Sum or MaxOver at plain indices is written without a helper between."""
@@ -598,20 +616,19 @@ class Lowering:
                 self.model.problem(message, declared.place)
 
     def check_arguments(self) -> None:
-        """The module's functions take `seed` where they draw, `training` where that differs: no other argument may."""
-        roles = {t.role for t in self.tensors.values()}
-        taken = {name for name, role in ((SEED, Role.RANDOM), (TRAINING, Role.MODE)) if role in roles}
-        used = {*taken, *(contract.MODE_HELPERS if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ())}
-        rule = self.model.rule
-        for name in sorted(used & {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}):
+        """What only the functions of some modules refer to, or take, such as `seed`: no rule and no input may be so called."""
+        roles, rule = {t.role for t in self.tensors.values()}, self.model.rule
+        own = {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
+        for name in sorted(own & {*OF_MODES} if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ()):
             message = (
                 f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
             )
-            self.model.problem(message, self.model.place)
-        declared = self.model.declarations.get(SEED)
-        if SEED in taken and declared is not None and declared.role in (Role.INPUT, Role.LABELS):
-            message = "seed is an argument of the functions of a module that draws: give the input another name"
-            self.model.problem(message, declared.place)
+            self.model.problem(message, self.model.update_place)
+        for name in (SEED, FIRST_STEP) if Role.RANDOM in roles else ():
+            declared = self.model.declarations.get(name)
+            if declared is not None and declared.role in (Role.INPUT, Role.LABELS):
+                message = f"{name} is an argument of the functions of a module that draws: give the input another name"
+                self.model.problem(message, declared.place)
 
     def program(self) -> Program:
         sizes = [(s.name, sp.Integer(v)) for s, v in self.model.fixed_sizes.items()]

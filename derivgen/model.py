@@ -116,9 +116,10 @@ class Model:
         self.groups: tuple[Group, ...] = ()
         self.update_place: Place | None = None
         self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
+        self.declared_indices: set[Idx] = set()
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
-        if why := contract.refusal(name, "model"):
+        if why := contract.refusal(self.name, "model"):
             self.problem(why)
         if dtype is not None and dtype not in DTYPES:
             self.problem(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
@@ -156,6 +157,7 @@ class Model:
                 self.problem(f"index {name} must range over an integer size of at least 1, found {size!r}")
                 extent = sp.Integer(1)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
+        self.declared_indices.update(made)
         return made[0] if len(made) == 1 else tuple(made)
 
     def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
@@ -168,7 +170,9 @@ class Model:
             letters = ""
         first = len(self._local)
         self.wanted_letters |= {
-            f"{LOCAL}{first + k}": letter for k, letter in enumerate(letters) if letter.isidentifier()
+            f"{LOCAL}{first + k}": letter
+            for k, letter in enumerate(letters)
+            if contract.refusal(letter, "index") is None
         }
         self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
         return tuple(self._local[first:])
@@ -286,7 +290,7 @@ class Model:
         in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these.
         """
         single = isinstance(name, str)
-        names: list[str] = [str(name)] if single else [str(n) for n in name]
+        names: list[str] = [str(n) for n in ([name] if single else name)]
         lists = [indices] if single else list(indices)
         starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
         if not names or not len(names) == len(lists) == len(starts):

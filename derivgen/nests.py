@@ -53,7 +53,8 @@ class Loop:
 
     `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches
     what another one writes, and they run in threads. `scan`: the iterations are the steps of a recurrence, in its order.
-    `guard`: a condition on what does not change in the loop, tested once, before it.
+    `guard`: a condition on what does not change in the loop, tested once, before it. `in_blocks`: the totals that are
+    added up in blocks of iterations, and then over the blocks.
     """
 
     index: sp.Symbol
@@ -64,6 +65,7 @@ class Loop:
     parallel: bool = False
     scan: Scan | None = None
     guard: Boolean = TRUE
+    in_blocks: tuple[Compute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,21 @@ def tested_once(node: Node) -> Node:
     if guard != TRUE:
         node = replace(with_guards(node, lambda _: TRUE), guard=guard)
     return replace(node, body=tuple(tested_once(inner) for inner in node.body))
+
+
+def with_blocks(node: Node, totals: tuple[Compute, ...] = ()) -> Node:
+    """The node with each total over a number of rows that is known at run time added up in blocks.
+
+    One sum of N float32 numbers is off by as much as N roundings, a sum of blocks' sums by as many as one block has, and
+    as there are blocks.
+    """
+    if not isinstance(node, Loop):
+        return node
+    totals = (*totals, *(c for c in node.carried if c.statement.operator == "+=" and not c.statement.subscripts))
+    own = tuple(c for c in totals if c in work_in(node))
+    if own and not node.extent.is_Integer and node.bound is None and node.scan is None:
+        return replace(node, in_blocks=own)
+    return replace(node, body=tuple(with_blocks(inner, totals) for inner in node.body))
 
 
 def common_guard(loop: Loop) -> Boolean:

@@ -63,7 +63,8 @@ def only(loop: Loop, chosen: Callable[[Compute], bool]) -> Loop | None:
         kept = only(node, chosen) if isinstance(node, Loop) else node
         if isinstance(kept, Loop) or (isinstance(kept, Compute) and chosen(kept)):
             body.append(kept)
-    return replace(loop, body=tuple(body), carried=tuple(filter(chosen, loop.carried))) if body else None
+    carried, in_blocks = tuple(filter(chosen, loop.carried)), tuple(filter(chosen, loop.in_blocks))
+    return replace(loop, body=tuple(body), carried=carried, in_blocks=in_blocks) if body else None
 
 
 def statements_in(loop: Loop) -> list[Statement]:

@@ -16,6 +16,7 @@ from derivgen.cotangents import tensors_behind
 from derivgen.differentiate import adjoint
 from derivgen.emit.module import write_module
 from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
+from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
 from derivgen.expressions import unfolded_piecewise
 from derivgen.guards import reach_back
@@ -31,6 +32,7 @@ from derivgen.second_order import derived_program, request_for
 from derivgen.shorten import shorten
 from derivgen.simplify import simplify
 from derivgen.stabilize import stabilize
+from derivgen.stages import generation, reached
 from derivgen.update_rule import factors_of
 
 DEFAULT_DTYPE = "float32"
@@ -55,11 +57,13 @@ def declared_program(model: Model) -> Program:
 
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
+    reached("stabilize")
     return with_tangents(shorten(stabilize(reach_back(declared.live(declared.outputs)))))
 
 
 def training_program(stable: Program) -> Program:
     """Objective, gradients and the next values of running tensors, simplified."""
+    reached("differentiate")
     return simplify(adjoint(stable.live([str(stable.objective), *stable.nexts])))
 
 
@@ -117,6 +121,7 @@ def plan_module(
 
 
 @unfolded_piecewise()
+@generation()
 def generate_body(
     model: Model,
     dtype: str = DEFAULT_DTYPE,
@@ -132,7 +137,7 @@ def generate_body(
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
     return Generated(
         name=model.name,
-        body=write_module(plan),
+        body=check_names(write_module(plan)),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan)),

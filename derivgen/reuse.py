@@ -226,7 +226,7 @@ def is_costly(node: sp.Basic) -> bool:
 
 def costly_calls(s: Statement) -> list[sp.Expr]:
     """The outermost costly calls in a sum or an assignment that are made at every point, but not its whole value."""
-    if s.operator not in ("=", "+=") or s.guard != TRUE:
+    if s.operator not in ("=", "+=") or s.guard is not TRUE or not calls_in(s):
         return []
     always = {read for read, path, _ in guarded_reads(s.expression) if not path}
     found: dict[sp.Expr, None] = {}

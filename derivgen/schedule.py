@@ -19,8 +19,20 @@ from derivgen.accesses import check_accesses, winners_of
 from derivgen.contractions import match_contraction
 from derivgen.expressions import unfolded_piecewise
 from derivgen.narrow import narrowed
-from derivgen.nests import Compute, Contraction, Fill, Node, nests, scalars_of, statements_of, tested_once, work_in
+from derivgen.nests import (
+    Compute,
+    Contraction,
+    Fill,
+    Node,
+    nests,
+    scalars_of,
+    statements_of,
+    tested_once,
+    with_blocks,
+    work_in,
+)
 from derivgen.program import Direction, Program, Statement, run_of
+from derivgen.stages import reached
 from derivgen.storage import element_count, taken_over
 
 Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
@@ -93,8 +105,10 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
-    for statements in groups.values():
-        bodies.append(tuple(tested_once(narrowed(program, node)) for node in nests(program, statements, written)))
+    for (layer, _), statements in groups.items():
+        reached("schedule", layer)
+        loops = nests(program, statements, written)
+        bodies.append(tuple(with_blocks(tested_once(narrowed(program, node))) for node in loops))
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []
@@ -156,6 +170,7 @@ def check_schedule(result: Schedule) -> Schedule:
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
     winners = winners_of(result.program)
     for kernel in result.kernels:
+        reached("prove accesses", kernel.layer)
         for position, s in enumerate(kernel.statements):
             if s.scan is not None:  # a step reads what earlier steps have written
                 done |= {kernel.statements[k].target for k in run_of(kernel.statements, position)}

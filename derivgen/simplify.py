@@ -38,6 +38,7 @@ from derivgen.program import (
 )
 from derivgen.reuse import Reuse, held_by, keep_calls, pass_of
 from derivgen.scans import leave_scans
+from derivgen.stages import reached
 from derivgen.stored import store_diagonals, write_through_copies
 
 
@@ -45,6 +46,7 @@ from derivgen.stored import store_diagonals, write_through_copies
 def simplify(program: Program, differentiated_again: bool = False) -> Program:
     """The program after every pass; `differentiated_again`: what stop_gradient holds is still held."""
     for run in PASSES[1:] if differentiated_again else PASSES:
+        reached(f"simplify, {run.__name__}")
         program = check_program(run(program))
     return program
 
@@ -212,6 +214,7 @@ def reuse_held_values(program: Program) -> Program:
         held = held_by(s, program.tensor(s.target)) if written[s.target] == 1 else None
         if held is None:
             continue
+        reached("simplify, reuse_held_values", s.layer)
         fewest = min((readers[part] for part in held.parts), key=len, default=set[int]())
         for later in sorted(k for k in fewest if k > position and pass_of(statements[k]) >= pass_of(s)):
             changed = reuse.apply(statements[later], held)

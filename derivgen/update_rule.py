@@ -115,6 +115,7 @@ def hyperparameter(name: str, nonnegative: bool = True, positive: bool = False) 
 def rule(
     name: str,
     assignments: Sequence[tuple[sp.Symbol, Any]],
+    /,
     slots: Mapping[sp.Symbol, float] | None = None,
     **hyperparameters: float | sp.Expr | Schedule,
 ) -> UpdateRule:
@@ -130,6 +131,8 @@ def rule(
     schedules, defaults = scheduled(name, hyperparameters)
     symbols = {s for _, e in (*schedules, *made) for s in e.free_symbols}
     assigned = [(target, plain(e)) for target, e in (*schedules, *made)]
+    if not isinstance(slots, Mapping | None):
+        raise ValueError(f"rule {name}: expected slots as what they start with, {{m: 0.0}}, found {slots!r}")
     start = "a number to start with"
     kept = {sp.Symbol(str(s), real=True): number(name, str(s), value, start) for s, value in (slots or {}).items()}
     check_names(name, [*defaults, *map(str, kept)], given=defaults)
@@ -225,10 +228,9 @@ def check_names(name: str, names: Iterable[str], given: Iterable[str] = ()) -> N
 
     `given`: the hyperparameters, which callers give to `runtime.fit` beside its own arguments.
     """
-    reserved = (*contract.ARGUMENTS, *map(str, GIVEN), "i", "step", "start", "stop")
     for own in names:
         why = contract.refusal(own, "hyperparameter")
-        if why or own.startswith(("_", "factor_", "CONSTANT_")) or own in reserved:
+        if why or own.startswith(("_", "factor_", "CONSTANT_")) or own in map(str, GIVEN):
             raise ValueError(f"rule {name}: {why or f'{own} has a meaning of its own in the update: rename it'}")
     for h in given:
         if h in contract.FIT_ARGUMENTS:
@@ -288,14 +290,14 @@ def refuse_no_rule(rule: object) -> None:
         raise ValueError(f"expected an update rule such as optimizers.adam(), found {rule!r}")
 
 
-def before(rule: UpdateRule, target: sp.Symbol, expression: sp.Expr, **hyperparameters: float) -> UpdateRule:
+def before(rule: UpdateRule, target: sp.Symbol, expression: sp.Expr, /, **hyperparameters: float) -> UpdateRule:
     """The rule after one more assignment, which comes first."""
     refuse_no_rule(rule)
     return changed(rule, [(target, expression), *rule.assignments], rule.name, **hyperparameters)
 
 
 def changed(
-    of: UpdateRule, assignments: Sequence[tuple[sp.Symbol, sp.Expr]], name: str, **hyperparameters: float
+    of: UpdateRule, assignments: Sequence[tuple[sp.Symbol, sp.Expr]], name: str, /, **hyperparameters: float
 ) -> UpdateRule:
     """The rule with other assignments, and with hyperparameters besides its own."""
     twice = next((h for h in hyperparameters if h in dict(of.hyperparameters)), None)

@@ -610,7 +610,7 @@ check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memo
 prediction_labels_in_range update_kernel loss_kernel gradient_kernel prediction_kernel Data PredictionData
 Tensors Workspace State Parameter Input INPUTS OPTIONS THREAD SAMPLE_AXIS CONTRACT PARAMETERS sys threading
 vector name entry array exp log tanh a1_sum z_sum z_bar tensor_x count_ axis found extent cure shape rng seed
-default p flat θ é 变量
+default p flat
 """.split()  # noqa: SIM905
 ROLES = ("size", "batch", "index", "input", "labels", "parameter", "constant", "let", "second_index", "model")
 

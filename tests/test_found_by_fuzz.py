@@ -60,6 +60,11 @@ q, x = model.parameter("q", 4), model.input("x", 7)
 n = model.indices(n=7)
 model.minimize(Sum(Piecewise((0, n > 5), (0, n >= 4), (q[n]**2 * x[n], True)), n))
 """,
+    "an alternative on indices before one on a table": """
+q, x, f = model.parameter("q", 7), model.input("x", 7), model.constant("f", [1, 3, 2, 5])
+n = model.indices(n=7)
+model.minimize(Sum(Piecewise((0, n > 3), (0, f[n] > 2), (q[n]**2 * x[n], True)), n))
+""",
     "a default that SymPy leaves out": """
 N = model.batch("N")
 q, y = model.parameter("q", 5), model.input("y", N)
@@ -108,3 +113,20 @@ model.second_order("hessian_diagonal", "hessian")
         diagonal, hessian = module.hessian_diagonal(point, **data), module.hessian(point, **data)
         assert np.allclose(diagonal, np.diag(hessian), rtol=1e-13, atol=0)
         assert np.any(diagonal) == (rows > 3)
+
+
+def test_the_jacobian_of_a_read_that_a_guard_keeps_inside_ends_with_it() -> None:
+    """At a row's own number, and at one that a table gives."""
+    model = declared("""
+N = model.batch("N")
+z, s, f = model.input("z", N), model.parameter("s", 5), model.constant("f", [1, 6, 3, 9, 0, 2, 4])
+n, u = model.indices(n=N, u=7)
+a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u))
+model.minimize(Sum(a1[n]**2, n))
+model.predict(a1)
+model.second_order("jacobian")
+""")
+    module = execute(module_text(model))
+    z = np.linspace(1, 2, 7)
+    wanted = [[z[n] * ((n == k) + 1) for k in range(5)] for n in range(7)]
+    assert np.allclose(module.jacobian(np.ones(5), z=z), wanted, rtol=1e-14, atol=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from derivgen import contract
+import sympy as sp
+
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import bracketed, compiled, indented
 from derivgen.emit.modes import taken_names
@@ -13,11 +14,11 @@ from derivgen.emit.plan import Plan, field, fields_past
 from derivgen.emit.products import FACTORS
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import size_symbol
+from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_SIZES
 from derivgen.program import Tensor
 from derivgen.repeat import Run
 from derivgen.schedule import Kernel
 
-SIZE_GLOBALS = ("memory", "Memory", "buffers", "new_memory", "aligned", "view")  # where sizes are arguments
 After = Callable[[Sequence[Kernel], int], list[str]]  # (the kernels of a call, depth) → lines
 
 
@@ -32,7 +33,7 @@ class KernelCalls:
     def __init__(self, plan: Plan, kernels: Mapping[Kernel, KernelText]) -> None:
         self.plan, self.program, self.kernels = plan, plan.program, kernels
         self.places = Places(plan)
-        self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, local_size)
+        self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, size_argument)
 
     def calls(self, word: str) -> list[str]:
         return self.calls_of(self.plan.passes[word], word)
@@ -85,13 +86,10 @@ class KernelCalls:
         """
         rule = self.plan.rule
         taken = {
-            *contract.LOCALS,
-            *contract.ARGUMENTS,
-            *contract.PUBLIC,
-            *contract.HELPERS,
-            *contract.KERNEL_GLOBALS,
+            *BESIDE_ARRAYS,
             *(text.name for text in self.kernels.values()),
             *taken_names(self.plan),
+            *(f"i{axis}" for t in self.plan.labels for axis, _ in enumerate(t.shape)),
             *self.beside,
         }
         taken |= {*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
@@ -123,13 +121,13 @@ class KernelCalls:
         shared = len({*storage.starts.values()}) < len(storage.starts)
         sharing = "; those that are never needed at once share it" if shared else ""
         doc = f'"""The buffers of {self.work_of}, as views of memory{sharing}."""'
-        sizes = [local_size(size) for size in self.plan.runtime_sizes]
+        sizes = [size_argument(size) for size in self.plan.runtime_sizes]
         signature = bracketed(f"def {self.laid_out_by}(", ["memory", *sizes], "):")
         body = [f"return {self.workspace}(", *indented(parts), ")"]
         return compiled(signature, doc, body)
 
 
-def local_size(size: str) -> str:
-    """A run-time size as an argument of functions that refer to these other names."""
-    name = size.rstrip("_")
-    return f"{size}_" if name in SIZE_GLOBALS or name.endswith("Workspace") else size
+def size_argument(size: str | sp.Symbol) -> str:
+    """A run-time size as an argument, past the names that functions of sizes have besides."""
+    name = str(size)
+    return f"{name}_" if name.rstrip("_") in BESIDE_SIZES else name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from derivgen import contract
 from derivgen.emit.plan import Plan, accessed, fields_past
+from derivgen.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS, OF_MODES
 from derivgen.program import PASSES, Role, Tensor
 from derivgen.schedule import Kernel
 from derivgen.second_order import Request
@@ -54,10 +55,12 @@ class DerivativePlan(Plan):
 
     @cached_property
     def local_names(self) -> dict[str, str]:
-        used = {*contract.LOCALS, *contract.ARGUMENTS, *contract.PUBLIC, *contract.HELPERS, *contract.KERNEL_GLOBALS}
+        used = {*BESIDE_ARRAYS, *BESIDE_RESULTS, *self.whole.kernel_names.values()}
+        used |= {*OF_MODES} if self.whole.has_modes else set()
         used |= {t.name for t in self.program.of_role(Role.INPUT, Role.LABELS)}
-        own = (*self.results, *self.weights)
-        return dict(zip((t.name for t in own), fields_past(own, used), strict=True))
+        given = {t.name: contract.VECTORS[self.function] for t in self.weights}  # one at most, as is documented
+        results = fields_past(self.results, used.union(given.values()))
+        return {**dict(zip((t.name for t in self.results), results, strict=True)), **given}
 
     @cached_property
     def memories(self) -> list[str]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.emit.calls import KernelCalls, local_size
+from derivgen.emit.calls import KernelCalls, size_argument
 from derivgen.emit.derivative_plan import DerivativePlan
 from derivgen.emit.kernels import KernelText
 from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, docstring, indented, tuple_lines, wrapped
+from derivgen.emit.locals import Locals
 from derivgen.emit.modes import SEED, uniform_lines
 from derivgen.emit.public import block, label_call
 from derivgen.emit.scalar import ScalarText
@@ -28,8 +29,10 @@ class Derivative(KernelCalls):
 
     plan: DerivativePlan
 
-    def __init__(self, plan: DerivativePlan, kernels: Mapping[Kernel, KernelText]) -> None:
+    def __init__(self, plan: DerivativePlan, kernels: Mapping[Kernel, KernelText], functions: Locals) -> None:
+        """`functions`: the names of the module's functions."""
         super().__init__(plan, kernels)
+        self.functions = functions
         self.function, self.vector = plan.function, plan.request.vector
         self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
         self.work_of = f"`{self.function}`"
@@ -56,8 +59,11 @@ class Derivative(KernelCalls):
     def output(self, output: str) -> str:
         """The function of one output's derivatives."""
         doc = f'"""The derivatives of {output}, for `{self.function}`."""'
-        signature = bracketed(f"def {self.function}_{output}(", self.shared, "):")
+        signature = bracketed(f"def {self.function_of(output)}(", self.shared, "):")
         return compiled(signature, doc, self.calls(output), "pasted")
+
+    def function_of(self, output: str) -> str:
+        return self.functions.of((self.function, output), f"{self.function}_{output}")
 
     @property
     def outputs(self) -> list[str]:
@@ -79,7 +85,7 @@ class Derivative(KernelCalls):
             return [line for word in self.plan.passes for line in self.calls(word)]
         calls = [line for word in WHOLE for line in self.calls(word)]
         for output in self.outputs:
-            calls += bracketed(f"{self.function}_{output}(", self.shared, ")", depth=1)
+            calls += bracketed(f"{self.function_of(output)}(", self.shared, ")", depth=1)
         return calls
 
     def kernel(self) -> str:
@@ -241,11 +247,11 @@ class Derivative(KernelCalls):
 
     def new_memory(self) -> str:
         storage, sizes = self.plan.storage, list(self.plan.runtime_sizes)
-        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
+        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, size_argument)
         counts = [f"aligned({text.integer(storage.reals)})"]
         if len(self.plan.memories) > 1:
             counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
-        head = bracketed(f"def {self.function}_memory(", [local_size(size) for size in sizes], "):")
+        head = bracketed(f"def {self.function}_memory(", [size_argument(size) for size in sizes], "):")
         doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
         return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])
 

@@ -96,7 +96,7 @@ DTYPES = ("float32", "float64")
 
 
 def local_name(name: str) -> str:
-    """A tensor, an index or a hyperparameter of such a name gets a trailing underscore inside kernels."""
+    """A name of an update rule inside its loop, past what is called there."""
     return f"{name}_" if name.rstrip("_") in CALLED else name
 
 

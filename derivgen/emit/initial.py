@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import sympy as sp
 
 from derivgen.emit.layout import WIDTH
+from derivgen.emit.locals import past
 from derivgen.initializers import Initializer
 from derivgen.program import Tensor
 
@@ -50,7 +51,8 @@ def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
     kinds = {distribution(t)[0] for t in parameters}
     sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
     long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
-    return sources + [array_text(f"INITIAL_{t.name}", t.initial, "np.float64") for t in long]
+    arrays = [f"INITIAL_{t.name}" for t in long]
+    return sources + [array_text(name, t.initial, "np.float64", arrays) for name, t in zip(arrays, long, strict=True)]
 
 
 def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
@@ -97,8 +99,13 @@ def number_text(value: float) -> str:
     return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
 
 
-def array_text(name: str, array: np.ndarray, dtype: str) -> str:
-    """A module-level array from its numbers as text, which reads back to the last digit."""
+def digits_name(name: str, arrays: Collection[str]) -> str:
+    """The name of an array's text."""
+    return past(f"{name}_TEXT", arrays)
+
+
+def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> str:
+    """A module-level array, one of `arrays`, from its numbers as text, which reads back to the last digit."""
     whole = array.dtype.kind in "iu"
     numbers = [str(int(v)) if whole else repr(float(v)) for v in array.ravel()]
     lines, line = [], ""
@@ -108,4 +115,5 @@ def array_text(name: str, array: np.ndarray, dtype: str) -> str:
             line = ""
         line += f" {number}" if line else number
     text = "\n".join([*lines, line])
-    return f'{name}_TEXT = """\n{text}\n"""\n{name} = np.array({name}_TEXT.split(), {dtype})'
+    digits = digits_name(name, arrays)
+    return f'{digits} = """\n{text}\n"""\n{name} = np.array({digits}.split(), {dtype})'

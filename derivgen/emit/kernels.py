@@ -10,12 +10,13 @@ from functools import partial
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.emit.elementary import CALLED, MAXIMUM, OF_ORDINAL, ORDINAL, local_name
+from derivgen.emit.elementary import CALLED, MAXIMUM, OF_ORDINAL, ORDINAL
 from derivgen.emit.layout import STEP, WIDTH, bracketed, broken, docstring, indented
+from derivgen.emit.locals import Locals
 from derivgen.emit.products import ADD, ASSIGN, FACTORS, GEMM, ProductText
 from derivgen.emit.scalar import ScalarText
 from derivgen.emit.statements import StatementText
-from derivgen.expressions import Read, guarded, is_size, substitute
+from derivgen.expressions import Read, guarded, is_size, size_symbol, substitute
 from derivgen.guarded import is_lone
 from derivgen.narrow import divisions_before
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guard, work_in
@@ -23,9 +24,14 @@ from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
+from derivgen.stages import reached
 
 # LLVM unrolls a short loop whose extent it knows, which takes it long, and then does not vectorize it.
 UNROLLED = 3
+BLOCK = 4096  # rows that are added up one after another
+
+# What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
+REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, ASSIGN, ADD}
 
 START = {"+=": "real(0)", "max=": "real(-np.inf)", "argmax=": "0"}
 
@@ -51,6 +57,7 @@ def kernel_name(kernel: Kernel) -> str:
 
 def write_kernel(program: Program, kernel: Kernel, name: str = "") -> KernelText:
     """The text of one kernel."""
+    reached("write", kernel.layer)
     return Writer(program, kernel).write(name or kernel_name(kernel))
 
 
@@ -61,13 +68,13 @@ class Writer:
         self.program, self.kernel = program, kernel
         self.table = program.table
         self.order = program.order
-        self.text = ScalarText(self.order, self.access, local_name)
+        self.text = ScalarText(self.order, self.access, self.symbol)
         self.text.is_integer = lambda read: read.tensor in self.table and self.table[read.tensor].integer
         self.heirs = dict(kernel.heirs)
         self.carried: dict[Read, str] = {}  # what is written → the scalar that its reduction runs in
         self.divided: dict[sp.Basic, Read] = {}  # divisions outside of the loops that need them → their scalars
-        indices = (r.index.name for st in kernel.statements for r in st.domain)
-        self.taken = {*self.table, *indices, *(name for name, _ in program.sizes), *CALLED}
+        self.locals = Locals(REFERRED_TO)
+        self.give_names()
         self.needed_sizes: set[str] = set()
         self.scaled = {n.statement.target for n in kernel.body if isinstance(n, Contraction) and n.scaled}
         self.factors = self.temporary(FACTORS)
@@ -80,7 +87,7 @@ class Writer:
         arguments = arguments_of(self.program, self.kernel)
         known, unknown = self.size_lines(arguments)
         factors = [self.factors] if self.scaled else []
-        signature = bracketed(f"def {name}(", [*map(local_name, arguments), *factors, *unknown], "):")
+        signature = bracketed(f"def {name}(", [*map(self.tensor, arguments), *factors, *map(self.size, unknown)], "):")
         decorator = "@parallel_kernel" if any(runs_in_threads(node) for node in self.kernel.body) else "@kernel"
         lines = [decorator, *signature, *indented(docstring(self.formulas())), *indented([*known, *body])]
         used = frozenset(self.text.used)
@@ -126,6 +133,34 @@ class Writer:
                 inlined[s.target] = s
         return inlined
 
+    # ---- names
+
+    def give_names(self) -> None:
+        """Names of all that the spec's are for, before there are others; these go past those of other kernels too."""
+        statements = self.kernel.statements
+        own = [name for s in statements for name in (s.target, *(r.tensor for r in s.reads))]
+        for name in (*self.kernel.read, *self.kernel.written, *own, *self.heirs.values()):
+            self.tensor(name)
+        for name, _ in self.program.sizes:
+            self.size(name)
+        for index in dict.fromkeys(r.index for s in statements for r in s.domain):
+            self.symbol(index)
+        self.locals.taken.update(self.table)
+
+    def tensor(self, name: str) -> str:
+        """A tensor's own array, or its scalar."""
+        return self.locals.of(("tensor", name), name)
+
+    def size(self, name: str) -> str:
+        return self.symbol(size_symbol(name))
+
+    def symbol(self, index_or_size: sp.Symbol) -> str:
+        return self.locals.of(index_or_size, index_or_size.name)
+
+    def temporary(self, wanted: str, value: Read | None = None) -> str:
+        """The scalar of a value until it is written, or one that each statement may use anew."""
+        return self.locals.of((wanted, value), wanted)
+
     # ---- sizes
 
     def size_lines(self, arguments: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -134,7 +169,7 @@ class Writer:
         for size in sorted(self.needed_sizes):
             where = next(
                 (
-                    f"{local_name(name)}.shape[{axis}]"
+                    f"{self.tensor(name)}.shape[{axis}]"
                     for name in arguments
                     for axis, extent in enumerate(self.table[name].shape)
                     if is_size(extent) and extent.name == size
@@ -142,9 +177,9 @@ class Writer:
                 None,
             )
             if where is None:
-                unknown.append(local_name(size))
+                unknown.append(size)
             else:
-                lines.append(f"{local_name(size)} = {where}")
+                lines.append(f"{self.size(size)} = {where}")
         return lines, unknown
 
     def note_sizes(self, *expressions: sp.Basic) -> None:
@@ -156,8 +191,10 @@ class Writer:
         name = read.tensor
         if read in self.carried:
             return self.carried[read]
-        if name in self.kernel.scalars or name not in self.table:
-            return local_name(name)
+        if name not in self.table:  # a temporary
+            return name
+        if name in self.kernel.scalars:
+            return self.tensor(name)
         if not read.subscripts:
             return f"{self.name(name)}[0]"
         return f"{self.name(name)}[{', '.join(self.text.integer(s) for s in read.subscripts)}]"
@@ -190,16 +227,34 @@ class Writer:
         starts = [line for c in new.values() for line in self.start(c)]
         outside = dict(self.divided)
         starts += self.divisions(loop)
+        lines = self.blocks(loop) if loop.in_blocks else self.iterations(loop, self.bounds(loop))
+        self.divided = outside
+        stores = [line for c in new.values() for line in self.store(c)]
+        return [*starts, *lines, *stores]
+
+    def iterations(self, loop: Loop, bounds: str) -> list[str]:
         self.depth += 1
         body = indented(self.nodes(loop.body))
         self.depth -= 1
-        self.divided = outside
-        stores = [line for c in new.values() for line in self.store(c)]
-        numbers = "prange" if loop.parallel else "range"
+        return [f"for {self.symbol(loop.index)} in {'prange' if loop.parallel else 'range'}({bounds}):", *body]
+
+    def bounds(self, loop: Loop) -> str:
         backwards = loop.scan is not None and loop.scan.reverse
-        bounds = f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
-        header = f"for {local_name(loop.index.name)} in {numbers}({bounds}):"
-        return [*starts, header, *body, *stores]
+        return f"{self.text.integer(loop.extent - 1)}, -1, -1" if backwards else self.extent(loop)
+
+    def blocks(self, loop: Loop) -> list[str]:
+        """The loop in blocks of iterations: each adds its part to the totals."""
+        first, extent = self.temporary("first"), self.extent(loop)
+        totals = {c.statement.write: self.carried[c.statement.write] for c in loop.in_blocks}
+        parts = {write: self.temporary(f"{write.tensor}_part") for write in totals}
+        self.carried |= parts
+        self.depth += 1
+        lines = self.iterations(loop, f"{first}, min({first} + {BLOCK}, {extent})")
+        self.depth -= 1
+        self.carried |= totals
+        starts = [f"{part} = real(0)" for part in parts.values()]
+        sums = [f"{totals[write]} += {part}" for write, part in parts.items()]
+        return [f"for {first} in range(0, {extent}, {BLOCK}):", *indented([*starts, *lines, *sums])]
 
     def divisions(self, loop: Loop) -> list[str]:
         """Lines of the divisions that are done before a loop."""
@@ -245,23 +300,18 @@ class Writer:
 
     def carried_name(self, s: Statement) -> str:
         if s.operator == "max=":
-            return self.temporary(f"{s.target}_ordinal")
+            return self.temporary(f"{s.target}_ordinal", s.write)
         if s.target in self.kernel.scalars:
-            return local_name(s.target)
-        return self.temporary("_".join((s.target, *map(str, s.subscripts))) if s.subscripts else f"{s.target}_total")
-
-    def temporary(self, name: str) -> str:
-        """The name, past those of tensors, indices and sizes."""
-        while name in self.taken:
-            name += "_"
-        return name
+            return self.tensor(s.target)
+        wanted = "_".join((s.target, *map(str, s.subscripts))) if s.subscripts else f"{s.target}_total"
+        return self.temporary(wanted, s.write)
 
     def best(self, c: Compute) -> str:
         """The scalar of the largest value so far."""
         operator = c.statement.operator
-        return (
-            self.carried[c.statement.write] if operator == "max=" else self.temporary(f"{c.statement.target}_ordinal")
-        )
+        if operator == "max=":
+            return self.carried[c.statement.write]
+        return self.temporary(f"{c.statement.target}_ordinal", c.statement.write)
 
     def store(self, c: Compute) -> list[str]:
         lines = []
@@ -374,7 +424,7 @@ class Writer:
 
     def name(self, tensor: str) -> str:
         """A tensor's array."""
-        return local_name(self.heirs.get(tensor, tensor))
+        return self.tensor(self.heirs.get(tensor, tensor))
 
     def product_integer(self, e: sp.Expr) -> str:
         self.note_sizes(e)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from derivgen import contract
 from derivgen.emit.layout import STEP, indented
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.places import Places
 from derivgen.emit.plan import Plan
+from derivgen.fixed_names import OF_MODES
 from derivgen.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS, numbers
 from derivgen.schedule import Schedule
 
@@ -118,4 +118,4 @@ def uniform_lines(plan: Plan, places: Places, schedule: Schedule, step: str) -> 
 
 def taken_names(plan: Plan) -> set[str]:
     """Names that arguments of compiled functions must not have."""
-    return {*contract.MODE_HELPERS, SEED, TRAINING, FIRST_STEP} if plan.has_modes else set()
+    return {*OF_MODES} if plan.has_modes else set()

@@ -12,8 +12,9 @@ from derivgen.contract import CONTRACT
 from derivgen.emit.derivatives import Derivative
 from derivgen.emit.elementary import definitions
 from derivgen.emit.initial import array_text, initial_lines, initial_sources, initial_summary
-from derivgen.emit.kernels import KernelText, kernel_name, write_kernel
+from derivgen.emit.kernels import KernelText, write_kernel
 from derivgen.emit.layout import STEP, WIDTH, bracketed, docstring, titled, tuple_text
+from derivgen.emit.locals import Locals
 from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.plan import count, field
 from derivgen.emit.products import GEMM, gemm_section
@@ -21,6 +22,7 @@ from derivgen.emit.public import Public
 from derivgen.emit.rule import RuleWriter
 from derivgen.emit.whole import WholeModel
 from derivgen.expressions import unfolded_piecewise
+from derivgen.fixed_names import GLOBALS
 from derivgen.program import Role, Tensor
 from derivgen.repeat import arguments_of
 from derivgen.schedule import Kernel
@@ -66,7 +68,8 @@ def write_module(plan: ModulePlan) -> str:
     public = Public(plan)
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
-    derived = [Derivative(part, kernels) for part in plan.parts]
+    names = Locals({*GLOBALS, *plan.kernel_names.values()})
+    derived = [Derivative(part, kernels, names) for part in plan.parts]
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
     model_functions = [*WholeModel(plan, kernels, rule).functions(), *derivative_sections(plan, kernels, derived)]
     parallel = any("prange(" in text for text in (*sections, *model_functions))
@@ -113,34 +116,12 @@ def imports(text: str) -> str:
 
 
 def write_kernels(plan: ModulePlan) -> dict[Kernel, KernelText]:
-    """The function of each kernel, equal ones sharing that of the first.
-
-    One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
-    both is `<layer>_predict`, and one that a derivative's function has so ends with that function's name.
-    """
-    texts: dict[Kernel, KernelText] = {}
-    taken: set[str] = set()
-    words = kernel_words(plan)
-    for program, kernel in plan.all_kernels:
-        if plan.equal[kernel] is kernel and kernel not in texts:
-            name = kernel_name(kernel)
-            name = words[kernel].format(layer=kernel.layer, name=name) if name in taken else name
-            taken.add(name)
-            texts[kernel] = write_kernel(program, kernel, name)
+    """The function of each kernel, equal ones sharing that of the first."""
+    programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
+    texts = {kernel: write_kernel(programs[kernel], kernel, name) for kernel, name in plan.kernel_names.items()}
     for program, kernel in plan.all_kernels:
         texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
-
-
-def kernel_words(plan: ModulePlan) -> dict[Kernel, str]:
-    """How each kernel is called where another one has its name."""
-    words = dict.fromkeys(plan.training.kernels, "{name}")
-    beside = [("{layer}_evaluate", plan.evaluation), ("{layer}_predict", plan.prediction)]
-    beside += [("{name}_for_" + part.function, part.schedule) for part in plan.parts]
-    for word, schedule in beside:
-        for kernel in schedule.kernels if schedule is not None else ():
-            words.setdefault(kernel, word)
-    return words
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
@@ -222,14 +203,13 @@ def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
 
 def array_texts(plan: ModulePlan) -> list[str]:
     """The constants as arrays of the kernels' dtypes."""
-    texts = []
-    for t in plan.constants:
+    texts, names = [], [f"CONSTANT_{t.name}" for t in plan.constants]
+    for name, t in zip(names, plan.constants, strict=True):
         assert t.value is not None
         shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
         dtype = "np.int64" if t.integer else "np.float64"
         cast = "" if t.integer else ".astype(real)"
-        name = f"CONSTANT_{t.name}"
-        text, made = f"{array_text(name, t.value, dtype)}{cast}.reshape({shape})".rsplit(f"\n{name} = ", 1)
+        text, made = f"{array_text(name, t.value, dtype, names)}{cast}.reshape({shape})".rsplit(f"\n{name} = ", 1)
         whole = f"{name} = {made}"
         texts.append(f"{text}\n{whole}" if len(whole) <= WIDTH else f"{text}\n{name} = (\n{STEP}{made}\n)")
     return texts
@@ -242,7 +222,7 @@ def tuples(plan: ModulePlan) -> list[dict[str, object]]:
         return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
     families = plan.loops_over_parameters
-    whole = ["flat: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
+    whole = [f"{plan.flat}: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.given)),
         ("Tensors", "The parts of a flat vector, shape (P,).", [*fields(*plan.single_parameters), *whole]),

@@ -8,9 +8,13 @@ from functools import cached_property
 
 from derivgen.blocks import flat_size
 from derivgen.emit.derivative_plan import DerivativePlan
+from derivgen.emit.initial import digits_name
+from derivgen.emit.kernels import kernel_name
+from derivgen.emit.locals import past
 from derivgen.emit.plan import Plan, accessed, count, kernels_of
 from derivgen.emit.rule import Part
 from derivgen.expressions import is_size, size_symbol
+from derivgen.fixed_names import GLOBALS
 from derivgen.program import Program, Tensor
 from derivgen.repeat import canonical
 from derivgen.rule_groups import Group, Setting, setting_for
@@ -133,6 +137,33 @@ class ModulePlan(Plan):
         kernels = [*by_layer[: len(by_layer) - len(backward)], *reversed(backward)]
         equal = {k: first.setdefault(canonical(program, k), k) for program, k in kernels}
         return {k: equal[k] for _, k in self.all_kernels}
+
+    @cached_property
+    def kernel_names(self) -> dict[Kernel, str]:
+        """The name of each kernel's function, past the module's other names; equal kernels have that of the first.
+
+        One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
+        both is `<layer>_predict`, and one that a derivative's function has so ends with that function's name.
+        """
+        words = dict.fromkeys(self.training.kernels, "{name}")
+        beside = [("{layer}_evaluate", self.evaluation), ("{layer}_predict", self.prediction)]
+        beside += [("{name}_for_" + part.function, part.schedule) for part in self.parts]
+        for word, schedule in beside:
+            for kernel in schedule.kernels if schedule is not None else ():
+                words.setdefault(kernel, word)
+        taken, names = {*GLOBALS, *self.array_names}, dict[Kernel, str]()
+        for kernel in (k for _, k in self.all_kernels if self.equal[k] is k):
+            name = kernel_name(kernel)
+            name = words[kernel].format(layer=kernel.layer, name=name) if name in taken else name
+            names[kernel] = past(name, taken)
+            taken.add(names[kernel])
+        return names
+
+    @property
+    def array_names(self) -> list[str]:
+        """The names of arrays that stand in the module, and of their digits."""
+        arrays = dict.fromkeys(f"{word}_{t.name}" for word in ("CONSTANT", "INITIAL") for t in self.program.tensors)
+        return [*arrays, *(digits_name(name, arrays) for name in arrays)]
 
     @cached_property
     def layers(self) -> list[tuple[str, tuple[str, ...]]]:

@@ -41,7 +41,7 @@ class Places:
                 return f"{owner}.{field(parameter)}"
             t, stride = self.table[name], int(self.plan.stride(family) or 0)
             start = progression(self.plan.offsets[parameter] + stride * first, stride * step)
-            return view(f"{owner}.flat", start, list(map(str, t.shape)))
+            return view(f"{owner}.{self.plan.flat}", start, list(map(str, t.shape)))
         places = self.plan.places.get(family, 1)
         if places == 1:
             return f"{owner}.{field(name)}"

@@ -11,6 +11,7 @@ from itertools import pairwise
 import sympy as sp
 
 from derivgen.blocks import offsets
+from derivgen.emit.locals import past
 from derivgen.program import Direction, Program, Role, Tensor
 from derivgen.repeat import Call, Repeats, arguments_of, find_repeats
 from derivgen.schedule import Kernel, Schedule
@@ -36,11 +37,8 @@ def fields_past(tensors: Iterable[Tensor], taken: Iterable[str]) -> list[str]:
     """The names of tensors as fields, but past those that are taken, and each other's."""
     used, names = set(taken), []
     for t in tensors:
-        name = field(t.name)
-        while name in used:
-            name += "_"
-        used.add(name)
-        names.append(name)
+        names.append(past(field(t.name), used))
+        used.add(names[-1])
     return names
 
 
@@ -76,6 +74,11 @@ class Plan(ABC):
     @abstractmethod
     def single_parameters(self) -> tuple[Tensor, ...]:
         """What of the flat vector no run of equal calls of a step goes through, nor through its gradient."""
+
+    @property
+    def flat(self) -> str:
+        """The field that has a flat vector beside its parts."""
+        return past("flat", [field(t.name) for t in self.single_parameters])
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.calls import local_size
+from derivgen.emit.calls import size_argument
 from derivgen.emit.initial import number_text
 from derivgen.emit.layout import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
 from derivgen.emit.modes import FIRST_STEP, SEED, TRAINING, ModeText
@@ -220,8 +220,8 @@ class Public:
     def workspace(self) -> str:
         sizes = list(self.plan.runtime_sizes)
         storage = self.plan.storage
-        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, local_size)
-        arguments = [local_size(size) for size in sizes]
+        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, size_argument)
+        arguments = [size_argument(size) for size in sizes]
         reals = storage.reals + (2 if self.plan.training.in_place else 0)  # the factors of products
         counts = [f"aligned({text.integer(reals)})"]
         if len(self.plan.memories) > 1:

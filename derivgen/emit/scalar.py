@@ -13,20 +13,26 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
-from derivgen.expressions import Read, conjuncts, is_integral, sort_text
+from derivgen.expressions import (
+    Read,
+    conjuncts,
+    depth_of_reads,
+    is_integral,
+    sort_text,
+)
 from derivgen.notation import ordered_factors, ordered_terms, split_fraction
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
 
 
 class ScalarText:
-    """Writes scalar expressions; `access` writes a read, `used` collects the elementary functions that were needed."""
+    """Writes scalar expressions; `access` writes a read, `name` an index or a size, `used` collects the elementary functions that were needed."""
 
     def __init__(
         self,
         order: Mapping[str, int],
         access: Callable[[Read], str],
-        name: Callable[[str], str],
+        name: Callable[[sp.Symbol], str],
         general_power: str = POWER,
     ) -> None:
         self.order, self.access, self.name, self.general_power = order, access, name, general_power
@@ -166,7 +172,7 @@ class ScalarText:
         if isinstance(e, Read):
             return self.access(e), ATOM
         if isinstance(e, sp.Symbol):
-            return self.name(e.name), ATOM
+            return self.name(e), ATOM
         if e.is_Integer:
             return str(e), ATOM if e >= 0 else UNARY
         if isinstance(e, sp.Add):
@@ -183,7 +189,7 @@ class ScalarText:
         if isinstance(c, sp.And):
             return "and", unchained(conjuncts(c)), NOT
         if isinstance(c, sp.Or):
-            return "or", sorted(c.args, key=lambda p: self.condition(p, AND)), AND
+            return "or", sorted(c.args, key=lambda p: (depth_of_reads(p), self.condition(p, AND))), AND
         return "", [], ATOM
 
     def _condition(self, c: Boolean) -> tuple[str, int]:

@@ -52,7 +52,7 @@ class WholeModel(KernelCalls):
             start = self.plan.offsets[t.name]
             parts += view_lines(field(t.name), "flat", str(start), [str(extent) for extent in t.shape], depth=2)
         if len(parts) < len(self.program.vector):
-            parts.append("flat=flat,")
+            parts.append(f"{self.plan.flat}=flat,")
         doc = '"""The parts of a flat vector, shape (P,), as views."""'
         return compiled("split(flat)", doc, ["return Tensors(", *indented(parts), ")"], "internal")
 

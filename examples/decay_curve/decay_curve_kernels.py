@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 11 flops, 2*N calls, 160*N + 256 bytes moved; work
        residuals: at most 8*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 16*N flops, 2*N calls, 96*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 42009dec223799c1
+spec sha256 b6eefccbe90f5a29, body sha256 705e73c1f277f0b5
 """
 
 import errno
@@ -315,8 +315,11 @@ def curve_backward(x, r, curve_exp, amplitude, background_bar, amplitude_bar, ra
     N = x.shape[0]
     rate_bar[:] = real(0)
     background_bar_total = real(0)
-    for n in range(N):
-        background_bar_total += r[n]
+    for first in range(0, N, 4096):
+        background_bar_part = real(0)
+        for n in range(first, min(first + 4096, N)):
+            background_bar_part += r[n]
+        background_bar_total += background_bar_part
     background_bar[0] = background_bar_total
     np.dot(curve_exp.T, r, amplitude_bar)
     for n in range(N):
@@ -343,8 +346,11 @@ def loss_forward(r, loss):
     """loss = Σ_n r[n]²/2"""
     N = r.shape[0]
     loss_sum = real(0)
-    for n in range(N):
-        loss_sum += r[n] * r[n]
+    for first in range(0, N, 4096):
+        loss_sum_part = real(0)
+        for n in range(first, min(first + 4096, N)):
+            loss_sum_part += r[n] * r[n]
+        loss_sum += loss_sum_part
     loss[0] = real(0.5) * loss_sum
 
 

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 589 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 8fd5a62ce01898d7
+spec sha256 5cba7650312137ce, body sha256 75d9573bc90d40cf
 """
 
 import errno
@@ -513,8 +513,11 @@ def loss_forward(r, loss):
     """loss = Σ_n r[n]²/2"""
     N = r.shape[0]
     loss_sum = real(0)
-    for n in range(N):
-        loss_sum += r[n] * r[n]
+    for first in range(0, N, 4096):
+        loss_sum_part = real(0)
+        for n in range(first, min(first + 4096, N)):
+            loss_sum_part += r[n] * r[n]
+        loss_sum += loss_sum_part
     loss[0] = real(0.5) * loss_sum
 
 

@@ -1,0 +1,127 @@
+"""The names of generated modules that come from no spec: `python scripts/fixed_names.py` writes derivgen/fixed_names.py.
+
+They are read off modules that have between them all that a module is made of, and whose specs mark each of their names.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from naming_models import MODAL, STILL, Called
+
+from derivgen import contract, parallel
+from derivgen.emit.elementary import CALLED
+from derivgen.emit.module import write_module
+from derivgen.emit.naming import Function, functions_of
+from derivgen.model import Model
+from derivgen.pipeline import declared_program, plan_module
+
+TARGET = Path(__file__).parents[1] / "derivgen" / "fixed_names.py"
+INPUTS = ("input", "second_input", "scalar_input", "labels", "second_labels")
+ARRAYS = (*INPUTS, "constant")
+RULE = ("hyperparameter", "second_hyperparameter", "slot", "kept_slot", "value_of_a_rule")
+SIZES = ("batch", "second_batch")
+# What functions of derivatives take and return: refused as inputs where a spec asks for these, or named past the inputs.
+CHOSEN = {*contract.VECTORS.values(), "hessian", "jacobian", "gradients"}
+MEANING = {
+    "GLOBALS": "what modules define",
+    "BESIDE_INPUTS": "what functions that take inputs from callers refer to, and their other arguments",
+    "BESIDE_RESULTS": "all that these have",
+    "BESIDE_ARRAYS": "all that compiled functions of the whole model have, which take inputs and constants",
+    "BESIDE_RULE": "all that functions have where hyperparameters, slots and other values of a rule stand",
+    "BESIDE_SIZES": "all that functions have where sizes known at run time stand",
+    "OF_MODES": "those among all these that only modules have which draw, or differ in evaluation",
+}
+
+
+def marked(kind: str, default: str) -> str:
+    return f"own_{kind.replace(' ', '_')}_{default}"
+
+
+def is_marked(name: str) -> bool:
+    return "own_" in name or re.fullmatch("loss_(sum|forward|backward|evaluate|tangent|through).*", name) is not None
+
+
+def has(names: Iterable[str], kinds: Iterable[str]) -> bool:
+    return any(name.startswith(f"own_{kind}_") for name in names for kind in kinds)
+
+
+def modules(make: Callable[[Called], Model]) -> list[tuple[str, set[str]]]:
+    """The texts of a model's module, serial and in threads, each with the names of a rule that the library has."""
+    found = []
+    with patch.object(parallel, "WORTH_THREADS", 0), patch.object(parallel, "SHARED_OUT", 0):
+        for threads in (False, True):
+            model = make(marked)
+            rule = {h for h, _ in model.rule.hyperparameters} | {str(slot) for slot, _ in model.rule.slots}
+            found.append((write_module(plan_module(model, declared_program(model), "float64", threads)), rule))
+    return found
+
+
+def globals_of(text: str) -> set[str]:
+    """What a module binds at its top level."""
+    tree = ast.parse(text)
+    inside = {
+        n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.ClassDef) for n in ast.walk(f) if n is not f
+    }
+    nodes = [n for n in ast.walk(tree) if n not in inside]
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    imported = [a for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+    return names | {a.asname or a.name for a in imported}
+
+
+def collected(makes: Iterable[Callable[[Called], Model]]) -> dict[str, set[str]]:
+    """The tables of these models, but OF_MODES."""
+    found: dict[str, set[str]] = {table: set() for table in MEANING if table != "OF_MODES"}
+    for text, rule in (module for make in makes for module in modules(make)):
+        found["GLOBALS"] |= {name for name in globals_of(text) if not is_marked(name)}
+        for f in functions_of(text):
+            for table, own in tables_of(f).items() if not is_marked(f.name) else ():
+                found[table] |= {name for name in own - CHOSEN if not is_marked(name) and name not in rule}
+    return found
+
+
+def tables_of(f: Function) -> dict[str, frozenset[str]]:
+    """What a function adds to the tables."""
+    every, made = f.bound.union(f.referred_to, [f.decorator] if f.decorator else []), dict[str, frozenset[str]]()
+    if f.decorator and has(f.bound, ARRAYS):
+        made["BESIDE_ARRAYS"] = every
+    if not f.decorator and has(f.bound, INPUTS):
+        made["BESIDE_INPUTS"] = f.referred_to.union(f.arguments)
+        made["BESIDE_RESULTS"] = every
+    if has(f.bound, RULE) or {"theta", "bar"} <= {*f.arguments}:  # a step
+        made["BESIDE_RULE"] = every
+    if has(f.bound, SIZES):
+        made["BESIDE_SIZES"] = every
+    return made
+
+
+def fixed_names() -> dict[str, tuple[str, ...]]:
+    """The tables."""
+    always = collected([*STILL, *(partial(make, modes=False) for make in MODAL)])
+    every = collected([*STILL, *MODAL])
+    own = {table: every[table] - always[table] for table in every if table != "GLOBALS"}
+    found = {**always, "GLOBALS": every["GLOBALS"], "OF_MODES": set[str]().union(*own.values())}
+    found["BESIDE_RULE"] -= CALLED
+    return {table: tuple(sorted(names)) for table, names in found.items()}
+
+
+def text() -> str:
+    """The file's text."""
+    lines = ['"""Names in the text of generated modules that come from no spec. Written by scripts/fixed_names.py."""']
+    for table, own in fixed_names().items():
+        lines += ["", f"# {MEANING[table]}", f"{table} = (", *(f'    "{name}",' for name in own), ")"]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
+    print(f"wrote {TARGET}")
