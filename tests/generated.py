@@ -30,11 +30,11 @@ NOISE, TRIALS = 1e-13, 4  # what rounding may do to a value on the way, of itsel
 
 
 class UninterpretedNumba(ModuleType):
-    """numba with its compiler off; notes the last arguments of each function, if asked to."""
+    """numba with its compiler off; notes the last arguments of each function, or checks their arrays, if asked to."""
 
-    def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
+    def __init__(self, calls: dict[str, tuple[Any, ...]] | None, checks: bool = False) -> None:
         super().__init__("numba")
-        self.calls = calls
+        self.calls, self.checks = calls, checks
         self.config = SimpleNamespace(DISABLE_JIT=1)
         self.prange = lambda *bounds: reversed(range(*bounds))  # iterations of a parallel loop may run in any order
         # Imported, and never used then.
@@ -43,6 +43,8 @@ class UninterpretedNumba(ModuleType):
         ) = None
 
     def njit(self, *_: Any, **__: Any) -> Any:
+        if self.checks:
+            return lambda function: lambda *arguments: function(*map(checked, arguments))
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
 
     @staticmethod
@@ -86,6 +88,10 @@ class CheckedArray(np.ndarray):
         super().__setitem__(key, value)
 
 
+def checked(argument: Any) -> Any:
+    return argument.view(CheckedArray) if isinstance(argument, np.ndarray) else argument
+
+
 def check_subscripts(shape: tuple[int, ...], key: Any) -> None:
     keys = key if isinstance(key, tuple) else (key,)
     for axis, (k, extent) in enumerate(zip(keys, shape, strict=False)):
@@ -108,11 +114,7 @@ class CheckedNumpy(PoisonedNumpy):
         if name.startswith("__") or isinstance(found, type) or not callable(found):
             return found
 
-        def checked(*arguments: Any, **named: Any) -> Any:
-            result = found(*arguments, **named)
-            return result.view(CheckedArray) if isinstance(result, np.ndarray) else result
-
-        return checked
+        return lambda *arguments, **named: checked(found(*arguments, **named))
 
 
 def module_text(model: Model, dtype: str = "float64") -> str:
@@ -120,8 +122,11 @@ def module_text(model: Model, dtype: str = "float64") -> str:
 
 
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None, numpy: ModuleType | None = None) -> ModuleType:
-    """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
-    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls)
+    """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function.
+
+    With CheckedNumpy as its numpy all arrays that kernels see check their subscripts.
+    """
+    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls, isinstance(numpy, CheckedNumpy))
     names = ("numba", "numba.core", "numba.core.compiler_lock", "numba.extending")
     with patch.dict(sys.modules, {**dict.fromkeys(names, numba), "numpy": numpy or PoisonedNumpy("numpy")}):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)

@@ -32,6 +32,7 @@ OF_INPUTS, OF_ROWS = "loss_and_input_gradients", "per_sample_gradients"
 OF_PREDICTION = ("jacobian_vector_product", "jacobian", "jacobian_vector_product, jacobian, vector_jacobian_product")
 LETTERS = "uvijkrtwh"
 BORDERS = (0.0, 0.5, -0.25)  # doubles, so that a value can be there
+ROWS = (1, 2, 3, 5, 7)
 ABOVE, BELOW = (0.25, 0.75, 1.0), (-1.25, -1.5, -2.0)  # log(x - border + 1) is singular below, and 0 at the border
 
 
@@ -51,7 +52,9 @@ class GuardedSpec(Spec):
                 away = np.choose(kinds, [np.zeros(count), rng.choice(ABOVE, count), rng.choice(BELOW, count)])
                 away += rng.uniform(0.05, 0.2, count) if OF_INPUTS in self.text else 0  # off borders, and no two equal
                 made[t.name] = rng.permutation(borders[t.name] + away).reshape(shape)
-            elif t.classes is not None and t.ignore is None:  # the classes in turn, since conditions are about all of them
+            elif (
+                t.classes is not None and t.ignore is None
+            ):  # the classes in turn, since conditions are about all of them
                 made[t.name] = rng.permutation((np.arange(count) + rng.integers(0, t.classes)) % t.classes)
                 made[t.name] = made[t.name].reshape(shape)
         return made
@@ -59,6 +62,11 @@ class GuardedSpec(Spec):
     def at(self, runtime: int, seed: int) -> GuardedSpec:
         """The spec at another point: all run-time sizes of this value."""
         return replace(self, runtime=tuple((name, runtime) for name, _ in self.runtime), seed=seed)
+
+    @property
+    def other(self) -> GuardedSpec:
+        """A second point, at other sizes."""
+        return self.at(ROWS[self.seed % len(ROWS)], self.seed + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +298,12 @@ class GuardedWriter:
             forms = [f"{text} >= 0", f"{text} > -1", f"0 <= {text}", f"Not({text} < 0)"]
             needs.append(Need(self.stronger(forms, e, axis), f"{text} < 0", e.indices, e.needs))
         if axis.runtime or e.high >= axis.value:
-            forms = [f"{text} < {axis.text}", f"{text} <= {last}", f"{axis.text} > {text}", f"Not({text} >= {axis.text})"]
+            forms = [
+                f"{text} < {axis.text}",
+                f"{text} <= {last}",
+                f"{axis.text} > {text}",
+                f"Not({text} >= {axis.text})",
+            ]
             needs.append(Need(self.stronger(forms, e, axis), f"{text} >= {axis.text}", e.indices, e.needs))
         return tuple(needs)
 
@@ -376,7 +389,11 @@ class GuardedWriter:
     def default(self, scope: Sequence[Index]) -> Part:
         if self.chance(75):
             return Part("0", 0)
-        return Part(self.choose(["0.5", "Rational(1, 3)"]), 0.5) if self.chance(70) else self.settled(self.leaf(scope), scope)
+        return (
+            Part(self.choose(["0.5", "Rational(1, 3)"]), 0.5)
+            if self.chance(70)
+            else self.settled(self.leaf(scope), scope)
+        )
 
     def settled(self, part: Part, scope: Sequence[Index], chosen: Sequence[Need] | None = None) -> Part:
         """The part in a branch, under what it needs (or the chosen ones of it and all that hang on them), and more."""
@@ -591,7 +608,9 @@ class GuardedWriter:
         self.reals.append(self.lets[-1])
 
     def let(self) -> None:
-        self.choose([*[self.generic] * 5, *[self.copy] * 3, self.recurrence, self.recurrence, self.unguarded, self.joined])()
+        self.choose(
+            [*[self.generic] * 5, *[self.copy] * 3, self.recurrence, self.recurrence, self.unguarded, self.joined]
+        )()
 
     def generic(self) -> None:
         scope = self.scope()
@@ -606,7 +625,9 @@ class GuardedWriter:
         scope: list[Index] = []
         for a in t.axes:
             longer = [s for s in self.sizes if not s.runtime and not a.runtime and s.value >= a.value]
-            scope.append(self.index(a if a in self.sizes and self.chance(80) else self.choose(longer or self.sizes), scope))
+            scope.append(
+                self.index(a if a in self.sizes and self.chance(80) else self.choose(longer or self.sizes), scope)
+            )
         places = [Subscript(i.name, i.low, i.high, (i,), inside=i.axis) for i in scope]
         self.read_names.add(t.name)
         form = self.choose(["{r}", "{r}", "{r}**2", "{r}*{r}", "2*{r}", "sin({r})", "{r}*{w}"])
@@ -623,7 +644,11 @@ class GuardedWriter:
         """A let that is singular at some places, and is read at the others only."""
         scope = self.scope()
         part = self.singular(scope, 1)
-        inner = [n for n in part.needs if "log" not in n.forms[0] and not any(t.border is not None and t.name in n.forms[0] for t in self.reals)]
+        inner = [
+            n
+            for n in part.needs
+            if "log" not in n.forms[0] and not any(t.border is not None and t.name in n.forms[0] for t in self.reals)
+        ]
         first = closed(m for n in part.needs for m in n.first)
         if inner or first or not part.needs:
             return self.define(scope, self.tame(self.settled(part, scope)))
@@ -676,7 +701,9 @@ class GuardedWriter:
             lines.append('N = model.batch("N")')
         values = self.random.sample(range(1, 8), self.choose([2, 2, 3]))
         names = ("A", "B", "C")[: len(values)]
-        lines.append(f"{', '.join(names)} = model.sizes({', '.join(f'{n}={v}' for n, v in zip(names, values, strict=True))})")
+        lines.append(
+            f"{', '.join(names)} = model.sizes({', '.join(f'{n}={v}' for n, v in zip(names, values, strict=True))})"
+        )
         self.sizes += [Axis(n, v) for n, v in zip(names, values, strict=True)]
         if self.chance(30):
             v = self.number(2, 6)
