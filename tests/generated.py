@@ -30,11 +30,11 @@ NOISE, TRIALS = 1e-13, 4  # what rounding may do to a value on the way, of itsel
 
 
 class UninterpretedNumba(ModuleType):
-    """numba with its compiler off; notes the last arguments of each function, if asked to."""
+    """numba with its compiler off; notes the last arguments of each function, or checks their arrays, if asked to."""
 
-    def __init__(self, calls: dict[str, tuple[Any, ...]] | None) -> None:
+    def __init__(self, calls: dict[str, tuple[Any, ...]] | None, checks: bool = False) -> None:
         super().__init__("numba")
-        self.calls = calls
+        self.calls, self.checks = calls, checks
         self.config = SimpleNamespace(DISABLE_JIT=1)
         self.prange = lambda *bounds: reversed(range(*bounds))  # iterations of a parallel loop may run in any order
         # Imported, and never used then.
@@ -43,6 +43,8 @@ class UninterpretedNumba(ModuleType):
         ) = None
 
     def njit(self, *_: Any, **__: Any) -> Any:
+        if self.checks:
+            return lambda function: lambda *arguments: function(*map(checked, arguments))
         return lambda function: function if self.calls is None else self.noting(function, self.calls)
 
     @staticmethod
@@ -70,13 +72,61 @@ class PoisonedNumpy(ModuleType):
         return PoisonedNumpy.empty(array.shape, array.dtype)
 
 
+class Outside(IndexError):
+    """An access outside of an array; numpy would take a negative subscript from the end."""
+
+
+class CheckedArray(np.ndarray):
+    """An array that refuses every subscript outside of 0 .. extent - 1, and every slice that leaves its axis."""
+
+    def __getitem__(self, key: Any) -> Any:
+        check_subscripts(self.shape, key)
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        check_subscripts(self.shape, key)
+        super().__setitem__(key, value)
+
+
+def checked(argument: Any) -> Any:
+    return argument.view(CheckedArray) if isinstance(argument, np.ndarray) else argument
+
+
+def check_subscripts(shape: tuple[int, ...], key: Any) -> None:
+    keys = key if isinstance(key, tuple) else (key,)
+    for axis, (k, extent) in enumerate(zip(keys, shape, strict=False)):
+        if isinstance(k, int | np.integer):
+            inside = 0 <= k < extent
+        elif isinstance(k, slice):
+            inside = all(0 <= end <= extent for end in (k.start, k.stop) if end is not None)
+        else:
+            return
+        if not inside:
+            raise Outside(f"subscript {k} of axis {axis} of an array of shape {shape}")
+
+
+class CheckedNumpy(PoisonedNumpy):
+    """Poisoned numpy all of whose arrays check their subscripts."""
+
+    def __getattribute__(self, name: str) -> Any:
+        own = name.startswith("__") or name in ("empty", "empty_like")
+        found = super().__getattribute__(name) if own else getattr(np, name)
+        if name.startswith("__") or isinstance(found, type) or not callable(found):
+            return found
+
+        return lambda *arguments, **named: checked(found(*arguments, **named))
+
+
 def module_text(model: Model, dtype: str = "float64") -> str:
     return store.assemble(generate_body(model, dtype), "spec.py", store.command_line("spec.py"))
 
 
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None, numpy: ModuleType | None = None) -> ModuleType:
-    """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function."""
-    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls)
+    """The module, its kernels as plain Python; `calls` takes the last arguments of each compiled function.
+
+    With CheckedNumpy as its numpy all arrays that kernels see check their subscripts.
+    """
+    module, numba = ModuleType("uncompiled"), UninterpretedNumba(calls, isinstance(numpy, CheckedNumpy))
     names = ("numba", "numba.core", "numba.core.compiler_lock", "numba.extending")
     with patch.dict(sys.modules, {**dict.fromkeys(names, numba), "numpy": numpy or PoisonedNumpy("numpy")}):
         exec(compile(text, "<generated module>", "exec", dont_inherit=True), module.__dict__)

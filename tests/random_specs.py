@@ -284,7 +284,13 @@ class Writer:
         return found
 
     def guarded_subscript(self, axis: Axis, near: Sequence[Index], guards: list[str]) -> str:
+        """An affine one that may leave the axis; alone, an index that is longer than it."""
         i, r = self.choose(near).name, self.choose(near).name
+        longer = [j.name for j in near if j.axis.runtime or j.axis.value > axis.value]
+        if longer and self.chance(40):
+            e = self.choose(longer)
+            guards.append(self.choose([f"{e} < {axis.text}", f"{e} <= {axis.last}", f"{axis.text} > {e}"]))
+            return e
         e = self.choose(
             [f"{i} - 1", f"{i} + 1", f"{i} + {r} - 1", f"{i} - {r}", f"2*{i} + {r}", f"2*{i} - 1", f"3 - 2*{i}"]
         )
