@@ -30,9 +30,11 @@ unit: $(VENV)/dev ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
-fuzz: $(VENV)/dev ## random specs, whole Hessians of the deepest models, names and damaged files that the tests do not have
+fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names and damaged files
 	$(BIN)/python scripts/fuzz.py
 	$(BIN)/python scripts/fuzz.py --second-order
+	$(BIN)/python scripts/fuzz.py --guarded --count 2000
+	$(BIN)/python scripts/fuzz.py --guarded --compiled --count 30
 	$(BIN)/python scripts/deep_hessians.py
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
