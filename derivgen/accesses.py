@@ -20,7 +20,7 @@ from derivgen.expressions import (
     reads_of,
 )
 from derivgen.inside import is_inside
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node, store_guard
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node, store_guards
 from derivgen.program import InvariantError, Program, Range, Statement, Tensor
 
 
@@ -89,7 +89,7 @@ def accesses_of_loop(
     """Those of its condition and its bound, the stores of the reductions that it carries, and those inside."""
     yield from in_expression(loop.guard, around, path)
     path = (*path, *parts_of(loop.guard))
-    stores = {s.write: store_guard(s, c.first) for c in reversed(loop.carried) for s in c.statements}
+    stores = store_guards(loop)
     for write, guard in stores.items():
         if write not in carried:
             yield from in_expression(guard, around, path)

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Product, match_contraction
-from derivgen.expressions import TRUE, indices_of, parts_of, reads_of, substitute
+from derivgen.expressions import TRUE, Read, any_of, indices_of, parts_of, reads_of, substitute
 from derivgen.guarded import guard_outside, is_lone, is_read_under_guard
 from derivgen.inside import is_inside
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
@@ -245,19 +245,29 @@ def carrying(program: Program, node: Node, around: tuple[Range, ...] = ()) -> No
     if not isinstance(node, Loop):
         return node
     body = tuple(carrying(program, inner, (*around, Range(node.index, node.extent))) for inner in node.body)
-    carried = tuple(
-        c
-        for c in work_in(node)
-        if isinstance(c, Compute)
-        and carrier(c.statement) == node.index
-        and all(is_inside(s.write, parts_of(store_guard(s, c.first)), around, program.table) for s in c.statements)
-    )
+    work = [c for c in work_in(node) if isinstance(c, Compute)]
+    candidates = [c for c in work if carrier(c.statement) == node.index]
+    writes = {c.statement.write for c in candidates}
+    unproved = {
+        s.write
+        for c in work
+        for s in c.statements
+        if s.write in writes and not is_inside(s.write, parts_of(store_guard(s, c.first)), around, program.table)
+    }
+    carried = tuple(c for c in candidates if c.statement.write not in unproved)
     return replace(node, body=reductions_first(body, carried), carried=carried)
 
 
 def store_guard(s: Statement, first: bool) -> Boolean:
     """The condition under which the result of a carried reduction is stored: of what is first written, all is."""
     return guard_outside(s) if s.operator == "+=" and not first else TRUE
+
+
+def store_guards(loop: Loop) -> dict[Read, Boolean]:
+    """For each element that a carried reduction is stored in, the condition: that of one at least of what runs in it."""
+    work = [(s, c.first) for c in work_in(loop) if isinstance(c, Compute) for s in c.statements]
+    stored = dict.fromkeys(s.write for c in loop.carried for s in c.statements)
+    return {write: any_of(*(store_guard(s, first) for s, first in work if s.write == write)) for write in stored}
 
 
 def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
@@ -367,8 +377,8 @@ def common_guard(loop: Loop) -> Boolean:
     guard = next(iter(guards)) if len(guards) == 1 else TRUE
     inside = {inner.index for inner in loops_in(loop)}
     known = not reads_of(guard) and not indices_of(guard) & inside
-    carried = [(s, c.first) for inner in loops_in(loop) for c in inner.carried for s in c.statements]
-    return guard if known and all(store_guard(s, first) == guard for s, first in carried) else TRUE
+    stores = [condition for inner in loops_in(loop) for condition in store_guards(inner).values()]
+    return guard if known and all(condition == guard for condition in stores) else TRUE
 
 
 def with_guards(loop: Loop, change: Callable[[Boolean], Boolean]) -> Loop:

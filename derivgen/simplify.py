@@ -123,6 +123,7 @@ def read_through_constants(program: Program) -> Program:
         constant = s.operator == "=" and not varies and s.covers(program.tensor(s.target).shape)
         constant = constant and s.scan is None  # earlier statements may read it
         if s.guard == sp.false and writers[s.target] > 1:
+            writers[s.target] -= 1
             continue
         if constant and is_internal(program, s.target):
             numbers[s.target] = s.expression

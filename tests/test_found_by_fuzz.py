@@ -65,6 +65,15 @@ q, x, f = model.parameter("q", 7), model.input("x", 7), model.constant("f", [1, 
 n = model.indices(n=7)
 model.minimize(Sum(Piecewise((0, n > 3), (0, f[n] > 2), (q[n]**2 * x[n], True)), n))
 """,
+    "two sums into one element under guards that exclude each other": """
+m, q = model.parameter("m", 5), model.parameter("q", 1, 1)
+u, v, t, i = model.indices(u=1, v=1, t=1, i=6)
+j, k = model.indices(j=6, k=6)
+a1 = model.let("a1", u, m[0])
+branches = (Sum(a1[u]*q[u, u], (j, 1, 4)), Ne(u, 2)), (Sum(a1[u]*i, (k, u, 5)), True)
+a2 = model.let("a2", (u, i), Piecewise(*branches))
+model.minimize(Sum(a1[t + v]*a2[t, i], t, i, v))
+""",
     "a default that SymPy leaves out": """
 N = model.batch("N")
 q, y = model.parameter("q", 5), model.input("y", N)
@@ -113,6 +122,22 @@ model.second_order("hessian_diagonal", "hessian")
         diagonal, hessian = module.hessian_diagonal(point, **data), module.hessian(point, **data)
         assert np.allclose(diagonal, np.diag(hessian), rtol=1e-13, atol=0)
         assert np.any(diagonal) == (rows > 3)
+
+
+def test_what_never_is_has_a_derivative_of_0() -> None:
+    """The guard and the limits of the inner sum exclude each other."""
+    model = declared("""
+s, m = model.parameter("s", 5), model.parameter("m", 4)
+u, v = model.indices(u=5, v=6)
+inner = Sum(Piecewise((s[v + 3], v + 3 < 5), (0, True))*m[u - 3], (v, 2, 4))
+a1 = model.let("a1", u, Sum(Piecewise((inner/5, u - 3 > -1), (0, True)), u))
+model.minimize(0)
+model.predict(a1)
+model.second_order("jacobian_vector_product")
+""")
+    module = execute(module_text(model))
+    found = module.jacobian_vector_product(np.ones(9), np.ones(9))
+    assert np.array_equal(found, np.zeros(5))
 
 
 def test_the_jacobian_of_a_read_that_a_guard_keeps_inside_ends_with_it() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, guarded, is_size, size_symbol, substitute
 from derivgen.guarded import is_lone
 from derivgen.narrow import divisions_before
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guard, work_in
+from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guards, work_in
 from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
@@ -229,7 +229,8 @@ class Writer:
         starts += self.divisions(loop)
         lines = self.blocks(loop) if loop.in_blocks else self.iterations(loop, self.bounds(loop))
         self.divided = outside
-        stores = [line for c in new.values() for line in self.store(c)]
+        guards = store_guards(loop)
+        stores = [line for c in new.values() for line in self.store(c, guards)]
         return [*starts, *lines, *stores]
 
     def iterations(self, loop: Loop, bounds: str) -> list[str]:
@@ -313,7 +314,7 @@ class Writer:
             return self.carried[c.statement.write]
         return self.temporary(f"{c.statement.target}_ordinal", c.statement.write)
 
-    def store(self, c: Compute) -> list[str]:
+    def store(self, c: Compute, guards: Mapping[Read, Boolean]) -> list[str]:
         lines = []
         for s in c.statements:
             value = self.carried.pop(s.write)
@@ -323,7 +324,7 @@ class Writer:
                 continue
             else:
                 line = f"{self.access(s.write)} {'=' if c.first else '+='} {value}"
-            lines += self.under(store_guard(s, c.first), partial(self.broken, line))
+            lines += self.under(guards[s.write], partial(self.broken, line))
         return lines
 
     def broken(self, line: str) -> list[str]:
