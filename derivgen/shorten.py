@@ -58,7 +58,21 @@ def shorten(program: Program) -> Program:
 
 
 def is_long(s: Statement) -> bool:
-    return height(s.expression) > HIGHEST or any(map(repeats, compounds(s.expression)))
+    e = s.expression
+    return height(e) > HIGHEST or any(map(repeats, compounds(e))) or repeated_conditions(e, size(s.guard)) > REPEATED
+
+
+def repeated_conditions(e: sp.Basic, before: int) -> int:
+    """The most nodes of conditions, with those before, that the adjoints of what one branch reads repeat."""
+    if isinstance(e, Read) or not e.has(sp.Piecewise):
+        return 0
+    if not isinstance(e, sp.Piecewise):
+        return max(repeated_conditions(a, before) for a in e.args)
+    most = 0
+    for value, condition in (pair.args for pair in e.args):
+        before += size(condition)
+        most = max(most, before * len(reads_of(value)), repeated_conditions(value, before))
+    return most
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -159,7 +173,9 @@ class Parts:
         """The branches of a Piecewise: the first ones, and a part for the others, which is evaluated if it is reached."""
         found, rest = [], path
         for value, condition in (pair.args for pair in pairs[:BRANCHES]):
-            found.append((self.lower(value, all_of(rest, condition)), condition))
+            here = all_of(rest, condition)
+            long = size(here) * len(reads_of(value)) > REPEATED
+            found.append((self.part(value, self.reached(here)) if long else self.lower(value, here), condition))
             rest = all_of(rest, negation(condition))
         if len(pairs) > BRANCHES:
             reached = self.reached(rest)
