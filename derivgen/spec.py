@@ -176,7 +176,7 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
         text = f"the spec ended itself by SystemExit({error.code!r}): define the model without leaving Python"
     elif isinstance(error, DerivgenError):
         text = str(error)
-    elif isinstance(error, RecursionError):
+    elif isinstance(error, RecursionError) and "sympy" in traceback.extract_tb(error.__traceback__)[-1].filename:
         text = "an expression is nested too deeply: give parts of it a let"
     else:
         text = unknown_argument(error) or f"the spec raised {type(error).__name__}: {error}"
