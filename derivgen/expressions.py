@@ -236,6 +236,15 @@ def all_of(*conditions: Boolean) -> Boolean:
     return sp.And(*left) if len(left) > 1 else left[0] if left else TRUE
 
 
+def branches_of(e: sp.Piecewise) -> tuple[list[tuple[sp.Expr, Boolean]], sp.Expr]:
+    """(the branches but the last one, each with its condition; the value of the last one)
+
+    The last one is the default, whatever its condition: SymPy leaves out a default that the branches around rule out.
+    """
+    *branches, (default, _) = (tuple(pair.args) for pair in e.args)
+    return branches, default
+
+
 def indicator(condition: Boolean) -> sp.Expr:
     """1 where the condition holds, else 0."""
     return sp.Piecewise((sp.Integer(1), condition), (sp.Integer(0), TRUE))

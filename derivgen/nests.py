@@ -15,6 +15,8 @@ from derivgen.inside import is_inside
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
 from derivgen.scans import runs
 
+BLOCK = 4096  # rows whose terms of a total are added up one after another
+
 # ---- nodes
 
 

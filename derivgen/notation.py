@@ -20,7 +20,6 @@ from derivgen.expressions import (
     is_guarded,
     reads_of,
     sort_text,
-    subexpressions,
     substitute,
 )
 from derivgen.functions import difference, partial, root, stop_gradient
@@ -388,7 +387,3 @@ def steps(scan: Scan | None) -> str:
     if scan is None:
         return ""
     return f", {scan.index} = …, 1, 0" if scan.reverse else f", {scan.index} = 0, 1, …"
-
-
-def mentions(expression: sp.Basic, kind: type) -> bool:
-    return any(isinstance(node, kind) for node in subexpressions(expression))

@@ -38,7 +38,7 @@ REPEATED = 1000  # nodes that a part's adjoints may repeat: its reads times its 
 HIGHEST = 16  # levels of a formula
 BRANCHES = 8  # of a Piecewise: each has the conditions of all before it
 ARGUMENTS = 4  # of a maximum that are no numbers: each is compared with all others
-FACTORS = 8
+FACTORS = 8  # of a product: the derivative by each has all others
 
 
 @unfolded_piecewise()
@@ -88,7 +88,7 @@ def size(e: sp.Basic) -> int:
 
 
 def compounds(e: sp.Basic) -> list[sp.Basic]:
-    """The distinct nodes that have operands, outermost first; what is seen from outside is repeated least."""
+    """The distinct nodes that have operands."""
     found: dict[sp.Basic, None] = {}
     waiting = [e]
     while waiting:

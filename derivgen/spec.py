@@ -176,12 +176,17 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
         text = f"the spec ended itself by SystemExit({error.code!r}): define the model without leaving Python"
     elif isinstance(error, DerivgenError):
         text = str(error)
-    elif isinstance(error, RecursionError) and "sympy" in traceback.extract_tb(error.__traceback__)[-1].filename:
+    elif isinstance(error, RecursionError) and is_sympys(error):
         text = "an expression is nested too deeply: give parts of it a let"
     else:
         text = unknown_argument(error) or f"the spec raised {type(error).__name__}: {error}"
     refused = [problem for model in models.values() for problem in model.problems]
     raise SpecError([*refused, Problem(user_place(path, error), text)]) from error
+
+
+def is_sympys(error: BaseException) -> bool:
+    """Whether SymPy raised an error, and not the spec's own functions."""
+    return "sympy" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 
 def unknown_argument(error: BaseException) -> str:

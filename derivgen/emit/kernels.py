@@ -19,7 +19,7 @@ from derivgen.emit.statements import StatementText
 from derivgen.expressions import Read, guarded, is_size, size_symbol, substitute
 from derivgen.guarded import is_lone
 from derivgen.narrow import divisions_before
-from derivgen.nests import Compute, Contraction, Fill, Loop, Node, statements_of, store_guards, work_in
+from derivgen.nests import BLOCK, Compute, Contraction, Fill, Loop, Node, statements_of, store_guards, work_in
 from derivgen.notation import Plain
 from derivgen.program import PASSES, Program, Role, Statement, is_plain_index
 from derivgen.repeat import arguments_of
@@ -28,7 +28,6 @@ from derivgen.stages import reached
 
 # LLVM unrolls a short loop whose extent it knows, which takes it long, and then does not vectorize it.
 UNROLLED = 3
-BLOCK = 4096  # rows that are added up one after another
 
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
 REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, ASSIGN, ADD}

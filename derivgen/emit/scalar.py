@@ -15,6 +15,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
 from derivgen.expressions import (
     Read,
+    branches_of,
     conjuncts,
     depth_of_reads,
     is_integral,
@@ -158,9 +159,9 @@ class ScalarText:
         if len(e.args) == 2 and {value, e.args[1].args[0]} == set(condition.args):
             # As `u if u > v else v` a linter takes it for a maximum, which it is not at NaN.
             return f"{self.real(e.args[1].args[0], OR)} if not {self.condition(condition, NOT)} else {self.real(value)}"
-        *branches, default = (pair.args for pair in e.args)  # SymPy leaves out a default that branches around rule out
+        branches, default = branches_of(e)
         text = "".join(f"{self.real(value, OR)} if {self.condition(test, OR)} else " for value, test in branches)
-        return text + self.real(default[0], OR if not text else TERNARY)
+        return text + self.real(default, OR if not text else TERNARY)
 
     # ---- integers
 

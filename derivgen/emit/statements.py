@@ -17,6 +17,7 @@ from derivgen.emit.layout import STEP, broken, indented
 from derivgen.emit.scalar import ScalarText
 from derivgen.expressions import (
     Read,
+    branches_of,
     guarded_reads,
     reads_of,
     sort_text,
@@ -114,7 +115,7 @@ class StatementText:
         """A Piecewise as a statement, each branch on lines of its own."""
         inside = room - len(STEP)
         lines: list[str] = []
-        *pairs, default = (pair.args for pair in expression.args)
+        pairs, default = branches_of(expression)
         for k, (value, condition) in enumerate(pairs):
             before, head = self.head("elif" if lines else "if", condition, room)
             if before and lines:  # evaluated only where the conditions above fail
@@ -122,8 +123,8 @@ class StatementText:
                 return [*lines, "else:", *indented(self.branches(target, operator, rest, inside))]
             lines += [*before, *head, *indented(self.assignment(target, operator, value, inside))]
         if not pairs:
-            return self.assignment(target, operator, default[0], room)
-        return [*lines, "else:", *indented(self.assignment(target, operator, default[0], inside))]
+            return self.assignment(target, operator, default, room)
+        return [*lines, "else:", *indented(self.assignment(target, operator, default, inside))]
 
     def guard(self, condition: Boolean, lines: Sequence[str], room: int) -> list[str]:
         """The lines under a condition."""
