@@ -44,6 +44,7 @@ bench: $(VENV)/bench ## steps and training against the frameworks, by hand and t
 	$(BIN)/python benchmarks/networks
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/elementary.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/convergence.py

@@ -229,9 +229,12 @@ def work_of(
 
 
 def additions_after(kernel: Kernel, loop: Loop) -> int:
-    """The sums that the loop carries in a scalar, and that are then added to what a tensor holds."""
+    """The sums that the loop carries in a scalar, and that are then added to what a tensor holds, or to a total.
+
+    A total over more than one block of rows gets one addition more for each of them, which is not counted.
+    """
     added = {c.statement.write for c in loop.carried if not c.first and c.statement.operator == "+="}
-    return sum(write.tensor not in kernel.scalars for write in added)
+    return len(loop.in_blocks) + sum(write.tensor not in kernel.scalars for write in added)
 
 
 def compute_cost(program: Program, node: Compute) -> Cost:

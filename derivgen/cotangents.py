@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import Read, all_of, index_symbol, indices_of, substitute
+from derivgen.expressions import (
+    Read,
+    all_of,
+    index_symbol,
+    indices_of,
+    reads_of,
+    substitute,
+)
 from derivgen.inside import inside
 from derivgen.program import (
     Direction,
@@ -195,8 +202,11 @@ class Cotangents:
     def inside(self, tensor: str, pattern: Pattern) -> Boolean:
         """Where the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
         shape = self.program.tensor(tensor).shape
-        unsure = [(axis, i) for axis, i in pattern if not self.is_inside(i, shape[axis])]
-        return all_of(*(c for axis, i in unsure for c in (sp.Ge(i, 0), sp.Lt(i, shape[axis]))))
+        places = [(i, shape[axis]) for axis, i in pattern]
+        for read in reads_of(*(i for _, i in pattern)):
+            places += zip(read.subscripts, self.program.tensor(read.tensor).shape, strict=True)
+        unsure = [(i, extent) for i, extent in places if not self.is_inside(i, extent)]
+        return all_of(*(c for i, extent in unsure for c in (sp.Ge(i, 0), sp.Lt(i, extent))))
 
     def is_inside(self, subscript: sp.Expr, extent: sp.Expr) -> bool:
         """Whether a place on an axis needs no guard."""

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.contractions import Product, match_contraction
-from derivgen.expressions import TRUE, Read, any_of, indices_of, parts_of, reads_of, substitute
+from derivgen.expressions import TRUE, Read, all_of, any_of, indices_of, parts_of, reads_of, substitute
 from derivgen.guarded import guard_outside, is_lone, is_read_under_guard
 from derivgen.inside import is_inside
 from derivgen.program import Program, Range, Scan, Statement, is_plain_index
@@ -265,9 +265,20 @@ def store_guard(s: Statement, first: bool) -> Boolean:
 
 def store_guards(loop: Loop) -> dict[Read, Boolean]:
     """For each element that a carried reduction is stored in, the condition: that of one at least of what runs in it."""
-    work = [(s, c.first) for c in work_in(loop) if isinstance(c, Compute) for s in c.statements]
+    work = [
+        (replace(s, guard=all_of(around, s.guard)), c.first) for c, around in guarded_work(loop) for s in c.statements
+    ]
     stored = dict.fromkeys(s.write for c in loop.carried for s in c.statements)
     return {write: any_of(*(store_guard(s, first) for s, first in work if s.write == write)) for write in stored}
+
+
+def guarded_work(loop: Loop) -> Iterator[tuple[Compute, Boolean]]:
+    """What is computed in a loop, each with the conditions of the loops further in."""
+    for node in loop.body:
+        if isinstance(node, Loop):
+            yield from ((c, all_of(node.guard, around)) for c, around in guarded_work(node))
+        elif isinstance(node, Compute):
+            yield node, TRUE
 
 
 def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:

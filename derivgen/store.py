@@ -290,7 +290,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file in one step: whoever reads it sees the old bytes or the new ones, whatever fails."""
     try:
         target = Path(os.path.realpath(path))
-        refuse_special(target)
+        refuse_special(path)
         remove_abandoned(target.parent)
         with new_temporary(target.parent) as temporary:
             with temporary.open("wb") as file:

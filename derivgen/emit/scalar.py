@@ -158,13 +158,9 @@ class ScalarText:
         if len(e.args) == 2 and {value, e.args[1].args[0]} == set(condition.args):
             # As `u if u > v else v` a linter takes it for a maximum, which it is not at NaN.
             return f"{self.real(e.args[1].args[0], OR)} if not {self.condition(condition, NOT)} else {self.real(value)}"
-        text = ""
-        for pair in e.args:
-            value, condition = pair.args
-            if condition == sp.true:
-                return text + self.real(value, OR if not text else TERNARY)
-            text += f"{self.real(value, OR)} if {self.condition(condition, OR)} else "
-        raise AssertionError("a Piecewise without a default")
+        *branches, default = (pair.args for pair in e.args)  # SymPy leaves out a default that branches around rule out
+        text = "".join(f"{self.real(value, OR)} if {self.condition(test, OR)} else " for value, test in branches)
+        return text + self.real(default[0], OR if not text else TERNARY)
 
     # ---- integers
 

@@ -114,16 +114,16 @@ class StatementText:
         """A Piecewise as a statement, each branch on lines of its own."""
         inside = room - len(STEP)
         lines: list[str] = []
-        for k, pair in enumerate(expression.args):
-            value, condition = pair.args
-            if condition == sp.true:
-                return [*lines, "else:", *indented(self.assignment(target, operator, value, inside))]
+        *pairs, default = (pair.args for pair in expression.args)
+        for k, (value, condition) in enumerate(pairs):
             before, head = self.head("elif" if lines else "if", condition, room)
             if before and lines:  # evaluated only where the conditions above fail
                 rest = sp.Piecewise(*expression.args[k:], evaluate=False)
                 return [*lines, "else:", *indented(self.branches(target, operator, rest, inside))]
             lines += [*before, *head, *indented(self.assignment(target, operator, value, inside))]
-        raise AssertionError("a Piecewise without a default")
+        if not pairs:
+            return self.assignment(target, operator, default[0], room)
+        return [*lines, "else:", *indented(self.assignment(target, operator, default[0], inside))]
 
     def guard(self, condition: Boolean, lines: Sequence[str], room: int) -> list[str]:
         """The lines under a condition."""
