@@ -432,7 +432,8 @@ class GuardedWriter:
                     return self.branch(part, needs, scope)
                 text = f"Piecewise(({self.default(scope).text}, {extra.forms[0]}), ({part.text}, {condition}), ({other.text}, True))"
             case 4 if scope:  # two ways to be inside
-                i, k = self.choose(scope), self.number(0, 3)
+                own = [i for n in needs for i in n.indices]  # else a sum in the part would not know the guard
+                i, k = self.choose(own or scope), self.number(0, 3)
                 ways = f"Or(And({condition}, {i.name} <= {k}), And({condition}, {i.name} > {k}))"
                 text = f"Piecewise(({part.text}, {ways}), ({other.text}, True))"
             case _:
