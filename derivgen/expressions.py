@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -231,9 +231,27 @@ def any_of(*conditions: Boolean) -> Boolean:
 
 
 def all_of(*conditions: Boolean) -> Boolean:
-    """The conditions together. Nearly all are TRUE, or one alone, and SymPy's `And` takes long to see that."""
+    """The conditions together. Nearly all are TRUE, or one alone, and SymPy's `And` takes long to see that.
+
+    Of c and (not c or d), d is left of the second.
+    """
     left = [c for c in conditions if c is not TRUE]
-    return sp.And(*left) if len(left) > 1 else left[0] if left else TRUE
+    if len(left) < 2:
+        return left[0] if left else TRUE
+    parts = dict.fromkeys(part for c in left for part in parts_of(c))
+    return sp.And(*(without_refuted(part, parts) if isinstance(part, sp.Or) else part for part in parts))
+
+
+def without_refuted(union: sp.Or, held: Container[Boolean]) -> Boolean:
+    """A disjunction without what can't be, where these conditions hold."""
+    return sp.Or(*(c for c in union.args if negation(c) not in held))
+
+
+def weakened(condition: Boolean, keeps: Callable[[Boolean], bool]) -> Boolean:
+    """What is left of a condition where only some of its comparisons may be asked: it holds wherever all of it does."""
+    if isinstance(condition, sp.And | sp.Or):
+        return condition.func(*(weakened(c, keeps) for c in condition.args))
+    return condition if keeps(condition) else TRUE
 
 
 def branches_of(e: sp.Piecewise) -> tuple[list[tuple[sp.Expr, Boolean]], sp.Expr]:
@@ -311,6 +329,8 @@ def depth_of_reads(expression: sp.Basic) -> int:
 
 def negation(condition: Boolean) -> Boolean:
     """not c; on data it stays as it is, since not (x > 0) holds at NaN and x ≤ 0 does not."""
+    if isinstance(condition, sp.Not):
+        return condition.args[0]
     return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
 
 

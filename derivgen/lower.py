@@ -30,19 +30,23 @@ from derivgen.expressions import (
     TRUE,
     MaxOver,
     Read,
+    all_of,
+    any_of,
     conjuncts,
+    guarded,
+    guarded_reads,
     index_symbol,
     indicator,
     indices_of,
     is_size,
     negation,
     parts_of,
-    product,
     reads_of,
     size_symbol,
     split_guard,
     substitute,
     unfolded_piecewise,
+    weakened,
 )
 from derivgen.fixed_names import OF_MODES
 from derivgen.functions import DERIVATIVES, partial
@@ -284,14 +288,15 @@ class Lowering:
         self.statements.append(statement)
 
     def body(self, expression: sp.Expr) -> sp.Expr:
-        """A summand or a let's value, under the guard that none of its labels is the ignored one."""
-        ignored = []
-        for read in reads_of(expression):
-            for inner in reads_of(*read.subscripts):
-                tensor = self.tensors[inner.tensor]
-                if tensor.ignore is not None:
-                    ignored.append(sp.Ne(inner, tensor.ignore))
-        return product(expression, indicator(sp.And(*ignored))) if ignored else expression
+        """A summand or a let's value, under the guard that no label that it is read through is the ignored one."""
+        value, guard = split_guard(expression)
+        present = []
+        for read, path, _ in guarded_reads(value):
+            for label in reads_of(*read.subscripts):
+                ignore = self.tensors[label.tensor].ignore
+                if ignore is not None:
+                    present.append(any_of(*map(negation, path), sp.Ne(label, ignore)))
+        return guarded(value, all_of(guard, *present)) if present else expression
 
     # ---- reductions
 
@@ -300,7 +305,7 @@ class Lowering:
         bound, guard = self.limits(e, scope)
         inner = scope.within(bound)
         own = {r.index for r in bound.values()}
-        seen = [c for c in conjuncts(scope.path) if not indices_of(c) & own]
+        seen = [weakened(c, lambda part: not indices_of(part) & own) for c in conjuncts(scope.path)]
         summand = self.body(self.convert(e.args[0], Scope(inner.ranges, sp.And(guard, *seen))))
         if isinstance(e, sp.Sum):  # what is 0 under its guard adds nothing; a maximum may be that 0
             summand, body_guard = split_guard(summand)
@@ -332,9 +337,9 @@ class Lowering:
         """
         own = {r.index for r in bound.values()}
         outer = [r for s, r in scope.ranges.items() if s not in bound]
-        path = [c for c in conjuncts(scope.path) if not indices_of(c) & own]
+        path = [weakened(c, lambda part: not indices_of(part) & own) for c in conjuncts(scope.path)]
         needed = (indices_of(summand) | indices_of(guard)) - own
-        inside = [c for c in path if indices_of(c) <= needed]
+        inside = [weakened(c, lambda part: indices_of(part) <= needed) for c in path]
         for conditions in (inside, path):
             used = needed.union(*(indices_of(c) for c in conditions))
             free = tuple(r for r in outer if r.index in used)

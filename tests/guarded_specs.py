@@ -264,8 +264,6 @@ class GuardedWriter:
         """A read of a table or of labels, at times through another table."""
         t = self.choose(self.integers)
         places = [self.subscript(a, near, depth=1) for a in t.axes]
-        if t.ignores and any(needs for _, needs in places):  # its absence would be asked for outside of the guard
-            return self.affine(near, t.axes[0])
         self.read_names.add(t.name)
         text = f"{t.name}[{', '.join(p.text for p, _ in places)}]"
         shift = self.choose([0, 0, 0, 1, -1])
@@ -432,8 +430,7 @@ class GuardedWriter:
                     return self.branch(part, needs, scope)
                 text = f"Piecewise(({self.default(scope).text}, {extra.forms[0]}), ({part.text}, {condition}), ({other.text}, True))"
             case 4 if scope:  # two ways to be inside
-                own = [i for n in needs for i in n.indices]  # else a sum in the part would not know the guard
-                i, k = self.choose(own or scope), self.number(0, 3)
+                i, k = self.choose(scope), self.number(0, 3)
                 ways = f"Or(And({condition}, {i.name} <= {k}), And({condition}, {i.name} > {k}))"
                 text = f"Piecewise(({part.text}, {ways}), ({other.text}, True))"
             case _:
