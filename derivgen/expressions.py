@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -222,12 +222,19 @@ def bottom_up_known(expression: Any, known: Conditions, rewrite: Callable[[sp.Ba
 
 
 def any_of(*conditions: Boolean) -> Boolean:
-    """One of these at least; c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is."""
+    """One of these at least: what all of them share, and one of the rests.
+
+    c or not c is true, at NaN too, which SymPy does not see where not c is kept as it is.
+    """
     if TRUE in conditions:
         return TRUE
     union = sp.Or(*conditions)
-    alternatives = set(union.args) if isinstance(union, sp.Or) else set()
-    return TRUE if any(negation(c) in alternatives for c in alternatives) else union
+    if not isinstance(union, sp.Or):
+        return union
+    alternatives = [{*parts_of(c)} for c in union.args]
+    if common := set.intersection(*alternatives):
+        return all_of(*common, any_of(*(sp.And(*(own - common)) for own in alternatives)))
+    return TRUE if any(negation(c) in union.args for c in union.args) else union
 
 
 def all_of(*conditions: Boolean) -> Boolean:
@@ -248,10 +255,16 @@ def without_refuted(union: sp.Or, held: Container[Boolean]) -> Boolean:
 
 
 def weakened(condition: Boolean, keeps: Callable[[Boolean], bool]) -> Boolean:
-    """What is left of a condition where only some of its comparisons may be asked: it holds wherever all of it does."""
+    """A condition of some of the comparisons in another one: it holds wherever that one does."""
     if isinstance(condition, sp.And | sp.Or):
-        return condition.func(*(weakened(c, keeps) for c in condition.args))
+        together = all_of if isinstance(condition, sp.And) else any_of
+        return together(*(weakened(c, keeps) for c in condition.args))
     return condition if keeps(condition) else TRUE
+
+
+def about(condition: Boolean, indices: Set[sp.Symbol]) -> Boolean:
+    """What a condition says of these indices alone."""
+    return weakened(condition, lambda part: indices_of(part) <= indices)
 
 
 def branches_of(e: sp.Piecewise) -> tuple[list[tuple[sp.Expr, Boolean]], sp.Expr]:
@@ -310,8 +323,23 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
 
     A part may keep what others read inside a tensor: indices alone come first, then reads at them, then reads at those.
+    Of two disjunctions with reads each may do so for the other, so what they say of shallower reads comes before both.
     """
-    return tuple(sorted(parts_of(condition), key=lambda c: (depth_of_reads(c), sort_text(c))))
+    parts = parts_of(condition)
+    unions = [c for c in parts if isinstance(c, sp.Or) and depth_of_reads(c) > 0]
+    if len(unions) > 1:
+        parts = tuple(dict.fromkeys((*parts, *(part for c in unions for part in first_of(c)))))
+    return tuple(sorted(parts, key=lambda c: (depth_of_reads(c), sort_text(c))))
+
+
+def first_of(union: sp.Or) -> Iterator[Boolean]:
+    """What a disjunction says of indices alone, then of reads at them, and so on, but for all that it says."""
+    for depth in range(depth_of_reads(union)):
+        yield from parts_of(weakened(union, functools.partial(is_shallow, depth=depth)))
+
+
+def is_shallow(condition: Boolean, depth: int) -> bool:
+    return depth_of_reads(condition) <= depth
 
 
 def parts_of(condition: Boolean) -> tuple[Boolean, ...]:

@@ -13,11 +13,11 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.expressions import (
     TRUE,
+    about,
     all_of,
     any_of,
     guarded,
     guarded_reads,
-    indices_of,
     parts_of,
     reads_of,
     subexpressions,
@@ -80,6 +80,6 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 own = dict(zip(read.subscripts, s.subscripts, strict=True))
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
-                spoken = [c for c in path if indices_of(c) <= set(own)]
+                spoken = (about(c, own.keys()) for c in path)
                 reached = any_of(reached, all_of(*(substitute(c, own) for c in spoken)))
     return reached

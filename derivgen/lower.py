@@ -30,6 +30,7 @@ from derivgen.expressions import (
     TRUE,
     MaxOver,
     Read,
+    about,
     all_of,
     any_of,
     conjuncts,
@@ -46,7 +47,6 @@ from derivgen.expressions import (
     split_guard,
     substitute,
     unfolded_piecewise,
-    weakened,
 )
 from derivgen.fixed_names import OF_MODES
 from derivgen.functions import DERIVATIVES, partial
@@ -305,7 +305,7 @@ class Lowering:
         bound, guard = self.limits(e, scope)
         inner = scope.within(bound)
         own = {r.index for r in bound.values()}
-        seen = [weakened(c, lambda part: not indices_of(part) & own) for c in conjuncts(scope.path)]
+        seen = [about(c, indices_of(c) - own) for c in conjuncts(scope.path)]
         summand = self.body(self.convert(e.args[0], Scope(inner.ranges, sp.And(guard, *seen))))
         if isinstance(e, sp.Sum):  # what is 0 under its guard adds nothing; a maximum may be that 0
             summand, body_guard = split_guard(summand)
@@ -337,9 +337,9 @@ class Lowering:
         """
         own = {r.index for r in bound.values()}
         outer = [r for s, r in scope.ranges.items() if s not in bound]
-        path = [weakened(c, lambda part: not indices_of(part) & own) for c in conjuncts(scope.path)]
+        path = [about(c, indices_of(c) - own) for c in conjuncts(scope.path)]
         needed = (indices_of(summand) | indices_of(guard)) - own
-        inside = [weakened(c, lambda part: indices_of(part) <= needed) for c in path]
+        inside = [about(c, needed) for c in path]
         for conditions in (inside, path):
             used = needed.union(*(indices_of(c) for c in conditions))
             free = tuple(r for r in outer if r.index in used)
@@ -436,6 +436,8 @@ class Lowering:
             on_indices = [self.convert(a, scope) for a in e.args if not a.has(Indexed)]
             inner = scope.under(sp.And(*on_indices))
             return sp.And(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
+        if isinstance(e, sp.Or):
+            return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
         if isinstance(e, sp.KroneckerDelta):
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
         if isinstance(e, IndexedBase):
@@ -580,8 +582,7 @@ class Lowering:
         given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
         used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
         for s in self.statements:
-            for expression in (s.expression, s.guard, *(r.extent for r in s.domain)):
-                used |= {x for x in expression.free_symbols if is_size(x)}
+            used |= s.sizes
         for size in sorted(used - given, key=str):
             self.model.problems.append(
                 Problem(

@@ -31,6 +31,7 @@ from derivgen.expressions import (
     any_of,
     guarded_reads,
     indices_of,
+    is_size,
     reads_of,
     rename_tensors,
     unfolded_piecewise,
@@ -169,6 +170,12 @@ class Statement:
     def sources(self) -> frozenset[str]:
         """The tensors that it reads."""
         return frozenset(read.tensor for read in self.reads)
+
+    @cached_property
+    def sizes(self) -> frozenset[sp.Symbol]:
+        """The run-time sizes that it speaks of."""
+        expressions = (*self.subscripts, self.expression, self.guard, *(r.extent for r in self.domain))
+        return frozenset(symbol for e in expressions for symbol in e.free_symbols if is_size(symbol))
 
     def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
         """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""

@@ -111,7 +111,7 @@ def gauss_newton_vector_product(stable: Program) -> Program:
         [t for t in curved.tensors if t.name not in own and t.role is not Role.SEED],
     )
     seeds = [(name, curved_dots[bar]) for name, bar in curved.gradients if bar in curved_dots]
-    program = adjoint(weighted_sum(with_directions(merged), seeds))
+    program = adjoint(weighted_sum(with_directions(merged, backward="backward_tangent"), seeds))
     return without_objective(program, gradients=program.gradients)
 
 

@@ -13,7 +13,7 @@ from derivgen.emit.kernels import kernel_name
 from derivgen.emit.locals import past
 from derivgen.emit.plan import Plan, accessed, count, kernels_of
 from derivgen.emit.rule import Part
-from derivgen.expressions import is_size, size_symbol
+from derivgen.expressions import size_symbol
 from derivgen.fixed_names import GLOBALS
 from derivgen.program import Program, Tensor
 from derivgen.repeat import canonical
@@ -79,18 +79,20 @@ class ModulePlan(Plan):
 
     @property
     def prediction_inputs(self) -> tuple[Tensor, ...]:
-        """The inputs that the prediction's kernels need: those that they read, and one for each run-time size."""
+        """The inputs that `predict` and the functions of its derivatives take.
+
+        These are what their kernels read, and one for each run-time size. A derivative may read what the prediction
+        does not: of a product with a factor that is always 0, say, the other factor.
+        """
         assert self.prediction is not None
-        read = {name for k in self.prediction.kernels for name in k.read}
+        schedules = [self.prediction, *(s for request, s in self.derived if request.of_prediction)]
+        read = {name for s in schedules for k in s.kernels for name in k.read}
         given = [t for t in self.inputs if t.name in read]
         shown = {e for t in given for e in t.shape}
-        for s in self.prediction_program.statements:
-            for size in {
-                x for e in (s.expression, *(r.extent for r in s.domain)) for x in e.free_symbols if is_size(x)
-            }:
-                if size not in shown:
-                    given.append(next(t for t in self.inputs if size in t.shape))
-                    shown |= set(given[-1].shape)
+        for size in sorted(set().union(*(s.sizes for p in schedules for s in p.program.statements)), key=str):
+            if size not in shown:
+                given.append(next(t for t in self.inputs if size in t.shape))
+                shown |= set(given[-1].shape)
         return tuple(t for t in self.inputs if t in given)
 
     @property
