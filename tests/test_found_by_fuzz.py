@@ -89,6 +89,40 @@ for k in range(8):
     term = Piecewise((term, Or(n > k, n < 2*k + 1, Eq(n, 3))), (0, True))
 model.minimize(Sum(Piecewise((term, n < 3), (0, True)), n))
 """,
+    "a label that only some rows are read through": """
+N = model.batch("N")
+x, y, q = model.input("x", N), model.labels("y", N, classes=3, ignore=-100), model.parameter("q", 3)
+n = model.indices(n=N)
+a = model.let("a", n, x[n] + Piecewise((q[y[n - 1]]**2, n > 0), (0, True)))
+model.minimize(Sum(a[n]**2, n))
+""",
+    "two disjunctions, of which one keeps the reads of the other inside": """
+x, m, s = model.input("x", 3), model.parameter("m", 5), model.parameter("s")
+f = model.constant("f", [0, 4, 5])
+u, v = model.indices(u=4, v=4)
+place = 4*u + v
+inner = Or(And(f[place] >= 2, f[place] < 6, u <= 1), And(f[place] >= 1, f[place] < 6, u > 1))
+outer = Or(And(place < 3, v > 0, f[place] > 0), And(place < 2, v < 1))
+a = model.let("a", (u, v), Piecewise((Piecewise((m[f[place] - 1], inner), (0, True))*s, outer), (0.5, True)))
+model.minimize(Sum(a[u, v]**2, u, v))
+""",
+    "a singular let in a sum under alternatives of another index": """
+N = model.batch("N")
+z, s, q = model.input("z", N), model.parameter("s"), model.parameter("q", 5)
+n, j, v = model.indices(n=N, j=4, v=5)
+a = model.let("a", n, s*log(z[n] - 1.25))
+inside = Or(And(z[n] > 1.25, j <= 2), And(z[n] > 1.25, j > 2))
+b = model.let("b", j, Sum(Piecewise((Sum(z[n]*a[n]*q[v], v), inside), (0, True)), n))
+model.minimize(Sum(b[j]**2, j))
+""",
+    "a singular let read under alternatives of another index": """
+z, q = model.input("z", 4), model.parameter("q")
+u, v, r = model.indices(u=3, v=2, r=6)
+a = model.let("a", u, sqrt((z[u] - 1.25)*exp(q/2)))
+inside = Or(And(z[u] > 1.25, u + v >= 1), And(z[u] > 1.25, v < 1))
+b = model.let("b", u*2 + v, Piecewise((a[u], inside), (0, True)))
+model.minimize(Sum(b[r]**2, r))
+""",
 }
 
 
@@ -155,3 +189,59 @@ model.second_order("jacobian")
     z = np.linspace(1, 2, 7)
     wanted = [[z[n] * ((n == k) + 1) for k in range(5)] for n in range(7)]
     assert np.allclose(module.jacobian(np.ones(5), z=z), wanted, rtol=1e-14, atol=0)
+
+
+def test_an_absent_label_leaves_out_the_rows_that_are_read_through_it() -> None:
+    """The label before row 0 is not asked for, and that of row 1 is absent to row 2."""
+    model = declared("""
+N = model.batch("N")
+x, y, q = model.input("x", N), model.labels("y", N, classes=3, ignore=-100), model.parameter("q", 3)
+n = model.indices(n=N)
+a = model.let("a", n, x[n] + Piecewise((q[y[n - 1]], n > 0), (0, True)))
+model.minimize(Sum(a[n], n))
+""")
+    module = execute(module_text(model))
+    data = {"x": np.array([1.0, 2.0, 4.0]), "y": np.array([2, -100, 0])}
+    loss, gradient = module.loss_and_gradient(np.array([8.0, 16.0, 32.0]), **data)
+    assert (loss, gradient.tolist()) == (1 + (2 + 32), [0, 0, 1])
+
+
+def test_a_derivative_takes_what_it_reads_beside_the_prediction() -> None:
+    """The recurrence starts at 0 and adds a product with a sum of no terms; its derivative reads the other factor."""
+    model = declared("""
+z, m = model.input("z", 1, 2), model.parameter("m", 3)
+u, v = model.indices(u=4, v=4)
+read = Piecewise((0, 2*v < 1), (1, 2*v > 1), (z[2*v - 1, 0], True))
+factor = Sum(read*Piecewise((m[v], v < 3), (0, True)), v)
+a = model.recur("a", u, lambda a: factor*Sum(0, (v, 3, 3)) + a[u + 1]/2, 0)
+b = model.let("b", u, a[u]**2)
+model.minimize(Sum(b[u], u))
+model.predict(b)
+model.second_order("jacobian")
+""")
+    module = execute(module_text(model))
+    assert np.array_equal(module.jacobian(np.ones(3), z=np.ones((1, 2))), np.zeros((4, 3)))
+    assert np.array_equal(module.predict(np.ones(3), z=np.ones((1, 2))), np.zeros(4))
+
+
+def test_the_curvature_of_a_loss_that_is_linear_in_a_let_of_others() -> None:
+    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and so has the step through b."""
+    model = declared("""
+m, s = model.parameter("m", 3), model.parameter("s")
+u, v, k, r = model.indices(u=3, v=4, k=5, r=12)
+a = model.let("a", v*3 + u, s*m[u])
+b = model.let("b", k, s*a[0])
+model.minimize(Sum(sin(b[k]), k) + Sum(a[v], (v, 1, 3)))
+model.second_order("gauss_newton_vector_product", "hessian")
+""")
+    module = execute(module_text(model))
+    point, along = np.array([0.5, -1.5, 0.75, 1.25]), np.array([1.0, 2.0, -1.0, 0.5])
+    m, s = point[:3], point[3]
+    # The outputs are b, m and s: of these the loss has -5·sin(b) along b, and 1 between s and each m[1 .. 2].
+    slope = np.array([s**2, 0, 0, 2 * s * m[0]])
+    outer = -5 * np.sin(s**2 * m[0]) * np.outer(slope, slope)
+    for place in (1, 2, 0):
+        outer[place, 3] += 1
+        outer[3, place] += 1
+    found = module.gauss_newton_vector_product(point, along)
+    assert np.allclose(found, outer @ along, rtol=1e-13, atol=0)
