@@ -10,7 +10,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from derivgen import Model
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.layers import dense
 from derivgen.pipeline import generate_body
 
@@ -76,7 +76,7 @@ SHAPES: dict[str, tuple[Callable[[int], Model], tuple[int, ...]]] = {
 
 def measure(shape: str, count: int) -> None:
     start = time.process_time()
-    with unfolded_piecewise():
+    with as_written():
         model = SHAPES[shape][0](count)
     text = generate_body(model).body
     print(f"{shape:8} {count:5}  {time.process_time() - start:6.2f} s  {len(text) / 1000:7.0f} kB")

@@ -13,10 +13,10 @@ import sympy as sp
 
 from derivgen.expressions import (
     Read,
+    as_written,
     bottom_up,
     replace_reads,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import difference
 from derivgen.guarded import assign_under_guards, is_lone, is_read_under_guard
@@ -27,7 +27,7 @@ from derivgen.scans import leave_scans, time_major
 from derivgen.stages import reached
 
 
-@unfolded_piecewise()
+@as_written()
 def arrange(program: Program) -> Program:
     """The program after every pass."""
     for run in PASSES:

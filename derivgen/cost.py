@@ -18,7 +18,7 @@ from derivgen.emit.module_plan import ModulePlan
 from derivgen.emit.ordered import ordered
 from derivgen.emit.plan import Plan
 from derivgen.emit.rule import hoisted
-from derivgen.expressions import Read, indices_of, is_integral, reads_of, size_symbol, unfolded_piecewise
+from derivgen.expressions import Read, as_written, indices_of, is_integral, reads_of, size_symbol
 from derivgen.functions import difference
 from derivgen.narrow import divisions_before
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
@@ -97,7 +97,7 @@ class Report:
 # ---- a model
 
 
-@unfolded_piecewise()
+@as_written()
 def cost_report(plan: ModulePlan) -> Report:
     """What a step of the model costs, and a call of each function of derivatives.
 

@@ -22,7 +22,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.cotangents import Cotangent, Cotangents, Winners, active_tensors
-from derivgen.expressions import Read, all_of, negation, product, substitute, unfolded_piecewise
+from derivgen.expressions import Read, all_of, as_written, negation, product, substitute
 from derivgen.functions import derivative
 from derivgen.program import (
     Names,
@@ -37,7 +37,7 @@ from derivgen.program import (
 from derivgen.stages import reached
 
 
-@unfolded_piecewise()
+@as_written()
 def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str | None = None) -> Program:
     """The program followed by the adjoint statements of a rank-0 output by the tensors `wrt` (the parameters)."""
     wrt = [p.name for p in program.parameters] if wrt is None else list(wrt)
@@ -50,7 +50,7 @@ def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str |
     return check_program(replace(extended.with_statements(extended.statements, tensors), gradients=gradients))
 
 
-@unfolded_piecewise()
+@as_written()
 def reverse_sweep(program: Program, output: str, wrt: Sequence[str], bare: bool = True) -> tuple[Program, Cotangents]:
     """The program followed by the cotangents of an output of any rank by the tensors `wrt` and all between."""
     bars = cotangents(program, output, wrt, bare)
@@ -161,7 +161,7 @@ def winner_key(s: Statement, index: sp.Symbol | None) -> tuple[object, ...]:
 # ---- forward mode
 
 
-@unfolded_piecewise()
+@as_written()
 def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[str, str]]:
     """The program with tangents beside its statements, and the name of each tensor's tangent.
 

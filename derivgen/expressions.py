@@ -25,34 +25,42 @@ RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 level
 
 
 @contextmanager
-def unfolded_piecewise() -> Iterator[None]:
-    """SymPy without its fold of Piecewise, in sums and in the conditions of a Piecewise.
+def as_written() -> Iterator[None]:
+    """SymPy without rewriting that makes formulas longer, or other ones. Also the decorator of stages that make some.
 
     `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
     sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
     a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
-    and its size, as written. Also the decorator of every stage that makes expressions, whose levels may be many.
+    and its size, as written. A negated comparison of data stays one, and maxima are not searched for what is larger.
     """
     levels, collects = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(levels, RECURSION))
     gc.disable()  # trees hold no circles, and each search for some goes through all of them
     folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
-    connected = MinMaxBase.__dict__["_is_connected"]
+    connected, negated = MinMaxBase.__dict__["_is_connected"], sp.Not.__dict__["eval"]
     for module in folds:
         module.piecewise_fold = lambda expression: expression
     MinMaxBase._is_connected = classmethod(connection)
+    sp.Not.eval = classmethod(opposite)
     try:
         yield
     finally:
         sys.setrecursionlimit(levels)
         if collects:
             gc.enable()
-        MinMaxBase._is_connected = connected
+        MinMaxBase._is_connected, sp.Not.eval = connected, negated
         for module, fold in folds.items():
             module.piecewise_fold = fold
 
 
 IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__
+OPPOSITE = sp.Not.__dict__["eval"].__func__
+
+
+def opposite(kind: Any, condition: Boolean) -> Any:
+    """What SymPy makes of not c; nothing of a comparison of data: not (x > 0) holds at NaN and x ≤ 0 does not."""
+    ordered = isinstance(condition, sp.core.relational._Inequality) and reads_of(condition)
+    return None if ordered else OPPOSITE(kind, condition)
 
 
 def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
@@ -246,12 +254,14 @@ def all_of(*conditions: Boolean) -> Boolean:
     if len(left) < 2:
         return left[0] if left else TRUE
     parts = dict.fromkeys(part for c in left for part in parts_of(c))
+    if any(isinstance(part, sp.Not) and part.args[0] in parts for part in parts):
+        return sp.false
     return sp.And(*(without_refuted(part, parts) if isinstance(part, sp.Or) else part for part in parts))
 
 
 def without_refuted(union: sp.Or, held: Container[Boolean]) -> Boolean:
     """A disjunction without what can't be, where these conditions hold."""
-    return sp.Or(*(c for c in union.args if negation(c) not in held))
+    return sp.Or(*(c for c in union.args if negation(c) not in held and getattr(c, "negated", None) not in held))
 
 
 def weakened(condition: Boolean, keeps: Callable[[Boolean], bool]) -> Boolean:
@@ -332,6 +342,11 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     return tuple(sorted(parts, key=lambda c: (depth_of_reads(c), sort_text(c))))
 
 
+def alternatives(union: sp.Or) -> tuple[Boolean, ...]:
+    """The parts of an Or in the order in which they are tested, as those of an And."""
+    return tuple(sorted(union.args, key=lambda c: (depth_of_reads(c), sort_text(c))))
+
+
 def first_of(union: sp.Or) -> Iterator[Boolean]:
     """What a disjunction says of indices alone, then of reads at them, and so on, but for all that it says."""
     for depth in range(depth_of_reads(union)):
@@ -356,7 +371,7 @@ def depth_of_reads(expression: sp.Basic) -> int:
 
 
 def negation(condition: Boolean) -> Boolean:
-    """not c; on data it stays as it is, since not (x > 0) holds at NaN and x ≤ 0 does not."""
+    """not c; of a comparison of data it stays as it is, since not (x > 0) holds at NaN and x ≤ 0 does not."""
     if isinstance(condition, sp.Not):
         return condition.args[0]
     return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
@@ -395,7 +410,7 @@ def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple
 def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
     """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
-        for alternative in sorted(condition.args, key=depth_of_reads):
+        for alternative in alternatives(condition):
             yield from condition_reads(alternative, path)
             path = (*path, *parts_of(negation(alternative)))
         return

@@ -16,13 +16,13 @@ from derivgen.expressions import (
     about,
     all_of,
     any_of,
+    as_written,
     guarded,
     guarded_reads,
     parts_of,
     reads_of,
     subexpressions,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import partial, root, xlogy
 from derivgen.program import Program, Statement, check_program, is_plain_index, run_of
@@ -31,7 +31,7 @@ from derivgen.program import Program, Statement, check_program, is_plain_index, 
 SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy, partial)
 
 
-@unfolded_piecewise()
+@as_written()
 def reach_back(program: Program) -> Program:
     """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
     statements = list(program.statements)

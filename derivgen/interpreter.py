@@ -18,7 +18,7 @@ from typing import Any
 import sympy as sp
 from numpy.typing import ArrayLike
 
-from derivgen.expressions import TRUE, Read, conjuncts, is_size, reads_of, sort_text
+from derivgen.expressions import TRUE, Read, alternatives, conjuncts, is_size
 from derivgen.functions import partial, stop_gradient
 from derivgen.program import GIVEN, Program, Statement, is_plain_index
 from derivgen.quotients import Place, Quotient
@@ -401,7 +401,7 @@ RELATIONS: dict[type, Callable[[Any, Any], bool]] = {
 
 
 def _condition(c: Any, scope: Scope) -> Callable[[Point], bool]:
-    """A condition; And and Or stop at the first part that decides, parts on indices alone first."""
+    """A condition; And and Or stop at the first part that decides, what others may need first."""
     if c in (sp.true, sp.false):
         truth = bool(c)
         return lambda p: truth
@@ -409,9 +409,7 @@ def _condition(c: Any, scope: Scope) -> Callable[[Point], bool]:
         parts = [_condition(part, scope) for part in conjuncts(c)]
         return lambda p: all(part(p) for part in parts)
     if isinstance(c, sp.Or):
-        parts = [
-            _condition(part, scope) for part in sorted(c.args, key=lambda part: (bool(reads_of(part)), sort_text(part)))
-        ]
+        parts = [_condition(part, scope) for part in alternatives(c)]
         return lambda p: any(part(p) for part in parts)
     if isinstance(c, sp.Not):
         negated = _condition(c.args[0], scope)

@@ -20,7 +20,7 @@ import sympy as sp
 from sympy.tensor.indexed import Idx
 
 from derivgen.activations import exact, option, softmax, tensor
-from derivgen.expressions import guarded, indicator, unfolded_piecewise
+from derivgen.expressions import as_written, guarded, indicator
 from derivgen.functions import sigmoid, softplus, xlogy
 from derivgen.model import TensorSymbol
 
@@ -345,7 +345,7 @@ def penalty(
 # ---- what losses are made of
 
 
-@unfolded_piecewise()
+@as_written()
 def total(summand: sp.Expr, *indices: Idx) -> sp.Expr:
     """The sum over these indices, the summand itself over none."""
     return sp.Sum(summand, *indices) if indices else summand

@@ -33,6 +33,7 @@ from derivgen.expressions import (
     about,
     all_of,
     any_of,
+    as_written,
     conjuncts,
     guarded,
     guarded_reads,
@@ -46,7 +47,6 @@ from derivgen.expressions import (
     size_symbol,
     split_guard,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.fixed_names import OF_MODES
 from derivgen.functions import DERIVATIVES, partial
@@ -83,7 +83,7 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-@unfolded_piecewise()
+@as_written()
 def lower(model: Model) -> Program:
     """The declared program; raises SpecError with all problems of the spec."""
     lowering = Lowering(model)
@@ -290,13 +290,19 @@ class Lowering:
     def body(self, expression: sp.Expr) -> sp.Expr:
         """A summand or a let's value, under the guard that no label that it is read through is the ignored one."""
         value, guard = split_guard(expression)
-        present = []
+        found: dict[Read, set[frozenset[Boolean]]] = {}
         for read, path, _ in guarded_reads(value):
             for label in reads_of(*read.subscripts):
-                ignore = self.tensors[label.tensor].ignore
-                if ignore is not None:
-                    present.append(any_of(*map(negation, path), sp.Ne(label, ignore)))
-        return guarded(value, all_of(guard, *present)) if present else expression
+                if self.tensors[label.tensor].ignore is not None:
+                    found.setdefault(label, set()).add(frozenset(path))
+        if not found:
+            return expression
+        present = []
+        for label, paths in found.items():
+            is_present = sp.Ne(label, self.tensors[label.tensor].ignore)
+            least = [path for path in paths if not any(other < path for other in paths)]
+            present += [any_of(*map(negation, path), is_present) for path in least]
+        return guarded(value, all_of(guard, *present))
 
     # ---- reductions
 

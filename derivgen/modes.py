@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.expressions import Read, replace_reads, unfolded_piecewise
+from derivgen.expressions import Read, as_written, replace_reads
 from derivgen.program import Program, Role, Statement, Tensor, check_program, is_plain_index
 
 
@@ -25,7 +25,7 @@ def in_evaluation(program: Program) -> Program:
     return resolved(replace(program, running=()), sp.Integer(0))
 
 
-@unfolded_piecewise()
+@as_written()
 def resolved(program: Program, training: sp.Integer) -> Program:
     """The program with a number for `model.training`."""
     modes = {t.name for t in program.of_role(Role.MODE)}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from derivgen.model import Model
     from derivgen.program import Program
 
-# Held while a model is declared or generated, since that changes SymPy for a moment (`unfolded_piecewise`), and while a
+# Held while a model is declared or generated, since that changes SymPy for a moment (`as_written`), and while a
 # module is loaded. A model function may fit estimators itself: its thread takes the lock again.
 LOCK = threading.RLock()
 

@@ -15,6 +15,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.expressions import (
     TRUE,
     Read,
+    alternatives,
     conjuncts,
     guarded,
     is_guarded,
@@ -262,7 +263,7 @@ class Plain:
         if isinstance(c, sp.And):
             return self.all_of([self.condition(p) for p in conjuncts(c)])
         if isinstance(c, sp.Or):
-            return f"({self.any_of(sorted(self.condition(p) for p in c.args))})"
+            return f"({self.any_of([self.condition(p) for p in alternatives(c)])})"
         if isinstance(c, sp.Not):
             return f"not ({self.condition(c.args[0])})"
         if isinstance(c, sp.core.relational.Relational):

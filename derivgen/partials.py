@@ -25,6 +25,7 @@ from derivgen.expressions import (
     TRUE,
     Read,
     all_of,
+    as_written,
     guarded,
     index_symbol,
     indicator,
@@ -34,7 +35,6 @@ from derivgen.expressions import (
     split_guard,
     subexpressions,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import partial
 from derivgen.notation import Plain
@@ -55,7 +55,7 @@ from derivgen.scope import Refused
 DIRECTION: Direction = "tangent"  # kernels of their own, which a prediction of u has no need of
 
 
-@unfolded_piecewise()
+@as_written()
 def with_tangents(program: Program) -> Program:
     """The program with tangents in place of partial derivatives."""
     if not any(partials_in(s) for s in program.statements):

@@ -18,7 +18,7 @@ from derivgen.emit.module import write_module
 from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
 from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.guards import reach_back
 from derivgen.lower import lower
 from derivgen.model import DTYPES, Model
@@ -120,7 +120,7 @@ def plan_module(
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
-@unfolded_piecewise()
+@as_written()
 @generation()
 def generate_body(
     model: Model,

@@ -29,12 +29,12 @@ from derivgen.expressions import (
     Read,
     all_of,
     any_of,
+    as_written,
     guarded_reads,
     indices_of,
     is_size,
     reads_of,
     rename_tensors,
-    unfolded_piecewise,
 )
 
 Operator = Literal["=", "+=", "max=", "argmax="]
@@ -352,7 +352,7 @@ def names_of(program: Program) -> Names:
     return Names([*(t.name for t in program.tensors), *(name for name, _ in program.sizes), *indices])
 
 
-@unfolded_piecewise()
+@as_written()
 def renamed_apart(program: Program, *others: Program) -> Program:
     """The program with new names for helpers whose names other tensors of the other programs have.
 

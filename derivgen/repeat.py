@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from derivgen.expressions import index_symbol, rename_tensors, substitute, unfolded_piecewise
+from derivgen.expressions import as_written, index_symbol, rename_tensors, substitute
 from derivgen.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.program import Direction, Program, Statement
 from derivgen.schedule import Kernel
@@ -28,7 +28,7 @@ def arguments_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
 # ---- equal kernels
 
 
-@unfolded_piecewise()
+@as_written()
 def canonical(program: Program, kernel: Kernel) -> object:
     """Equal for two kernels that compute the same from their arguments, whatever these and the indices are called."""
     inside = [s.target for s in kernel.statements if s.target in kernel.inside]

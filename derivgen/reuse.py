@@ -14,6 +14,7 @@ from derivgen.expressions import (
     TRUE,
     Conditions,
     Read,
+    as_written,
     bottom_up_known,
     guarded_reads,
     indices_of,
@@ -21,7 +22,6 @@ from derivgen.expressions import (
     reads_of,
     subexpressions,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import CHEAP, sigmoid
 from derivgen.guarded import implies
@@ -181,7 +181,7 @@ def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
 # ---- what is worth a tensor
 
 
-@unfolded_piecewise()
+@as_written()
 def keep_calls(program: Program) -> Program:
     """A costly call that is part of a forward formula, and that an adjoint or a tangent of its layer makes too, is a tensor.
 

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import sympy as sp
 
-from derivgen.expressions import Read, replace_reads, unfolded_piecewise
+from derivgen.expressions import Read, as_written, replace_reads
 from derivgen.program import GIVEN, Program, Range, Scan, Statement
 
 
@@ -51,7 +51,7 @@ def reads(s: Statement, tensor: str) -> bool:
 # ---- memory
 
 
-@unfolded_piecewise()
+@as_written()
 def time_major(program: Program) -> Program:
     """Tensors that a scan accesses step by step have their time axis first: what a step needs of them is contiguous.
 

@@ -9,7 +9,8 @@ another tensor is first written gives its memory to that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +18,7 @@ import sympy as sp
 
 from derivgen.accesses import check_accesses, winners_of
 from derivgen.contractions import match_contraction
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.narrow import narrowed
 from derivgen.nests import (
     Compute,
@@ -94,7 +95,7 @@ class Schedule:
     in_place: tuple[str, ...] = ()
 
 
-@unfolded_piecewise()
+@as_written()
 def schedule(program: Program, in_place: bool = False) -> Schedule:
     """The kernels of an arranged program; `in_place`: an update adds a multiple of the gradient to the parameters."""
     ordered = assign_first(program, join_layers(program))
@@ -125,7 +126,8 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
 def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = True) -> Schedule:
     """The schedule with kernels of the others, those of the first before all, where they compute what it needs.
 
-    Without the others' `buffers`, what a kernel reads and writes must be tensors of this program.
+    Without the others' `buffers`, what a kernel reads and writes must be tensors of this program. A kernel adds to what
+    earlier ones have written, and assigns the rest: these must be the same tensors in both.
     """
     own = {t.name: t.shape for t in result.program.tensors}
     given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
@@ -140,6 +142,7 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
             for o in other.kernels
             if (o.layer, o.direction) == (kernel.layer, kernel.direction)
             and (buffers or stands_alone(other.program, o, own))
+            and written_before(other.kernels, o, kernel.written) == written_before(kernels, kernel, kernel.written)
         )
         fits = (
             other
@@ -152,6 +155,12 @@ def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = 
         )
         kernels.append(next(fits, kernel))
     return replace(result, kernels=tuple(kernels))
+
+
+def written_before(kernels: Sequence[Kernel], kernel: Kernel, names: Iterable[str]) -> set[str]:
+    """Those of these tensors that a kernel finds written by those before it."""
+    before = itertools.takewhile(lambda k: k is not kernel, kernels)
+    return {name for k in before for name in k.written}.intersection(names)
 
 
 def private_tensors(groups: Mapping[Group, Sequence[Statement]]) -> dict[Group, set[str]]:

@@ -15,7 +15,7 @@ from derivgen.blocks import blocks_of, dense_rows, flat_size, is_sparse, offsets
 from derivgen.by_row import by_row
 from derivgen.cotangents import Cotangents, active_tensors
 from derivgen.differentiate import adjoint, reverse_sweep, tangent
-from derivgen.expressions import Read, index_symbol, reads_of, unfolded_piecewise
+from derivgen.expressions import Read, as_written, index_symbol, reads_of
 from derivgen.functions import derivative, stop_gradient
 from derivgen.program import (
     Names,
@@ -51,7 +51,7 @@ def derived_program(request: Request, stable: Program) -> Program:
 # ---- products
 
 
-@unfolded_piecewise()
+@as_written()
 def hessian_vector_product(stable: Program) -> Program:
     """The tangents of the gradient: Σ_j ∂²loss/∂θ_i∂θ_j · v_j"""
     names = [p.name for p in stable.parameters]
@@ -61,7 +61,7 @@ def hessian_vector_product(stable: Program) -> Program:
     return without_objective(program, gradients=products)
 
 
-@unfolded_piecewise()
+@as_written()
 def jacobian_vector_product(stable: Program) -> Program:
     """The tangent of the prediction: Σ_j ∂prediction/∂θ_j · v_j"""
     program = stable.live([str(stable.prediction)])
@@ -80,7 +80,7 @@ def constant_tangent(program: Program, output: str) -> Program:
     return without_objective(program.with_statements([zero], [own]), results=(own.name,))
 
 
-@unfolded_piecewise()
+@as_written()
 def vector_jacobian_product(stable: Program) -> Program:
     """The gradient of Σ_i u_i · prediction_i"""
     program = stable.live([str(stable.prediction)])
@@ -91,7 +91,7 @@ def vector_jacobian_product(stable: Program) -> Program:
     return without_objective(program, gradients=program.gradients)
 
 
-@unfolded_piecewise()
+@as_written()
 def gauss_newton_vector_product(stable: Program) -> Program:
     """Jᵀ·H·J·v: J the Jacobian of the outputs by the parameters, H the Hessian of the objective by the outputs."""
     stable = stable.live([str(stable.objective)])
@@ -179,7 +179,7 @@ def is_linear_in(s: Statement, name: str, active: set[str]) -> bool:
 # ---- matrices
 
 
-@unfolded_piecewise()
+@as_written()
 def hessian(stable: Program) -> Program:
     """∂²loss/∂θ_i∂θ_j, from the cotangents of each part of the gradient by the parameters from its own on."""
     program, sweeps = hessian_blocks(stable)
@@ -195,7 +195,7 @@ def hessian(stable: Program) -> Program:
     return asked(program, matrix, made)
 
 
-@unfolded_piecewise()
+@as_written()
 def hessian_diagonal(stable: Program) -> Program:
     """∂²loss/∂θ_i²"""
     program, sweeps = hessian_blocks(stable, diagonal=True)
@@ -212,7 +212,7 @@ def hessian_diagonal(stable: Program) -> Program:
     return without_objective(program, gradients=tuple(diagonals))
 
 
-@unfolded_piecewise()
+@as_written()
 def jacobian(stable: Program) -> Program:
     """∂prediction/∂θ_j, with the axes of the prediction first."""
     output = str(stable.prediction)
@@ -222,13 +222,13 @@ def jacobian(stable: Program) -> Program:
     return asked(extended, tensors[0], made)
 
 
-@unfolded_piecewise()
+@as_written()
 def residuals(stable: Program) -> Program:
     """The residuals themselves."""
     return without_objective(stable.live(stable.residuals), results=stable.residuals)
 
 
-@unfolded_piecewise()
+@as_written()
 def residual_jacobian(stable: Program) -> Program:
     """∂residual/∂θ_j, for each of the residuals: a matrix; or, where most of it is 0, entries and their columns.
 
@@ -255,7 +255,7 @@ def residual_jacobian(stable: Program) -> Program:
     return without_objective(extended, results=tuple(t.name for t in tensors))
 
 
-@unfolded_piecewise()
+@as_written()
 def per_sample_gradients(stable: Program) -> Program:
     """The gradient of the objective with one row as its only one, for each row."""
     program = by_row(stable.live([str(stable.objective)]))
@@ -265,7 +265,7 @@ def per_sample_gradients(stable: Program) -> Program:
     return asked(program, tensors[0], made)
 
 
-@unfolded_piecewise()
+@as_written()
 def loss_and_input_gradients(stable: Program) -> Program:
     """The objective and its derivatives by the inputs of real numbers."""
     inputs = [t.name for t in stable.of_role(Role.INPUT)]

@@ -22,6 +22,7 @@ from derivgen.expressions import (
     TRUE,
     Read,
     all_of,
+    as_written,
     conjuncts,
     guarded,
     index_symbol,
@@ -29,7 +30,6 @@ from derivgen.expressions import (
     negation,
     reads_of,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import partial
 from derivgen.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program, names_of
@@ -41,7 +41,7 @@ ARGUMENTS = 4  # of a maximum that are no numbers: each is compared with all oth
 FACTORS = 8  # of a product: the derivative by each has all others
 
 
-@unfolded_piecewise()
+@as_written()
 def shorten(program: Program) -> Program:
     """The program with each long formula in parts."""
     if not any(map(is_long, program.statements)):
@@ -175,22 +175,23 @@ class Parts:
         for value, condition in (pair.args for pair in pairs[:BRANCHES]):
             here = all_of(rest, condition)
             long = size(here) * len(reads_of(value)) > REPEATED
-            found.append((self.part(value, self.reached(here)) if long else self.lower(value, here), condition))
+            found.append((self.part(value, self.reached(here, value)) if long else self.lower(value, here), condition))
             rest = all_of(rest, negation(condition))
         if len(pairs) > BRANCHES:
-            reached = self.reached(rest)
+            reached = self.reached(rest, *pairs[BRANCHES:])
             others = self.part(self.branches(pairs[BRANCHES:], reached), reached)
             found.append((others, TRUE))
         return sp.Piecewise(*found)
 
-    def reached(self, condition: Boolean) -> Boolean:
-        """A condition, told by a tensor; what it says of indices stays, since it may keep them inside their arrays."""
-        on_indices = [c for c in conjuncts(condition) if not reads_of(c)]
-        on_data = [c for c in conjuncts(condition) if reads_of(c)]
-        if not on_data:
+    def reached(self, condition: Boolean, *values: sp.Basic) -> Boolean:
+        """A condition for values, told by a tensor; what it says of subscripts stays: it may keep them inside."""
+        parts = conjuncts(condition)
+        places = {place for read in reads_of(*values) for place in reads_of(*read.subscripts)}
+        kept = [c for c in parts if not reads_of(c) or not places.isdisjoint(reads_of(c))]
+        if len(kept) == len(parts):
             return condition
         told = self.holding("reached", guarded(sp.Integer(1), condition))
-        return all_of(*on_indices, sp.Gt(told, 0, evaluate=False))
+        return all_of(*kept, sp.Gt(told, 0, evaluate=False))
 
     def extremum(self, e: sp.Expr, path: Boolean) -> sp.Expr:
         """A maximum over an index of its arguments, numbers first: on a tie the first one has the derivative."""

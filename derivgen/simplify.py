@@ -14,13 +14,13 @@ import sympy as sp
 from derivgen.expressions import (
     TRUE,
     Read,
+    as_written,
     bottom_up,
     indices_of,
     rename_tensors,
     replace_reads,
     subexpressions,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
 from derivgen.functions import stop_gradient
@@ -42,7 +42,7 @@ from derivgen.stages import reached
 from derivgen.stored import store_diagonals, write_through_copies
 
 
-@unfolded_piecewise()
+@as_written()
 def simplify(program: Program, differentiated_again: bool = False) -> Program:
     """The program after every pass; `differentiated_again`: what stop_gradient holds is still held."""
     for run in PASSES[1:] if differentiated_again else PASSES:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from derivgen import store
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 
 if TYPE_CHECKING:
     from derivgen.model import Model
@@ -88,7 +88,7 @@ def load_models(path: Path) -> dict[str, Model]:
     code = compile_spec(path, read_source(path))
     module = ModuleType(SPEC_MODULE)
     module.__file__ = code_name(path)
-    with spec_imports(path.absolute().parent, module), unfolded_piecewise():
+    with spec_imports(path.absolute().parent, module), as_written():
         try:
             exec(code, module.__dict__)
         except (Exception, SystemExit) as error:

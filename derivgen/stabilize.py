@@ -20,6 +20,7 @@ import sympy as sp
 from derivgen.expressions import (
     TRUE,
     Read,
+    as_written,
     bottom_up,
     guarded,
     indices_of,
@@ -27,7 +28,6 @@ from derivgen.expressions import (
     split_guard,
     subexpressions,
     substitute,
-    unfolded_piecewise,
 )
 from derivgen.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.partials import variables_of
@@ -47,7 +47,7 @@ from derivgen.scans import leave_scans
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
 
-@unfolded_piecewise()
+@as_written()
 def stabilize(program: Program) -> Program:
     """The program with stable forms in place of naive ones."""
     return check_program(leave_scans(Stabilizer(program).run()))

@@ -16,7 +16,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen import oracle, store
 from derivgen.differentiate import adjoint
-from derivgen.expressions import Read, unfolded_piecewise
+from derivgen.expressions import Read, as_written
 from derivgen.gradcheck import NOTHING, module_gradient
 from derivgen.interpreter import run
 from derivgen.model import Model
@@ -205,7 +205,7 @@ def gradient_and_spread(
     return exact, {name: float(max(np.max(np.abs(m[name] - exact[name])) for m in moved)) for name in exact}
 
 
-@unfolded_piecewise()
+@as_written()
 def with_noise(program: Program, trial: int, noise: float) -> Program:
     """The program with relative errors of at most `noise`: one in each value that a statement reads or computes."""
     table, count = program.table, iter(range(10**9))

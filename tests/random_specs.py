@@ -18,7 +18,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.model import Model
 from derivgen.program import Program, Role
 
@@ -44,7 +44,7 @@ class Spec:
     def model(self) -> Model:
         """The model, as `derivgen.spec` would load it."""
         names: dict[str, Any] = {"__name__": "spec"}
-        with unfolded_piecewise():
+        with as_written():
             exec(compile(self.text, "<random spec>", "exec"), names)
         return names["model"]
 

@@ -11,7 +11,7 @@ from test_guarded import agrees_with_the_oracle
 
 from derivgen import MaxOver, Model
 from derivgen.arrange import arrange
-from derivgen.expressions import TRUE, guarded, unfolded_piecewise
+from derivgen.expressions import TRUE, as_written, guarded
 from derivgen.nests import Compute, Loop, Node, with_guards, work_in
 from derivgen.pipeline import declared_program, stable_program, training_program
 from derivgen.program import InvariantError
@@ -105,7 +105,7 @@ def training_schedule(model: Model) -> Schedule:
 def test_a_schedule_that_has_lost_a_guard_is_a_fault_with_its_kernel_and_access(
     declared: Callable[[], Model],
 ) -> None:
-    with unfolded_piecewise():
+    with as_written():
         found = training_schedule(declared())
         assert check_schedule(found) is found
         guarded_kernels = [k for k in found.kernels if any(map(has_guard, k.body))]

@@ -16,7 +16,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import MaxOver, Model, activations, layers, losses, optimizers
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.runtime.loading import load
 
 
@@ -566,7 +566,7 @@ def test_hyperparameters_that_are_not_finite_are_not_refused(on_digits: Caller) 
 # ---- bounds
 
 
-@unfolded_piecewise()
+@as_written()
 def images() -> Model:
     """A guard inside a convolution inside a nonlinearity inside a sum; a padded, strided convolution;
     batch norm, a padded pool, dropout.
@@ -588,7 +588,7 @@ def images() -> Model:
     return model
 
 
-@unfolded_piecewise()
+@as_written()
 def sequences() -> Model:
     """Embedding, attention by a mask and by lengths, three tensors in one, and a recurrence guarded at t = 0."""
     model = Model("sequences")

@@ -9,7 +9,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import Model, runtime
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.pipeline import generate
 
 
@@ -18,7 +18,7 @@ def model_of_totals() -> Model:
     N = model.batch("N")
     n, c = model.indices(n=N, c=2)
     x, p = model.input("x", N, 2), model.parameter("p", init="ones")
-    with unfolded_piecewise():
+    with as_written():
         inside = sp.Piecewise(((x[n, c] - p) ** 2, x[n, c] < 0.9), (0, True))
         model.minimize(sp.Sum(inside, n, c) / N)
     return model

@@ -9,7 +9,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import MaxOver, Model, runtime, stop_gradient
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.interpreter import run
 from derivgen.pipeline import declared_program
 
@@ -18,7 +18,7 @@ FLOAT32 = float(np.finfo(np.float32).eps)
 
 def pointwise(formula, x, dtype="float64"):
     """(values, gradients) of Σ formula(w[i]) at w = x, element by element."""
-    with unfolded_piecewise():
+    with as_written():
         model = Model("pointwise")
         i = model.indices(i=len(x))
         w = model.parameter("w", len(x), init=np.asarray(x, float))

@@ -23,7 +23,7 @@ from derivgen.cli import main
 from derivgen.differentiate import adjoint
 from derivgen.errors import DerivgenError
 from derivgen.explain import explain_expression, explain_model
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.notation import Plain
 from derivgen.parse import DEEPEST, FORMS, FUNCTIONS, LONGEST, parse_expression
 from derivgen.pipeline import declared_program, stable_program, training_program
@@ -128,7 +128,7 @@ def classifier() -> Model:
 
 def kinks() -> Model:
     """One of each convention."""
-    with unfolded_piecewise():
+    with as_written():
         model = Model("kinks")
         N = model.batch("N")
         K = model.sizes(K=3)

@@ -12,7 +12,7 @@ from generated import execute, module_text
 from test_guarded import agrees_with_the_oracle
 
 from derivgen import Model
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 
 HEAD = """\
 from sympy import *
@@ -77,7 +77,7 @@ def test_a_nest_of_many_levels_has_the_derivatives_of_the_oracle() -> None:
     n = model.indices(n=3)
     p, q = model.parameter("p", 3), model.parameter("q", 90)
     e = p[n]
-    with unfolded_piecewise():
+    with as_written():
         for i in range(90):
             e = e * p[n] / 2 + q[i]
         model.minimize(sp.Sum(sp.tanh(e), n))

@@ -9,7 +9,7 @@ from generated import execute, module_text
 from test_guarded import agrees_with_the_oracle
 
 from derivgen import MaxOver, Model
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 
 SPECS = {
     "a condition that reads through what another one guards": """
@@ -129,7 +129,7 @@ model.minimize(Sum(b[r]**2, r))
 def declared(text: str) -> Model:
     model = Model("found")
     names = {**vars(sp), "MaxOver": MaxOver, "model": model}
-    with unfolded_piecewise():
+    with as_written():
         exec(text, names)
     return model
 

@@ -9,7 +9,7 @@ import sympy as sp
 from generated import check_module, execute, module_text
 
 from derivgen import MaxOver, Model
-from derivgen.expressions import guarded, unfolded_piecewise
+from derivgen.expressions import as_written, guarded
 from derivgen.pipeline import declared_program
 from derivgen.program import Role
 
@@ -103,7 +103,7 @@ def test_a_division_before_a_loop_reads_what_is_there():
     agrees_with_the_oracle(model, {"T": 3})
 
 
-@unfolded_piecewise()
+@as_written()
 def test_a_maximum_under_a_guard_shifts_what_is_under_it():
     """z - max z is held where k < 2; the label's logit is read at all k."""
     model = Model("label")
@@ -114,7 +114,7 @@ def test_a_maximum_under_a_guard_shifts_what_is_under_it():
     agrees_with_the_oracle(model)
 
 
-@unfolded_piecewise()
+@as_written()
 def test_one_of_two_additions_is_not_what_a_tensor_holds():
     """The weights' logits get a gradient through the exponentials and through their sum: the first is not all of it."""
     model = Model("additions")
@@ -126,7 +126,7 @@ def test_one_of_two_additions_is_not_what_a_tensor_holds():
     agrees_with_the_oracle(model)
 
 
-@unfolded_piecewise()
+@as_written()
 def test_a_sum_is_0_where_its_guard_leaves_it_without_terms():
     """The loop over u holds the first write of s[t,u], which is one of 0 where u > t."""
     model = Model("rest")
@@ -154,7 +154,7 @@ def test_a_maximum_whose_value_no_one_needs() -> None:
     """Of 0 times a maximum the adjoint asks where it stands, and nothing asks for it."""
     model = Model("unread")
     k, W, V = model.indices(k=1), model.parameter("W", 1), model.parameter("V", 1)
-    with unfolded_piecewise():
+    with as_written():
         nothing = sp.Sum(guarded(W[k + 1], sp.And(k + 1 >= 0, k + 1 <= 0)), k)
     a = model.let("a", (), nothing * MaxOver(V[-k], k))
     model.minimize(a / 2 + W[0] ** 2)
@@ -166,7 +166,7 @@ def test_a_condition_speaks_of_a_sum_as_it_was_declared() -> None:
     model = Model("scaled")
     n, k = model.indices(n=3, k=2)
     W, V = model.parameter("W", 3, 2), model.parameter("V", 3, 2)
-    with unfolded_piecewise():
+    with as_written():
         largest = sp.log(sp.Sum(sp.exp(W[n, k]), n))
         other = sp.log(sp.Sum(sp.exp(W[n, k] * V[n, k]), n))
         a = model.let("a", k, sp.Piecewise((largest, largest > sp.Rational(5, 2)), (other, True)))

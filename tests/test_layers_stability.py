@@ -19,7 +19,7 @@ from against_torch import TOLERANCE, against_torch, scalar
 from generated import check_module, execute, module_text
 
 from derivgen import MaxOver, activations, layers, losses, oracle
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.gradcheck import module_gradient, random_values
 from derivgen.interpreter import run
 from derivgen.model import Model
@@ -295,7 +295,7 @@ def test_clipping_has_derivative_0_at_its_bounds() -> None:
 # ---- guards
 
 
-@unfolded_piecewise()
+@as_written()
 def guarded_convolution(model: Model) -> None:
     """A guard inside a convolution inside a nonlinearity inside a sum, in one expression."""
     N, L, K = model.batch("N"), *model.sizes(L=5, K=3)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from against_torch import against_torch
 
 from derivgen import activations, layers
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.model import Model
 from derivgen.pipeline import declared_program
 from derivgen.program import Statement
@@ -266,7 +266,7 @@ def test_only_the_padding_has_a_guard() -> None:
 def test_guard_in_a_convolution_in_a_nonlinearity_in_a_sum() -> None:
     """In one expression: the guard on the inner sum's index stays inside both."""
 
-    @unfolded_piecewise()
+    @as_written()
     def declare(model: Model) -> object:
         i, r = model.indices(i=5, r=3)
         x, K = model.parameter("x", 5), model.parameter("K", 3, init="normal")

@@ -14,7 +14,7 @@ from scipy import stats
 from sympy import Max, Piecewise, Sum, exp, sin
 
 from derivgen import Model, layers, runtime
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.pipeline import declared_program, plan_module
 from derivgen.runtime import curve_picture, predicting, rows
 
@@ -236,6 +236,6 @@ def test_rows_that_depend_on_others_are_found(prediction: Callable[..., Any], fo
     f = prediction(model, N, x)
     model.minimize(v**2)
     model.predict(f)
-    with unfolded_piecewise():
+    with as_written():
         plan = plan_module(model, declared_program(model), "float64")
     assert plan.mixed_axes == found

@@ -13,7 +13,7 @@ from second_order_oracle import Point, point_of
 from test_second_order import scored
 
 from derivgen import activations, layers, losses
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.gradcheck import random_values
 from derivgen.model import Model
 from derivgen.pipeline import declared_program
@@ -200,7 +200,7 @@ def example(name: str) -> Model:
         assert old in text
         text = text.replace(old, new)
     names: dict[str, Any] = {"__name__": name}
-    with unfolded_piecewise():
+    with as_written():
         exec(compile(text, f"{name}.py", "exec"), names)
     return names["model"]
 

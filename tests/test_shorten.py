@@ -13,7 +13,7 @@ from generated import execute, module_text
 from test_guarded import agrees_with_the_oracle
 
 from derivgen import Model
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.pipeline import declared_program
 from derivgen.shorten import shorten
 
@@ -126,7 +126,7 @@ SHAPES: tuple[tuple[Callable[[int], Model], int], ...] = (
 
 @pytest.mark.parametrize(("declared", "count"), SHAPES, ids=lambda f: getattr(f, "__name__", ""))
 def test_parts_have_the_values_and_the_derivatives_of_the_whole(declared: Callable[[int], Model], count: int) -> None:
-    with unfolded_piecewise():
+    with as_written():
         model = declared(count)
     program = declared_program(model)
     assert len(shorten(program).statements) > len(program.statements)
@@ -138,7 +138,7 @@ def test_in_a_long_maximum_the_first_of_those_that_tie_has_the_derivative() -> N
     for number, wanted in ((0.25, [1.0, 0, 0, 0, 0, 0]), (0.5, [0.0] * 6)):
         model = Model("ties")
         p = model.parameter("p", 6, init=np.full(6, 0.5))
-        with unfolded_piecewise():
+        with as_written():
             model.minimize(sp.Max(*(p[i] for i in range(6)), number))
         module = execute(module_text(model))
         loss, gradient = module.loss_and_gradient(module.initial_parameters())
@@ -147,7 +147,7 @@ def test_in_a_long_maximum_the_first_of_those_that_tie_has_the_derivative() -> N
 
 def effort(declared: Callable[[int], Model], count: int) -> tuple[int, int]:
     """(calls of Python functions to declare and generate, length of the text)"""
-    with cProfile.Profile() as profile, unfolded_piecewise():
+    with cProfile.Profile() as profile, as_written():
         text = module_text(declared(count))
     return pstats.Stats(profile).total_calls, len(text)
 

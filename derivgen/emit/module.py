@@ -21,7 +21,7 @@ from derivgen.emit.products import GEMM, gemm_section
 from derivgen.emit.public import Public
 from derivgen.emit.rule import RuleWriter
 from derivgen.emit.whole import WholeModel
-from derivgen.expressions import unfolded_piecewise
+from derivgen.expressions import as_written
 from derivgen.fixed_names import GLOBALS
 from derivgen.program import Role, Tensor
 from derivgen.repeat import arguments_of
@@ -57,7 +57,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic"""
 
 
-@unfolded_piecewise()
+@as_written()
 def write_module(plan: ModulePlan) -> str:
     """The module's text after its header docstring."""
     kernels = write_kernels(plan)

@@ -15,9 +15,9 @@ from sympy.logic.boolalg import Boolean
 from derivgen.emit.elementary import CUBE, FUNCTIONS, INTEGER_POWER, MAXIMUM, MINIMUM, POWER, SQUARE, defined
 from derivgen.expressions import (
     Read,
+    alternatives,
     branches_of,
     conjuncts,
-    depth_of_reads,
     is_integral,
     sort_text,
 )
@@ -186,7 +186,7 @@ class ScalarText:
         if isinstance(c, sp.And):
             return "and", unchained(conjuncts(c)), NOT
         if isinstance(c, sp.Or):
-            return "or", sorted(c.args, key=lambda p: (depth_of_reads(p), self.condition(p, AND))), AND
+            return "or", [*alternatives(c)], AND
         return "", [], ATOM
 
     def _condition(self, c: Boolean) -> tuple[str, int]:
