@@ -72,7 +72,9 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
     reached: Boolean = sp.false
     if not all(is_plain_index(i) for i in s.subscripts):
         return TRUE
+    extents = {r.index: r.extent for r in s.domain}
     for t in later:
+        ranges = {r.index: r.extent for r in t.domain}
         occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard))]
         occurrences += [(read, ()) for read in reads_of(t.guard, *t.subscripts)]
         for read, path in occurrences:
@@ -80,6 +82,8 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 own = dict(zip(read.subscripts, s.subscripts, strict=True))
                 if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
                     return TRUE
-                spoken = (about(c, own.keys()) for c in path)
-                reached = any_of(reached, all_of(*(substitute(c, own) for c in spoken)))
+                spoken = [substitute(about(c, own.keys()), own) for c in path]
+                if any(map(reads_of, spoken)):  # at indices that may have run over less than those of the target
+                    spoken += [sp.Lt(own[i], ranges[i]) for i in own if ranges[i] != extents[own[i]]]
+                reached = any_of(reached, all_of(*spoken))
     return reached
