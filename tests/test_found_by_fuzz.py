@@ -96,6 +96,22 @@ n = model.indices(n=N)
 a = model.let("a", n, x[n] + Piecewise((q[y[n - 1]]**2, n > 0), (0, True)))
 model.minimize(Sum(a[n]**2, n))
 """,
+    "a label of the place of a maximum": """
+N = model.batch("N")
+V, s = model.parameter("V"), model.parameter("s", 4)
+y = model.labels("y", N, classes=2, ignore=-100)
+n, u, v = model.indices(n=N, u=4, v=4)
+read = Piecewise((V*s[y[v] - 1], And(v <= N - 1, Not(y[v] - 1 < 0))), (0, True))
+a = model.let("a", (n, u), MaxOver(Piecewise((s[u]*read, 2*v + n <= 3), (0, True)) + 1, v))
+model.minimize(Sum(Piecewise((a[n, u], And(u <= N - 1, y[u] - 1 > -1)), (0, True)), n, u))
+""",
+    "conditions on a table at an index that runs over less than the rows": """
+N = model.batch("N")
+z, q, g = model.input("z", N), model.parameter("q"), model.constant("g", [3, -1, 3, 5, 1])
+n, u = model.indices(n=N, u=5)
+a = model.let("a", n, q/(z[n] - 0.25))
+model.minimize(Sum(Piecewise((a[u], And(u < N, g[u] > 0)), (0, True))**2, u))
+""",
     "two disjunctions, of which one keeps the reads of the other inside": """
 x, m, s = model.input("x", 3), model.parameter("m", 5), model.parameter("s")
 f = model.constant("f", [0, 4, 5])
@@ -245,3 +261,37 @@ model.second_order("gauss_newton_vector_product", "hessian")
         outer[3, place] += 1
     found = module.gauss_newton_vector_product(point, along)
     assert np.allclose(found, outer @ along, rtol=1e-13, atol=0)
+
+
+def test_a_kernel_that_adds_is_not_shared_where_nothing_was_written_before() -> None:
+    """In a step V_bar has the guarded penalty already; in the product with uᵀ there is none."""
+    model = declared("""
+x, V, m = model.input("x", 4), model.parameter("V"), model.parameter("m", 4)
+i = model.indices(i=4)
+a = model.let("a", i, Piecewise((V*x[i], x[i] > 0), (0, True)))
+b = model.let("b", i, a[i]*m[i])
+model.minimize(Sum(b[i]**2, i) + Piecewise((V**2, x[1] > 0), (0, True)))
+model.predict(b)
+model.second_order("vector_jacobian_product")
+""")
+    module = execute(module_text(model))
+    x, point, u = np.array([1.0, -1.0, 2.0, 3.0]), np.arange(1.0, 6.0), np.array([1.0, 1.0, -1.0, 2.0])
+    product, memory = np.full(5, 7.0), module.vector_jacobian_product_memory()
+    module.vector_jacobian_product_kernel(point, u, product, x, *memory)
+    V, m, above = point[0], point[1:], np.maximum(x, 0)
+    assert product.tolist() == [np.sum(u * above * m), *(u * V * above)]
+
+
+def test_a_comparison_fails_at_nan_however_it_was_written() -> None:
+    """x > 0 and its negation decide the branches of x, of its gradient and of a copy at another index."""
+    model = declared("""
+N = model.batch("N")
+x, w = model.input("x", N), model.parameter("w")
+n, k = model.indices(n=N, k=N)
+a = model.let("a", n, Piecewise((w, x[n] > 0), (3*w, True)))
+b = model.let("b", k, Piecewise((a[k], x[k] > 0), (2*a[k], True)))
+model.minimize(Sum(b[n], n))
+""")
+    module = execute(module_text(model))
+    loss, gradient = module.loss_and_gradient(np.ones(1), x=np.array([1.0, -1.0, np.nan]))
+    assert (loss, gradient.tolist()) == (13, [13])
