@@ -31,30 +31,30 @@ def as_written() -> Iterator[None]:
     `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
     sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
     a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
-    and its size, as written. A negated comparison of data stays one, and maxima are not searched for what is larger.
+    and its size, as written. A negated comparison of data stays one, maxima are not searched for what is larger, and
+    functions not for what else they are.
     """
     levels, collects = sys.getrecursionlimit(), gc.isenabled()
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in REPLACED]
     sys.setrecursionlimit(max(levels, RECURSION))
     gc.disable()  # trees hold no circles, and each search for some goes through all of them
-    folds = {module: module.piecewise_fold for module in (sympy_sums, sympy_piecewise)}
-    connected, negated = MinMaxBase.__dict__["_is_connected"], sp.Not.__dict__["eval"]
-    for module in folds:
-        module.piecewise_fold = lambda expression: expression
-    MinMaxBase._is_connected = classmethod(connection)
-    sp.Not.eval = classmethod(opposite)
+    for owner, name, own in REPLACED:
+        setattr(owner, name, own)
     try:
         yield
     finally:
         sys.setrecursionlimit(levels)
         if collects:
             gc.enable()
-        MinMaxBase._is_connected, sp.Not.eval = connected, negated
-        for module, fold in folds.items():
-            module.piecewise_fold = fold
+        for owner, name, found in before:
+            setattr(owner, name, found)
 
 
 IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__
 OPPOSITE = sp.Not.__dict__["eval"].__func__
+ODD = sp.sin, sp.tan, sp.asin, sp.atan, sp.sinh, sp.tanh, sp.asinh, sp.atanh, sp.erf
+EVEN = sp.cos, sp.cosh
+EVALUATIONS = {kind: kind.__dict__["eval"].__func__ for kind in (*ODD, *EVEN)}
 
 
 def opposite(kind: Any, condition: Boolean) -> Any:
@@ -70,6 +70,26 @@ def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
     """
     known = all(s.is_integer for e in (u, v) for s in e.free_symbols) and not reads_of(u, v)
     return IS_CONNECTED(kind, u, v) if known else False
+
+
+def evaluation(kind: Any, argument: sp.Expr) -> Any:
+    """What SymPy makes of a function, for numbers; of others the sign alone is taken out.
+
+    SymPy asks whether an argument can be 0, or infinite, or a multiple of π: 2 ms for each new one.
+    """
+    if not argument.free_symbols:
+        return EVALUATIONS[kind](kind, argument)
+    if argument.could_extract_minus_sign():
+        return -kind(-argument) if kind in ODD else kind(-argument)
+    return None
+
+
+REPLACED = (
+    *((module, "piecewise_fold", lambda expression: expression) for module in (sympy_sums, sympy_piecewise)),
+    (MinMaxBase, "_is_connected", classmethod(connection)),
+    (sp.Not, "eval", classmethod(opposite)),
+    *((kind, "eval", classmethod(evaluation)) for kind in EVALUATIONS),
+)
 
 
 class Read(sp.Expr):

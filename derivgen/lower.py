@@ -456,7 +456,8 @@ class Lowering:
                 f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger ones "
                 "write exp(k*log(u))"
             )
-        converted = {a: self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)}
+        ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
+        converted = {a: self.convert(a, scope) for a in ordered}
         if isinstance(e, sp.core.relational.Relational):
             return self.relation(e.func(*(converted[a] for a in e.args)))
         return e.func(*(converted[a] for a in e.args))
