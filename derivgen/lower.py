@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -463,11 +464,23 @@ class Lowering:
         return e.func(*(converted[a] for a in e.args))
 
     def relation(self, condition: Boolean) -> Boolean:
-        """An affine condition on integers without fractions: SymPy makes `i >= 1/2` of `2*i - 1 >= 0`."""
+        """An affine condition on integers without fractions, one on a single of them with an integer on the right.
+
+        SymPy makes `i >= 1/2` of `2*i - 1 >= 0`, here `i >= 1`, and both `f[i] <= 1` and `2 >= f[i] + 1` of `f[i] < 2`.
+        """
         if isinstance(condition, BooleanAtom):
             return condition
         form = bounds.linear(sp.expand(condition.lhs - condition.rhs), self.is_integer)
-        scale = 1 if form is None else math.lcm(*(c.denominator for c in form.values()))
+        if form is None:
+            return condition
+        if isinstance(condition, sp.core.relational._Inequality) and len(form.keys() - {sp.S.One}) == 1:
+            (atom,) = form.keys() - {sp.S.One}
+            turned = condition if form[atom] > 0 else condition.reversed
+            limit = -form.get(sp.S.One, Fraction(0)) / form[atom]
+            if limit.denominator == 1:
+                return turned.func(atom, limit.numerator)
+            return atom >= math.ceil(limit) if turned.rel_op in (">", ">=") else atom <= math.floor(limit)
+        scale = math.lcm(*(c.denominator for c in form.values()))
         if scale == 1:
             return condition
         return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sympy as sp
 from generated import check_module, execute, module_text
@@ -31,6 +32,19 @@ def test_guard_that_sympy_divides_by_the_index_coefficient(subscript: str, guard
     spec = Spec(text, (), seed=1)
     declared = declared_program(spec.model())
     assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []
+
+
+@pytest.mark.parametrize("left", ["2*i - 1", "1 - 2*i", "3*i - 7", "f[i] - 2", "3 - f[i]", "2 - i", "3*f[i] - 4"])
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">="])
+def test_condition_on_one_integer_stands_with_an_integer_on_the_right(left: str, operator: str) -> None:
+    head = f'{MODEL}f = model.constant("f", [2, 0, 3, 1])\ni = model.indices(i=D)\n'
+    spec = Spec(f"{head}model.minimize(Sum(Piecewise((W[i], {left} {operator} 0), (0, True)), i))\n", (), seed=1)
+    declared = declared_program(spec.model())
+    relations = [c for s in declared.statements for c in s.guard.atoms(sp.core.relational.Relational)]
+    assert all(c.rhs.is_Integer and not c.lhs.is_Add and not c.lhs.is_Mul for c in relations)
+    holds = [eval(f"{left} {operator} 0", {"i": i, "f": [2, 0, 3, 1]}) for i in range(4)]
+    values = spec.values(declared)
+    assert run(declared, values)[str(declared.objective)] == np.sum(values["W"][holds])
 
 
 @pytest.mark.parametrize(
