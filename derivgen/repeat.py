@@ -6,6 +6,7 @@ weights, their cotangents. With its members side by side in memory, a run of any
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -37,6 +38,7 @@ def canonical(program: Program, kernel: Kernel) -> object:
     ranges = dict.fromkeys(r.index for s in kernel.statements for r in s.domain)
     indices = {index: index_symbol(f"i{k}") for k, index in enumerate(ranges)}
 
+    @functools.cache
     def renamed(s: Statement) -> Statement:
         def change(e: object) -> object:
             return substitute(rename_tensors(e, names), indices)

@@ -75,6 +75,8 @@ class Reuse:
 
         def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
             for template, power in forms(held, node):
+                if template.func is not node.func:  # it is neither the node nor a part of its terms or factors
+                    continue
                 for mapping in self.bindings(template, node, held, s.domain):
                     if not implies(known, self.instance(held.condition, mapping)):
                         continue

@@ -7,6 +7,7 @@ polynomials in the run-time sizes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -148,10 +149,14 @@ def members_apart(members: Sequence[str], timelines: Sequence[Timeline]) -> int:
     """How many places the members of a family need, where each takes that of the one so many before it."""
     lives = [lifetimes(timeline) for timeline in timelines]
     for places in range(1, len(members)):
-        reuses = ((a, b) for k, a in enumerate(members) for b in members[k + places :: places])
-        if not any(meet(a, b, lives) for a, b in reuses):
+        if all(are_apart(members[k::places], life) for k in range(places) for life in lives):
             return places
     return len(members)
+
+
+def are_apart(names: Iterable[str], life: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether no two of these buffers are needed at once."""
+    return all(a[1] < b[0] for a, b in itertools.pairwise(sorted(life[n] for n in names if n in life)))
 
 
 def element_count(t: Tensor) -> sp.Expr:
