@@ -22,7 +22,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.cotangents import Cotangent, Cotangents, Winners, active_tensors
-from derivgen.expressions import Read, all_of, as_written, negation, product, substitute
+from derivgen.expressions import Read, all_of, as_written, negation, parts_of, product, substitute
 from derivgen.functions import derivative
 from derivgen.program import (
     Names,
@@ -121,7 +121,9 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
     """The expression with the branches decided that the guard decides."""
     if guard == sp.true:
         return expression
-    held = guard.args if isinstance(guard, sp.And) else (guard,)
+    held = parts_of(guard)
+    unmet = [c.args[0] for c in held if isinstance(c, sp.Not) and isinstance(c.args[0], sp.Or)]
+    held = (*held, *(negation(c) for union in unmet for c in union.args))
     facts = {**dict.fromkeys(map(negation, held), sp.false), **dict.fromkeys(held, sp.true)}
 
     def decided(node: sp.Basic) -> sp.Basic:

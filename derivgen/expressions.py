@@ -260,6 +260,9 @@ def any_of(*conditions: Boolean) -> Boolean:
     if not isinstance(union, sp.Or):
         return union
     alternatives = [{*parts_of(c)} for c in union.args]
+    lone = {c for own in alternatives if len(own) == 1 for c in own}
+    if any(negation(c) in own for c in lone for own in alternatives if len(own) > 1):  # c, or not c and d
+        return any_of(*lone, *(sp.And(*(own - {negation(c) for c in lone})) for own in alternatives if len(own) > 1))
     if common := set.intersection(*alternatives):
         return all_of(*common, any_of(*(sp.And(*(own - common)) for own in alternatives)))
     return TRUE if any(negation(c) in union.args for c in union.args) else union

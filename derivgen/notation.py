@@ -265,7 +265,8 @@ class Plain:
         if isinstance(c, sp.Or):
             return f"({self.any_of([self.condition(p) for p in alternatives(c)])})"
         if isinstance(c, sp.Not):
-            return f"not ({self.condition(c.args[0])})"
+            text = self.condition(c.args[0])
+            return f"not {text}" if isinstance(c.args[0], sp.Or) else f"not ({text})"
         if isinstance(c, sp.core.relational.Relational):
             return f"{self.expression(c.lhs)} {self.relation(c.rel_op)} {self.expression(c.rhs)}"
         return str(c).lower()
