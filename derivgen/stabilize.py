@@ -296,7 +296,7 @@ def log_cosh(a: sp.Expr) -> sp.Expr:
 
 
 def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
-    """exp(a)·sigmoid(-a) = sigmoid(a);  (exp(a) - exp(-a)) / (exp(a) + exp(-a)) = tanh(a)."""
+    """exp(a)·sigmoid(-a) = sigmoid(a);  ((exp(a) - exp(-a)) / (exp(a) + exp(-a)))^k = tanh(a)^k."""
     factors = list(node.args)
     for i, factor in enumerate(factors):
         if isinstance(factor, sp.exp):
@@ -307,12 +307,13 @@ def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
                     rest = [f for k, f in enumerate(factors) if k not in (i, j)]
                     return sp.Mul(*rest, sigmoid(factor.args[0]), partner ** (exponent - 1))
     for i, factor in enumerate(factors):
-        angle = hyperbolic_angle(factor)
+        difference, power = factor.as_base_exp()
+        angle = hyperbolic_angle(difference)
         if angle is not None:
-            denominator = 1 / (sp.exp(angle) + sp.exp(-angle))
+            denominator = (sp.exp(angle) + sp.exp(-angle)) ** -power
             if denominator in factors:
                 rest = [f for k, f in enumerate(factors) if k != i and f != denominator]
-                return sp.Mul(*rest, sp.tanh(angle))
+                return sp.Mul(*rest, sp.tanh(angle) ** power)
     return node
 
 

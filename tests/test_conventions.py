@@ -231,3 +231,20 @@ def test_integer_powers_are_products():
         loss, gradient = module.loss_and_gradient(np.array([point]))
         assert loss == pytest.approx(np.polynomial.polynomial.polyval(point, [1, 2, 3, 4]), rel=1e-15)
         assert gradient[0] == pytest.approx(np.polynomial.polynomial.polyval(point, [2, 6, 12]), rel=1e-15)
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, -1, -2])
+def test_a_power_of_the_quotient_of_exponentials_keeps_its_digits_near_0(power: int) -> None:
+    """exp(a) - exp(-a) has 5 digits at 1e-11."""
+    model = Model("tanh")
+    i = model.indices(i=3)
+    a = model.parameter("a", 3)
+    plus, minus = sp.exp(a[i]), sp.exp(-a[i])
+    model.minimize(sp.Sum(((plus - minus) / (plus + minus)) ** power, i))
+    point = np.array([1e-11, -3e-6, 0.5])
+    loss, gradient = execute(module_text(model)).loss_and_gradient(point)
+    with mpmath.workdps(40):
+        wanted = [mpmath.tanh(float(v)) ** power for v in point]
+        slopes = [mpmath.diff(lambda v: mpmath.tanh(v) ** power, float(v), h=mpmath.mpf(10) ** -25) for v in point]
+        assert np.isclose(loss, float(mpmath.fsum(wanted)), rtol=1e-15)
+    assert np.allclose(gradient, [float(v) for v in slopes], rtol=1e-14)
