@@ -447,6 +447,8 @@ class Lowering:
             return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
         if isinstance(e, sp.KroneckerDelta):
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
+        if isinstance(e, sp.re | sp.conjugate):  # SymPy's, of Abs(exp(asin(u))): all numbers are real here
+            return self.convert(e.args[0], scope)
         if isinstance(e, IndexedBase):
             raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
         if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):

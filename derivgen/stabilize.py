@@ -296,7 +296,7 @@ def log_cosh(a: sp.Expr) -> sp.Expr:
 
 
 def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
-    """exp(a)·sigmoid(-a) = sigmoid(a);  ((exp(a) - exp(-a)) / (exp(a) + exp(-a)))^k = tanh(a)^k."""
+    """exp(a)·sigmoid(-a) = sigmoid(a);  (2·sinh(a) / (exp(a) + exp(-a)))^k = tanh(a)^k."""
     factors = list(node.args)
     for i, factor in enumerate(factors):
         if isinstance(factor, sp.exp):
@@ -307,23 +307,24 @@ def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
                     rest = [f for k, f in enumerate(factors) if k not in (i, j)]
                     return sp.Mul(*rest, sigmoid(factor.args[0]), partner ** (exponent - 1))
     for i, factor in enumerate(factors):
-        difference, power = factor.as_base_exp()
-        angle = hyperbolic_angle(difference)
-        if angle is not None:
-            denominator = (sp.exp(angle) + sp.exp(-angle)) ** -power
-            if denominator in factors:
-                rest = [f for k, f in enumerate(factors) if k != i and f != denominator]
-                return sp.Mul(*rest, sp.tanh(angle) ** power)
+        sine, power = factor.as_base_exp()
+        if not isinstance(sine, sp.sinh):
+            continue
+        angle = sine.args[0]
+        for j, other in enumerate(factors):
+            denominator, exponent = other.as_base_exp()
+            terms = dict(map(coefficient_last, sp.Add.make_args(denominator)))
+            scale = terms.get(sp.exp(angle))
+            if exponent == -power and scale is not None and terms == {sp.exp(angle): scale, sp.exp(-angle): scale}:
+                rest = [f for k, f in enumerate(factors) if k not in (i, j)]
+                return sp.Mul(*rest, (sp.tanh(angle) / (2 * scale)) ** power)
     return node
 
 
-def hyperbolic_angle(e: sp.Expr) -> sp.Expr | None:
-    """a where e = exp(a) - exp(-a)."""
-    if isinstance(e, sp.Add) and len(e.args) == 2:
-        plus = [t for t in e.args if isinstance(t, sp.exp)]
-        if len(plus) == 1 and e - plus[0] == -sp.exp(-plus[0].args[0]):
-            return plus[0].args[0]
-    return None
+def coefficient_last(term: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """(what a number is times, that number) of a term."""
+    coefficient, rest = term.as_coeff_Mul()
+    return rest, coefficient
 
 
 def one_exponential(node: sp.Mul) -> sp.Basic:
@@ -354,14 +355,26 @@ def reciprocal_of_exponential(node: sp.Pow) -> sp.Basic:
 
 
 def one_minus(node: sp.Add) -> sp.Basic:
-    """1 - sigmoid(a) = sigmoid(-a);  exp(a) - 1 = expm1(a)."""
-    for term in node.args:
-        if isinstance(-term, sigmoid) and ONE in node.args:
-            return sp.Add(*(t for t in node.args if t is not term and t != ONE), sigmoid(-(-term).args[0]))
-        if isinstance(term, sp.exp) and sp.Integer(-1) in node.args:
-            return sp.Add(*(t for t in node.args if t is not term and t != -1), expm1(term.args[0]))
-        if isinstance(-term, sp.exp) and ONE in node.args:
-            return sp.Add(*(t for t in node.args if t is not term and t != 1), -expm1((-term).args[0]))
+    """c - c·sigmoid(a) = c·sigmoid(-a);  c·exp(a) - c = c·expm1(a)."""
+    constant = node.as_coeff_Add()[0]
+    for term in node.args if constant != 0 else ():
+        function, coefficient = coefficient_last(term)
+        if coefficient == -constant and isinstance(function, sigmoid | sp.exp):
+            rest = (t for t in node.args if t is not term and t != constant)
+            a = function.args[0]
+            return sp.Add(*rest, constant * sigmoid(-a) if isinstance(function, sigmoid) else coefficient * expm1(a))
+    return node
+
+
+def difference_of_exponentials(node: sp.Add) -> sp.Basic:
+    """c·exp(a) - c·exp(-a) = 2·c·sinh(a)."""
+    terms = dict(map(coefficient_last, node.args))
+    for function, c in terms.items():
+        if isinstance(function, sp.exp) and c.is_positive:
+            opposite = sp.exp(-function.args[0])
+            if terms.get(opposite) == -c:
+                rest = (c * f for f, c in terms.items() if f not in (function, opposite))
+                return sp.Add(*rest, 2 * c * sp.sinh(function.args[0]))
     return node
 
 
@@ -381,5 +394,5 @@ def complement_of_erf(node: sp.Add) -> sp.Basic:
 REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
     sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
     sp.Pow: (reciprocal_of_exponential,),
-    sp.Add: (one_minus, complement_of_erf),
+    sp.Add: (one_minus, difference_of_exponentials, complement_of_erf),
 }
