@@ -122,8 +122,6 @@ def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
     if guard == sp.true:
         return expression
     held = parts_of(guard)
-    unmet = [c.args[0] for c in held if isinstance(c, sp.Not) and isinstance(c.args[0], sp.Or)]
-    held = (*held, *(negation(c) for union in unmet for c in union.args))
     facts = {**dict.fromkeys(map(negation, held), sp.false), **dict.fromkeys(held, sp.true)}
 
     def decided(node: sp.Basic) -> sp.Basic:

@@ -445,6 +445,8 @@ class Lowering:
             return sp.And(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
         if isinstance(e, sp.Or):
             return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
+        if isinstance(e, sp.Not):
+            return negation(self.convert(e.args[0], scope))
         if isinstance(e, sp.KroneckerDelta):
             return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
         if isinstance(e, sp.re | sp.conjugate):  # SymPy's, of Abs(exp(asin(u))): all numbers are real here
