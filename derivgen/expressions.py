@@ -394,14 +394,15 @@ def depth_of_reads(expression: sp.Basic) -> int:
 
 
 def negation(condition: Boolean) -> Boolean:
-    """not c; not (c or d) is not c and not d.
+    """not c, which goes inside: not (c or d) is not c and not d.
 
     Of a comparison of data it stays as it is, since not (x > 0) holds at NaN and x ≤ 0 does not.
     """
     if isinstance(condition, sp.Not):
         return condition.args[0]
-    if isinstance(condition, sp.Or):
-        return sp.And(*map(negation, condition.args))
+    if isinstance(condition, sp.And | sp.Or):
+        other = sp.And if isinstance(condition, sp.Or) else sp.Or
+        return other(*map(negation, condition.args))
     return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
 
 
