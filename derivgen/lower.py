@@ -43,7 +43,6 @@ from derivgen.expressions import (
     indices_of,
     is_size,
     negation,
-    parts_of,
     reads_of,
     size_symbol,
     split_guard,
@@ -577,12 +576,15 @@ class Lowering:
         for pair in e.args:
             value, condition = pair.args
             test = self.convert(condition, rest)
-            pairs.append((self.convert(value, rest.under(test)), test))
+            inside = rest.under(test)
+            if inside.path != sp.false:  # else the conditions around say that it is never taken
+                pairs.append((self.convert(value, inside), test))
             rest = rest.under(negation(test))
-        if test != TRUE:  # SymPy leaves out a default where the branches around say that it is not reached
-            if not {*parts_of(test)} <= {*parts_of(scope.path)}:
-                raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
-            pairs[-1] = (pairs[-1][0], TRUE)
+        if test != TRUE and rest.path != sp.false:  # SymPy leaves out a default that is never reached
+            raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
+        if not pairs:
+            return sp.Integer(0)
+        pairs[-1] = (pairs[-1][0], TRUE)
         return sp.Piecewise(*pairs)
 
     # ---- checks

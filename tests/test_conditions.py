@@ -50,6 +50,12 @@ model.minimize(Sum(W[i]*Piecewise((W[i + 1], i < 1), (Rational(1, 2), True)), (i
 a = model.let("a", (), Sum(Piecewise((Sum(W[i]*o, i), o > 0), (Rational(1, 3), True))**2, o))
 b = model.let("b", (n,), tanh(a*stop_gradient(Piecewise((W[0], n + 1 < H), (0, True)))))
 model.minimize(Sum(b[n]**2, n) + W[1]**2)""",
+    "a logarithm of a sum in a branch that data rules out": """
+z = Piecewise((2*W[0], W[0] <= 0.2), (log(Sum(exp(W[i]), i)), W[0] > 0), (1, True))
+model.minimize(Piecewise((z, And(W[0] > 0, W[0] <= 0.2)), (W[1], True))**2)""",
+    "labels with alternatives of indices around": """
+a = model.let("a", (n,), x[n, 0] + Piecewise((W[y[n]]**2, Or(n < N - 1, n > 0)), (W[0], Or(Ne(n, 1), n < 3)), (1, True)))
+model.minimize(Sum(a[n], n)/N)""",
     "ignored labels in an exponent": """
 a = model.let("a", (n,), 2**tanh(Piecewise((W[y[n]]*x[n, 0], n > 0), (W[0], True))))
 model.minimize(Sum(a[n], n)/N)""",
