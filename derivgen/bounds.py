@@ -10,7 +10,7 @@ from fractions import Fraction
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.expressions import Read, is_index, is_size
+from derivgen.expressions import Read, is_index, is_size, negation
 
 MAX_CASES = 64  # alternatives of a guard; past it what has the most counts as unknown, which only refuses more
 
@@ -66,22 +66,16 @@ def cases_of(condition: Boolean, is_integer: Callable[[Read], bool]) -> list[Cas
         return cases
     if isinstance(condition, sp.Or):
         return list(itertools.chain(*(cases_of(c, is_integer) for c in condition.args)))
-    if isinstance(condition, sp.Not):
-        return cases_of(opposite(condition.args[0]), is_integer)
+    if isinstance(condition, sp.Not):  # of a comparison of reals ≤ for not > says too much, and then says nothing
+        inner = condition.args[0]
+        exact = isinstance(inner, sp.core.relational.Relational)
+        return cases_of(inner.negated if exact else negation(inner), is_integer)
     if isinstance(condition, sp.core.relational.Relational):
         form = linear(sp.expand(condition.lhs - condition.rhs), is_integer)
         if form is not None:
             scale = math.lcm(*(c.denominator for c in form.values()))
             return relation_cases(condition, {atom: c * scale for atom, c in form.items()})
     return [[]]
-
-
-def opposite(condition: Boolean) -> Boolean:
-    """Not this condition, over the integers: of a relation of reals it may say too much, and then says nothing."""
-    if isinstance(condition, sp.And | sp.Or):
-        joined = sp.Or if isinstance(condition, sp.And) else sp.And
-        return joined(*map(opposite, condition.args), evaluate=False)
-    return condition.args[0] if isinstance(condition, sp.Not) else condition.negated
 
 
 def relation_cases(condition: sp.core.relational.Relational, form: Linear) -> list[Case]:

@@ -21,6 +21,7 @@ from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.logic.boolalg import Boolean
 
 TRUE = sp.true
+ORDERED = (sp.Lt, sp.Le, sp.Gt, sp.Ge)
 RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 levels of an expression
 
 
@@ -59,8 +60,12 @@ EVALUATIONS = {kind: kind.__dict__["eval"].__func__ for kind in (*ODD, *EVEN)}
 
 def opposite(kind: Any, condition: Boolean) -> Any:
     """What SymPy makes of not c; nothing of a comparison of data: not (x > 0) holds at NaN and x ≤ 0 does not."""
-    ordered = isinstance(condition, sp.core.relational._Inequality) and reads_of(condition)
-    return None if ordered else OPPOSITE(kind, condition)
+    return None if is_of_data(condition) else OPPOSITE(kind, condition)
+
+
+def is_of_data(condition: Boolean) -> bool:
+    """Whether this is a comparison by order of what is read, which fails at NaN together with its opposite."""
+    return isinstance(condition, ORDERED) and bool(reads_of(condition))
 
 
 def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
@@ -355,19 +360,23 @@ def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
 def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
 
-    A part may keep what others read inside a tensor: indices alone come first, then reads at them, then reads at those.
-    Of two disjunctions with reads each may do so for the other, so what they say of shallower reads comes before both.
+    A part may keep what others read inside a tensor, see `order_of_tests`. Of two disjunctions with reads each may do so for the other, so what they say of shallower reads comes before both.
     """
     parts = parts_of(condition)
     unions = [c for c in parts if isinstance(c, sp.Or) and depth_of_reads(c) > 0]
     if len(unions) > 1:
         parts = tuple(dict.fromkeys((*parts, *(part for c in unions for part in first_of(c)))))
-    return tuple(sorted(parts, key=lambda c: (depth_of_reads(c), sort_text(c))))
+    return tuple(sorted(parts, key=order_of_tests))
 
 
 def alternatives(union: sp.Or) -> tuple[Boolean, ...]:
     """The parts of an Or in the order in which they are tested, as those of an And."""
-    return tuple(sorted(union.args, key=lambda c: (depth_of_reads(c), sort_text(c))))
+    return tuple(sorted(union.args, key=order_of_tests))
+
+
+def order_of_tests(condition: Boolean) -> tuple[int, str]:
+    """What reads nothing comes first, then what reads at indices, then what reads at those reads."""
+    return depth_of_reads(condition), sort_text(condition)
 
 
 def first_of(union: sp.Or) -> Iterator[Boolean]:
@@ -403,7 +412,7 @@ def negation(condition: Boolean) -> Boolean:
     if isinstance(condition, sp.And | sp.Or):
         other = sp.And if isinstance(condition, sp.Or) else sp.Or
         return other(*map(negation, condition.args))
-    return sp.Not(condition, evaluate=False) if reads_of(condition) else sp.Not(condition)
+    return sp.Not(condition, evaluate=not is_of_data(condition))
 
 
 # The conditions that all hold where something is evaluated. As one And, many branches would take long to collect.

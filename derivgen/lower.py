@@ -28,6 +28,7 @@ from derivgen import bounds, contract
 from derivgen.declared_partials import declared_partial
 from derivgen.errors import Place, Problem, nearest
 from derivgen.expressions import (
+    ORDERED,
     TRUE,
     MaxOver,
     Read,
@@ -312,10 +313,10 @@ class Lowering:
         inner = scope.within(bound)
         own = {r.index for r in bound.values()}
         seen = [about(c, indices_of(c) - own) for c in conjuncts(scope.path)]
-        summand = self.body(self.convert(e.args[0], Scope(inner.ranges, sp.And(guard, *seen))))
+        summand = self.body(self.convert(e.args[0], Scope(inner.ranges, all_of(guard, *seen))))
         if isinstance(e, sp.Sum):  # what is 0 under its guard adds nothing; a maximum may be that 0
             summand, body_guard = split_guard(summand)
-            guard = sp.And(guard, body_guard)
+            guard = all_of(guard, body_guard)
         operator: Operator = "+=" if isinstance(e, sp.Sum) else "max="
         if target:
             bound_ranges = self.apart(bound, subscripts)
@@ -351,7 +352,7 @@ class Lowering:
             free = tuple(r for r in outer if r.index in used)
             target = tuple(r.index for r in free)
             domain = (*free, *bound.values())
-            condition = sp.And(guard, *conditions)
+            condition = all_of(guard, *conditions)
             statement = Statement("", target, operator, summand, domain, condition, layer=self.layer)
             if not self.out_of_bounds(statement):
                 break
@@ -381,7 +382,7 @@ class Lowering:
                 guards.append(index <= upper)
             bound[symbol] = Range(index, extent)
         # SymPy's innermost limit is the first; in a box the order is free, so it is the one that was written.
-        return dict(reversed(bound.items())), sp.And(*guards)
+        return dict(reversed(bound.items())), all_of(*guards)
 
     def given_limits(self, symbol: sp.Symbol, given: list[sp.Expr], inner: Scope) -> tuple[sp.Expr, sp.Expr]:
         if not given and isinstance(symbol, Idx):
@@ -437,11 +438,11 @@ class Lowering:
                 self.convert(e.args[1], scope.under(test)),
                 self.convert(e.args[2], scope.under(negation(test))),
             )
-            return sp.Or(sp.And(test, then), sp.And(negation(test), other))
+            return any_of(all_of(test, then), all_of(negation(test), other))
         if isinstance(e, sp.And):  # conditions on indices alone are tested first, and guard the others
             on_indices = [self.convert(a, scope) for a in e.args if not a.has(Indexed)]
-            inner = scope.under(sp.And(*on_indices))
-            return sp.And(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
+            inner = scope.under(all_of(*on_indices))
+            return all_of(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
         if isinstance(e, sp.Or):
             return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
         if isinstance(e, sp.Not):
@@ -476,7 +477,7 @@ class Lowering:
         form = bounds.linear(sp.expand(condition.lhs - condition.rhs), self.is_integer)
         if form is None:
             return condition
-        if isinstance(condition, sp.core.relational._Inequality) and len(form.keys() - {sp.S.One}) == 1:
+        if isinstance(condition, ORDERED) and len(form.keys() - {sp.S.One}) == 1:
             (atom,) = form.keys() - {sp.S.One}
             turned = condition if form[atom] > 0 else condition.reversed
             limit = -form.get(sp.S.One, Fraction(0)) / form[atom]

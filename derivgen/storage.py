@@ -149,12 +149,12 @@ def members_apart(members: Sequence[str], timelines: Sequence[Timeline]) -> int:
     """How many places the members of a family need, where each takes that of the one so many before it."""
     lives = [lifetimes(timeline) for timeline in timelines]
     for places in range(1, len(members)):
-        if all(are_apart(members[k::places], life) for k in range(places) for life in lives):
+        if all(never_together(members[k::places], life) for k in range(places) for life in lives):
             return places
     return len(members)
 
 
-def are_apart(names: Iterable[str], life: Mapping[str, tuple[int, int]]) -> bool:
+def never_together(names: Iterable[str], life: Mapping[str, tuple[int, int]]) -> bool:
     """Whether no two of these buffers are needed at once."""
     return all(a[1] < b[0] for a, b in itertools.pairwise(sorted(life[n] for n in names if n in life)))
 

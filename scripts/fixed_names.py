@@ -117,8 +117,13 @@ def fixed_names() -> dict[str, tuple[str, ...]]:
 def text() -> str:
     """The file's text."""
     lines = ['"""Names in the text of generated modules that come from no spec. Written by scripts/fixed_names.py."""']
-    for table, own in fixed_names().items():
-        lines += ["", f"# {MEANING[table]}", f"{table} = (", *(f'    "{name}",' for name in own), ")"]
+    before: dict[str, tuple[str, ...]] = {}
+    for table, names in fixed_names().items():
+        whole = [other for other, own in before.items() if {*own} <= {*names}]
+        rest = [name for name in names if not any(name in before[other] for other in whole)]
+        rows = [*(f"    *{other}," for other in whole), *(f'    "{name}",' for name in rest)]
+        lines += ["", f"# {MEANING[table]}", f"{table} = (", *rows, ")"]
+        before[table] = names
     return "\n".join([*lines, ""])
 
 

@@ -18,26 +18,30 @@ from derivgen.pipeline import declared_program
 from derivgen.shorten import shorten
 
 
-def guards(count: int) -> Model:
-    """The square of a sum of guarded terms."""
-    model = Model("guards")
+def rows(parameters: int) -> tuple[Model, sp.Expr, sp.Expr, sp.Idx]:
+    model = Model("long")
     N = model.batch("N")
     n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", count + 1)
-    terms = (sp.Piecewise((p[i] * x[n] ** 2 + p[i + 1], x[n] > 2.0 * i / count), (0, True)) for i in range(count))
-    model.minimize(sp.Sum(sum(terms) ** 2, n) / N)
+    return model, model.input("x", N), model.parameter("p", parameters), n
+
+
+def minimized(model: Model, e: sp.Expr, n: sp.Idx) -> Model:
+    model.minimize(sp.Sum(e, n) / (n.upper + 1))
     return model
+
+
+def guards(count: int) -> Model:
+    """The square of a sum of guarded terms."""
+    model, x, p, n = rows(count + 1)
+    terms = (sp.Piecewise((p[i] * x[n] ** 2 + p[i + 1], x[n] > 2.0 * i / count), (0, True)) for i in range(count))
+    return minimized(model, sum(terms) ** 2, n)
 
 
 def branches(count: int) -> Model:
     """One Piecewise of many branches on data, singular where they are not reached."""
-    model = Model("branches")
-    N = model.batch("N")
-    n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", count)
+    model, x, p, n = rows(count)
     pairs = [(p[i] * sp.log(x[n] - 2.0 * i / count), x[n] > 2.0 * i / count) for i in reversed(range(count))]
-    model.minimize(sp.Sum(sp.Piecewise(*pairs, (0, True)) ** 2, n) / N)
-    return model
+    return minimized(model, sp.Piecewise(*pairs, (0, True)) ** 2, n)
 
 
 def branches_of_indices(count: int) -> Model:
@@ -53,49 +57,33 @@ def branches_of_indices(count: int) -> Model:
 
 
 def nested_branches(count: int) -> Model:
-    model = Model("nested_branches")
-    N = model.batch("N")
-    n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", count + 1)
+    model, x, p, n = rows(count + 1)
     e = p[count]
     for i in range(count):
         e = sp.Piecewise((p[i] * x[n] + p[i + 1], x[n] > 2 - 2.0 * i / count), (e, True))
-    model.minimize(sp.Sum(e**2, n) / N)
-    return model
+    return minimized(model, e**2, n)
 
 
 def nested_calls(count: int) -> Model:
-    model = Model("nested_calls")
-    N = model.batch("N")
-    n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", 2)
+    model, x, p, n = rows(2)
     e = p[0] * x[n]
     for i in range(count):
         e = sp.sin(e + p[1] / (i + 1))
-    model.minimize(sp.Sum(e, n) / N)
-    return model
+    return minimized(model, e, n)
 
 
 def maximum(count: int) -> Model:
     """The second smallest of lines, that is a minimum of maxima, under a guard."""
-    model = Model("maximum")
-    N = model.batch("N")
-    n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", count)
+    model, x, p, n = rows(count)
     lines = [p[i] * x[n] + i * 0.1 for i in range(count)]
     largest = sp.Max(*lines, sp.Rational(3, 10))
     smallest = sp.Min(*(line * p[0] for line in lines))
-    model.minimize(sp.Sum(sp.Piecewise((largest * smallest, x[n] > 1), (0, True)), n) / N)
-    return model
+    return minimized(model, sp.Piecewise((largest * smallest, x[n] > 1), (0, True)), n)
 
 
 def factors(count: int) -> Model:
-    model = Model("factors")
-    N = model.batch("N")
-    n = model.indices(n=N)
-    x, p = model.input("x", N), model.parameter("p", count)
-    model.minimize(sp.Sum(sp.Mul(*(sp.cos(p[i] * x[n]) + 1 for i in range(count))), n) / N)
-    return model
+    model, x, p, n = rows(count)
+    return minimized(model, sp.Mul(*(sp.cos(p[i] * x[n]) + 1 for i in range(count))), n)
 
 
 def recurrence(count: int) -> Model:

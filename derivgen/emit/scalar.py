@@ -193,9 +193,6 @@ class ScalarText:
         joint, parts, inner = self.joined(c)
         if parts:
             return f" {joint} ".join(self.condition(p, inner) for p in parts), inner - 1
-        if isinstance(c, sp.Not) and isinstance(c.args[0], sp.Eq | sp.Ne):  # equal to it at NaN too
-            opposite = sp.Ne if isinstance(c.args[0], sp.Eq) else sp.Eq
-            return self._condition(opposite(*c.args[0].args, evaluate=False))
         if isinstance(c, sp.Not):
             return f"not {self.condition(c.args[0], COMPARE + 1)}", NOT
         if isinstance(c, sp.core.relational.Relational):
