@@ -33,7 +33,8 @@ from scipy.optimize import curve_fit
 from sklearn.datasets import load_breast_cancer
 from threadpoolctl import threadpool_limits
 
-from derivgen import Model, contract, generate, layers, losses, runtime
+from derivgen import Model, generate, layers, losses, runtime
+from derivgen.file import contract
 from derivgen.pipeline import generate_body
 
 ROUNDS, BATCH, POINTS = 31, 32, 10_000

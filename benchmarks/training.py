@@ -25,7 +25,7 @@ from sympy import Sum
 from threadpoolctl import threadpool_limits
 
 from derivgen import Model, generate, optimizers, runtime
-from derivgen.spec import load_target
+from derivgen.project.spec import load_target
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 PARAMETERS, ROUNDS, WATCHED, BATCH, SEEDS = 1_000_000, 41, 121, 32, 5

@@ -9,19 +9,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from derivgen.expressions import MaxOver
-    from derivgen.functions import stop_gradient
-    from derivgen.model import Model
-    from derivgen.pipeline import generate
+    from derivgen.declare.model import Model
+    from derivgen.form.expressions import MaxOver
+    from derivgen.form.functions import stop_gradient
+    from derivgen.project.generate import generate
 
-__version__ = "0.1.0"
+from derivgen.version import __version__ as __version__
+
 __all__ = ["MaxOver", "Model", "generate", "stop_gradient"]
 
 _HOMES = {
-    "MaxOver": "derivgen.expressions",
-    "Model": "derivgen.model",
-    "generate": "derivgen.pipeline",
-    "stop_gradient": "derivgen.functions",
+    "MaxOver": "derivgen.form.expressions",
+    "Model": "derivgen.declare.model",
+    "generate": "derivgen.project.generate",
+    "stop_gradient": "derivgen.form.functions",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m derivgen` is the command `derivgen`."""
 
-from derivgen.cli import main
+from derivgen.command.main import main
 
 main()

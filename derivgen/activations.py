@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
-from derivgen import functions
-from derivgen.model import TensorSymbol
+from derivgen.declare.model import TensorSymbol
+from derivgen.form import functions
 
 # Source: Klambauer et al. 2017, equation 14.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805

@@ -93,3 +93,7 @@ def show_warnings(warnings: Iterable[Problem]) -> None:
     """On the standard error stream, a line each."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+class Refused(Exception):
+    """Raised inside an expression that can't be accepted; ends as a problem at the expression's line."""

@@ -20,9 +20,9 @@ import sympy as sp
 from sympy.tensor.indexed import Idx
 
 from derivgen.activations import exact, option, softmax, tensor
-from derivgen.expressions import as_written, guarded, indicator
-from derivgen.functions import sigmoid, softplus, xlogy
-from derivgen.model import TensorSymbol
+from derivgen.declare.model import TensorSymbol
+from derivgen.form.expressions import as_written, guarded, indicator
+from derivgen.form.functions import sigmoid, softplus, xlogy
 
 # ---- regression
 

@@ -11,8 +11,8 @@ from typing import NoReturn, TypeAlias
 import sympy as sp
 
 from derivgen.errors import nearest
-from derivgen.rule_groups import frozen
-from derivgen.update_rule import (
+from derivgen.update.groups import frozen
+from derivgen.update.rule import (
     Schedule,
     UpdateRule,
     before,

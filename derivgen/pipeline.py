@@ -4,50 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from derivgen.arrange import arrange
-from derivgen.by_row import mixed_axes
-from derivgen.cost import cost_report
-from derivgen.cost_text import header_lines
-from derivgen.cotangents import tensors_behind
-from derivgen.differentiate import adjoint
-from derivgen.emit.module import write_module
-from derivgen.emit.module_plan import ModulePlan, axes_beyond_first
+from derivgen.arrange.arrange import arrange
+from derivgen.declare.lower import lower
+from derivgen.declare.model import Model
+from derivgen.derive.by_row import mixed_axes
+from derivgen.derive.cotangents import tensors_behind
+from derivgen.derive.differentiate import adjoint
+from derivgen.derive.partials import with_tangents
+from derivgen.derive.second_order import derived_program, request_for
+from derivgen.emit.module.module import write_module
 from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
-from derivgen.expressions import as_written
-from derivgen.guards import reach_back
-from derivgen.lower import lower
-from derivgen.model import DTYPES, Model
-from derivgen.modes import has_modes, in_evaluation, in_training
-from derivgen.notation import print_program
-from derivgen.parallel import in_threads, update_pays
-from derivgen.partials import with_tangents
-from derivgen.program import Program, Role, Tensor, renamed_apart
-from derivgen.schedule import Schedule, schedule, share_kernels
-from derivgen.second_order import derived_program, request_for
-from derivgen.shorten import shorten
-from derivgen.simplify import simplify
-from derivgen.stabilize import stabilize
+from derivgen.file.store import DEFAULT_DTYPE, Generated
+from derivgen.form.expressions import as_written
+from derivgen.form.notation import print_program
+from derivgen.form.program import Program, Role, Tensor, renamed_apart
+from derivgen.plan.cost_report import cost_report
+from derivgen.plan.cost_text import header_lines
+from derivgen.plan.module_plan import ModulePlan, axes_beyond_first
+from derivgen.prepare.modes import has_modes, in_evaluation, in_training
+from derivgen.prepare.reach_back import reach_back
+from derivgen.prepare.shorten import shorten
+from derivgen.prepare.stabilize import stabilize
+from derivgen.schedule.parallel import in_threads, update_pays
+from derivgen.schedule.schedule import Schedule, schedule, share_kernels
+from derivgen.simplify.simplify import simplify
 from derivgen.stages import generation, reached
-from derivgen.update_rule import factors_of
-
-DEFAULT_DTYPE = "float32"
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """A module's text after its header, and what the header says of it."""
-
-    name: str
-    body: str
-    spec_digest: str  # 16 hexadecimal digits of the declared program, the initial values and the update rule
-    sizes: str
-    costs: tuple[str, ...]
-    warnings: tuple[Problem, ...]
+from derivgen.update.rule import factors_of
 
 
 def declared_program(model: Model) -> Program:
@@ -143,24 +129,6 @@ def generate_body(
         costs=header_lines(cost_report(plan)),
         warnings=unused_parameters(model, declared),
     )
-
-
-def generate(
-    model: Model, path: str | Path, dtype: str | None = None, force: bool = False, parallel: bool = False
-) -> Path:
-    """Write the module of a model to a path, as the command does; gives the path.
-
-    `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file
-    can't be written or was edited by hand.
-    """
-    from derivgen import store
-
-    chosen = dtype or model.dtype or DEFAULT_DTYPE
-    if chosen not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {chosen!r}")
-    if not isinstance(parallel, bool):
-        raise TypeError(f"parallel must be True or False, found {parallel!r}")
-    return store.write_model(model, Path(path), chosen, force, parallel)
 
 
 def digest(model: Model, declared: Program) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derivgen.update_rule import Schedule, hyperparameter, initial, number, schedule_of, t
+from derivgen.update.rule import Schedule, hyperparameter, initial, number, schedule_of, t
 
 past = t - 1  # steps
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from derivgen import runtime
-from derivgen.module_cache import LOCK, cache_folder, cached_module, loaded
-from derivgen.runtime.inputs import unmasked
+from derivgen.project.module_cache import LOCK, cache_folder, cached_module, loaded
+from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.predicting import mixes_rows
 
 try:
@@ -31,8 +31,8 @@ except ImportError as error:
 
 # A fitted estimator predicts without SymPy, also where it was unpickled: what declares and generates is imported late.
 if TYPE_CHECKING:
-    from derivgen.model import Model
-    from derivgen.program import Program, Tensor
+    from derivgen.declare.model import Model
+    from derivgen.form.program import Program, Tensor
 
 __all__ = ["DerivgenClassifier", "DerivgenRegressor", "cache_folder", "default_classifier", "default_regressor"]
 
@@ -330,7 +330,7 @@ class Needs:
 
     def declared(self, function: ModelFunction) -> tuple[Model, Program]:
         """The function's model for the data, and its program; SpecError where it is refused."""
-        from derivgen.model import Model
+        from derivgen.declare.model import Model
         from derivgen.pipeline import declared_program
 
         model = function(self.n_features, self.n_outputs)
@@ -343,7 +343,7 @@ class Needs:
 
     def inputs(self, model: Model, program: Program) -> tuple[Tensor, Tensor]:
         """(the input of the features, that of the labels or targets); ValueError where the model offers others."""
-        from derivgen.program import Role
+        from derivgen.form.program import Role
 
         N = next((name for name, value in program.sizes if not value.is_Integer), "N")
         inputs, read = program.of_role(Role.INPUT, Role.LABELS), tensors_of_prediction(program)
@@ -388,7 +388,7 @@ def shape_text(tensor: Tensor) -> str:
 
 def tensors_of_prediction(program: Program) -> set[str]:
     """What `predict` reads, itself included."""
-    from derivgen.modes import in_evaluation
+    from derivgen.prepare.modes import in_evaluation
 
     if program.prediction is None:
         return set()

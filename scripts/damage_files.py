@@ -30,7 +30,8 @@ from contract_module import write_module
 
 from derivgen import runtime
 from derivgen.errors import DerivgenError
-from derivgen.runtime import run, tensors
+from derivgen.runtime import tensors
+from derivgen.runtime.train import run
 
 ROWS = 12
 SETTINGS = {"epochs": 3, "batch_size": 4, "seed": 3, "validation_split": 0.25, "keep_best": True, "monitor": True}

@@ -1,4 +1,4 @@
-"""The names of generated modules that come from no spec: `python scripts/fixed_names.py` writes derivgen/fixed_names.py.
+"""The names of generated modules that come from no spec: `python scripts/fixed_names.py` writes derivgen/file/fixed_names.py.
 
 They are read off modules that have between them all that a module is made of, and whose specs mark each of their names.
 """
@@ -17,14 +17,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from naming_models import MODAL, STILL, Called
 
-from derivgen import contract, parallel
-from derivgen.emit.elementary import CALLED
-from derivgen.emit.module import write_module
+from derivgen.declare.model import Model
+from derivgen.emit.kernel.elementary import CALLED
+from derivgen.emit.module.module import write_module
 from derivgen.emit.naming import Function, functions_of
-from derivgen.model import Model
+from derivgen.file import contract
 from derivgen.pipeline import declared_program, plan_module
+from derivgen.schedule import parallel
 
-TARGET = Path(__file__).parents[1] / "derivgen" / "fixed_names.py"
+TARGET = Path(__file__).parents[1] / "derivgen" / "file" / "fixed_names.py"
 INPUTS = ("input", "second_input", "scalar_input", "labels", "second_labels")
 ARRAYS = (*INPUTS, "constant")
 RULE = ("hyperparameter", "second_hyperparameter", "slot", "kept_slot", "value_of_a_rule")

@@ -24,8 +24,9 @@ from types import ModuleType
 
 import numpy as np
 
-from derivgen import runtime, store
+from derivgen import runtime
 from derivgen.errors import DerivgenError
+from derivgen.file import store
 
 KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
 MOMENTS = ("any", "writing", "epoch", "writing")

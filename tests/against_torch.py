@@ -10,12 +10,12 @@ import sympy as sp
 import torch
 from generated import execute, module_text
 
-from derivgen.gradcheck import module_gradient, random_values
-from derivgen.model import Model, TensorSymbol
-from derivgen.modes import has_modes
+from derivgen.declare.model import Model, TensorSymbol
+from derivgen.form.program import Role
+from derivgen.form.randomness import random_tensors
 from derivgen.pipeline import declared_program
-from derivgen.program import Role
-from derivgen.randomness import random_tensors
+from derivgen.prepare.modes import has_modes
+from derivgen.project.gradcheck import module_gradient, random_values
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}  # of a tensor, relative to its largest element in float64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from click.testing import CliRunner
 
-from derivgen.cli import main
+from derivgen.command.main import main
 
 
 def run(*arguments):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from derivgen import store
+from derivgen.file import store
 
 DIGEST = "0123456789abcdef"
 

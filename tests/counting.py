@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from generated import execute
 
-from derivgen.emit.elementary import (
+from derivgen.emit.kernel.elementary import (
     CUBE,
     FUNCTIONS,
     INTEGER_POWER,
@@ -22,7 +22,7 @@ from derivgen.emit.elementary import (
     POWER,
     SQUARE,
 )
-from derivgen.program import Program, Role
+from derivgen.form.program import Program, Role
 
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
 SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "difference": 1, "sign": 1, "np.floor": 1, "np.ceil": 1}

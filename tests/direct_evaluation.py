@@ -17,8 +17,8 @@ import sympy as sp
 from sympy.tensor.indexed import Idx, Indexed
 
 from derivgen import MaxOver, stop_gradient
-from derivgen.model import Model
-from derivgen.reals import context
+from derivgen.declare.model import Model
+from derivgen.oracle.reals import context
 
 Environment = Mapping[sp.Symbol, int]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,15 +15,16 @@ import scipy.sparse  # noqa: F401  (modules with sparse Jacobians import it, and
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen import oracle, store
-from derivgen.differentiate import adjoint
-from derivgen.expressions import Read, as_written
-from derivgen.gradcheck import NOTHING, module_gradient
-from derivgen.interpreter import run
-from derivgen.model import Model
-from derivgen.modes import has_modes, in_evaluation
-from derivgen.pipeline import generate_body
-from derivgen.program import Program, Role, Statement
+from derivgen.declare.model import Model
+from derivgen.derive.differentiate import adjoint
+from derivgen.file import store
+from derivgen.form.expressions import Read, as_written
+from derivgen.form.program import Program, Role, Statement
+from derivgen.oracle import differences as oracle
+from derivgen.oracle.interpreter import run
+from derivgen.pipeline import declared_program, generate_body
+from derivgen.prepare.modes import has_modes, in_evaluation
+from derivgen.project.gradcheck import NOTHING, module_gradient
 
 TOLERANCE = 1e-9  # of a gradient, relative to the largest element of its tensor
 VALUE_TOLERANCE = 1e-10
@@ -227,3 +229,21 @@ def with_noise(program: Program, trial: int, noise: float) -> Program:
         for s in program.statements
     ]
     return replace(program, statements=tuple(changed))
+
+
+def agrees_with_the_oracle(model: Model, sizes: Mapping[str, int] | None = None) -> None:
+    """Loss, prediction and gradients of the module where uninitialized memory is NaN."""
+    declared, rng = declared_program(model), np.random.default_rng(0)
+    values = {}
+    for t in declared.of_role(Role.INPUT, Role.LABELS, Role.PARAMETER):
+        shape = [int(extent.subs({s: (sizes or {})[s.name] for s in extent.free_symbols})) for extent in t.shape]
+        values[t.name] = rng.uniform(0.5, 2, shape) if t.classes is None else rng.integers(0, t.classes, shape)
+    assert check_module(execute(module_text(model)), declared, values) == []
+
+
+def kernel_functions(text: str) -> list[ast.FunctionDef]:
+    """The compiled functions of the layers."""
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return [
+        f for f in functions if f.name.endswith(("_forward", "_backward", "_evaluate", "_predict")) and f.decorator_list
+    ]

@@ -22,7 +22,7 @@ import numpy as np
 from random_specs import FUNCTIONS, IMPORTS, LARGEST, TAME, Axis, Spec, Term
 from second_order_oracle import has_single_rows
 
-from derivgen.program import Program, Role
+from derivgen.form.program import Program, Role
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ import numpy as np
 import sympy as sp
 from generated import execute
 
-from derivgen import Model, contract, layers, optimizers
+from derivgen import Model, layers, optimizers
 from derivgen.emit.naming import functions_of
+from derivgen.file import contract
 from derivgen.optimizers import decoupled_decay, frozen, hyperparameter, l2_decay, rule
 from derivgen.pipeline import generate_body
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from test_second_order_methods import Input, module_of
+from module_by_hand import Input, module_of
 
 from derivgen import Model
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from generated import module_text
 
-from derivgen.spec import load_target
+from derivgen.project.spec import load_target
 
 SPEC = """
 from sympy import Sum, tanh

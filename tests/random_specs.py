@@ -18,9 +18,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from derivgen.expressions import as_written
-from derivgen.model import Model
-from derivgen.program import Program, Role
+from derivgen.declare.model import Model
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Program, Role
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Spec:
     zero_rows: tuple[str, ...] = ()  # inputs whose first row is 0
 
     def model(self) -> Model:
-        """The model, as `derivgen.spec` would load it."""
+        """The model, as `derivgen.project.spec` would load it."""
         names: dict[str, Any] = {"__name__": "spec"}
         with as_written():
             exec(compile(self.text, "<random spec>", "exec"), names)

@@ -14,18 +14,19 @@ import sympy as sp
 from generated import NOISE, TRIALS, module_text, value_error, with_noise
 from random_specs import Spec
 
-from derivgen import contract, oracle
+from derivgen.declare.model import Model
+from derivgen.derive.second_order import derived_program, loss_of_outputs, request_for
 from derivgen.errors import DerivgenError
-from derivgen.gradcheck import NOTHING
-from derivgen.interpreter import Held, run
-from derivgen.model import Model
-from derivgen.modes import in_evaluation, in_training
+from derivgen.file import contract
+from derivgen.form.program import Program, Role
+from derivgen.form.randomness import random_tensors
+from derivgen.oracle import differences as oracle
+from derivgen.oracle.interpreter import Held, run
+from derivgen.oracle.reals import context
+from derivgen.oracle.tensor_values import array
 from derivgen.pipeline import declared_program, stable_program
-from derivgen.program import Program, Role
-from derivgen.randomness import random_tensors
-from derivgen.reals import context
-from derivgen.second_order import derived_program, loss_of_outputs, request_for
-from derivgen.tensor_values import array
+from derivgen.prepare.modes import in_evaluation, in_training
+from derivgen.project.gradcheck import NOTHING
 
 TOLERANCE = 1e-10  # of a derivative, relative to the largest element of its tensor
 CONSISTENT = 1e-13  # of two functions of one module, relative to the sum of the terms' absolute values

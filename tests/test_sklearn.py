@@ -28,9 +28,10 @@ from sklearn.utils.estimator_checks import check_estimator
 from sympy import Sum, exp, log, sqrt
 from sympy.concrete import expr_with_limits
 
-from derivgen import Model, activations, layers, losses, module_cache, optimizers, pipeline
+from derivgen import Model, activations, layers, losses, optimizers, pipeline
 from derivgen import sklearn as estimators
 from derivgen.errors import DerivgenError
+from derivgen.project import module_cache
 from derivgen.sklearn import DerivgenClassifier, DerivgenRegressor, cache_folder
 
 PAGE = Path(__file__).parents[1] / "docs" / "sklearn.md"

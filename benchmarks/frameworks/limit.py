@@ -10,7 +10,7 @@ Both rates are measured beside the step's own timing, on the same cores and thre
   with the loop options of a generated module; with several threads, the better of the loop on one and on all. A triad's
   bytes are counted as a step's are: each array once, and nothing for the lines that a store fetches first.
 
-The work of a step is what `derivgen.cost` counts: of flops those of the products, be they by BLAS or in loops, and all
+The work of a step is what `derivgen.schedule.cost` counts: of flops those of the products, be they by BLAS or in loops, and all
 bytes moved between the loop nests, as if nothing stayed in a cache in between. Not counted: other arithmetic, calls of
 elementary functions, the gather, the checks, and what starting a loop or a call takes. So small steps are far from
 their limit. Large ones may be below it, where tensors stay in a cache from one nest to the next.
@@ -28,12 +28,13 @@ import numpy as np
 import sympy as sp
 from workloads import Array, Workload
 
-from derivgen.cost import cost_report, leaves, points, with_sizes
-from derivgen.emit.module_plan import ModulePlan
-from derivgen.expressions import Read, size_symbol
-from derivgen.nests import Compute, Fill
+from derivgen.form.expressions import Read, size_symbol
+from derivgen.form.program import Statement
 from derivgen.pipeline import declared_program, plan_module
-from derivgen.program import Statement
+from derivgen.plan.cost_report import cost_report, with_sizes
+from derivgen.plan.module_plan import ModulePlan
+from derivgen.schedule.cost import leaves, points
+from derivgen.schedule.nests import Compute, Fill
 
 SIDE, PRODUCTS = 2048, 5  # of the square matrices, and how often they are multiplied
 SAMPLE, SAMPLES = 0.005, 15  # seconds that a sample of the triad takes at least, and their number

@@ -6,10 +6,10 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.declare.model import Model, TensorSymbol
 from derivgen.layers.checks import described, divided, has_shape, is_tensor, parts
 from derivgen.layers.positions import rotary_tables, turned
 from derivgen.layers.weights import glorot
-from derivgen.model import Model, TensorSymbol
 
 AXES = "(batch, time, …, features)"
 

@@ -8,6 +8,7 @@ from typing import Any
 import sympy as sp
 
 from derivgen.activations import relu, sigmoid, tanh
+from derivgen.declare.model import TensorSymbol
 from derivgen.layers.attention import multi_head_attention
 from derivgen.layers.checks import is_tensor
 from derivgen.layers.convolution import conv1d
@@ -15,7 +16,6 @@ from derivgen.layers.dense import dense
 from derivgen.layers.normalization import layer_norm
 from derivgen.layers.shape import add
 from derivgen.layers.windows import AXES
-from derivgen.model import TensorSymbol
 
 
 def transformer_block(

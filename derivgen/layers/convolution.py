@@ -13,6 +13,7 @@ import sympy as sp
 from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
+from derivgen.declare.model import Model, TensorSymbol
 from derivgen.initializers import Initializer
 from derivgen.layers.checks import digits, divided, fixed, function, is_tensor, parts, sum_over, whole_number
 from derivgen.layers.windows import (
@@ -29,7 +30,6 @@ from derivgen.layers.windows import (
     windows,
     with_margins,
 )
-from derivgen.model import Model, TensorSymbol
 
 Init = str | Initializer | ArrayLike
 Activation = Callable[[sp.Expr], sp.Expr]

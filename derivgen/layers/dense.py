@@ -9,9 +9,9 @@ import sympy as sp
 from numpy.typing import ArrayLike
 
 from derivgen.activations import identity
+from derivgen.declare.model import TensorSymbol
 from derivgen.initializers import Initializer
 from derivgen.layers.checks import function, is_tensor, whole_number
-from derivgen.model import TensorSymbol
 
 
 def dense(

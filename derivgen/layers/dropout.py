@@ -6,8 +6,8 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.declare.model import TensorSymbol
 from derivgen.layers.checks import is_tensor, number
-from derivgen.model import TensorSymbol
 
 
 def dropout(x: TensorSymbol, rate: float, *, name: str) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.declare.model import Model, TensorSymbol
 from derivgen.layers.checks import divided, is_tensor, number, parts, positive
 from derivgen.layers.windows import AXES, PLACES, arranged, taken_apart
-from derivgen.model import Model, TensorSymbol
 
 ROWS = range(2, 100)
 

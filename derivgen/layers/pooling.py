@@ -6,10 +6,10 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.expressions import MaxOver
+from derivgen.declare.model import TensorSymbol
+from derivgen.form.expressions import MaxOver
 from derivgen.layers.checks import digits, is_tensor, sum_over
 from derivgen.layers.windows import AXES, TAPS, Window, arranged, over, taken_apart, windows, with_margins
-from derivgen.model import TensorSymbol
 
 PerAxis = int | tuple[int, int]
 

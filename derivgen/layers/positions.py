@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.declare.model import TensorSymbol
 from derivgen.layers.checks import described, fixed, is_tensor, positive
-from derivgen.model import TensorSymbol
 
 
 def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:

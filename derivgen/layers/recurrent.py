@@ -11,11 +11,11 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.functions import sigmoid
+from derivgen.declare.model import Size, TensorSymbol
+from derivgen.form.functions import sigmoid
 from derivgen.layers.checks import function, is_tensor, whole_number
 from derivgen.layers.shape import concatenate
 from derivgen.layers.weights import glorot
-from derivgen.model import Size, TensorSymbol
 
 
 def simple_rnn(

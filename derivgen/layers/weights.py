@@ -7,9 +7,9 @@ from typing import Any
 import sympy as sp
 
 from derivgen import initializers
+from derivgen.declare.model import Model
 from derivgen.initializers import Initializer
 from derivgen.layers.checks import fixed
-from derivgen.model import Model
 
 
 def glorot(model: Model, inputs: list[Any], outputs: list[Any]) -> Initializer | None:

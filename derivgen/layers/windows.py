@@ -8,8 +8,8 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.declare.model import Model, TensorSymbol
 from derivgen.layers.checks import fixed, whole_number
-from derivgen.model import Model, TensorSymbol
 
 AXES = {1: "(batch, time, feature)", 2: "(batch, channel, row, column)"}
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivgen import store
 from derivgen.errors import DerivgenError
+from derivgen.file import store
 
 Array = np.ndarray[Any, Any]
 

@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
-from derivgen import store
 from derivgen.errors import DerivgenError
+from derivgen.file import store
 
 CONTRACT = 1
 

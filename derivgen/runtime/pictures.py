@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from derivgen import store
 from derivgen.errors import DerivgenError
+from derivgen.file import store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from derivgen import store
 from derivgen.errors import DerivgenError
-from derivgen.runtime.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
-from derivgen.runtime.data import read_data
-from derivgen.runtime.evaluation import joined
-from derivgen.runtime.rows import Feed, count_rows, draws_of, sample_inputs
+from derivgen.file import store
+from derivgen.runtime.data.data import read_data
+from derivgen.runtime.data.rows import Feed, count_rows, draws_of, sample_inputs
 from derivgen.runtime.tensors import load_parameters
+from derivgen.runtime.train.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
+from derivgen.runtime.train.evaluation import joined
 
 Array = np.ndarray[Any, Any]
 

@@ -16,10 +16,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from derivgen import __version__, store
 from derivgen.errors import DerivgenError, listed
+from derivgen.file import store
 from derivgen.runtime.arrays import Array, Kind, open_npz
 from derivgen.runtime.json_text import parse_json
+from derivgen.version import __version__
 
 Layout = Literal["same", "transposed"]
 Layouts = Layout | Mapping[str, Layout] | None

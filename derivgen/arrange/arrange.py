@@ -1,0 +1,121 @@
+"""Program → a Program of the same values whose statements suit loops and matrix products.
+
+The list PASSES is the stage: what is cheaper computed again than kept is not kept, a costly call that several points
+or statements share is made once, and sums of products become products of two matrices where that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.arrange.products import contract_products
+from derivgen.arrange.time_major import time_major
+from derivgen.form.expressions import Read, as_written, bottom_up, replace_reads, substitute
+from derivgen.form.functions import difference
+from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.rewrite.calls import costly_calls, domain_of
+from derivgen.rewrite.conditions import assign_under_guards, is_lone, is_read_under_guard
+from derivgen.rewrite.scans import leave_scans
+from derivgen.stages import reached
+
+
+@as_written()
+def arrange(program: Program) -> Program:
+    """The program after every pass."""
+    for run in PASSES:
+        reached(f"arrange, {run.__name__}")
+        program = check_program(run(program))
+    return program
+
+
+# ---- what is computed again
+
+
+def recompute_differences(program: Program) -> Program:
+    """A kept difference u - v is computed where it is read: that is cheaper than a store and a load.
+
+    Reordered with the sum that it stands in, it would lose digits; hence a function of its own there.
+    """
+    kept = {s.target: s for s in program.statements if is_difference(program, s)}
+
+    def again(read: Read) -> sp.Expr:
+        if read.tensor not in kept:
+            return read
+        s = kept[read.tensor]
+        u, v = terms_of_difference(s.expression)
+        at = dict(zip(s.subscripts, read.subscripts, strict=True))
+        return difference(*(replace_reads(substitute(e, at), again) for e in (u, v)))
+
+    def alone(node: sp.Basic) -> sp.Basic:
+        if isinstance(node, sp.Function) and len(node.args) == 1 and isinstance(node.args[0], difference):
+            u, v = node.args[0].args
+            return node.func(u - v)
+        return node
+
+    statements = [
+        replace(s, expression=bottom_up(replace_reads(s.expression, again), alone), guard=replace_reads(s.guard, again))
+        for s in program.statements
+        if s.target not in kept
+    ]
+    return program.with_statements(statements).live(program.outputs)
+
+
+def is_difference(program: Program, s: Statement) -> bool:
+    whole = s.operator == "=" and s.covers(program.tensor(s.target).shape)
+    whole = whole or (s.scan is None and is_lone(program, s) and is_read_under_guard(program, s))
+    helper = program.tensor(s.target).role is Role.HELPER and s.target not in program.outputs
+    reads = whole and helper and isinstance(s.expression, sp.Add) and len(s.expression.args) == 2
+    return (
+        bool(reads)
+        and {isinstance(a, Read) for a in s.expression.args} == {True, False}
+        and all(isinstance(a, Read) or isinstance(-a, Read) for a in s.expression.args)
+    )
+
+
+def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    positive, negative = sorted(expression.args, key=lambda a: not isinstance(a, Read))
+    return positive, -negative
+
+
+# ---- what is shared
+
+
+def share_calls(program: Program) -> Program:
+    """A costly call of which several points or several statements of a layer need the same value is made once."""
+    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    counts: dict[tuple[object, ...], int] = {}
+    for s in program.statements:
+        for key in {call_key(s, call) for call in costly_calls(s)}:
+            counts[key] = counts.get(key, 0) + 1
+    held: dict[tuple[object, ...], Read] = {}
+    for s in program.statements:
+        found: dict[sp.Expr, Read] = {}
+        for call in costly_calls(s):
+            key, domain = call_key(s, call), domain_of(s, call)
+            shared = counts[key] > 1 and domain == s.domain
+            if key not in held and (shared or len(domain) < len(s.domain)):
+                name = names.fresh(f"{s.layer}_{type(call).__name__.lower()}")
+                held[key] = Read(name, *(r.index for r in domain))
+                tensors.append(Tensor(name, tuple(r.extent for r in domain), Role.HELPER))
+                made = replace(s, target=name, subscripts=held[key].subscripts, operator="=", expression=call)
+                statements.append(replace(made, domain=domain))
+            if key in held:
+                found[call] = held[key]
+        statements.append(replace(s, expression=substitute(s.expression, found)))
+    return leave_scans(program.with_statements(statements, tensors))
+
+
+def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
+    return s.layer, s.direction, call, domain_of(s, call)
+
+
+PASSES: tuple[Callable[[Program], Program], ...] = (
+    recompute_differences,
+    assign_under_guards,
+    share_calls,
+    time_major,
+    contract_products,
+)

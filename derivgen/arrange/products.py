@@ -1,0 +1,260 @@
+"""Sums of products → products of two matrices, of which at most copies have to be made first.
+
+What a product reads may be an expression, a shifted read (a convolution's window), or a tensor whose axes are in another
+order: it is copied into a tensor of its own where each copied element serves enough multiplications.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import sympy as sp
+
+from derivgen.arrange.contractions import covers_all, is_whole, match_contraction
+from derivgen.form.expressions import TRUE, Read, indices_of, sort_text, split_guard
+from derivgen.form.program import Names, Program, Role, Statement, Tensor, is_plain_index, names_of
+from derivgen.form.sizes import typical_size
+from derivgen.rewrite.scans import leave_scans
+
+WORTH_COPYING = 8  # multiplications for each element that is copied to make a matrix
+COPYING, LOOPING = 16, 1.5  # what a copied element costs, in multiplications, and a product in a loop, of itself
+
+
+def contract_products(program: Program) -> Program:
+    """Sums of products as products of two matrices, of which at most copies have to be made first."""
+    copies = Copies(names_of(program), program.table)
+    statements = [t for s in program.statements for t in contracted(copies, s)]
+    return leave_scans(program.with_statements(statements, copies.own.values()))
+
+
+class Copies:
+    """The tensors that are made so that products have whole matrices; equal copies are one."""
+
+    def __init__(self, names: Names, given: Mapping[str, Tensor]) -> None:
+        self.names, self.given = names, given
+        self.own: dict[str, Tensor] = {}
+        self.made: dict[tuple[object, ...], Read] = {}
+
+    @property
+    def table(self) -> Mapping[str, Tensor]:
+        """The program's tensors, and those that are made."""
+        return ChainMap(self.own, cast(dict[str, Tensor], self.given))
+
+    def trial(self) -> Copies:
+        """Another one of the same state."""
+        other = Copies(self.names.copy(), self.given)
+        other.own, other.made = {**self.own}, {**self.made}
+        return other
+
+    def take(self, other: Copies) -> None:
+        """Take over the state of another one."""
+        self.names, self.own, self.made = other.names, other.own, other.made
+
+    def helper(self, s: Statement, word: str, indices: Sequence[sp.Expr]) -> Read:
+        extents = {r.index: r.extent for r in s.domain}
+        name = self.names.fresh(f"{s.target}_{word}")
+        self.own[name] = Tensor(name, tuple(extents[i] for i in indices), Role.HELPER)
+        return Read(name, *indices)
+
+    def copies(self, s: Statement, factor: sp.Expr) -> Iterator[tuple[Copies, Read, list[Statement]]]:
+        """Ways to hold a factor in a tensor: (the state after it, the tensor, the statement that fills it, if it is new)."""
+        own = indices_of(factor)
+        box = frozenset(r for r in s.domain if r.index in own)
+        key = (factor, box, s.scan)
+        if key in self.made:
+            yield self, self.made[key], []
+        for order in orders(
+            [i for i in s.subscripts if i in own], [r.index for r in s.reduced if r.index in own], factor, s
+        ):
+            trial = self.trial()
+            read = trial.made[key] = trial.helper(s, "factor", order)
+            domain = tuple(r for i in order for r in box if r.index == i)
+            yield (
+                trial,
+                read,
+                [
+                    replace(
+                        s,
+                        target=read.tensor,
+                        subscripts=read.subscripts,
+                        operator="=",
+                        expression=factor,
+                        domain=domain,
+                    )
+                ],
+            )
+
+
+def orders(rows: list[sp.Expr], reduced: list[sp.Expr], factor: sp.Expr, s: Statement) -> list[list[sp.Expr]]:
+    """Orders of a copy's axes that products may want, those first whose last axis is a long one in the source too."""
+    found = [
+        [*rows, *reduced],
+        [*reduced, *rows],
+        [*rows[:1], *reduced, *rows[1:]],
+        [*reduced[:1], *rows, *reduced[1:]],
+    ]
+    distinct = {tuple(o): o for o in found}.values()
+    return sorted(distinct, key=lambda order: contiguous(s, order, factor), reverse=True)
+
+
+def contiguous(s: Statement, order: list[sp.Expr], other: sp.Expr) -> int:
+    """How many elements lie side by side in a tensor of these axes and in what is read or written at the same time."""
+    last = indices_of(other.subscripts[-1]) if isinstance(other, Read) and other.subscripts else set()
+    return typical_size(s, order[-1:]) if order and order[-1] in last else 0
+
+
+def contracted(copies: Copies, s: Statement) -> list[Statement]:
+    """Statements in place of one."""
+    tensors = copies.table
+    whole = s.operator == "+=" and s.guard == TRUE and covers_all(tensors, s) and s.reduced
+    if not whole:
+        return scattered(copies, s)
+    if match_contraction(tensors, s, loops=False) is not None:
+        return [s]
+    if isinstance(s.expression, sp.Add):
+        parts = [contracted(copies, replace(s, expression=term)) for term in s.expression.args]
+        if any(len(made) > 1 or match_contraction(copies.table, made[0]) for made in parts):
+            return [t for made in parts for t in made]
+        return [s]
+    if split_guard(s.expression)[1] != TRUE:  # a product would evaluate what the guard keeps from being evaluated
+        return [s]
+    outer, groups = factor_groups(s)
+    if len(groups) != 2 or not are_matrices(s, groups):
+        return [s]
+    needed = [k for k, g in enumerate(groups) if not is_operand(tensors, s, g)]
+    smaller = sorted((k for k in range(2) if k not in needed), key=lambda k: elements(s, groups[k]))
+    ways = [
+        needed,
+        *([*needed, k] for k in smaller),
+    ]  # a whole tensor is copied, too, where its axes are in another order
+    found = [
+        way
+        for copied in ways
+        for loops in (False, True)
+        if pays(s, outer, groups, copied) and (way := as_product(copies, s, outer, groups, copied, loops)) is not None
+    ]
+    if not found:
+        return [s]
+    best = min(found, key=lambda way: way.cost)
+    copies.take(best.copies)
+    return list(best.statements)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Statements in place of a sum of products, what they cost, in multiplications, and the copies that they need."""
+
+    statements: tuple[Statement, ...]
+    cost: float
+    copies: Copies
+
+
+def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
+    """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)"""
+    reduced = {r.index for r in s.reduced}
+    factors = list(sp.Mul.make_args(s.expression))
+    outer = [f for f in factors if not indices_of(f) & reduced]
+    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), sort_text(f)))
+    groups: list[sp.Expr] = []
+    for factor in inner:
+        place = next((k for k, g in enumerate(groups) if indices_of(factor) <= indices_of(g)), None)
+        if place is None:
+            groups.append(factor)
+        else:
+            groups[place] *= factor
+    return outer, groups
+
+
+def are_matrices(s: Statement, groups: list[sp.Expr]) -> bool:
+    """Whether both sides have rows of their own, and all that is summed over."""
+    sides = [indices_of(g) for g in groups]
+    return bool(sides[0] - sides[1] and sides[1] - sides[0]) and {r.index for r in s.reduced} <= sides[0] & sides[1]
+
+
+def pays(s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], copied: list[int]) -> bool:
+    """Whether there is enough work for each element that has to be copied."""
+    inside = [r for r in s.domain if any(r.index in indices_of(g) for g in groups)]
+    count = sum(elements(s, groups[k]) for k in copied)
+    if outer:
+        count += typical_size(s, [r.index for r in inside if r not in s.reduced])
+    return typical_size(s, [r.index for r in inside]) >= WORTH_COPYING * count
+
+
+def elements(s: Statement, factor: sp.Expr) -> int:
+    return typical_size(s, [r.index for r in s.domain if r.index in indices_of(factor)])
+
+
+def is_operand(tensors: Mapping[str, Tensor], s: Statement, factor: sp.Expr) -> bool:
+    """Whether a factor is a whole tensor."""
+    return isinstance(factor, Read) and is_whole(tensors, factor, s)
+
+
+def as_product(
+    copies: Copies, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], copied: list[int], loops: bool
+) -> Way | None:
+    """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
+    inside = {i for g in groups for i in indices_of(g)}
+    subscripts = tuple(i for i in s.subscripts if i in inside)
+    direct = not outer and subscripts == tuple(i for i in s.subscripts if i != 0)
+    domain = tuple(r for r in s.domain if r.index in inside)
+    for state, operands, made in held(copies, s, groups, copied):
+        total = s.write if direct else state.helper(s, "product", subscripts)
+        product = replace(
+            s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*operands), domain=domain
+        )
+        if match_contraction(state.table, product, loops) is None:
+            continue
+        rest = tuple(r for r in s.domain if r not in s.reduced)
+        after = [] if direct else [replace(s, expression=sp.Mul(*outer, total), domain=rest)]
+        cost = points(product) * (LOOPING if loops else 1) + COPYING * sum(map(points, made))
+        return Way((*made, product, *after), cost, state)
+    return None
+
+
+def points(s: Statement) -> int:
+    return typical_size(s, [r.index for r in s.domain])
+
+
+def held(
+    copies: Copies, s: Statement, groups: list[sp.Expr], copied: list[int]
+) -> Iterator[tuple[Copies, list[sp.Expr], list[Statement]]]:
+    """Ways to have both factors as tensors: (the state after it, the factors, the statements that fill copies)."""
+    if not groups:
+        yield copies.trial(), [], []
+        return
+    *before, last = groups
+    for state, operands, made in held(copies, s, before, copied):
+        if len(before) not in copied:
+            yield state, [*operands, last], made
+            continue
+        for after, read, statements in state.copies(s, last):
+            yield after.trial(), [*operands, read], [*made, *statements]
+
+
+def scattered(copies: Copies, s: Statement) -> list[Statement]:
+    """A sum of products that is added at other places than its own indices: the sum first, as a product of matrices."""
+    if s.operator != "+=" or s.guard != TRUE or not s.reduced or all(is_plain_index(i) or i == 0 for i in s.subscripts):
+        return [s]
+    outer, groups = factor_groups(s)
+    if outer or len(groups) != 2 or not are_matrices(s, groups) or not pays(s, [sp.S.One], groups, []):
+        return [s]
+    if not all(is_operand(copies.table, s, g) for g in groups):
+        return [s]
+    reduced = {r.index for r in s.reduced}
+    own = [[i for i in g.subscripts if i not in reduced and i != 0] for g in groups]
+    shared = [i for i in own[0] if i in own[1]]
+    first, second = ([i for i in side if i not in shared] for side in own)
+    sides = ((first, second), (second, first))
+    found = [o for one, other in sides for o in ([*shared, *one, *other], [*shared, *one[:1], *other, *one[1:]])]
+    for order in sorted(found, key=lambda order: contiguous(s, order, s.write), reverse=True):
+        state = copies.trial()
+        total = state.helper(s, "product", order)
+        product = replace(s, target=total.tensor, subscripts=tuple(order))
+        if match_contraction(state.table, product) is not None:
+            copies.take(state)
+            rest = tuple(r for i in order for r in s.domain if r.index == i)
+            return [product, replace(s, expression=total, domain=rest)]
+    return [s]

@@ -1,0 +1,385 @@
+"""The commands that run a module: `derivgen train` and `derivgen predict`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from derivgen.errors import DerivgenError, nearest, show_warnings, system_words
+from derivgen.file import store
+from derivgen.interrupts import Interrupts, only_the_first
+from derivgen.project.project import header_on_disk, options, render
+from derivgen.project.spec import load_target
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from derivgen.project.spec import Target
+    from derivgen.runtime import Fit
+
+FILE = click.Path(path_type=Path)
+DATA_OPTIONS = (
+    click.option(
+        "--data",
+        multiple=True,
+        type=FILE,
+        metavar="FILE",
+        help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="NAME=COLUMN,...",
+        help="Which columns of a table make an input, as x=age,height or, by a pattern, x=mean_*.",
+    ),
+    click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes."),
+)
+FIT_OPTIONS = (
+    click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
+    click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
+    click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
+    click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
+    click.option("--learning-rate", type=float, help="The spec's if unsaid."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any hyperparameter of the rule or its schedules; more than once for several.",
+    ),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    click.option("--class-weights", type=click.Choice(["balanced"]), help="Fills the input class_weights."),
+    click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        help="accuracy, f1, r2, …; of the validation rows, if there are any. More than once for several.",
+    ),
+    click.option("--target", help="The input that predictions are compared with, where several may be."),
+    click.option("--early-stopping", type=click.IntRange(min=1), metavar="EPOCHS", help="Without a smaller loss."),
+    click.option("--keep-best", is_flag=True, help="Save the parameters of the epoch with the least loss."),
+    click.option("--monitor", is_flag=True, help="Watch the layers: vanishing and exploding gradients, dead units."),
+    click.option("--history", type=FILE, metavar="FILE.jsonl", help="A line an epoch."),
+    click.option(
+        "--checkpoints",
+        type=FILE,
+        metavar="FOLDER",
+        help="Where to keep what --resume goes on from: the last of them, also after an interrupt.",
+    ),
+    click.option(
+        "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if unsaid."
+    ),
+    click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="So many checkpoints."),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint, to the bit."),
+)
+
+
+def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.command()
+@click.argument("spec")
+@options_of(DATA_OPTIONS, FIT_OPTIONS)
+@click.option("--plot", type=FILE, metavar="FILE.png", help="A picture of the losses and metrics.")
+@click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if unsaid.")
+@click.option("--parameters", type=FILE, help="Where to start: parameters that were saved, or a checkpoint.")
+@click.option("--no-progress", is_flag=True)
+def train(
+    spec: str,
+    data: tuple[Path, ...],
+    columns: tuple[str, ...],
+    cast: bool,
+    learning_rate: float | None,
+    settings: tuple[str, ...],
+    plot: Path | None,
+    save: Path | None,
+    parameters: Path | None,
+    no_progress: bool,
+    **arguments: Any,
+) -> None:
+    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
+    if arguments["resume"] and (parameters or not arguments["checkpoints"]):
+        raise click.UsageError(
+            "--resume goes on from the last checkpoint: give no parameters besides"
+            if parameters
+            else "--resume needs the folder of checkpoints: --checkpoints FOLDER"
+        )
+    hyperparameters = settings_of(settings, learning_rate)
+    chosen = columns_of(columns)
+    target = load_target(spec)
+    save = save or Path(f"{target.model.name}_parameters.npz")
+    read = [*data, *([parameters] if parameters else []), target.spec, target.output]
+    refuse_overwriting(read, {"--save": save, "--plot": plot, "--history": arguments["history"]})
+    store.check_writable(save)
+    from derivgen.runtime.tensors import suffix_of
+
+    suffix_of(save)
+    if plot is not None:
+        from derivgen.runtime.pictures import check_picture
+
+        check_picture(plot)
+    module = generated_module(target)
+    refuse_unknown(hyperparameters, module)
+    inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
+    if parameters is not None:
+        from derivgen.runtime.predicting import read_parameters
+
+        arguments["parameters"], origin = read_parameters(parameters, module)
+        click.echo(f"starting from the parameters of {origin}")
+    if arguments["resume"]:
+        tell_of_resuming(arguments["checkpoints"])
+    start = perf_counter()
+    # Held until the command has said where it saved what was reached.
+    interrupts = click.get_current_context().find_root().with_resource(only_the_first())
+    arguments["progress"] = not no_progress
+    result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
+    stopped = f"{result.stopped}\n" if result.stopped else ""
+    click.echo(
+        f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {place}"
+    )
+    interrupts.held = False
+    if plot is not None:
+        from derivgen.runtime import plot_history
+
+        plot_history(plot, result.history)
+    if why:
+        raise DerivgenError(f"{why}. The parameters are saved in {place}")
+
+
+def tell_of_resuming(folder: Path) -> None:
+    from derivgen.runtime import latest_checkpoint
+
+    last = latest_checkpoint(folder)
+    click.echo(f"going on from {last}" if last else f"{folder} has no checkpoint yet: training starts anew")
+
+
+def trained(
+    module: ModuleType,
+    inputs: dict[str, Any],
+    save: Path,
+    arguments: dict[str, Any],
+    hyperparameters: dict[str, Any],
+    interrupts: Interrupts,
+) -> tuple[Fit, Path, str]:
+    """(the training, where its parameters are saved, why it is not where they were to be)
+
+    Raises DerivgenError where training can't go on, with where what it reached is saved. Interrupts are held then.
+    """
+    from derivgen.runtime import fit
+
+    try:
+        with user_data(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+            result = fit(module, inputs, **arguments, **hyperparameters)
+    except (DerivgenError, KeyboardInterrupt) as error:
+        interrupts.held = True
+        reached = getattr(error, "fit", None) or getattr(error.__cause__, "fit", None)
+        if reached is None or reached.state.step[0] == 0:
+            raise
+        raise DerivgenError(saved_on_the_way(module, save, reached, error, arguments)) from error
+    interrupts.held = True
+    return result, *saved(module, save, result.parameters)
+
+
+def saved_on_the_way(
+    module: ModuleType, save: Path, reached: Fit, error: BaseException, arguments: dict[str, Any]
+) -> str:
+    """What ended a training, and where what it reached is saved now, in words."""
+    from derivgen.runtime import NonFiniteError, latest_checkpoint
+
+    interrupted = isinstance(error, KeyboardInterrupt)
+    text = "interrupted" if interrupted else str(error)
+    best = arguments["keep_best"] and reached.best_epoch > 0
+    what = "The best parameters until then" if best else "The parameters so far"
+    if isinstance(error, NonFiniteError) and not best:
+        what = "The parameters from before that step"
+        save = save.with_stem(f"{save.stem}_stopped")  # what an earlier run has saved may be better
+    try:
+        place, why = saved(module, save, reached.parameters)
+    except DerivgenError as second:
+        return f"{text}. {what} are lost. {second}"
+    folder = arguments["checkpoints"]
+    way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {store.word(str(place))}"
+    more = f". Go on by {way}" if interrupted else ""
+    return f"{text}. {f'{why}. ' if why else ''}{what} are saved in {place}{more}"
+
+
+def saved(module: ModuleType, save: Path, parameters: Any) -> tuple[Path, str]:
+    """(where the parameters are saved, why it is not where they were to be)
+
+    Where that can't be written, it is the current folder, else that of temporary files, under a name that is free.
+    Raises DerivgenError where no place takes them.
+    """
+    from derivgen.runtime import save_parameters
+
+    try:
+        save_parameters(save, module, parameters)
+        return save, ""
+    except DerivgenError as error:
+        for folder in (os.curdir, tempfile.gettempdir()):
+            place = free_name(Path(folder, save.name))
+            with suppress(DerivgenError):
+                save_parameters(place, module, parameters)
+                return place, str(error)
+        raise DerivgenError(f"{error}. The folder for temporary files takes the parameters neither") from error
+
+
+def free_name(path: Path) -> Path:
+    """The path, or the first of `p_2.npz`, `p_3.npz`, … where there is no file yet."""
+    others = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], others) if not os.path.lexists(place))
+
+
+@click.command()
+@click.argument("module", metavar="MODULE", type=FILE)
+@click.argument("parameters", metavar="PARAMETERS", type=FILE)
+@options_of(DATA_OPTIONS)
+@click.option("-o", "--output", type=FILE, required=True, help="Where predictions go: .npy, .npz or .csv.")
+def predict(
+    module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
+) -> None:
+    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    import numpy as np
+
+    from derivgen.runtime import load, predicting
+
+    predicting.check_prediction_file(output)
+    refuse_overwriting([*data, parameters, module], {"--output": output})
+    store.check_writable(output)
+    loaded = load(module)
+    if store.is_edited(store.read(module) or ""):
+        click.echo(f"warning: {module} was edited by hand since it was generated", err=True)
+    flat, origin = predicting.read_parameters(parameters, loaded)
+    inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns))
+    with user_data():
+        prediction = predicting.predict(loaded, flat, inputs)
+    predicting.write_prediction(output, prediction)
+    bad = int(np.count_nonzero(~np.isfinite(prediction)))
+    if bad:
+        click.echo(f"warning: {bad} of the {prediction.size} numbers predicted are not finite", err=True)
+    click.echo(f"{output}: predictions of shape {prediction.shape} with the parameters of {origin}")
+
+
+def refuse_overwriting(read: Sequence[Path], written: Mapping[str, Path | None]) -> None:
+    """DerivgenError where a file would be written over one that the command reads, or over another output."""
+    for option, path in written.items():
+        others = [other for name, other in written.items() if name != option and other is not None]
+        for other in (*read, *others):
+            plain = Path(str(other).rpartition("=")[2])  # of NAME=FILE
+            if path is not None and os.path.realpath(path) in (os.path.realpath(other), os.path.realpath(plain)):
+                raise DerivgenError(
+                    f"{option} {path} is a file that this command reads or writes besides: give another"
+                )
+
+
+@contextmanager
+def user_data() -> Iterator[None]:
+    """Refusals by a generated module, which knows nothing of derivgen, as errors of the user."""
+    try:
+        yield
+    except DerivgenError:
+        raise
+    except OSError as error:
+        raise DerivgenError(system_words(error)) from error
+    except (ValueError, TypeError) as error:
+        raise DerivgenError(str(error)) from error
+
+
+def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    for value in values:
+        name, equals, number = value.partition("=")
+        if name.strip() in settings:
+            raise click.UsageError(f"{name.strip()} is given twice: leave one of them out")
+        try:
+            settings[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip().isidentifier():
+            raise click.UsageError(f"--set takes NAME=VALUE with a number, such as momentum=0.9; found {value!r}")
+    return settings
+
+
+def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, names = text.partition("=")
+        if not name.strip().isidentifier() or not all(names.split(",")):
+            raise click.UsageError(f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
+        if name.strip() in columns:
+            raise click.UsageError(f"--columns is given twice for {name.strip()}: give all its columns at once")
+        columns[name.strip()] = names.split(",")
+    return columns
+
+
+def generated_module(target: Target) -> ModuleType:
+    """The model's module, generated if it is missing or stale, with the dtype that is in use."""
+    text, problems = render(target, target.output, *options(header_on_disk(target.output)))
+    show_warnings(problems)
+    if store.write(target.output, text) == "written":
+        click.echo(f"{target.output}: written")
+    from derivgen.runtime import load
+
+    return load(target.output)
+
+
+def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> None:
+    """DerivgenError where the module's update rule has no such hyperparameter."""
+    from derivgen.runtime.train.options import hyperparameters_of
+
+    own = hyperparameters_of(module)
+    for name in hyperparameters:
+        if name not in own:
+            near = nearest(name, own) or ":"
+            raise DerivgenError(
+                f"{'--learning-rate' if name == 'learning_rate' else f'--set {name}'}: the update rule has no such "
+                f"hyperparameter{near} it has {', '.join(own)}"
+            )
+
+
+def inputs_of(
+    data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: list[str]
+) -> dict[str, Any]:
+    """The inputs from files, but for those that the training is given otherwise."""
+    from derivgen.runtime import read_data
+
+    if not data and not module.INPUTS:
+        return {}
+    needed = [i.name for i in module.INPUTS if i.name not in given]
+    inputs, unused = read_data(data, module, cast=cast, columns=columns, needed=needed)
+    if unused:
+        files = f"{' and '.join(map(str, data))} also {'holds' if len(data) == 1 else 'hold'}"
+        click.echo(f"note: {files} {', '.join(unused)}, which the model does not take", err=True)
+    return inputs
+
+
+def summary(result: Fit, keep_best: bool, seconds: float) -> str:
+    """The first and the last epoch, or the best one where its parameters are kept, and the whole time."""
+    first, last = result.history[0], result.history[-1]
+    shown = result.history[result.best_epoch - 1] if keep_best else last
+    validation = "" if shown.validation_loss is None else f", validation {shown.validation_loss:.6g}"
+    metrics = "".join(f", {name} {value:.4g}" for name, value in shown.metrics.items())
+    best = f" (epoch {shown.epoch}, the best)" if keep_best else ""
+    new = last.epoch - result.resumed_epochs
+    more = " more" if result.resumed_epochs else ""
+    epochs = f"{new}{more} epoch{'' if new == 1 else 's'} in {seconds:.1f} s" if new else "nothing was left to do"
+    return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {epochs}"

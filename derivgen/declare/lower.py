@@ -1,0 +1,35 @@
+"""Declaration → Program: each `Sum` and `MaxOver` becomes a statement of its own, the rest scalar expressions.
+
+Input: a `Model`. Output: a checked Program, its tensors in order of declaration and its statements in order of
+definition; fixed sizes are numbers in it. Every expression is rebuilt in the internal form (`expressions`), bound
+indices renamed apart, and each read proved to stay inside its tensor; what is not accepted becomes a problem at the
+line of its definition.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from derivgen.declare.declared_partials import declared_partial
+from derivgen.declare.lowering import Lowering
+from derivgen.declare.model import Model
+from derivgen.declare.recurrences import define_recurrence
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Program, check_program
+
+
+@as_written()
+def lower(model: Model) -> Program:
+    """The declared program; raises SpecError with all problems of the spec."""
+    lowering = Lowering(model, declared_partial)
+    for recurrence, members in groupby(model.definitions, lambda d: d.recurrence):
+        if recurrence:
+            define_recurrence(lowering, list(members))
+        else:
+            for definition in members:
+                lowering.define(definition)
+    lowering.minimize()
+    lowering.next_values()
+    lowering.check_use()
+    model.refuse_problems()
+    return check_program(lowering.program())

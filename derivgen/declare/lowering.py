@@ -1,0 +1,658 @@
+"""The state of lowering a model: one recursive walk over a spec's expressions, each sum of which becomes a statement.
+
+Its length is that of the refusals, each beside what it guards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean, BooleanAtom
+from sympy.tensor.indexed import Idx, Indexed, IndexedBase
+
+from derivgen.declare.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
+from derivgen.declare.scope import Scope
+from derivgen.errors import Place, Problem, Refused, nearest
+from derivgen.file import contract
+from derivgen.file.fixed_names import OF_MODES
+from derivgen.form import bounds
+from derivgen.form.expressions import (
+    ORDERED,
+    TRUE,
+    MaxOver,
+    Read,
+    about,
+    all_of,
+    any_of,
+    conjuncts,
+    guarded,
+    guarded_reads,
+    index_symbol,
+    indicator,
+    indices_of,
+    is_size,
+    negation,
+    reads_of,
+    size_symbol,
+    split_guard,
+    substitute,
+)
+from derivgen.form.functions import DERIVATIVES, partial
+from derivgen.form.inside import all_nonnegative, out_of_bounds
+from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
+from derivgen.stages import reached
+from derivgen.update.groups import setting_for
+
+SEED, FIRST_STEP = "seed", "first_step"
+LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
+
+HELPER_NAMES = {"+=": "sum", "max=": "max"}
+
+NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
+HINTS = {"Undefined": " (close it with (value, True))", "Derivative": " (model.derivative is that of a let)"}
+LARGEST = sp.Integer(int(sys.float_info.max))
+EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
+ELEMENTS = 2**47  # of a tensor: more than a processor can address
+CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
+
+
+DeclaredPartial = Callable[["Lowering", partial, Scope], sp.Expr]  # what a declared derivative becomes
+
+
+def shown(number: sp.Expr) -> str:
+    """A number in a few characters."""
+    text = str(number)
+    return text if len(text) <= 30 else f"{text[:10]}…{text[-5:]} (of {len(text)} characters)"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 axis`, `2 axes`."""
+    plural = {"axis": "axes", "index": "indices"}.get(noun, f"{noun}s")
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def fixed(model: Model, size: sp.Expr) -> sp.Expr:
+    """A size with what is fixed at generation as numbers, and run-time sizes as their internal symbols."""
+    runtime = {s: size_symbol(s.name) for s in model.runtime_sizes}
+    return sp.expand(substitute(size, {**{s: sp.Integer(v) for s, v in model.fixed_sizes.items()}, **runtime}))
+
+
+class Lowering:
+    """The state of one lowering: tensors and statements so far."""
+
+    def __init__(self, model: Model, declared_partial: DeclaredPartial) -> None:
+        self.model, self.declared_partial = model, declared_partial
+        self.tensors: dict[str, Tensor] = {}
+        self.statements: list[Statement] = []
+        self.names = Names(model._names)
+        self.place: Place | None = None
+        self.layer = ""
+        self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
+        self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
+        self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
+        self.definitions = list(model.definitions)
+        self.running: list[tuple[str, str]] = []
+        self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
+        for declaration in model.declarations.values():
+            if declaration.role is not Role.LET:
+                self.tensors[declaration.name] = self.declared(declaration)
+
+    def declared(self, d: Declaration) -> Tensor:
+        shape = tuple(fixed(self.model, extent) for extent in d.shape)
+        if d.role in (Role.PARAMETER, Role.RUNNING) and not all(extent.is_Integer for extent in shape):
+            kind = KINDS.get(d.role, d.role.value)
+            self.model.problem(f"{kind} {d.name}: its sizes must be fixed at generation, found {shape}", d.place)
+        for axis, extent in enumerate(shape):
+            self.check_sizes(extent, d.name, d.place)
+            if d.role in (Role.INPUT, Role.LABELS) and not (extent.is_Integer or is_size(extent)):
+                self.model.problem(
+                    f"axis {axis} of {d.name} has the size {extent}: an input's axis is an integer or a declared size",
+                    d.place,
+                )
+        elements = sp.Mul(*(extent for extent in shape if extent.is_Integer))
+        if elements > ELEMENTS and all(not extent.is_Integer or extent <= ELEMENTS for extent in shape):
+            self.model.problem(f"{d.name} has {shown(elements)} elements: expected at most 2^47", d.place)
+        return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value)
+
+    def check_sizes(self, extent: sp.Expr, name: str, place: Place | None) -> None:
+        known = {size_symbol(s.name) for s in self.model.runtime_sizes}
+        unknown = sorted(str(s) for s in extent.free_symbols if s not in known)
+        if extent.is_Integer and not 1 <= extent <= ELEMENTS:
+            wanted = "at least 1" if extent < 1 else "at most 2^47"
+            self.model.problem(f"{name}: expected a size of {wanted}, found {shown(extent)}", place)
+        if unknown:
+            self.model.problem(f"{name}: {unknown[0]} is no declared size: use model.sizes or model.batch", place)
+
+    # ---- definitions
+
+    def define(self, d: Definition) -> None:
+        """The statements of one let."""
+        reached("lower", d.name)
+        self.choose_letters(d)
+        ranges, left = self.declare_let(d)
+        scope, first = Scope(ranges), len(self.statements)
+        try:
+            self.assign(d.name, d.expression, scope, left)
+        except Refused as refusal:
+            self.model.problem(str(refusal), d.place)
+        if d.layer:
+            self.check_part(d)
+            self.statements[first:] = [replace(s, layer=d.layer) for s in self.statements[first:]]
+
+    def check_part(self, d: Definition) -> None:
+        """The first let after a part of a layer that is no other part of it must be the layer's own."""
+        after = self.definitions[self.definitions.index(d) + 1 :]
+        whole = next((other for other in after if other.layer != d.layer), None)
+        if whole is None or (whole.name, whole.layer, whole.recurrence) != (d.layer, "", ""):
+            found = "no other let" if whole is None else whole.name
+            message = f"let {d.name}: expected let {d.layer} after the parts of layer {d.layer}, found {found}"
+            self.model.problem(
+                f"{message}: declare the parts one after another, and then the let of that name", d.place
+            )
+
+    def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
+        """(the ranges of a definition's indices, its subscripts); its tensor is declared, and its parts are defined now."""
+        self.place, self.layer, self.helpers = d.place, d.name, {}
+        ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
+        for r in ranges.values():
+            self.check_sizes(r.extent, f"index {r.index}", d.place)
+        scope = Scope(ranges)
+        left = tuple(sp.expand(self.convert(s, scope)) for s in d.left)
+        shape = tuple(sp.expand(self.largest(s, scope) + 1) for s in left)
+        self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
+        return ranges, left
+
+    def choose_letters(self, *definitions: Definition) -> None:
+        """Letters for the library indices of definitions, in order of their making, free of the spec's names."""
+        expressions = [e for d in definitions for e in (*d.indices, d.expression, *d.initial)]
+        indices = {i for e in expressions for i in e.atoms(Idx)}
+        indices |= {limit[0] for e in expressions for total in e.atoms(sp.Sum) for limit in total.limits}
+        found = {i for i in indices if i.name.startswith(LOCAL)}
+        first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
+        self.letters, taken = {}, {*self.model._names, *self.undeclared.values(), *(i.name for i in indices - found)}
+        for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
+            preferred = ["n"] if first is not None and index.upper + 1 == first else []
+            preferred += [self.model.wanted_letters[index.name]] if index.name in self.model.wanted_letters else []
+            self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
+            taken.add(self.letters[index])
+
+    def name_of(self, index: sp.Symbol) -> str:
+        """The name of an index that no `model.indices` made: its own, or past those that the spec declares."""
+        if index not in self.undeclared:
+            if why := contract.refusal(index.name, "index"):
+                self.model.problem(why, self.place)
+            own = (self.names.fresh(index.name) for _ in itertools.count())
+            self.undeclared[index] = next(name for name in own if name not in self.letters.values())
+        return self.undeclared[index]
+
+    def index_of(self, symbol: sp.Symbol) -> sp.Symbol:
+        """The internal index of a spec's."""
+        if symbol in self.model.declared_indices:
+            return index_symbol(symbol.name)
+        return index_symbol(self.letters[symbol] if symbol in self.letters else self.name_of(symbol))
+
+    def assign(self, name: str, expression: sp.Expr, scope: Scope, left: tuple[sp.Expr, ...] = ()) -> None:
+        """name[left] = expression; a lone Sum or MaxOver at plain indices is written without a helper between."""
+        if isinstance(expression, sp.Sum | MaxOver) and left == tuple(scope.order):
+            self.reduce(expression, scope, name, left)
+            return
+        body = self.body(self.convert(expression, scope))
+        self.emit(Statement(name, left, "=", body, tuple(scope.ranges.values()), layer=self.layer))
+
+    def minimize(self) -> None:
+        """The objective's statement, unless the objective is a let of its own."""
+        objective = self.model.objective
+        if objective is None:
+            self.model.problem(f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place)
+            return
+        self.place = objective.place
+        self.choose_letters(objective)
+        lets = {d.name for d in self.model.definitions}
+        expression = objective.expression
+        if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
+            self.objective = expression.name
+            return
+        self.helpers = {}
+        self.objective = self.layer = self.names.fresh("loss" if "loss" not in self.model._names else "objective")
+        self.tensors[self.objective] = Tensor(self.objective, (), Role.LET)
+        try:
+            self.assign(self.objective, expression, Scope())
+        except Refused as refusal:
+            self.model.problem(str(refusal).replace(f"{self.layer}: ", "the objective: "), objective.place)
+
+    def next_values(self) -> None:
+        """The statement of each running tensor's next value, after all that it may read."""
+        for d in self.model.declarations.values():
+            if d.role is Role.RUNNING:
+                indices = self.model.local_indices(*d.shape)
+                name, value = self.names.fresh(f"{d.name}_next"), self.next_value(d, indices)
+                definition = Definition(name, indices, value, d.place, indices)
+                self.running.append((d.name, definition.name))
+                self.definitions.append(definition)
+                self.define(definition)
+
+    def next_value(self, d: Declaration, indices: tuple[Idx, ...]) -> sp.Expr:
+        """What a running tensor's `next` says at these indices; 0 where it was refused."""
+        try:
+            found = d.next(*indices) if callable(d.next) else d.next
+            value = sp.sympify(found, strict=True)
+        except Exception as error:  # whatever the user's function raises
+            what = (
+                "gave no expression"
+                if isinstance(error, sp.SympifyError)
+                else f"raised {type(error).__name__}: {error}"
+            )
+            self.model.problem(f"next of running tensor {d.name} {what}: it takes {self.axes(d)}", d.place)
+            return sp.Integer(0)
+        if not isinstance(value, sp.Expr):
+            self.model.problem(f"next of running tensor {d.name} must be a real expression, found {value}", d.place)
+            return sp.Integer(0)
+        return value
+
+    def axes(self, d: Declaration) -> str:
+        return f"{count(len(d.shape), 'index')}, and gives an expression in tensors that are declared"
+
+    def emit(self, statement: Statement) -> None:
+        """Append a statement, once its reads are proved to stay inside their tensors."""
+        for message in self.out_of_bounds(statement):
+            raise Refused(message)
+        self.statements.append(statement)
+
+    def body(self, expression: sp.Expr) -> sp.Expr:
+        """A summand or a let's value, under the guard that no label that it is read through is the ignored one."""
+        value, guard = split_guard(expression)
+        found: dict[Read, set[frozenset[Boolean]]] = {}
+        for read, path, _ in guarded_reads(value):
+            for label in reads_of(*read.subscripts):
+                if self.tensors[label.tensor].ignore is not None:
+                    found.setdefault(label, set()).add(frozenset(path))
+        if not found:
+            return expression
+        present = []
+        for label, paths in found.items():
+            is_present = sp.Ne(label, self.tensors[label.tensor].ignore)
+            least = [path for path in paths if not any(other < path for other in paths)]
+            present += [any_of(*map(negation, path), is_present) for path in least]
+        return guarded(value, all_of(guard, *present))
+
+    # ---- reductions
+
+    def reduce(self, e: Any, scope: Scope, target: str = "", subscripts: tuple[sp.Symbol, ...] = ()) -> sp.Expr:
+        """The statement of a Sum or a MaxOver; gives the read of what it defines."""
+        bound, guard = self.limits(e, scope)
+        inner = scope.within(bound)
+        own = {r.index for r in bound.values()}
+        seen = [about(c, indices_of(c) - own) for c in conjuncts(scope.path)]
+        summand = self.body(self.convert(e.args[0], Scope(inner.ranges, all_of(guard, *seen))))
+        if isinstance(e, sp.Sum):  # what is 0 under its guard adds nothing; a maximum may be that 0
+            summand, body_guard = split_guard(summand)
+            guard = all_of(guard, body_guard)
+        operator: Operator = "+=" if isinstance(e, sp.Sum) else "max="
+        if target:
+            bound_ranges = self.apart(bound, subscripts)
+            domain = (*(r for r in scope.ranges.values()), *bound_ranges.values())
+            renaming = {bound[s].index: r.index for s, r in bound_ranges.items()}
+            summand, guard = substitute(summand, renaming), substitute(guard, renaming)
+            self.emit(Statement(target, subscripts, operator, summand, domain, guard, self.layer))
+            return Read(target, *subscripts)
+        return self.helper(operator, summand, guard, scope, bound)
+
+    def apart(self, bound: dict[sp.Symbol, Range], taken: tuple[sp.Symbol, ...]) -> dict[sp.Symbol, Range]:
+        """Bound indices that would capture one on the left, renamed."""
+        return {s: replace(r, index=self.fresh_index(r.index)) if r.index in taken else r for s, r in bound.items()}
+
+    def fresh_index(self, index: sp.Symbol) -> sp.Symbol:
+        return index_symbol(self.names.fresh(index.name))
+
+    def helper(
+        self, operator: Operator, summand: sp.Expr, guard: Boolean, scope: Scope, bound: dict[sp.Symbol, Range]
+    ) -> sp.Expr:
+        """An unnamed reduction as a tensor of its own, over the outer indices that it depends on.
+
+        The condition of the branch that it stands in goes with it, as far as it speaks of those indices; the rest
+        of it too where the reads need it to stay inside their tensors.
+        """
+        own = {r.index for r in bound.values()}
+        outer = [r for s, r in scope.ranges.items() if s not in bound]
+        path = [about(c, indices_of(c) - own) for c in conjuncts(scope.path)]
+        needed = (indices_of(summand) | indices_of(guard)) - own
+        inside = [about(c, needed) for c in path]
+        for conditions in (inside, path):
+            used = needed.union(*(indices_of(c) for c in conditions))
+            free = tuple(r for r in outer if r.index in used)
+            target = tuple(r.index for r in free)
+            domain = (*free, *bound.values())
+            condition = all_of(guard, *conditions)
+            statement = Statement("", target, operator, summand, domain, condition, layer=self.layer)
+            if not self.out_of_bounds(statement):
+                break
+        if statement not in self.helpers:
+            name = self.helpers[statement] = self.names.fresh(f"{self.layer}_{HELPER_NAMES[operator]}")
+            self.tensors[name] = Tensor(name, tuple(r.extent for r in free), Role.HELPER)
+            self.emit(replace(statement, target=name))
+        return Read(self.helpers[statement], *target)
+
+    def limits(self, e: Any, scope: Scope) -> tuple[dict[sp.Symbol, Range], Boolean]:
+        """The bound indices with their full ranges, and the guard of limits that are narrower."""
+        bound: dict[sp.Symbol, Range] = {}
+        guards: list[Boolean] = []
+        limits = e.limits if isinstance(e, sp.Sum) else [(i,) for i in e.args[1:]]
+        for limit in reversed(limits):
+            symbol, *given = limit
+            if symbol in bound:  # an inner index of the same name hides this one: the sum repeats what it holds
+                hidden = bound.pop(symbol)
+                bound[sp.Dummy()] = replace(hidden, index=self.fresh_index(hidden.index))
+            inner = scope.within(bound)
+            index = self.index_of(symbol)
+            lower, upper = self.given_limits(symbol, given, inner)
+            extent = fixed(self.model, symbol.upper + 1) if isinstance(symbol, Idx) else self.largest(upper, inner) + 1
+            if lower != 0:
+                guards.append(index >= lower)
+            if sp.expand(upper + 1 - extent) != 0:
+                guards.append(index <= upper)
+            bound[symbol] = Range(index, extent)
+        # SymPy's innermost limit is the first; in a box the order is free, so it is the one that was written.
+        return dict(reversed(bound.items())), all_of(*guards)
+
+    def given_limits(self, symbol: sp.Symbol, given: list[sp.Expr], inner: Scope) -> tuple[sp.Expr, sp.Expr]:
+        if not given and isinstance(symbol, Idx):
+            given = [symbol.lower, symbol.upper]
+        if len(given) != 2:
+            raise Refused(
+                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, K - 1))"
+            )
+        lower, upper = (sp.expand(self.convert(limit, inner)) for limit in given)
+        if isinstance(symbol, Idx):
+            extent = fixed(self.model, symbol.upper + 1)
+            claims = (lower, extent - 1 - upper)
+            if not all_nonnegative(claims, inner.path, tuple(inner.ranges.values()), self.tensors):
+                raise Refused(
+                    f"{self.layer}: the limits {lower} .. {upper} of {symbol} may leave its range 0 .. {extent - 1}: "
+                    "sum over an index with a longer range, or narrow the limits"
+                )
+        if any(abs(number) > ELEMENTS for limit in (lower, upper) for number in limit.atoms(sp.Integer)):
+            raise Refused(f"{self.layer}: the sum over {symbol} has too many terms, expected at most 2^47")
+        for limit in (lower, upper):
+            if bounds.linear(limit, self.is_integer) is None:
+                raise Refused(f"{self.layer}: the limit {limit} of {symbol} is not affine in indices and sizes")
+        return lower, upper
+
+    def largest(self, upper: sp.Expr, scope: Scope) -> sp.Expr:
+        """The largest value of an affine limit over the indices in scope."""
+        largest = upper
+        for r in scope.ranges.values():
+            if largest.coeff(r.index).is_negative:
+                largest = largest.subs(r.index, 0)
+            largest = largest.subs(r.index, r.extent - 1)
+        return sp.expand(largest)
+
+    # ---- expressions
+
+    def convert(self, e: Any, scope: Scope) -> Any:
+        """The internal form of a user's expression; reductions inside it become statements."""
+        if isinstance(e, Idx) or (isinstance(e, sp.Symbol) and e in scope.ranges):
+            return self.index(e, scope)
+        if isinstance(e, sp.Symbol):
+            return self.symbol(e)
+        if isinstance(e, Indexed):
+            return self.read(e, scope)
+        if isinstance(e, sp.Sum | MaxOver):
+            return self.reduce(e, scope)
+        if isinstance(e, partial):
+            return self.declared_partial(self, e, scope)
+        if isinstance(e, sp.Piecewise):
+            return self.piecewise(e, scope)
+        if isinstance(e, sp.ITE):  # SymPy's form of a comparison of a Piecewise
+            test = self.convert(e.args[0], scope)
+            then, other = (
+                self.convert(e.args[1], scope.under(test)),
+                self.convert(e.args[2], scope.under(negation(test))),
+            )
+            return any_of(all_of(test, then), all_of(negation(test), other))
+        if isinstance(e, sp.And):  # conditions on indices alone are tested first, and guard the others
+            on_indices = [self.convert(a, scope) for a in e.args if not a.has(Indexed)]
+            inner = scope.under(all_of(*on_indices))
+            return all_of(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
+        if isinstance(e, sp.Or):
+            return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
+        if isinstance(e, sp.Not):
+            return negation(self.convert(e.args[0], scope))
+        if isinstance(e, sp.KroneckerDelta):
+            return indicator(sp.Eq(*(self.convert(a, scope) for a in e.args)))
+        if isinstance(e, sp.re | sp.conjugate):  # SymPy's, of Abs(exp(asin(u))): all numbers are real here
+            return self.convert(e.args[0], scope)
+        if isinstance(e, IndexedBase):
+            raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
+        if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
+            return self.number(e)
+        self.check_function(e)
+        if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
+            raise Refused(
+                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger ones "
+                "write exp(k*log(u))"
+            )
+        ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
+        converted = {a: self.convert(a, scope) for a in ordered}
+        if isinstance(e, sp.core.relational.Relational):
+            return self.relation(e.func(*(converted[a] for a in e.args)))
+        return e.func(*(converted[a] for a in e.args))
+
+    def relation(self, condition: Boolean) -> Boolean:
+        """An affine condition on integers without fractions, one on a single of them with an integer on the right.
+
+        SymPy makes `i >= 1/2` of `2*i - 1 >= 0`, here `i >= 1`, and both `f[i] <= 1` and `2 >= f[i] + 1` of `f[i] < 2`.
+        """
+        if isinstance(condition, BooleanAtom):
+            return condition
+        form = bounds.linear(sp.expand(condition.lhs - condition.rhs), self.is_integer)
+        if form is None:
+            return condition
+        if isinstance(condition, ORDERED) and len(form.keys() - {sp.S.One}) == 1:
+            (atom,) = form.keys() - {sp.S.One}
+            turned = condition if form[atom] > 0 else condition.reversed
+            limit = -form.get(sp.S.One, Fraction(0)) / form[atom]
+            if limit.denominator == 1:
+                return turned.func(atom, limit.numerator)
+            return atom >= math.ceil(limit) if turned.rel_op in (">", ">=") else atom <= math.floor(limit)
+        scale = math.lcm(*(c.denominator for c in form.values()))
+        if scale == 1:
+            return condition
+        return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))
+
+    def naming_order(self, e: sp.Basic) -> bool:
+        """Sums over data are named before others: a penalty that is added to a loss then renames nothing."""
+        return not any(s in self.model.runtime_sizes for s in e.free_symbols)
+
+    def suggestion(self, tensor: IndexedBase) -> str:
+        return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))
+
+    def number(self, e: Any) -> Any:
+        if e is sp.zoo:
+            raise Refused(
+                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a branch "
+                "that is never taken: give the divisor a let, so that it is divided where the branch is evaluated"
+            )
+        if isinstance(e, NOT_REAL):
+            raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
+        if e.is_Number and e.is_finite and abs(e) > LARGEST:
+            raise Refused(f"{self.layer}: {shown(e)} is larger than any number of float64, which ends at 1.8e308")
+        return e
+
+    def check_function(self, e: Any) -> None:
+        known = (sp.Add, sp.Mul, sp.Pow, sp.core.relational.Relational, sp.And, sp.Or, sp.Not)
+        if not isinstance(e, known) and e.func not in DERIVATIVES:
+            kind = e.func.__name__
+            hint = HINTS.get(kind, "")
+            raise Refused(
+                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of functions"
+            )
+
+    def index(self, e: Any, scope: Scope) -> sp.Expr:
+        if e not in scope.ranges:
+            if not self.left():
+                raise Refused(
+                    f"{self.layer} has no indices and uses index {e}, which is not summed: write Sum(..., {e}); "
+                    "if it stands in a condition around an inner sum, give that sum its own let"
+                )
+            left = f"{self.layer}[{','.join(self.left())}]"
+            raise Refused(
+                f"{left} uses index {e}, which is neither on the left nor summed: "
+                f"write Sum(..., {e}) or add {e} to {self.layer}'s indices"
+            )
+        return scope.ranges[e].index
+
+    def left(self) -> list[str]:
+        return [self.index_of(i).name for d in self.definitions if d.name == self.layer for i in d.indices]
+
+    def symbol(self, e: sp.Symbol) -> sp.Expr:
+        if e in self.model.fixed_sizes:
+            return sp.Integer(self.model.fixed_sizes[e])
+        if e in self.model.runtime_sizes:
+            return size_symbol(e.name)
+        tensor = self.tensors.get(e.name)
+        if tensor is None:
+            raise Refused(
+                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an index"
+            )
+        if tensor.shape:
+            raise Refused(f"{self.layer}: {e} is a tensor with {count(len(tensor.shape), 'axis')}: read it at indices")
+        return Read(e.name)
+
+    def read(self, e: Indexed, scope: Scope) -> sp.Expr:
+        name = e.base.name
+        # SymPy may have rebuilt the base, which then belongs to nobody.
+        if name in self.tensors and getattr(e.base, "model", self.model) is not self.model:
+            raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
+        if not isinstance(e.base, TensorSymbol) or name not in self.tensors:
+            raise Refused(f"{self.layer}: {name} is not declared: make it by model.input, model.parameter or model.let")
+        tensor = self.tensors[name]
+        if len(e.indices) != len(tensor.shape):
+            found, axes = len(e.indices), len(tensor.shape)
+            raise Refused(
+                f"{self.layer}: {e} is read with {count(found, 'subscript')}, {name} has {count(axes, 'axis')}"
+            )
+        subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
+        for subscript in subscripts:
+            form = bounds.linear(subscript, self.is_integer)
+            if form is None or any(c.denominator != 1 for c in form.values()):
+                raise Refused(
+                    f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
+                    "sizes and integer tensors"
+                )
+        read = Read(name, *subscripts)
+        return self.earlier(read) or read
+
+    def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
+        pairs, rest = [], scope
+        for pair in e.args:
+            value, condition = pair.args
+            test = self.convert(condition, rest)
+            inside = rest.under(test)
+            if inside.path != sp.false:  # else the conditions around say that it is never taken
+                pairs.append((self.convert(value, inside), test))
+            rest = rest.under(negation(test))
+        if test != TRUE and rest.path != sp.false:  # SymPy leaves out a default that is never reached
+            raise Refused(f"{self.layer}: a Piecewise without a default: close it with (value, True)")
+        if not pairs:
+            return sp.Integer(0)
+        pairs[-1] = (pairs[-1][0], TRUE)
+        return sp.Piecewise(*pairs)
+
+    # ---- checks
+
+    def is_integer(self, read: Read) -> bool:
+        return self.tensors[read.tensor].integer
+
+    def out_of_bounds(self, s: Statement) -> list[str]:
+        return [f"{self.layer}: {message}" for message in out_of_bounds(s, self.tensors)]
+
+    def check_use(self) -> None:
+        """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
+        self.check_arguments()
+        for name, _ in self.model.rule.hyperparameters:
+            tensor = self.tensors.get(name)
+            if tensor is not None and tensor.role in (Role.INPUT, Role.LABELS):
+                place = self.model.declarations[name].place
+                self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
+        self.check_groups()
+        self.check_functions()
+        given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
+        used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
+        for s in self.statements:
+            used |= s.sizes
+        for size in sorted(used - given, key=str):
+            self.model.problems.append(
+                Problem(
+                    self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown"
+                )
+            )
+
+    def check_groups(self) -> None:
+        """A pattern of the update's groups must fit a parameter."""
+        names = [name for name, t in self.tensors.items() if t.role is Role.PARAMETER]
+        for pattern, _ in self.model.groups:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                found = f"{nearest(pattern, names) or ';'} there are {', '.join(names) or 'none'}"
+                message = f"group {pattern!r} of the update rule fits no parameter{found}"
+                self.model.problem(message, self.model.update_place)
+        if names and all(setting_for(name, self.model.groups) is None for name in names):
+            message = "the groups of the update rule freeze every parameter, so that nothing is trained: leave some out"
+            self.model.problem(message, self.model.update_place)
+
+    def check_functions(self) -> None:
+        """Functions of derivatives of the prediction need one, and no input may have the name of their arguments."""
+        asked, residuals = set(self.model.requests), bool(self.model.residuals)
+        of_prediction = [
+            name for name in contract.OF_PREDICTION if name in asked and not (name == "jacobian" and residuals)
+        ]
+        if of_prediction and self.model.prediction is None:
+            message = f"second_order: {of_prediction[0]} is of what predict returns: name that by model.predict(...)"
+            self.model.problem(message, self.model.request_place)
+        if "residuals" in asked and not residuals:
+            message = "second_order: residuals are those of model.least_squares(...), in place of minimize"
+            self.model.problem(message, self.model.request_place)
+        taken = {argument for function, argument in contract.VECTORS.items() if function in asked}
+        taken |= {f"{function}{part}" for function in asked for part in ("", "_kernel", "_memory")}
+        for name, declared in self.model.declarations.items():
+            if name in taken and declared.role in (Role.INPUT, Role.LABELS):
+                message = f"{name} is a name of the functions that second_order adds: rename the input"
+                self.model.problem(message, declared.place)
+
+    def check_arguments(self) -> None:
+        """What only the functions of some modules refer to, or take, such as `seed`: no rule and no input may be so called."""
+        roles, rule = {t.role for t in self.tensors.values()}, self.model.rule
+        own = {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
+        for name in sorted(own & {*OF_MODES} if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ()):
+            message = (
+                f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
+            )
+            self.model.problem(message, self.model.update_place)
+        for name in (SEED, FIRST_STEP) if Role.RANDOM in roles else ():
+            declared = self.model.declarations.get(name)
+            if declared is not None and declared.role in (Role.INPUT, Role.LABELS):
+                message = f"{name} is an argument of the functions of a module that draws: give the input another name"
+                self.model.problem(message, declared.place)
+
+    def program(self) -> Program:
+        sizes = [(s.name, sp.Integer(v)) for s, v in self.model.fixed_sizes.items()]
+        sizes += [(s.name, size_symbol(s.name)) for s in self.model.runtime_sizes]
+        order = {name: position for position, name in enumerate(self.tensors)}
+        tensors = sorted(self.tensors.values(), key=lambda t: (t.role in (Role.LET, Role.HELPER), order[t.name]))
+        return Program(
+            self.model.name,
+            tuple(tensors),
+            tuple(self.statements),
+            tuple(sizes),
+            objective=self.objective,
+            prediction=self.model.prediction,
+            running=tuple(self.running),
+            residuals=self.model.residuals,
+        )

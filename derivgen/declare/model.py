@@ -1,0 +1,553 @@
+"""Declaration of a model: what a spec calls. Nothing is computed here; `lower` turns it into a Program.
+
+Mistakes are collected with their file and line, and shown together by `Model.refuse_problems`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import sympy as sp
+from numpy.typing import ArrayLike
+from sympy.tensor.indexed import Idx, Indexed, IndexedBase
+
+from derivgen import initializers, optimizers
+from derivgen.errors import Place, Problem, SpecError, caller, nearest
+from derivgen.file import contract
+from derivgen.form.functions import partial
+from derivgen.form.program import Role
+from derivgen.initializers import Initializer
+from derivgen.update.groups import Group, groups_of
+from derivgen.update.rule import UpdateRule
+
+Size: TypeAlias = int | sp.Expr
+DTYPES = ("float32", "float64")
+
+MODEL_NUMBERS = itertools.count(1)
+DEEPEST = 200  # levels of an expression
+INT64 = range(-(2**63), 2**63)
+
+TRAINING = "training"
+KINDS = {Role.RUNNING: "running tensor", Role.RANDOM: "random tensor"}  # in messages, where the role is no noun
+LOCAL = "·"  # starts the names of library indices, and no identifier
+
+
+class TensorSymbol(IndexedBase):
+    """A declared tensor: `x[n, d]` in expressions, `x.shape`, `x.model`."""
+
+    model: Model
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        # Equal names in two models are two tensors; without this, SymPy's cache would give one for the other.
+        return (*super()._hashable_content(), self.model.number if hasattr(self, "model") else 0)
+
+    def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
+        """The element at these subscripts; rank and bounds are checked where the expression is declared."""
+        given = subscripts if isinstance(subscripts, tuple | list) else (subscripts,)
+        text = f"{self.name}[{', '.join(map(str, given))}]"
+        return Indexed(self, *(self._subscript(s, text) for s in given))
+
+    def _subscript(self, subscript: Any, text: str) -> sp.Expr:
+        if is_integer(subscript) or (isinstance(subscript, sp.Expr) and not isinstance(subscript, IndexedBase)):
+            return sp.sympify(subscript)
+        self.model.problem(f"{text} has the subscript {subscript!r}, expected an index or an integer expression")
+        return sp.Integer(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A tensor as declared: sizes are integers and SymPy expressions of the spec's size symbols."""
+
+    name: str
+    shape: tuple[sp.Expr, ...]
+    role: Role
+    place: Place | None
+    integer: bool = False
+    classes: int | None = None
+    ignore: int | None = None
+    initial: Initializer | np.ndarray | None = None
+    value: np.ndarray | None = None
+    next: Any = None  # RUNNING: an expression, or a function of the indices that gives one
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A tensor defined by an expression over its indices; `left` are its subscripts, made of these.
+
+    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the first.
+    """
+
+    name: str
+    indices: tuple[Idx, ...]
+    expression: sp.Expr
+    place: Place | None
+    left: tuple[sp.Expr, ...]
+    recurrence: str = ""
+    layer: str = ""
+    initial: tuple[sp.Expr, ...] = ()
+
+
+class Model:
+    """A model under declaration.
+
+    `dtype` is that of the generated module ("float32" or "float64"); the command's --dtype goes before it.
+    """
+
+    def __init__(self, name: str, dtype: str | None = None) -> None:
+        self.name = name
+        self.number = next(MODEL_NUMBERS)
+        self.dtype = dtype
+        self.place = caller()
+        self.problems: list[Problem] = []
+        self.fixed_sizes: dict[sp.Symbol, int] = {}
+        self.runtime_sizes: list[sp.Symbol] = []
+        self.declarations: dict[str, Declaration] = {}
+        self.definitions: list[Definition] = []
+        self.objective: Definition | None = None
+        self.prediction: str | None = None
+        self.residuals: tuple[str, ...] = ()
+        self.requests: tuple[str, ...] = ()
+        self.request_place: Place | None = None
+        self.rule: UpdateRule = optimizers.gradient_descent()
+        self.groups: tuple[Group, ...] = ()
+        self.update_place: Place | None = None
+        self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
+        self.declared_indices: set[Idx] = set()
+        self._names: dict[str, str] = {}
+        self._local: list[Idx] = []
+        if why := contract.refusal(self.name, "model"):
+            self.problem(why)
+        if dtype is not None and dtype not in DTYPES:
+            self.problem(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
+
+    # ---- sizes and indices
+
+    def batch(self, name: str) -> sp.Symbol:
+        """A size known at run time; the first one is the sample axis, along which `train_epoch` gathers."""
+        size = sp.Symbol(str(name), integer=True, positive=True)
+        if self._declare_name(name, "size"):
+            self.runtime_sizes.append(size)
+        return size
+
+    def sizes(self, /, **values: int) -> Any:
+        """Symbols of sizes fixed at generation: one name gives one symbol, several a tuple."""
+        symbols = []
+        for name, value in values.items():
+            size = sp.Symbol(name, integer=True, positive=True)
+            if self._declare_name(name, "size"):
+                if is_integer(value) and value >= 1:
+                    self.fixed_sizes[size] = int(value)
+                else:
+                    self.problem(f"size {name} must be an integer of at least 1, found {value!r}")
+                    self.fixed_sizes[size] = 1
+            symbols.append(size)
+        return symbols[0] if len(symbols) == 1 else tuple(symbols)
+
+    def indices(self, /, **ranges: Size) -> Any:
+        """Indices over 0 .. size - 1, where a size may be affine (`T - 1`); one or a tuple, as for `sizes`."""
+        made = []
+        for name, size in ranges.items():
+            self._declare_name(name, "index")
+            extent = sp.sympify(size)
+            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
+                self.problem(f"index {name} must range over an integer size of at least 1, found {size!r}")
+                extent = sp.Integer(1)
+            made.append(Idx(sp.Symbol(name, integer=True), extent))
+        self.declared_indices.update(made)
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
+        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use.
+
+        `letters` are those wanted, one for each size: they are taken where they are free.
+        """
+        if not isinstance(letters, str):
+            self.problem(f"letters must be a string with a letter for each index, found {letters!r}")
+            letters = ""
+        first = len(self._local)
+        self.wanted_letters |= {
+            f"{LOCAL}{first + k}": letter
+            for k, letter in enumerate(letters)
+            if contract.refusal(letter, "index") is None
+        }
+        self._local += [Idx(sp.Symbol(f"{LOCAL}{first + k}", integer=True), sp.sympify(s)) for k, s in enumerate(sizes)]
+        return tuple(self._local[first:])
+
+    # ---- tensors
+
+    def input(self, name: str, *shape: Size) -> Any:
+        """Data of the module's dtype, given at each call."""
+        return self._declare(name, shape, Role.INPUT)
+
+    def labels(self, name: str, *shape: Size, classes: Size, ignore: int | None = None) -> Any:
+        """Integers 0 .. classes - 1 given at each call; they may stand inside an index.
+
+        Where the value is `ignore`, what is summed or defined through it counts as absent, by a guard.
+        """
+        count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
+        if not is_integer(count) or count < 1 or int(count) not in INT64:
+            self.problem(f"labels {name}: classes must be an integer of at least 1, found {classes!r}")
+            count = 1
+        if ignore is not None and (not is_integer(ignore) or int(ignore) not in INT64):
+            self.problem(f"labels {name}: ignore must be an integer of 64 bits, found {ignore!r}")
+            ignore = None
+        skipped = None if ignore is None else int(ignore)
+        return self._declare(name, shape, Role.LABELS, integer=True, classes=int(count), ignore=skipped)
+
+    def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
+        """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
+        initial = self._initial("parameter", name, shape, init)
+        return self._declare(name, shape, Role.PARAMETER, initial=initial)
+
+    def running(
+        self,
+        name: str,
+        *shape: Size,
+        init: str | Initializer | ArrayLike | None = None,
+        next: Callable[..., sp.Expr] | sp.Expr | float,
+    ) -> Any:
+        """A tensor without a gradient, which takes its next value after each step of train_epoch and descend.
+
+        `next` is a function of its indices, `next=lambda d: 0.9 * mean[d] + 0.1 * batch_mean[d]`, called when the
+        whole spec has been read; an expression, where the tensor has no axes. `init` as for `parameter`.
+        """
+        initial = self._initial("running tensor", name, shape, init)
+        if not callable(next) and shape:
+            self.problem(
+                f"running tensor {name} has axes, and its next value has no indices: give next as a function of them, "
+                "next=lambda d: ..."
+            )
+            next = 0
+        return self._declare(name, shape, Role.RUNNING, initial=initial, next=next)
+
+    def random(self, name: str, *shape: Size) -> Any:
+        """Uniform numbers in [0, 1), a function of the seed that callers give, of the step and of the element."""
+        return self._declare(name, shape, Role.RANDOM)
+
+    @property
+    def training(self) -> sp.Symbol:
+        """1 in loss_and_gradient, train_epoch and descend, 0 in predict and loss; for conditions, and as a number."""
+        declared = self.declarations.get(TRAINING)
+        if (declared is None or declared.role is not Role.MODE) and self._declare_name(TRAINING, "symbol of the mode"):
+            self.declarations[TRAINING] = Declaration(TRAINING, (), Role.MODE, caller(), integer=True)
+        return sp.Symbol(TRAINING, integer=True)
+
+    def constant(self, name: str, array: ArrayLike) -> Any:
+        """A fixed array, part of the module; an integer one may stand inside an index."""
+        self._refuse_mask(f"constant {name}", array)
+        value = np.asarray(array)
+        if value.dtype.kind not in "iuf":
+            self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
+            value = np.zeros(value.shape)
+        if value.dtype == np.uint64 and value.size and int(value.max()) not in INT64:
+            self.problem(f"constant {name} must hold integers of 64 bits, found {value.max()}")
+            value = np.zeros(value.shape, np.int64)
+        if value.size == 0:
+            self.problem(f"constant {name} is empty: give it at least one element")
+            value = np.zeros([max(1, extent) for extent in value.shape])
+        return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
+
+    def let(
+        self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any, layer: str | None = None
+    ) -> Any:
+        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
+
+        An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
+        A let is a layer, which has kernels of its own, unless `layer` makes it a part of another one: it is computed in
+        the kernels of the let of that name, which must follow its parts.
+        """
+        given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
+        over = tuple(i for _, axis in axes for i in axis)
+        left, shape = tuple(s for s, _ in axes), [sp.Mul(*(i.upper + 1 for i in axis)) for _, axis in axes]
+        if len(set(over)) < len(over):
+            self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
+            left = over = tuple(dict.fromkeys(over))
+            shape = [i.upper + 1 for i in over]
+        taken = name in self._names
+        tensor = self._declare(name, shape, Role.LET)
+        part_of = "" if layer in (None, name) else str(layer)
+        definition = Definition(str(name), over, self._expression(expression), caller(), left, layer=part_of)
+        if not taken:
+            self.definitions.append(definition)
+        return tensor
+
+    def recur(
+        self, name: str | Sequence[str], indices: Sequence[Any], step: Callable[..., Any], initial: Any = 0
+    ) -> Any:
+        """Defines and returns a tensor through its own values at earlier steps, or several through each other's:
+
+            h = model.recur("h", (n, t, j), lambda h: tanh(Sum(h[n, t - 1, k] * W[k, j], k) + x[n, t, j]))
+            h, c = model.recur(["h", "c"], [(n, t, j), (n, t, j)], lambda h, c: (..., ...), initial=[0, 0])
+
+        `step` takes the tensors and gives their values at an index of time, that is of the axis that is read at a
+        shift: all shifts are negative (forwards in time) or all are positive (backwards). Of the present step one may
+        read another, as long as no cycle arises. `initial` is a value before the first step, a number or an expression
+        in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these.
+        """
+        single = isinstance(name, str)
+        names: list[str] = [str(n) for n in ([name] if single else name)]
+        lists = [indices] if single else list(indices)
+        starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
+        if not names or not len(names) == len(lists) == len(starts):
+            found = f"{len(names)} names, {len(lists)} tuples of indices, {len(starts)} initial values"
+            self.problem(f"recur takes as many tuples of indices and initial values as names, found {found}")
+            self.refuse_problems()
+        over = [self._left("recur", n, left) for n, left in zip(names, lists, strict=True)]
+        taken = [n for n in names if n in self._names]
+        tensors = [
+            self._declare(n, tuple(i.upper + 1 for i in left), Role.LET) for n, left in zip(names, over, strict=True)
+        ]
+        values = step(*tensors)
+        values = [values] if single else list(values) if isinstance(values, list | tuple) else [values]
+        if len(values) != len(names):
+            self.problem(f"recur {names[0]}: step must give {len(names)} expressions, found {len(values)}")
+            self.refuse_problems()
+        for n, left, value, start in zip(names, over, values, starts, strict=True):
+            before = tuple(map(self._expression, start if isinstance(start, list | tuple) else [start]))
+            definition = Definition(n, left, self._expression(value), caller(), left, names[0], initial=before)
+            if n not in taken:
+                self.definitions.append(definition)
+        return tensors[0] if single else tuple(tensors)
+
+    def derivative(self, value: Any, *by: Any) -> Any:
+        """∂value/∂x of a let's element by elements of earlier tensors, one after another: `derivative(u[n, 0], x[n, 1])`.
+
+        An index of x that the let has too is a row; its others are directions, each an index or a number. The value may
+        be a derivative itself.
+        """
+        wrong = [e for e in (value, *by) if not isinstance(e, Indexed | sp.Symbol)]
+        if wrong and not (wrong == [value] and isinstance(value, partial)):
+            self.problem(
+                f"derivative takes an element of a let, and elements of tensors that it comes from, found {wrong[0]}: "
+                "give an expression a let, and read tensors at indices"
+            )
+            return sp.Integer(0)
+        if not by:
+            self.problem(f"derivative of {value}: say by which element, derivative({value}, x[n, d])")
+            return sp.Integer(0)
+        return partial(*(value.args if isinstance(value, partial) else (value,)), *by)
+
+    # ---- what is asked of the model
+
+    def minimize(self, expression: Any) -> None:
+        """The objective: a scalar expression, or a let without axes."""
+        if self.objective is not None:
+            self.problem(
+                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a single "
+                "least_squares(...)"
+            )
+        self.objective = Definition("loss", (), self._expression(expression), caller(), ())
+
+    def least_squares(self, *residuals: Any) -> None:
+        """The objective as half the sum of the squares of lets, as in SciPy's least_squares.
+
+        The module then has `residuals` and their `jacobian` too.
+        """
+        lets = {d.name: d for d in self.definitions}
+        names = [str(r.name) if isinstance(r, TensorSymbol | sp.Symbol) else None for r in residuals]
+        twice = next((name for name in names if name is not None and names.count(name) > 1), None)
+        if twice is not None:
+            self.problem(f"least_squares has {twice} twice: once is enough, or give it a weight in its let")
+            return
+        wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in lets), None)
+        if wrong is not None or not residuals:
+            found = f"found {wrong}: give the expression a let" if residuals else "found none"
+            self.problem(f"least_squares takes tensors defined by model.let, {found}")
+            return
+        squares = []
+        for residual, name in zip(residuals, names, strict=True):
+            d = lets[str(name)]
+            element = residual[d.left] if d.left else residual
+            squares.append(sp.Sum(element**2, *d.indices) if d.indices else element**2)
+        self.minimize(sp.Add(*squares) / 2)
+        self.residuals = tuple(map(str, names))
+        self.second_order("residuals", "jacobian")
+
+    def predict(self, tensor: Any) -> None:
+        """What the module's `predict` returns: a let."""
+        name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
+        if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
+            self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
+        else:
+            self.prediction = name
+
+    def second_order(self, *functions: str) -> None:
+        """Functions of derivatives that the module has besides, such as "hessian_vector_product": see docs/second_order.md."""
+        for name in functions:
+            if name not in contract.DERIVATIVES:
+                asked_for = [other for other in contract.DERIVATIVES if other != "residuals"]
+                known, near = ", ".join(asked_for), nearest(str(name), asked_for) or ";"
+                self.problem(f"second_order: no function of derivatives is called {name!r}{near} there are {known}")
+            elif name not in self.requests:
+                self.requests = (*self.requests, name)
+        self.request_place = caller()
+
+    def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
+        """The update rule of the module, or the name of one; plain gradient descent where unsaid.
+
+        `groups`: what is otherwise for parameters whose names fit a pattern, hyperparameters as numbers or expressions,
+        or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. Later ones win.
+        """
+        try:
+            rule = optimizers.by_name(rule) if isinstance(rule, str) else rule
+            if not isinstance(rule, UpdateRule):
+                self.problem(f"update takes a rule such as optimizers.adam(), found {rule!r}")
+                return
+            self.rule, self.groups = rule, groups_of(rule, groups or {})
+        except ValueError as error:
+            self.problem(str(error))
+        self.update_place = caller()
+
+    # ---- collecting problems
+
+    def problem(self, message: str, place: Place | None = None) -> None:
+        """Note a refusal at the user's line; nothing is raised yet, so that all are shown together."""
+        noted = Problem(place or caller(), message)
+        if noted not in self.problems:
+            self.problems.append(noted)
+
+    def refuse_problems(self) -> None:
+        """Raise SpecError with every problem so far, if there is one."""
+        if self.problems:
+            raise SpecError(self.problems)
+
+    # ---- parts
+
+    def _left(self, call: str, name: str, indices: Any) -> tuple[Idx, ...]:
+        """The indices on the left of a definition."""
+        over = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+        wrong = [i for i in over if not isinstance(i, Idx) or i.upper is None]
+        if wrong:
+            self.problem(f"{call} {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
+            over = tuple(i for i in over if i not in wrong)
+        if len(set(over)) < len(over):
+            self.problem(f"{call} {name}: an index stands twice on the left: use another index over the same size")
+            over = tuple(dict.fromkeys(over))
+        return over
+
+    def _declare_name(self, name: str, kind: str) -> bool:
+        why = contract.refusal(name, kind)
+        if why is None and name in self._names:
+            why = f"the name {name} is used twice: it is {contract.article(self._names[name])} already"
+        if why is not None:
+            self.problem(why)
+            return False
+        self._names[name] = kind
+        return True
+
+    def _declare(self, name: str, shape: Sequence[Size], role: Role, **facts: Any) -> Any:
+        extents = []
+        for axis, size in enumerate(shape):
+            extent = sp.sympify(size)
+            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
+                self.problem(f"axis {axis} of {name} must have a size of at least 1, found {size!r}")
+                extent = sp.Integer(1)
+            extents.append(extent)
+        text = str(name)
+        if self._declare_name(name, KINDS.get(role, role.value)):
+            self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)
+        domain = {"integer": True} if facts.get("integer") else {"real": True}
+        if not extents:
+            return sp.Symbol(text, **domain)
+        tensor = TensorSymbol(sp.Symbol(text, **domain), shape=tuple(extents), **domain)
+        tensor.model = self
+        return tensor
+
+    def _axis(self, name: str, subscript: Any) -> tuple[sp.Expr, tuple[Idx, ...]] | None:
+        """(a subscript on the left, its indices, outermost first); after a refusal, one of its indices, or None."""
+        used = sorted(subscript.atoms(Idx), key=str) if isinstance(subscript, sp.Expr) else []
+        loose = next((i for i in used if i.upper is None), None if used else subscript)
+        if loose is not None:
+            self.problem(f"let {name}: {loose} is no index with a range: make it by model.indices(...)")
+            return None
+        digits = mixed_radix(subscript, self.fixed_sizes)
+        if digits is None:
+            self.problem(
+                f"let {name}: {subscript} does not take each value from 0 on once: write an index, or several as the "
+                "digits of a number, such as i*W + j with j over 0 .. W - 1"
+            )
+            return used[0], (used[0],)
+        return subscript, digits
+
+    def _expression(self, expression: Any) -> sp.Expr:
+        if isinstance(expression, np.ndarray) and expression.ndim == 0:
+            expression = expression.item()
+        if isinstance(expression, sp.Expr | numbers.Real) and not isinstance(expression, bool | np.bool_):
+            return self._shallow(sp.sympify(expression))
+        found = type(expression).__name__
+        self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")
+        return sp.Integer(0)
+
+    def _shallow(self, expression: sp.Expr) -> sp.Expr:
+        """The expression, unless its parts stand in each other too deeply to be worked with."""
+        level: list[sp.Basic] = [expression]
+        for _ in range(DEEPEST):
+            level = list(dict.fromkeys(a for node in level for a in node.args))
+        if not level:
+            return expression
+        self.problem(f"an expression is nested too deeply, in more than {DEEPEST} levels: give parts of it a let")
+        return sp.Integer(0)
+
+    def _initial(self, kind: str, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:
+        if init is None:
+            return initializers.zeros()
+        if isinstance(init, Initializer):
+            return init
+        if isinstance(init, str):
+            make: Callable[[], Initializer] | None = initializers.BY_NAME.get(init)
+            if make is None:
+                known = ", ".join(initializers.BY_NAME)
+                self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
+                return initializers.zeros()
+            return make()
+        self._refuse_mask(f"init of {kind} {name}", init)
+        value = np.asarray(init)
+        expected = tuple(int(sp.sympify(s).subs(self.fixed_sizes)) if self._is_fixed(s) else None for s in shape)
+        if value.dtype.kind not in "iuf":
+            self.problem(f"{kind} {name}: init must be numbers or the name of an initializer, found {init!r}")
+            return initializers.zeros()
+        if value.shape != expected:
+            self.problem(f"{kind} {name}: init has shape {value.shape}, expected {expected}")
+            return initializers.zeros()
+        return value.astype(np.float64)
+
+    def _refuse_mask(self, what: str, array: object) -> None:
+        if np.ma.isMaskedArray(array):
+            self.problem(f"{what} is a masked array, whose mask would be lost: give it filled, array.filled(...)")
+
+    def _is_fixed(self, size: Size) -> bool:
+        return bool(sp.sympify(size).subs(self.fixed_sizes).is_Integer)
+
+
+def is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral | sp.Integer) and not isinstance(value, bool)
+
+
+def mixed_radix(subscript: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> tuple[Idx, ...] | None:
+    """The indices of a subscript that takes each value from 0 on once, outermost first; None for any other.
+
+    Such a subscript is a number whose digits are the indices: each one's stride is the product of the extents of those
+    further in.
+    """
+    if isinstance(subscript, Idx):
+        return (subscript,)
+    number = sp.expand(subscript)
+    strides = {i: number.coeff(i) for i in subscript.atoms(Idx)}
+    if sp.expand(number - sp.Add(*(stride * i for i, stride in strides.items()))) != 0:
+        return None
+    digits = [(stride.subs(sizes), (i.upper + 1).subs(sizes), i) for i, stride in strides.items()]
+    if not all(stride.is_Integer for stride, _, _ in digits):
+        return None
+    step: sp.Expr = sp.Integer(1)
+    digits.sort(key=lambda digit: (digit[0], digit[1] != 1, digit[2].name))
+    for stride, extent, _ in digits:
+        if stride != step:
+            return None
+        step *= extent
+    return tuple(i for _, _, i in reversed(digits))

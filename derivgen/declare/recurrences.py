@@ -1,0 +1,199 @@
+"""Recurrences of a model → statements of a scan.
+
+What a member is at an earlier step is a tensor of its own, `h_previous[n,t,j]` (or `h_next`, backwards in time): the
+value of that step, or the initial one. So all else in a step reads its tensors at the present index of time, a product
+with weights is a product of whole tensors, and one statement alone knows of the shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import sympy as sp
+from sympy.tensor.indexed import Idx, Indexed
+
+from derivgen.declare.lowering import Lowering
+from derivgen.declare.model import Definition
+from derivgen.declare.scope import Scope
+from derivgen.errors import Refused
+from derivgen.form.expressions import Read
+from derivgen.form.program import Role, Scan, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """The spec's index of time, its axis in each member, and whether the last step comes first."""
+
+    index: Idx
+    axes: dict[str, int]
+    reverse: bool
+
+
+def define_recurrence(lowering: Lowering, members: Sequence[Definition]) -> None:
+    """The statements of a recurrence; problems are noted at its line."""
+    lowering.choose_letters(*members)
+    scopes = {d.name: Scope(lowering.declare_let(d)[0]) for d in members}
+    first = len(lowering.statements)
+    try:
+        time = time_of(members)
+        steps = Steps(lowering, members, time, scopes)
+        chunks = {d.name: steps.statements_of(d) for d in members}
+        ordered = [s for name in steps.order() for s in chunks[name]]
+        before = [s for d in members for s in steps.earlier_statements(d)]
+        made = outside_where_needed([*before, *ordered])
+        del lowering.statements[first:]
+        lowering.statements += [s for s in made if s.scan is None] + [s for s in made if s.scan is not None]
+    except Refused as refusal:
+        lowering.model.problem(str(refusal), members[0].place)
+    finally:
+        lowering.earlier = lambda read: None
+
+
+def outside_where_needed(made: list[Statement]) -> list[Statement]:
+    """The statements, those of the scan left out of it that something outside reads: a sum over all steps does."""
+    needed: set[str] = set()
+    for position, s in reversed(list(enumerate(made))):
+        if s.scan is None or s.target in needed:
+            made[position] = replace(s, scan=None)
+            needed |= s.sources
+    return made
+
+
+class Steps:
+    """The state of one recurrence's lowering: which earlier values are read, and who reads whom of the same step."""
+
+    def __init__(self, lowering: Lowering, members: Sequence[Definition], time: Time, scopes: dict[str, Scope]) -> None:
+        self.lowering, self.time, self.scopes = lowering, time, scopes
+        self.members = {d.name: d for d in members}
+        self.layer = members[0].name
+        self.index = lowering.index_of(time.index)
+        self.scan = Scan(self.layer, self.index, time.reverse)
+        self.earlier: dict[tuple[str, int], str] = {}  # (member, steps before) → the tensor of what it was then
+        self.same_step: dict[str, list[str]] = {name: [] for name in self.members}
+        self.present = ""
+
+    def statements_of(self, d: Definition) -> list[Statement]:
+        """A member's statements."""
+        self.present, self.lowering.layer, self.lowering.helpers = d.name, d.name, {}
+        self.lowering.earlier = self.read
+        scope = self.scopes[d.name]
+        return self.in_scan(partial(self.lowering.assign, d.name, d.expression, scope, tuple(scope.order)))
+
+    def in_scan(self, emit: Callable[[], object]) -> list[Statement]:
+        """What is emitted, as statements of the scan; what is the same at each step is not of the scan."""
+        start = len(self.lowering.statements)
+        emit()
+        made = [replace(s, layer=self.layer) for s in self.lowering.statements[start:]]
+        return [replace(s, scan=self.scan) if self.index in s.subscripts else s for s in made]
+
+    def read(self, read: Read) -> sp.Expr | None:
+        """What stands for a read of a member, of this step or of one before it; None for a read of anything else."""
+        if read.tensor not in self.members:
+            return None
+        axis = self.time.axes[read.tensor]
+        shift = sp.expand(read.subscripts[axis] - self.index)
+        back = shift if self.time.reverse else -shift
+        if not back.is_Integer or back < 0:
+            sign = "+" if self.time.reverse else "-"
+            raise Refused(
+                f"{self.present}: {read} is read at {read.subscripts[axis]}: inside the recurrence {read.tensor} has its "
+                f"values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
+            )
+        if back == 0:
+            self.same_step[self.present].append(read.tensor)
+            return read
+        key = (read.tensor, int(back))
+        if key not in self.earlier:
+            name = self.lowering.names.fresh(f"{read.tensor}_{'next' if self.time.reverse else 'previous'}")
+            self.earlier[key] = name
+            self.lowering.tensors[name] = replace(self.lowering.tensors[read.tensor], name=name, role=Role.HELPER)
+        subscripts = [*read.subscripts]
+        subscripts[axis] = self.index
+        return Read(self.earlier[key], *subscripts)
+
+    def order(self) -> list[str]:
+        """The members, each after those whose values of the same step it reads."""
+        done: list[str] = []
+        while len(done) < len(self.members):
+            ready = [n for n in self.members if n not in done and set(self.same_step[n]) <= set(done)]
+            if not ready:
+                stuck = " and ".join(n for n in self.members if n not in done)
+                own = "its own value" if " and " not in stuck else "each other's values"
+                raise Refused(f"{self.layer}: {stuck} would need {own} of the same step: read an earlier step")
+            done += ready
+        return done
+
+    # ---- before the first step
+
+    def earlier_statements(self, d: Definition) -> list[Statement]:
+        """What a member was one, two, … steps before, as far as that is read: its own value, or an initial one."""
+        self.lowering.layer, self.lowering.helpers, self.lowering.earlier = d.name, {}, lambda read: None
+        backs = sorted(back for name, back in self.earlier if name == d.name)
+        made: list[Statement] = []
+        if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):
+            raise Refused(
+                f"{d.name} is read {backs[-1]} steps back, which takes 1 or {backs[-1]} initial values, found "
+                f"{len(d.initial)}"
+            )
+        for back in backs:
+            made += self.in_scan(partial(self.emit_earlier, d, back))
+        return made
+
+    def emit_earlier(self, d: Definition, back: int) -> None:
+        scope = self.scopes[d.name]
+        subscripts = [r.index for r in scope.ranges.values()]
+        extent = scope.ranges[self.time.index].extent
+        done = extent - 1 - self.index if self.time.reverse else self.index  # steps before this one
+        source = [*subscripts]
+        source[self.time.axes[d.name]] += back if self.time.reverse else -back
+        others = Scope({i: r for i, r in scope.ranges.items() if i != self.time.index})
+        starts = [self.lowering.body(self.lowering.convert(e, others)) for e in d.initial]
+        if len(starts) == 1:
+            starts *= back
+        pieces = [(Read(d.name, *source), done >= back)]
+        pieces += [(starts[k - 1], sp.Eq(done, back - k)) for k in range(1, back) if len(set(starts[:back])) > 1]
+        value = sp.Piecewise(*pieces, (starts[back - 1], True))
+        domain = tuple(scope.ranges.values())
+        self.lowering.emit(Statement(self.earlier[d.name, back], tuple(subscripts), "=", value, domain))
+
+
+# ---- time
+
+
+def time_of(members: Sequence[Definition]) -> Time:
+    """The index that is shifted wherever an earlier value is read."""
+    named = {d.name: d for d in members}
+    found: list[dict[Idx, int]] = []
+    for d in members:
+        for e in sorted(d.expression.atoms(Indexed), key=str):
+            if e.base.name in named:
+                shifts = shifts_of(e, named[e.base.name])
+                found += [shifts] if shifts else []
+    layer = members[0].name
+    common = [i for i in members[0].indices if all(i in shifts for shifts in found)]
+    if not found:
+        raise Refused(
+            f"{layer} reads no value of an earlier step, as {layer}[…, t - 1, …] would: define it by model.let"
+        )
+    if not common:
+        raise Refused(f"{layer}: earlier values are read along different axes: a recurrence runs along one index")
+    time = common[0]
+    signs = {shifts[time] > 0 for shifts in found}
+    if len(signs) > 1:
+        raise Refused(f"{layer} is read at earlier and at later {time}: a recurrence runs one way")
+    for d in members:
+        if time not in d.indices:
+            raise Refused(f"{layer}: {d.name} does not have the index {time}, along which the recurrence runs")
+    return Time(time, {d.name: d.indices.index(time) for d in members}, signs.pop())
+
+
+def shifts_of(e: Indexed, d: Definition) -> dict[Idx, int]:
+    """The indices that a member is read at with an integer added, each where it stands on the member's left."""
+    shifts = {}
+    for subscript, own in zip(e.indices, d.indices, strict=False):
+        shift = sp.expand(subscript - own)
+        if shift.is_Integer and shift != 0:
+            shifts[own] = int(shift)
+    return shifts

@@ -1,0 +1,197 @@
+"""Program → Program with its derivatives, by one rule applied to each statement.
+
+Reverse, from the last statement to the first, D unchanged:
+
+    for every read A[h(d)] in f:     A_bar[h(d)]  +=  target_bar[g(d)] · ∂f/∂A[h(d)]
+
+Forward, beside each statement:
+
+    target_dot[g(d)]  ⊕=  Σ over the reads of f  ∂f/∂A[h(d)] · A_dot[h(d)]
+
+Both give statements of the same form, so they apply to their own results. The condition under which f evaluates a read
+goes with the read: where it fails nothing is added. `max=` takes the rule on f at the first maximum, whose indices an
+`argmax=` statement beside it holds. The adjoint of a scan is the scan of its statements' adjoints, the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.derive.cotangents import Cotangent, Cotangents, Winners, active_tensors
+from derivgen.form.expressions import Read, all_of, as_written, negation, parts_of, product, substitute
+from derivgen.form.functions import derivative
+from derivgen.form.program import Names, Program, Role, Statement, Tensor, check_program, differentiable_reads, names_of
+from derivgen.stages import reached
+
+
+@as_written()
+def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str | None = None) -> Program:
+    """The program followed by the adjoint statements of a rank-0 output by the tensors `wrt` (the parameters)."""
+    wrt = [p.name for p in program.parameters] if wrt is None else list(wrt)
+    objective = objective or program.objective
+    if objective is None:
+        raise ValueError("the program has no objective to differentiate")
+    extended, bars = reverse_sweep(program, objective, wrt)
+    gradients = tuple((name, bars.of(name).name) for name in wrt)
+    tensors = [t for t in bars.tensors if t.name not in extended.table]
+    return check_program(replace(extended.with_statements(extended.statements, tensors), gradients=gradients))
+
+
+@as_written()
+def reverse_sweep(program: Program, output: str, wrt: Sequence[str], bare: bool = True) -> tuple[Program, Cotangents]:
+    """The program followed by the cotangents of an output of any rank by the tensors `wrt` and all between."""
+    bars = cotangents(program, output, wrt, bare)
+    reverse = [*seeds(bars), *(made for _, adjoints in adjoints_of(bars) for made in adjoints)]
+    program = bars.program
+    return check_program(program.with_statements([*program.statements, *reverse], bars.tensors)), bars
+
+
+def cotangents(program: Program, output: str, wrt: Sequence[str], bare: bool = True) -> Cotangents:
+    """The cotangents of an output, none of them made yet."""
+    program, winners = with_winners(program, names_of(program))
+    return Cotangents(program, output, active_tensors(program, wrt), winners, bare)
+
+
+def adjoints_of(bars: Cotangents) -> Iterator[tuple[Statement, list[Statement]]]:
+    """Each statement that the output depends on with its adjoints, from the last to the first."""
+    for s in reversed(bars.program.statements):
+        if found := bars.reached(s):
+            reached("differentiate", s.layer)
+            yield s, [made for bar in found for made in adjoint_statements(s, bar, bars)]
+
+
+def seeds(bars: Cotangents) -> list[Statement]:
+    """∂O[o]/∂O[o] = 1"""
+    if bars.output not in bars.active:
+        return []
+    last = next(s for s in reversed(bars.program.statements) if s.target == bars.output)
+    write = bars.receiving(Read(bars.output, *(r.index for r in bars.axes))).at([r.index for r in bars.axes])
+    one = replace(last, target=write.tensor, subscripts=write.subscripts, expression=sp.Integer(1), domain=bars.axes)
+    return [replace(one, operator="+=", guard=sp.true, direction=bars.direction_of(last), scan=None)]
+
+
+def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> list[Statement]:
+    """The reverse rule on one statement and one cotangent of its target: an accumulation for each distinct active read."""
+    made = []
+    own = tuple(r.index for r in s.domain)
+    s, at_winner = bars.seen_from(s, cotangent.pattern)
+    bar = cotangent.at(s.subscripts)
+    # Reads at the statement's own indices come first: their adjoint is then a value that the others can read. The rest
+    # follow the order of declaration: SymPy's order of arguments hangs on names, and would tell equal layers apart.
+    reads = sorted(
+        differentiable_reads(s, bars.active).items(),
+        key=lambda item: (item[0].subscripts != own, bars.order[item[0].tensor]),
+    )
+    for read, condition in reads:
+        local = derivative(s.expression, read)
+        guard = all_of(s.guard, condition)
+        if local == 0 or guard == sp.false:
+            continue
+        read, local, guard = (substitute(e, at_winner) for e in (read, local, guard))
+        write = bars.receiving(read).at(read.subscripts)
+        bars.last[write.tensor] = Statement(
+            target=write.tensor,
+            subscripts=write.subscripts,
+            operator="+=",
+            expression=product(bar, assuming(local, guard)),
+            domain=tuple(r for r in s.domain if r.index not in at_winner),
+            guard=guard,
+            layer=s.layer,
+            direction=bars.direction_of(s),
+            scan=None if s.scan is None else replace(s.scan, reverse=not s.scan.reverse),
+        )
+        made.append(bars.last[write.tensor])
+    return made
+
+
+def assuming(expression: sp.Expr, guard: sp.Basic) -> sp.Expr:
+    """The expression with the branches decided that the guard decides."""
+    if guard == sp.true:
+        return expression
+    held = parts_of(guard)
+    facts = {**dict.fromkeys(map(negation, held), sp.false), **dict.fromkeys(held, sp.true)}
+
+    def decided(node: sp.Basic) -> sp.Basic:
+        if not isinstance(node, sp.Piecewise) and node.args and not isinstance(node, Read):
+            return node.func(*(decided(a) for a in node.args))
+        if isinstance(node, sp.Piecewise):
+            return sp.Piecewise(*((decided(pair.args[0]), substitute(pair.args[1], facts)) for pair in node.args))
+        return node
+
+    return decided(expression)
+
+
+def with_winners(program: Program, names: Names) -> tuple[Program, Winners]:
+    """The program with an `argmax=` statement before each `max=`, for each index that it reduces."""
+    winners: dict[str, dict[sp.Symbol, Read]] = {}
+    statements: list[Statement] = []
+    tensors: list[Tensor] = []
+    present = {winner_key(s, s.winner): s.target for s in program.statements if s.operator == "argmax="}
+    for s in program.statements:
+        if s.operator == "max=":
+            winners[s.target] = {}
+            for r in s.reduced:
+                name = present.get(winner_key(s, r.index))
+                if name is None:
+                    name = names.fresh(f"{s.target}_arg_{r.index}")
+                    tensors.append(Tensor(name, program.tensor(s.target).shape, Role.HELPER, integer=True))
+                    statements.append(replace(s, target=name, operator="argmax=", winner=r.index))
+                winners[s.target][r.index] = Read(name, *s.subscripts)
+        statements.append(s)
+    return program.with_statements(statements, tensors), winners
+
+
+def winner_key(s: Statement, index: sp.Symbol | None) -> tuple[object, ...]:
+    return s.expression, s.guard, s.domain, s.subscripts, index
+
+
+# ---- forward mode
+
+
+@as_written()
+def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[str, str]]:
+    """The program with tangents beside its statements, and the name of each tensor's tangent.
+
+    The tangents of `directions` are given from outside (Role.SEED). Applied to an adjoint program, the tangents of
+    the gradients are the Hessian's product with the directions.
+    """
+    names = names_of(program)
+    program, winners = with_winners(program, names)
+    active = active_tensors(program, directions)
+    dots = {t.name: names.fresh(f"{t.name}_dot") for t in program.tensors if t.name in active}
+    tensors = [
+        replace(program.tensor(name), name=dot, role=Role.SEED if name in directions else Role.ADJOINT, of=name)
+        for name, dot in dots.items()
+    ]
+    statements: list[Statement] = []
+    for s in program.statements:
+        statements.append(s)
+        if s.target in dots:
+            statements += tangent_statements(s, dots, winners.get(s.target, {}))
+    return check_program(program.with_statements(statements, tensors)), dots
+
+
+def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
+    """The forward rule on one statement: one statement too, but for sums of products, of which each stays one."""
+    by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
+    for read, condition in differentiable_reads(s, dots).items():
+        key = (derivative(s.expression, read), condition)
+        by_local.setdefault(key, []).append(Read(dots[read.tensor], *read.subscripts))
+    terms = []
+    for (local, condition), read_dots in by_local.items():
+        term = product(local, sp.Add(*read_dots))
+        terms.append(term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True)))
+    apart = s.operator == "+=" and s.reduced and s.subscripts and isinstance(s.expression, sp.Mul)
+    changed = replace(
+        s,
+        target=dots[s.target],
+        operator="=" if s.operator == "max=" else s.operator,
+        guard=substitute(s.guard, at_winner),
+        domain=tuple(r for r in s.domain if r.index not in at_winner),
+    )
+    sums = terms if apart else [sp.Add(*terms)]
+    return [replace(changed, expression=substitute(total, at_winner)) for total in sums]

@@ -1,0 +1,194 @@
+"""Elementary functions in generated modules: one row a function, emitted where it is used.
+
+Those with a file in `templates/elementary` are functions of the module: their names are the same in both dtypes, their
+texts are not. The others are numpy's scalar functions as numba compiles them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import sympy as sp
+
+from derivgen.emit.kernel.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
+from derivgen.emit.templates import environment, folder
+from derivgen.form.functions import difference, erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+
+SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
+MAXIMUM, MINIMUM = "maximum", "minimum"
+ORDINAL, OF_ORDINAL = "ordinal", "of_ordinal"
+
+FUNCTIONS: dict[type, str] = {
+    sp.exp: "exp",
+    sp.log: "log",
+    sp.sin: "sin",
+    sp.cos: "cos",
+    sp.tan: "np.tan",
+    sp.asin: "np.arcsin",
+    sp.acos: "np.arccos",
+    sp.atan: "np.arctan",
+    sp.atan2: "np.arctan2",
+    sp.sinh: "sinh",
+    sp.cosh: "cosh",
+    sp.tanh: "tanh",
+    sp.asinh: "np.arcsinh",
+    sp.acosh: "np.arccosh",
+    sp.atanh: "np.arctanh",
+    sp.erf: "erf",
+    sp.erfc: "erfc",
+    erfc: "erfc",
+    sp.Abs: "abs",
+    sp.floor: "np.floor",
+    sp.ceiling: "np.ceil",
+    log1p: "log1p",
+    expm1: "expm1",
+    root: "np.sqrt",
+    difference: "difference",
+    sp.sign: "sign",
+    sp.Mod: "mod",
+    sigmoid: "sigmoid",
+    softplus: "softplus",
+    xlogy: "xlogy",
+    logaddexp: "logaddexp",
+}
+
+# What the text of a kernel calls by a bare name.
+CALLED = {
+    *FUNCTIONS.values(),
+    SQUARE,
+    CUBE,
+    INTEGER_POWER,
+    POWER,
+    MAXIMUM,
+    MINIMUM,
+    ORDINAL,
+    OF_ORDINAL,
+    "max",
+    "range",
+}
+
+# The largest error in units in the last place, float32 and float64: measured, and asserted by
+# tests/emit/test_elementary.py. That of logaddexp counts in units of the larger of the two terms that it adds.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "exp": (1.1, 1.1),
+    "expm1": (1.75, 1.4),
+    "log": (1, 0.9),
+    "log1p": (1, 0.9),
+    "sin": (2, 1.75),
+    "cos": (2, 1.75),
+    "sinh": (1.75, 1.75),
+    "cosh": (1.6, 1.5),
+    "tanh": (1.9, 1.9),
+    "erf": (1.1, 1.1),
+    "erfc": (2, 1.75),
+    "sigmoid": (1.5, 1.5),
+    "softplus": (1.5, 1.25),
+    "xlogy": (2, 2),
+    "logaddexp": (1.75, 1.5),
+    "power": (3.75, 3.25),
+}
+
+DTYPES = ("float32", "float64")
+
+
+def local_name(name: str) -> str:
+    """A name of an update rule inside its loop, past what is called there."""
+    return f"{name}_" if name.rstrip("_") in CALLED else name
+
+
+@cache
+def defined() -> tuple[str, ...]:
+    """The names of the functions that have a text."""
+    return tuple(sorted(path.name.split(".")[0] for path in (folder() / "elementary").glob("*.py.jinja")))
+
+
+@dataclass(frozen=True, slots=True)
+class Horner:
+    """Lines that evaluate a polynomial."""
+
+    coefficients: dict[str, tuple[float, ...]]
+
+    def __call__(self, target: str, variable: str, name: str) -> str:
+        last, *others = reversed(self.coefficients[name])
+        lines = [f"{target} = real({last!r})", *(f"{target} = {target} * {variable} + real({c!r})" for c in others)]
+        return "\n    ".join(lines)
+
+
+def values(name: str, dtype: str) -> dict[str, object]:
+    """What a template may refer to."""
+    wide = dtype == "float64"
+    mantissa, bias = (52, 1023) if wide else (23, 127)
+    magic = 3 << (mantissa - 1)
+    least = 0.82 if wide else 0.81  # of the numbers whose logarithms `power` takes by a polynomial
+
+    def bits(value: float) -> str:
+        return f"0x{int(np.dtype(dtype).type(value).view(f'int{64 if wide else 32}')):X}"
+
+    return {
+        "dtype": dtype,
+        "integer": "np.int64" if wide else "np.int32",
+        "mantissa": mantissa,
+        "bias": bias,
+        "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
+        "spare": 128 if wide else 64,  # digits: 2^k times as many more is not denormal where p·2^k may be
+        "bits_of_magic": bits(magic),
+        "bits_of_root_half": bits(0.5**0.5),
+        "least": least,
+        "bits_of_least": bits(least),
+        "power_most": "1e20" if wide else "1e10",  # even numbers
+        "power_least": "1e-20" if wide else "1e-10",
+        "log_most": "1e25" if wide else "1e15",  # times power_least it is more than exp_most
+        "one": 1 << mantissa,
+        "bits_of_one": bits(1 << mantissa),
+        "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
+        "sign_bit": -(1 << (63 if wide else 31)),
+        "sign_place": 63 if wide else 31,
+        "all_but_sign": f"0x{(1 << (63 if wide else 31)) - 1:X}",
+        "two_over_pi": TWO_OVER_PI[dtype],
+        "upper_half": -(1 << (mantissa + 2) // 2),
+        "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",
+        "exp_reach": 0.52 if wide else 0.36,  # of the polynomial for e^r - 1
+        "exp_least": -746 if wide else -105,
+        "exp_most": 710 if wide else 89,
+        "expm1_least": -40 if wide else -20,
+        "tanh_most": 22 if wide else 10,
+        "sinh_most": 711 if wide else 90,
+        "erf_most": 5.95 if wide else 3.95,
+        "erfc_most": 27.5 if wide else 10.5,
+        "horner": Horner(COEFFICIENTS[dtype]),
+        "bound": f"at most {BOUNDS[name][wide]} ulp off" if name in BOUNDS else "",
+        **CONSTANTS[dtype],
+    }
+
+
+@cache
+def source(name: str, dtype: str) -> str:
+    """The text of a function."""
+    return environment().get_template(f"elementary/{name}.py.jinja").render(**values(name, dtype)).rstrip()
+
+
+@cache
+def needed(text: str) -> tuple[str, ...]:
+    """The functions of the module that a text calls."""
+    calls = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    return tuple(sorted({f.id for f in calls if isinstance(f, ast.Name)} & set(defined())))
+
+
+def definitions(names: Iterable[str], dtype: str) -> list[str]:
+    """The texts of functions, each after those that it calls."""
+    texts: dict[str, str] = {}
+
+    def define(name: str) -> None:
+        text = source(name, dtype)
+        for other in needed(text):
+            if other not in texts:
+                define(other)
+        texts.setdefault(name, text)
+
+    for name in sorted(names):
+        define(name)
+    return list(texts.values())

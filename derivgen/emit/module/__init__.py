@@ -1,0 +1,1 @@
+"""The text of everything around the kernels."""

@@ -1,0 +1,261 @@
+"""The functions of derivatives that `model.second_order` asks for: compiled, and for callers in Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import sympy as sp
+
+from derivgen.emit.kernel.kernels import KernelText
+from derivgen.emit.kernel.locals import Locals
+from derivgen.emit.kernel.scalar import ScalarText
+from derivgen.emit.module.calls import KernelCalls, size_argument
+from derivgen.emit.module.modes import SEED, uniform_lines
+from derivgen.emit.module.public import block, label_call
+from derivgen.emit.templates import environment
+from derivgen.emit.text import STEP, WIDTH, bracketed, compiled, docstring, indented, tuple_lines, wrapped
+from derivgen.form.program import Tensor
+from derivgen.form.sizes import element_count
+from derivgen.plan.derivative_plan import DerivativePlan
+from derivgen.schedule.schedule import Kernel
+
+WHOLE = ("forward", "backward")  # passes over the whole model
+VECTOR = "v"  # a flat vector that is given
+
+
+class Derivative(KernelCalls):
+    """Writes one of them."""
+
+    plan: DerivativePlan
+
+    def __init__(self, plan: DerivativePlan, kernels: Mapping[Kernel, KernelText], functions: Locals) -> None:
+        """`functions`: the names of the module's functions."""
+        super().__init__(plan, kernels)
+        self.functions = functions
+        self.function, self.vector = plan.function, plan.request.vector
+        self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
+        self.work_of = f"`{self.function}`"
+        self.draws = [SEED] if plan.drawn(plan.schedule) else []
+        # Names of their own among the arguments: what is given, then what is returned.
+        self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
+        self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
+        self.beside = [*self.given, *self.returned]
+
+    def inputs_of(self, word: str) -> Sequence[Tensor]:
+        return self.plan.given_inputs
+
+    # ---- compiled
+
+    def compiled(self) -> list[str]:
+        outputs = self.outputs if self.is_split else []
+        return [*([self.buffers()] if self.plan.workspace else []), *map(self.output, outputs), self.kernel()]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether each output's derivatives have a function of their own, which keeps all of them short."""
+        return len(self.plan.passes) > len(WHOLE) + 1
+
+    def output(self, output: str) -> str:
+        """The function of one output's derivatives."""
+        doc = f'"""The derivatives of {output}, for `{self.function}`."""'
+        signature = bracketed(f"def {self.function_of(output)}(", self.shared, "):")
+        return compiled(signature, doc, self.calls(output), "pasted")
+
+    def function_of(self, output: str) -> str:
+        return self.functions.of((self.function, output), f"{self.function}_{output}")
+
+    @property
+    def outputs(self) -> list[str]:
+        return [word for word in self.plan.passes if word not in WHOLE]
+
+    @property
+    def shared(self) -> list[str]:
+        """What the functions of the outputs are given."""
+        lines = [line for output in self.outputs for line in self.calls(output)]
+        parts = [name for name in ("theta", "data", "work") if has_field_of(name, "\n".join(lines))]
+        return [*parts, *self.own_results]
+
+    @property
+    def own_results(self) -> list[str]:
+        return [name for name in self.returned if name != self.vector] or ["bar"]
+
+    def all_calls(self) -> list[str]:
+        if not self.is_split:
+            return [line for word in self.plan.passes for line in self.calls(word)]
+        calls = [line for word in WHOLE for line in self.calls(word)]
+        for output in self.outputs:
+            calls += bracketed(f"{self.function_of(output)}(", self.shared, ")", depth=1)
+        return calls
+
+    def kernel(self) -> str:
+        plan = self.plan
+        calls = self.all_calls()
+        given = (*plan.given_inputs, *plan.constants)
+        work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
+        read = "\n".join([*work, *calls, *(f"{name}." for name in self.shared if self.is_split)])
+        flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
+        kind = "PredictionData" if plan.request.of_prediction else "Data"
+        objective = self.program.objective
+        body = [
+            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if has_field_of(name, read)),
+            *(
+                f"{name} = borrowed({name})"
+                for name in (*self.given, *self.returned)
+                if name not in (VECTOR, self.vector)
+            ),
+            *(self.tuple_of("data", kind, given) if has_field_of("data", read) else []),
+            *work,
+            *uniform_lines(plan, self.places, plan.schedule, "0"),
+            *calls,
+            *([f"return {self.scalar_result(objective)}"] if objective is not None else []),
+        ]
+        arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *self.memories, *self.draws]
+        signature = bracketed(f"def {self.function}_kernel(", arguments, "):")
+        doc = f"What `{self.function}` returns, for callers in Python."
+        if plan.request.by_offset:
+            starts = ", ".join(f"{t.name} {plan.whole.offsets[t.name]}" for t in plan.program.parameters)
+            doc = f"What `{self.function}` returns, for callers in Python, where parameters start at: {starts}"
+        return compiled(signature, "\n".join(docstring([doc])), body)
+
+    # ---- for callers
+
+    def public(self) -> list[str]:
+        plan = self.plan
+        inputs = plan.given_inputs
+        labels = [t for t in inputs if t.integer]
+        own = plan.request.of_prediction and [inputs.index(t) for t in labels] != [
+            plan.whole.inputs.index(t) for t in plan.whole.labels
+        ]
+        constants = [f"CONSTANT_{t.name}" for t in plan.constants]
+        memory = ["*memory"] if plan.workspace else []
+        passed = ["parameters", *self.given, *self.returned, "*arrays", *constants, *memory, *self.draws]
+        call = bracketed(f"{self.function}_kernel(", passed, ")", depth=1)
+        if self.program.objective is not None:
+            call = bracketed(f"loss = {self.function}_kernel(", passed, ")", depth=1)
+        return [
+            environment()
+            .get_template("functions/derivative.py.jinja")
+            .render(
+                signature="\n".join(bracketed(f"def {self.function}(", self.signature(inputs), "):")),
+                summary=f"\n{STEP}".join(wrapped(f'"""{plan.request.meaning}.', WIDTH - len(STEP), "")),
+                drawing=block(["Random numbers are those of seed and step 0."] if self.draws else []),
+                arrays=block(tuple_lines("arrays = ", [t.name for t in inputs]) if inputs else ["arrays = ()"]),
+                vectors=[VECTOR] if plan.directions else [],
+                seed=block([f'{SEED} = check_count("{SEED}", {SEED}, 0)'] if self.draws else []),
+                entries=self.entries(inputs),
+                labels=label_call("prediction_" if own else "", labels, inputs),
+                weights=block([self.weight_check(t) for t in plan.weights]),
+                function=self.function,
+                memory=block(self.kept_memory()),
+                allocated=block(self.allocated()),
+                call=block([*call, *(self.gathered() if self.is_sparse else [])]),
+                result=self.result(),
+            )
+            .rstrip("\n"),
+            *([self.new_memory()] if plan.workspace else []),
+        ]
+
+    def signature(self, inputs: Sequence[Tensor]) -> list[str]:
+        seed = ["*", f"{SEED}=0"] if self.draws else []
+        return ["parameters", *self.given, *(t.name for t in inputs), *seed]
+
+    def entries(self, inputs: Sequence[Tensor]) -> str:
+        """The rows of INPUTS that are passed."""
+        if list(inputs) == list(self.plan.whole.inputs):
+            return "INPUTS"
+        rows = [f"INPUTS[{self.plan.whole.inputs.index(t)}]" for t in inputs]
+        return f"({', '.join(rows)}{',' if len(rows) == 1 else ''})"
+
+    def weight_check(self, t: Tensor) -> str:
+        shape = ", ".join(str(e) if e.is_Integer else f'"{e}"' for e in t.shape)
+        entry = f'Input("{t.name}", ({shape}{"," if len(t.shape) == 1 else ""}), "{self.plan.dtype}", None, None)'
+        name = self.plan.local_names[t.name]
+        return f"{name} = check_input({entry}, {name}, dict(sizes))"
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether entries come with their columns."""
+        return any(t.integer for t in self.plan.results)
+
+    @property
+    def memories(self) -> list[str]:
+        return self.plan.memories if self.plan.workspace else []
+
+    def kept_memory(self) -> list[str]:
+        """The line that has the memory for the buffers at hand."""
+        sizes = [f'sizes["{size}"]' for size in self.plan.runtime_sizes]
+        given = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        return [f"memory = kept_memory({self.function}_memory, {given})"] if self.plan.workspace else []
+
+    def allocated(self) -> list[str]:
+        """Lines that make what is returned; zeros, where kernels write parts of it only."""
+        at_run_time = [name for name, value in self.program.sizes if not value.is_Integer]
+        text = ScalarText({name: k for k, name in enumerate(at_run_time)}, str, lambda size: f'sizes["{size}"]')
+        written = {name for k in self.plan.schedule.kernels for name in k.written}
+        lines = []
+        for t in self.plan.results:
+            extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
+            shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+            name, filled = self.plan.local_names[t.name], self.fills(t)
+            if t.integer:
+                made = f"np.empty({shape}, np.int64)" if filled else f"np.full({shape}, -1, np.int64)"
+            else:
+                made = f"np.{'empty' if filled else 'zeros'}({shape}, real)"
+            lines.append(f"{name} = {made}")
+        if not lines:
+            bars = dict(self.program.gradients)
+            whole = all(bars.get(t.name) in written for t in self.plan.whole.program.vector)
+            lines.append(f"{self.vector} = np.{'empty' if whole else 'zeros'}_like(parameters)")
+        return lines
+
+    def fills(self, t: Tensor) -> bool:
+        """Whether what is assigned to a result, each element once, is all of it."""
+        writes = [s for k in self.plan.schedule.kernels for s in k.statements if s.target == t.name]
+        plain = all(s.operator == "=" and s.guard == sp.true for s in writes)
+        counts = (sp.Mul(*(r.extent for r in s.domain)) for s in writes)
+        return plain and sp.expand(sp.Add(*counts) - element_count(t)) == 0
+
+    def result(self) -> str:
+        """What is returned: a dict by input beside an objective, and a float of a single number."""
+        values = [
+            name if t.shape else f"float({name}[0])"
+            for name, t in zip(self.returned, self.plan.results or [None], strict=True)
+            if t is not None
+        ]
+        if self.plan.request.by_rows:
+            return self.rows()
+        if self.program.objective is None:
+            return ", ".join(values or self.returned)
+        items = ", ".join(f'"{t.of}": {v}' for t, v in zip(self.plan.results, values, strict=True))
+        return f"float(loss), {{{items}}}"
+
+    def gathered(self) -> list[str]:
+        """The line that puts entries and columns together."""
+        names = self.returned
+        pairs = [f"({entries}, {columns})" for entries, columns in zip(names[::2], names[1::2], strict=True)]
+        return tuple_lines("parts = ", pairs)
+
+    def rows(self) -> str:
+        """One array along the axis of all residuals, sparse where entries come with their columns."""
+        names = self.returned
+        if self.is_sparse:
+            return "sparse_rows(parts)"
+        shape = "-1)" if self.function == "residuals" else f"{self.plan.whole.parameter_count}, -1).T"
+        flat = [f"{name}.reshape({shape}" for name in names]
+        return flat[0] if len(flat) == 1 else f"np.concatenate(({', '.join(flat)}))"
+
+    def new_memory(self) -> str:
+        storage, sizes = self.plan.storage, list(self.plan.runtime_sizes)
+        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, size_argument)
+        counts = [f"aligned({text.integer(storage.reals)})"]
+        if len(self.plan.memories) > 1:
+            counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
+        head = bracketed(f"def {self.function}_memory(", [size_argument(size) for size in sizes], "):")
+        doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
+        return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])
+
+
+def has_field_of(name: str, text: str) -> bool:
+    """Whether a text reads a field of a tuple of this name; a field may have that name itself: `theta.dot.shape`."""
+    return re.search(rf"(?<![\w.]){name}\.", text) is not None

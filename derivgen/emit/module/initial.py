@@ -1,0 +1,114 @@
+"""The lines of `initial_parameters`: each tensor drawn as the spec's `init` says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import sympy as sp
+
+from derivgen.emit.text import WIDTH
+from derivgen.form.program import Tensor
+from derivgen.initializers import Initializer
+from derivgen.plan.names import digits_name
+
+# Arrays whose numbers take up to so many columns stand in the line that uses them.
+INLINE = 88
+
+FIXED = ("constant", "array")  # what draws nothing
+
+SOURCES = {
+    "truncated_normal": '''def truncated_normal(rng, mean, stddev, count):
+    """Normal draws, redrawn beyond two deviations."""
+    draws = rng.standard_normal(count)
+    while (outside := np.abs(draws) > 2).any():
+        draws[outside] = rng.standard_normal(outside.sum())
+    return mean + stddev * draws''',
+    "orthogonal": '''def orthogonal(rng, gain, rows, columns):
+    """A (rows, columns) matrix with orthonormal rows or columns, flat. Source: Saxe et al. 2014."""
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q *= np.sign(np.diag(r))
+    return gain * (q if rows >= columns else q.T).ravel()''',
+}
+
+
+def distribution(t: Tensor) -> tuple[str, tuple[float, ...]]:
+    """(distribution, arguments) of a parameter's initial values; an array is its own."""
+    if isinstance(t.initial, Initializer):
+        return t.initial.resolved(tuple(int(extent) for extent in t.shape))
+    return "array", ()
+
+
+def initial_summary(parameters: Sequence[Tensor]) -> str:
+    """The first line of the docstring."""
+    words = [f"{t.name} {t.initial.name if isinstance(t.initial, Initializer) else 'given'}" for t in parameters]
+    draws = any(distribution(t)[0] not in FIXED for t in parameters)
+    return f"Flat parameter vector, shape (P,){', drawn by the seed' if draws else ''}: {', '.join(words)}"
+
+
+def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
+    """The functions that the draws need, and the arrays that are too long for a line."""
+    kinds = {distribution(t)[0] for t in parameters}
+    sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
+    long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
+    arrays = [f"INITIAL_{t.name}" for t in long]
+    return sources + [array_text(name, t.initial, "np.float64", arrays) for name, t in zip(arrays, long, strict=True)]
+
+
+def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
+    lines, offset, draws = [], 0, False
+    for t in parameters:
+        size = int(sp.Mul(*t.shape))
+        place = f"parameters[{offset}:{offset + size}]"
+        kind, arguments = distribution(t)
+        drawn = kind not in FIXED
+        draws |= drawn
+        if kind != "constant" or arguments != (0.0,):
+            lines.append(f"{place} = {values(t, kind, arguments, size)}")
+        offset += size
+    start = ["rng = np.random.default_rng(seed)"] if draws else []
+    return [*start, f"parameters = aligned({total})", "parameters[:] = 0", *lines]
+
+
+def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str:
+    numbers = ", ".join(number_text(a) for a in arguments)
+    match kind:
+        case "constant":
+            return numbers
+        case "array":
+            return numbers_text(t) if is_inline(t) else f"INITIAL_{t.name}"
+        case "truncated_normal":
+            return f"truncated_normal(rng, {numbers}, {size})"
+        case "orthogonal":
+            rows = int(t.shape[0]) if t.shape else 1
+            return f"orthogonal(rng, {numbers}, {rows}, {size // rows})"
+        case _:
+            return f"rng.{kind}({numbers}, {size})"
+
+
+def is_inline(t: Tensor) -> bool:
+    return len(numbers_text(t)) <= INLINE
+
+
+def numbers_text(t: Tensor) -> str:
+    """The numbers of a given array."""
+    return ", ".join(number_text(float(v)) for v in np.asarray(t.initial).ravel())
+
+
+def number_text(value: float) -> str:
+    return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
+
+
+def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> str:
+    """A module-level array, one of `arrays`, from its numbers as text, which reads back to the last digit."""
+    whole = array.dtype.kind in "iu"
+    numbers = [str(int(v)) if whole else repr(float(v)) for v in array.ravel()]
+    lines, line = [], ""
+    for number in numbers:
+        if len(line) + 1 + len(number) > WIDTH:
+            lines.append(line)
+            line = ""
+        line += f" {number}" if line else number
+    text = "\n".join([*lines, line])
+    digits = digits_name(name, arrays)
+    return f'{digits} = """\n{text}\n"""\n{name} = np.array({digits}.split(), {dtype})'

@@ -1,0 +1,270 @@
+"""Schedules → the text of a module, without its header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.emit.kernel.elementary import definitions
+from derivgen.emit.kernel.kernels import KernelText, write_kernel
+from derivgen.emit.kernel.locals import Locals
+from derivgen.emit.kernel.products import GEMM, gemm_section
+from derivgen.emit.module.derivatives import Derivative
+from derivgen.emit.module.initial import array_text, initial_lines, initial_sources, initial_summary
+from derivgen.emit.module.observation import observation
+from derivgen.emit.module.public import Public
+from derivgen.emit.module.rule import RuleWriter
+from derivgen.emit.module.whole import WholeModel
+from derivgen.emit.templates import environment
+from derivgen.emit.text import STEP, WIDTH, bracketed, docstring, titled, tuple_text
+from derivgen.file.contract import CONTRACT
+from derivgen.file.fixed_names import GLOBALS
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Role, Tensor
+from derivgen.plan.module_plan import ModulePlan
+from derivgen.plan.plan import count, field
+from derivgen.schedule.repeat import arguments_of
+from derivgen.schedule.schedule import Kernel
+
+ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
+PARALLEL = '''
+
+def parallel_kernel(function):
+    """A kernel whose prange loops run in numba's threads; no other part of it does."""
+    serial = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+    return kernel(function, parallel=dict.fromkeys(serial, False))
+'''
+START_THREADS = """\
+        get_num_threads()  # starts the threads, without which numba can't load all that it has saved of parallel code
+"""
+
+NAMES_OF_DERIVATIVES = """\
+# Below, a_dot is the tangent of a along a vector v, and p_by_a is the derivative of p by a, with the axes of a first;
+# p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
+
+STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading")
+FROM_IMPORTS = """\
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numba import {numba}
+from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic"""
+
+
+@as_written()
+def write_module(plan: ModulePlan) -> str:
+    """The module's text after its header docstring."""
+    kernels = write_kernels(plan)
+    in_parts = bool(plan.training.in_place)
+    notes = plan.update_remarks
+    rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, notes, in_parts, plan.parallel_update).write()
+    used = rule.used.union(*(k.used for k in kernels.values()))
+    public = Public(plan)
+    products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
+    functions = used - {GEMM}
+    names = Locals({*GLOBALS, *plan.kernel_names.values()})
+    derived = [Derivative(part, kernels, names) for part in plan.parts]
+    sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
+    whole = WholeModel(plan, kernels, rule)
+    observed = observation(whole) if plan.is_observed else []
+    model_functions = [*whole.functions(observed), *derivative_sections(plan, kernels, derived)]
+    parallel = any("prange(" in text for text in (*sections, *model_functions))
+    values = {
+        "contract": CONTRACT,
+        "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
+        "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
+        "mixed_axes": mixed_axes_table(plan),
+        "dtype": plan.dtype,
+        "decorators": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
+        "parameters_table": table("PARAMETERS", parameter_rows(plan)),
+        "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
+        "layers_table": table("LAYERS", layer_rows(plan)),
+        "trained_field": "\n    trained: bool = True" if plan.untrained else "",
+        "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
+        "tuples": (named := tuples(plan)),
+        "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
+        "kernel_sections": sections,
+        "model_title": titled("the whole model"),
+        "model_functions": model_functions,
+        "public_title": titled("what callers use"),
+        "initial_sources": initial_sources(plan.program.vector),
+        "initial_doc": docstring([initial_summary(plan.program.vector)]),
+        "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
+        "parameter_count": plan.parameter_count,
+        "public_functions": [*public.functions(), *(text for function in derived for text in function.public())],
+        "checks_title": titled("checks of what callers pass"),
+        "slot_checks": slot_checks(plan),
+        "check_functions": public.checks(),
+        "start_threads": START_THREADS if parallel else "",
+        "cache_title": titled("numba's cache"),
+    }
+    text = environment().get_template("module.py.jinja").render(**values)
+    return f"{imports(text)}\n\n{text}"
+
+
+def imports(text: str) -> str:
+    """Imports of what the text uses."""
+    lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
+    words = ("_helperlib", "config", "get_num_threads", "njit", "prange", "types")
+    names = [name for name in words if re.search(rf"\b{name}[.(]", text)]
+    sparse = ["from scipy.sparse import csr_array, vstack"] if "csr_array(" in text else []
+    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names)), *sparse])
+
+
+def write_kernels(plan: ModulePlan) -> dict[Kernel, KernelText]:
+    """The function of each kernel, equal ones sharing that of the first."""
+    programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
+    texts = {kernel: write_kernel(programs[kernel], kernel, name) for kernel, name in plan.kernel_names.items()}
+    for program, kernel in plan.all_kernels:
+        texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
+    return texts
+
+
+def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
+    """The elementary functions in use, and those that they call."""
+    return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
+
+
+def layer_sections(plan: ModulePlan, kernels: dict[Kernel, KernelText]) -> list[str]:
+    """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
+    main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
+    own = [k for k in kernels if plan.equal[k] is k and k in main]
+    forward_first = sorted(own, key=lambda k: k.direction != "forward")
+    layers = dict.fromkeys(k.layer for k in forward_first)
+    texts = {layer: ["\n".join(kernels[k].lines) for k in forward_first if k.layer == layer] for layer in layers}
+    return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
+
+
+def derivative_sections(
+    plan: ModulePlan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]
+) -> list[str]:
+    """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
+    done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
+    sections = [NAMES_OF_DERIVATIVES] if functions else []
+    for function in functions:
+        own = dict.fromkeys(plan.equal[k] for k in function.plan.schedule.kernels)
+        texts = ["\n".join(kernels[k].lines) for k in own if k not in done]
+        done |= own.keys()
+        sections.append("\n\n\n".join([titled(function.function), *texts, *function.compiled()]))
+    return sections
+
+
+# ---- tables
+
+
+def parameter_rows(plan: ModulePlan) -> list[str]:
+    rows, offset = [], 0
+    for t in plan.program.vector:
+        trained = ", trained=False" if t.role is Role.RUNNING else ""
+        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset}{trained})')
+        offset += count(t)
+    return rows
+
+
+def mixed_axes_table(plan: ModulePlan) -> str:
+    """The sizes along which rows of the prediction depend on one another, where there are any."""
+    quoted = [f'"{axis}"' for axis in plan.mixed_axes]
+    return f"\n{table('MIXED_AXES', quoted)}" if quoted else ""
+
+
+def random_table(plan: ModulePlan) -> str:
+    """The names of what a step draws, where it draws."""
+    drawn = [f'"{t.name}"' for t in plan.drawn(plan.training)]
+    return f"\n{table('RANDOM', drawn)}" if drawn else ""
+
+
+def input_rows(plan: ModulePlan) -> list[str]:
+    rows = []
+    for t in plan.inputs:
+        dtype = "int64" if t.integer else plan.dtype
+        rows.append(f'Input("{t.name}", {shape_text(t.shape, quoted=True)}, "{dtype}", {t.classes}, {t.ignore})')
+    return rows
+
+
+def layer_rows(plan: ModulePlan) -> list[str]:
+    quoted = [(layer, tuple_text([f'"{name}"' for name in names]) if names else "()") for layer, names in plan.layers]
+    return [f'Layer("{layer}", {names})' for layer, names in quoted]
+
+
+def table(name: str, rows: Sequence[str]) -> str:
+    if len(rows) == 1 and len(alone := f"{name} = ({rows[0]},)") <= WIDTH:
+        return alone
+    return "\n".join([f"{name} = (", *(f"    {row}," for row in rows), ")"]) if rows else f"{name} = ()"
+
+
+def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
+    parts = [f'"{e}"' if quoted and not e.is_Integer else str(e) for e in shape]
+    return tuple_text(parts) if parts else "()"
+
+
+def array_texts(plan: ModulePlan) -> list[str]:
+    """The constants as arrays of the kernels' dtypes."""
+    texts, names = [], [f"CONSTANT_{t.name}" for t in plan.constants]
+    for name, t in zip(names, plan.constants, strict=True):
+        assert t.value is not None
+        shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
+        dtype = "np.int64" if t.integer else "np.float64"
+        cast = "" if t.integer else ".astype(real)"
+        text, made = f"{array_text(name, t.value, dtype, names)}{cast}.reshape({shape})".rsplit(f"\n{name} = ", 1)
+        whole = f"{name} = {made}"
+        texts.append(f"{text}\n{whole}" if len(whole) <= WIDTH else f"{text}\n{name} = (\n{STEP}{made}\n)")
+    return texts
+
+
+def tuples(plan: ModulePlan) -> list[dict[str, object]]:
+    """The NamedTuples that kernels are given: name, meaning, fields."""
+
+    def fields(*tensors: Tensor) -> list[str]:
+        return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
+
+    families = plan.loops_over_parameters
+    whole = [f"{plan.flat}: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
+    made = [
+        ("Data", "What a step reads besides the parameters.", fields(*plan.given)),
+        ("Tensors", "The parts of a flat vector, shape (P,).", [*fields(*plan.single_parameters), *whole]),
+        (
+            "Workspace",
+            "Buffers of one step; some share memory, and threads must never share one.",
+            fields(*plan.workspace),
+        ),
+        ("Memory", "What the buffers of a step are views of.", [f"{name}: np.ndarray" for name in plan.memories]),
+        (
+            "State",
+            "What the update rule keeps: the steps taken, and its slots.",
+            ["step: np.ndarray  # (1,)", *(f"{slot}: np.ndarray  # {slot_shape(plan, slot)}" for slot in plan.slots)],
+        ),
+    ]
+    if plan.prediction is not None:
+        read = fields(*plan.prediction_inputs, *plan.constants)
+        made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
+    made += [
+        (part.workspace_name, f"Buffers of `{part.function}`.", fields(*part.workspace))
+        for part in plan.parts
+        if part.workspace
+    ]
+    return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
+
+
+def slot_checks(plan: ModulePlan) -> str:
+    """Lines that check the slots of a state."""
+    shared = plan.rule.shared_slots
+    own = [slot for slot in plan.slots if slot not in shared]
+    names = "State._fields[1:]" if len(own) == len(plan.slots) else tuple_text([f'"{slot}"' for slot in own])
+    lines = (
+        [f"for name in {names}:", '    check_vector(f"state.{name}", getattr(state, name))']
+        if own or not shared
+        else []
+    )
+    lines += [f'check_single("{slot}", state.{slot}, np.dtype(np.float64))' for slot in shared]
+    return "".join(f"{STEP}{line}\n" for line in lines)
+
+
+def slot_shape(plan: ModulePlan, slot: str) -> str:
+    return "(1,), of float64" if slot in plan.rule.shared_slots else "(P,)"

@@ -1,0 +1,26 @@
+"""Where the templates are: `derivgen/templates` in a wheel, `templates` beside the package in a checkout."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+
+def folder() -> Path:
+    inside = Path(__file__).parent.parent / "templates"
+    return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "templates"
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Templates of text, not of HTML; an undefined name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder(), encoding="utf-8"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )

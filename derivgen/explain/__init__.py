@@ -1,0 +1,1 @@
+"""Programs and derivatives as text and pages for people."""

@@ -1,0 +1,394 @@
+"""Derivatives with their reasons: each statement, its adjoints, and the rules of calculus that lead to each.
+
+`explain_model` takes a model through its stages, `explain_expression` takes a bare expression apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.declare.model import Model
+from derivgen.derive.differentiate import adjoints_of, assuming, cotangents, seeds
+from derivgen.errors import DerivgenError
+from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
+from derivgen.explain.parse import SYMPY_FAILURES, parse_expression
+from derivgen.explain.rules import Step, depends, letter, letters, parts, paths, step_at
+from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
+from derivgen.form.functions import derivative, stop_gradient
+from derivgen.form.program import Program, Statement, differentiable_reads
+from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
+from derivgen.prepare.modes import in_training
+from derivgen.simplify.simplify import compare
+from derivgen.update.notation import equations, remarks, term_order
+
+SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
+SIMPLE = 80  # operations up to which a result is also tried over a common denominator
+
+
+def explain_model(model: Model, form: str = "text") -> str:
+    """The statements of a model with their adjoints and the rules behind them; form is "text" or "markdown".
+
+    Raises SpecError with every problem of the spec.
+    """
+    declared = declared_program(model)
+    training = in_training(declared)
+    used = {s.target for s in declared.live(declared.outputs).statements}
+    return ModelExplanation(model, training, stable_program(training), form, used).text()
+
+
+class ModelExplanation:
+    """The state of one explanation: the stable program, and the adjoint statements of each of its statements."""
+
+    def __init__(self, model: Model, declared: Program, stable: Program, form: str, used: set[str]) -> None:
+        self.model, self.declared, self.stable, self.used = model, declared, stable, used
+        self.objective = str(stable.objective)
+        live = stable.live([self.objective])
+        self.bars = cotangents(live, self.objective, [p.name for p in live.parameters])
+        program, self.winners = self.bars.program, self.bars.winners
+        self.needed = set(program.statements)
+        seeds(self.bars)
+        self.adjoints = dict(adjoints_of(self.bars))
+        self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
+        made = [t for t in program.tensors if t.name not in stable.table]
+        tensors = (*stable.tensors, *made, *self.bars.tensors)
+        self.page = page_for(form, replace(stable, tensors=tensors).order)
+        indices = {r.index.name for s in stable.statements for r in s.domain}
+        self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
+        self.right_side = free_name(self.taken)
+
+    def text(self) -> str:
+        blocks: list[Block] = [Heading(1, f"Derivatives of `{self.model.name}`"), *self.introduction()]
+        blocks.append(Heading(2, "Statements, each with its adjoints"))
+        declared = defaultdict(list)
+        for s in self.declared.statements:
+            declared[s.target].append(s)
+        for number, s in enumerate(self.stable.statements, 1):
+            former = declared[s.target].pop(0) if declared[s.target] else None
+            blocks += [*self.statement(number, s, former), *self.reasons(s)]
+        return self.page.write([*blocks, *self.backward_program(), *self.update_rule()])
+
+    def introduction(self) -> list[Block]:
+        f, loss = self.right_side, self.objective
+        blocks: list[Block] = []
+        if self.adjoints:
+            blocks.append(
+                Prose(
+                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it reads, "
+                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A."
+                )
+            )
+            blocks.append(
+                Prose(
+                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = 1."
+                )
+            )
+        else:
+            blocks.append(Prose(f"`{loss}` depends on no parameter: there is nothing to differentiate."))
+        blocks += [Prose(f"Note: {warning.message}.") for warning in unused_parameters(self.model, self.declared)]
+        unused = [d.name for d in self.model.definitions if d.name not in self.used]
+        if unused:
+            blocks.append(Prose(f"Note: neither the objective nor the prediction needs {', '.join(unused)}."))
+        return blocks
+
+    # ---- statements
+
+    def statement(self, number: int, s: Statement, declared: Statement | None) -> list[Block]:
+        """The statement, and what it was as declared where that differs."""
+        written = self.page.statement
+        blocks: list[Block] = [Item(number, s.target, written(s))]
+        if declared is None:
+            of = self.stable.tensor(s.target).of
+            rule = (
+                f"a derivative of `{of}`, the sum over what it reads of ∂{self.right_side}/∂A times A's own derivative"
+            )
+            blocks.append(Prose(f"New: {rule if of else f'part of the stable form of `{s.layer}`'}.", 3))
+        elif replace(declared, scan=s.scan) != s:
+            blocks.append(Formula(written(declared), 3, "Stable form of the declared"))
+            largest = self.shift_of(s, declared)
+            if largest is not None:
+                power, target = self.page.plain.expression(sp.exp(-largest)), self.page.code(s.write)
+                blocks.append(
+                    Prose(f"{target} holds the declared sum times `{power}`, which cancels where it is read.", 3)
+                )
+        for argmax in self.argmaxima:
+            if s.operator == "max=" and argmax.subscripts == s.subscripts and argmax.expression == s.expression:
+                blocks.append(Formula(written(argmax), 3, "The maximum stands at"))
+        if s.scan is not None:
+            first, last = ("the last", "the first") if s.scan.reverse else ("the first", "the last")
+            order = f"from {first} `{s.scan.index}` to {last}; its adjoints go the other way"
+            blocks.append(Prose(f"It goes step by step, with all of `{s.scan.name}`, {order}.", 3))
+        return blocks
+
+    def shift_of(self, s: Statement, declared: Statement) -> Read | None:
+        """The maximum by which a sum of exponentials was scaled, where it was."""
+        if s.operator != "+=" or declared.operator != "+=" or not declared.expression.has(sp.exp):
+            return None
+        known = self.declared.table
+        new = {t.target: t for t in self.stable.statements if t.target not in known and t.layer == s.layer}
+        powers = [new[r.tensor] for r in reads_of(s.expression) if r.tensor in new]
+        shifts = [new[r.tensor] for t in powers for r in reads_of(t.expression) if r.tensor in new]
+        maxima = [r for t in shifts for r in reads_of(t.expression) if r.tensor in new]
+        return maxima[0] if maxima else None
+
+    def reasons(self, s: Statement) -> list[Block]:
+        """The adjoint statements of a statement, each with the rules that gave it."""
+        if s not in self.needed:
+            return [Prose(f"`{self.objective}` does not read it: no adjoint.", 3)]
+        if s not in self.adjoints:
+            smooth = s.target in self.bars.active
+            why = (
+                "No adjoint reaches it: what reads it holds it constant."
+                if smooth
+                else "It depends on no parameter: no adjoint."
+            )
+            return [Prose(why, 3)]
+        blocks: list[Block] = []
+        left = list(self.adjoints[s])
+        at_winner = self.winners.get(s.target, {})
+        for read in sorted(differentiable_reads(s), key=lambda r: r.subscripts != tuple(d.index for d in s.domain)):
+            if read.tensor not in self.bars.active:
+                continue
+            bar = next(iter(self.bars.by(read.tensor)), None)
+            subscripts = substitute(read, at_winner).subscripts
+            found = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
+            if found is None:
+                blocks.append(Prose(f"{self.page.code(read)} takes no adjoint: {self.why_constant(s, read)}.", 3))
+            else:
+                left.remove(found)
+                blocks += self.reason(s, read, found)
+        held = [r for r in reads_of(s.expression) if r in stopped_reads(s.expression) - set(differentiable_reads(s))]
+        return blocks + [Prose(f"{self.page.code(r)} takes no adjoint: {self.why_constant(s, r)}.", 3) for r in held]
+
+    def why_constant(self, s: Statement, read: Read) -> str:
+        ends = [path[-1] for path in paths(s.expression, read, self.taken) if path and path[-1].locals[0] == 0]
+        conventions = dict.fromkeys(step.convention for step in ends if step.convention)
+        return "; ".join(conventions) or "its contributions cancel"
+
+    def reason(self, s: Statement, read: Read, adjoint: Statement) -> list[Block]:
+        """One adjoint statement: its rules as a table, then where its sum, its guard and its conventions come from."""
+        every = paths(s.expression, read, self.taken)
+        ways = [way for way in every if all(step.locals[0] != 0 for step in way)]
+        blocks: list[Block] = [Heading(4, f"Adjoint of `{read.tensor}`")]
+        blocks.append(Formula(self.page.statement(adjoint), 6))
+        blocks.append(Table("tmm", tuple(self.rows(s, read, adjoint, ways)), 10))
+        if adjoint.reduced:
+            over = ", ".join(f"`{r.index.name}`" for r in adjoint.reduced)
+            blocks.append(Prose(f"{self.page.code(read)} is read for every {over}: the contributions add up.", 10))
+        if adjoint.guard != TRUE:
+            condition = self.page.plain.condition(adjoint.guard)
+            blocks.append(Prose(f"It is read where `{condition}` only: elsewhere nothing is added.", 10))
+        conventions = [step.convention for way in every for step in way if step.convention]
+        if s.operator == "max=":
+            conventions.append("maximum over an index: all of the derivative goes to the first maximum")
+        return blocks + [Prose(f"Convention: {c}.", 10) for c in dict.fromkeys(conventions)]
+
+    def rows(self, s: Statement, read: Read, adjoint: Statement, ways: list[tuple[Step, ...]]) -> list[tuple[str, ...]]:
+        """(rule, local derivative, meaning of its letter) along each way from the right side to the read."""
+        f = sp.Symbol(self.right_side, real=True)
+        rows = [self.reduction_row(s, f)] if s.reduced else []
+        for number, way in enumerate(ways, 1):
+            if len(ways) > 1:
+                rows.append((f"place {number} of {len(ways)}", "", ""))
+            rows += [step_row(self.page, step) for step in way]
+        local = substitute(derivative(s.expression, read), self.winners.get(s.target, {}))
+        total = f"{self.page.ratio(self.page.math(f), self.page.math(read), True)} = "
+        total += self.page.math(compared(assuming(local, adjoint.guard)))
+        if s.expression == read or len(rows) > 1:
+            rows.append(("together" if len(rows) > 1 else "identity", total, ""))
+        return rows
+
+    def reduction_row(self, s: Statement, f: sp.Symbol) -> tuple[str, ...]:
+        page, over = self.page, ", ".join(r.index.name for r in s.reduced)
+        what = f"{page.math(f)} = {page.math(s.expression)}"
+        if s.operator == "max=":
+            first = indicator(sp.And(*(sp.Eq(k, read) for k, read in self.winners[s.target].items())))
+            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {f}")
+            return f"maximum over {over}", f"{page.ratio(whole, str(f), True)} = {page.math(first)}", what
+        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {f}")
+        return f"sum over {over}", f"{page.ratio(whole, str(f), True)} = 1", what
+
+    # ---- the end
+
+    def backward_program(self) -> list[Block]:
+        """What is left to compute after simplification, and which tensors are the gradients."""
+        if not self.adjoints:
+            return []
+        program = training_program(self.stable)
+        page = type(self.page)(program.order)
+        backward = [s for s in program.statements if s.direction == "backward"]
+        blocks: list[Block] = [Heading(2, "Backward program, simplified, as it is emitted")]
+        blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))
+        gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
+        return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
+
+    def update_rule(self) -> list[Block]:
+        """What a step does with the gradient g, by parameter θ."""
+        rule, page = self.model.rule, type(self.page)(term_order(self.model.rule))
+        blocks: list[Block] = [
+            Heading(2, f"Update rule `{rule.name}`, in order, for each parameter θ and its gradient g")
+        ]
+        assignments = (f"{page.math(target)} = {page.math(e)}" for target, e in equations(rule))
+        blocks.append(Table("m", tuple((assignment,) for assignment in assignments), 3))
+        blocks.append(Prose(""))
+        for what, values in (("By default", rule.hyperparameters), ("At first", rule.slots)):
+            if values:
+                given = ", ".join(f"`{name} = {value!r}`" for name, value in values)
+                blocks.append(Prose(f"{what}: {given}."))
+        said = remarks(rule, self.model.groups, [p.name for p in self.declared.parameters])
+        return [*blocks, *(Prose(f"`{names}`: {words}.") for names, words in said)]
+
+
+def step_row(page: TextPage, step: Step) -> tuple[str, ...]:
+    (name,), (meaning,), (local,) = step.names, step.meanings, step.locals
+    where = "" if name == meaning else f"{page.math(name)} = {page.math(meaning)}"
+    return step.rule, f"{page.derivative(step.whole, name)} = {page.math(compared(local))}", where
+
+
+# ---- bare expressions
+
+
+def explain_expression(text: str, form: str = "text") -> str:
+    """The derivatives of a bare expression by each of its variables, step by step; form is "text" or "markdown".
+
+    Raises DerivgenError where the text is refused.
+    """
+    expression = parse_expression(text)
+    variables = reads_of(expression)
+    page = page_for(form, {v.tensor: position for position, v in enumerate(variables)})
+    try:
+        return page.write(expression_blocks(page, expression, variables))
+    except SYMPY_FAILURES as error:
+        raise DerivgenError(
+            f"SymPy fails on {text.strip()} ({type(error).__name__}): write its constants as plain numbers"
+        ) from error
+
+
+def expression_blocks(page: TextPage, expression: sp.Expr, variables: list[Read]) -> list[Block]:
+    if evaluated(expression).has(sp.nan, sp.zoo, sp.oo, -sp.oo, sp.I):
+        raise DerivgenError(
+            f"{page.plain.expression(expression)} is no real number at any point: look for a 0/0 or √-1"
+        )
+    root = free_name({"e", *(v.tensor for v in variables)})
+    blocks: list[Block] = [Heading(1, "Derivatives of an expression"), Formula(f"{root} = {page.math(expression)}", 2)]
+    if not variables:
+        blocks.append(Prose("It has no variables: its derivative is 0.", 2))
+    for x in variables:
+        blocks += Dissection(page, expression, x, variables).blocks()
+    return blocks
+
+
+class Dissection:
+    """An expression taken apart by one variable: its parts named outside in, their derivatives found inside out."""
+
+    def __init__(self, page: TextPage, expression: sp.Expr, x: Read, variables: list[Read]) -> None:
+        self.page, self.expression, self.x = page, expression, x
+        taken = {"e", *(v.tensor for v in variables)}
+        self.several = len(variables) > 1
+        self.root = free_name(taken)
+        self.names = letters({*taken, self.root})
+        self.named: dict[sp.Expr, sp.Expr] = {}
+        self.openings: list[tuple[str, ...]] = []
+        self.results: list[tuple[str, ...]] = []
+        self.conventions: dict[str, None] = {}
+
+    def blocks(self) -> list[Block]:
+        x = self.page.math(self.x)
+        self.open(self.expression, 0)
+        total, sign = self.page.ratio(self.root, x, self.several), "∂" if self.several else "d"
+        blocks: list[Block] = [Heading(2, f"By `{self.x.tensor}`")]
+        if self.openings:
+            blocks += [
+                Prose("From the outside in, each part with its rule:", 2),
+                Table("mtm", tuple(self.openings), 4),
+                Prose("", 2),
+                Prose(f"From the inside out, where `'` is `{sign}/{sign}{self.x.tensor}`:", 2),
+                Table("mm", tuple(self.results), 4),
+                Prose("", 2),
+            ]
+        blocks += [Prose(f"Convention: {c}.", 2) for c in self.conventions]
+        return [*blocks, Formula(f"{total} = {self.page.math(self.result(self.expression))}", 2)]
+
+    def open(self, node: sp.Expr, depth: int) -> sp.Expr:
+        """The name of a part; its own parts are opened on the first visit."""
+        if node == self.x or node in self.named:
+            return self.named.get(node, self.x)
+        name = self.named[node] = letter(next(self.names) if depth else self.root, node)
+        position = len(self.openings)
+        self.openings.append(())
+        inside = {i: self.open(part, depth + 1) for i, part in parts(node) if depends(part, self.x)}
+        step = step_at(node, inside, lambda e: depends(e, self.x))
+        self.openings[position] = self.opening_row(name, step, depth)
+        self.results.append(self.result_row(node, name, step))
+        kept = SQUARES if is_root_of_squares(node) else step.convention
+        if kept:
+            self.conventions[kept] = None
+        return name
+
+    def opening_row(self, name: sp.Expr, step: Step, depth: int) -> tuple[str, ...]:
+        math, ratio = self.page.math, self.page.ratio
+        derivatives = (
+            f"{ratio(math(name), math(by), varies_beside(step.whole, by))} = {math(compared(local))}"
+            for by, local in zip(step.names, step.locals, strict=True)
+        )
+        return f"{self.page.indentation * depth}{math(name)} = {math(step.whole)}", step.rule, ", ".join(derivatives)
+
+    def result_row(self, node: sp.Expr, name: sp.Expr, step: Step) -> tuple[str, ...]:
+        """`v' = 2·w·w'` by the chain rule, and what it is in terms of the variables."""
+        inner = (sp.Integer(1) if by == self.x else sp.Symbol(f"{by}'", real=True) for by in step.names)
+        chain = sp.Add(*(product(compared(local), prime) for local, prime in zip(step.locals, inner, strict=True)))
+        formula, value = self.page.math(chain), self.page.math(self.result(node))
+        return f"{self.page.math(name)}' = {formula}", "" if formula == value else f"= {value}"
+
+    def result(self, node: sp.Expr) -> sp.Expr:
+        return lightly_simplified(compared(derivative(evaluated(node), self.x)))
+
+
+def stopped_reads(e: sp.Expr) -> set[Read]:
+    """What is read under stop_gradient."""
+    return {read for node in subexpressions(e) if isinstance(node, stop_gradient) for read in reads_of(node)}
+
+
+def compared(e: sp.Expr) -> sp.Expr:
+    """As it is emitted: max(u, 0) > 0 is u > 0."""
+    return bottom_up(e, compare)
+
+
+def is_root_of_squares(e: sp.Expr) -> bool:
+    """Whether this is a square root that `stabilize` would give the derivative 0 at 0."""
+    squares = sp.Add.make_args(e.base) if isinstance(e, sp.Pow) and e.exp == sp.Rational(1, 2) else ()
+    return bool(squares) and all(isinstance(s, sp.Pow) and s.exp.is_Integer and s.exp % 2 == 0 for s in squares)
+
+
+def free_name(taken: set[str]) -> str:
+    """A name for a right side: f where that is free."""
+    return next(name for name in itertools.chain("fghFGH", letters(())) if name not in taken)
+
+
+def evaluated(e: sp.Expr) -> sp.Expr:
+    """An expression as SymPy combines it, or as it was typed where SymPy fails on an odd constant in it.
+
+    Maxima stay as typed: SymPy compares their arguments pair by pair, at length.
+    """
+
+    def combined(node: sp.Basic) -> sp.Basic:
+        if not node.args or isinstance(node, Read):
+            return node
+        arguments = [combined(a) for a in node.args]
+        return node.func(*arguments, evaluate=False) if node.func in (sp.Max, sp.Min) else node.func(*arguments)
+
+    try:
+        return combined(e)
+    except SYMPY_FAILURES:
+        return e
+
+
+def lightly_simplified(e: sp.Expr) -> sp.Expr:
+    """The shortest of a few forms that cost little: as it is, with common factors, over a common denominator."""
+    forms = [e]
+    if sp.count_ops(e) <= SIMPLE and not e.has(sp.Piecewise):
+        forms += [sp.factor_terms(e), sp.together(e)]
+    return min(forms, key=sp.count_ops)

@@ -1,0 +1,306 @@
+"""Text → expression, by a whitelist on Python's syntax tree. No text is ever evaluated.
+
+Input: a bare expression such as `sqrt(1 + exp(x)**2)`. Output: the same formula as a SymPy tree, built without
+SymPy's rewriting so that it stays as it was typed; its variables are reads of tensors without axes. Everything off
+the whitelist, and everything whose size could grow beyond its text, is refused with a caret at its column.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import sympy as sp
+
+from derivgen.errors import DerivgenError
+from derivgen.form.expressions import Read, reads_of, subexpressions
+from derivgen.form.functions import DERIVATIVES, logaddexp, root, xlogy
+from derivgen.form.program import Program, Role, Statement, Tensor
+from derivgen.oracle import interpreter
+
+LONGEST, DEEPEST = 500, 20  # characters; levels of nesting
+MOST_ARGUMENTS = 6  # of max and min
+LARGEST_EXPONENT = 1000  # of nested powers, their product
+MOST_BITS = 4096  # of an exact numerator or denominator
+LARGEST, SMALLEST = 1e100, 1e-100  # magnitudes of constants
+LARGEST_ROUNDED = 2**53  # magnitude of a constant that is rounded: a double has no digits after the point beyond it
+WINDOW = 72  # characters of the text that a message shows
+
+# What SymPy raises where it compares or rounds constants such as sigmoid(1), or multiplies them to a NaN.
+SYMPY_FAILURES = (ArithmeticError, AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
+
+CONSTANTS = {"pi": sp.pi, "e": sp.E}
+
+ARCS: dict[str, type] = {
+    "sin": sp.asin,
+    "cos": sp.acos,
+    "tan": sp.atan,
+    "tan2": sp.atan2,
+    "sinh": sp.asinh,
+    "cosh": sp.acosh,
+    "tanh": sp.atanh,
+}
+ALIASES: dict[str, type] = {
+    "abs": sp.Abs,
+    "max": sp.Max,
+    "min": sp.Min,
+    "mod": sp.Mod,
+    "ceil": sp.ceiling,
+    "ln": sp.log,
+    **{f"arc{name}": function for name, function in ARCS.items()},
+}
+
+# `root` is a square root too, but one that only `stabilize` may choose.
+FUNCTIONS: dict[str, type] = {**{f.__name__: f for f in DERIVATIVES if f is not root}, **ALIASES}
+
+FORMS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
+    "sqrt": lambda u: sp.Pow(u, sp.Rational(1, 2), evaluate=False),
+    "relu": lambda u: sp.Max(u, 0, evaluate=False),
+}
+
+ROUNDING = (sp.floor, sp.ceiling, sp.Mod)
+
+ARITIES: dict[type, range] = {
+    **dict.fromkeys((sp.atan2, sp.Mod, xlogy, logaddexp), range(2, 3)),
+    **dict.fromkeys((sp.Max, sp.Min), range(2, MOST_ARGUMENTS + 1)),
+}
+
+KINDS: dict[type, str] = {
+    ast.Attribute: "an attribute",
+    ast.Subscript: "a subscript",
+    ast.Compare: "a comparison",
+    ast.BoolOp: "a Boolean operation",
+    ast.IfExp: "a conditional expression",
+    ast.Lambda: "a lambda",
+    ast.NamedExpr: "an assignment",
+    ast.Starred: "an unpacking",
+    ast.JoinedStr: "a string",
+    ast.Tuple: "a tuple",
+}
+
+
+def parse_expression(text: str) -> sp.Expr:
+    """The expression as typed, its variables as reads without subscripts.
+
+    Raises DerivgenError, with the text and a caret, where it is not accepted.
+    """
+    return Reader(text.strip().replace("\t", " ")).expression()
+
+
+class Reader:
+    """One reading of a text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def expression(self) -> sp.Expr:
+        if not self.text:
+            self.refuse("the text is empty: give an expression such as sqrt(1 + exp(x)**2)", 0)
+        if len(self.text) > LONGEST:
+            self.refuse(f"the text has {len(self.text)} characters, at most {LONGEST} are read", LONGEST)
+        unprintable = next((i for i, c in enumerate(self.text) if not c.isprintable()), None)
+        if unprintable is not None:
+            code = ord(self.text[unprintable])
+            self.refuse(f"character U+{code:04X} stands for nothing: write the expression in one line", unprintable)
+        if "#" in self.text:
+            self.refuse("a comment is not allowed here", self.text.index("#"))
+        try:
+            tree = ast.parse(self.text, mode="eval")
+        except SyntaxError as error:
+            self.refuse(f"the text is no expression: {error.msg}", error.offset - 1 if error.offset else len(self.text))
+        except (ValueError, MemoryError, RecursionError) as error:
+            self.refuse(f"the text is no expression: {error or 'it is nested too deeply'}", 0)
+        try:
+            return self.read(tree.body, 1)
+        except SYMPY_FAILURES as error:
+            self.refuse(f"SymPy fails on the text ({type(error).__name__}): write its constants as plain numbers", 0)
+
+    # ---- the whitelist
+
+    def read(self, node: ast.expr, depth: int) -> sp.Expr:
+        if depth > DEEPEST:
+            self.refuse(f"more than {DEEPEST} levels of nesting", self.column(node))
+        match node:
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                made = sp.Integer(value)
+            case ast.Constant(value=float() as value):
+                made = self.decimal(node, value)
+            case ast.Name(id=name):
+                made = self.name(node, name)
+            case ast.UnaryOp(op=ast.USub()):
+                made = times([sp.Integer(-1), self.read(node.operand, depth + 1)])
+            case ast.UnaryOp(op=ast.UAdd()):
+                made = self.read(node.operand, depth + 1)
+            case ast.BinOp(op=ast.Add() | ast.Sub()):
+                made = plus(self.operands(node, (ast.Add, ast.Sub), depth))
+            case ast.BinOp(op=ast.Mult() | ast.Div()):
+                made = times(self.operands(node, (ast.Mult, ast.Div), depth))
+            case ast.BinOp(op=ast.Pow()):
+                made = self.power(node, self.read(node.left, depth + 1), self.read(node.right, depth + 1))
+            case ast.Call():
+                made = self.call(node, depth)
+            case _:
+                self.refuse(f"{self.kind(node)} is not allowed here", self.column(node))
+        return self.checked(made, node)
+
+    def decimal(self, node: ast.expr, value: float) -> sp.Expr:
+        if value in (float("inf"), 0.0) and any(c in "123456789" for c in self.source(node).lower().partition("e")[0]):
+            self.refuse(
+                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
+            )
+        return sp.Float(value)
+
+    def name(self, node: ast.expr, name: str) -> sp.Expr:
+        if name in FUNCTIONS or name in FORMS:
+            self.refuse(f"{name} is a function: give it an argument, {name}(x)", self.column(node))
+        return CONSTANTS.get(name) or Read(name)
+
+    def operands(self, node: ast.expr, operators: tuple[type, type], depth: int) -> list[sp.Expr]:
+        """The terms of a sum or the factors of a product, a chain of any length being one level."""
+        found: list[sp.Expr] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, operators):
+            right = self.read(node.right, depth + 1)
+            if isinstance(node.op, ast.Sub):
+                right = times([sp.Integer(-1), right])
+            if isinstance(node.op, ast.Div):
+                if is_zero(right):
+                    self.refuse("division by 0", self.column(node.right))
+                right = inverse(right)
+            found.append(right)
+            node = node.left
+        return [self.read(node, depth + 1), *reversed(found)]
+
+    def power(self, node: ast.BinOp, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
+        if exponent.is_Float and float(exponent).is_integer():
+            exponent = sp.Integer(float(exponent))
+        self.check_exponent(base, exponent, node.right)
+        if base == sp.E:
+            return sp.exp(exponent, evaluate=False)
+        if is_zero(base) and not reads_of(exponent) and constant_value(exponent) <= 0:
+            self.refuse("a power of 0 whose exponent is not positive", self.column(node))
+        if base.is_Rational and exponent.is_Integer:
+            if max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MOST_BITS:
+                self.refuse(f"{self.source(node)} has too many digits", self.column(node))
+            return base**exponent
+        return sp.Pow(base, exponent, evaluate=False)
+
+    def check_exponent(self, base: sp.Expr, exponent: sp.Expr, node: ast.expr) -> None:
+        if exponent_size(base) * largest_constant(exponent) > LARGEST_EXPONENT:
+            self.refuse(f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node))
+
+    def call(self, node: ast.Call, depth: int) -> sp.Expr:
+        if not isinstance(node.func, ast.Name):
+            self.refuse(f"{self.kind(node.func)} can't be called", self.column(node.func))
+        name = node.func.id
+        if name not in FUNCTIONS and name not in FORMS:
+            self.refuse(f"{name} is no function that derivgen knows", self.column(node.func))
+        odd = [*(k.value for k in node.keywords), *(a for a in node.args if isinstance(a, ast.Starred))]
+        if odd:
+            self.refuse(f"{name} takes its arguments one by one, without names and stars", self.column(odd[0]))
+        arity = range(1, 2) if name in FORMS else ARITIES.get(FUNCTIONS[name], range(1, 2))
+        if len(node.args) not in arity:
+            expected = f"{arity[0]}" if len(arity) == 1 else f"{arity[0]} to {arity[-1]}"
+            arguments = "argument" if expected == "1" else "arguments"
+            self.refuse(f"{name} takes {expected} {arguments}, found {len(node.args)}", self.column(node))
+        read = [self.read(a, depth + 1) for a in node.args]
+        if name == "exp":
+            self.check_exponent(sp.E, read[0], node.args[0])
+        if name.lower() == "mod" and is_zero(read[1]):
+            self.refuse(f"{name} by 0", self.column(node.args[1]))
+        if FUNCTIONS.get(name) in ROUNDING and any(largest_constant(e) > LARGEST_ROUNDED for e in read):
+            self.refuse(f"{name} of a constant beyond 2^53", self.column(node))
+        return FORMS[name](*read) if name in FORMS else FUNCTIONS[name](*read, evaluate=False)
+
+    def checked(self, made: sp.Expr, node: ast.expr) -> sp.Expr:
+        """The expression, once a constant one is known to be a finite number of double precision."""
+        if reads_of(made):
+            return made
+        value = constant_value(made)
+        if not (value == 0 or SMALLEST < abs(value) < LARGEST):  # also where it is NaN
+            self.refuse(
+                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
+            )
+        if made.is_Rational and max(made.p.bit_length(), made.q.bit_length()) > MOST_BITS:
+            self.refuse(f"{self.source(node)} has too many digits", self.column(node))
+        return made
+
+    # ---- messages
+
+    def column(self, node: ast.expr) -> int:
+        """Of the node's first character; Python counts bytes."""
+        return len(self.text.encode()[: node.col_offset].decode())
+
+    def source(self, node: ast.expr) -> str:
+        text = ast.get_source_segment(self.text, node) or "the number"
+        return text if len(text) <= 30 else f"{text[:29]}…"
+
+    def kind(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Constant):
+            return f"the constant {self.source(node)}"
+        if isinstance(node, ast.BinOp | ast.UnaryOp):
+            return f"the operator of {self.source(node)}"
+        return KINDS.get(type(node), self.source(node))
+
+    def refuse(self, why: str, column: int) -> NoReturn:
+        start = max(0, min(column - WINDOW // 2, len(self.text) - WINDOW))
+        shown = "".join(c if c.isprintable() else "�" for c in self.text[start : start + WINDOW])
+        pointer = " " * (min(column, len(self.text)) - start) + "^"
+        raise DerivgenError(f"{why}\n    {shown}\n    {pointer}\n{allowed()}")
+
+
+def allowed() -> str:
+    names = ", ".join(sorted({*FUNCTIONS, *FORMS}, key=lambda name: (name.lower(), name)))
+    return f"allowed: numbers, variables, {', '.join(CONSTANTS)}, + - * / ** and parentheses, and the functions {names}"
+
+
+# ---- building without rewriting: only arithmetic on numbers is done
+
+
+def plus(terms: Iterable[sp.Expr]) -> sp.Expr:
+    return combined(list(terms), sp.Add, operator.add)
+
+
+def times(factors: Iterable[sp.Expr]) -> sp.Expr:
+    return combined(list(factors), sp.Mul, operator.mul)
+
+
+def combined(parts: list[sp.Expr], kind: type, operation: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> sp.Expr:
+    if all(p.is_Rational for p in parts) or (kind is sp.Mul and len(parts) == 2 and all(p.is_Number for p in parts)):
+        return functools.reduce(operation, parts)
+    return kind(*parts, evaluate=False)
+
+
+def inverse(divisor: sp.Expr) -> sp.Expr:
+    return 1 / divisor if divisor.is_Rational else sp.Pow(divisor, -1, evaluate=False)
+
+
+def exponent_size(e: sp.Expr) -> float:
+    """The largest product of exponents along a chain of powers: what SymPy may multiply out."""
+    if isinstance(e, Read):
+        return 1.0
+    inner = max((exponent_size(a) for a in e.args), default=1.0)
+    if isinstance(e, sp.Pow | sp.exp):
+        return max(1.0, largest_constant(e.args[-1])) * inner
+    return inner
+
+
+def largest_constant(e: sp.Expr) -> float:
+    """The largest magnitude of the constant parts of an exponent; of fractions, also the denominator."""
+    if not reads_of(e):
+        denominators = [float(node.q) for node in subexpressions(e) if node.is_Rational]
+        return max(abs(float(constant_value(e))), *denominators, 0.0)
+    return max((largest_constant(a) for a in e.args if not isinstance(e, Read)), default=0.0)
+
+
+def is_zero(e: sp.Expr) -> bool:
+    return not reads_of(e) and bool(constant_value(e) == 0)
+
+
+def constant_value(e: sp.Expr) -> Any:
+    """A constant as the interpreter has it: nothing overflows there."""
+    statement = Statement("constant", (), "=", e, ())
+    program = Program("constant", (Tensor("constant", (), Role.LET),), (statement,), ())
+    return interpreter.run(program, {}, digits=20)["constant"][()]

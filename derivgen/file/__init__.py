@@ -1,0 +1,1 @@
+"""Generated files: their header and digest, and the names and the contract that they keep."""

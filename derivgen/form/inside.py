@@ -1,0 +1,100 @@
+"""Whether every access of a statement stays inside its tensor: what is accepted is proved, the rest is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form import bounds
+from derivgen.form.expressions import (
+    Conditions,
+    Read,
+    all_of,
+    condition_reads,
+    guarded_reads,
+    indices_of,
+    is_size,
+    parts_of,
+    reads_of,
+)
+from derivgen.form.notation import Plain
+from derivgen.form.program import Range, Role, Statement, Tensor
+
+
+def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Messages for the reads that nothing keeps inside their tensors."""
+    found = [(read, path) for read, path, _ in condition_reads(s.guard, ())]
+    found += [(read, path) for read, path, _ in guarded_reads(s.expression, parts_of(s.guard))]
+    messages = []
+    for read, path in found:
+        tensor = tensors[read.tensor]
+        for axis, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
+            if not inside(subscript, extent, path, s.domain, tensors):
+                messages.append(outside(read, axis, subscript, extent, s))
+    return list(dict.fromkeys(messages))
+
+
+def is_inside(access: Read, path: Conditions, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether each subscript of an access is proved to stay inside its tensor."""
+    shape = tensors[access.tensor].shape
+    return all(inside(i, extent, path, domain, tensors) for i, extent in zip(access.subscripts, shape, strict=True))
+
+
+def inside(
+    subscript: sp.Expr, extent: sp.Expr, path: Conditions, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
+) -> bool:
+    """Whether 0 <= subscript < extent."""
+    if any(r.index == subscript and r.extent == extent for r in domain):
+        return True
+    return all_nonnegative((subscript, extent - 1 - subscript), all_of(*path), domain, tensors)
+
+
+def all_nonnegative(
+    claims: tuple[sp.Expr, ...], path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
+) -> bool:
+    """Whether each claim >= 0 follows from the ranges of indices and sizes, the classes of labels and the path."""
+
+    def is_integer(read: Read) -> bool:
+        return tensors[read.tensor].integer
+
+    known = [(r.index, sp.Integer(0), r.extent - 1) for r in domain]
+    known += integer_reads(claims, path, tensors)
+    facts = [bound for atom, low, high in known for bound in (atom - low, high - atom)]
+    sizes = {s for e in (*claims, *facts) for s in e.free_symbols if is_size(s)}
+    forms = [bounds.linear(sp.expand(fact), is_integer) for fact in (*facts, *(s - 1 for s in sizes))]
+    base = [form for form in forms if form is not None]
+    wanted = [bounds.linear(sp.expand(claim), is_integer) for claim in claims]
+    return all(
+        claim is not None and bounds.always_nonnegative(claim, [*base, *case])
+        for case in bounds.cases_of(path, is_integer)
+        for claim in wanted
+    )
+
+
+def integer_reads(
+    expressions: tuple[sp.Expr, ...], path: Boolean, tensors: Mapping[str, Tensor]
+) -> list[tuple[Read, sp.Expr, sp.Expr]]:
+    """(read, its least value, its largest value) of the integer tensors that are read."""
+    ranges = []
+    for read in reads_of(*expressions):
+        tensor = tensors[read.tensor]
+        present = tensor.ignore is None or sp.Ne(read, tensor.ignore) in parts_of(path)
+        if tensor.role is Role.LABELS and tensor.classes is not None and present:
+            ranges.append((read, sp.Integer(0), sp.Integer(tensor.classes - 1)))
+        elif tensor.integer and tensor.value is not None:
+            ranges.append((read, sp.Integer(int(tensor.value.min())), sp.Integer(int(tensor.value.max()))))
+    return ranges
+
+
+def outside(read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: Statement) -> str:
+    text = Plain({}).expression
+    spans = ", ".join(
+        f"{r.index} runs over 0 .. {text(r.extent - 1)}" for r in s.domain if r.index in indices_of(subscript)
+    )
+    runs = f" where {spans}" if spans else ""
+    return (
+        f"{text(read)} may leave axis {axis} of {read.tensor}, which has {text(extent)} elements{runs}: "
+        "narrow the index, or guard the read by Piecewise((…, condition), (0, True))"
+    )

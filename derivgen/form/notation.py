@@ -1,0 +1,391 @@
+"""Index notation: how every stage prints, in kernels' docstrings, in `explain` and in tests.
+
+    W1_bar[d,h] += Σ_n x[n,d]·z1_bar[n,h]
+
+`Plain` writes text, `Latex` the same formulas for Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    alternatives,
+    conjuncts,
+    guarded,
+    is_guarded,
+    reads_of,
+    sort_text,
+    substitute,
+)
+from derivgen.form.functions import difference, partial, root, stop_gradient
+from derivgen.form.program import Program, Range, Scan, Statement
+
+ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<"}
+
+
+def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
+    """Positive before negative, reads in order of declaration, numbers last: `x·W + b`, `1 - a²`."""
+    negative = isinstance(term, sp.Expr) and term.could_extract_minus_sign()
+    reads = reads_of(term)
+    simple = all(isinstance(f, Read) or not reads_of(f) for f in sp.Mul.make_args(term))
+    return (
+        negative,
+        not reads,
+        not simple,
+        term.is_number,
+        min((order.get(r.tensor, len(order)) for r in reads), default=0),
+        sort_text(term),
+    )
+
+
+def ordered_terms(expression: sp.Add, order: Mapping[str, int]) -> list[sp.Expr]:
+    return sorted(expression.args, key=lambda t: term_key(t, order))
+
+
+def ordered_factors(factors: list[sp.Expr], order: Mapping[str, int]) -> list[sp.Expr]:
+    """Numbers, sizes and indices first, then reads in order of declaration, then compound factors."""
+
+    def key(factor: sp.Expr) -> tuple[object, ...]:
+        reads = reads_of(factor)
+        base = factor.base if isinstance(factor, sp.Pow) else factor
+        rank = min((order.get(r.tensor, len(order)) for r in reads), default=-1)
+        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, sort_text(factor)
+
+    return sorted(factors, key=key)
+
+
+def split_fraction(expression: sp.Expr) -> tuple[bool, list[sp.Expr], list[sp.Expr]]:
+    """(negative, factors above, factors below) of a product; a power with a negative number as exponent goes below."""
+    negative, above, below = False, [], []
+    for factor in sp.Mul.make_args(expression):
+        if factor.is_Rational:
+            negative ^= bool(factor < 0)
+            if abs(factor.p) != 1:
+                above.append(sp.Integer(abs(factor.p)))
+            if factor.q != 1:
+                below.append(sp.Integer(factor.q))
+        elif factor.is_Float and factor < 0:
+            negative = not negative
+            above.append(-factor)
+        elif isinstance(factor, sp.Pow) and factor.exp.is_Number and factor.exp.is_negative:
+            below.append(sp.Pow(factor.base, -factor.exp))
+        else:
+            above.append(factor)
+    return negative, above, below
+
+
+SYMBOLS = {sp.pi: "π", sp.E: "e"}
+
+
+class Plain:
+    """Formulas as text."""
+
+    dot = "·"
+    symbol = "∂"
+    piecewise_precedence = ATOM
+
+    def __init__(self, order: Mapping[str, int], inlined: Mapping[str, Statement] | None = None) -> None:
+        """`inlined`: sums that are written where they are read, instead of their names."""
+        self.order, self.inlined = order, inlined or {}
+
+    # -- statements
+
+    def statement(self, statement: Statement) -> str:
+        if statement.operator == "max=":
+            right = f"{self.maximum(statement.reduced)} {self.expression(statement.expression, MULTIPLY)}"
+        elif statement.operator == "argmax=":
+            right = f"{self.winner(statement)} {self.expression(statement.expression, MULTIPLY)}"
+        else:
+            total = self.sum(statement.reduced)
+            right = f"{total} {self.expression(statement.expression, MULTIPLY)}" if total else ""
+            right = right or self.expression(statement.expression)
+        sign = "+=" if statement.operator == "+=" else "="
+        return f"{self.expression(statement.write)} {sign} {right}{self.where(statement.guard)}"
+
+    def sum(self, ranges: tuple[Range, ...]) -> str:
+        return f"Σ_{','.join(r.index.name for r in ranges)}" if ranges else ""
+
+    def maximum(self, ranges: tuple[Range, ...]) -> str:
+        return f"max_{','.join(r.index.name for r in ranges)}"
+
+    def winner(self, statement: Statement) -> str:
+        return f"({statement.winner} of) arg{self.maximum(statement.reduced)}"
+
+    def where(self, guard: Boolean) -> str:
+        return "" if guard == TRUE else f" if {self.condition(guard)}"
+
+    # -- expressions
+
+    def expression(self, e: sp.Basic, precedence: int = 0) -> str:
+        text, own = self._render(e)
+        return self.parenthesized(text) if own < precedence else text
+
+    def parenthesized(self, text: str) -> str:
+        return f"({text})"
+
+    def _render(self, e: sp.Basic) -> tuple[str, int]:
+        if isinstance(e, Read) and e.tensor in self.inlined:
+            return self.inlined_sum(e, self.inlined[e.tensor]), MULTIPLY
+        if isinstance(e, Read):
+            return self.read(e), ATOM
+        if isinstance(e, sp.Symbol):
+            return self.name(e.name), ATOM
+        if e.is_Number:
+            return self.number(e)
+        if isinstance(e, sp.Add):
+            return self.add(e), ADD
+        if isinstance(e, sp.Mul):
+            return self.multiply(e)
+        if isinstance(e, sp.Pow):
+            return self.power(e)
+        if isinstance(e, sp.Piecewise):
+            return self.piecewise(e), self.piecewise_precedence
+        if isinstance(e, stop_gradient):
+            return self._render(e.args[0])
+        if isinstance(e, difference):
+            return f"{self.expression(e.args[0])} - {self.expression(e.args[1], MULTIPLY)}", ADD
+        if isinstance(e, partial):
+            return self.partial(e), MULTIPLY
+        if e in SYMBOLS:
+            return self.name(SYMBOLS[e]), ATOM
+        return self.call(e), ATOM
+
+    def inlined_sum(self, e: Read, s: Statement) -> str:
+        body = substitute(guarded(s.expression, s.guard), dict(zip(s.subscripts, e.subscripts, strict=True)))
+        return f"{self.sum(s.reduced)} {self.expression(body, MULTIPLY)}"
+
+    def name(self, name: str) -> str:
+        return name
+
+    def read(self, e: Read) -> str:
+        return f"{e.tensor}[{','.join(self.expression(s) for s in e.subscripts)}]" if e.subscripts else e.tensor
+
+    def number(self, e: sp.Basic) -> tuple[str, int]:
+        if e.is_Float:
+            return repr(float(e)), ATOM if e >= 0 else ADD
+        if e.is_Rational and not e.is_Integer:
+            return str(e), MULTIPLY
+        return {"oo": "∞", "-oo": "-∞"}.get(str(e), str(e)), ATOM if e >= 0 else ADD
+
+    def add(self, e: sp.Add) -> str:
+        text = ""
+        for term in ordered_terms(e, self.order):
+            negative = term.could_extract_minus_sign()
+            if not text:
+                text = self.expression(term)
+            else:
+                sign, term = (" - ", -term) if negative else (" + ", term)
+                text += sign + self.expression(term, MULTIPLY)
+        return text
+
+    def multiply(self, e: sp.Expr) -> tuple[str, int]:
+        negative, above, below = split_fraction(e)
+        if not above and not below:
+            return ("-1" if negative else "1"), ADD if negative else ATOM
+        numerator = self.factors(above) or "1"
+        text = self.fraction(numerator, below) if below else numerator
+        return (f"-{text}", ADD) if negative else (text, MULTIPLY)
+
+    def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
+        if len(below) == 1:
+            return f"{numerator}/{self.expression(below[0], POWER)}"
+        return f"{numerator}/({self.factors(below)})"
+
+    def factors(self, factors: list[sp.Expr]) -> str:
+        """A product; a sum in it comes last, since all that follows a Σ belongs to it."""
+        ordered = ordered_factors(factors, self.order)
+        sums = [f for f in ordered if isinstance(f, Read) and f.tensor in self.inlined]
+        texts = [self.expression(f, MULTIPLY) for f in ordered if f not in sums]
+        texts += [self.expression(f, MULTIPLY if len(sums) == 1 else ATOM) for f in sums]
+        return self.dot.join(texts)
+
+    def power(self, e: sp.Pow) -> tuple[str, int]:
+        base, exponent = e.args
+        if exponent.is_Number and exponent.is_negative:
+            return self.multiply(e)
+        if exponent == sp.Rational(1, 2):
+            return self.square_root(base), ATOM
+        if exponent.is_Integer:
+            text = self.expression(base, ATOM)
+            root_below = isinstance(base, root) or (isinstance(base, sp.Pow) and base.exp == sp.Rational(1, 2))
+            return self.superscript(self.parenthesized(text) if root_below else text, str(exponent)), POWER
+        return f"{self.expression(base, ATOM)}^{self.expression(exponent, ATOM)}", POWER
+
+    def superscript(self, base: str, exponent: str) -> str:
+        return base + exponent.translate(SUPERSCRIPTS)
+
+    def square_root(self, base: sp.Expr) -> str:
+        return f"√{self.expression(base, ATOM)}"
+
+    def call(self, e: sp.Basic) -> str:
+        if isinstance(e, root):
+            return self.square_root(e.args[0])
+        if isinstance(e, sp.Abs):
+            return f"|{self.expression(e.args[0])}|"
+        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
+        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
+        return f"{name}({', '.join(self.expression(a) for a in arguments)})"
+
+    def partial(self, e: partial) -> str:
+        """∂u/∂x, ∂²u/∂x², ∂²u/(∂x·∂t)"""
+        value, *variables = e.args
+        powers = {x: variables.count(x) for x in variables}
+        below = [self.to_power(f"{self.symbol}{self.read(x)}", k) for x, k in powers.items()]
+        return self.quotient(self.to_power(self.symbol, len(variables)) + self.read(value), below)
+
+    def to_power(self, base: str, exponent: int) -> str:
+        return base if exponent == 1 else self.superscript(base, str(exponent))
+
+    def quotient(self, above: str, below: list[str]) -> str:
+        return f"{above}/{below[0]}" if len(below) == 1 else f"{above}/({self.dot.join(below)})"
+
+    def piecewise(self, e: sp.Piecewise) -> str:
+        if is_guarded(e):
+            value, condition = e.args[0].args
+            return f"({self.expression(value)} if {self.condition(condition)} else 0)"
+        parts = []
+        for pair in e.args:
+            value, condition = pair.args
+            parts.append(self.expression(value) + ("" if condition == TRUE else f" if {self.condition(condition)}"))
+        return f"({' else '.join(parts)})"
+
+    # -- conditions
+
+    def condition(self, c: Boolean) -> str:
+        if isinstance(c, sp.And):
+            return self.all_of([self.condition(p) for p in conjuncts(c)])
+        if isinstance(c, sp.Or):
+            return f"({self.any_of([self.condition(p) for p in alternatives(c)])})"
+        if isinstance(c, sp.Not):
+            text = self.condition(c.args[0])
+            return f"not {text}" if isinstance(c.args[0], sp.Or) else f"not ({text})"
+        if isinstance(c, sp.core.relational.Relational):
+            return f"{self.expression(c.lhs)} {self.relation(c.rel_op)} {self.expression(c.rhs)}"
+        return str(c).lower()
+
+    def relation(self, symbol: str) -> str:
+        return RELATIONS[symbol]
+
+    def all_of(self, parts: list[str]) -> str:
+        return " and ".join(parts)
+
+    def any_of(self, parts: list[str]) -> str:
+        return " or ".join(parts)
+
+
+LATEX_FUNCTIONS = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
+
+
+class Latex(Plain):
+    """Formulas as LaTeX, without the dollar signs."""
+
+    dot = r" \, "
+    symbol = r"\partial "
+    piecewise_precedence = ADD  # its braces open only
+
+    def sum(self, ranges: tuple[Range, ...]) -> str:
+        return rf"\sum_{{{','.join(self.name(r.index.name) for r in ranges)}}}" if ranges else ""
+
+    def maximum(self, ranges: tuple[Range, ...]) -> str:
+        return rf"\max_{{{','.join(self.name(r.index.name) for r in ranges)}}}"
+
+    def winner(self, statement: Statement) -> str:
+        return rf"\operatorname{{arg}}{self.maximum(statement.reduced)}"
+
+    def where(self, guard: Boolean) -> str:
+        return "" if guard == TRUE else rf" \quad \text{{if }} {self.condition(guard)}"
+
+    def parenthesized(self, text: str) -> str:
+        return rf"\left({text}\right)"
+
+    def name(self, name: str) -> str:
+        if name == "π":
+            return r"\pi"
+        if name.endswith("_bar"):
+            return rf"\bar{{{self.name(name[: -len('_bar')])}}}"
+        if name.endswith("_dot"):
+            return rf"\dot{{{self.name(name[: -len('_dot')])}}}"
+        escaped = name.replace("_", r"\_")
+        return name if len(name) == 1 else rf"\mathit{{{escaped}}}"
+
+    def read(self, e: Read) -> str:
+        subscripts = ",".join(self.expression(s) for s in e.subscripts)
+        return f"{self.name(e.tensor)}_{{{subscripts}}}" if subscripts else self.name(e.tensor)
+
+    def number(self, e: sp.Basic) -> tuple[str, int]:
+        text, precedence = super().number(e)
+        digits, exponent, power = text.partition("e")
+        if exponent:
+            power = f"10^{{{int(power)}}}"
+            return (power, POWER) if digits == "1" else (rf"{digits} \cdot {power}", min(precedence, MULTIPLY))
+        return text.replace("∞", r"\infty "), precedence
+
+    def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
+        denominator = self.dot.join(self.expression(f, MULTIPLY if len(below) > 1 else 0) for f in below)
+        return rf"\frac{{{numerator}}}{{{denominator}}}"
+
+    def quotient(self, above: str, below: list[str]) -> str:
+        return rf"\frac{{{above}}}{{{self.dot.join(below)}}}"
+
+    def power(self, e: sp.Pow) -> tuple[str, int]:
+        base, exponent = e.args
+        plain = exponent.is_Integer or exponent == sp.Rational(1, 2) or (exponent.is_Number and exponent.is_negative)
+        if plain:
+            return super().power(e)
+        return f"{{{self.expression(base, ATOM)}}}^{{{self.expression(exponent)}}}", POWER
+
+    def superscript(self, base: str, exponent: str) -> str:
+        return f"{{{base}}}^{{{exponent}}}"
+
+    def to_power(self, base: str, exponent: int) -> str:
+        return base if exponent == 1 else f"{base.strip()}^{{{exponent}}}"
+
+    def square_root(self, base: sp.Expr) -> str:
+        return rf"\sqrt{{{self.expression(base)}}}"
+
+    def call(self, e: sp.Basic) -> str:
+        if isinstance(e, root):
+            return self.square_root(e.args[0])
+        if isinstance(e, sp.Abs):
+            return rf"\left|{self.expression(e.args[0])}\right|"
+        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
+        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
+        operator = rf"\{name}" if name in LATEX_FUNCTIONS else rf"\operatorname{{{name}}}"
+        return rf"{operator}\left({', '.join(self.expression(a) for a in arguments)}\right)"
+
+    def piecewise(self, e: sp.Piecewise) -> str:
+        rows = []
+        for pair in e.args:
+            value, condition = pair.args
+            when = r"\text{otherwise}" if condition == TRUE else rf"\text{{if }} {self.condition(condition)}"
+            rows.append(f"{self.expression(value)} & {when}")
+        return r"\begin{cases}" + r" \\ ".join(rows) + r"\end{cases}"
+
+    def relation(self, symbol: str) -> str:
+        return {"==": "=", "!=": r"\ne", ">=": r"\ge", "<=": r"\le"}.get(symbol, symbol)
+
+    def all_of(self, parts: list[str]) -> str:
+        return r" \wedge ".join(parts)
+
+    def any_of(self, parts: list[str]) -> str:
+        return r" \vee ".join(parts)
+
+
+def print_program(program: Program) -> str:
+    """The program, one statement a line; those of a recurrence with the order of their steps."""
+    plain = Plain(program.order)
+    return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
+
+
+def steps(scan: Scan | None) -> str:
+    if scan is None:
+        return ""
+    return f", {scan.index} = …, 1, 0" if scan.reverse else f", {scan.index} = 0, 1, …"

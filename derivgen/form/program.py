@@ -1,0 +1,492 @@
+"""The intermediate form: a program is an ordered list of statements of one form.
+
+    target[g(d)]  ⊕=  f(d)    for every d in a box D of indices, where the guard holds;  ⊕ is +, max or assignment
+
+`f` is a scalar expression (see `expressions`), `g` its integer subscripts. Every tensor is complete before it is
+read: all statements that write it come before the first that reads it. A `+=` target starts at 0, a `max=` target at
+-∞. The form is closed under differentiation, so each stage takes a Program and gives a Program.
+
+Statements in a row with one and the same `scan` run together, one step of its index after another, first or last step
+first. So they may read what earlier steps have written: an element is complete before it is read (see `scans`).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form.expressions import (
+    TRUE,
+    Conditions,
+    Read,
+    all_of,
+    any_of,
+    as_written,
+    guarded_reads,
+    indices_of,
+    is_size,
+    reads_of,
+    rename_tensors,
+    subexpressions,
+)
+from derivgen.form.functions import partial
+
+Operator = Literal["=", "+=", "max=", "argmax="]
+# Which pass made a statement: one of PASSES, or how derivatives of an output are called, by layer: "p_through_{}".
+Direction = str
+PASSES = ("forward", "backward", "tangent", "backward_tangent")
+
+
+class Role(Enum):
+    INPUT = "input"
+    LABELS = "labels"
+    PARAMETER = "parameter"
+    CONSTANT = "constant"
+    LET = "let"  # declared by the user
+    HELPER = "helper"  # an unnamed part of a let
+    ADJOINT = "adjoint"  # a cotangent or a tangent
+    SEED = "seed"  # given from outside: the direction of a tangent
+    RUNNING = "running"  # in the flat vector like a parameter, but without a gradient: see Program.running
+    RANDOM = "random"  # uniform numbers: see randomness
+    MODE = "mode"  # model.training: see modes
+
+
+GIVEN = (
+    *(Role.INPUT, Role.LABELS, Role.PARAMETER, Role.RUNNING),
+    *(Role.CONSTANT, Role.RANDOM, Role.MODE, Role.SEED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array of reals or of integers; `shape` holds integers and expressions of run-time sizes."""
+
+    name: str
+    shape: tuple[sp.Expr, ...]
+    role: Role
+    integer: bool = False
+    classes: int | None = None  # LABELS: values are 0 .. classes - 1
+    ignore: int | None = None  # LABELS: a value that makes its row count as absent
+    initial: Any = None  # PARAMETER, RUNNING: the name of an initializer, an Initializer or an array
+    value: np.ndarray | None = field(default=None, compare=False)  # CONSTANT
+    of: str | None = None  # ADJOINT, SEED: the tensor whose cotangent or tangent this is
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An index and its extent: 0 .. extent - 1."""
+
+    index: sp.Symbol
+    extent: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The steps of a recurrence: its index is in the domain of each of its statements; `reverse`: last step first."""
+
+    name: str
+    index: sp.Symbol
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Statement:
+    """target[subscripts] operator expression, over the domain, where the guard holds.
+
+    `argmax=` stands beside a `max=` of the same expression: the target holds the value of the index `winner` at the
+    first maximum.
+    """
+
+    target: str
+    subscripts: tuple[sp.Expr, ...]
+    operator: Operator
+    expression: sp.Expr
+    domain: tuple[Range, ...]
+    guard: Boolean = TRUE
+    layer: str = ""  # the let that it belongs to
+    direction: Direction = "forward"
+    winner: sp.Symbol | None = None
+    scan: Scan | None = None
+
+    def with_parts(
+        self,
+        *,
+        subscripts: tuple[sp.Expr, ...] | None = None,
+        expression: sp.Expr | None = None,
+        guard: Boolean | None = None,
+    ) -> Statement:
+        """The statement with other parts; itself where they are the same, so that a pass can tell what it changed."""
+        given = (("subscripts", subscripts), ("expression", expression), ("guard", guard))
+        changed: dict[str, Any] = {
+            name: part for name, part in given if part is not None and part != getattr(self, name)
+        }
+        return replace(self, **changed) if changed else self
+
+    def mapped(self, change: Callable[[Any], Any]) -> Statement:
+        """The statement with a function applied to its subscripts, its expression and its guard."""
+        subscripts = tuple(map(change, self.subscripts))
+        return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
+
+    @cached_property
+    def smooth_sources(self) -> frozenset[str]:
+        """The tensors that its value depends on smoothly."""
+        return frozenset(read.tensor for read, _, smooth in guarded_reads(self.expression) if smooth)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.target, self.operator, self.subscripts, self.expression, self.domain, self.guard))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with it by itself: see check_program."""
+        return fault_of(self)
+
+    @cached_property
+    def write(self) -> Read:
+        return Read(self.target, *self.subscripts)
+
+    @cached_property
+    def reduced(self) -> tuple[Range, ...]:
+        """The part of the domain that the target's subscripts do not use."""
+        used: set[sp.Symbol] = set()
+        for subscript in self.subscripts:
+            used |= indices_of(subscript)
+        return tuple(r for r in self.domain if r.index not in used)
+
+    @cached_property
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(reads_of(self.guard, self.expression, *self.subscripts))
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """The tensors that it reads."""
+        return frozenset(read.tensor for read in self.reads)
+
+    @cached_property
+    def sizes(self) -> frozenset[sp.Symbol]:
+        """The run-time sizes that it speaks of."""
+        expressions = (*self.subscripts, self.expression, self.guard, *(r.extent for r in self.domain))
+        return frozenset(symbol for e in expressions for symbol in e.free_symbols if is_size(symbol))
+
+    def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
+        """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""
+        extents = {r.index: r.extent for r in self.domain}
+        plain = all(is_plain_index(s) for s in self.subscripts) and len(set(self.subscripts)) == len(self.subscripts)
+        return plain and (guarded or self.guard == TRUE) and tuple(extents[s] for s in self.subscripts) == shape
+
+
+def is_plain_index(subscript: sp.Expr) -> bool:
+    return isinstance(subscript, sp.Symbol) and subscript in indices_of(subscript)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Tensors in order of declaration, statements in order of execution, and what is asked of them."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    statements: tuple[Statement, ...]
+    sizes: tuple[tuple[str, sp.Expr], ...]  # name → its integer, or its symbol where known at run time
+    objective: str | None = None
+    prediction: str | None = None
+    gradients: tuple[tuple[str, str], ...] = ()  # parameter → its adjoint
+    running: tuple[tuple[str, str], ...] = ()  # running tensor → what it takes the value of after a step
+    results: tuple[str, ...] = ()  # what else is asked for, by itself
+    residuals: tuple[str, ...] = ()  # the objective is half the sum of their squares
+
+    def tensor(self, name: str) -> Tensor:
+        return self.table[name]
+
+    @cached_property
+    def table(self) -> Mapping[str, Tensor]:
+        return {t.name: t for t in self.tensors}
+
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with it: see check_program."""
+        return fault_in(self)
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
+        last = {Role.PARAMETER: 1, Role.RUNNING: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
+        ordered = sorted(self.tensors, key=lambda t: last.get(t.role, 0))
+        return {t.name: position for position, t in enumerate(ordered)}
+
+    @cached_property
+    def writers(self) -> Mapping[str, Sequence[Statement]]:
+        """The statements that write each tensor, in order."""
+        writers: dict[str, list[Statement]] = {}
+        for s in self.statements:
+            writers.setdefault(s.target, []).append(s)
+        return writers
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[Statement]]:
+        """The statements that read each tensor, in order."""
+        readers: dict[str, list[Statement]] = {}
+        for s in self.statements:
+            for name in s.sources:
+                readers.setdefault(name, []).append(s)
+        return readers
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        names = (
+            *(self.objective, self.prediction, *(adjoint for _, adjoint in self.gradients)),
+            *self.nexts,
+            *self.results,
+        )
+        return tuple(dict.fromkeys(n for n in names if n is not None))
+
+    @property
+    def nexts(self) -> tuple[str, ...]:
+        return tuple(name for _, name in self.running)
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        return self.of_role(Role.PARAMETER)
+
+    @property
+    def vector(self) -> tuple[Tensor, ...]:
+        """What the flat vector holds: the parameters, then the running tensors."""
+        return (*self.parameters, *self.of_role(Role.RUNNING))
+
+    def of_role(self, *roles: Role) -> tuple[Tensor, ...]:
+        return tuple(t for t in self.tensors if t.role in roles)
+
+    def with_statements(self, statements: Iterable[Statement], tensors: Iterable[Tensor] = ()) -> Program:
+        """The program with other statements, and with more tensors; itself where that is no change."""
+        statements, tensors = tuple(statements), tuple(tensors)
+        same = len(statements) == len(self.statements) and all(map(operator.is_, statements, self.statements))
+        return self if same and not tensors else replace(self, tensors=(*self.tensors, *tensors), statements=statements)
+
+    def live(self, outputs: Iterable[str]) -> Program:
+        """The program with only the statements that these outputs need, and no tensor that nothing names."""
+        wanted = set(outputs)
+        needed = closure(wanted, self.statements, lambda s: s.sources)
+        tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
+        return replace(
+            self,
+            tensors=tensors,
+            statements=tuple(s for s in self.statements if s.target in needed),
+            objective=self.objective if self.objective in wanted else None,
+            prediction=self.prediction if self.prediction in wanted else None,
+            gradients=tuple((p, bar) for p, bar in self.gradients if bar in wanted),
+            running=tuple((t, name) for t, name in self.running if name in wanted),
+            results=tuple(name for name in self.results if name in wanted),
+        )
+
+
+def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
+    """The program with a function applied to every statement's expression and guard."""
+    changed = (s.with_parts(expression=change(s.expression), guard=change(s.guard)) for s in program.statements)
+    return program.with_statements(changed)
+
+
+def is_internal(program: Program, name: str) -> bool:
+    tensor = program.tensor(name)
+    return tensor.role in (Role.HELPER, Role.ADJOINT) and name not in program.outputs
+
+
+def closure(
+    outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
+) -> set[str]:
+    """The outputs, and all that they come from; `sources` are the tensors that a statement's target comes from."""
+    found, count = set(outputs), -1
+    while count < len(found):  # once, but for recurrences
+        count = len(found)
+        for s in reversed(statements):
+            if s.target in found:
+                found.update(sources(s))
+    return found
+
+
+def reached(
+    given: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
+) -> set[str]:
+    """What is given, and all that comes from it."""
+    found, count = set(given), -1
+    while count < len(found):
+        count = len(found)
+        for s in statements:
+            if s.target not in found and not found.isdisjoint(sources(s)):
+                found.add(s.target)
+    return found
+
+
+class Names:
+    """Fresh names: `base`, then `base_2`, `base_3`, … past those that are taken."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = frozenset(taken)
+        self._made: set[str] = set()
+        self._last: dict[str, int] = {}  # the number of the last name of each base
+
+    def copy(self) -> Names:
+        other = Names(self._taken)
+        other._made, other._last = {*self._made}, {**self._last}
+        return other
+
+    def fresh(self, base: str) -> str:
+        name, number = base, self._last.get(base, 1)
+        while name in self._taken or name in self._made:
+            number += 1
+            name = f"{base}_{number}"
+        self._made.add(name)
+        self._last[base] = number
+        return name
+
+
+def names_of(program: Program) -> Names:
+    indices = (r.index.name for s in program.statements for r in s.domain)
+    return Names([*(t.name for t in program.tensors), *(name for name, _ in program.sizes), *indices])
+
+
+@as_written()
+def renamed_apart(program: Program, *others: Program) -> Program:
+    """The program with new names for helpers whose names other tensors of the other programs have.
+
+    Buffers of two programs are known by name: two of one name are one.
+    """
+    theirs = {t.name: t for other in others for t in other.tensors}
+    names = Names([*(t.name for t in program.tensors), *theirs])
+    renamed = {
+        t.name: names.fresh(t.name)
+        for t in program.tensors
+        if t.name in theirs and (t.shape, t.integer) != (theirs[t.name].shape, theirs[t.name].integer)
+    }
+    statements = [
+        replace(
+            s,
+            target=renamed.get(s.target, s.target),
+            subscripts=tuple(rename_tensors(i, renamed) for i in s.subscripts),
+            expression=rename_tensors(s.expression, renamed),
+            guard=rename_tensors(s.guard, renamed),
+        )
+        for s in program.statements
+    ]
+    tensors = tuple(replace(t, name=renamed.get(t.name, t.name)) for t in program.tensors)
+    prediction = renamed.get(str(program.prediction), program.prediction)
+    return replace(program, tensors=tensors, statements=tuple(statements), prediction=prediction)
+
+
+class InvariantError(AssertionError):
+    """A stage gave a malformed program: a bug of ours, never of the user's."""
+
+
+def check_program(program: Program) -> Program:
+    """The program itself, or an InvariantError that names the statement and what is wrong with it."""
+    if program.fault is not None:
+        raise InvariantError(program.fault)
+    return program
+
+
+def fault_of(s: Statement) -> str | None:
+    """What is wrong with a statement by itself."""
+    own = {r.index for r in s.domain}
+    if len(own) != len(s.domain):
+        return "an index stands twice in the domain"
+    loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
+    if loose:
+        return f"index {sorted(map(str, loose))[0]} is not in the domain"
+    if s.operator == "=" and s.reduced:
+        return "plain assignment along an index that the target does not have"
+    if s.scan is not None and s.scan.index not in own:
+        return f"the scan's index {s.scan.index} is not in the domain"
+    return None
+
+
+def fault_in(program: Program) -> str | None:
+    """What is wrong with a program, and with which statement."""
+    table = program.table
+    if len(table) != len(program.tensors):
+        return "two tensors of one name"
+    last_write = {s.target: i for i, s in enumerate(program.statements)}
+    for position, s in enumerate(program.statements):
+        if s.fault is not None:
+            return f"{s.target}: {s.fault}"
+        if s.target not in table or len(s.subscripts) != len(table[s.target].shape):
+            return f"{s.target}: undeclared, or of another rank"
+        for read in s.reads:
+            if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
+                return f"{s.target}: reads {read.tensor}, undeclared or of another rank"
+            if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
+                return f"{s.target}: reads {read.tensor} before it is complete"
+        if table[s.target].role in GIVEN:
+            return f"{s.target}: written, but it is given"
+    for output in program.outputs:
+        if output not in table:
+            return f"output {output} is not declared"
+    for name, following in program.running:
+        if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
+            return f"{following}: no value for the running tensor {name}"
+    return None
+
+
+def run_of(statements: Sequence[Statement], position: int) -> range:
+    """The positions of the statements that run together with the one at a position."""
+    scan, start, stop = statements[position].scan, position, position + 1
+    while scan is not None and start > 0 and statements[start - 1].scan == scan:
+        start -= 1
+    while scan is not None and stop < len(statements) and statements[stop].scan == scan:
+        stop += 1
+    return range(start, stop)
+
+
+def complete_in_scan(statements: Sequence[Statement], position: int, read: Read) -> bool:
+    """Whether what a statement of a scan reads was written by earlier steps, or by earlier statements of its step."""
+    scan, run = statements[position].scan, run_of(statements, position)
+    writers = [k for k, s in enumerate(statements) if s.target == read.tensor]
+    if scan is None or max(writers) >= run.stop:
+        return False
+    writers = [k for k in writers if k in run]
+    for axis, subscript in enumerate(read.subscripts):
+        own = time_shift(subscript, scan)
+        shifts = [time_shift(statements[k].subscripts[axis], scan) for k in writers]
+        if own is not None and all(
+            shift is not None and (shift > own or (shift == own and k < position))
+            for k, shift in zip(writers, shifts, strict=True)
+        ):
+            return True
+    return False
+
+
+def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
+    """By how many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
+    shift = subscript - scan.index
+    return int(-shift if scan.reverse else shift) if shift.is_Integer else None
+
+
+def differentiable_reads(statement: Statement, active: Container[str] | None = None) -> dict[Read, Boolean]:
+    """Each read that the value depends on smoothly, with the condition under which it is evaluated.
+
+    Those of tensors in `active` alone, if it is given.
+    """
+    paths: dict[Read, list[Conditions]] = {}
+    for read, path, smooth in guarded_reads(statement.expression):
+        if smooth and (active is None or read.tensor in active):
+            paths.setdefault(read, []).append(path)
+    return {read: any_of(*(all_of(*path) for path in found)) for read, found in paths.items()}
+
+
+def partials_in(s: Statement) -> list[partial]:
+    """The partial derivatives in a statement, each once, in order."""
+    nodes = (node for e in (s.expression, s.guard) for node in subexpressions(e))
+    return list(dict.fromkeys(node for node in nodes if isinstance(node, partial)))
+
+
+def variables_of(program: Program) -> set[str]:
+    """The tensors by which something is differentiated."""
+    return {x.tensor for s in program.statements for e in partials_in(s) for x in e.args[1:]}

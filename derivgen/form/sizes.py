@@ -1,0 +1,64 @@
+"""Sizes: how many elements there are, which of two is larger, and what stands for one that is known at run time only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy as sp
+
+from derivgen.form.program import Program, Statement, Tensor
+
+
+def element_count(t: Tensor) -> sp.Expr:
+    return sp.expand(sp.Mul(*t.shape))
+
+
+def coefficients(size: sp.Expr) -> list[sp.Expr]:
+    return [term.as_coeff_Mul()[0] for term in sp.Add.make_args(size)]
+
+
+def at_most(a: sp.Expr, b: sp.Expr) -> bool:
+    """Whether a ≤ b whatever the run-time sizes, which are at least 1."""
+    # With no negative coefficient in size - 1, the difference is nowhere negative.
+    difference = (b - a).xreplace({s: s + 1 for s in (b - a).free_symbols})
+    return all(c.is_nonnegative for c in coefficients(sp.expand(difference)))
+
+
+def is_multiple(size: sp.Expr, of: int) -> bool:
+    return all(c.is_Integer and c % of == 0 for c in coefficients(size))
+
+
+TYPICAL = 32  # a run-time size, where a choice depends on it
+
+
+def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
+    """The number of points of some of a statement's indices, run-time sizes taken as typical."""
+    extents = {r.index: r.extent for r in s.domain}
+    return int(typical(sp.Mul(*(extents[i] for i in indices))))
+
+
+def typical(size: sp.Expr) -> sp.Expr:
+    """A size where those at run time are typical ones."""
+    return size.subs(dict.fromkeys(size.free_symbols, TYPICAL))
+
+
+def flat_size(program: Program) -> int:
+    """The length of the flat vector."""
+    return sum(int(element_count(t)) for t in program.vector)
+
+
+def offsets(program: Program) -> dict[str, int]:
+    """Where each tensor starts in the flat vector."""
+    starts, start = {}, 0
+    for t in program.vector:
+        starts[t.name] = start
+        start += int(element_count(t))
+    return starts
+
+
+def row_major(subscripts: Sequence[sp.Expr], shape: Sequence[sp.Expr]) -> sp.Expr:
+    """The position of an element in a tensor's memory."""
+    position: sp.Expr = sp.Integer(0)
+    for i, extent in zip(subscripts, shape, strict=True):
+        position = sp.expand(position * extent + i)
+    return position

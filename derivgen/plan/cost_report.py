@@ -1,0 +1,124 @@
+"""What a module costs: a row for each layer, the update and each function of derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from derivgen.form.expressions import as_written, size_symbol
+from derivgen.form.program import Direction
+from derivgen.form.sizes import element_count
+from derivgen.plan.derivative_plan import DerivativePlan
+from derivgen.plan.module_plan import ModulePlan
+from derivgen.plan.plan import Plan
+from derivgen.schedule.cost import INTEGER_BYTES, REAL_BYTES, Cost, kernel_cost, total, update_cost
+from derivgen.schedule.schedule import Kernel, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cost of the kernels of a layer in one direction, or of all those of a part of a step."""
+
+    name: str
+    part: str
+    kernels: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The layers in order of execution, the totals of the parts of a step, and the workspace in bytes.
+
+    `functions`: those of derivatives that the module has, each with the bytes of its own workspace.
+    """
+
+    model: str
+    dtype: str
+    layers: tuple[Row, ...]
+    totals: tuple[Row, ...]  # forward, backward, update, step
+    workspace: sp.Expr
+    sizes: tuple[str, ...]  # those known at run time
+    functions: tuple[tuple[Row, sp.Expr], ...]
+
+    @property
+    def step(self) -> Cost:
+        return self.totals[-1].cost
+
+
+@as_written()
+def cost_report(plan: ModulePlan) -> Report:
+    """What a step of the model costs, and a call of each function of derivatives.
+
+    A step: the forward and the backward pass, and the update of all parameters.
+    """
+    itemsize = REAL_BYTES[plan.dtype]
+    costs = kernel_costs(plan, itemsize)
+    layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
+    # Tangents that a spec asks for are part of the forward pass.
+    passes = [
+        sum_of([row for row in layers if row.part != "backward"], "forward"),
+        sum_of([row for row in layers if row.part == "backward"], "backward"),
+    ]
+    taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
+    update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
+    totals = (*passes, update, sum_of([*passes, update], "step"))
+    runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
+    functions = tuple((call_row(part, itemsize, costs), workspace_bytes(part)) for part in plan.parts)
+    return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
+
+
+def kernel_costs(plan: ModulePlan, itemsize: int) -> dict[Kernel, Cost]:
+    """The cost of each kernel; equal ones cost the same."""
+    programs = {kernel: program for program, kernel in plan.all_kernels}
+    costs = {k: kernel_cost(programs[k], k, itemsize) for k in dict.fromkeys(plan.equal.values())}
+    return {kernel: costs[first] for kernel, first in plan.equal.items()}
+
+
+def call_row(plan: DerivativePlan, itemsize: int, costs: Mapping[Kernel, Cost]) -> Row:
+    """A call of a function of derivatives."""
+    rows = [*draw_rows(plan, itemsize), *layer_rows(plan.schedule, costs)]
+    return replace(sum_of(rows, "call"), name=plan.function)
+
+
+def draw_rows(plan: Plan, itemsize: int) -> tuple[Row, ...]:
+    """A row a random tensor: a call for each element."""
+    counts = {t.name: element_count(t) for t in plan.drawn(plan.schedule)}
+    return tuple(Row(name, "forward", 1, Cost(calls=n, moved=n * itemsize)) for name, n in counts.items())
+
+
+def layer_rows(schedule: Schedule, costs: Mapping[Kernel, Cost]) -> tuple[Row, ...]:
+    """A row a layer and direction, in order of execution."""
+    groups: dict[tuple[str, Direction], list[Kernel]] = {}
+    for kernel in schedule.kernels:
+        groups.setdefault((kernel.layer, kernel.direction), []).append(kernel)
+    return tuple(
+        Row(layer, direction, len(kernels), total(costs[k] for k in kernels))
+        for (layer, direction), kernels in groups.items()
+    )
+
+
+def sum_of(rows: Sequence[Row], part: str) -> Row:
+    return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).at({}))
+
+
+def workspace_bytes(plan: Plan) -> sp.Expr:
+    """The memory of a function's buffers; that of a step has the rows of a batch that `train_epoch` gathers too."""
+    return sp.expand(plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES)
+
+
+def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
+    """The report with numbers for these run-time sizes; names of other sizes have no effect."""
+    sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
+
+    def valued(row: Row) -> Row:
+        return replace(row, cost=row.cost.at(sizes))
+
+    return replace(
+        report,
+        layers=tuple(map(valued, report.layers)),
+        totals=tuple(map(valued, report.totals)),
+        workspace=sp.expand(report.workspace.xreplace(sizes)),
+        functions=tuple((valued(row), sp.expand(bytes_.xreplace(sizes))) for row, bytes_ in report.functions),
+    )

@@ -1,0 +1,248 @@
+"""What a module's text is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from derivgen.derive.second_order import Request
+from derivgen.file.fixed_names import GLOBALS
+from derivgen.form.expressions import size_symbol
+from derivgen.form.program import Program, Tensor
+from derivgen.form.sizes import flat_size
+from derivgen.plan.derivative_plan import DerivativePlan
+from derivgen.plan.names import digits_name, kernel_name, past
+from derivgen.plan.plan import Plan, accessed, count, kernels_of
+from derivgen.plan.ranges import Part
+from derivgen.schedule.repeat import canonical
+from derivgen.schedule.schedule import Kernel, Schedule
+from derivgen.update.groups import Group, Setting, setting_for
+from derivgen.update.notation import remarks
+
+
+@dataclass(frozen=True)
+class ModulePlan(Plan):
+    """All that the text is written from: the schedules of a step and of the prediction, and the update rule.
+
+    `evaluation`: the forward pass of `loss`, where it is another than that of a step. `parallel_update`: the update's
+    loop runs in threads. `derived`: the functions of derivatives that are asked for. `mixed_axes`: the run-time sizes
+    along which rows of the prediction depend on one another.
+    """
+
+    prediction: Schedule | None = None
+    evaluation: Schedule | None = None
+    parallel_update: bool = False
+    groups: tuple[Group, ...] = ()
+    derived: tuple[tuple[Request, Schedule], ...] = ()
+    mixed_axes: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> Schedule:
+        """The schedule of a step."""
+        return self.schedule
+
+    @property
+    def sample_axis(self) -> str | None:
+        """The first run-time size, if some input has it as its first axis, and none elsewhere."""
+        first = next((name for name, value in self.program.sizes if not value.is_Integer), None)
+        if first is None or axes_beyond_first(self.inputs, first):
+            return None
+        return first if any(t.shape and t.shape[0] == size_symbol(first) for t in self.inputs) else None
+
+    @cached_property
+    def parts(self) -> tuple[DerivativePlan, ...]:
+        """What the text of each derivative's function is written from."""
+        return tuple(DerivativePlan(s, self.rule, self.dtype, r, self) for r, s in self.derived)
+
+    @cached_property
+    def memories(self) -> list[str]:
+        """The arrays that buffers lie in."""
+        integers = any(plan.storage.integers != 0 for plan in (self, *self.parts))
+        return ["reals", *(["integers"] if integers else [])]
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        return tuple(s for s in (self.training, self.evaluation, self.prediction) if s is not None)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether a step draws, leaves running tensors changed, or has another forward pass than `loss`."""
+        return super().has_modes or self.evaluation is not None
+
+    @property
+    def gathered(self) -> tuple[Tensor, ...]:
+        axis = self.sample_axis
+        return tuple(t for t in self.inputs if axis and t.shape and t.shape[0] == size_symbol(axis))
+
+    @property
+    def prediction_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that `predict` and the functions of its derivatives take.
+
+        These are what their kernels read, and one for each run-time size. A derivative may read what the prediction
+        does not: of a product with a factor that is always 0, say, the other factor.
+        """
+        assert self.prediction is not None
+        schedules = [self.prediction, *(s for request, s in self.derived if request.of_prediction)]
+        read = {name for s in schedules for k in s.kernels for name in k.read}
+        given = [t for t in self.inputs if t.name in read]
+        shown = {e for t in given for e in t.shape}
+        for size in sorted(set().union(*(s.sizes for p in schedules for s in p.program.statements)), key=str):
+            if size not in shown:
+                given.append(next(t for t in self.inputs if size in t.shape))
+                shown |= set(given[-1].shape)
+        return tuple(t for t in self.inputs if t in given)
+
+    @property
+    def prediction_program(self) -> Program:
+        assert self.prediction is not None
+        return self.prediction.program
+
+    @property
+    def prediction_name(self) -> str | None:
+        return self.prediction_program.prediction
+
+    @cached_property
+    def single_parameters(self) -> tuple[Tensor, ...]:
+        """What of the flat vector no run of equal calls goes through, nor through its gradient."""
+        bars = dict(self.program.gradients)
+        return tuple(t for t in self.program.vector if self.families.keys().isdisjoint((t.name, bars.get(t.name))))
+
+    @property
+    def loops_over_parameters(self) -> bool:
+        """Whether a run of equal calls goes through parts of a flat vector."""
+        return any(plan.families.keys() & plan.offsets.keys() for plan in (self, *self.parts))
+
+    @property
+    def parameter_count(self) -> int:
+        """The length of the flat vector."""
+        return flat_size(self.program)
+
+    @property
+    def trained_count(self) -> int:
+        """The length of the part of the flat vector that has a gradient."""
+        return sum(count(t) for t in self.program.parameters)
+
+    @property
+    def untrained(self) -> int:
+        """The length of the rest: what running tensors take."""
+        return self.parameter_count - self.trained_count
+
+    @cached_property
+    def equal(self) -> dict[Kernel, Kernel]:
+        """For each kernel that of the first layer that computes the same: they share a function."""
+        first: dict[object, Kernel] = {}
+        by_layer = sorted(self.all_kernels, key=lambda item: item[1].direction == "backward")
+        backward = [item for item in by_layer if item[1].direction == "backward"]
+        kernels = [*by_layer[: len(by_layer) - len(backward)], *reversed(backward)]
+        equal = {k: first.setdefault(canonical(program, k), k) for program, k in kernels}
+        return {k: equal[k] for _, k in self.all_kernels}
+
+    @cached_property
+    def kernel_names(self) -> dict[Kernel, str]:
+        """The name of each kernel's function, past the module's other names; equal kernels have that of the first.
+
+        One that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise than
+        both is `<layer>_predict`, and one that a derivative's function has so ends with that function's name.
+        """
+        words = dict.fromkeys(self.training.kernels, "{name}")
+        beside = [("{layer}_evaluate", self.evaluation), ("{layer}_predict", self.prediction)]
+        beside += [("{name}_for_" + part.function, part.schedule) for part in self.parts]
+        for word, schedule in beside:
+            for kernel in schedule.kernels if schedule is not None else ():
+                words.setdefault(kernel, word)
+        taken, names = {*GLOBALS, *self.array_names}, dict[Kernel, str]()
+        for kernel in (k for _, k in self.all_kernels if self.equal[k] is k):
+            name = kernel_name(kernel)
+            name = words[kernel].format(layer=kernel.layer, name=name) if name in taken else name
+            names[kernel] = past(name, taken)
+            taken.add(names[kernel])
+        return names
+
+    @property
+    def array_names(self) -> list[str]:
+        """The names of arrays that stand in the module, and of their digits."""
+        arrays = dict.fromkeys(f"{word}_{t.name}" for word in ("CONSTANT", "INITIAL") for t in self.program.tensors)
+        return [*arrays, *(digits_name(name, arrays) for name in arrays)]
+
+    @cached_property
+    def layers(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The layers of a step in order, each with the parameters that its forward kernel reads.
+
+        What gives a single number, as the loss, is a layer only of parameters that no other one reads.
+        """
+        left = dict.fromkeys(t.name for t in self.program.parameters)
+        layers = []
+        for kernel in self.passes["forward"]:
+            if self.observed(kernel):
+                layers.append((kernel.layer, tuple(n for n in kernel.read if n in left)))
+        read = {name for _, names in layers for name in names}
+        others = tuple(name for name in left if name not in read)
+        return [*layers, (str(self.program.objective), others)] if others else layers
+
+    def observed(self, kernel: Kernel) -> str | None:
+        """What a layer's kernel gives, None where that is a single number."""
+        tensors = [self.program.tensor(name) for name in kernel.written]
+        return next((t.name for t in tensors if t.name == kernel.layer and t.shape and not t.integer), None)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether some layer gives an array."""
+        return any(map(self.observed, self.passes["forward"]))
+
+    @property
+    def all_kernels(self) -> list[tuple[Program, Kernel]]:
+        """Those of functions of derivatives too, each with the program that knows its tensors."""
+        return kernels_of([*self.schedules, *(schedule for _, schedule in self.derived)])
+
+    @cached_property
+    def passes(self) -> dict[str, list[Kernel]]:
+        """The kernels of the forward pass, the backward pass, the evaluation and the prediction."""
+        passes = {
+            "forward": [k for k in self.training.kernels if k.direction != "backward"],
+            "backward": [k for k in self.training.kernels if k.direction == "backward"],
+        }
+        beside = {"evaluation": self.evaluation, "prediction": self.prediction}
+        return {**passes, **{word: list(s.kernels) for word, s in beside.items() if s is not None}}
+
+    @property
+    def slots(self) -> list[str]:
+        """The names of what the update rule keeps."""
+        return [slot.name for slot, _ in self.rule.slots]
+
+    @property
+    def update_parts(self) -> list[Part]:
+        """What the update rule changes, by setting; a tensor is a range of its own where the rule needs its norm."""
+        apart = "tensor_norm" in self.rule.uses
+        parts: dict[Setting, Part] = {}
+        for t in self.program.parameters:
+            setting = setting_for(t.name, self.groups)
+            if setting is None:
+                continue
+            start, part = self.offsets[t.name], parts.setdefault(setting, Part(setting, [], []))
+            ranges = part.ranges
+            joined = ranges.pop()[0] if ranges and ranges[-1][1] == start and not apart else start
+            ranges.append((joined, start + count(t)))
+            part.names.append(t.name)
+        return list(parts.values())
+
+    @property
+    def update_remarks(self) -> list[str]:
+        """What the rule's formulas leave open, in words."""
+        said = remarks(self.rule, self.groups, [t.name for t in self.program.parameters])
+        return [f"{names}: {words}" for names, words in said]
+
+    @cached_property
+    def timelines(self) -> list[list[tuple[str, ...]]]:
+        """What is needed together: a step needs the inputs throughout, and the caller the results."""
+        inputs = tuple(t.name for t in self.gathered)
+        last = (*inputs, *(self.program.outputs if self.program.running else ()))
+        timelines = [[(*inputs, *self.drawn_names(self.training)), *accessed(self.training), last]]
+        for schedule in self.schedules[1:]:
+            timelines.append([self.drawn_names(schedule), *accessed(schedule), schedule.program.outputs])
+        return timelines
+
+
+def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:
+    """The inputs with a size at another axis than the first, of which no rows can be gathered."""
+    return [t for t in inputs if size_symbol(size) in t.shape[1:]]

@@ -1,0 +1,52 @@
+"""Program → the same program in training or in evaluation: `model.training` is 1 or 0, and dead branches are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from derivgen.form.expressions import Read, as_written, replace_reads
+from derivgen.form.program import Program, Role, Statement, Tensor, check_program, is_plain_index
+
+
+def has_modes(program: Program) -> bool:
+    """Whether training and evaluation differ."""
+    return bool(program.of_role(Role.MODE))
+
+
+def in_training(program: Program) -> Program:
+    """What loss_and_gradient, train_epoch and descend compute."""
+    return resolved(program, sp.Integer(1))
+
+
+def in_evaluation(program: Program) -> Program:
+    """What loss and predict compute; running tensors stay as they are."""
+    return resolved(replace(program, running=()), sp.Integer(0))
+
+
+@as_written()
+def resolved(program: Program, training: sp.Integer) -> Program:
+    """The program with a number for `model.training`."""
+    modes = {t.name for t in program.of_role(Role.MODE)}
+    if not modes:
+        return program
+
+    def decided(e: sp.Basic) -> sp.Basic:
+        return replace_reads(e, lambda read: training if read.tensor in modes else read)
+
+    statements = [replace(s, expression=decided(s.expression), guard=decided(s.guard)) for s in program.statements]
+    copies = {s.target for s, former in zip(statements, program.statements, strict=True) if s != former and is_copy(s)}
+    tensors = tuple(as_part(t, copies) for t in program.tensors if t.name not in modes)
+    return check_program(replace(program, tensors=tensors, statements=tuple(statements)))
+
+
+def is_copy(s: Statement) -> bool:
+    """Whether another tensor holds the same values at the same indices: dropout is such a copy in evaluation."""
+    plain = isinstance(s.expression, Read) and all(map(is_plain_index, s.subscripts))
+    return plain and s.operator == "=" and s.guard == sp.true and s.expression.subscripts == s.subscripts
+
+
+def as_part(t: Tensor, copies: set[str]) -> Tensor:
+    """A let that is a copy in one mode only is none there: `simplify` reads through it."""
+    return replace(t, role=Role.HELPER) if t.name in copies else t

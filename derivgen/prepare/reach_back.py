@@ -1,0 +1,89 @@
+"""Guards reach back: what is read only under a condition is evaluated, and differentiated, under it.
+
+Input and output: a declared Program. With `theta = sqrt(sq)` read only where `sq > 0`, theta is never evaluated at
+sq = 0, so that no 0·∞ arises in its adjoint there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form.expressions import (
+    TRUE,
+    about,
+    all_of,
+    any_of,
+    as_written,
+    guarded,
+    guarded_reads,
+    parts_of,
+    reads_of,
+    subexpressions,
+    substitute,
+)
+from derivgen.form.functions import partial, root, xlogy
+from derivgen.form.program import Program, Statement, check_program, is_plain_index, run_of
+
+# Functions with points where they, or their derivatives, are infinite or undefined.
+SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy, partial)
+
+
+@as_written()
+def reach_back(program: Program) -> Program:
+    """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
+    statements = list(program.statements)
+    complete = {s.target: i for i, s in enumerate(statements)}
+    readers: dict[str, list[int]] = {}
+    for i, s in enumerate(statements):
+        for name in s.sources:
+            readers.setdefault(name, []).append(i)
+    for position in reversed(range(len(statements))):
+        s = statements[position]
+        if s.target in program.outputs or not may_be_singular(s.expression):
+            continue
+        run = run_of(statements, position)
+        others = (i for i in readers.get(s.target, []) if i >= run.start and i != position)
+        condition = reach_of(s, [statements[i] for i in others])
+        known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
+        if condition not in (TRUE, sp.false) and known:
+            statements[position] = under(s, condition)
+    return check_program(replace(program, statements=tuple(statements)))
+
+
+def may_be_singular(expression: sp.Expr) -> bool:
+    return any(
+        isinstance(node, SINGULAR) or (isinstance(node, sp.Pow) and not (node.exp.is_Integer and node.exp.is_positive))
+        for node in subexpressions(expression)
+        if not node.is_number
+    )
+
+
+def under(s: Statement, condition: Boolean) -> Statement:
+    if s.operator == "=":
+        return replace(s, expression=guarded(s.expression, condition))
+    return replace(s, guard=all_of(s.guard, condition))
+
+
+def reach_of(s: Statement, later: list[Statement]) -> Boolean:
+    """The condition, in the target's own indices, under which some later statement reads it."""
+    reached: Boolean = sp.false
+    if not all(is_plain_index(i) for i in s.subscripts):
+        return TRUE
+    extents = {r.index: r.extent for r in s.domain}
+    for t in later:
+        ranges = {r.index: r.extent for r in t.domain}
+        occurrences = [(read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard))]
+        occurrences += [(read, ()) for read in reads_of(t.guard, *t.subscripts)]
+        for read, path in occurrences:
+            if read.tensor == s.target:
+                own = dict(zip(read.subscripts, s.subscripts, strict=True))
+                if len(own) < len(s.subscripts) or not all(is_plain_index(i) for i in own):
+                    return TRUE
+                spoken = [substitute(about(c, own.keys()), own) for c in path]
+                if any(map(reads_of, spoken)):  # at indices that may have run over less than those of the target
+                    spoken += [sp.Lt(own[i], ranges[i]) for i in own if ranges[i] != extents[own[i]]]
+                reached = any_of(reached, all_of(*spoken))
+    return reached

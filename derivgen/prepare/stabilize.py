@@ -1,0 +1,398 @@
+"""Textbook formulas → primitives that neither overflow nor cancel.
+
+Input: a declared Program. Output: a Program of the same values, in exact arithmetic. Two parts:
+
+* reductions of exponentials: S[g] = Σ w·exp(u) becomes exp(m[g])·Σ w·exp(u - m[g]) with m[g] = max u, a constant to
+  the derivative (S does not depend on m, to all orders); where S is read, exp(m) meets the logarithm or the other
+  exponentials of the product, and cancels before anything is computed. The differences u - m are a tensor that is
+  read wherever one stands: (u - m) + log Σ, added up in another order, would lose the logarithm's digits;
+* scalar patterns, one row each in REWRITES, seen through lets where a logarithm stands above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sympy as sp
+
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    as_written,
+    bottom_up,
+    guarded,
+    indices_of,
+    replace_reads,
+    split_guard,
+    subexpressions,
+    substitute,
+)
+from derivgen.form.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.form.program import (
+    Names,
+    Program,
+    Role,
+    Statement,
+    Tensor,
+    check_program,
+    is_plain_index,
+    names_of,
+    variables_of,
+)
+from derivgen.rewrite.held import Held, Reuse
+from derivgen.rewrite.scans import leave_scans
+
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
+
+
+@as_written()
+def stabilize(program: Program) -> Program:
+    """The program with stable forms in place of naive ones."""
+    return check_program(leave_scans(Stabilizer(program).run()))
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """S = exp(shift)·total: how a sum of exponentials is held."""
+
+    shift: Read
+    total: Read
+
+
+class Stabilizer:
+    """The state of one pass over the statements: what the tensors so far hold."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: Names = names_of(program)
+        self.reuse = Reuse(program)
+        self.tensors = list(program.tensors)
+        self.statements: list[Statement] = []
+        self.scaled: dict[str, Statement] = {}  # the statement S = exp(m)·total of each sum of exponentials
+        self.squares: set[str] = set()  # tensors that are sums of squares
+        self.powers: dict[tuple[object, ...], tuple[Read, Read]] = {}  # largest and exp(shifted) of each exponent
+        self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
+        self.positive: set[str] = set()  # totals of exponentials
+        self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
+        self.variables = variables_of(program)  # not to see through: something is differentiated by them
+
+    def run(self) -> Program:
+        for statement in self.program.statements:
+            expression, guard = self.stable(statement.expression), self.stable(statement.guard)
+            rewritten = replace(statement, expression=expression, guard=guard)
+            for shift in self.shifts:
+                rewritten = replace(rewritten, expression=self.reuse.apply(rewritten, shift))
+            if self.is_sum_of_exponentials(rewritten):
+                self.shift_sum(rewritten)
+            else:
+                self.keep(rewritten)
+        tensors = sorted(self.tensors, key=lambda t: t.role in (Role.LET, Role.HELPER))
+        return replace(self.program, tensors=tuple(tensors), statements=tuple(self.statements))
+
+    def keep(self, s: Statement) -> None:
+        self.statements.append(s)
+        plain = all(is_plain_index(i) for i in s.subscripts)
+        if s.operator == "=" and plain and s.guard == TRUE and s.target not in self.variables:
+            self.held[s.target] = s
+        if s.operator in ("=", "+=") and self.is_square(s.expression):
+            self.squares.add(s.target)
+
+    # ---- sums of exponentials
+
+    def is_sum_of_exponentials(self, s: Statement) -> bool:
+        """Whether a later statement takes a logarithm of the sum or divides by it: else the shift has no use."""
+        own = {r.index for r in s.reduced}
+        exponents = exponents_of(s)
+        if (
+            s.target in self.variables
+            or s.operator != "+="
+            or len(exponents) != 1
+            or not indices_of(exponents[0]) & own
+        ):
+            return False
+        partners = {s.target, *(t.target for t in self.program.statements if exponents_of(t) == [exponents[0]])}
+        return any(is_log_or_quotient_of(s.target, partners, later.expression) for later in self.program.statements)
+
+    def shift_sum(self, s: Statement) -> None:
+        """The sum of shifted exponentials as a statement; the sum itself as exp(max)·total, for who reads it bare."""
+        exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
+        weight = sp.Mul(*(f for f in sp.Mul.make_args(s.expression) if f is not exponential))
+        shift, power = self.shifted(s, exponential.args[0])
+        helper = self.program.tensor(s.target).role is Role.HELPER
+        total = s.target if helper else self.declare(f"{s.layer}_sum", self.program.tensor(s.target).shape)
+        self.keep(replace(s, target=total, expression=weight * power))
+        if weight.is_positive:
+            self.positive.add(total)
+        held = replace(
+            s,
+            operator="=",
+            expression=sp.exp(stop_gradient(shift)) * Read(total, *s.subscripts),
+            domain=tuple(r for r in s.domain if r not in s.reduced),
+            guard=TRUE,
+        )
+        self.scaled[s.target] = held
+        if not helper:
+            self.statements.append(held)
+
+    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
+        """(the largest exponent, exp(exponent - largest)), over the indices of the exponent; one pair for equal ones."""
+        own = indices_of(exponent) | indices_of(s.guard)
+        domain = tuple(r for r in s.domain if r.index in own)
+        key = (exponent, s.guard, domain)
+        if key not in self.powers:
+            reduced = {r.index for r in s.reduced}
+            outer = tuple(r for r in domain if r.index not in reduced)
+            box = tuple(r.extent for r in domain)
+            largest = Read(self.declare(f"{s.layer}_max", tuple(r.extent for r in outer)), *(r.index for r in outer))
+            difference, power = (
+                Read(self.declare(f"{s.layer}_{word}", box), *(r.index for r in domain)) for word in ("shift", "exp")
+            )
+            maximum = replace(s, target=largest.tensor, subscripts=largest.subscripts, domain=domain, operator="max=")
+            self.keep(replace(maximum, expression=stop_gradient(exponent)))
+            elementwise = replace(s, subscripts=difference.subscripts, domain=domain, operator="=", guard=TRUE)
+            shift = exponent - stop_gradient(largest)
+            for target, value in ((difference, shift), (power, sp.exp(difference))):
+                self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
+            self.shifts.append(Held(difference, shift, box, s.guard))
+            self.powers[key] = largest, power
+        return self.powers[key]
+
+    def declare(self, base: str, shape: tuple[sp.Expr, ...]) -> str:
+        name = self.names.fresh(base)
+        self.tensors.append(Tensor(name, shape, Role.HELPER))
+        return name
+
+    # ---- expressions
+
+    def stable(self, expression: sp.Basic) -> Any:
+        """The expression or condition with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
+        opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
+        return bottom_up(opened, self.rewrite)
+
+    def see(self, read: Read, definitions: dict[str, Statement]) -> sp.Expr:
+        """What a tensor holds at these subscripts, or the read itself."""
+        definition = definitions.get(read.tensor)
+        if definition is None:
+            return read
+        return substitute(definition.expression, dict(zip(definition.subscripts, read.subscripts, strict=True)))
+
+    def rewrite(self, node: sp.Basic) -> sp.Basic:
+        if isinstance(node, sp.log):
+            return self.logarithm(node.args[0])
+        if isinstance(node, xlogy):
+            return self.weighted_logarithm(*node.args)
+        if isinstance(node, sp.Pow) and node.exp == sp.Rational(1, 2) and self.is_square(node.base):
+            return root(node.base)
+        for pattern in REWRITES.get(node.func, ()):
+            rewritten = pattern(node)
+            if rewritten is not node:
+                return bottom_up(rewritten, self.rewrite_log_free)
+        return node
+
+    def logarithm(self, u: sp.Expr) -> sp.Expr:
+        """log u: exponentials leave it, first as u stands, then with the lets in it opened."""
+        stable = self.stable_log(u)
+        if stable is not None:
+            known, rest = stable
+            return bottom_up(known if rest == 1 else known + sp.log(rest), self.rewrite_log_free)
+        return log1p(u - 1) if isinstance(u, sp.Add) and ONE in u.args else sp.log(u)
+
+    def weighted_logarithm(self, weight: sp.Expr, u: sp.Expr) -> sp.Expr:
+        """xlogy(w, u) = w·log(u) where a rule speaks of u: that logarithm is finite, and u above 0."""
+        stable = self.stable_log(u)
+        if stable is None:
+            return xlogy(weight, u)
+        known, rest = stable
+        return weight * bottom_up(known, self.rewrite_log_free) + (ZERO if rest == 1 else xlogy(weight, rest))
+
+    def stable_log(self, u: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
+        """(a, v) of log u = a + log v where a keeps its precision, or None where no rule speaks of u."""
+        opened = bottom_up(replace_reads(u, lambda read: self.see(read, self.held)), self.rewrite)
+        for candidate in (u, opened):
+            factors = sp.Mul.make_args(candidate)
+            outside = [log_of_factor(f, self.positive) for f in factors]
+            known = [part for part in outside if part is not None]
+            if known:
+                rest = sp.Mul(*(f for f, part in zip(factors, outside, strict=True) if part is None))
+                return sp.Add(*known), rest
+        return None
+
+    def rewrite_log_free(self, node: sp.Basic) -> sp.Basic:
+        return node if isinstance(node, sp.log) else self.rewrite(node)
+
+    def is_square(self, e: sp.Expr) -> bool:
+        """Whether e is a sum of squares: even powers with positive weights, or a tensor that sums them."""
+        if isinstance(e, sp.Add):
+            return all(self.is_square(a) for a in e.args)
+        if isinstance(e, sp.Mul):
+            return all(self.is_square(a) or (a.is_Number and a.is_positive) for a in e.args) and any(
+                self.is_square(a) for a in e.args
+            )
+        if isinstance(e, sp.Pow):
+            return bool(e.exp.is_Integer and e.exp.is_positive and e.exp % 2 == 0)
+        if isinstance(e, sp.Piecewise):
+            value, guard = split_guard(e)
+            return guard != TRUE and self.is_square(value)
+        return isinstance(e, Read) and e.tensor in self.squares
+
+
+def exponents_of(s: Statement) -> list[sp.Expr]:
+    return [f.args[0] for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp)]
+
+
+def is_log_or_quotient_of(tensor: str, partners: set[str], expression: sp.Expr) -> bool:
+    """Whether the expression has the tensor under a logarithm or a fraction bar, or over a partner's."""
+    for node in subexpressions(expression):
+        inside = isinstance(node, sp.log) or (isinstance(node, sp.Pow) and node.exp.is_negative)
+        if inside and any(isinstance(x, Read) and x.tensor == tensor for x in subexpressions(node.args[0])):
+            return True
+        if isinstance(node, sp.Mul) and any(isinstance(f, Read) and f.tensor == tensor for f in node.args):
+            below = [f.base for f in node.args if isinstance(f, sp.Pow) and f.exp.is_negative]
+            if any(isinstance(f, Read) and f.tensor in partners for f in below):
+                return True
+    return False
+
+
+# ---- logarithms
+
+
+def log_of_factor(factor: sp.Expr, positive: Container[str]) -> sp.Expr | None:
+    """The logarithm of a factor that is positive whatever its arguments, or None where that is not known."""
+    base, exponent = (factor.base, factor.exp) if isinstance(factor, sp.Pow) else (factor, ONE)
+    if isinstance(factor, sp.exp):
+        return factor.args[0]
+    if isinstance(base, sigmoid):
+        return -exponent * softplus(-base.args[0])
+    if isinstance(base, sp.cosh):
+        return exponent * log_cosh(base.args[0])
+    if isinstance(base, Read) and base.tensor in positive and factor is not base:
+        return exponent * sp.log(base)
+    if isinstance(base, sp.Add):
+        logarithm = log_of_sum(base)
+        return None if logarithm is None else exponent * logarithm
+    return None
+
+
+def log_of_sum(u: sp.Add) -> sp.Expr | None:
+    """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b)."""
+    if len(u.args) != 2:
+        return None
+    if all(isinstance(term, sp.exp) for term in u.args):
+        return logaddexp(*(term.args[0] for term in u.args))
+    rest = u - 1
+    return softplus(rest.args[0]) if isinstance(rest, sp.exp) else None
+
+
+def log_cosh(a: sp.Expr) -> sp.Expr:
+    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where cosh may overflow."""
+    near = log1p(sp.sinh(a) ** 2) / 2
+    far = sp.Abs(a) + log1p(sp.exp(-2 * sp.Abs(a))) - sp.log(2)
+    return sp.Piecewise((near, sp.Abs(a) < 1), (far, True))
+
+
+# ---- scalar patterns
+
+
+def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
+    """exp(a)·sigmoid(-a) = sigmoid(a);  (2·sinh(a) / (exp(a) + exp(-a)))^k = tanh(a)^k."""
+    factors = list(node.args)
+    for i, factor in enumerate(factors):
+        if isinstance(factor, sp.exp):
+            partner = sigmoid(-factor.args[0])
+            for j, other in enumerate(factors):
+                base, exponent = (other.base, other.exp) if isinstance(other, sp.Pow) else (other, ONE)
+                if base == partner and exponent.is_Integer and exponent.is_positive:
+                    rest = [f for k, f in enumerate(factors) if k not in (i, j)]
+                    return sp.Mul(*rest, sigmoid(factor.args[0]), partner ** (exponent - 1))
+    for i, factor in enumerate(factors):
+        sine, power = factor.as_base_exp()
+        if not isinstance(sine, sp.sinh):
+            continue
+        angle = sine.args[0]
+        for j, other in enumerate(factors):
+            denominator, exponent = other.as_base_exp()
+            terms = dict(map(coefficient_last, sp.Add.make_args(denominator)))
+            scale = terms.get(sp.exp(angle))
+            if exponent == -power and scale is not None and terms == {sp.exp(angle): scale, sp.exp(-angle): scale}:
+                rest = [f for k, f in enumerate(factors) if k not in (i, j)]
+                return sp.Mul(*rest, (sp.tanh(angle) / (2 * scale)) ** power)
+    return node
+
+
+def coefficient_last(term: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """(what a number is times, that number) of a term."""
+    coefficient, rest = term.as_coeff_Mul()
+    return rest, coefficient
+
+
+def one_exponential(node: sp.Mul) -> sp.Basic:
+    """exp(a)·exp(b) = exp(a + b): what overflows in one factor may vanish in the other."""
+    powers = [f for f in node.args if isinstance(f, sp.exp)]
+    if len(powers) < 2:
+        return node
+    rest = [f for f in node.args if not isinstance(f, sp.exp)]
+    return sp.Mul(*rest, sp.exp(sp.Add(*(f.args[0] for f in powers))))
+
+
+def x_log_x(node: sp.Mul) -> sp.Basic:
+    """x·log(x) = xlogy(x, x), which is 0 at 0."""
+    for factor in node.args:
+        if isinstance(factor, sp.log) and factor.args[0] in node.args:
+            rest = [f for f in node.args if f not in (factor, factor.args[0])]
+            return sp.Mul(*rest, xlogy(factor.args[0], factor.args[0]))
+    return node
+
+
+def reciprocal_of_exponential(node: sp.Pow) -> sp.Basic:
+    """(1 + exp(a))^-k = sigmoid(-a)^k."""
+    base, exponent = node.args
+    rest = base - 1 if isinstance(base, sp.Add) else base
+    if exponent.is_Integer and exponent.is_negative and isinstance(rest, sp.exp) and rest is not base:
+        return sigmoid(-rest.args[0]) ** -exponent
+    return node
+
+
+def one_minus(node: sp.Add) -> sp.Basic:
+    """c - c·sigmoid(a) = c·sigmoid(-a);  c·exp(a) - c = c·expm1(a)."""
+    constant = node.as_coeff_Add()[0]
+    for term in node.args if constant != 0 else ():
+        function, coefficient = coefficient_last(term)
+        if coefficient == -constant and isinstance(function, sigmoid | sp.exp):
+            rest = (t for t in node.args if t is not term and t != constant)
+            a = function.args[0]
+            return sp.Add(*rest, constant * sigmoid(-a) if isinstance(function, sigmoid) else coefficient * expm1(a))
+    return node
+
+
+def difference_of_exponentials(node: sp.Add) -> sp.Basic:
+    """c·exp(a) - c·exp(-a) = 2·c·sinh(a)."""
+    terms = dict(map(coefficient_last, node.args))
+    for function, c in terms.items():
+        if isinstance(function, sp.exp) and c.is_positive:
+            opposite = sp.exp(-function.args[0])
+            if terms.get(opposite) == -c:
+                rest = (c * f for f, c in terms.items() if f not in (function, opposite))
+                return sp.Add(*rest, 2 * c * sp.sinh(function.args[0]))
+    return node
+
+
+def complement_of_erf(node: sp.Add) -> sp.Basic:
+    """c + c·erf(a) = c·erfc(-a);  c - c·erf(a) = c·erfc(a);  2·c - c·erfc(a) = c·erfc(-a)."""
+    constant, terms = node.as_coeff_Add()
+    for term in terms.args if isinstance(terms, sp.Add) else (terms,):
+        coefficient, function = term.as_coeff_Mul()
+        rest = sp.Add(*(t for t in sp.Add.make_args(terms) if t is not term))
+        if isinstance(function, sp.erf) and constant in (coefficient, -coefficient) and constant != 0:
+            return rest + constant * erfc(function.args[0] * (-1 if constant == coefficient else 1))
+        if isinstance(function, sp.erfc | erfc) and constant == -2 * coefficient and constant != 0:
+            return rest + constant / 2 * erfc(-function.args[0])
+    return node
+
+
+REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
+    sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
+    sp.Pow: (reciprocal_of_exponential,),
+    sp.Add: (one_minus, difference_of_exponentials, complement_of_erf),
+}

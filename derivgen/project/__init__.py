@@ -1,0 +1,1 @@
+"""Spec files, the modules of a project, and checks of their derivatives."""

@@ -1,0 +1,144 @@
+"""Generated gradients against the oracle: what `derivgen gradcheck` runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from derivgen.declare.model import Model
+from derivgen.errors import DerivgenError
+from derivgen.file.store import assemble
+from derivgen.form.program import Program, Role, Tensor
+from derivgen.oracle.differences import Comparison, compare_gradients, value
+from derivgen.pipeline import declared_program, generate_body
+from derivgen.prepare.modes import in_training
+from derivgen.runtime.loading import load
+
+SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
+NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
+
+
+def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0, order: int = 1) -> list[Comparison]:
+    """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
+
+    `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
+    compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a logarithm, the point has positive ones. Raises
+    SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
+    """
+    whole = order == 2 and "hessian" in model.requests
+    functions = [*(["hessian_vector_product"] if order == 2 else []), *(["hessian"] if whole else [])]
+    declared = declared_program(model)
+    values = finite_values(declared, dtype, rows, seed)
+    along = random_direction(declared, dtype, seed) if order == 2 else None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{model.name}_gradcheck_kernels.py"
+        body = generate_body(model, dtype, functions=functions)
+        path.write_text(assemble(body, path.name, "derivgen gradcheck"), encoding="utf-8")
+        module = load(path)
+        found = compared_with_differences(
+            declared, values, module_gradient(module, declared, values, along), seed, along
+        )
+        if whole:
+            product = module_gradient(module, declared, values, along, whole)
+            again = compared_with_differences(declared, values, product, seed, along)
+            found += [replace(c, parameter=f"{c.parameter}, by hessian") for c in again]
+    return found
+
+
+def compared_with_differences(
+    declared: Program,
+    values: Mapping[str, np.ndarray],
+    gradient: Mapping[str, np.ndarray],
+    seed: int,
+    along: Mapping[str, np.ndarray] | None,
+) -> list[Comparison]:
+    """The errors of a gradient, or with `along` of a product with the Hessian."""
+    largest = max((float(np.max(np.abs(g))) for g in gradient.values()), default=0.0)
+    digits = {"digits": SECOND_ORDER_DIGITS} if along is not None else {}
+    compared = compare_gradients(declared, values, gradient, seed=seed, along=along, **digits)
+    for c in compared:
+        if not np.isfinite(c.largest):
+            raise DerivgenError(
+                f"the derivative by {c.parameter} is not finite at the random point, so that nothing was compared: take "
+                "another --seed, or look for what is singular there"
+            )
+    return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
+
+
+def finite_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:
+    """Random values at which the objective is finite: normal ones, or else positive ones."""
+    values = random_values(program, dtype, rows, seed)
+    positive = {
+        name: np.abs(a) + np.float64(0.5).astype(dtype) if a.dtype.kind == "f" else a for name, a in values.items()
+    }
+    for point in (values, positive):
+        objective = value(in_training(program), point)
+        if objective == objective and abs(objective) < np.inf:
+            return point
+    raise DerivgenError(
+        "the objective is not finite at random values of inputs and parameters, be they normal or positive: nothing can be "
+        "compared there; take another --seed"
+    )
+
+
+def cancelled(c: Comparison, gradient: np.ndarray, largest: float) -> Comparison:
+    """The comparison of a gradient that is 0: it has no scale of its own, so its error is against the largest of all.
+
+    A bias before batch normalization is an example: the terms of its gradient cancel.
+    """
+    size = float(np.max(np.abs(gradient)))
+    if size == 0:
+        return c
+    return replace(c, error=size / largest, checked=f"{c.checked}; it is 0, compared with the largest gradient")
+
+
+def module_gradient(
+    module: Any,
+    program: Program,
+    values: Mapping[str, np.ndarray],
+    along: Mapping[str, np.ndarray] | None = None,
+    whole: bool = False,
+) -> dict[str, np.ndarray]:
+    """The gradient of a generated module at these values, by parameter, or the Hessian's product with a vector.
+
+    `whole`: the product of the matrix that `hessian` gives.
+    """
+    flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
+    inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
+    if along is None:
+        _, gradient = module.loss_and_gradient(flat, **inputs)
+    else:
+        given = [np.ravel(along.get(p.name, np.zeros(np.shape(values[p.name])))) for p in program.vector]
+        v = np.concatenate(given).astype(module.real)
+        gradient = module.hessian(flat, **inputs) @ v if whole else module.hessian_vector_product(flat, v, **inputs)
+    return dict(module.views(gradient))
+
+
+def random_direction(program: Program, dtype: str, seed: int) -> dict[str, np.ndarray]:
+    """A normal vector, by parameter."""
+    rng = np.random.default_rng((seed, 1))
+    shapes = {p.name: tuple(map(int, p.shape)) for p in program.parameters}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def random_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:
+    """Normal values of the inputs and parameters in the module's dtype, and labels among their classes.
+
+    Running tensors are positive: they may be variances.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = {symbol: rows for _, symbol in program.sizes if not symbol.is_Integer}
+
+    def draw(t: Tensor) -> np.ndarray:
+        shape = tuple(int(extent.subs(sizes)) for extent in t.shape)
+        if t.role is Role.LABELS:
+            return rng.integers(0, t.classes, shape)
+        normal = rng.standard_normal(shape).astype(dtype)
+        return np.abs(normal) if t.role is Role.RUNNING else normal
+
+    return {t.name: draw(t) for t in program.of_role(Role.INPUT, Role.LABELS, Role.PARAMETER, Role.RUNNING)}

@@ -1,0 +1,179 @@
+"""Values that a tensor holds already, found again inside later expressions: for a = tanh(z), 1 - tanh(z)² is 1 - a²."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form.expressions import (
+    TRUE,
+    Conditions,
+    Read,
+    bottom_up_known,
+    indices_of,
+    parts_of,
+    reads_of,
+    substitute,
+)
+from derivgen.form.functions import sigmoid
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index
+from derivgen.rewrite.conditions import implies
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor that holds `expression` at every element where the condition holds: tensor[subscripts] = expression."""
+
+    read: Read
+    expression: sp.Expr
+    extents: tuple[sp.Expr, ...]
+    condition: Boolean
+
+    @cached_property
+    def parts(self) -> frozenset[str | Read]:
+        """What an expression must read for the value to stand in it: tensors, and elements at no index of the target."""
+        reads = reads_of(self.expression)
+        own = set(self.read.subscripts)
+        return frozenset(r.tensor if own & indices_of(r) else r for r in reads)
+
+    def may_stand_in(self, s: Statement) -> bool:
+        return all(part in s.sources or part in s.reads for part in self.parts)
+
+
+def held_by(statement: Statement, tensor: Tensor) -> Held | None:
+    """What the target of a lone statement holds for later ones, or None if that is not one plain compound value."""
+    subscripts = statement.subscripts
+    plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
+    compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
+    covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
+    adds = statement.operator == "+=" and not statement.reduced and statement.guard != TRUE and statement.scan is None
+    if not (statement.operator == "=" or adds) or not plain or not compound or not set(subscripts) <= covered:
+        return None
+    return Held(statement.write, statement.expression, tensor.shape, statement.guard)
+
+
+class Reuse:
+    """Rewrites the expressions of a program by what its tensors hold."""
+
+    def __init__(self, program: Program) -> None:
+        self.table = program.table
+        self.instances: dict[tuple[Any, tuple[tuple[sp.Expr, sp.Expr], ...]], Any] = {}
+
+    def apply(self, s: Statement, held: Held) -> sp.Expr:
+        """The statement's expression with every occurrence of the held value as a read of its tensor."""
+        if not held.may_stand_in(s):
+            return s.expression
+
+        def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
+            for template, power in forms(held, node):
+                if template.func is not node.func:  # it is neither the node nor a part of its terms or factors
+                    continue
+                for mapping in self.bindings(template, node, held, s.domain):
+                    if not implies(known, self.instance(held.condition, mapping)):
+                        continue
+                    found = replaced(node, self.instance(template, mapping), power(substitute(held.read, mapping)))
+                    if found is not None:
+                        return found
+            return node
+
+        return bottom_up_known(s.expression, parts_of(s.guard), rewrite)
+
+    def instance(self, template: Any, mapping: dict[sp.Expr, sp.Expr]) -> Any:
+        """A template at some values of its indices: many nodes ask for the same."""
+        key = (template, tuple(mapping.items()))
+        if key not in self.instances:
+            self.instances[key] = substitute(template, mapping)
+        return self.instances[key]
+
+    def bindings(
+        self, template: sp.Expr, node: sp.Basic, held: Held, domain: tuple[Range, ...]
+    ) -> Iterator[dict[sp.Expr, sp.Expr]]:
+        """Values of the held tensor's indices under which the template may stand in the node."""
+        wanted = set(held.read.subscripts)
+        if not wanted:
+            yield {}
+            return
+        for pattern in reads_of(template):
+            if wanted <= {s for s in pattern.subscripts if is_plain_index(s)}:
+                for read in reads_of(node):
+                    mapping = self.binding(pattern, read, held, domain)
+                    if mapping is not None:
+                        yield mapping
+                return
+        yield {s: s for s in held.read.subscripts}
+
+    def binding(
+        self, pattern: Read, read: Read, held: Held, domain: tuple[Range, ...]
+    ) -> dict[sp.Expr, sp.Expr] | None:
+        if pattern.tensor != read.tensor:
+            return None
+        pairs = dict(zip(pattern.subscripts, read.subscripts, strict=True))
+        mapping = {s: pairs[s] for s in held.read.subscripts}
+        within = all(
+            self.within(mapping[s], e, domain) for s, e in zip(held.read.subscripts, held.extents, strict=True)
+        )
+        return mapping if within else None
+
+    def within(self, subscript: sp.Expr, extent: sp.Expr, domain: tuple[Range, ...]) -> bool:
+        """Whether the subscript is known to stay below the extent of the held tensor's axis."""
+        if is_plain_index(subscript):
+            own = next((r.extent for r in domain if r.index == subscript), None)
+            return own is not None and bool((extent - own).is_nonnegative)
+        if isinstance(subscript, Read):
+            tensor = self.table[subscript.tensor]
+            return tensor.role is Role.LABELS and tensor.classes == extent
+        return False
+
+
+def forms(held: Held, node: sp.Basic) -> Iterator[tuple[sp.Expr, Callable[[Read], sp.Expr]]]:
+    """(template, what the held value makes of it): the value itself, and what follows from it by one operation."""
+    yield held.expression, lambda read: read
+    if isinstance(held.expression, sigmoid):
+        yield sigmoid(-held.expression.args[0]), lambda read: 1 - read
+    if isinstance(held.expression, sp.Pow) and isinstance(node, sp.Pow):
+        ratio = node.exp / held.expression.exp
+        reciprocal = held.expression.exp.is_negative and ratio.is_negative  # u² is no power of 1/u to a reader
+        if ratio.is_Integer and ratio != 1 and not reciprocal:
+            yield sp.Pow(held.expression.base, node.exp), lambda read: read**ratio
+
+
+def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | None:
+    """The node with the template in it replaced, be it the node itself or some terms or factors of it."""
+    if node == template:
+        return value
+    if isinstance(node, sp.Add) and isinstance(template, sp.Add):
+        for part, sub in ((template, value), (-template, -value)):
+            if set(part.args) <= set(node.args):
+                return sp.Add(sub, *(a for a in node.args if a not in part.args))
+    if isinstance(node, sp.Mul) and isinstance(template, sp.Mul):
+        rest = without_factors(node, template)
+        return None if rest is None else sp.Mul(value, *rest)
+    return None
+
+
+def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
+    """The factors of a product without those of another one, which may be lower powers; None where some are missing."""
+    numbers = [factor for factor in product.args if factor.is_number]  # 2·√2 has two of one base
+    powers = dict(factor.as_base_exp() for factor in product.args if not factor.is_number)
+    for factor in part.args:
+        if factor.is_number:
+            if factor not in numbers:
+                return None
+            numbers.remove(factor)
+            continue
+        base, exponent = factor.as_base_exp()
+        if base not in powers:
+            return None
+        left = powers[base] - exponent
+        if left != 0 and not (exponent.is_Integer and (left * exponent).is_nonnegative):
+            return None
+        powers[base] = left
+    return [*numbers, *(sp.Pow(base, exponent) for base, exponent in powers.items())]
+
+
+# ---- what is worth a tensor

@@ -1,0 +1,1 @@
+"""Data files, and what a module takes of them."""

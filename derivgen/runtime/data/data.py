@@ -1,0 +1,178 @@
+"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.file import store
+from derivgen.runtime.arrays import Array, Kind, open_npz, read_npy
+from derivgen.runtime.data.columns import Choice, choose_columns, lacking_columns, left_over
+from derivgen.runtime.data.inputs import Origin, check_kind, converted, given_twice, inputs_text, paths_text
+from derivgen.runtime.data.tables import TABLES, Table, open_table, read_table
+
+FILES = "an .npz, .npy, .csv or .parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file, with the input that NAME=PATH said it to be."""
+
+    path: Path
+    name: str | None
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix.lower()
+
+
+def read_data(
+    paths: Sequence[Path | str] | Path | str,
+    module: ModuleType,
+    *,
+    cast: bool = False,
+    columns: Mapping[str, Sequence[str]] | None = None,
+    needed: Collection[str] | None = None,
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """(the module's inputs by name, the names of arrays and columns that the model doesn't take) from files.
+
+    Several files together give the inputs, each input once.
+
+    - `.npz`: arrays by the inputs' names.
+    - `.npy`: the input named like the file, or NAME in NAME=PATH. It is memory-mapped, read-only: it stays on the
+      disk, unless `cast` has to convert it, which reads all of it.
+    - `.csv`, `.parquet`: `columns` says which columns make an input. Otherwise an input of shape (N,) takes the column
+      of its name, one of shape (N, D) takes name_0 … name_{D-1}. One input of shape (N, D) that is not found so
+      takes the columns that no input takes, in the file's order, if these are exactly D; the result doesn't tell.
+
+    `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module;
+    otherwise another dtype is refused, with the fix.
+    Integers of any dtype are labels as they are. The numbers of a CSV have no dtype, so they need no `cast`.
+    Arrays that are not needed are never read; of the others the header comes first, with their shape and dtype.
+    Raises DerivgenError where a file can't be read or the files don't give the inputs.
+    """
+    sources = [source(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
+    if not sources:
+        raise DerivgenError(f"no data is given: expected {FILES} file of {inputs_text(module)}")
+    holders, unused = find_arrays(sources, module)
+    arrays = {name: s.path for name, s in holders.items()}
+    tables = [open_table(s.path) for s in sources if s.suffix in TABLES]
+    wanted = [i.name for i in module.INPUTS if needed is None or i.name in needed]
+    choices = choose_columns(module, tables, columns or {}, arrays, wanted)
+    missing = [i for i in module.INPUTS if i.name in wanted and i.name not in arrays and i.name not in choices]
+    if missing:
+        # A single column has one name only; for a matrix the columns that remain might do.
+        first = min(missing, key=lambda declared: len(declared.shape))
+        raise lacking(first, module, sources, tables, [*arrays, *unused], choices)
+    choices = {name: choice for name, choice in choices.items() if name in wanted}
+    found: dict[str, Array] = {}
+    for s in dict.fromkeys(holders.values()):
+        found |= read_arrays(s, module, [name for name in wanted if holders.get(name) == s], cast)
+    for table in tables:
+        own = {name: choice.columns for name, choice in choices.items() if choice.table is table}
+        found |= read_table(table, module, own, cast)
+        unused += left_over(table, choices)
+    return {name: found[name] for name in wanted}, tuple(unused)
+
+
+def source(path: Path | str) -> Source:
+    """A file that is there and of a known kind; NAME=PATH is taken apart, unless a file has all of it as its name."""
+    name, equals, rest = str(path).partition("=")
+    named = bool(equals) and name.isidentifier() and not os.path.exists(path)
+    found = Source(Path(rest), name) if named else Source(Path(path), None)
+    if os.path.isdir(found.path):
+        raise DerivgenError(f"{found.path} can't be read: it is a folder, expected {FILES} file")
+    if not os.path.exists(found.path):
+        raise DerivgenError(f"{found.path} does not exist: give the path of {FILES} file that holds inputs")
+    store.refuse_special(found.path)
+    if found.suffix not in (".npz", ".npy", *TABLES):
+        raise DerivgenError(f"{found.path} is of no known kind: expected {FILES} file")
+    if named and found.suffix != ".npy":
+        raise DerivgenError(
+            f"{path}: expected {name}=FILE.npy, a {found.suffix} names what it holds: leave out {name}="
+        )
+    return found
+
+
+def lacking(
+    declared: Any,
+    module: ModuleType,
+    sources: Sequence[Source],
+    tables: Sequence[Table],
+    arrays: Sequence[str],
+    choices: Mapping[str, Choice],
+) -> DerivgenError:
+    """The error for an input that was not found; `arrays` are the names of those that were, `choices` their columns."""
+    if tables:
+        return lacking_columns(declared, module, tables, choices)
+    lacks = (
+        f"{paths_text(s.path for s in sources)} {'lacks' if len(sources) == 1 else 'lack'} the input {declared.name}"
+    )
+    return DerivgenError(f"{lacks}: expected {inputs_text(module)}, found {listed(arrays)}")
+
+
+# ---- arrays
+
+
+def find_arrays(sources: Sequence[Source], module: ModuleType) -> tuple[dict[str, Source], list[str]]:
+    """(inputs, each with its file, names of other arrays) by the files that are no tables."""
+    names = [i.name for i in module.INPUTS]
+    found: dict[str, Source] = {}
+    others: list[str] = []
+    for s in sources:
+        if s.suffix in TABLES:
+            continue
+        for name in names_in(s, module):
+            if name in found:
+                raise given_twice(name, found[name].path, s.path)
+            if name in names:
+                found[name] = s
+            else:
+                others.append(name)
+    return found, others
+
+
+def names_in(s: Source, module: ModuleType) -> list[str]:
+    """The names of a file's arrays."""
+    if s.suffix == ".npy":
+        return [npy_name(s, module)]
+    with open_npz(s.path) as archive:
+        return list(archive.members)
+
+
+def read_arrays(s: Source, module: ModuleType, names: Sequence[str], cast: bool) -> dict[str, Array]:
+    """These inputs from their file, as the module needs them."""
+    declared = [(i, Origin(s.path, i.name)) for i in module.INPUTS if i.name in names]
+    if s.suffix == ".npy":
+        return {i.name: converted(mapped(i, cast, origin), i, cast, origin) for i, origin in declared}
+    with open_npz(s.path) as archive:
+        for i, origin in declared:
+            check_kind(archive.kind(i.name), i, cast, origin)
+        return {i.name: converted(archive.read(i.name), i, cast, origin) for i, origin in declared}
+
+
+def mapped(declared: Any, cast: bool, origin: Origin) -> Array:
+    """The array of an .npy file, of a kind that the input may have."""
+    array = read_npy(origin.path)
+    check_kind(Kind(array.shape, array.dtype), declared, cast, origin)
+    return array
+
+
+def npy_name(s: Source, module: ModuleType) -> str:
+    """The input that an .npy file is."""
+    name = s.path.stem if s.name is None else s.name
+    names = [i.name for i in module.INPUTS]
+    if name in names:
+        return name
+    if s.name is not None:
+        found = f"{name}={s.path}: the model takes no input {name}"
+        raise DerivgenError(f"{found}: expected {inputs_text(module)}{nearest(name, names)}")
+    raise DerivgenError(
+        f"{s.path} is a single array, and the model takes no input {name}: expected {inputs_text(module)}. Say which "
+        f"input it is by {names[0] if names else 'NAME'}={s.path}"
+    )

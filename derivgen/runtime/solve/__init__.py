@@ -1,0 +1,1 @@
+"""Objectives as functions of a vector: minimizing, fitting, least squares, curves."""

@@ -1,0 +1,240 @@
+"""Curve fitting: parameters with their standard errors, intervals and bands, by exact Jacobians."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from derivgen.errors import DerivgenError, listed
+from derivgen.runtime.data.inputs import unmasked
+from derivgen.runtime.nonfinite import element
+from derivgen.runtime.predicting import mixed_inputs, predict
+from derivgen.runtime.solve.curve_picture import draw_fit
+from derivgen.runtime.solve.endings import normal_of
+from derivgen.runtime.solve.fitting import Residuals, solved
+from derivgen.runtime.solve.objective import Objective, accepted, needed, objective_of, parameter_at
+
+Array = np.ndarray[Any, Any]
+EPSILON = float(np.finfo(np.float64).eps)
+WELL_CONDITIONED = 1e-3  # of JᵀJ, whose eigenvalues then have 13 digits; else those of J are taken, where it is dense
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFit:
+    """Fitted parameters, flat, shape (P,), in the module's dtype, with views by name.
+
+    `standard_errors` has an array of the tensor's shape for each trained parameter; `covariance`, shape (T, T), is of
+    the trained part of the flat vector, which is all of it where no tensor is running. Both are infinite where the data
+    don't determine them. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without degrees of freedom.
+    """
+
+    parameters: Array = field(repr=False)
+    views: Mapping[str, Array]
+    standard_errors: Mapping[str, Array]
+    covariance: Array = field(repr=False)
+    residual_deviation: float
+    degrees_of_freedom: int
+    cost: float
+    evaluations: int
+    message: str
+    success: bool
+    absolute_sigma: bool
+    factor: Array = field(repr=False)  # covariance = factor·factorᵀ, shape (T, T)
+    objective: Objective = field(repr=False)
+
+    def confidence_intervals(self, level: float = 0.95) -> dict[str, tuple[Array, Array]]:
+        """(lower, upper) by name, each of the tensor's shape, which hold the parameter at this confidence.
+
+        By Student's t; by the normal distribution where `absolute_sigma` says that the errors' size is known.
+        """
+        quantile = self.quantile(level)
+        return {
+            name: (self.views[name] - quantile * errors, self.views[name] + quantile * errors)
+            for name, errors in self.standard_errors.items()
+        }
+
+    def quantile(self, level: float) -> float:
+        """Of a standardized estimate, whose absolute value is at most that at this confidence."""
+        from scipy.special import ndtri, stdtrit
+
+        if not 0 < level < 1:
+            raise ValueError(f"level must be between 0 and 1, found {level}")
+        if self.absolute_sigma:
+            return float(ndtri((1 + level) / 2))
+        return float(stdtrit(self.degrees_of_freedom, (1 + level) / 2)) if self.degrees_of_freedom > 0 else math.inf
+
+    def band(
+        self,
+        data: Mapping[str, Array] | None = None,
+        level: float = 0.95,
+        prediction: bool = False,
+        sigma: ArrayLike | None = None,
+    ) -> tuple[Array, Array, Array]:
+        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64; if omitted, at the data.
+
+        At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
+        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where these
+        are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of `predict` a
+        parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite; ValueError where rows of
+        the prediction depend on one another and these inputs are not the data: another grid is another series.
+        """
+        module, quantile = self.objective.module, self.quantile(level)
+        product = needed(module, "jacobian_vector_product")
+        data = self.objective.inputs if data is None else data
+        self.refuse_other_rows(data)
+        predicted = np.asarray(predict(module, self.parameters, data), np.float64)
+        if not np.isfinite(self.factor).all():
+            raise DerivgenError(
+                "band: the covariance is infinite, so the data determine no band (see the warning of fit_curve)"
+            )
+        if prediction and self.absolute_sigma and sigma is None:
+            raise ValueError(
+                "band: with absolute_sigma the residuals are in units of each observation's error, so that the error of a "
+                "new one is not known: give it as sigma"
+            )
+        inputs = accepted(product, {**data, **self.objective.draws})
+        sigma = 1.0 if sigma is None else unmasked("sigma", sigma)
+        error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(sigma)
+        variance = np.broadcast_to(error**2 if prediction else 0.0, predicted.shape).copy()
+        for column in self.factor.T:
+            along = np.zeros_like(self.parameters)
+            along[: len(column)] = column
+            variance += np.asarray(product(self.parameters, along, **inputs), np.float64) ** 2
+        half = quantile * np.sqrt(variance)
+        return predicted - half, predicted, predicted + half
+
+    def refuse_other_rows(self, data: Mapping[str, Array]) -> None:
+        """ValueError where rows of the prediction depend on one another, and those given are not the data's."""
+        module, own = self.objective.module, self.objective.inputs
+        for name, axes in mixed_inputs(module).items():
+            if name in data and not np.array_equal(data[name], own[name]):
+                raise ValueError(
+                    f"band: rows of the prediction depend on one another along {listed(axes)}, so that with other {name} "
+                    "than the data's the curve is another one: leave the data out, then the band is at the data's rows"
+                )
+
+    def plot(self, path: Path | str, *, x: str | None = None, y: str | None = None, level: float = 0.95) -> None:
+        """Draw the data, the curve and its band into a .png, .svg or .pdf; the same fit is the same bytes.
+
+        The curve is drawn at 400 places between the least and the largest x; where rows of the prediction depend on one
+        another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x.
+
+        `x`, `y`: names of the inputs along the axes, both of one axis; unsaid, the only such one that `predict` takes,
+        and the only one that it does not take. Without a jacobian_vector_product in the module there is no band. Raises
+        ValueError where no input serves, DerivgenError where the path does not or matplotlib is missing.
+        """
+        draw_fit(Path(path), self, x, y, level)
+
+    def summary(self, level: float = 0.95) -> str:
+        """A table: each parameter with its estimate, standard error and confidence interval."""
+        rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval")]
+        for name, (lower, upper) in self.confidence_intervals(level).items():
+            for position in np.ndindex(lower.shape):
+                estimate, error = self.views[name][position], self.standard_errors[name][position]
+                interval = f"{lower[position]:.6g} .. {upper[position]:.6g}"
+                rows.append((element(name, position), f"{estimate:.6g}", f"{error:.6g}", interval))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        deviation = f"residual standard deviation {self.residual_deviation:.6g}"
+        lines.append(f"{deviation}, {self.degrees_of_freedom} degrees of freedom, {self.evaluations} evaluations")
+        return "\n".join(lines if self.success else [*lines, f"not converged: {self.message}"])
+
+
+def fit_curve(
+    module: ModuleType,
+    data: Mapping[str, Array],
+    *,
+    method: str | None = None,
+    parameters: Array | None = None,
+    seed: int = 0,
+    bounds: Any = None,
+    loss: str = "linear",
+    absolute_sigma: bool = False,
+    **arguments: Any,
+) -> CurveFit:
+    """Fit the parameters by `least_squares`, whose arguments these are, and tell how well the data determine them.
+
+    The covariance is s²·(JᵀJ)⁻¹ by the exact Jacobian J at the end, with s² = 2·cost / (R - T) for R residuals and T
+    trained parameters, as in scipy.optimize.curve_fit. `absolute_sigma`: the residuals are in units of their standard
+    deviation, as r = (f - y) / sigma, so that s² is 1. Bounds that are reached are not looked at in it. It is infinite,
+    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search that
+    did not converge is a warning too, and `success` is False.
+    """
+    result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
+    # As the start of an objective, the fitted parameters are what is not to be changed any more.
+    objective = objective_of(module, data, result.parameters, seed)
+    freedom = len(result.fun) - objective.trained
+    deviation = math.sqrt(2 * result.cost / freedom) if freedom > 0 else math.nan
+    if result.undetermined:
+        factor = np.full((objective.trained, objective.trained), np.inf)
+    else:
+        factor = covariance_factor(module, result.jac, normal_of(result), float(np.finfo(objective.start.dtype).eps))
+    if not absolute_sigma and freedom <= 0 and np.isfinite(factor).all():
+        warn(f"{len(result.fun)} residuals for {objective.trained} parameters leave no estimate of their error")
+        factor = np.full_like(factor, np.inf)
+    if not result.success:
+        cure = ": more max_nfev, or another start by parameters=..." if result.status == 0 else ""
+        warn(f"the search did not converge: {result.message}{cure}")
+    factor = factor * (1.0 if absolute_sigma or not np.isfinite(factor).all() else deviation)
+    finite = np.isfinite(factor).all()
+    covariance = factor @ factor.T if finite else np.full_like(factor, np.inf)
+    return CurveFit(
+        parameters=result.parameters,
+        views=result.views,
+        standard_errors=by_name(objective, np.sqrt(covariance.diagonal())),
+        covariance=covariance,
+        residual_deviation=deviation,
+        degrees_of_freedom=freedom,
+        cost=float(result.cost),
+        evaluations=int(result.nfev),
+        message=str(result.message),
+        success=bool(result.success),
+        absolute_sigma=absolute_sigma,
+        factor=factor,
+        objective=objective,
+    )
+
+
+def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float) -> Array:
+    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J has no full rank to rounding by epsilon."""
+    from scipy.sparse import issparse
+
+    sparse = issparse(J)
+    lengths = np.sqrt(normal.diagonal())
+    scale = np.where(lengths > 0, lengths, 1.0)  # makes the rank a matter of directions alone, not of units
+    squares, axes = np.linalg.eigh(normal / np.outer(scale, scale))
+    sigma, least = np.sqrt(np.maximum(squares, 0)), max(math.sqrt(EPSILON * max(J.shape)), 10 * epsilon)
+    if not sparse and squares[0] < WELL_CONDITIONED * squares[-1]:
+        _, sigma, right = np.linalg.svd(J / scale, full_matrices=J.shape[0] < J.shape[1])
+        axes, least = right.T, max(EPSILON * max(J.shape), 10 * epsilon)
+        sigma = np.append(sigma, np.zeros(J.shape[1] - len(sigma)))
+    null = axes[:, sigma <= least * sigma.max(initial=0.0)]
+    if null.size:
+        share = np.max(np.abs(null), axis=1)
+        names = [parameter_at(module, int(k)) for k in np.flatnonzero(share > 1e-6 * share.max())]
+        warn(
+            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along them",
+            stacklevel=5,
+        )
+        return np.full((J.shape[1], J.shape[1]), np.inf)
+    return axes / sigma / scale[:, None]
+
+
+def by_name(objective: Objective, flat: Array) -> dict[str, Array]:
+    """The parts of a vector of the trained parameters."""
+    own = [p for p in objective.module.PARAMETERS if getattr(p, "trained", True)]
+    return {p.name: flat[p.offset : p.offset + math.prod(p.shape)].reshape(p.shape) for p in own}
+
+
+def warn(text: str, stacklevel: int = 4) -> None:
+    from scipy.optimize import OptimizeWarning
+
+    warnings.warn(f"fit_curve: {text}", OptimizeWarning, stacklevel=stacklevel - 1)

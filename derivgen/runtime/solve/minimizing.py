@@ -1,0 +1,108 @@
+"""SciPy's minimizers, and Newton's method, on a generated module."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.runtime.solve.newton import natural_gradient, newton, refuse_not_finite
+from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
+
+Array = np.ndarray[Any, Any]
+
+# SciPy's methods with second derivatives, in lower case: the arguments that each takes, the better one first.
+SECOND_ORDER = {
+    "newton-cg": ("hessp", "hess"),
+    "trust-ncg": ("hessp", "hess"),
+    "trust-krylov": ("hessp", "hess"),
+    "trust-constr": ("hessp", "hess"),
+    "trust-exact": ("hess",),
+    "dogleg": ("hess",),
+}
+APPROXIMATING = ("newton-cg", "trust-constr")  # by differences of gradients, where they are given neither
+
+
+def minimize(
+    module: ModuleType,
+    data: Mapping[str, Array] | None = None,
+    *,
+    method: str | Callable[..., Any] = "L-BFGS-B",
+    parameters: Array | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    products: str | None = None,
+    **arguments: Any,
+) -> Any:
+    """The result of scipy.optimize.minimize for the module's loss and gradient on all the data.
+
+    Its `x` is the trained part of the flat vector in float64, `parameters` the flat vector in the module's dtype, shape
+    (P,), `views` that by name.
+
+    - `method`: one of SciPy's. "Newton-CG", "trust-ncg", "trust-krylov" and "trust-constr" get the module's products
+      with the Hessian, or the Hessian where it has that alone; "trust-exact" and "dogleg" the Hessian. "newton": full
+      steps of Newton's method, by Cholesky, for convex losses of some hundred parameters. "natural_gradient": steps
+      (F + damping·I)⁻¹·g with the Fisher information F, for losses that are means over rows. Their options are `xtol`,
+      `gtol`, `maxiter`, and `damping`.
+    - `products`: "hessian", or "gauss_newton" for products with that in place of the Hessian; in "natural_gradient" it
+      stands for F, by conjugate gradients, where else F is the mean of g·gᵀ over the gradients of the rows.
+    - `batch_size`: the rows that are in memory at once, for losses that are means over rows; products and Hessians are
+      such means too.
+
+    A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
+    values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
+    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
+    module lacks what the method needs, or the objective is not finite at the start.
+    """
+    from scipy.optimize import minimize as scipy_minimize
+
+    refuse_own_derivatives(method, products, arguments)
+    objective = objective_of(module, data, parameters, seed, batch_size)
+    solver: Any = method
+    if method == "newton":
+        refuse_products(method, products)
+        solver = functools.partial(newton, objective)
+    elif method == "natural_gradient":
+        solver = functools.partial(natural_gradient, objective, products)
+    elif "hess" not in arguments and "hessp" not in arguments:
+        arguments = {**arguments, **second_derivatives(objective, str(method).lower(), products)}
+    value_and_gradient = objective.gradient()
+    refuse_not_finite(*value_and_gradient(objective.first))
+    result = scipy_minimize(value_and_gradient, objective.first, jac=True, method=solver, **arguments)
+    result.parameters = objective.flat(result.x)
+    result.views = module.views(result.parameters)
+    return result
+
+
+def second_derivatives(objective: Objective, method: str, products: str | None) -> dict[str, Any]:
+    """What SciPy's method takes of the module's second derivatives; nothing for one that takes none."""
+    takes = SECOND_ORDER.get(method, ())
+    if "hessp" not in takes:
+        refuse_products(method, products)
+    name = product_name(products or "hessian")
+    if "hessp" in takes and (products is not None or hasattr(objective.module, name)):
+        return {"hessp": objective.product(name)}
+    if "hess" in takes and hasattr(objective.module, "hessian"):
+        return {"hess": objective.hessian()}
+    if takes and method not in APPROXIMATING:
+        needed(objective.module, name if "hessp" in takes else "hessian")
+    return {}
+
+
+def refuse_own_derivatives(method: Any, products: str | None, arguments: Mapping[str, Any]) -> None:
+    for name in ("hess", "hessp"):
+        if arguments.get(name) is None:
+            continue
+        if method in ("newton", "natural_gradient"):
+            raise ValueError(f"{name}: {method} takes the module's own, leave it out, or take one of SciPy's methods")
+        if products is not None:
+            raise ValueError(f"products: {name} is given too, leave one of both out")
+
+
+def refuse_products(method: str, products: str | None) -> None:
+    if products is not None:
+        some = ", ".join(name for name, takes in SECOND_ORDER.items() if "hessp" in takes)
+        raise ValueError(f"products: {method} takes none, the methods that do are {some} and natural_gradient")

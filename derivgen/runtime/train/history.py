@@ -1,0 +1,310 @@
+"""What training did, epoch by epoch: as records, as a file of JSON lines, as a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from derivgen.errors import DerivgenError
+from derivgen.file import store
+from derivgen.runtime.json_text import is_number, is_whole, parse_json, shown
+from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+NOTHING: dict[str, float] = {}  # the metrics of an epoch without any
+
+
+class Epoch(NamedTuple):
+    """One pass over the training rows: the mean loss of its steps, each taken before that step's update.
+
+    `epoch` counts from 1, `step` the updates so far. `seconds` is the wall time; the first epoch's includes compiling,
+    where numba has no cache yet. `metrics` are of the validation rows, if there are any, else of the training rows;
+    `layers` holds the monitor's records. All numbers are finite.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float | None
+    seconds: float
+    metrics: Mapping[str, float] = NOTHING
+    step: int = 0
+    layers: tuple[Any, ...] = ()
+
+
+def judged_loss(epoch: Epoch) -> float:
+    """What early stopping and the best epoch go by."""
+    return epoch.loss if epoch.validation_loss is None else epoch.validation_loss
+
+
+# ---- records
+
+
+def epoch_record(epoch: Epoch) -> dict[str, Any]:
+    """The epoch as JSON knows it; `epoch_of` gives back the same numbers."""
+    return {
+        "epoch": int(epoch.epoch),
+        "loss": float(epoch.loss),
+        "validation_loss": None if epoch.validation_loss is None else float(epoch.validation_loss),
+        "seconds": float(epoch.seconds),
+        "metrics": {name: float(value) for name, value in epoch.metrics.items()},
+        "step": int(epoch.step),
+        "layers": [layer_record(layer) for layer in epoch.layers],
+    }
+
+
+def layer_record(layer: Any) -> dict[str, Any]:
+    """The fields by name, of a NamedTuple, a dataclass or a record."""
+    if isinstance(layer, Mapping):
+        return dict(layer)
+    fields: dict[str, Any] = layer._asdict() if hasattr(layer, "_asdict") else dataclasses.asdict(layer)
+    return fields
+
+
+def epoch_of(record: Any, layer: Callable[..., Any] = dict) -> Epoch:
+    """The epoch of a record; `layer` is called with the fields of each of the monitor's records.
+
+    Raises DerivgenError where it is no such record.
+    """
+    if not isinstance(record, dict) or set(record) != set(FIELDS):
+        raise DerivgenError(f"expected an object of {', '.join(FIELDS)}")
+    for name, (expected, fits) in FIELDS.items():
+        if not fits(record[name]):
+            raise DerivgenError(f"{name} must be {expected}, found {shown(record[name])}")
+    validation_loss = record["validation_loss"]
+    return Epoch(
+        epoch=record["epoch"],
+        loss=float(record["loss"]),
+        validation_loss=None if validation_loss is None else float(validation_loss),
+        seconds=float(record["seconds"]),
+        metrics={name: float(value) for name, value in record["metrics"].items()},
+        step=record["step"],
+        layers=tuple(layer(**fields) for fields in record["layers"]),
+    )
+
+
+def is_number_or_null(value: Any) -> bool:
+    return value is None or is_number(value)
+
+
+def are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+def are_records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+# name: (what it must be, whether a value is that); names are in the order of Epoch's fields.
+FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "epoch": ("a whole number of at least 1", lambda value: is_whole(value) and value > 0),
+    "loss": ("a finite number", is_number),
+    "validation_loss": ("a finite number or null", is_number_or_null),
+    "seconds": ("a finite number of at least 0", lambda value: is_number(value) and value >= 0),
+    "metrics": ("an object of finite numbers", are_numbers),
+    "step": ("a whole number", is_whole),
+    "layers": ("a list of objects", are_records),
+}
+
+
+# ---- the file
+
+# The monitor's numbers may be NumPy's. JSON has no NaN, and no epoch has one.
+ENCODE = json.JSONEncoder(allow_nan=False, default=lambda value: value.item()).encode
+LINE_START = '{"epoch": '
+
+
+def line_of(epoch: Epoch) -> bytes:
+    return f"{ENCODE(epoch_record(epoch))}\n".encode()
+
+
+class HistoryFile:
+    """A file of JSON lines, one an epoch, each there as soon as its epoch is done; `open_history` makes one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise store.unwritable(path, error) from error
+
+    def append(self, epoch: Epoch) -> None:
+        """Add the epoch's line; DerivgenError where it can't be written."""
+        rest = line_of(epoch)
+        try:
+            while rest:  # a disk that gets full takes a part
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:
+            raise DerivgenError(
+                f"{self.path} can't be written: {error.strerror or error}. Its earlier epochs are kept: mend that, or "
+                "give another path"
+            ) from error
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> HistoryFile:
+    """The file with these epochs in it and nothing else, ready for more; an old history there is replaced in one step.
+
+    Raises DerivgenError where it can't be written, or holds anything but a history.
+    """
+    path = Path(path)
+    refuse_foreign(path)
+    store.write_bytes(path, b"".join(map(line_of, epochs_so_far)))
+    return HistoryFile(path)
+
+
+def check_history(path: Path | str) -> None:
+    """DerivgenError where `open_history` would surely fail."""
+    refuse_foreign(Path(path))
+    store.check_writable(Path(path))
+
+
+def refuse_foreign(path: Path) -> None:
+    """DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
+    first, line_end, _ = (store.read(path) or "").partition("\n")
+    try:
+        if line_end:
+            epoch_at(path, 1, first)
+        # Nothing, or a first line that was cut off, is what a stopped run leaves.
+        ours = bool(line_end) or first.startswith(LINE_START) or LINE_START.startswith(first)
+    except DerivgenError:
+        ours = False
+    if not ours:
+        raise DerivgenError(
+            f"{path} exists and is no history of a training (its first line is no epoch), so it is left as it is: give "
+            "another path, or remove that file first"
+        )
+
+
+def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
+    """The epochs of a file; `layer` is called with the fields of each of the monitor's records.
+
+    Raises DerivgenError, with the line, where it is no file of epochs.
+    """
+    path = Path(path)
+    text = store.read(path)
+    if text is None:
+        raise DerivgenError(f"{path} does not exist: training writes it where it is asked to keep a history")
+    return epochs_in(path, text, layer)
+
+
+def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
+    """The epochs of a text, a line each; the path is for messages."""
+    *lines, rest = text.split("\n")
+    epochs = tuple(epoch_at(path, number, line, layer) for number, line in enumerate(lines, 1))
+    if rest:
+        raise DerivgenError(
+            f"{path}:{len(lines) + 1} is cut off, training was stopped while it wrote this line: remove the line"
+        )
+    return epochs
+
+
+def epoch_at(path: Path | str, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
+    """The epoch of one line, DerivgenError with its place where it is none."""
+    try:
+        return epoch_of(parse_json(line), layer)
+    except (DerivgenError, TypeError, ValueError) as error:
+        reason = str(error)
+    raise DerivgenError(f"{path}:{number} is no epoch of a history: {reason}")
+
+
+# ---- the picture
+
+TRAINING, VALIDATION = "#0072b2", "#d55e00"
+# For metrics; colours that the colour-blind tell apart too.
+COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#000000")
+DECADE = 10
+MANY = 3  # decades, of which only the powers of ten are marked
+FEW = 30  # epochs whose points are marked
+
+
+def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
+    """Draw the losses by epoch, and below them the metrics if there are any, into a .png, .svg or .pdf.
+
+    The same epochs are the same bytes. Raises DerivgenError where the path ends in anything else or can't be written,
+    where there are no epochs, and where matplotlib is missing.
+    """
+    path = Path(path)
+    check_picture(path)
+    if not epochs:
+        raise DerivgenError(f"{path}: there are no epochs to draw")
+    metrics = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
+    together = panels_of(epochs, metrics)
+
+    def draw_all(figure: Figure) -> None:
+        panels = figure.subplots(1 + len(together), sharex=True, squeeze=False)[:, 0]
+        draw_losses(panels[0], epochs)
+        for panel, names in zip(panels[1:], together, strict=True):
+            draw_metrics(panel, epochs, names)
+        panels[-1].set_xlabel("epoch")
+        figure.align_ylabels()
+
+    write_picture(path, (7, 3.8 + 2.6 * len(together)), draw_all)
+
+
+def draw_losses(panel: Axes, epochs: Sequence[Epoch]) -> None:
+    training = {epoch.epoch: epoch.loss for epoch in epochs}
+    validation = {epoch.epoch: epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None}
+    draw(panel, training, "training", TRAINING)
+    if validation:
+        draw(panel, validation, "validation", VALIDATION)
+    values = [*training.values(), *validation.values()]
+    if min(values) > 0 and max(values) > DECADE * min(values):
+        scale_by_decades(panel, math.log10(max(values)) - math.log10(min(values)))
+    finish(panel, "loss")
+
+
+def panels_of(epochs: Sequence[Epoch], metrics: Sequence[str]) -> list[list[str]]:
+    """The metrics that share a panel: those whose largest values are within a factor of ten."""
+    panels: list[tuple[float, list[str]]] = []
+    for name in metrics:
+        largest = max(abs(epoch.metrics[name]) for epoch in epochs if name in epoch.metrics)
+        similar = (names for scale, names in panels if scale <= DECADE * largest and largest <= DECADE * scale)
+        names = next(similar, None)
+        if names is None:
+            panels.append((largest, [name]))
+        else:
+            names.append(name)
+    return [names for _, names in panels]
+
+
+def draw_metrics(panel: Axes, epochs: Sequence[Epoch], names: Sequence[str]) -> None:
+    for i, name in enumerate(names):
+        values = {epoch.epoch: epoch.metrics[name] for epoch in epochs if name in epoch.metrics}
+        draw(panel, values, name, COLOURS[i % len(COLOURS)])
+    rows = "training" if all(epoch.validation_loss is None for epoch in epochs) else "validation"
+    finish(panel, f"{rows} metrics")
+
+
+def draw(panel: Axes, values: Mapping[int, float], label: str, colour: str) -> None:
+    """A curve of values by epoch."""
+    (curve,) = panel.plot(list(values), list(values.values()), color=colour, linewidth=1.6, label=literal(label))
+    if len(values) <= FEW:
+        curve.set(marker="o", markersize=3.5)
+
+
+def scale_by_decades(panel: Axes, decades: float) -> None:
+    """A logarithmic axis with plain numbers on it, between the powers of ten too where those are few."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < MANY else (1,)))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def finish(panel: Axes, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    panel.set_ylabel(label)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    plain(panel)

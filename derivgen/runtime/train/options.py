@@ -1,0 +1,132 @@
+"""What `fit` is asked for, and what it gives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.errors import DerivgenError, nearest
+from derivgen.file import store
+from derivgen.runtime.json_text import short, shown
+from derivgen.runtime.train.history import Epoch
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The trained flat parameters, shape (P,), with views by name: those of the best epoch where they were kept.
+
+    `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
+    loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
+    are the monitor's; `resumed_epochs` of the history were done before, by the training that was resumed.
+    """
+
+    parameters: Array = field(repr=False)
+    views: Mapping[str, Array] = field(repr=False)
+    history: tuple[Epoch, ...] = field(repr=False)
+    state: Any = field(repr=False)
+    last: Array = field(repr=False)
+    best_epoch: int = 0
+    stopped: str = ""
+    warnings: tuple[str, ...] = field(default=(), repr=False)
+    resumed_epochs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `fit` was asked for."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    validation_split: float
+    shuffle: bool
+    drop_last: bool
+    accumulate: int
+    early_stopping: int | None
+    keep_best: bool
+    monitor: bool
+    checkpoint_every: int | None
+    keep: int
+    hyperparameters: Mapping[str, float]
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What the numbers depend on, besides the data."""
+        names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate", "keep_best")
+        own = {name: plain(getattr(self, name)) for name in names}
+        return {**own, **{name: float(value) for name, value in sorted(self.hyperparameters.items())}}
+
+
+def plain(value: Any) -> Any:
+    """A number as Python's own, which a file takes."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def hyperparameters_of(module: ModuleType) -> list[str]:
+    """The names that the module's update rule takes."""
+    rule = inspect.signature(module.update).parameters.values()
+    return [a.name for a in rule if a.kind is a.KEYWORD_ONLY]
+
+
+def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """DerivgenError where some of a checkpoint's settings, or data, are others here."""
+
+    def said(facts: Mapping[str, Any], name: str) -> str:
+        value = facts.get(name, "unsaid")
+        return short(str(value)) if isinstance(value, str | int | float) else shown(value)
+
+    found = ", ".join(
+        f"{name} {said(saved, name)}, here it is {said(mine, name)}"
+        for name in dict.fromkeys((*saved, *mine))
+        if (name in saved) != (name in mine) or saved.get(name) != mine.get(name)
+    )
+    if found:
+        raise DerivgenError(
+            f"{path} is of a training with {found}: give the same {what}, or start a new training from its parameters "
+            f"(--parameters {store.word(str(path))}; in Python read_checkpoint)"
+        )
+
+
+def check_options(module: ModuleType, options: Options, arguments: Collection[str]) -> None:
+    """Raise where an option is out of its range, or the update rule has no such hyperparameter.
+
+    `arguments` are those of `fit`.
+    """
+    counts = {
+        "epochs": 1,
+        "seed": 0,
+        "batch_size": 1,
+        "accumulate": 1,
+        "early_stopping": 1,
+        "checkpoint_every": 1,
+        "keep": 1,
+    }
+    for name, least in counts.items():
+        value = getattr(options, name)
+        if value is None and name in ("early_stopping", "checkpoint_every"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, found {value}")
+    if not 0 <= options.validation_split < 1:
+        split = options.validation_split
+        raise ValueError(f"validation_split must be a fraction of at least 0 and less than 1, found {split}")
+    if options.accumulate > 1 and not hasattr(module, "mean_gradient"):
+        raise ValueError("accumulate: the model has no sample axis, so there are no batches to accumulate")
+    own = hyperparameters_of(module)
+    for name in options.hyperparameters:
+        if name not in own:
+            near = nearest(name, [*own, *arguments])
+            raise TypeError(
+                f"fit has no argument {name}, and the update rule no such hyperparameter{near or ';'} the rule has "
+                f"{', '.join(own) or 'none'}"
+            )

@@ -1,0 +1,381 @@
+"""The loop of a training: epochs of chunks of compiled steps, and all that happens between them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen import interrupts
+from derivgen.errors import DerivgenError
+from derivgen.runtime.data.rows import Feed, check_names, class_weights, digest, sample_inputs, split_rows
+from derivgen.runtime.nonfinite import NonFiniteError
+from derivgen.runtime.train import checkpoints as files
+from derivgen.runtime.train.evaluation import ValidationError, validation_loss
+from derivgen.runtime.train.history import (
+    NOTHING,
+    Epoch,
+    HistoryFile,
+    check_history,
+    judged_loss,
+    line_of,
+    open_history,
+)
+from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, observe_layers, warnings_of
+from derivgen.runtime.train.options import Fit, Options, refuse_differences
+from derivgen.runtime.train.progress import Display, shown
+from derivgen.runtime.train.resuming import Expected, epochs_of, progress_of, refuse_contradictions
+from derivgen.runtime.train.stepping import Steps
+
+Array = np.ndarray[Any, Any]
+SECONDS_BETWEEN = 5.0  # checkpoints, where nothing is said
+Callback = Callable[[Epoch, Mapping[str, Array]], bool | None]
+
+
+class Run:
+    """A training: what it has reached, and what it takes to go on."""
+
+    def __init__(
+        self,
+        module: ModuleType,
+        data: Mapping[str, Array],
+        options: Options,
+        validation: Mapping[str, Array] | None,
+        weights: Any,
+        measure: Callable[..., dict[str, float]] | None,
+        parameters: Array | None,
+        state: Any,
+    ) -> None:
+        self.module, self.options, self.measure = module, options, measure
+        self.generator = np.random.default_rng(options.seed)
+        if validation is not None and options.validation_split:
+            raise ValueError("give either validation data or validation_split")
+        check_names(module, data, "data")
+        if validation is not None:
+            check_names(module, validation, "validation")
+        self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
+        if weights is not None:
+            data = {**data, **class_weights(module, data, self.rows, weights)}
+        self.feed = Feed(module, data)
+        self.validation: tuple[Feed, Array | None] | None = None if held_out is None else (self.feed, held_out)
+        if validation is not None:
+            own = sample_inputs(module)  # rows of the training data are no rows of these
+            shared = {name: data[name] for name in data if name not in validation and name not in own}
+            merged = {**shared, **validation}
+            rows = split_rows(module, merged, 0.0, self.generator)[0]
+            self.validation = Feed(module, merged), rows
+        self.steps = Steps(module, self.feed, options, parameters, state)
+        self.epochs: list[Epoch] = []
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
+        self.untold = 0  # rows since the display was told
+        self.best: Array | None = None
+        self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
+        self.warnings: dict[str, str] = {}
+        self.records: tuple[LayerRecord, ...] = ()
+        self.folder: Path | None = None
+        self.lines = bytearray()  # the epochs as a checkpoint has them, which would take time to write anew each time
+        self.resumed_epochs = 0
+        self.display = Display()
+        self.history: Path | str | None = None
+        self.file: HistoryFile | None = None  # of the history
+        self.callbacks: Sequence[Callback] = ()
+        self.written = perf_counter()  # the last checkpoint
+        # Whether anybody looks at what an epoch has made, so that each must end at a safe point.
+        self.looked_at = bool(self.validation or measure or options.monitor or options.keep_best)
+
+    # ---- before the first step
+
+    def keep_in(self, folder: Path, resume: bool) -> None:
+        """Write checkpoints into a folder; go on from the last one there."""
+        self.folder, self.looked_at = folder, True
+        self.data_digests = self.digests()
+        files.check_folder(folder)
+        last = files.latest_checkpoint(folder)
+        if last is None:
+            return
+        if not resume:
+            raise DerivgenError(
+                f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
+                "give another folder"
+            )
+        checkpoint = files.read_checkpoint(last, self.module)
+        progress, epochs = progress_of(last, checkpoint), epochs_of(last, checkpoint)
+        refuse_differences(last, "settings", progress.settings, self.options.decisive)
+        refuse_differences(last, "data", progress.data, self.data_digests)
+        expected = Expected(
+            None if self.rows is None else self.end_of(self.rows),
+            self.steps.rows_a_step,
+            self.generator.bit_generator.state,
+            self.validation is not None,
+            self.options.keep_best,
+        )
+        refuse_contradictions(last, self.module, checkpoint, progress, epochs, expected)
+        self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
+        self.best, self.best_loss, self.best_epoch = checkpoint.best, progress.best_loss, progress.best_epoch
+        self.lines, self.epochs, self.resumed_epochs = bytearray(checkpoint.history), epochs, len(epochs)
+        self.generator.bit_generator.state = dict(progress.random)
+        self.position, self.loss_sum, self.seen = progress.position, progress.loss_sum, progress.seen
+        self.warnings, self.records = dict(progress.warnings), progress.records
+        self.stopped = self.why_to_stop()
+
+    def digests(self) -> dict[str, str]:
+        """What the data are, and the validation data."""
+        found = {name: digest(array) for name, array in self.feed.data.items()}
+        if self.validation is not None and self.validation[0] is not self.feed:
+            found |= {f"validation {name}": digest(array) for name, array in self.validation[0].data.items()}
+        return found
+
+    # ---- epochs
+
+    def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
+        """All that are left."""
+        options = self.options
+        self.looked_at |= history is not None or bool(callbacks)
+        self.history, self.callbacks = history, callbacks
+        quiet = np.errstate(over="ignore", invalid="ignore")  # what is not finite ends the training, with its place
+        try:
+            if not self.is_over:
+                if options.monitor and not self.records:
+                    self.records = self.observed(self.steps.initial)
+                self.rehearse()
+                rows = 0 if self.rows is None else len(self.rows)
+                with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
+                    self.all_epochs()
+        except BaseException as error:  # whatever ends it, what was reached is not lost
+            with interrupts.ignored():
+                if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
+                    error.args = (f"{error}{self.watch_words()}",)
+                    self.take_back(error.epoch)
+                elif (epoch := self.steps.settle()) is not None:
+                    self.take_back(epoch)
+                with contextlib.suppress(AttributeError):
+                    error.fit = self.result()  # type: ignore[attr-defined]
+            raise
+        finally:
+            if self.file is not None:
+                self.file.close()
+        if history is not None and self.file is None:  # nothing was left to do
+            open_history(history, self.epochs).close()
+        return self.result()
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.epochs) >= self.options.epochs or bool(self.stopped)
+
+    def all_epochs(self) -> None:
+        """One after the other; however they end, the last one is on view."""
+        shown_epochs = len(self.epochs)
+        try:
+            while not self.is_over:
+                if self.one_epoch():
+                    shown_epochs = len(self.epochs)
+            self.steps.make_safe()
+        finally:
+            if len(self.epochs) > shown_epochs:
+                self.tell_rows(at_the_end=True)
+                self.display.epoch(self.epochs[-1])
+
+    def take_back(self, epoch: int) -> None:
+        """Forget this epoch and those after it."""
+        if epoch > len(self.epochs):
+            return
+        del self.epochs[epoch - 1 :]
+        losses = [judged_loss(epoch) for epoch in self.epochs]
+        self.best_epoch, self.stopped = 1 + losses.index(min(losses)) if losses else 0, ""
+
+    def rehearse(self) -> None:
+        """Try before the first step what comes after it: what does not fit is found now, and nothing is lost."""
+        for callback in self.callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks must be functions of (epoch, views), found {callback!r}")
+        if self.history is not None:
+            check_history(self.history)
+        if self.rows is not None and self.end_of(self.rows) == 0:
+            step = self.steps.rows_a_step
+            raise ValueError(f"drop_last leaves no step: {len(self.rows)} rows to train on, {step} in a step")
+        if self.validation is not None:
+            self.validation_loss(*self.validation)
+        if self.measure:
+            self.measure(self.steps.parameters, *self.evaluated)
+
+    def result(self) -> Fit:
+        best = self.best if self.options.keep_best and self.best is not None else self.steps.parameters
+        views, said, epochs = self.module.views(best), tuple(self.warnings.values()), tuple(self.epochs)
+        ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs))
+        return Fit(best, views, epochs, self.steps.state, self.steps.parameters, *ended)
+
+    def one_epoch(self) -> bool:
+        """An epoch with all that comes after its steps; gives whether the display was told of it."""
+        start, number = perf_counter(), len(self.epochs) + 1
+        loss = self.train()
+        validation_loss, measured = None, NOTHING
+        if evaluated := self.validation is not None or self.measure is not None:
+            self.tell_rows(at_the_end=True)
+            if self.validation is not None:
+                validation_loss = self.validation_loss(*self.validation)
+            measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
+        layers = self.watched() if self.options.monitor else ()
+        now = perf_counter()
+        epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
+        self.epochs.append(epoch)
+        self.position, self.loss_sum, self.seen = 0, 0.0, 0
+        self.judge(judged_loss(epoch))
+        if self.history is not None:
+            self.note(epoch)
+        if self.folder is not None:
+            self.lines += line_of(epoch)
+        told = evaluated or now >= self.display.due or number >= self.display.due_epoch
+        if told:
+            self.tell_rows(at_the_end=True)
+            self.display.epoch(epoch)
+        for callback in self.callbacks:
+            if callback(epoch, self.module.views(self.steps.parameters)):
+                self.stopped = self.stopped or f"a callback ended the training after epoch {number}"
+        if self.callbacks:
+            self.steps.take_change(number)
+        if self.folder is not None and self.checkpoint_is_due(end_of_epoch=True):
+            self.write_checkpoint(self.generator.bit_generator.state)
+        return told
+
+    def note(self, epoch: Epoch) -> None:
+        """A line of the history, whose file is replaced when the first one is there."""
+        assert self.history is not None
+        if self.file is None:
+            self.file = open_history(self.history, self.epochs[:-1])
+        self.file.append(epoch)
+
+    def judge(self, loss: float) -> None:
+        """Note the best epoch so far, and whether to stop."""
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, len(self.epochs)
+            if self.options.keep_best:
+                self.best = self.steps.parameters.copy()
+        self.stopped = self.why_to_stop()
+
+    def why_to_stop(self) -> str:
+        """In words, where early stopping says so."""
+        patience, number = self.options.early_stopping, len(self.epochs)
+        if patience is None or number - self.best_epoch < patience:
+            return ""
+        return f"no smaller loss since epoch {self.best_epoch}: stopped after epoch {number}"
+
+    @property
+    def evaluated(self) -> tuple[Feed, Array | None]:
+        """What metrics are of: the validation rows, or the training rows."""
+        return self.validation if self.validation is not None else (self.feed, self.rows)
+
+    def validation_loss(self, feed: Feed, rows: Array | None) -> float:
+        try:
+            return validation_loss(self.module, self.steps.parameters, feed, rows)
+        except ValidationError as error:
+            words = self.steps.cause(error.inputs, error.rows, self.steps.parameters, error.loss)
+            raise self.steps.error(len(self.epochs) + 1, "the validation loss", *words) from None
+
+    # ---- steps
+
+    def train(self) -> float:
+        """The steps of an epoch that are left; the mean loss of all of them, by rows."""
+        number, steps, rows_a_step = len(self.epochs) + 1, self.steps, self.steps.rows_a_step
+        if self.rows is None:
+            return steps.take(number, None, self.looked_at)
+        random = self.generator.bit_generator.state if self.folder is not None else None
+        order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
+        end = self.end_of(order)
+        if self.folder is None and end == len(order) <= rows_a_step * steps.at_once:
+            self.untold += end
+            return steps.take(number, order, self.looked_at)
+        while self.position < end:
+            chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
+            loss = steps.take(number, chunk, self.looked_at)
+            self.position += len(chunk)
+            self.seen += len(chunk)
+            self.loss_sum += loss * len(chunk)
+            self.untold += len(chunk)
+            if self.position < end:
+                self.tell_rows()
+                if self.folder is not None and self.checkpoint_is_due():
+                    self.write_checkpoint(random)
+        return self.loss_sum / self.seen
+
+    def end_of(self, order: Array) -> int:
+        """The rows of an epoch that are trained on."""
+        rows_a_step = self.steps.rows_a_step
+        return len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
+
+    def tell_rows(self, at_the_end: bool = False) -> None:
+        """Tell the display of rows that it does not know of yet."""
+        if self.untold and at_the_end:
+            self.display.trained(self.untold)
+        elif self.untold:
+            self.display.rows(self.untold)
+        self.untold = 0
+
+    def steps_to_do(self) -> int:
+        """Of a chunk, up to the next checkpoint."""
+        every = self.options.checkpoint_every
+        if self.folder is None or every is None:
+            return self.steps.at_once
+        return min(self.steps.at_once, every - self.steps.done % every)
+
+    # ---- monitor
+
+    def observed(self, parameters: Array | None = None) -> tuple[LayerRecord, ...]:
+        """The layers' records at these parameters, the present ones where none are given."""
+        rows = None if self.rows is None else self.rows[:ROWS]
+        data = self.feed.data if rows is None else self.feed.take(rows)
+        at = self.steps.parameters if parameters is None else parameters
+        return observe_layers(self.module, at, self.steps.state, data, self.steps.settings)
+
+    def watched(self) -> tuple[LayerRecord, ...]:
+        """The layers' records; a warning that was not given before is given."""
+        records = self.observed()
+        bad = next((r.layer for r in records if not is_finite(r)), None)
+        if bad is not None:
+            words = f"on the monitor's rows it is not, in layer {bad}"
+            raise self.steps.error(len(self.epochs) + 1, "the gradient", bad, words)
+        for what, text in warnings_of(records, self.records).items():
+            if what not in self.warnings:
+                self.warnings[what] = text
+                warnings.warn(text, stacklevel=6)
+        return records
+
+    def watch_words(self) -> str:
+        """What the monitor says at the last good parameters."""
+        if not self.options.monitor:
+            return ""
+        return "".join(f"\n{text}" for text in warnings_of(self.observed(), self.records).values())
+
+    # ---- checkpoints
+
+    def checkpoint_is_due(self, end_of_epoch: bool = False) -> bool:
+        every = self.options.checkpoint_every
+        if end_of_epoch:  # the last state is kept in any case
+            done = len(self.epochs) == self.options.epochs or bool(self.stopped)
+            due = perf_counter() - self.written >= SECONDS_BETWEEN if every is None else self.steps.done % every == 0
+            return done or bool(due)
+        return every is not None and self.steps.done % every == 0
+
+    def write_checkpoint(self, random: Any) -> None:
+        assert self.folder is not None
+        progress = {
+            "random": random,
+            "position": self.position,
+            "loss_sum": self.loss_sum,
+            "seen": self.seen,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "warnings": self.warnings,
+            "records": [record._asdict() for record in self.records],
+            "settings": self.options.decisive,
+            "data": self.data_digests,
+        }
+        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress, bytes(self.lines))
+        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        self.written = perf_counter()

@@ -1,0 +1,99 @@
+"""Training by a generated module's own compiled loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.runtime.train.evaluation import metrics_of
+from derivgen.runtime.train.metrics import Metrics
+from derivgen.runtime.train.options import Fit, Options, check_options
+from derivgen.runtime.train.run import Callback, Run
+
+Array = np.ndarray[Any, Any]
+
+
+def fit(
+    module: ModuleType,
+    data: Mapping[str, Array],
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    seed: int = 0,
+    parameters: Array | None = None,
+    state: Any = None,
+    validation_split: float = 0.0,
+    validation: Mapping[str, Array] | None = None,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    accumulate: int = 1,
+    class_weights: Any = None,
+    metrics: Metrics = (),
+    target: str | None = None,
+    early_stopping: int | None = None,
+    keep_best: bool = False,
+    monitor: bool = False,
+    progress: bool = False,
+    history: Path | str | None = None,
+    checkpoints: Path | str | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 3,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    **hyperparameters: float,
+) -> Fit:
+    """Train from the given parameters and state (which are copied), or from the spec's initial ones.
+
+    - `data`: the inputs by name, as the module takes them; `validation`: those of other rows, to validate by, or
+      `validation_split`: the fraction of the rows to hold out, drawn once by the seed.
+    - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last, smaller
+      step out. A model without a sample axis takes one step on all the data an epoch.
+    - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch (`shuffle`).
+    - `parameters`: flat, shape (P,); `state`: as `optimizer_state` makes it.
+    - `class_weights`: fills the input of that name, by "balanced", a mapping from labels, or an array.
+    - `metrics`: names, or functions of (target, prediction), of the validation rows, else of the training rows;
+      `target`: the input that predictions are compared with.
+    - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch of
+      the least loss. The loss is that of validation, if there is one.
+    - `monitor`: a record a layer and epoch, and warnings; `progress`: a live line, or plain lines where there is no
+      terminal; `history`: a file of JSON lines.
+    - `checkpoints`: a folder, with a file every `checkpoint_every` steps (if unsaid, at the end of an epoch every five
+      seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit.
+    - `callbacks`: called after each epoch with it and views of the parameters, which they may change; True ends the
+      training.
+    - `hyperparameters`: of the update rule, by name.
+
+    Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
+    NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
+    written. Whatever ends a training early, the exception has `fit`, what was reached.
+    """
+    options = Options(
+        epochs,
+        batch_size,
+        seed,
+        validation_split,
+        shuffle,
+        drop_last,
+        accumulate,
+        early_stopping,
+        keep_best,
+        monitor,
+        checkpoint_every,
+        keep,
+        hyperparameters,
+    )
+    check_options(module, options, inspect.signature(fit).parameters)
+    if resume and (parameters is not None or state is not None):
+        raise ValueError("resume goes on from the last checkpoint: give no parameters or state besides")
+    if resume and checkpoints is None:
+        raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
+    measure = metrics_of(module, metrics, target) if metrics else None
+    run = Run(module, data, options, validation, class_weights, measure, parameters, state)
+    if checkpoints is not None:
+        run.keep_in(Path(checkpoints), resume)
+    return run.epochs_to_do(progress, history, callbacks)

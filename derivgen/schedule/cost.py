@@ -1,0 +1,264 @@
+"""Schedule → what its kernels cost: operations, calls of functions and bytes moved, polynomials in the run-time sizes.
+
+Counted is what the loops say, before any compiler: at most, since a guarded statement and the costliest branch count as
+always taken. Bytes are the least that must move where nothing stays in a cache between two top-level nodes of a kernel
+and everything does inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.form.expressions import Read, indices_of, is_integral, reads_of
+from derivgen.form.functions import difference
+from derivgen.form.notation import split_fraction
+from derivgen.form.program import Program, Range, Statement, Tensor
+from derivgen.form.sizes import at_most, element_count
+from derivgen.schedule.hoisted import divisions_before
+from derivgen.schedule.nests import Compute, Contraction, Fill, Loop, Node
+from derivgen.schedule.schedule import Kernel
+from derivgen.update.hoisted import hoisted
+from derivgen.update.ordered import ordered
+from derivgen.update.rule import UpdateRule, g
+
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
+
+# Functions that are an operation or two of the machine, by operations; every other function is a call.
+OPERATIONS: dict[type, int] = {difference: 1, sp.Abs: 1, sp.sign: 1, sp.floor: 1, sp.ceiling: 1}
+
+INTEGER_BYTES = 8  # int64
+REAL_BYTES = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Operations on reals, calls of functions, bytes moved."""
+
+    flops: sp.Expr = ZERO
+    calls: sp.Expr = ZERO
+    moved: sp.Expr = ZERO
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.calls + other.calls, self.moved + other.moved)
+
+    def times(self, count: sp.Expr) -> Cost:
+        return Cost(self.flops * count, self.calls * count, self.moved * count)
+
+    def at(self, sizes: Mapping[sp.Symbol, int]) -> Cost:
+        """With numbers for some sizes, as expanded polynomials in the others."""
+        return Cost(*(sp.expand(part).xreplace(sizes) for part in (self.flops, self.calls, self.moved)))
+
+
+FREE = Cost()
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    found = list(costs)
+    return Cost(*(sp.Add(*(getattr(c, part) for c in found)) for part in ("flops", "calls", "moved")))
+
+
+# ---- a model
+
+
+def item_bytes(tensor: Tensor, itemsize: int) -> int:
+    return INTEGER_BYTES if tensor.integer else itemsize
+
+
+def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
+    """The update rule for that many parameters, without the little that is computed once in a step."""
+    assignments = hoisted(ordered(rule)).loop
+    each = total(scalar_cost(e, never_integer) for _, e in assignments)
+    places = {"theta", "g", *(slot.name for slot, _ in rule.slots)} - {*rule.shared_slots}
+    moves = Moves()
+    for target, e in assignments:
+        written = "a scalar" if target == g else str(target)
+        moves.note([r.tensor for r in reads_of(e) if r.tensor in places], written, accumulates=False)
+    each += Cost(moved=sp.Integer(moves.total(dict.fromkeys(places, itemsize))))
+    return each.times(sp.Integer(parameters))
+
+
+# ---- a kernel
+
+
+def kernel_cost(program: Program, kernel: Kernel, itemsize: int) -> Cost:
+    """The cost of one kernel's nodes."""
+    return total(
+        work_of(program, kernel, node) + Cost(moved=moved_by(program, kernel, node, itemsize)) for node in kernel.body
+    ).at({})
+
+
+def work_of(
+    program: Program,
+    kernel: Kernel,
+    node: Node,
+    around: frozenset[sp.Symbol] = frozenset(),
+    divided: tuple[sp.Expr, ...] = (),
+) -> Cost:
+    """The operations and calls of a node at one point of the indices of the loops around it.
+
+    What is `divided` before these loops is multiplied by in them, which counts as much.
+    """
+    match node:
+        case Loop():
+            before = divisions_before(node, divided, kernel.scalars, program.table)
+            known = (*divided, *before)
+            body = total(work_of(program, kernel, inner, around | {node.index}, known) for inner in node.body)
+            once = scalar_cost(node.guard, lambda read: program.tensor(read.tensor).integer)
+            return once + body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node) + len(before)))
+        case Contraction():
+            own = (r for r in node.statement.domain if r.index not in around)
+            return Cost(flops=2 * points(own))
+        case Compute():
+            return compute_cost(program, node)
+        case Fill():
+            return FREE
+
+
+def additions_after(kernel: Kernel, loop: Loop) -> int:
+    """The sums that the loop carries in a scalar, and that are then added to what a tensor holds, or to a total.
+
+    A total over more than one block of rows gets one addition more for each of them, which is not counted.
+    """
+    added = {c.statement.write for c in loop.carried if not c.first and c.statement.operator == "+="}
+    return len(loop.in_blocks) + sum(write.tensor not in kernel.scalars for write in added)
+
+
+def compute_cost(program: Program, node: Compute) -> Cost:
+    """The cost of a statement at one point of its loops."""
+    table, s = program.table, node.statement
+
+    def integer(read: Read) -> bool:
+        return read.tensor in table and table[read.tensor].integer
+
+    compares = s.operator in ("max=", "argmax=")
+    assigns = s.operator == "=" or (node.first and not s.reduced and not compares)
+    cost = scalar_cost(s.guard, integer) + scalar_cost(s.expression, integer)
+    return cost if assigns else cost + Cost(flops=ONE)
+
+
+# ---- memory
+
+
+class Moves:
+    """What one node moves: the tensors that it reads before it has written them, and those that it writes."""
+
+    def __init__(self) -> None:
+        self.loaded: set[str] = set()
+        self.stored: set[str] = set()
+
+    def note(self, reads: Iterable[str], target: str, accumulates: bool) -> None:
+        self.loaded |= {*reads, *([target] if accumulates else [])} - self.stored
+        self.stored.add(target)
+
+    def total(self, sizes: Mapping[str, sp.Expr | int]) -> sp.Expr | int:
+        """Each tensor's size once for its reads and once for its writes, whatever their number."""
+        return sum((size * ((name in self.loaded) + (name in self.stored)) for name, size in sizes.items()), 0)
+
+
+def moved_by(program: Program, kernel: Kernel, node: Node, itemsize: int) -> sp.Expr:
+    """The bytes that a top-level node reads and writes; scalars of the kernel stay in registers."""
+    moves = Moves()
+    accessed: dict[str, dict[tuple[sp.Expr, ...], sp.Expr]] = {}  # tensor → subscripts → elements
+    for leaf in leaves(node):
+        if isinstance(leaf, Fill):
+            shape = program.tensor(leaf.tensor).shape
+            accessed.setdefault(leaf.tensor, {})[()] = sp.Mul(*shape)
+            moves.note([], leaf.tensor, accumulates=False)
+            continue
+        for s in leaf.statements if isinstance(leaf, Compute) else (leaf.statement,):
+            for access in (*s.reads, s.write):
+                accessed.setdefault(access.tensor, {})[access.subscripts] = elements(s, access)
+            accumulates = s.operator != "=" and not leaf.first
+            moves.note([r.tensor for r in s.reads], s.target, accumulates)
+    sizes = {}
+    for name in accessed.keys() - kernel.scalars:
+        t, count = program.tensor(name), sp.Add(*accessed[name].values())
+        whole = element_count(t)
+        sizes[name] = (count if at_most(count, whole) else whole) * item_bytes(t, itemsize)
+    return sp.sympify(moves.total(sizes))
+
+
+def leaves(node: Node) -> Iterator[Fill | Compute | Contraction]:
+    if isinstance(node, Loop):
+        for inner in node.body:
+            yield from leaves(inner)
+    else:
+        yield node
+
+
+def elements(s: Statement, access: Read) -> sp.Expr:
+    """How many elements an access can reach: one for each point of the indices in its subscripts."""
+    used = {i for subscript in access.subscripts for i in indices_of(subscript)}
+    return points(r for r in s.domain if r.index in used)
+
+
+def points(ranges: Iterable[Range]) -> sp.Expr:
+    return sp.Mul(*(r.extent for r in ranges))
+
+
+# ---- a scalar expression
+
+
+def never_integer(read: Read) -> bool:
+    return False
+
+
+def scalar_cost(e: sp.Basic, integer: Callable[[Read], bool], done: set[sp.Basic] | None = None) -> Cost:
+    """The operations and calls of an expression; those on indices, sizes and integer tensors count nothing.
+
+    `done` holds the calls that were made before: a kernel computes one once, however often it stands there.
+    """
+    done = set() if done is None else done
+    if isinstance(e, Read) or not e.args or is_integral(e, integer) or (isinstance(e, sp.Expr) and e.is_number):
+        return FREE
+    if isinstance(e, sp.Piecewise):
+        return branches_cost(e, integer, done)
+    if is_call(e):
+        if e in done:
+            return FREE
+        if not (isinstance(e, sp.Pow) and e.exp.is_Integer):  # an integer power is written out where it stands
+            done.add(e)
+    parts, own = own_cost(e, integer)
+    return total(scalar_cost(part, integer, done) for part in parts) + own
+
+
+def own_cost(e: sp.Basic, integer: Callable[[Read], bool]) -> tuple[list[sp.Basic], Cost]:
+    """(the operands, the cost of combining them) of a compound expression."""
+    parts = list(e.args)
+    if isinstance(e, sp.Mul) or is_reciprocal(e):
+        _, above, below = split_fraction(e)
+        numbers = sp.Mul(*(f for f in above if f.is_number)) / sp.Mul(*(f for f in below if f.is_number))
+        above, below = ([f for f in factors if not f.is_number] for factors in (above, below))
+        factors = len(above) + (numbers != 1 or not above)
+        return [*above, *below], Cost(flops=factors - 1 + len(below))
+    if is_call(e):
+        return parts, Cost(calls=1)
+    if isinstance(e, sp.Pow):  # squares and cubes, by multiplication
+        return [e.base], Cost(flops=int(e.exp) - 1)
+    if isinstance(e, sp.Add | sp.Max | sp.Min):
+        return parts, Cost(flops=len(parts) - 1)
+    if isinstance(e, sp.core.relational.Relational):
+        return parts, Cost(flops=0 if all(is_integral(a, integer) for a in parts) else 1)
+    return parts, Cost(flops=0 if isinstance(e, Boolean) else OPERATIONS[e.func])
+
+
+def branches_cost(e: sp.Piecewise, integer: Callable[[Read], bool], done: set[sp.Basic]) -> Cost:
+    """Every condition, and the costliest branch, of operations and of calls."""
+    conditions = total(scalar_cost(pair.args[1], integer, done) for pair in e.args)
+    values = [scalar_cost(pair.args[0], integer, set(done)) for pair in e.args]
+    return conditions + Cost(max(v.flops for v in values), max(v.calls for v in values))
+
+
+def is_reciprocal(e: sp.Basic) -> bool:
+    return isinstance(e, sp.Pow) and e.exp.is_Number and bool(e.exp.is_negative)
+
+
+def is_call(e: sp.Basic) -> bool:
+    """Whether this is a call of a function: an elementary one, or a power other than a square and a cube."""
+    if isinstance(e, sp.Pow):
+        return not is_reciprocal(e) and e.exp not in (2, 3)
+    return isinstance(e, sp.Function) and not isinstance(e, sp.Max | sp.Min) and e.func not in OPERATIONS

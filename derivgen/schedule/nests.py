@@ -1,0 +1,459 @@
+"""Statements of one kernel → loop nests: equal loop prefixes are fused, what lives in one iteration is a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.arrange.contractions import Product, match_contraction
+from derivgen.form.expressions import TRUE, Read, all_of, any_of, indices_of, parts_of, reads_of, substitute
+from derivgen.form.inside import is_inside
+from derivgen.form.program import Program, Range, Scan, Statement, is_plain_index
+from derivgen.rewrite.conditions import guard_outside, is_lone, is_read_under_guard
+from derivgen.rewrite.scans import runs
+
+BLOCK = 4096  # rows whose terms of a total are added up one after another
+
+# ---- nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A product of matrices; `first` where nothing has written the target before, so that it assigns.
+
+    `scaled`: the caller says by two factors what becomes of the product and of what the target held.
+    """
+
+    statement: Statement
+    product: Product
+    first: bool
+    scaled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The work of a statement at a point of its loops; `first` where nothing has written the target before.
+
+    A maximum and its arg-maxima are one piece of work: `winners` are the arg-maxima.
+    """
+
+    statement: Statement
+    first: bool
+    winners: tuple[Statement, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return (self.statement, *(w for w in self.winners if w != self.statement))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
+
+    `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches
+    what another one writes, and they run in threads. `scan`: the iterations are the steps of a recurrence, in its order.
+    `guard`: a condition on what does not change in the loop, tested once, before it. `in_blocks`: the totals that are
+    added up in blocks of iterations, and then over the blocks.
+    """
+
+    index: sp.Symbol
+    extent: sp.Expr
+    body: tuple[Node, ...]
+    carried: tuple[Compute, ...] = ()
+    bound: sp.Expr | None = None
+    parallel: bool = False
+    scan: Scan | None = None
+    guard: Boolean = TRUE
+    in_blocks: tuple[Compute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Every element of a tensor set to one value, before it is accumulated into."""
+
+    tensor: str
+    value: sp.Expr
+
+
+Node = Loop | Compute | Contraction | Fill
+
+
+# ---- loops
+
+
+def nests(program: Program, statements: Sequence[Statement], written: set[str]) -> tuple[Node, ...]:
+    """The loops of one kernel; `written` are the tensors that earlier kernels have written."""
+    fills: list[Node] = []
+    nodes: tuple[Node, ...] = ()
+    done = set(written)
+    statements = [assigned(program, s, fills) for s in statements]
+    for scan, run in runs(statements):
+        if scan is None:
+            nodes = with_work(program, run, nodes, fills, done)
+            continue
+        for s in run:  # no step is the first to write what several of them add to
+            if s.target not in done and scan.index not in s.subscripts:
+                fills.append(Fill(s.target, start_of(s)))
+                done.add(s.target)
+        extent = next(r.extent for r in run[0].domain if r.index == scan.index)
+        steps = Loop(scan.index, extent, with_work(program, run, (), fills, done), scan=scan)
+        nodes = (*nodes, steps)
+    return (*fills, *(carrying(program, node) for node in nodes))
+
+
+def with_work(
+    program: Program, statements: Sequence[Statement], nodes: tuple[Node, ...], fills: list[Node], done: set[str]
+) -> tuple[Node, ...]:
+    """The nodes with the work of some statements after them, or of a step of a scan; notes what is filled and written."""
+    for group in same_reductions(statements):
+        s = group[-1]
+        first = s.target not in done
+        done |= {t.target for t in group}
+        product = match_contraction(program.table, s)
+        if product is not None:
+            if first and any(r in s.reduced for r in product.batch):  # a sum of products
+                fills.append(Fill(s.target, start_of(s)))
+                first = False
+            nodes = fused(nodes, Contraction(s, product, first), inside_step(s, product.batch))
+            continue
+        winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
+        s = replace(s, domain=loop_order(s))
+        if first and needs_fill(program, s):
+            fills.append(Fill(s.target, start_of(s)))
+            first = False
+        nodes = fused(nodes, Compute(s, first, winners), inside_step(s, s.domain))
+    return nodes
+
+
+def assigned(program: Program, s: Statement, fills: list[Node]) -> Statement:
+    """What is computed under a guard, and 0 elsewhere, is assigned; the 0 comes first, if anyone asks for it."""
+    if not is_lone(program, s):
+        return s
+    if not is_read_under_guard(program, s):
+        fills.append(Fill(s.target, start_of(s)))
+    return replace(s, operator="=")
+
+
+def inside_step(s: Statement, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    """The ranges without that of the scan, whose loop is around them."""
+    return tuple(r for r in ranges if s.scan is None or r.index != s.scan.index)
+
+
+def start_of(s: Statement) -> sp.Expr:
+    """What an accumulation starts from."""
+    return -sp.oo if s.operator == "max=" else sp.Integer(0)
+
+
+def same_reductions(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """The statements one by one, but arg-maxima together with their maximum."""
+    group: list[Statement] = []
+    for s in statements:
+        if group and (s.operator not in ("max=", "argmax=") or not same_reduction(s, group[-1])):
+            yield group
+            group = []
+        group.append(s)
+        if s.operator != "argmax=":
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def same_reduction(a: Statement, b: Statement) -> bool:
+    return replace(a, target=b.target, operator=b.operator, winner=b.winner) == b
+
+
+def loop_order(s: Statement) -> tuple[Range, ...]:
+    """The domain with the index innermost along which most accesses are contiguous; a maximum keeps its target outside."""
+    step = tuple(r for r in s.domain if s.scan is not None and r.index == s.scan.index)
+    if step:
+        return (*step, *loop_order(replace(s, domain=inside_step(s, s.domain), scan=None)))
+    if s.operator in ("max=", "argmax=") or len(s.domain) < 2:
+        reduced = s.reduced
+        return (*(r for r in s.domain if r not in reduced), *reduced)
+    accesses = [s.write, *s.reads]
+
+    def contiguity(index: sp.Symbol) -> tuple[int, int]:
+        strided = sum(index in i.free_symbols for a in accesses for i in a.subscripts[:-1])
+        return -strided, sum(bool(a.subscripts) and a.subscripts[-1] == index for a in accesses)
+
+    best = max(contiguity(r.index) for r in s.domain)
+    inner = next(r for r in reversed(s.domain) if contiguity(r.index) == best)
+    return (*(r for r in s.domain if r is not inner), inner)
+
+
+def needs_fill(program: Program, s: Statement) -> bool:
+    """Whether a first accumulation can't assign: it leaves elements out, or its target's loops are not the outer ones."""
+    if s.operator == "=":
+        return False
+    skips = s.guard != sp.true and not s.reduced
+    return skips or not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
+
+
+def inner_depth(s: Statement) -> int | None:
+    """The depth at which the loops over reduced indices start, or None if other loops stand inside them."""
+    reduced = [r in s.reduced for r in s.domain]
+    depth = reduced.index(True) if True in reduced else len(reduced)
+    return depth if all(reduced[depth:]) else None
+
+
+def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Range, ...]) -> tuple[Node, ...]:
+    """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
+    if loops and nodes:
+        last, outer = nodes[-1], loops[0]
+        alike = isinstance(last, Loop) and last.scan is None and last.extent == outer.extent
+        if isinstance(last, Loop) and alike and runs_well_inside(last, work, loops):
+            renamed = rename_work(work, outer.index, last.index)
+            if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
+                rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
+                return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest)))
+    return (*nodes, within(loops, work))
+
+
+def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
+    """Whether some work gains by sharing a loop: not at a row after its maximum, nor as a call after the row's inner loops.
+
+    Either would keep the compiler from running several rows, or several points, of the loop at once.
+    """
+    if isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
+        return True
+    done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
+    after_maximum = has_maximum(done) and not has_maximum(own)
+    calls = any(s.expression.has(sp.Function) for s in own)
+    after_loops = calls and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    return not after_maximum and not after_loops
+
+
+def has_maximum(statements: Iterable[Statement]) -> bool:
+    return any(s.operator == "max=" for s in statements)
+
+
+def within(loops: Sequence[Range], node: Node) -> Node:
+    """The node inside loops of its own."""
+    for r in reversed(loops):
+        node = Loop(r.index, r.extent, (node,))
+    return node
+
+
+def carrying(program: Program, node: Node, around: tuple[Range, ...] = ()) -> Node:
+    """The node, inside loops of these ranges, with each reduction attached to the loop that carries it.
+
+    A sum whose guard keeps its target inside an array, and hangs on what is summed over, is stored term by term:
+    `m_bar[n] += y[n,j] if n + j < 4`.
+    """
+    if not isinstance(node, Loop):
+        return node
+    body = tuple(carrying(program, inner, (*around, Range(node.index, node.extent))) for inner in node.body)
+    work = [c for c in work_in(node) if isinstance(c, Compute)]
+    candidates = [c for c in work if carrier(c.statement) == node.index]
+    writes = {c.statement.write for c in candidates}
+    unproved = {
+        s.write
+        for c in work
+        for s in c.statements
+        if s.write in writes and not is_inside(s.write, parts_of(store_guard(s, c.first)), around, program.table)
+    }
+    carried = tuple(c for c in candidates if c.statement.write not in unproved)
+    return replace(node, body=reductions_first(body, carried), carried=carried)
+
+
+def store_guard(s: Statement, first: bool) -> Boolean:
+    """The condition under which the result of a carried reduction is stored: of what is first written, all is."""
+    return guard_outside(s) if s.operator == "+=" and not first else TRUE
+
+
+def store_guards(loop: Loop) -> dict[Read, Boolean]:
+    """For each element that a carried reduction is stored in, the condition: that of one at least of what runs in it."""
+    work = [
+        (replace(s, guard=all_of(around, s.guard)), c.first) for c, around in guarded_work(loop) for s in c.statements
+    ]
+    stored = dict.fromkeys(s.write for c in loop.carried for s in c.statements)
+    return {write: any_of(*(store_guard(s, first) for s, first in work if s.write == write)) for write in stored}
+
+
+def guarded_work(loop: Loop) -> Iterator[tuple[Compute, Boolean]]:
+    """What is computed in a loop, each with the conditions of the loops further in."""
+    for node in loop.body:
+        if isinstance(node, Loop):
+            yield from ((c, all_of(node.guard, around)) for c, around in guarded_work(node))
+        elif isinstance(node, Compute):
+            yield node, TRUE
+
+
+def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
+    """The work of a loop with its reductions before what is stored, there or further in, unless they read that.
+
+    LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
+    """
+    stores = {s.target for node in body for work in work_in(node) if work not in carried for s in statements_of(work)}
+    early = [c for c in body if c in carried and stores.isdisjoint(r.tensor for s in statements_of(c) for r in s.reads)]
+    return (*early, *(node for node in body if node not in early))
+
+
+def carrier(s: Statement) -> sp.Symbol | None:
+    """The index of the loop that carries a reduction: the outermost reduced one inside of all that the target has.
+
+    What loops further out reduce is then added to the target.
+    """
+    reduced = s.reduced
+    inside = len(s.domain) - next((k for k, r in enumerate(reversed(s.domain)) if r not in reduced), len(s.domain))
+    plain = all(is_plain_index(i) for i in s.subscripts)
+    return s.domain[inside].index if inside < len(s.domain) and plain else None
+
+
+def rename_work(work: Compute | Contraction, old: sp.Symbol, new: sp.Symbol) -> Compute | Contraction | None:
+    """The work over another index symbol; None where it uses that symbol for another range, or has matched it."""
+    if old == new:
+        return work
+    if isinstance(work, Contraction) or any(r.index == new for r in work.statement.domain):
+        return None
+    winners = tuple(rename_index(w, old, new) for w in work.winners)
+    return replace(work, statement=rename_index(work.statement, old, new), winners=winners)
+
+
+def rename_index(s: Statement, old: sp.Symbol, new: sp.Symbol) -> Statement:
+    names = {old: new}
+    return replace(
+        s,
+        subscripts=tuple(substitute(i, names) for i in s.subscripts),
+        expression=substitute(s.expression, names),
+        guard=substitute(s.guard, names),
+        domain=tuple(replace(r, index=names.get(r.index, r.index)) for r in s.domain),
+        winner=names.get(s.winner, s.winner),
+    )
+
+
+def independent(index: sp.Symbol, earlier: Compute | Contraction, later: Compute | Contraction) -> bool:
+    """Whether two pieces of work may share a loop: no iteration touches what another one writes."""
+    return all(shares_loop(index, a, b, earlier.first) for a in statements_of(earlier) for b in statements_of(later))
+
+
+def shares_loop(index: sp.Symbol, earlier: Statement, later: Statement, assigns: bool) -> bool:
+    """Whether what one of them writes is accessed at the loop's index, in one and the same axis throughout.
+
+    Two accumulations into one tensor commute, unless the earlier one assigns.
+    """
+    for a, b in ((earlier, later), (later, earlier)):
+        accesses = [a.write, *(r for r in (*b.reads, b.write) if r.tensor == a.target)]
+        adds = a.target == b.target and a.operator == b.operator == "+=" and not assigns
+        if len(accesses) == 1 or (adds and len(accesses) == 2):
+            continue
+        axes = [{axis for axis, i in enumerate(access.subscripts) if i == index} for access in accesses]
+        if not set.intersection(*axes):
+            return False
+    return True
+
+
+def statements_of(work: Compute | Contraction) -> tuple[Statement, ...]:
+    return work.statements if isinstance(work, Compute) else (work.statement,)
+
+
+def loops_in(loop: Loop) -> list[Loop]:
+    """The loop itself, and all inside."""
+    return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
+
+
+def tested_once(node: Node) -> Node:
+    """The node with each condition on indices around a loop, under which all that is in the loop is done, on the loop.
+
+    `for n: for j: if n < 2: m_bar[n] += y[n,j]` is `for n: if n < 2: for j: m_bar[n] += y[n,j]`.
+    """
+    if not isinstance(node, Loop):
+        return node
+    guard = common_guard(node)
+    if guard != TRUE:
+        node = replace(with_guards(node, lambda _: TRUE), guard=guard)
+    return replace(node, body=tuple(tested_once(inner) for inner in node.body))
+
+
+def with_blocks(node: Node, totals: tuple[Compute, ...] = ()) -> Node:
+    """The node with each total over a number of rows that is known at run time added up in blocks.
+
+    One sum of N float32 numbers is off by as much as N roundings, a sum of blocks' sums by as many as one block has, and
+    as there are blocks.
+    """
+    if not isinstance(node, Loop):
+        return node
+    totals = (*totals, *(c for c in node.carried if c.statement.operator == "+=" and not c.statement.subscripts))
+    own = tuple(c for c in totals if c in work_in(node))
+    if own and not node.extent.is_Integer and node.bound is None and node.scan is None:
+        return replace(node, in_blocks=own)
+    return replace(node, body=tuple(with_blocks(inner, totals) for inner in node.body))
+
+
+def common_guard(loop: Loop) -> Boolean:
+    """The condition on indices around a loop under which all of its work is done, and all of its sums are stored."""
+    guards = {s.guard for w in work_in(loop) for s in statements_of(w)}
+    guard = next(iter(guards)) if len(guards) == 1 else TRUE
+    inside = {inner.index for inner in loops_in(loop)}
+    known = not reads_of(guard) and not indices_of(guard) & inside
+    stores = [condition for inner in loops_in(loop) for condition in store_guards(inner).values()]
+    return guard if known and all(condition == guard for condition in stores) else TRUE
+
+
+def with_guards(loop: Loop, change: Callable[[Boolean], Boolean]) -> Loop:
+    """The loop with a function applied to the guards of what is computed in it."""
+
+    def guarded(s: Statement) -> Statement:
+        return replace(s, guard=change(s.guard))
+
+    def computed(c: Compute) -> Compute:
+        return replace(c, statement=guarded(c.statement), winners=tuple(map(guarded, c.winners)))
+
+    def changed(node: Node) -> Node:
+        if isinstance(node, Loop):
+            return with_guards(node, change)
+        return computed(node) if isinstance(node, Compute) else node
+
+    return replace(loop, body=tuple(map(changed, loop.body)), carried=tuple(map(computed, loop.carried)))
+
+
+def work_in(node: Node) -> Iterator[Compute | Contraction]:
+    if isinstance(node, Loop):
+        for inner in node.body:
+            yield from work_in(inner)
+    elif isinstance(node, Compute | Contraction):
+        yield node
+
+
+# ---- scalars
+
+
+def scalars_of(body: tuple[Node, ...], private: Iterable[str]) -> frozenset[str]:
+    """The kernel's own tensors that are accessed in one nest only, at the indices of loops around all accesses."""
+    found = set()
+    for name in private:
+        around = list(loops_around(name, body, ()))
+        computed = [node for _, node in around if isinstance(node, Compute)]
+        if not around or len(computed) < len(around):
+            continue
+        statements = [s for node in computed for s in node.statements]
+        accesses = {a for s in statements for a in (s.write, *s.reads) if a.tensor == name}
+        prefix = common_prefix([loops for loops, _ in around])
+        subscripts = next(iter(accesses)).subscripts
+        if len(accesses) == 1 and {loop.index for loop in prefix[: len(subscripts)]} == set(subscripts):
+            found.add(name)
+    return frozenset(found)
+
+
+def loops_around(name: str, body: tuple[Node, ...], outer: tuple[Loop, ...]) -> Iterator[tuple[tuple[Loop, ...], Node]]:
+    """(the loops around it, the node) of each node that accesses a tensor."""
+    for node in body:
+        if isinstance(node, Loop):
+            yield from loops_around(name, node.body, (*outer, node))
+        elif isinstance(node, Fill):
+            if node.tensor == name:
+                yield outer, node
+        elif any(name in (s.target, *(r.tensor for r in s.reads)) for s in statements_of(node)):
+            yield outer, node
+
+
+def common_prefix(paths: list[tuple[Loop, ...]]) -> tuple[Loop, ...]:
+    prefix = paths[0]
+    for path in paths[1:]:
+        length = next((i for i, (a, b) in enumerate(zip(prefix, path, strict=False)) if a is not b), None)
+        prefix = prefix[: min(len(prefix), len(path)) if length is None else length]
+    return prefix

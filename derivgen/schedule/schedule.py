@@ -1,0 +1,321 @@
+"""Program → kernels: loop nests, and contractions that a matrix product computes.
+
+Input: a simplified Program. Output: a Schedule, neutral of the target language: which kernel computes what, in which
+loops, with which buffers. The steps, in order: helpers of dead lets join their readers' layer; accumulations are
+ordered so that the first write of a tensor assigns it; statements are grouped into one kernel a layer and direction;
+inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read where
+another tensor is first written gives its memory to that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import sympy as sp
+
+from derivgen.arrange.contractions import match_contraction
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Direction, Program, Statement, run_of
+from derivgen.form.sizes import element_count
+from derivgen.schedule.accesses import check_accesses, winners_of
+from derivgen.schedule.memory import taken_over
+from derivgen.schedule.narrow import narrowed
+from derivgen.schedule.nests import (
+    Compute,
+    Contraction,
+    Fill,
+    Node,
+    nests,
+    scalars_of,
+    statements_of,
+    tested_once,
+    with_blocks,
+    work_in,
+)
+from derivgen.stages import reached
+
+Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
+LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The statements of one layer in one direction, as loops.
+
+    `scalars` are tensors that live in one iteration; `heirs` says which tensor takes over the memory of which.
+    """
+
+    layer: str
+    direction: Direction
+    statements: tuple[Statement, ...]
+    body: tuple[Node, ...]
+    scalars: frozenset[str]
+    heirs: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.layer, self.direction, self.statements))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def body_nodes(self) -> list[Fill | Compute | Contraction]:
+        """The nodes that write, in order."""
+        fills = [node for node in self.body if isinstance(node, Fill)]
+        return [*fills, *(work for node in self.body for work in work_in(node))]
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(s.target for s in self.statements if s.target not in self.inside))
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        names = (read.tensor for s in self.statements for read in s.reads)
+        return tuple(dict.fromkeys(n for n in names if n not in self.inside and n not in self.written))
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        return frozenset(node.tensor for node in self.body if isinstance(node, Fill))
+
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """The tensors that callers know nothing of."""
+        return self.scalars | {name for name, _ in self.heirs}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Kernels in order of execution; `in_place` are the gradients that can be added to their parameters at once."""
+
+    program: Program
+    kernels: tuple[Kernel, ...]
+    in_place: tuple[str, ...] = ()
+
+
+@as_written()
+def schedule(program: Program, in_place: bool = False) -> Schedule:
+    """The kernels of an arranged program; `in_place`: an update adds a multiple of the gradient to the parameters."""
+    ordered = assign_first(program, join_layers(program))
+    groups: dict[Group, list[Statement]] = {}
+    for s in ordered:
+        groups.setdefault((s.layer, s.direction), []).append(s)
+    groups = in_order(groups)
+    private = private_tensors(groups)
+    written: set[str] = set()
+    bodies: list[tuple[Node, ...]] = []
+    for (layer, _), statements in groups.items():
+        reached("schedule", layer)
+        loops = nests(program, statements, written)
+        bodies.append(tuple(with_blocks(tested_once(narrowed(program, node))) for node in loops))
+        written |= {s.target for s in statements}
+    bars = updated_in_place(program, bodies) if in_place else {}
+    kernels = []
+    for ((layer, direction), statements), body in zip(groups.items(), bodies, strict=True):
+        body = scaled_last(body, bars)
+        own = private[layer, direction] - set(program.outputs)
+        scalars = scalars_of(body, own)
+        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars]
+        heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
+        kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
+    return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
+
+
+def share_kernels(result: Schedule, others: Sequence[Schedule], buffers: bool = True) -> Schedule:
+    """The schedule with kernels of the others, those of the first before all, where they compute what it needs.
+
+    Without the others' `buffers`, what a kernel reads and writes must be tensors of this program. A kernel adds to what
+    earlier ones have written, and assigns the rest: these must be the same tensors in both.
+    """
+    own = {t.name: t.shape for t in result.program.tensors}
+    given = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
+    needed = {name for k in result.kernels for name in k.read} | set(result.program.outputs)
+    written = {s.target for k in result.kernels for s in k.statements}
+    kernels: list[Kernel] = []
+    for kernel in result.kernels:
+        available = given | {name for k in kernels for name in k.written}
+        alike = (
+            o
+            for other in others
+            for o in other.kernels
+            if (o.layer, o.direction) == (kernel.layer, kernel.direction)
+            and (buffers or stands_alone(other.program, o, own))
+            and written_before(other.kernels, o, kernel.written) == written_before(kernels, kernel, kernel.written)
+        )
+        fits = (
+            other
+            for other in alike
+            if set(kernel.statements) <= set(other.statements)
+            and written.isdisjoint({s.target for s in other.statements if s not in kernel.statements})
+            and set(other.read) <= available
+            and not other.inside & needed
+            and kernel.filled <= other.filled  # a 0 that only the result reads
+        )
+        kernels.append(next(fits, kernel))
+    return replace(result, kernels=tuple(kernels))
+
+
+def written_before(kernels: Sequence[Kernel], kernel: Kernel, names: Iterable[str]) -> set[str]:
+    """Those of these tensors that a kernel finds written by those before it."""
+    before = itertools.takewhile(lambda k: k is not kernel, kernels)
+    return {name for k in before for name in k.written}.intersection(names)
+
+
+def private_tensors(groups: Mapping[Group, Sequence[Statement]]) -> dict[Group, set[str]]:
+    """For each kernel, the tensors that it writes, and that no other one accesses."""
+    accessed: dict[str, set[Group]] = {}
+    for group, statements in groups.items():
+        for name in {name for s in statements for name in (s.target, *s.sources)}:
+            accessed.setdefault(name, set()).add(group)
+    return {
+        group: {s.target for s in statements if accessed[s.target] == {group}} for group, statements in groups.items()
+    }
+
+
+def check_schedule(result: Schedule) -> Schedule:
+    """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
+    done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
+    winners = winners_of(result.program)
+    for kernel in result.kernels:
+        reached("prove accesses", kernel.layer)
+        for position, s in enumerate(kernel.statements):
+            if s.scan is not None:  # a step reads what earlier steps have written
+                done |= {kernel.statements[k].target for k in run_of(kernel.statements, position)}
+            missing = [r.tensor for r in s.reads if r.tensor not in done]
+            assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
+            done.add(s.target)
+        check_accesses(kernel.layer, kernel.body, kernel.scalars, result.program.table, winners)
+    return result
+
+
+def stands_alone(program: Program, kernel: Kernel, shapes: Mapping[str, tuple[sp.Expr, ...]]) -> bool:
+    """Whether a kernel needs nothing but tensors of these shapes: no others, and no factors from its caller."""
+    scaled = any(isinstance(node, Contraction) and node.scaled for node in kernel.body)
+    own = {t.name: t.shape for t in program.tensors}  # all but what a kernel of another program keeps besides
+    names = (*kernel.written, *kernel.read)
+    return not scaled and all(name in own and shapes.get(name) == own[name] for name in names)
+
+
+# ---- order
+
+
+def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]]:
+    """The groups as they are, but each after those whose tensors it reads."""
+    writers: dict[str, set[Group]] = {}
+    for group, statements in groups.items():
+        for s in statements:
+            writers.setdefault(s.target, set()).add(group)
+    needs = {
+        group: {w for s in statements for r in s.reads for w in writers.get(r.tensor, ())} - {group}
+        for group, statements in groups.items()
+    }
+    done: dict[Group, list[Statement]] = {}
+    while len(done) < len(groups):
+        ready = next((g for g in groups if g not in done and needs[g] <= done.keys()), None)
+        if ready is None:  # the check of the result says what is wrong
+            return dict(groups)
+        done[ready] = groups[ready]
+    return done
+
+
+def join_layers(program: Program) -> list[Statement]:
+    """Statements of a let whose own value is not needed belong to the layer of their first reader."""
+    joined = first_readers(program)
+    waiting: dict[str, list[Statement]] = {}
+    result: list[Statement] = []
+    for s in program.statements:
+        if s.layer not in joined:
+            result += [*waiting.pop(s.layer, []), s]
+        elif s.direction == "forward":
+            waiting.setdefault(joined[s.layer], []).append(replace(s, layer=joined[s.layer]))
+        else:  # beside the adjoints of its reader, before those of other layers
+            s = replace(s, layer=joined[s.layer])
+            own = [i for i, t in enumerate(result) if (t.layer, t.direction) == (s.layer, s.direction)]
+            result.insert(own[-1] + 1 if own else len(result), s)
+    return result
+
+
+def first_readers(program: Program) -> dict[str, str]:
+    """For each let whose own value is not computed, the first layer with one that reads it, be it through others."""
+    live = {s.target for s in program.statements}
+    forward = [s for s in program.statements if s.direction == "forward"]
+    of = {s.target: s.layer for s in forward}
+    order = {layer: k for k, layer in enumerate(dict.fromkeys(s.layer for s in forward))}
+    readers: dict[str, set[str]] = {}
+    for s in forward:
+        for layer in {of[r.tensor] for r in s.reads if of.get(r.tensor, s.layer) != s.layer}:
+            readers.setdefault(layer, set()).add(s.layer)
+    joined: dict[str, str] = {}
+    for layer in sorted(readers, key=lambda layer: -order[layer]):
+        if layer not in live:
+            joined[layer] = min((joined.get(r, r) for r in readers[layer]), key=lambda r: order[r])
+    return joined
+
+
+def assign_first(program: Program, statements: list[Statement]) -> list[Statement]:
+    """Accumulations reordered so that the first write of a tensor covers it, a contraction before any other."""
+    writers: dict[str, list[int]] = {}
+    for position, s in enumerate(statements):
+        writers.setdefault(s.target, []).append(position)
+    after: dict[int, list[Statement]] = {}  # what comes after the statement at a position
+    moved: set[int] = set()
+    for target, positions in writers.items():
+        covering = [k for k in positions if statements[k].covers(program.tensor(target).shape)]
+        if len(positions) == 1 or not covering or any(statements[k].scan for k in positions):
+            continue  # the steps of a scan stay together
+
+        # The write with the most work assigns: then a penalty on a parameter changes nothing else of its gradient.
+        def work(k: int) -> tuple[bool, bool]:
+            return match_contraction(program.table, statements[k]) is not None, bool(statements[k].reduced)
+
+        best = max(covering, key=work)
+        early = [k for k in positions if k < best]
+        layer, direction = statements[best].layer, statements[best].direction
+        after[best] = [replace(statements[k], layer=layer, direction=direction) for k in early]
+        moved |= set(early)
+    kept = ([s, *after.get(k, [])] for k, s in enumerate(statements) if k not in moved)
+    return [s for group in kept for s in group]
+
+
+# ---- updates
+
+
+def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> dict[str, str]:
+    """The gradients, each with its parameter, that one matrix product gives, after all that reads the parameter.
+
+    Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again. It comes
+    last in its kernel; so neither it nor another such product there, nor a later kernel, may read the parameter.
+    """
+    if sum(map(element_count, program.parameters)) < LARGE:
+        return {}
+    bars = {bar for _, bar in program.gradients}
+    products = {t: k for k, body in enumerate(bodies) for n in body if (t := whole_product(n)) is not None}
+    last_read: dict[str, int] = {}
+    for k, body in enumerate(bodies):
+        statements = [s for top in body for w in work_in(top) for s in statements_of(w)]
+        last_read.update({name: k for s in statements for name in s.sources})
+    found: dict[str, str] = {}
+    for parameter, bar in program.gradients:
+        place = products.get(bar)
+        if place is not None and len(program.writers[bar]) == 1 and bar not in program.readers:
+            own = (n.statement for n in bodies[place] if isinstance(n, Contraction))
+            last = [s for s in own if s.target in bars]
+            if last_read.get(parameter, 0) <= place and all(parameter not in s.sources for s in last):
+                found[bar] = parameter
+    return found
+
+
+def whole_product(node: Node) -> str | None:
+    """The tensor of which a node gives the whole by one product of two matrices."""
+    if not isinstance(node, Contraction) or node.product.batch:
+        return None
+    return node.statement.target if 0 < node.product.out.rows < len(node.product.out.free) else None
+
+
+def scaled_last(body: tuple[Node, ...], bars: Mapping[str, str]) -> tuple[Node, ...]:
+    """The body with the products that may change a parameter at its end: what reads the parameter comes before."""
+    last = [n for n in body if isinstance(n, Contraction) and n.statement.target in bars]
+    return (*(n for n in body if n not in last), *(replace(n, scaled=True) for n in last))

@@ -1,0 +1,115 @@
+"""The committed examples: up to date, right to the last digit, and doing what they say."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+
+import mpmath
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from example_files import EXAMPLES, NAMES, kernels, script
+from scipy.optimize import rosen, rosen_der
+
+from derivgen.command.main import main
+from derivgen.oracle.differences import compare_gradients
+from derivgen.pipeline import declared_program
+from derivgen.project.gradcheck import gradcheck
+from derivgen.project.spec import load_target
+
+# Sizes for the oracle, which takes long over large models: arguments of the spec's `build`.
+SMALL = {
+    "characters_lstm": {"classes": 5, "steps": 3, "features": 2, "units": 3},
+    "characters_transformer": {"classes": 3, "steps": 3, "features": 4, "heads": 2, "units": 2, "blocks": 1},
+    "digits_convolutional": {"size": 4, "filters": (2, 3, 2)},
+    "wavenet": {"classes": 5, "steps": 6, "channels": 2, "blocks": 1},
+}
+LARGE = ("heat_equation", "matrix_factorization", "soft_forest")
+
+
+def test_every_example_is_checked_and_up_to_date():
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 0, result.output
+    assert f"{len(NAMES)} up to date" in result.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_in_float64_against_the_oracle(name):
+    if name in SMALL:
+        model = script(name, name).build(**SMALL[name])
+    else:
+        model = load_target(str(EXAMPLES / name / f"{name}.py")).model
+    worst = max(gradcheck(model, "float64", rows=2 if name in LARGE else 3), key=lambda c: c.error)
+    assert worst.error <= 1e-12, worst
+
+
+def test_digits_reach_97_percent_over_five_seeds():
+    digits = script("digits")
+    assert median(digits.main(seed, progress=False) for seed in range(5)) >= 0.97
+
+
+def test_first_steps_by_hand():
+    """Loss, gradients and step from the formulas at 30 digits, and the figures that the example's text states."""
+    module, example = kernels("first_steps"), script("first_steps")
+    with mpmath.workdps(30):
+        z = [mpmath.mpf("0.5") * (1 + 2) + mpmath.mpf("0.1"), mpmath.mpf("0.5") * (3 + 4) + mpmath.mpf("0.1")]
+        a = [mpmath.tanh(value) for value in z]
+        delta = [(a_n - y_n) * (1 - a_n**2) for a_n, y_n in zip(a, (5, 6), strict=True)]
+        loss = ((a[0] - 5) ** 2 + (a[1] - 6) ** 2) / 2
+        gradient = [delta[0] + 3 * delta[1], 2 * delta[0] + 4 * delta[1], delta[0] + delta[1]]
+        stepped = [start - g / 10 for start, g in zip((0.5, 0.5, mpmath.mpf("0.1")), gradient, strict=True)]
+    parameters = module.initial_parameters()
+    found, found_gradient = module.loss_and_gradient(parameters, x=example.X, y=example.Y)
+    module.update(parameters, found_gradient, module.optimizer_state(), learning_rate=example.LEARNING_RATE)
+    assert found == pytest.approx(float(loss), rel=1e-14)
+    np.testing.assert_allclose(found_gradient, [float(g) for g in gradient], rtol=1e-13)
+    np.testing.assert_allclose(parameters, [float(v) for v in stepped], rtol=1e-14)
+    stated = re.findall(r"-?\d+\.\d{8}", example.__doc__)
+    for value in (loss, *gradient, *stepped):
+        assert f"{float(value):.8f}" in stated
+
+
+def test_xor_is_learned():
+    outputs = script("xor").main()
+    assert (outputs > 0.5).tolist() == [False, True, True, False]
+
+
+def test_rosenbrock_against_scipy():
+    module = kernels("rosenbrock")
+    x = module.initial_parameters()
+    loss, gradient = module.loss_and_gradient(x)
+    assert loss == pytest.approx(rosen(x), rel=1e-14)
+    np.testing.assert_allclose(gradient, rosen_der(x), rtol=1e-13, atol=1e-11)
+    for minimizer in script("rosenbrock").main():
+        np.testing.assert_allclose(minimizer, np.ones(10), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_heat_equation_against_the_exact_solution(seed):
+    assert script("heat_equation").main(seed) <= 2e-3
+
+
+def test_the_oracle_itself_is_not_the_module():
+    """A gradient with one wrong element is found."""
+    model = load_target(str(EXAMPLES / "first_steps" / "first_steps.py")).model
+    program = declared_program(model)
+    values = {
+        "x": np.array([[1.0, 2.0], [3.0, 4.0]]),
+        "y": np.array([[5.0], [6.0]]),
+        "W": np.array([[0.5], [0.5]]),
+        "b": np.array([0.1]),
+    }
+    module = kernels("first_steps")
+    gradient = module.views(module.loss_and_gradient(module.initial_parameters(), values["x"], values["y"])[1])
+    wrong = {name: g.copy() for name, g in gradient.items()}
+    wrong["W"][1, 0] *= 1 + 1e-9
+    assert max(c.error for c in compare_gradients(program, values, gradient)) <= 1e-12
+    assert max(c.error for c in compare_gradients(program, values, wrong)) >= 1e-10
+
+
+def test_the_kernels_that_the_readme_shows_are_the_generated_ones():
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    shown = [block.strip() for block in re.findall(r"```python\n(@kernel\n.*?)```", readme, re.DOTALL)]
+    assert len(shown) == 1
+    assert shown[0] in (EXAMPLES / "digits" / "digits_kernels.py").read_text(encoding="utf-8")

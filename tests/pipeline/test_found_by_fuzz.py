@@ -1,0 +1,296 @@
+"""Specs that the guarded fuzz found, cut down: each went past an array once, or was refused though it is legal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+from generated import agrees_with_the_oracle, execute, module_text
+
+from derivgen import MaxOver, Model
+from derivgen.form.expressions import as_written
+
+SPECS = {
+    "a condition that reads through what another one guards": """
+a, q, z = model.input("a", 2), model.parameter("q", 6), model.constant("z", [0, 0, 2, 1, 4, 2])
+n = model.indices(n=6)
+a1 = model.let("a1", n, Piecewise((Piecewise((q[n]**2, a[z[n]] >= 0.5), (0, True)), z[n] <= 1), (0, True)))
+model.minimize(Sum(a1[n], n))
+""",
+    "conditions on tables in tables around a sum": """
+q = model.parameter("q", 5)
+f, g = model.constant("f", [0, 1, 3, 7]), model.constant("g", [2, 1, 5])
+u, v = model.indices(u=4, v=5)
+term = Piecewise((Sum(q[v]*q[g[f[u]]], v), g[f[u]] < 5), (0, True))
+model.minimize(Sum(Piecewise((term, f[u] < 3), (0, True)), u))
+""",
+    "the place of a maximum in a condition": """
+N = model.batch("N")
+V, x = model.parameter("V", 7), model.input("x", N)
+n, v = model.indices(n=N, v=7)
+a1 = model.let("a1", n, MaxOver(Piecewise((V[v]*x[n], And(v < N, x[v] >= 1)), (-2, True)), v))
+model.minimize(Sum(a1[n], n))
+""",
+    "alternatives on indices around a condition on data": """
+N = model.batch("N")
+x, z, q = model.input("x", N), model.input("z", 4), model.parameter("q", 5)
+n, u = model.indices(n=N, u=3)
+term = Piecewise((q[u]**2, z[n] >= 0), (0, True))
+a1 = model.let("a1", (n, u), Piecewise((term, Or(n < 3, And(n < 4, u > 1))), (0, True)))
+model.minimize(Sum(a1[n, u]*x[n], n, u))
+""",
+    "guards that contradict each other": """
+N = model.batch("N")
+x, s, a3 = model.input("x", N), model.parameter("s", 4), model.parameter("a3", 6)
+n = model.indices(n=N)
+never = Piecewise((a3[n], Not(n >= 6)), (0, True))*Piecewise((s[n], 4 > n), (0, True))
+model.minimize(Sum(Piecewise((a3[n], 6 > n), (never, True)) * x[n], n))
+""",
+    "a let times 0": """
+s = model.parameter("s")
+u, j = model.indices(u=1, j=5)
+a1 = model.let("a1", u, s*s)
+a2 = model.let("a2", j, Piecewise((a1[j], j < 1), (0, j < 4), (0, True)))
+a3 = model.let("a3", j, a2[j]*Sum(0, u))
+model.minimize(Sum(a3[j], j))
+""",
+    "branches that SymPy joins by or": """
+q, x = model.parameter("q", 4), model.input("x", 7)
+n = model.indices(n=7)
+model.minimize(Sum(Piecewise((0, n > 5), (0, n >= 4), (q[n]**2 * x[n], True)), n))
+""",
+    "an alternative on indices before one on a table": """
+q, x, f = model.parameter("q", 7), model.input("x", 7), model.constant("f", [1, 3, 2, 5])
+n = model.indices(n=7)
+model.minimize(Sum(Piecewise((0, n > 3), (0, f[n] > 2), (q[n]**2 * x[n], True)), n))
+""",
+    "two sums into one element under guards that exclude each other": """
+m, q = model.parameter("m", 5), model.parameter("q", 1, 1)
+u, v, t, i = model.indices(u=1, v=1, t=1, i=6)
+j, k = model.indices(j=6, k=6)
+a1 = model.let("a1", u, m[0])
+branches = (Sum(a1[u]*q[u, u], (j, 1, 4)), Ne(u, 2)), (Sum(a1[u]*i, (k, u, 5)), True)
+a2 = model.let("a2", (u, i), Piecewise(*branches))
+model.minimize(Sum(a1[t + v]*a2[t, i], t, i, v))
+""",
+    "a default that SymPy leaves out": """
+N = model.batch("N")
+q, y = model.parameter("q", 5), model.input("y", N)
+n = model.indices(n=N)
+model.minimize(Sum(Piecewise((Piecewise((0, y[n] > 1), (q[n], 5 > n), (0, True)), n < 5), (0, True)), n))
+""",
+    "many alternatives beside a plain one": """
+N = model.batch("N")
+q, y = model.parameter("q", 3), model.input("y", N)
+n = model.indices(n=N)
+term = q[n] * y[n]
+for k in range(8):
+    term = Piecewise((term, Or(n > k, n < 2*k + 1, Eq(n, 3))), (0, True))
+model.minimize(Sum(Piecewise((term, n < 3), (0, True)), n))
+""",
+    "a label that only some rows are read through": """
+N = model.batch("N")
+x, y, q = model.input("x", N), model.labels("y", N, classes=3, ignore=-100), model.parameter("q", 3)
+n = model.indices(n=N)
+a = model.let("a", n, x[n] + Piecewise((q[y[n - 1]]**2, n > 0), (0, True)))
+model.minimize(Sum(a[n]**2, n))
+""",
+    "a label of the place of a maximum": """
+N = model.batch("N")
+V, s = model.parameter("V"), model.parameter("s", 4)
+y = model.labels("y", N, classes=2, ignore=-100)
+n, u, v = model.indices(n=N, u=4, v=4)
+read = Piecewise((V*s[y[v] - 1], And(v <= N - 1, Not(y[v] - 1 < 0))), (0, True))
+a = model.let("a", (n, u), MaxOver(Piecewise((s[u]*read, 2*v + n <= 3), (0, True)) + 1, v))
+model.minimize(Sum(Piecewise((a[n, u], And(u <= N - 1, y[u] - 1 > -1)), (0, True)), n, u))
+""",
+    "conditions on a table at an index that runs over less than the rows": """
+N = model.batch("N")
+z, q, g = model.input("z", N), model.parameter("q"), model.constant("g", [3, -1, 3, 5, 1])
+n, u = model.indices(n=N, u=5)
+a = model.let("a", n, q/(z[n] - 0.25))
+model.minimize(Sum(Piecewise((a[u], And(u < N, g[u] > 0)), (0, True))**2, u))
+""",
+    "two disjunctions, of which one keeps the reads of the other inside": """
+x, m, s = model.input("x", 3), model.parameter("m", 5), model.parameter("s")
+f = model.constant("f", [0, 4, 5])
+u, v = model.indices(u=4, v=4)
+place = 4*u + v
+inner = Or(And(f[place] >= 2, f[place] < 6, u <= 1), And(f[place] >= 1, f[place] < 6, u > 1))
+outer = Or(And(place < 3, v > 0, f[place] > 0), And(place < 2, v < 1))
+a = model.let("a", (u, v), Piecewise((Piecewise((m[f[place] - 1], inner), (0, True))*s, outer), (0.5, True)))
+model.minimize(Sum(a[u, v]**2, u, v))
+""",
+    "a singular let in a sum under alternatives of another index": """
+N = model.batch("N")
+z, s, q = model.input("z", N), model.parameter("s"), model.parameter("q", 5)
+n, j, v = model.indices(n=N, j=4, v=5)
+a = model.let("a", n, s*log(z[n] - 1.25))
+inside = Or(And(z[n] > 1.25, j <= 2), And(z[n] > 1.25, j > 2))
+b = model.let("b", j, Sum(Piecewise((Sum(z[n]*a[n]*q[v], v), inside), (0, True)), n))
+model.minimize(Sum(b[j]**2, j))
+""",
+    "a singular let read under alternatives of another index": """
+z, q = model.input("z", 4), model.parameter("q")
+u, v, r = model.indices(u=3, v=2, r=6)
+a = model.let("a", u, sqrt((z[u] - 1.25)*exp(q/2)))
+inside = Or(And(z[u] > 1.25, u + v >= 1), And(z[u] > 1.25, v < 1))
+b = model.let("b", u*2 + v, Piecewise((a[u], inside), (0, True)))
+model.minimize(Sum(b[r]**2, r))
+""",
+}
+
+
+def declared(text: str) -> Model:
+    model = Model("found")
+    names = {**vars(sp), "MaxOver": MaxOver, "model": model}
+    with as_written():
+        exec(text, names)
+    return model
+
+
+@pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
+def test_values_and_gradients_are_the_oracle_s(text: str) -> None:
+    agrees_with_the_oracle(declared(text), {"N": 7})
+
+
+def test_a_fixed_row_that_may_not_exist_is_read_where_it_does() -> None:
+    """The guard on the number of rows has no index."""
+    model = declared("""
+N = model.batch("N")
+y, m = model.input("y", N), model.parameter("m", 6)
+n, u = model.indices(n=N, u=4)
+a3 = model.let("a3", (n, u), (Sum(Piecewise((m[u], n > 0), (0, True)), u) + m[u])**2)
+model.minimize(Sum(Piecewise((m[u]*a3[3, u], N > 3), (0, True)), u) + Sum(y[n], n))
+model.second_order("hessian_diagonal", "hessian")
+""")
+    module = execute(module_text(model))
+    for rows in (2, 3, 4, 6):
+        data = {"y": np.linspace(0.5, 1, rows)}
+        point = np.linspace(0.3, 1.1, 6)
+        diagonal, hessian = module.hessian_diagonal(point, **data), module.hessian(point, **data)
+        assert np.allclose(diagonal, np.diag(hessian), rtol=1e-13, atol=0)
+        assert np.any(diagonal) == (rows > 3)
+
+
+def test_what_never_is_has_a_derivative_of_0() -> None:
+    """The guard and the limits of the inner sum exclude each other."""
+    model = declared("""
+s, m = model.parameter("s", 5), model.parameter("m", 4)
+u, v = model.indices(u=5, v=6)
+inner = Sum(Piecewise((s[v + 3], v + 3 < 5), (0, True))*m[u - 3], (v, 2, 4))
+a1 = model.let("a1", u, Sum(Piecewise((inner/5, u - 3 > -1), (0, True)), u))
+model.minimize(0)
+model.predict(a1)
+model.second_order("jacobian_vector_product")
+""")
+    module = execute(module_text(model))
+    found = module.jacobian_vector_product(np.ones(9), np.ones(9))
+    assert np.array_equal(found, np.zeros(5))
+
+
+def test_the_jacobian_of_a_read_that_a_guard_keeps_inside_ends_with_it() -> None:
+    """At a row's own number, and at one that a table gives."""
+    model = declared("""
+N = model.batch("N")
+z, s, f = model.input("z", N), model.parameter("s", 5), model.constant("f", [1, 6, 3, 9, 0, 2, 4])
+n, u = model.indices(n=N, u=7)
+a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u))
+model.minimize(Sum(a1[n]**2, n))
+model.predict(a1)
+model.second_order("jacobian")
+""")
+    module = execute(module_text(model))
+    z = np.linspace(1, 2, 7)
+    wanted = [[z[n] * ((n == k) + 1) for k in range(5)] for n in range(7)]
+    assert np.allclose(module.jacobian(np.ones(5), z=z), wanted, rtol=1e-14, atol=0)
+
+
+def test_an_absent_label_leaves_out_the_rows_that_are_read_through_it() -> None:
+    """The label before row 0 is not asked for, and that of row 1 is absent to row 2."""
+    model = declared("""
+N = model.batch("N")
+x, y, q = model.input("x", N), model.labels("y", N, classes=3, ignore=-100), model.parameter("q", 3)
+n = model.indices(n=N)
+a = model.let("a", n, x[n] + Piecewise((q[y[n - 1]], n > 0), (0, True)))
+model.minimize(Sum(a[n], n))
+""")
+    module = execute(module_text(model))
+    data = {"x": np.array([1.0, 2.0, 4.0]), "y": np.array([2, -100, 0])}
+    loss, gradient = module.loss_and_gradient(np.array([8.0, 16.0, 32.0]), **data)
+    assert (loss, gradient.tolist()) == (1 + (2 + 32), [0, 0, 1])
+
+
+def test_a_derivative_takes_what_it_reads_beside_the_prediction() -> None:
+    """The recurrence starts at 0 and adds a product with a sum of no terms; its derivative reads the other factor."""
+    model = declared("""
+z, m = model.input("z", 1, 2), model.parameter("m", 3)
+u, v = model.indices(u=4, v=4)
+read = Piecewise((0, 2*v < 1), (1, 2*v > 1), (z[2*v - 1, 0], True))
+factor = Sum(read*Piecewise((m[v], v < 3), (0, True)), v)
+a = model.recur("a", u, lambda a: factor*Sum(0, (v, 3, 3)) + a[u + 1]/2, 0)
+b = model.let("b", u, a[u]**2)
+model.minimize(Sum(b[u], u))
+model.predict(b)
+model.second_order("jacobian")
+""")
+    module = execute(module_text(model))
+    assert np.array_equal(module.jacobian(np.ones(3), z=np.ones((1, 2))), np.zeros((4, 3)))
+    assert np.array_equal(module.predict(np.ones(3), z=np.ones((1, 2))), np.zeros(4))
+
+
+def test_the_curvature_of_a_loss_that_is_linear_in_a_let_of_others() -> None:
+    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and so has the step through b."""
+    model = declared("""
+m, s = model.parameter("m", 3), model.parameter("s")
+u, v, k, r = model.indices(u=3, v=4, k=5, r=12)
+a = model.let("a", v*3 + u, s*m[u])
+b = model.let("b", k, s*a[0])
+model.minimize(Sum(sin(b[k]), k) + Sum(a[v], (v, 1, 3)))
+model.second_order("gauss_newton_vector_product", "hessian")
+""")
+    module = execute(module_text(model))
+    point, along = np.array([0.5, -1.5, 0.75, 1.25]), np.array([1.0, 2.0, -1.0, 0.5])
+    m, s = point[:3], point[3]
+    # The outputs are b, m and s: of these the loss has -5·sin(b) along b, and 1 between s and each m[1 .. 2].
+    slope = np.array([s**2, 0, 0, 2 * s * m[0]])
+    outer = -5 * np.sin(s**2 * m[0]) * np.outer(slope, slope)
+    for place in (1, 2, 0):
+        outer[place, 3] += 1
+        outer[3, place] += 1
+    found = module.gauss_newton_vector_product(point, along)
+    assert np.allclose(found, outer @ along, rtol=1e-13, atol=0)
+
+
+def test_a_kernel_that_adds_is_not_shared_where_nothing_was_written_before() -> None:
+    """In a step V_bar has the guarded penalty already; in the product with uᵀ there is none."""
+    model = declared("""
+x, V, m = model.input("x", 4), model.parameter("V"), model.parameter("m", 4)
+i = model.indices(i=4)
+a = model.let("a", i, Piecewise((V*x[i], x[i] > 0), (0, True)))
+b = model.let("b", i, a[i]*m[i])
+model.minimize(Sum(b[i]**2, i) + Piecewise((V**2, x[1] > 0), (0, True)))
+model.predict(b)
+model.second_order("vector_jacobian_product")
+""")
+    module = execute(module_text(model))
+    x, point, u = np.array([1.0, -1.0, 2.0, 3.0]), np.arange(1.0, 6.0), np.array([1.0, 1.0, -1.0, 2.0])
+    product, memory = np.full(5, 7.0), module.vector_jacobian_product_memory()
+    module.vector_jacobian_product_kernel(point, u, product, x, *memory)
+    V, m, above = point[0], point[1:], np.maximum(x, 0)
+    assert product.tolist() == [np.sum(u * above * m), *(u * V * above)]
+
+
+def test_a_comparison_fails_at_nan_however_it_was_written() -> None:
+    """x > 0 and its negation decide the branches of x, of its gradient and of a copy at another index."""
+    model = declared("""
+N = model.batch("N")
+x, w = model.input("x", N), model.parameter("w")
+n, k = model.indices(n=N, k=N)
+a = model.let("a", n, Piecewise((w, x[n] > 0), (3*w, True)))
+b = model.let("b", k, Piecewise((a[k], x[k] > 0), (2*a[k], True)))
+model.minimize(Sum(b[n], n))
+""")
+    module = execute(module_text(model))
+    loss, gradient = module.loss_and_gradient(np.ones(1), x=np.array([1.0, -1.0, np.nan]))
+    assert (loss, gradient.tolist()) == (13, [13])
