@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from derivgen.emit.kernel.kernels import REFERRED_TO
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.program import InvariantError
+from derivgen.print.kernels import REFERRED_TO
 
 KERNELS = ("kernel", "parallel_kernel")
 

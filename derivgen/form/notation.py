@@ -98,7 +98,13 @@ class Plain:
 
     # -- statements
 
-    def statement(self, statement: Statement) -> str:
+    def statement(self, statement: Statement, operator: str = "") -> str:
+        """A statement, with another operator if one is given."""
+        operator = operator or ("+=" if statement.operator == "+=" else "=")
+        return f"{self.expression(statement.write)} {operator} {self.value(statement)}"
+
+    def value(self, statement: Statement) -> str:
+        """What a statement computes: its right-hand side, and where."""
         if statement.operator == "max=":
             right = f"{self.maximum(statement.reduced)} {self.expression(statement.expression, MULTIPLY)}"
         elif statement.operator == "argmax=":
@@ -107,8 +113,7 @@ class Plain:
             total = self.sum(statement.reduced)
             right = f"{total} {self.expression(statement.expression, MULTIPLY)}" if total else ""
             right = right or self.expression(statement.expression)
-        sign = "+=" if statement.operator == "+=" else "="
-        return f"{self.expression(statement.write)} {sign} {right}{self.where(statement.guard)}"
+        return right + self.where(statement.guard)
 
     def sum(self, ranges: tuple[Range, ...]) -> str:
         return f"Σ_{','.join(r.index.name for r in ranges)}" if ranges else ""

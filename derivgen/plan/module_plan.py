@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from derivgen.code.names import past
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Program, Tensor
 from derivgen.form.sizes import flat_size
 from derivgen.plan.derivative_plan import DerivativePlan
-from derivgen.plan.names import digits_name, kernel_name, past
+from derivgen.plan.names import digits_name, kernel_name
 from derivgen.plan.plan import Plan, accessed, count, kernels_of
 from derivgen.plan.ranges import Part
 from derivgen.schedule.repeat import canonical

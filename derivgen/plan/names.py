@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
+from derivgen.code.names import past
 from derivgen.form.program import PASSES
 from derivgen.schedule.schedule import Kernel
 
@@ -13,13 +14,6 @@ def kernel_name(kernel: Kernel) -> str:
     if kernel.direction in PASSES:
         return f"{kernel.layer}_{kernel.direction}"
     return kernel.direction.format(kernel.layer)
-
-
-def past(name: str, taken: Iterable[str]) -> str:
-    """The name, with as many underscores as it needs to differ from those that are taken."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 def digits_name(name: str, arrays: Collection[str]) -> str:

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import sympy as sp
 
+from derivgen.code.names import past
 from derivgen.form.program import Direction, Program, Role, Tensor
 from derivgen.form.sizes import element_count, offsets
-from derivgen.plan.names import past
 from derivgen.schedule.memory import Storage, members_apart, share_memory
 from derivgen.schedule.repeat import Call, Repeats, arguments_of, find_repeats
 from derivgen.schedule.schedule import Kernel, Schedule

@@ -18,7 +18,6 @@ from derivgen.form.functions import difference
 from derivgen.form.notation import split_fraction
 from derivgen.form.program import Program, Range, Statement, Tensor
 from derivgen.form.sizes import at_most, element_count
-from derivgen.schedule.hoisted import divisions_before
 from derivgen.schedule.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.schedule.schedule import Kernel
 from derivgen.update.hoisted import hoisted
@@ -104,11 +103,8 @@ def work_of(
     """
     match node:
         case Loop():
-            before = divisions_before(node, divided, kernel.scalars, program.table)
-            known = (*divided, *before)
-            body = total(work_of(program, kernel, inner, around | {node.index}, known) for inner in node.body)
-            once = scalar_cost(node.guard, lambda read: program.tensor(read.tensor).integer)
-            return once + body.times(node.extent) + Cost(flops=sp.Integer(additions_after(kernel, node) + len(before)))
+            body = total(work_of(program, kernel, inner, around | {node.index}) for inner in node.body)
+            return body.times(node.extent)
         case Contraction():
             own = (r for r in node.statement.domain if r.index not in around)
             return Cost(flops=2 * points(own))
@@ -116,15 +112,6 @@ def work_of(
             return compute_cost(program, node)
         case Fill():
             return FREE
-
-
-def additions_after(kernel: Kernel, loop: Loop) -> int:
-    """The sums that the loop carries in a scalar, and that are then added to what a tensor holds, or to a total.
-
-    A total over more than one block of rows gets one addition more for each of them, which is not counted.
-    """
-    added = {c.statement.write for c in loop.carried if not c.first and c.statement.operator == "+="}
-    return len(loop.in_blocks) + sum(write.tensor not in kernel.scalars for write in added)
 
 
 def compute_cost(program: Program, node: Compute) -> Cost:

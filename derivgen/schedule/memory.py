@@ -60,7 +60,7 @@ def heir_of(program: Program, name: str, body: Sequence[Node], scalars: frozense
         if not isinstance(node, Compute) or not node.first or node.statement.operator != "=":
             continue
         s, heir = node.statement, program.tensor(node.statement.target)
-        alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape)
+        alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape, guarded=True)
         early = any(s.target in touched(other) for other in order[: order.index(node)])
         # Every loop around the last access is an axis of both, so no other iteration touches the same element.
         if s.target not in scalars and alike and at == {s.subscripts} and not early:

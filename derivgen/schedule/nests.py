@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
-from sympy.logic.boolalg import Boolean
 
 from derivgen.arrange.contractions import Product, match_contraction
-from derivgen.form.expressions import TRUE, Read, all_of, any_of, indices_of, parts_of, reads_of, substitute
-from derivgen.form.inside import is_inside
+from derivgen.form.expressions import substitute
 from derivgen.form.program import Program, Range, Scan, Statement, is_plain_index
-from derivgen.rewrite.conditions import guard_outside, is_lone, is_read_under_guard
+from derivgen.rewrite.conditions import is_lone, is_read_under_guard
 from derivgen.rewrite.scans import runs
-
-BLOCK = 4096  # rows whose terms of a total are added up one after another
 
 # ---- nodes
 
@@ -51,23 +47,16 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`carried` are the reductions whose reduced loops this is the outermost of: each runs in a scalar.
+    """`parallel`: no iteration touches what another one writes, and they run in threads.
 
-    `bound`: from this number of iterations on, at most `extent`, nothing is left to do. `parallel`: no iteration touches
-    what another one writes, and they run in threads. `scan`: the iterations are the steps of a recurrence, in its order.
-    `guard`: a condition on what does not change in the loop, tested once, before it. `in_blocks`: the totals that are
-    added up in blocks of iterations, and then over the blocks.
+    `scan`: the iterations are the steps of a recurrence, in its order.
     """
 
     index: sp.Symbol
     extent: sp.Expr
     body: tuple[Node, ...]
-    carried: tuple[Compute, ...] = ()
-    bound: sp.Expr | None = None
     parallel: bool = False
     scan: Scan | None = None
-    guard: Boolean = TRUE
-    in_blocks: tuple[Compute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
         extent = next(r.extent for r in run[0].domain if r.index == scan.index)
         steps = Loop(scan.index, extent, with_work(program, run, (), fills, done), scan=scan)
         nodes = (*nodes, steps)
-    return (*fills, *(carrying(program, node) for node in nodes))
+    return (*fills, *nodes)
 
 
 def with_work(
@@ -238,61 +227,6 @@ def within(loops: Sequence[Range], node: Node) -> Node:
     return node
 
 
-def carrying(program: Program, node: Node, around: tuple[Range, ...] = ()) -> Node:
-    """The node, inside loops of these ranges, with each reduction attached to the loop that carries it.
-
-    A sum whose guard keeps its target inside an array, and hangs on what is summed over, is stored term by term:
-    `m_bar[n] += y[n,j] if n + j < 4`.
-    """
-    if not isinstance(node, Loop):
-        return node
-    body = tuple(carrying(program, inner, (*around, Range(node.index, node.extent))) for inner in node.body)
-    work = [c for c in work_in(node) if isinstance(c, Compute)]
-    candidates = [c for c in work if carrier(c.statement) == node.index]
-    writes = {c.statement.write for c in candidates}
-    unproved = {
-        s.write
-        for c in work
-        for s in c.statements
-        if s.write in writes and not is_inside(s.write, parts_of(store_guard(s, c.first)), around, program.table)
-    }
-    carried = tuple(c for c in candidates if c.statement.write not in unproved)
-    return replace(node, body=reductions_first(body, carried), carried=carried)
-
-
-def store_guard(s: Statement, first: bool) -> Boolean:
-    """The condition under which the result of a carried reduction is stored: of what is first written, all is."""
-    return guard_outside(s) if s.operator == "+=" and not first else TRUE
-
-
-def store_guards(loop: Loop) -> dict[Read, Boolean]:
-    """For each element that a carried reduction is stored in, the condition: that of one at least of what runs in it."""
-    work = [
-        (replace(s, guard=all_of(around, s.guard)), c.first) for c, around in guarded_work(loop) for s in c.statements
-    ]
-    stored = dict.fromkeys(s.write for c in loop.carried for s in c.statements)
-    return {write: any_of(*(store_guard(s, first) for s, first in work if s.write == write)) for write in stored}
-
-
-def guarded_work(loop: Loop) -> Iterator[tuple[Compute, Boolean]]:
-    """What is computed in a loop, each with the conditions of the loops further in."""
-    for node in loop.body:
-        if isinstance(node, Loop):
-            yield from ((c, all_of(node.guard, around)) for c, around in guarded_work(node))
-        elif isinstance(node, Compute):
-            yield node, TRUE
-
-
-def reductions_first(body: tuple[Node, ...], carried: tuple[Compute, ...]) -> tuple[Node, ...]:
-    """The work of a loop with its reductions before what is stored, there or further in, unless they read that.
-
-    LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
-    """
-    stores = {s.target for node in body for work in work_in(node) if work not in carried for s in statements_of(work)}
-    early = [c for c in body if c in carried and stores.isdisjoint(r.tensor for s in statements_of(c) for r in s.reads)]
-    return (*early, *(node for node in body if node not in early))
-
-
 def carrier(s: Statement) -> sp.Symbol | None:
     """The index of the loop that carries a reduction: the outermost reduced one inside of all that the target has.
 
@@ -354,61 +288,6 @@ def statements_of(work: Compute | Contraction) -> tuple[Statement, ...]:
 def loops_in(loop: Loop) -> list[Loop]:
     """The loop itself, and all inside."""
     return [loop, *(inner for node in loop.body if isinstance(node, Loop) for inner in loops_in(node))]
-
-
-def tested_once(node: Node) -> Node:
-    """The node with each condition on indices around a loop, under which all that is in the loop is done, on the loop.
-
-    `for n: for j: if n < 2: m_bar[n] += y[n,j]` is `for n: if n < 2: for j: m_bar[n] += y[n,j]`.
-    """
-    if not isinstance(node, Loop):
-        return node
-    guard = common_guard(node)
-    if guard != TRUE:
-        node = replace(with_guards(node, lambda _: TRUE), guard=guard)
-    return replace(node, body=tuple(tested_once(inner) for inner in node.body))
-
-
-def with_blocks(node: Node, totals: tuple[Compute, ...] = ()) -> Node:
-    """The node with each total over a number of rows that is known at run time added up in blocks.
-
-    One sum of N float32 numbers is off by as much as N roundings, a sum of blocks' sums by as many as one block has, and
-    as there are blocks.
-    """
-    if not isinstance(node, Loop):
-        return node
-    totals = (*totals, *(c for c in node.carried if c.statement.operator == "+=" and not c.statement.subscripts))
-    own = tuple(c for c in totals if c in work_in(node))
-    if own and not node.extent.is_Integer and node.bound is None and node.scan is None:
-        return replace(node, in_blocks=own)
-    return replace(node, body=tuple(with_blocks(inner, totals) for inner in node.body))
-
-
-def common_guard(loop: Loop) -> Boolean:
-    """The condition on indices around a loop under which all of its work is done, and all of its sums are stored."""
-    guards = {s.guard for w in work_in(loop) for s in statements_of(w)}
-    guard = next(iter(guards)) if len(guards) == 1 else TRUE
-    inside = {inner.index for inner in loops_in(loop)}
-    known = not reads_of(guard) and not indices_of(guard) & inside
-    stores = [condition for inner in loops_in(loop) for condition in store_guards(inner).values()]
-    return guard if known and all(condition == guard for condition in stores) else TRUE
-
-
-def with_guards(loop: Loop, change: Callable[[Boolean], Boolean]) -> Loop:
-    """The loop with a function applied to the guards of what is computed in it."""
-
-    def guarded(s: Statement) -> Statement:
-        return replace(s, guard=change(s.guard))
-
-    def computed(c: Compute) -> Compute:
-        return replace(c, statement=guarded(c.statement), winners=tuple(map(guarded, c.winners)))
-
-    def changed(node: Node) -> Node:
-        if isinstance(node, Loop):
-            return with_guards(node, change)
-        return computed(node) if isinstance(node, Compute) else node
-
-    return replace(loop, body=tuple(map(changed, loop.body)), carried=tuple(map(computed, loop.carried)))
 
 
 def work_in(node: Node) -> Iterator[Compute | Contraction]:

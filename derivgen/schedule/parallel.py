@@ -16,7 +16,7 @@ from derivgen.form.expressions import subexpressions
 from derivgen.form.program import Program, Statement
 from derivgen.form.sizes import typical
 from derivgen.schedule.cost import Cost, moved_by, update_cost, work_of
-from derivgen.schedule.nests import Compute, Loop, Node, loops_in, scalars_of, work_in
+from derivgen.schedule.nests import Compute, Loop, Node, scalars_of, work_in
 from derivgen.schedule.schedule import Kernel, Schedule, check_schedule
 from derivgen.update.rule import UpdateRule
 
@@ -63,8 +63,7 @@ def only(loop: Loop, chosen: Callable[[Compute], bool]) -> Loop | None:
         kept = only(node, chosen) if isinstance(node, Loop) else node
         if isinstance(kept, Loop) or (isinstance(kept, Compute) and chosen(kept)):
             body.append(kept)
-    carried, in_blocks = tuple(filter(chosen, loop.carried)), tuple(filter(chosen, loop.in_blocks))
-    return replace(loop, body=tuple(body), carried=carried, in_blocks=in_blocks) if body else None
+    return replace(loop, body=tuple(body)) if body else None
 
 
 def statements_in(loop: Loop) -> list[Statement]:
@@ -76,14 +75,13 @@ def separate(kernel: Kernel, loop: Loop) -> bool:
     index, arrays = loop.index, dict(kernel.heirs)
     axes: dict[str, list[set[int]]] = {}
     written = set()
-    guards = [inner.guard for inner in loops_in(loop)]
     for s in statements_in(loop):
         written.add(arrays.get(s.target, s.target))
         for access in (s.write, *s.reads):
             at = {axis for axis, i in enumerate(access.subscripts) if i == index}
             axes.setdefault(arrays.get(access.tensor, access.tensor), []).append(at)
         # Loops in threads count in unsigned numbers, of which a negative one is 2⁶⁴ more.
-        parts = (node for e in (s.expression, s.guard, *s.subscripts, *guards) for node in subexpressions(e))
+        parts = (node for e in (s.expression, s.guard, *s.subscripts) for node in subexpressions(e))
         if any(isinstance(node, sp.Mul) and index in node.args and node.could_extract_minus_sign() for node in parts):
             return False
     return all(set.intersection(*axes[name]) for name in written)

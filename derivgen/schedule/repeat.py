@@ -59,8 +59,7 @@ def canonical(program: Program, kernel: Kernel) -> object:
         match node:
             case Loop():
                 order = node.parallel, node.scan is not None, node.scan is not None and node.scan.reverse
-                guard = substitute(rename_tensors(node.guard, names), indices)
-                return indices[node.index], node.extent, order, guard, tuple(map(shape_of, node.body))
+                return indices[node.index], node.extent, order, tuple(map(shape_of, node.body))
             case Compute():
                 return tuple(map(renamed, node.statements)), node.first
             case Contraction():

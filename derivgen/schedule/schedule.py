@@ -20,9 +20,7 @@ from derivgen.arrange.contractions import match_contraction
 from derivgen.form.expressions import as_written
 from derivgen.form.program import Direction, Program, Statement, run_of
 from derivgen.form.sizes import element_count
-from derivgen.schedule.accesses import check_accesses, winners_of
 from derivgen.schedule.memory import taken_over
-from derivgen.schedule.narrow import narrowed
 from derivgen.schedule.nests import (
     Compute,
     Contraction,
@@ -31,8 +29,6 @@ from derivgen.schedule.nests import (
     nests,
     scalars_of,
     statements_of,
-    tested_once,
-    with_blocks,
     work_in,
 )
 from derivgen.stages import reached
@@ -110,7 +106,7 @@ def schedule(program: Program, in_place: bool = False) -> Schedule:
     for (layer, _), statements in groups.items():
         reached("schedule", layer)
         loops = nests(program, statements, written)
-        bodies.append(tuple(with_blocks(tested_once(narrowed(program, node))) for node in loops))
+        bodies.append(loops)
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
     kernels = []
@@ -176,18 +172,15 @@ def private_tensors(groups: Mapping[Group, Sequence[Statement]]) -> dict[Group, 
 
 
 def check_schedule(result: Schedule) -> Schedule:
-    """The schedule itself; every tensor that a kernel reads is given or was written before, every access is inside."""
+    """The schedule itself; every tensor that a kernel reads is given or was written before."""
     done = {t.name for t in result.program.tensors} - {s.target for k in result.kernels for s in k.statements}
-    winners = winners_of(result.program)
     for kernel in result.kernels:
-        reached("prove accesses", kernel.layer)
         for position, s in enumerate(kernel.statements):
             if s.scan is not None:  # a step reads what earlier steps have written
                 done |= {kernel.statements[k].target for k in run_of(kernel.statements, position)}
             missing = [r.tensor for r in s.reads if r.tensor not in done]
             assert not missing, f"{kernel.layer}: {s.target} reads {missing[0]} before it is written"
             done.add(s.target)
-        check_accesses(kernel.layer, kernel.body, kernel.scalars, result.program.table, winners)
     return result
 
 

@@ -113,8 +113,8 @@ model.predict(o)
 model.minimize(Sum(o[n, t, h, e]**2, n, t, h, e))
 """
     source = module_text(Spec(text, (), 0).model())
-    assert "gemm(q[n, :, h, :], q[n, :, h, :].T, ASSIGN, s[n, h])" in source
-    assert "gemm(s[n, h], q[n, :, h, :], ASSIGN, o[n, :, h, :])" in source
+    assert "gemm(q[n, :, h], q[n, :, h].T, ASSIGN, s[n, h])" in source
+    assert "gemm(s[n, h], q[n, :, h], ASSIGN, o[n, :, h])" in source
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((3, 8, 2, 16)), rng.standard_normal(32)
     q = x * w.reshape(2, 16)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.emit.kernel.kernels import KernelText
 from derivgen.emit.kernel.products import FACTORS
 from derivgen.emit.kernel.scalar import ScalarText
 from derivgen.emit.module.modes import taken_names
@@ -16,6 +15,7 @@ from derivgen.file.fixed_names import BESIDE_ARRAYS, BESIDE_SIZES
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Tensor
 from derivgen.plan.plan import Plan, field, fields_past
+from derivgen.print.kernels import KernelText
 from derivgen.schedule.repeat import Run
 from derivgen.schedule.schedule import Kernel
 

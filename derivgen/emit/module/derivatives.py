@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.emit.kernel.kernels import KernelText
-from derivgen.emit.kernel.locals import Locals
+from derivgen.code.names import Locals
 from derivgen.emit.kernel.scalar import ScalarText
 from derivgen.emit.module.calls import KernelCalls, size_argument
 from derivgen.emit.module.modes import SEED, uniform_lines
@@ -18,6 +17,7 @@ from derivgen.emit.text import STEP, WIDTH, bracketed, compiled, docstring, inde
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
+from derivgen.print.kernels import KernelText
 from derivgen.schedule.schedule import Kernel
 
 WHOLE = ("forward", "backward")  # passes over the whole model

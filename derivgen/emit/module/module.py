@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derivgen.code.names import Locals
+from derivgen.code.passes import kernel_code
 from derivgen.emit.kernel.elementary import definitions
-from derivgen.emit.kernel.kernels import KernelText, write_kernel
-from derivgen.emit.kernel.locals import Locals
-from derivgen.emit.kernel.products import GEMM, gemm_section
+from derivgen.emit.kernel.products import gemm_section
 from derivgen.emit.module.derivatives import Derivative
 from derivgen.emit.module.initial import array_text, initial_lines, initial_sources, initial_summary
 from derivgen.emit.module.observation import observation
@@ -23,11 +23,13 @@ from derivgen.emit.text import STEP, WIDTH, bracketed, docstring, titled, tuple_
 from derivgen.file.contract import CONTRACT
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import as_written
-from derivgen.form.program import Role, Tensor
+from derivgen.form.program import Program, Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
+from derivgen.print.kernels import GEMM, RESERVED, KernelText, write_function
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
+from derivgen.stages import reached
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
 PARALLEL = '''
@@ -121,10 +123,16 @@ def imports(text: str) -> str:
 def write_kernels(plan: ModulePlan) -> dict[Kernel, KernelText]:
     """The function of each kernel, equal ones sharing that of the first."""
     programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
-    texts = {kernel: write_kernel(programs[kernel], kernel, name) for kernel, name in plan.kernel_names.items()}
+    texts = {kernel: kernel_text(programs[kernel], kernel, name) for kernel, name in plan.kernel_names.items()}
     for program, kernel in plan.all_kernels:
         texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
+
+
+def kernel_text(program: Program, kernel: Kernel, name: str) -> KernelText:
+    """The text of one kernel."""
+    reached("write", kernel.layer)
+    return write_function(kernel_code(program, kernel, name, RESERVED), arguments_of(program, kernel))
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from derivgen.emit.kernel.kernels import UNROLLED, KernelText
+from derivgen.code.extents import UNROLLED
 from derivgen.emit.kernel.products import ASSIGN, FACTORS
 from derivgen.emit.module.calls import KernelCalls
 from derivgen.emit.module.modes import ModeText
@@ -15,6 +15,7 @@ from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.plan.ranges import in_step
+from derivgen.print.kernels import KernelText
 from derivgen.schedule.schedule import Kernel
 
 OUT_OF_RANGE = "return True, real(0)"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable
 
-from derivgen.plan.names import past
+
+def past(name: str, taken: Container[str]) -> str:
+    """The name, with as many underscores as it needs to differ from those that are taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 class Locals:

@@ -1,0 +1,52 @@
+"""Branches: neighbours under one condition are one, and a condition that a loop does not change is tested before it.
+
+if c: a = 1; if c: b = 2       →  if c: a = 1; b = 2
+for j: if n < 2: y[n] += x[j]  →  if n < 2: for j: y[n] += x[j]
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from derivgen.code.tree import Block, Code, For, Function, If, indices_in, with_blocks, written_in
+from derivgen.code.walk import is_invariant
+from derivgen.form.expressions import reads_of
+
+
+def joined(function: Function) -> Function:
+    """Neighbouring branches under one condition, which the first one does not change, as one."""
+
+    def block(codes: Block) -> Block:
+        done: list[Code] = []
+        for code in codes:
+            last = done[-1] if done else None
+            if isinstance(code, If) and isinstance(last, If) and are_one(last, code):
+                done[-1] = replace(last, body=(*last.body, *code.body), otherwise=(*last.otherwise, *code.otherwise))
+            else:
+                done.append(code)
+        return tuple(with_blocks(code, block) for code in done)
+
+    return function.with_body(block(function.body))
+
+
+def are_one(a: If, b: If) -> bool:
+    """Whether two branches after one another have one condition, which the first one does not change."""
+    return a.condition == b.condition and {r.tensor for r in reads_of(a.condition)}.isdisjoint(written_in(a))
+
+
+def tested_once(function: Function) -> Function:
+    """Each condition on indices around a loop, under which all is done that is done in it, before the loop."""
+
+    def block(codes: Block) -> Block:
+        return tuple(out_of_loop(with_blocks(code, block)) for code in codes)
+
+    return function.with_body(block(function.body))
+
+
+def out_of_loop(code: Code) -> Code:
+    if isinstance(code, For) and len(code.body) == 1 and isinstance(code.body[0], If):
+        inner = code.body[0]
+        fixed = is_invariant(inner.condition, {code.index, *indices_in(code.body)}, ())
+        if fixed and not reads_of(inner.condition) and not inner.otherwise and not code.parallel:
+            return replace(inner, body=(replace(code, body=inner.body),))
+    return code

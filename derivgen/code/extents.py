@@ -1,0 +1,48 @@
+"""Where a function finds run-time sizes, and the lengths of its loops: in the extents of its arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from derivgen.code.tree import Assign, Block, Code, For, Function, statements_in, values_of, with_blocks
+from derivgen.form.expressions import Read, is_size, reads_of
+
+UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
+
+
+def with_sizes(function: Function) -> Function:
+    """The function with the run-time sizes that it speaks of, each with an array and the axis that shows it, if any."""
+    found = {
+        s.name for code in statements_in(function.body) for e in values_of(code) for s in e.free_symbols if is_size(s)
+    }
+    sizes = []
+    for size in sorted(found):
+        places = ((a, axis) for a, t in function.arrays.items() for axis, e in enumerate(t.shape) if str(e) == size)
+        sizes.append((size, next(places, None)))
+    return replace(function, sizes=tuple(sizes))
+
+
+def with_shown_extents(function: Function) -> Function:
+    """The function with the lengths of its loops read off arrays, but for the shortest ones."""
+
+    def block(codes: Block) -> Block:
+        return tuple(shown(with_blocks(code, block), function) for code in codes)
+
+    return function.with_body(block(function.body))
+
+
+def shown(code: Code, function: Function) -> Code:
+    if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
+        return code
+    for access in accesses_in(code.body):
+        shape = function.arrays[access.tensor].shape if access.subscripts else ()
+        for axis, place in enumerate(zip(access.subscripts, shape, strict=False)):
+            if place == (code.index, code.stop):
+                return replace(code, shown=(access.tensor, axis))
+    return code
+
+
+def accesses_in(block: Block) -> list[Read]:
+    """The places that a block writes, then those that it reads."""
+    codes = list(statements_in(block))
+    return [*(c.place for c in codes if isinstance(c, Assign)), *reads_of(*(e for c in codes for e in values_of(c)))]

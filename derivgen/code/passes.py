@@ -1,0 +1,53 @@
+"""Schedules' kernels → the code that runs: the passes in order, each checked.
+
+What a loop does under one condition is bounded or tested before what it adds up gets a local; what leaves a loop does so
+before what is computed more than once is shared, since both make locals that others read; blocks of totals come last,
+when all that a total is added to is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from derivgen.code.blocks import in_blocks
+from derivgen.code.bound import bounded
+from derivgen.code.branch import branched
+from derivgen.code.branches import joined, tested_once
+from derivgen.code.build import code_of
+from derivgen.code.carry import carried
+from derivgen.code.check import check_code
+from derivgen.code.extents import with_shown_extents, with_sizes
+from derivgen.code.hoist import hoisted
+from derivgen.code.in_place import as_vectors, in_place
+from derivgen.code.share import shared
+from derivgen.code.tree import Function
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Program
+from derivgen.schedule.schedule import Kernel
+
+Pass = Callable[[Function], Function]
+
+PASSES: tuple[Pass, ...] = (
+    bounded,
+    joined,
+    tested_once,
+    carried,
+    in_place,
+    hoisted,
+    branched,
+    shared,
+    in_blocks,
+    as_vectors,
+    with_shown_extents,
+)
+
+
+@as_written()
+def kernel_code(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:
+    """The code of one kernel, proved to be safe after each pass."""
+    function = check_code(code_of(program, kernel, name, reserved))
+    for change in PASSES:
+        changed = change(function)
+        if changed != function:
+            function = check_code(changed)
+    return with_sizes(function)

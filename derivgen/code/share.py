@@ -1,0 +1,150 @@
+"""Calls that are made once: what is computed more than once on one way through the code, its operands unchanged between.
+
+    y[i] = exp(x[i]); z[i] = a[i]·exp(x[i])  →  exp_1 = exp(x[i]); y[i] = exp_1; z[i] = a[i]·exp_1
+
+A call is made before the first statement that makes it in any case: what all branches need comes before them, and what
+one of them needs twice stays in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.code.proof import Point, Proof
+from derivgen.code.tree import (
+    Assign,
+    Block,
+    Code,
+    Function,
+    If,
+    Let,
+    mapped,
+    statements_in,
+    values_of,
+    written_in,
+)
+from derivgen.code.walk import Fresh, inside
+from derivgen.form.expressions import Read, branches_of, reads_of, sort_text, subexpressions, substitute
+from derivgen.form.functions import CHEAP, DERIVATIVES
+
+Calls = frozenset[sp.Expr]
+NONE: Calls = frozenset()
+
+
+def shared(function: Function) -> Function:
+    """The function with each costly call made once on each way through it, as long as its operands stay what they are."""
+    return Share(function).function()
+
+
+class Share:
+    """The pass over one function."""
+
+    def __init__(self, function: Function) -> None:
+        self.given, self.fresh, self.proof = function, Fresh(function), Proof(function)
+        self.counted: dict[int, tuple[Code, Counter[sp.Expr], frozenset[str]]] = {}
+
+    def function(self) -> Function:
+        body = self.block(self.given.body, Point())
+        return replace(self.given.with_body(body), taken=frozenset(self.fresh.taken))
+
+    def block(self, codes: Block, point: Point) -> Block:
+        rest, done = list(codes), list[Code]()
+        while rest:
+            call = self.repeated(rest, point)
+            if call is None:
+                done.append(inside(rest.pop(0), point, self.block))
+                continue
+            count = self.lasting(rest, call)
+            local = Read(self.fresh.numbered("power" if isinstance(call, sp.Pow) else call.func.__name__))
+            rest[:count] = [Let(local.tensor, call), *(with_local(code, call, local) for code in rest[:count])]
+        return tuple(done)
+
+    def repeated(self, codes: Sequence[Code], point: Point) -> sp.Expr | None:
+        """The largest call that the first statement makes in any case, and that is made more than once."""
+        calls = [c for c in always_made(codes[0]) if self.uses(codes, c) > 1 and self.proof.may_be_read(c, point)]
+        return max(calls, key=size, default=None)
+
+    def uses(self, codes: Sequence[Code], call: sp.Expr) -> int:
+        return sum(self.facts(code)[0][call] for code in codes[: self.lasting(codes, call)])
+
+    def lasting(self, codes: Sequence[Code], call: sp.Expr) -> int:
+        """How many statements find the operands of a call unchanged, the one that changes them by its value among them."""
+        operands = {r.tensor for r in reads_of(call)}
+        for position, code in enumerate(codes):
+            if not operands.isdisjoint(self.facts(code)[1]):
+                return position + isinstance(code, Let | Assign)
+        return len(codes)
+
+    def facts(self, code: Code) -> tuple[Counter[sp.Expr], frozenset[str]]:
+        """How often a statement makes each call, and what it writes."""
+        if id(code) not in self.counted:
+            values = (e for c in statements_in((code,)) for e in values_of(c))
+            calls = Counter(node for e in values for node in costly_calls(e))
+            self.counted[id(code)] = code, calls, frozenset(written_in(code))
+        return self.counted[id(code)][1:]
+
+
+def with_local(code: Code, call: sp.Expr, local: Read) -> Code:
+    return mapped(code, lambda e: substitute(e, {call: local}))
+
+
+def size(call: sp.Expr) -> tuple[int, str]:
+    return sum(1 for _ in subexpressions(call)), sort_text(call)
+
+
+def is_costly(node: sp.Basic) -> bool:
+    """Whether this is a call of a function, or a power that is none of an integer."""
+    if node.is_number:
+        return False
+    if isinstance(node, sp.Pow):
+        return not node.exp.is_Integer
+    return node.func in DERIVATIVES and not isinstance(node, CHEAP)
+
+
+@lru_cache(maxsize=2**14)
+def costly_calls(e: sp.Basic) -> tuple[sp.Expr, ...]:
+    """The costly calls in an expression, as often as they stand there."""
+    return tuple(node for node in subexpressions(e) if is_costly(node))
+
+
+# ---- what is made in any case
+
+
+def always_made(code: Code) -> Calls:
+    """The costly calls that a statement makes in any case; a loop may have no iteration."""
+    match code:
+        case Let() | Assign():
+            return made(code.value)
+        case If():
+            return made(code.condition) | (made_in(code.body) & made_in(code.otherwise))
+        case _:
+            return NONE
+
+
+def made_in(block: Block) -> Calls:
+    """Those that a block makes before it changes their operands."""
+    found, written = NONE, set[str]()
+    for code in block:
+        found |= {c for c in always_made(code) if written.isdisjoint(r.tensor for r in reads_of(c))}
+        written |= written_in(code)
+    return found
+
+
+@lru_cache(maxsize=2**14)
+def made(e: sp.Basic) -> Calls:
+    """Those that an expression makes: of branches, the ones that all have."""
+    if isinstance(e, Read) or not costly_calls(e):
+        return NONE
+    if isinstance(e, sp.Piecewise):
+        pairs, default = branches_of(e)
+        return made(e.args[0].args[1]) | frozenset.intersection(made(default), *(made(value) for value, _ in pairs))
+    if isinstance(e, Boolean) and not isinstance(e, sp.core.relational.Relational):
+        return NONE
+    own = frozenset([e]) if is_costly(e) else NONE
+    return own.union(*map(made, e.args))

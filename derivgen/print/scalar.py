@@ -1,0 +1,139 @@
+"""Operations → Python for numba.
+
+Every literal, index and size in a real expression is wrapped in `real(…)`: a bare `0.5` or `2 * x` is float64 to
+numba, and would drag a float32 loop up with it.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from derivgen.code import operations as op
+from derivgen.code.primitives import of_ordinal, ordinal
+from derivgen.emit.kernel.elementary import (
+    CUBE,
+    FUNCTIONS,
+    INTEGER_POWER,
+    MAXIMUM,
+    MINIMUM,
+    OF_ORDINAL,
+    ORDINAL,
+    POWER,
+    SQUARE,
+    defined,
+)
+from derivgen.print.layout import Bracket, Chain, Part, Signed
+
+TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
+
+NAMES: dict[type | str, str] = dict(FUNCTIONS) | {
+    op.ROOT: "np.sqrt",
+    op.SQUARE: SQUARE,
+    op.CUBE: CUBE,
+    op.INTEGER_POWER: INTEGER_POWER,
+    op.POWER: POWER,
+    op.MAXIMUM: MAXIMUM,
+    op.MINIMUM: MINIMUM,
+    ordinal: ORDINAL,
+    of_ordinal: OF_ORDINAL,
+    sp.Min: "min",
+    sp.Max: "max",
+}
+
+
+class Scalar:
+    """Writes operations, and notes in `used` which functions of the module they call."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+
+    def part(self, o: op.Operation, precedence: int = TERNARY) -> Part:
+        """An operation, in parentheses where it binds less than what it stands in."""
+        found, own = self.written(o)
+        return Bracket("", (found,)) if own < precedence else found
+
+    def written(self, o: op.Operation) -> tuple[Part, int]:
+        match o:
+            case op.Number():
+                return self.number(o)
+            case op.Name():
+                return o.name, ATOM
+            case op.Place():
+                return self.place(o), ATOM
+            case op.ToReal():
+                return Bracket("real", (self.part(o.value),)), ATOM
+            case op.Sum():
+                terms = [("-" if minus else "+", term) for minus, term in o.terms]
+                rest = tuple((sign, self.part(term, TERM)) for sign, term in terms[1:])
+                return Chain(self.part(terms[0][1], SUM), rest), SUM
+            case op.Quotient():
+                return self.quotient(o)
+            case op.Call():
+                return self.call(o), ATOM
+            case op.Choice():
+                return self.choice(o), TERNARY
+            case op.Comparison():
+                return Chain(self.part(o.left, SUM), ((o.relation, self.part(o.right, SUM)),)), COMPARE
+            case op.All():
+                return chained("and", [self.part(p, NOT) for p in o.parts]), AND
+            case op.Any():
+                return chained("or", [self.part(p, AND) for p in o.parts]), OR
+            case op.Not():
+                return Signed("not ", self.part(o.part, COMPARE + 1)), NOT
+            case op.Truth():
+                return str(o.value), ATOM
+
+    def number(self, n: op.Number) -> tuple[Part, int]:
+        if n.integer:
+            return str(n.value), ATOM if n.value >= 0 else UNARY
+        if n.value in (sp.oo, -sp.oo):
+            return Bracket("real", ("np.inf" if n.value == sp.oo else "-np.inf",)), ATOM
+        return Bracket("real", (str(n.value) if n.value.is_Integer else repr(float(n.value)),)), ATOM
+
+    def place(self, o: op.Place) -> Part:
+        return Bracket(o.name, tuple(map(self.part, o.subscripts)), "[]") if o.subscripts else o.name
+
+    def quotient(self, o: op.Quotient) -> tuple[Part, int]:
+        above = [self.part(f, UNARY) for f in o.above]
+        text = chained("*", above)
+        if o.below:
+            below = [self.part(f, UNARY) for f in o.below]
+            under = below[0] if len(below) == 1 else Bracket("", (chained("*", below),))
+            text = Chain(above[0], (*(("*", f) for f in above[1:]), ("/", under)))
+        lone = len(above) == 1 and not o.below
+        if o.negative:
+            return signed(text), UNARY if lone else TERM
+        return text, UNARY if lone else TERM
+
+    def call(self, o: op.Call) -> Part:
+        return self.named(NAMES[o.function], tuple(map(self.part, o.arguments)))
+
+    def named(self, function: str, arguments: tuple[Part, ...]) -> Bracket:
+        if function in defined():
+            self.used.add(function)
+        return Bracket(function, arguments)
+
+    def choice(self, o: op.Choice) -> Part:
+        (value, condition), *others = o.branches
+        if (
+            not others
+            and isinstance(condition, op.Comparison)
+            and {value, o.default} == {condition.left, condition.right}
+        ):
+            # As `u if u > v else v` a linter takes it for a maximum, which it is not at NaN.
+            test = Signed("not ", self.part(condition, NOT))
+            return Chain(self.part(o.default, OR), (("if", test), ("else", self.part(value))))
+        parts: list[tuple[str, Part]] = [("if", self.part(condition, OR))]
+        for value_, condition_ in others:
+            parts += [("else", self.part(value_, OR)), ("if", self.part(condition_, OR))]
+        return Chain(self.part(value, OR), (*parts, ("else", self.part(o.default))))
+
+
+def chained(operator: str, parts: list[Part]) -> Part:
+    first, *others = parts
+    return Chain(first, tuple((operator, p) for p in others)) if others else first
+
+
+def signed(part: Part) -> Part:
+    """The part with a minus sign, which belongs to its first operand."""
+    return Chain(Signed("-", part.first), part.rest) if isinstance(part, Chain) else Signed("-", part)
