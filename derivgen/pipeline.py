@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from derivgen.arrange.arrange import arrange
+from derivgen.code.passes import kernel_code
+from derivgen.code.tree import Function
 from derivgen.declare.lower import lower
 from derivgen.declare.model import Model
 from derivgen.derive.by_row import mixed_axes
@@ -29,8 +31,9 @@ from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.print.kernels import RESERVED
 from derivgen.schedule.parallel import in_threads, update_pays
-from derivgen.schedule.schedule import Schedule, schedule, share_kernels
+from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
 from derivgen.stages import generation, reached
 from derivgen.update.rule import factors_of
@@ -106,6 +109,12 @@ def plan_module(
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
+def module_codes(plan: ModulePlan) -> dict[Kernel, Function]:
+    """The code of each kernel that the module has."""
+    programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
+    return {kernel: kernel_code(programs[kernel], kernel, name, RESERVED) for kernel, name in plan.kernel_names.items()}
+
+
 @as_written()
 @generation()
 def generate_body(
@@ -121,12 +130,13 @@ def generate_body(
     """
     declared = declared_program(model)
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
+    codes = module_codes(plan)
     return Generated(
         name=model.name,
-        body=check_names(write_module(plan)),
+        body=check_names(write_module(plan, codes)),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
-        costs=header_lines(cost_report(plan)),
+        costs=header_lines(cost_report(plan, codes)),
         warnings=unused_parameters(model, declared),
     )
 

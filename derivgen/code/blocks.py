@@ -28,8 +28,9 @@ def in_blocks(function: Function) -> Function:
     for code in function.body:
         if isinstance(code, Let | Assign) and code.value == 0 and is_local(code):
             totals.append(str(written_by(code)))
+        fresh.restart(code)
         done.append(divided(code, totals, fresh) if isinstance(code, For) else code)
-    return replace(function.with_body(tuple(done)), taken=frozenset(fresh.taken))
+    return function.with_body(tuple(done))
 
 
 def is_local(code: Let | Assign) -> bool:

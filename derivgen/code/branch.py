@@ -46,7 +46,7 @@ def branched(function: Function) -> Function:
     def block(codes: Block) -> Block:
         return tuple(inner for code in codes for inner in statement(code))
 
-    return replace(function.with_body(block(function.body)), taken=frozenset(fresh.taken))
+    return function.with_body(block(function.body))
 
 
 def is_choice(e: sp.Piecewise) -> bool:

@@ -13,9 +13,9 @@ import sympy as sp
 from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
-from derivgen.code.primitives import of_ordinal, ordinal
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale
 from derivgen.form.expressions import TRUE, Read, index_symbol, replace_reads, size_symbol, substitute
+from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
 from derivgen.schedule import nests
 from derivgen.schedule.repeat import arguments_of

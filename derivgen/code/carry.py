@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.primitives import of_ordinal, ordinal
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import (
     Assign,
@@ -35,6 +34,7 @@ from derivgen.code.tree import (
 )
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import TRUE, Read, all_of, any_of, conjuncts, reads_of
+from derivgen.form.functions import of_ordinal, ordinal
 
 NEUTRAL = {"+=": sp.S.Zero, "max=": -sp.oo}
 
@@ -60,6 +60,8 @@ def carried(function: Function) -> Function:
         done: list[Code] = []
         for code in codes:
             stores: list[Code] = []
+            if point == Point():
+                fresh.restart(code)
             if isinstance(code, For):
                 locals_, found = set[str](), list(reductions(code))
                 for r in found:
@@ -77,7 +79,7 @@ def carried(function: Function) -> Function:
             done += [inside(code, point, block), *stores]
         return tuple(done)
 
-    return replace(function.with_body(block(function.body, Point())), taken=frozenset(fresh.taken))
+    return function.with_body(block(function.body, Point()))
 
 
 def reductions(loop: For) -> Iterator[Reduction]:

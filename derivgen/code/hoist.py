@@ -1,4 +1,4 @@
-"""Divisions that leave the loops that do not change them.
+"""Divisions and calls that leave the loops that do not change them.
 
     for i: y[i] = x[i]/s[0]  →  reciprocal = 1/s[0]; for i: y[i] = x[i]·reciprocal
 
@@ -9,47 +9,57 @@ divided by.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import sympy as sp
 
 from derivgen.code.proof import Point, Proof
+from derivgen.code.share import is_costly, word_for
 from derivgen.code.tree import Assign, Block, Code, For, Function, Let, indices_in, mapped, written_in
 from derivgen.code.walk import Fresh, inside, is_invariant
-from derivgen.form.expressions import Read, is_division, substitute, unconditional_parts
+from derivgen.form.expressions import Read, is_division, reads_of, substitute
 
 
 def hoisted(function: Function) -> Function:
-    """The function with each division by what a loop does not change before the outermost such loop."""
+    """The function with each division and call that a loop does not change before the outermost such loop."""
     fresh, proof = Fresh(function), Proof(function)
 
     def block(codes: Block, point: Point) -> Block:
         done: list[Code] = []
         for code in codes:
+            if point == Point():
+                fresh.restart(code)
             if isinstance(code, For):
-                names = {part: Read(name_of(fresh)) for part in divisions_before(code, point, proof)}
+                names = {part: Read(name_of(part, fresh)) for part in fixed_in(code, point, proof)}
                 done += [Let(local.tensor, part) for part, local in names.items()]
                 code = mapped(code, partial(substitute, mapping=names)) if names else code
             done.append(inside(code, point, block))
         return tuple(done)
 
-    return replace(function.with_body(block(function.body, Point())), taken=frozenset(fresh.taken))
+    return function.with_body(block(function.body, Point()))
 
 
-def name_of(fresh: Fresh) -> str:
+def name_of(part: sp.Expr, fresh: Fresh) -> str:
+    if not is_division(part):
+        return fresh.numbered(word_for(part))
     return fresh.name("reciprocal") if "reciprocal" not in fresh.taken else fresh.numbered("reciprocal", 2)
 
 
-def divisions_before(loop: For, point: Point, proof: Proof) -> list[sp.Expr]:
-    """The divisions that are made in each iteration of a loop, and that have the same meaning before it."""
+def fixed_in(loop: For, point: Point, proof: Proof) -> list[sp.Expr]:
+    """The largest divisions and calls that are made in each iteration of a loop, and mean the same before it."""
     own, written = {loop.index, *indices_in(loop.body)}, written_in(loop)
-    found: dict[sp.Expr, None] = {}
-    for value in values_always_evaluated(loop.body):
-        for part in unconditional_parts(value):
-            if is_division(part) and is_invariant(part, own, written) and proof.may_be_read(part, point):
-                found[part] = None
-    return list(found)
+
+    def fixed(e: sp.Expr) -> Iterator[sp.Expr]:
+        if isinstance(e, Read | sp.Piecewise) or not isinstance(e, sp.Expr) or not reads_of(e):
+            return
+        takes_time = is_division(e) or is_costly(e)
+        if takes_time and is_invariant(e, own, written) and proof.may_be_read(e, point):
+            yield e
+        else:
+            for argument in e.args:
+                yield from fixed(argument)
+
+    return list(dict.fromkeys(part for value in values_always_evaluated(loop.body) for part in fixed(value)))
 
 
 def values_always_evaluated(block: Block) -> Iterator[sp.Expr]:

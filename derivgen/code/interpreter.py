@@ -14,9 +14,9 @@ import sympy as sp
 
 from derivgen.code import operations as op
 from derivgen.code.operations import Operations
-from derivgen.code.primitives import of_ordinal, ordinal
 from derivgen.code.proof import Proof
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale
+from derivgen.form.functions import of_ordinal, ordinal
 
 RELATIONS: dict[str, Callable[[Value, Value], bool]] = {
     "<": lambda a, b: a < b,
@@ -74,7 +74,7 @@ def execute(
     factors: tuple[float, float] = (1.0, 0.0),
 ) -> None:
     """Run a function on its arrays, which it changes; `functions`: the elementary ones, on floats."""
-    Machine(function, arrays, sizes, {**WORDS, **functions}, factors).block(function.body)
+    Machine(function, arrays, sizes, WORDS | dict(functions.items()), factors).block(function.body)
 
 
 class Machine:
@@ -107,7 +107,8 @@ class Machine:
                 self.assign(code)
             case For():
                 steps = range(self.of(code.start, True), self.of(code.stop, True), code.step)
-                for self.values[code.index.name] in reversed(steps) if code.backwards else steps:
+                for step in reversed(steps) if code.backwards else steps:
+                    self.values[code.index.name] = step
                     self.block(code.body)
             case If():
                 self.block(code.body if self.value(self.operations.condition(code.condition)) else code.otherwise)

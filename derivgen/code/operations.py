@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.primitives import of_ordinal
 from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, sort_text
+from derivgen.form.functions import of_ordinal
 from derivgen.form.notation import ordered_factors, ordered_terms, split_fraction
 
 

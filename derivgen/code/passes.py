@@ -24,6 +24,7 @@ from derivgen.code.tree import Function
 from derivgen.form.expressions import as_written
 from derivgen.form.program import Program
 from derivgen.schedule.schedule import Kernel
+from derivgen.stages import reached
 
 Pass = Callable[[Function], Function]
 
@@ -45,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
 @as_written()
 def kernel_code(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:
     """The code of one kernel, proved to be safe after each pass."""
+    reached("write code", kernel.layer)
     function = check_code(code_of(program, kernel, name, reserved))
     for change in PASSES:
         changed = change(function)

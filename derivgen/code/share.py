@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import sympy as sp
@@ -50,8 +49,7 @@ class Share:
         self.counted: dict[int, tuple[Code, Counter[sp.Expr], frozenset[str]]] = {}
 
     def function(self) -> Function:
-        body = self.block(self.given.body, Point())
-        return replace(self.given.with_body(body), taken=frozenset(self.fresh.taken))
+        return self.given.with_body(self.block(self.given.body, Point()))
 
     def block(self, codes: Block, point: Point) -> Block:
         rest, done = list(codes), list[Code]()
@@ -61,7 +59,7 @@ class Share:
                 done.append(inside(rest.pop(0), point, self.block))
                 continue
             count = self.lasting(rest, call)
-            local = Read(self.fresh.numbered("power" if isinstance(call, sp.Pow) else call.func.__name__))
+            local = Read(self.fresh.numbered(word_for(call)))
             rest[:count] = [Let(local.tensor, call), *(with_local(code, call, local) for code in rest[:count])]
         return tuple(done)
 
@@ -92,6 +90,13 @@ class Share:
 
 def with_local(code: Code, call: sp.Expr, local: Read) -> Code:
     return mapped(code, lambda e: substitute(e, {call: local}))
+
+
+def word_for(call: sp.Expr) -> str:
+    """What the local of a call is named by."""
+    if isinstance(call, sp.Pow):
+        return "root" if call.exp == sp.Rational(1, 2) else "power"
+    return str(call.func.__name__)
 
 
 def size(call: sp.Expr) -> tuple[int, str]:

@@ -9,16 +9,23 @@ import sympy as sp
 
 from derivgen.code.names import past
 from derivgen.code.proof import Point
-from derivgen.code.tree import Block, Code, For, Function, If, statements_in, written_by
+from derivgen.code.tree import Block, Code, For, Function, If, read_by, statements_in, written_by
 from derivgen.form.expressions import Read
 
 
 class Fresh:
-    """New names of locals in a function."""
+    """New names of locals, which differ from all that the spec names and from those of the same statement.
+
+    What stands at the top of a function one after another may have locals of one name: none reads those of another one.
+    """
 
     def __init__(self, function: Function) -> None:
-        self.taken = {*function.taken}
-        self.taken |= {name for code in statements_in(function.body) if (name := written_by(code)) is not None}
+        self.given = function.taken
+        self.taken = {*self.given, *names_in(function.body)}
+
+    def restart(self, code: Code) -> None:
+        """Begin with a statement at the top of the function."""
+        self.taken = {*self.given, *names_in((code,))}
 
     def name(self, wanted: str) -> str:
         name = past(wanted, self.taken)
@@ -30,6 +37,13 @@ class Fresh:
         while f"{word}_{number}" in self.taken:
             number += 1
         return self.name(f"{word}_{number}")
+
+
+def names_in(block: Block) -> set[str]:
+    """The names of all that a block reads and writes, and of its indices."""
+    codes = list(statements_in(block))
+    names = {name for code in codes for name in (*read_by(code), written_by(code)) if name is not None}
+    return names | {code.index.name for code in codes if isinstance(code, For)}
 
 
 def inside(code: Code, point: Point, change: Callable[[Block, Point], Block]) -> Code:

@@ -95,6 +95,22 @@ class root(Primitive):
     nargs = 1
 
 
+class ordinal(sp.Function):
+    """The rank of a real among all of its kind, as an integer; NaN ranks above all. Code alone has it.
+
+    A compiler vectorizes a maximum of integers, but none of reals that keeps NaN.
+    """
+
+    nargs = 1
+    is_integer = True
+
+
+class of_ordinal(Primitive):
+    """The real of a rank."""
+
+    nargs = 1
+
+
 VALUES: dict[str, Callable[..., Any]] = {
     "stop_gradient": mpmath.mpf,
     "difference": mpmath.fsub,

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derivgen.code.cost import function_cost
+from derivgen.code.tree import Function
 from derivgen.form.expressions import as_written, size_symbol
 from derivgen.form.program import Direction
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import Plan
-from derivgen.schedule.cost import INTEGER_BYTES, REAL_BYTES, Cost, kernel_cost, total, update_cost
+from derivgen.schedule.cost import INTEGER_BYTES, REAL_BYTES, Cost, total, update_cost
 from derivgen.schedule.schedule import Kernel, Schedule
 
 
@@ -48,13 +50,14 @@ class Report:
 
 
 @as_written()
-def cost_report(plan: ModulePlan) -> Report:
+def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     """What a step of the model costs, and a call of each function of derivatives.
 
-    A step: the forward and the backward pass, and the update of all parameters.
+    `codes`: those of the kernels, of which equal ones share one. A step: the forward and the backward pass, and the update of all parameters.
     """
     itemsize = REAL_BYTES[plan.dtype]
-    costs = kernel_costs(plan, itemsize)
+    costs = {kernel: function_cost(code, itemsize) for kernel, code in codes.items()}
+    costs = {kernel: costs[first] for kernel, first in plan.equal.items()}  # equal ones cost the same
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
     # Tangents that a spec asks for are part of the forward pass.
     passes = [
@@ -67,13 +70,6 @@ def cost_report(plan: ModulePlan) -> Report:
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
     functions = tuple((call_row(part, itemsize, costs), workspace_bytes(part)) for part in plan.parts)
     return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
-
-
-def kernel_costs(plan: ModulePlan, itemsize: int) -> dict[Kernel, Cost]:
-    """The cost of each kernel; equal ones cost the same."""
-    programs = {kernel: program for program, kernel in plan.all_kernels}
-    costs = {k: kernel_cost(programs[k], k, itemsize) for k in dict.fromkeys(plan.equal.values())}
-    return {kernel: costs[first] for kernel, first in plan.equal.items()}
 
 
 def call_row(plan: DerivativePlan, itemsize: int, costs: Mapping[Kernel, Cost]) -> Row:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sympy as sp
 
 from derivgen.code import operations as op
-from derivgen.code.primitives import of_ordinal, ordinal
 from derivgen.emit.kernel.elementary import (
     CUBE,
     FUNCTIONS,
@@ -22,6 +21,7 @@ from derivgen.emit.kernel.elementary import (
     SQUARE,
     defined,
 )
+from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.print.layout import Bracket, Chain, Part, Signed
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences

@@ -14,7 +14,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.expressions import Read, indices_of, is_integral, reads_of
-from derivgen.form.functions import difference
+from derivgen.form.functions import difference, of_ordinal, ordinal
 from derivgen.form.notation import split_fraction
 from derivgen.form.program import Program, Range, Statement, Tensor
 from derivgen.form.sizes import at_most, element_count
@@ -80,31 +80,14 @@ def update_cost(rule: UpdateRule, parameters: int, itemsize: int) -> Cost:
     return each.times(sp.Integer(parameters))
 
 
-# ---- a kernel
+# ---- a loop of a schedule
 
 
-def kernel_cost(program: Program, kernel: Kernel, itemsize: int) -> Cost:
-    """The cost of one kernel's nodes."""
-    return total(
-        work_of(program, kernel, node) + Cost(moved=moved_by(program, kernel, node, itemsize)) for node in kernel.body
-    ).at({})
-
-
-def work_of(
-    program: Program,
-    kernel: Kernel,
-    node: Node,
-    around: frozenset[sp.Symbol] = frozenset(),
-    divided: tuple[sp.Expr, ...] = (),
-) -> Cost:
-    """The operations and calls of a node at one point of the indices of the loops around it.
-
-    What is `divided` before these loops is multiplied by in them, which counts as much.
-    """
+def work_of(program: Program, node: Node, around: frozenset[sp.Symbol] = frozenset()) -> Cost:
+    """The operations and calls of a node at one point of the indices of the loops around it."""
     match node:
         case Loop():
-            body = total(work_of(program, kernel, inner, around | {node.index}) for inner in node.body)
-            return body.times(node.extent)
+            return total(work_of(program, inner, around | {node.index}) for inner in node.body).times(node.extent)
         case Contraction():
             own = (r for r in node.statement.domain if r.index not in around)
             return Cost(flops=2 * points(own))
@@ -121,10 +104,8 @@ def compute_cost(program: Program, node: Compute) -> Cost:
     def integer(read: Read) -> bool:
         return read.tensor in table and table[read.tensor].integer
 
-    compares = s.operator in ("max=", "argmax=")
-    assigns = s.operator == "=" or (node.first and not s.reduced and not compares)
     cost = scalar_cost(s.guard, integer) + scalar_cost(s.expression, integer)
-    return cost if assigns else cost + Cost(flops=ONE)
+    return cost if s.operator == "=" else cost + Cost(flops=ONE)
 
 
 # ---- memory
@@ -230,7 +211,7 @@ def own_cost(e: sp.Basic, integer: Callable[[Read], bool]) -> tuple[list[sp.Basi
         return parts, Cost(flops=len(parts) - 1)
     if isinstance(e, sp.core.relational.Relational):
         return parts, Cost(flops=0 if all(is_integral(a, integer) for a in parts) else 1)
-    return parts, Cost(flops=0 if isinstance(e, Boolean) else OPERATIONS[e.func])
+    return parts, Cost(flops=0 if isinstance(e, Boolean | ordinal | of_ordinal) else OPERATIONS[e.func])
 
 
 def branches_cost(e: sp.Piecewise, integer: Callable[[Read], bool], done: set[sp.Basic]) -> Cost:
@@ -248,4 +229,5 @@ def is_call(e: sp.Basic) -> bool:
     """Whether this is a call of a function: an elementary one, or a power other than a square and a cube."""
     if isinstance(e, sp.Pow):
         return not is_reciprocal(e) and e.exp not in (2, 3)
-    return isinstance(e, sp.Function) and not isinstance(e, sp.Max | sp.Min) and e.func not in OPERATIONS
+    called = isinstance(e, sp.Function) and not isinstance(e, sp.Max | sp.Min | ordinal | of_ordinal)
+    return called and e.func not in OPERATIONS

@@ -103,7 +103,7 @@ def follow(kernel: Kernel, parallel: Loop, sums: Loop | None) -> bool:
 def pays(program: Program, kernel: Kernel, loop: Loop) -> bool:
     """Whether the loop has enough iterations, and enough work."""
     moved = moved_by(program, kernel, loop, itemsize=1)
-    return typical(loop.extent) >= SHARED_OUT and worth_threads(work_of(program, kernel, loop) + Cost(moved=moved))
+    return typical(loop.extent) >= SHARED_OUT and worth_threads(work_of(program, loop) + Cost(moved=moved))
 
 
 def update_pays(rule: UpdateRule, parameters: int) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import sympy as sp
 
 from derivgen.code.names import Locals
-from derivgen.code.passes import kernel_code
+from derivgen.code.tree import Function
 from derivgen.emit.kernel.elementary import definitions
 from derivgen.emit.kernel.products import gemm_section
 from derivgen.emit.module.derivatives import Derivative
@@ -23,13 +23,12 @@ from derivgen.emit.text import STEP, WIDTH, bracketed, docstring, titled, tuple_
 from derivgen.file.contract import CONTRACT
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import as_written
-from derivgen.form.program import Program, Role, Tensor
+from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
-from derivgen.print.kernels import GEMM, RESERVED, KernelText, write_function
+from derivgen.print.kernels import GEMM, KernelText, write_function
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
-from derivgen.stages import reached
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
 PARALLEL = '''
@@ -61,9 +60,9 @@ from numba.extending import intrinsic"""
 
 
 @as_written()
-def write_module(plan: ModulePlan) -> str:
-    """The module's text after its header docstring."""
-    kernels = write_kernels(plan)
+def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
+    """The module's text after its header docstring; `codes`: those of its kernels."""
+    kernels = write_kernels(plan, codes)
     in_parts = bool(plan.training.in_place)
     notes = plan.update_remarks
     rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, notes, in_parts, plan.parallel_update).write()
@@ -120,19 +119,13 @@ def imports(text: str) -> str:
     return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names)), *sparse])
 
 
-def write_kernels(plan: ModulePlan) -> dict[Kernel, KernelText]:
+def write_kernels(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> dict[Kernel, KernelText]:
     """The function of each kernel, equal ones sharing that of the first."""
     programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
-    texts = {kernel: kernel_text(programs[kernel], kernel, name) for kernel, name in plan.kernel_names.items()}
+    texts = {k: write_function(code, arguments_of(programs[k], k)) for k, code in codes.items()}
     for program, kernel in plan.all_kernels:
         texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
-
-
-def kernel_text(program: Program, kernel: Kernel, name: str) -> KernelText:
-    """The text of one kernel."""
-    reached("write", kernel.layer)
-    return write_function(kernel_code(program, kernel, name, RESERVED), arguments_of(program, kernel))
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
