@@ -34,7 +34,7 @@ def are_one(a: If, b: If) -> bool:
     return a.condition == b.condition and {r.tensor for r in reads_of(a.condition)}.isdisjoint(written_in(a))
 
 
-def tested_once(function: Function) -> Function:
+def guarded_once(function: Function) -> Function:
     """Each condition on indices around a loop, under which all is done that is done in it, before the loop."""
 
     def block(codes: Block) -> Block:

@@ -70,11 +70,11 @@ def execute(
     function: Function,
     arrays: Mapping[str, np.ndarray],
     sizes: Mapping[str, int],
-    functions: Mapping[type, Callable[..., float]],
+    functions: Mapping[type | str, Callable[..., Value]],
     factors: tuple[float, float] = (1.0, 0.0),
 ) -> None:
     """Run a function on its arrays, which it changes; `functions`: the elementary ones, on floats."""
-    Machine(function, arrays, sizes, WORDS | dict(functions.items()), factors).block(function.body)
+    Machine(function, arrays, sizes, {**functions, **WORDS}, factors).block(function.body)
 
 
 class Machine:

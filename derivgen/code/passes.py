@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from derivgen.code.blocks import in_blocks
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
-from derivgen.code.branches import joined, tested_once
+from derivgen.code.branches import guarded_once, joined
 from derivgen.code.build import code_of
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
@@ -31,7 +31,7 @@ Pass = Callable[[Function], Function]
 PASSES: tuple[Pass, ...] = (
     bounded,
     joined,
-    tested_once,
+    guarded_once,
     carried,
     in_place,
     hoisted,

@@ -60,7 +60,7 @@ def all_nonnegative(
         return tensors[read.tensor].integer
 
     known = [(r.index, sp.Integer(0), r.extent - 1) for r in domain]
-    known += integer_reads(claims, path, tensors)
+    known += integer_reads((*claims, *(r.extent for r in domain)), path, tensors)
     facts = [bound for atom, low, high in known for bound in (atom - low, high - atom)]
     sizes = {s for e in (*claims, *facts) for s in e.free_symbols if is_size(s)}
     forms = [bounds.linear(sp.expand(fact), is_integer) for fact in (*facts, *(s - 1 for s in sizes))]

@@ -1,0 +1,340 @@
+"""Passes over code: random kernels compute the same after each, each leaves code that is proved, and worked examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from code_cases import differences, random_cases
+from code_text import SHAPES, function, shown, text_of
+
+from derivgen.code.blocks import in_blocks
+from derivgen.code.bound import bounded
+from derivgen.code.branch import branched
+from derivgen.code.branches import guarded_once, joined
+from derivgen.code.carry import carried
+from derivgen.code.check import check_code
+from derivgen.code.hoist import hoisted
+from derivgen.code.in_place import in_place
+from derivgen.code.passes import PASSES
+from derivgen.code.share import shared
+from derivgen.code.tree import Function
+from derivgen.form.expressions import as_written
+
+
+@pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)
+def test_random_kernels_compute_the_same_after_it(change: Callable[[Function], Function]) -> None:
+    position = PASSES.index(change)
+    changed = [c for c in random_cases() if c.stages[position] != c.stages[position + 1]]
+    assert changed, "no kernel has what this pass changes"
+    with as_written():
+        for case in changed:
+            before, after = case.stages[position : position + 2]
+            check_code(after)
+            assert differences(case, before, after) == [], (case.seed, after.name)
+
+
+EXAMPLES = {
+    "a guard that keeps an index below a bound": (
+        bounded,
+        """
+        for t in range(6):
+            for u in range(6):
+                if u <= t:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            for u in range(t + 1):
+                y[t] += x[u]
+        """,
+    ),
+    "a guard beside work that has none": (
+        bounded,
+        """
+        for t in range(6):
+            for u in range(6):
+                y[u] = x[u]
+                if u <= t:
+                    z[t] += x[u]
+        """,
+        None,
+    ),
+    "a bound that a label gives": (
+        bounded,
+        """
+        for n in range(N):
+            for u in range(6):
+                if u < l[n]:
+                    r[n] += x[u]
+        """,
+        """
+        for n in range(N):
+            for u in range(l[n]):
+                r[n] += x[u]
+        """,
+    ),
+    "a bound that may pass the extent": (
+        bounded,
+        """
+        for t in range(6):
+            for u in range(6):
+                if u < 2 * t:
+                    y[t] += x[u]
+        """,
+        None,
+    ),
+    "neighbours under one condition": (
+        joined,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                y[t] = x[t]
+            if x[t] > 0:
+                z[t] = y[t]
+        """,
+        """
+        for t in range(6):
+            if x[t] > real(0):
+                y[t] = x[t]
+                z[t] = y[t]
+        """,
+    ),
+    "a condition that the first branch changes": (
+        joined,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                x[t] = y[t]
+            if x[t] > 0:
+                z[t] = y[t]
+        """,
+        None,
+    ),
+    "a condition that a loop does not change": (
+        guarded_once,
+        """
+        for t in range(6):
+            for u in range(6):
+                if t < 2:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            if t < 2:
+                for u in range(6):
+                    y[t] += x[u]
+        """,
+    ),
+    "a sum that starts at 0": (
+        carried,
+        """
+        for t in range(6):
+            y[t] = 0
+            for u in range(6):
+                y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            y_t = real(0)
+            for u in range(6):
+                y_t += x[u]
+            y[t] = y_t
+        """,
+    ),
+    "a sum that goes on": (
+        carried,
+        """
+        for u in range(6):
+            if u > 1:
+                y[2] += x[u]
+        """,
+        """
+        y_2 = real(0)
+        for u in range(6):
+            if u > 1:
+                y_2 += x[u]
+        y[2] += y_2
+        """,
+    ),
+    "a sum under a condition that keeps its place inside": (
+        carried,
+        """
+        for t in range(9):
+            for u in range(6):
+                if t < 6:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(9):
+            y_t = real(0)
+            for u in range(6):
+                if t < 6:
+                    y_t += x[u]
+            if t < 6:
+                y[t] += y_t
+        """,
+    ),
+    "a place that a condition on both indices keeps inside": (
+        carried,
+        """
+        for t in range(9):
+            for u in range(6):
+                if t + u < 6:
+                    y[t] += x[u]
+        """,
+        None,
+    ),
+    "a sum that is read in its loop": (
+        carried,
+        """
+        for u in range(6):
+            y[0] += x[u]
+            z[u] = y[0]
+        """,
+        None,
+    ),
+    "an addition": (
+        in_place,
+        """
+        for t in range(6):
+            y[t] = y[t] + x[t] * z[t]
+        """,
+        """
+        for t in range(6):
+            y[t] += x[t] * z[t]
+        """,
+    ),
+    "a division by what a loop does not change": (
+        hoisted,
+        """
+        for t in range(6):
+            for u in range(6):
+                w[t, u] = x[u] / y[t]
+        """,
+        """
+        for t in range(6):
+            reciprocal = real(1) / y[t]
+            for u in range(6):
+                w[t, u] = x[u] * reciprocal
+        """,
+    ),
+    "a division by what a loop changes": (
+        hoisted,
+        """
+        for u in range(6):
+            x[u] = z[u] / x[0]
+        """,
+        None,
+    ),
+    "a division that a condition guards": (
+        hoisted,
+        """
+        for u in range(6):
+            if u < 3:
+                x[u] = z[u] / y[0]
+        """,
+        None,
+    ),
+    "a call in two statements": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = exp(x[t])
+            z[t] = 2 * exp(x[t])
+        """,
+        """
+        for t in range(6):
+            exp_1 = exp(x[t])
+            y[t] = exp_1
+            z[t] = real(2) * exp_1
+        """,
+    ),
+    "a call whose operand changes between": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = exp(x[t])
+            x[t] = 2 * y[t]
+            z[t] = exp(x[t])
+        """,
+        None,
+    ),
+    "a call that all branches make": (
+        shared,
+        """
+        for t in range(6):
+            if y[t] > 0:
+                z[t] = exp(x[t])
+            else:
+                z[t] = 1 + exp(x[t])
+        """,
+        """
+        for t in range(6):
+            exp_1 = exp(x[t])
+            if y[t] > real(0):
+                z[t] = exp_1
+            else:
+                z[t] = exp_1 + real(1)
+        """,
+    ),
+    "a call that one branch makes": (
+        shared,
+        """
+        for t in range(6):
+            if y[t] > 0:
+                z[t] = exp(x[t])
+            y[t] = exp(x[t])
+        """,
+        None,
+    ),
+    "branches with calls": (
+        branched,
+        """
+        for t in range(6):
+            y[t] = exp(x[t]) if x[t] < 0 else 1
+        """,
+        """
+        for t in range(6):
+            if x[t] < real(0):
+                y[t] = exp(x[t])
+            else:
+                y[t] = real(1)
+        """,
+    ),
+    "a choice": (
+        branched,
+        """
+        for t in range(6):
+            y[t] = x[t] if x[t] < 0 else 1
+        """,
+        None,
+    ),
+    "a total over rows": (
+        in_blocks,
+        """
+        s = 0
+        for n in range(N):
+            s += r[n]
+        y[0] = s
+        """,
+        """
+        s = real(0)
+        for first in range(0, N, 4096):
+            s_part = real(0)
+            for n in range(first, min(first + 4096, N)):
+                s_part += r[n]
+            s += s_part
+        y[0] = s
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_worked_examples(example: str) -> None:
+    change, before, after = EXAMPLES[example]
+    given = function(before, **SHAPES)
+    with as_written():
+        found = text_of(change(given))
+    assert found == (text_of(given) if after is None else shown(after))
