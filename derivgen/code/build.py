@@ -13,7 +13,7 @@ import sympy as sp
 from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale
+from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
 from derivgen.form.expressions import TRUE, Read, index_symbol, replace_reads, size_symbol, substitute
 from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
@@ -126,8 +126,8 @@ class Builder:
             return [Assign(self.place(s.write), "=", NEUTRAL[s.operator])] if c.first else []
         goes_on = s.operator == "max=" and not c.first
         best = ordinal(self.place(s.write) if goes_on else -sp.oo)
-        lets = [Let(self.best(c), best, integer=True)]
-        return [*lets, *(Let(self.winner(w), sp.S.Zero, integer=True) for w in c.winners)]
+        lets = [Let(self.best(c), best, kind=Kind.INTEGER)]
+        return [*lets, *(Let(self.winner(w), sp.S.Zero, kind=Kind.INTEGER) for w in c.winners)]
 
     def end(self, c: nests.Compute) -> list[Code]:
         if not c.winners:
@@ -161,7 +161,7 @@ class Builder:
     def search(self, c: nests.Compute) -> Block:
         """The indices move on where the value is larger than the best so far, or the first NaN."""
         best, value = Read(self.best(c)), Read(self.locals.of(("value", c.statement.write), "value"))
-        ranked = Let(value.tensor, ordinal(self.resolved(c.statement.expression)), integer=True)
+        ranked = Let(value.tensor, ordinal(self.resolved(c.statement.expression)), kind=Kind.INTEGER)
         moves = [Assign(Read(self.winner(w)), "=", self.resolved(w.winner)) for w in c.winners]
         return (ranked, If(sp.Gt(value, best, evaluate=False), (Assign(best, "=", value), *moves)))
 

@@ -21,6 +21,7 @@ from derivgen.code.tree import (
     For,
     Function,
     If,
+    Kind,
     Let,
     Operator,
     Product,
@@ -72,7 +73,8 @@ def carried(function: Function) -> Function:
                         del done[start]
                     name = fresh.name(name_of(r))
                     locals_.add(name)
-                    done.append(Let(name, ranked(r, NEUTRAL[r.operator]), integer=r.operator == "max="))
+                    kind = Kind.INTEGER if r.operator == "max=" else Kind.REAL
+                    done.append(Let(name, ranked(r, NEUTRAL[r.operator]), kind))
                     stores += stored(r, Read(name), first=start is not None)
                     code = replace(code, body=tuple(running_in(c, r, Read(name)) for c in code.body))
                 code = replace(code, body=reductions_first(code.body, locals_))

@@ -35,7 +35,8 @@ Defined = Mapping[str, Conditions]  # local → the conditions under which it ha
 
 def check_code(function: Function, proof: Proof | None = None) -> Function:
     """The function itself; an InvariantError that names it where something is not proved."""
-    Check(function, proof or Proof(function)).block(function.body, Point(), {})
+    defined: Defined = dict.fromkeys(function.scalars, ())
+    Check(function, proof or Proof(function)).block(function.body, Point(path=function.given), defined)
     return function
 
 

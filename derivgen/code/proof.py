@@ -46,6 +46,7 @@ class Proof:
 
     def __init__(self, function: Function) -> None:
         self.table = dict(function.arrays)
+        self.table |= {name: local(name, False) for name in function.scalars}
         self.below = function.below
         for code in statements_in(function.body):
             if isinstance(code, Let):

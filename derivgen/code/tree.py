@@ -1,7 +1,7 @@
 """The grammar of code: what a compiled function does, neutral of the language that it is written in.
 
     function  = Function(name, argument*, statement*, formula*)
-    statement = Let(name, value, integer)              a local scalar: where it is made
+    statement = Let(name, value, kind)                 a local scalar: where it is made
               | Assign(place, "=" | "+=" | "max=", value)
               | For(index, stop, statement*, start, step, backwards, parallel)
               | If(condition, statement*, otherwise*)
@@ -37,20 +37,34 @@ class Scale(Enum):
     FACTORS = "factors"  # out = β·out + α·left · right, where α and β are given to the function
 
 
+class Kind(Enum):
+    """What a local scalar is, and how its value is computed."""
+
+    REAL = "real"  # of the function's dtype
+    INTEGER = "integer"
+    DOUBLE = "double"  # in double precision, whatever the dtype
+    ROUNDED = "rounded"  # in double precision, then rounded to the dtype
+
+
 @dataclass(frozen=True, slots=True)
 class Let:
-    """A local scalar, real or integer."""
-
     name: str
     value: sp.Expr
-    integer: bool = False
+    kind: Kind = Kind.REAL
+
+    @property
+    def integer(self) -> bool:
+        return self.kind is Kind.INTEGER
 
 
 @dataclass(frozen=True, slots=True)
 class Assign:
+    """`double`: the value is computed in double precision."""
+
     place: Read
     operator: Operator
     value: sp.Expr
+    double: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,8 @@ class Function:
     order: Mapping[str, int] = field(default_factory=dict)
     below: Mapping[str, sp.Expr] = field(default_factory=dict)
     formulas: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()  # reals that it is given
+    given: tuple[Boolean, ...] = ()  # what callers guarantee of its indices and sizes
     sizes: tuple[tuple[str, tuple[str, int] | None], ...] = ()  # run-time sizes: where an array has each as an extent
     taken: frozenset[str] = frozenset()  # names that no local may have
 

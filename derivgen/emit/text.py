@@ -4,35 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WIDTH = 120
-STEP = "    "
-
-
-def indented(lines: Sequence[str], depth: int = 1) -> list[str]:
-    return [STEP * depth + line if line else line for line in lines]
-
-
-def bracketed(opening: str, items: Sequence[str], closing: str, depth: int = 0) -> list[str]:
-    """opening, items, closing on one line; or the items on a line of their own; or each on one, with a comma."""
-    room = WIDTH - len(STEP) * depth
-    flat = f"{opening}{', '.join(items)}{closing}"
-    if len(flat) <= room:
-        return [flat]
-    body = STEP + ", ".join(items)
-    if len(body) <= room:
-        return [opening, body, closing]
-    return [opening, *(f"{STEP}{item}," for item in items), closing]
-
-
-def broken(line: str, room: int) -> list[str]:
-    """An assignment of a name, an element or a call, over three lines where it is too long for one."""
-    if len(line) <= room:
-        return [line]
-    target, _, value = line.partition("= ")
-    opening, bracket, inside = value.partition("[" if value.endswith("]") else "(")
-    if not bracket:
-        return [f"{target}= (", f"{STEP}{value}", ")"]
-    return [f"{target}= {opening}{bracket}", f"{STEP}{inside[:-1]}", value[-1]]
+from derivgen.print.layout import STEP, WIDTH, indented
 
 
 def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:

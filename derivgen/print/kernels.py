@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale, statements_in
+from derivgen.code.tree import (
+    Assign,
+    Block,
+    Code,
+    Fill,
+    For,
+    Function,
+    If,
+    Kind,
+    Let,
+    Matrix,
+    Product,
+    Scale,
+    statements_in,
+)
 from derivgen.emit.kernel.elementary import CALLED, MAXIMUM
 from derivgen.emit.text import docstring
-from derivgen.print.layout import STEP, WIDTH, Bracket, Part, bracketed, flat, indented, line
-from derivgen.print.scalar import Scalar
+from derivgen.form.expressions import size_symbol, substitute
+from derivgen.print.layout import Bracket, Part, bracketed, flat, indented, line
+from derivgen.print.scalar import Double, Scalar
 
 GEMM = "gemm"
-FACTORS = {Scale.ASSIGN: "ASSIGN", Scale.ADD: "ADD", Scale.FACTORS: "alpha_beta"}
+ASSIGN, ADD, ALPHA_BETA = "ASSIGN", "ADD", "alpha_beta"
+FACTORS = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: ALPHA_BETA}
 
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
-REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, FACTORS[Scale.ASSIGN], FACTORS[Scale.ADD]}
-RESERVED = {*REFERRED_TO, FACTORS[Scale.FACTORS]}  # the names that no tensor, size or index has in a kernel
+REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, ASSIGN, ADD}
+RESERVED = {*REFERRED_TO, ALPHA_BETA}  # the names that no tensor, size or index has in a kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +60,19 @@ def write_function(function: Function, arguments: Sequence[str]) -> KernelText:
     return Printer(function).write(tuple(arguments))
 
 
+def integer_text(e: sp.Expr, name: Callable[[str], str] = str) -> str:
+    """An integer expression of run-time sizes; `name` says how each of these is written."""
+    named = substitute(e, {s: size_symbol(name(s.name)) for s in e.free_symbols})
+    return flat(Scalar().part(Operations({}, lambda _: False).integer(named)))
+
+
 class Printer:
     """The state of writing one function."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.operations = Operations(function.order, Proof(function).is_integer)
-        self.scalar = Scalar()
+        self.scalar, self.double = Scalar(), Double()
         self.integers = {c.name for c in statements_in(function.body) if isinstance(c, Let) and c.integer}
         self.integers |= {name for name, t in function.arrays.items() if t.integer}
 
@@ -61,7 +83,7 @@ class Printer:
         read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in f.sizes if place is not None]
         unknown = [size for size, place in f.sizes if place is None]
         body = self.block(f.body, 1)
-        given = [*f.arrays, *([FACTORS[Scale.FACTORS]] if scaled else []), *unknown]
+        given = [*f.arrays, *([ALPHA_BETA] if scaled else []), *unknown]
         signature = bracketed(f"def {f.name}(", given, "):")
         lines = [*docstring(f.formulas), *read]
         head = ["@parallel_kernel" if parallel else "@kernel", *signature, *indented(lines), *indented(body)]
@@ -76,7 +98,7 @@ class Printer:
     def statement(self, code: Code, depth: int) -> list[str]:
         match code:
             case Let():
-                return line(f"{code.name} = ", self.value(code.value, code.integer), "", depth)
+                return line(f"{code.name} = ", self.by_kind(code), "", depth)
             case Assign():
                 return self.assign(code, depth)
             case For():
@@ -90,13 +112,21 @@ class Printer:
 
     def assign(self, code: Assign, depth: int) -> list[str]:
         integer = code.place.tensor in self.integers
-        target, value = flat(self.scalar.part(self.operations.place(code.place))), self.value(code.value, integer)
+        target = flat(self.scalar.part(self.operations.place(code.place)))
         if code.operator == "max=":
             function = "max" if integer else self.scalar.named(MAXIMUM, ()).word
-            return line(f"{target} = ", Bracket(function, (target, value)), "", depth)
-        minus = code.operator == "+=" and not isinstance(code.value, sp.Add) and code.value.could_extract_minus_sign()
-        operator, value = ("-=", self.value(-code.value)) if minus else (code.operator, value)
-        return line(f"{target} {operator} ", value, "", depth)
+            return line(f"{target} = ", Bracket(function, (target, self.value(code.value, integer))), "", depth)
+        minus = code.operator == "+=" and all(e.could_extract_minus_sign() for e in sp.Add.make_args(code.value))
+        operator, value = ("-=", -code.value) if minus else (code.operator, code.value)
+        written = self.double.part(self.operations.real(value)) if code.double else self.value(value, integer)
+        return line(f"{target} {operator} ", written, "", depth)
+
+    def by_kind(self, code: Let) -> Part:
+        """The value of a local."""
+        if code.kind is Kind.DOUBLE or code.kind is Kind.ROUNDED:
+            value = self.double.part(self.operations.real(code.value))
+            return value if code.kind is Kind.DOUBLE else Bracket("real", (value,))
+        return self.value(code.value, code.integer)
 
     def range(self, loop: For) -> str:
         stop = f"{loop.shown[0]}.shape[{loop.shown[1]}]" if loop.shown else self.integer(loop.stop)
@@ -127,13 +157,13 @@ class Printer:
         left, right, out = map(self.matrix, (p.left, p.right, p.out))
         vector = not p.out.columns
         if vector and p.scale is Scale.ASSIGN:
-            return bracketed("np.dot(", [left, right, out], ")", WIDTH - len(STEP) * depth)
+            return bracketed("np.dot(", [left, right, out], ")", depth)
         if vector:
             row = not p.left.columns
             left, out = (f"{m}.reshape(1, -1)" if row else m for m in (left, out))
             right, out = (f"{m}.reshape(-1, 1)" if not row else m for m in (right, out))
         self.scalar.used.add(GEMM)
-        return bracketed(f"{GEMM}(", [left, right, FACTORS[p.scale], out], ")", WIDTH - len(STEP) * depth)
+        return bracketed(f"{GEMM}(", [left, right, FACTORS[p.scale], out], ")", depth)
 
     def matrix(self, m: Matrix) -> str:
         """A view of an array as a matrix, or as a vector."""

@@ -167,8 +167,9 @@ def broken(part: Part, room: int, lead: int = 0, conditions: bool = False) -> li
             return [part.word + first, *others]
 
 
-def bracketed(opening: str, items: Sequence[Part], closing: str, room: int = WIDTH) -> list[str]:
-    """opening, items, closing on one line; or over several."""
+def bracketed(opening: str, items: Sequence[Part], closing: str, depth: int = 0) -> list[str]:
+    """opening, items, closing on one line at this depth; or over several."""
+    room = WIDTH - len(STEP) * depth
     alone = f"{opening}{', '.join(map(flat, items))}{closing}"
     return [alone] if len(alone) <= room else exploded(opening, items, closing, room)
 

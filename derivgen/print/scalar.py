@@ -21,7 +21,7 @@ from derivgen.emit.kernel.elementary import (
     SQUARE,
     defined,
 )
-from derivgen.form.functions import of_ordinal, ordinal
+from derivgen.form.functions import difference, erfc, of_ordinal, ordinal, sigmoid, softplus, xlogy
 from derivgen.print.layout import Bracket, Chain, Part, Signed
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences
@@ -61,7 +61,7 @@ class Scalar:
             case op.Place():
                 return self.place(o), ATOM
             case op.ToReal():
-                return Bracket("real", (self.part(o.value),)), ATOM
+                return self.to_real(o), ATOM
             case op.Sum():
                 terms = [("-" if minus else "+", term) for minus, term in o.terms]
                 rest = tuple((sign, self.part(term, TERM)) for sign, term in terms[1:])
@@ -89,6 +89,9 @@ class Scalar:
         if n.value in (sp.oo, -sp.oo):
             return Bracket("real", ("np.inf" if n.value == sp.oo else "-np.inf",)), ATOM
         return Bracket("real", (str(n.value) if n.value.is_Integer else repr(float(n.value)),)), ATOM
+
+    def to_real(self, o: op.ToReal) -> Part:
+        return Bracket("real", (self.part(o.value),))
 
     def place(self, o: op.Place) -> Part:
         return Bracket(o.name, tuple(map(self.part, o.subscripts)), "[]") if o.subscripts else o.name
@@ -127,6 +130,52 @@ class Scalar:
         for value_, condition_ in others:
             parts += [("else", self.part(value_, OR)), ("if", self.part(condition_, OR))]
         return Chain(self.part(value, OR), (*parts, ("else", self.part(o.default))))
+
+
+# What stands for functions of the module in double precision; others are NumPy's, or Python's.
+DOUBLE: dict[type | str, str] = {
+    sp.acosh: "np.arccosh",
+    sp.asinh: "np.arcsinh",
+    sp.atan2: "np.arctan2",
+    sp.erf: "math.erf",
+    sp.erfc: "math.erfc",
+    erfc: "math.erfc",
+    difference: "np.subtract",
+    sp.Abs: "abs",
+    op.INTEGER_POWER: "np.power",
+    op.POWER: "np.power",
+}
+
+
+class Double(Scalar):
+    """Writes operations in double precision, whatever the module's dtype: literals are bare, functions are NumPy's."""
+
+    def number(self, n: op.Number) -> tuple[Part, int]:
+        if n.value in (sp.oo, -sp.oo):
+            return ("np.inf", ATOM) if n.value == sp.oo else ("-np.inf", UNARY)
+        if n.value == sp.pi:
+            return "math.pi", ATOM
+        return str(n.value) if n.value.is_Integer else repr(float(n.value)), ATOM
+
+    def to_real(self, o: op.ToReal) -> Part:
+        return Bracket("float", (self.part(o.value),))
+
+    def call(self, o: op.Call) -> Part:
+        arguments = tuple(map(self.part, o.arguments))
+        if o.function is sigmoid:
+            return Bracket(
+                "np.exp", (Signed("-", Bracket("np.logaddexp", ("0", signed(self.part(o.arguments[0], TERM))))),)
+            )
+        if o.function is softplus:
+            return Bracket("np.logaddexp", ("0", *arguments))
+        if o.function is op.CUBE:
+            return Bracket("np.power", (*arguments, "3"))
+        if o.function is xlogy:
+            factor, base = arguments
+            product = chained("*", [self.part(o.arguments[0], UNARY), Bracket("np.log", (base,))])
+            return Bracket("", (Chain(product, (("if", Chain(factor, (("!=", "0"),))), ("else", "0.0"))),))
+        name = DOUBLE.get(o.function) or NAMES[o.function]
+        return Bracket(name if "." in name or name == "abs" else f"np.{name}", arguments)
 
 
 def chained(operator: str, parts: list[Part]) -> Part:

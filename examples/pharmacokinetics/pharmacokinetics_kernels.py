@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 590 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 387d3974fd2fe934
+spec sha256 5cba7650312137ce, body sha256 565bbdc7c777cd4d
 """
 
 import errno
@@ -353,7 +353,7 @@ def k21_backward(k10, k12, k21, k21_bar, k10_bar, k12_bar, log_V2_bar, log_Q_bar
         log_V2_bar[s] = -k21[s] * k21_bar[s]
         log_Q_bar[s] = k12[s] * k12_bar[s] + k21[s] * k21_bar[s]
         log_CL_bar[s] = k10[s] * k10_bar[s]
-        log_V1_bar[s] += -k12[s] * k12_bar[s] - log_CL_bar[s]
+        log_V1_bar[s] -= k12[s] * k12_bar[s] + log_CL_bar[s]
 
 
 # ---- beta ----------------------------------------------------------------------------------------
@@ -992,7 +992,7 @@ def r_through_k21(
         jacobian_entries[n, 3] = -k21[subject[n]] * r_by_k21[n]
         jacobian_entries[n, 1] = k12[subject[n]] * r_by_k12[n] + k21[subject[n]] * r_by_k21[n]
         r_by_log_CL = k10[subject[n]] * r_by_k10[n]
-        r_by_log_V1[n] += -k12[subject[n]] * r_by_k12[n] - r_by_log_CL
+        r_by_log_V1[n] -= k12[subject[n]] * r_by_k12[n] + r_by_log_CL
         jacobian_entries[n, 0] = r_by_log_CL
         jacobian_columns[n, 0] = subject[n]
         jacobian_columns[n, 1] = subject[n] + 6

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.emit.kernel.products import FACTORS
-from derivgen.emit.kernel.scalar import ScalarText
 from derivgen.emit.module.modes import taken_names
 from derivgen.emit.module.places import Places, view_lines
-from derivgen.emit.text import bracketed, compiled, indented
+from derivgen.emit.text import compiled
 from derivgen.file.fixed_names import BESIDE_ARRAYS, BESIDE_SIZES
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Tensor
 from derivgen.plan.plan import Plan, field, fields_past
-from derivgen.print.kernels import KernelText
+from derivgen.print.kernels import ALPHA_BETA, KernelText, integer_text
+from derivgen.print.layout import bracketed, indented
 from derivgen.schedule.repeat import Run
 from derivgen.schedule.schedule import Kernel
 
@@ -33,7 +32,6 @@ class KernelCalls:
     def __init__(self, plan: Plan, kernels: Mapping[Kernel, KernelText]) -> None:
         self.plan, self.program, self.kernels = plan, plan.program, kernels
         self.places = Places(plan)
-        self.text = ScalarText({name: k for k, (name, _) in enumerate(plan.program.sizes)}, str, size_argument)
 
     def calls(self, word: str) -> list[str]:
         return self.calls_of(self.plan.passes[word], word)
@@ -62,7 +60,7 @@ class KernelCalls:
         """The call of a kernel, or of equal ones in a loop, where theta, bar, work and data of these inputs are at hand."""
         texts = [self.kernels[k] for k in kernels]
         arguments = [self.places.each(names) for names in zip(*(text.arguments for text in texts), strict=True)]
-        arguments += [FACTORS] if texts[0].scaled else []
+        arguments += [ALPHA_BETA] if texts[0].scaled else []
         arguments += [self.size_of(size, inputs) for size in texts[0].sizes]
         return bracketed(f"{texts[0].name}(", arguments, ")", depth)
 
@@ -116,7 +114,8 @@ class KernelCalls:
         parts = []
         for t in self.plan.workspace:
             memory = "memory.integers" if t.integer else "memory.reals"
-            start, shape = self.text.integer(storage.starts[t.name]), [self.text.integer(extent) for extent in t.shape]
+            start = integer_text(storage.starts[t.name], size_argument)
+            shape = [integer_text(extent, size_argument) for extent in t.shape]
             parts += view_lines(field(t.name), memory, start, shape, depth=2)
         shared = len({*storage.starts.values()}) < len(storage.starts)
         sharing = "; those that are never needed at once share it" if shared else ""

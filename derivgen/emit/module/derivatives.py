@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 import sympy as sp
 
 from derivgen.code.names import Locals
-from derivgen.emit.kernel.scalar import ScalarText
 from derivgen.emit.module.calls import KernelCalls, size_argument
 from derivgen.emit.module.modes import SEED, uniform_lines
 from derivgen.emit.module.public import block, label_call
 from derivgen.emit.templates import environment
-from derivgen.emit.text import STEP, WIDTH, bracketed, compiled, docstring, indented, tuple_lines, wrapped
+from derivgen.emit.text import compiled, docstring, tuple_lines, wrapped
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
-from derivgen.print.kernels import KernelText
+from derivgen.print.kernels import KernelText, integer_text
+from derivgen.print.layout import STEP, WIDTH, bracketed, indented
 from derivgen.schedule.schedule import Kernel
 
 WHOLE = ("forward", "backward")  # passes over the whole model
@@ -190,12 +190,10 @@ class Derivative(KernelCalls):
 
     def allocated(self) -> list[str]:
         """Lines that make what is returned; zeros, where kernels write parts of it only."""
-        at_run_time = [name for name, value in self.program.sizes if not value.is_Integer]
-        text = ScalarText({name: k for k, name in enumerate(at_run_time)}, str, lambda size: f'sizes["{size}"]')
         written = {name for k in self.plan.schedule.kernels for name in k.written}
         lines = []
         for t in self.plan.results:
-            extents = [text.integer(extent) for extent in t.shape or (sp.Integer(1),)]
+            extents = [integer_text(extent, 'sizes["{}"]'.format) for extent in t.shape or (sp.Integer(1),)]
             shape = f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
             name, filled = self.plan.local_names[t.name], self.fills(t)
             if t.integer:
@@ -247,10 +245,9 @@ class Derivative(KernelCalls):
 
     def new_memory(self) -> str:
         storage, sizes = self.plan.storage, list(self.plan.runtime_sizes)
-        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, size_argument)
-        counts = [f"aligned({text.integer(storage.reals)})"]
+        counts = [f"aligned({integer_text(storage.reals, size_argument)})"]
         if len(self.plan.memories) > 1:
-            counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
+            counts.append(f"np.empty({integer_text(storage.integers, size_argument)}, np.int64)")
         head = bracketed(f"def {self.function}_memory(", [size_argument(size) for size in sizes], "):")
         doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
         return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])

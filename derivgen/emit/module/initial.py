@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import sympy as sp
 
-from derivgen.emit.text import WIDTH
 from derivgen.form.program import Tensor
 from derivgen.initializers import Initializer
 from derivgen.plan.names import digits_name
+from derivgen.print.layout import WIDTH
 
 # Arrays whose numbers take up to so many columns stand in the line that uses them.
 INLINE = 88

@@ -11,7 +11,6 @@ import sympy as sp
 from derivgen.code.names import Locals
 from derivgen.code.tree import Function
 from derivgen.emit.kernel.elementary import definitions
-from derivgen.emit.kernel.products import gemm_section
 from derivgen.emit.module.derivatives import Derivative
 from derivgen.emit.module.initial import array_text, initial_lines, initial_sources, initial_summary
 from derivgen.emit.module.observation import observation
@@ -19,7 +18,7 @@ from derivgen.emit.module.public import Public
 from derivgen.emit.module.rule import RuleWriter
 from derivgen.emit.module.whole import WholeModel
 from derivgen.emit.templates import environment
-from derivgen.emit.text import STEP, WIDTH, bracketed, docstring, titled, tuple_text
+from derivgen.emit.text import docstring, titled, tuple_text
 from derivgen.file.contract import CONTRACT
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import as_written
@@ -27,6 +26,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.kernels import GEMM, KernelText, write_function
+from derivgen.print.layout import STEP, WIDTH, bracketed
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
 
@@ -126,6 +126,12 @@ def write_kernels(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> dict[Ke
     for program, kernel in plan.all_kernels:
         texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
     return texts
+
+
+def gemm_section(dtype: str) -> str:
+    """The function that products of matrices call, with its factors."""
+    kind = {"float32": "s", "float64": "d"}[dtype]
+    return environment().get_template("gemm.py.jinja").render(kind=kind).rstrip()
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:

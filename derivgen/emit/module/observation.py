@@ -7,9 +7,10 @@ from functools import partial
 
 from derivgen.emit.module.places import progression
 from derivgen.emit.module.whole import WholeModel
-from derivgen.emit.text import bracketed, compiled
+from derivgen.emit.text import compiled
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Tensor
+from derivgen.print.layout import bracketed
 from derivgen.schedule.schedule import Kernel
 
 OBSERVE = '''\

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.kernel.scalar import ScalarText
 from derivgen.emit.module.calls import size_argument
 from derivgen.emit.module.initial import number_text
 from derivgen.emit.module.modes import FIRST_STEP, SEED, TRAINING, ModeText
 from derivgen.emit.module.whole import label_check
 from derivgen.emit.templates import environment
-from derivgen.emit.text import STEP, WIDTH, bracketed, compiled, indented, tuple_lines, wrapped
+from derivgen.emit.text import compiled, tuple_lines, wrapped
 from derivgen.form.notation import Plain
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
+from derivgen.print.kernels import integer_text
+from derivgen.print.layout import STEP, WIDTH, bracketed, indented
 from derivgen.update.notation import formulas
 
 KEPT_MEMORY = '''
@@ -220,12 +221,11 @@ class Public:
     def workspace(self) -> str:
         sizes = list(self.plan.runtime_sizes)
         storage = self.plan.storage
-        text = ScalarText({name: k for k, name in enumerate(sizes)}, str, size_argument)
         arguments = [size_argument(size) for size in sizes]
         reals = storage.reals + (2 if self.plan.training.in_place else 0)  # the factors of products
-        counts = [f"aligned({text.integer(reals)})"]
+        counts = [f"aligned({integer_text(reals, size_argument)})"]
         if len(self.plan.memories) > 1:
-            counts.append(f"np.empty({text.integer(storage.integers)}, np.int64)")
+            counts.append(f"np.empty({integer_text(storage.integers, size_argument)}, np.int64)")
         return self.render(
             "workspace",
             signature=self.signature("workspace", arguments),

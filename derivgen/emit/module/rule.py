@@ -7,24 +7,30 @@ What depends on the step, and not on the parameter, is computed once, in double 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy as sp
 
-from derivgen.emit.kernel.double import DoubleText
+from derivgen.code.check import check_code
+from derivgen.code.operations import Operations
+from derivgen.code.tree import Assign, Code, For, Function, Kind, Let, statements_in, values_of
 from derivgen.emit.kernel.elementary import local_name
-from derivgen.emit.kernel.products import FACTORS
-from derivgen.emit.kernel.scalar import ScalarText
-from derivgen.emit.kernel.statements import StatementText
 from derivgen.emit.module.initial import number_text
-from derivgen.emit.text import STEP, WIDTH, bracketed, docstring, indented, wrapped
-from derivgen.form.expressions import Read, reads_of
+from derivgen.emit.text import docstring, wrapped
+from derivgen.form.expressions import Read, index_symbol, reads_of, replace_reads, size_symbol
+from derivgen.form.program import Role, Tensor
 from derivgen.plan.ranges import Part, in_step, merged
+from derivgen.print.kernels import ALPHA_BETA, Printer
+from derivgen.print.layout import STEP, WIDTH, Bracket, Chain, bracketed, flat, indented, line
+from derivgen.print.scalar import Double
 from derivgen.schedule.repeat import LEAST
 from derivgen.update.hoisted import hoisted
 from derivgen.update.notation import as_reads, formulas, setting_words, some, term_order
 from derivgen.update.ordered import ordered
 from derivgen.update.rule import UpdateRule, factors_of, names_in, t
+
+START, STOP = size_symbol("start"), size_symbol("stop")  # of a range of the flat vector
 
 SUM_OF_SQUARES = '''\
 @internal
@@ -75,28 +81,31 @@ class RuleWriter:
         self.arrays = {slot.name: f"state.{slot.name}" for slot, _ in rule.slots}
         if self.threads:
             self.arrays = {slot: self.apart(f"state_{slot}") for slot in self.arrays}
-        self.places = {"theta": "parameters[i]", "g": "gradient[i]"}
-        self.places |= {s: f"{a}[{0 if s in rule.shared_slots else 'i'}]" for s, a in self.arrays.items()}
+        at = index_symbol("i")
+        self.places = {"theta": Read("parameters", at), "g": Read("gradient", at)}
+        self.places |= {s: Read(a, 0 if s in rule.shared_slots else at) for s, a in self.arrays.items()}
         order = term_order(rule)
-        order |= {own: order[name] for own, name in self.order.own.items()}
-        self.double = DoubleText(order, self.access, str, general_power="np.power")
-        self.text = ScalarText(order, self.access, str)
+        self.rank = {place.tensor: order[name] for name, place in self.places.items()}
+        self.rank |= {local_name(name): rank for name, rank in order.items()}
+        self.rank |= {local_name(own): order[name] for own, name in self.order.own.items()}
+        self.used: set[str] = set()
 
     def apart(self, name: str) -> str:
         """A name that differs from all that the rule has."""
         taken = {*self.hyperparameters, *self.order.own, *self.hoisted.bare, *term_order(self.rule)}
         return self.apart(f"{name}_") if name in taken else name
 
-    def access(self, read: Read) -> str:
-        return self.places.get(read.tensor, local_name(read.tensor))
+    def resolved(self, e: sp.Expr) -> sp.Expr:
+        """An expression of the rule with its reads resolved to places."""
+        return replace_reads(e, lambda read: self.places.get(read.tensor, Read(local_name(read.tensor))))
 
     def write(self) -> RuleText:
-        functions = [SUM_OF_SQUARES] if self.used & {"gradient_norm", "tensor_norm"} else []
+        functions = [SUM_OF_SQUARES] if self.read & {"gradient_norm", "tensor_norm"} else []
         functions += [self.range_function()] if self.ranged else []
         functions += [self.threads_function()] if self.threads else []
         factors = self.factor_lines() if self.in_parts else []
         functions.append(self.kernel())
-        return RuleText(tuple(functions), frozenset(self.text.used), tuple(factors))
+        return RuleText(tuple(functions), frozenset(self.used), tuple(factors))
 
     # ---- functions
 
@@ -111,9 +120,7 @@ class RuleWriter:
             given = ["parameters", "gradient", *arrays, *self.of_the_step(), *self.hyperparameters]
             body += bracketed("update_in_threads(", given, ")", depth=1)
         else:
-            ((_, stop),) = self.parts[0].ranges
-            whole = "parameters.shape[0]" if stop == self.count else str(stop)
-            body += [*self.before_the_loop(), f"for i in range({whole}):", *indented(self.loop())]
+            body += self.printed([*self.before_the_loop(), *self.whole_loop()], 1)
         return "\n".join(["@kernel", *signature, *indented(body)])
 
     def calls(self) -> list[str]:
@@ -130,7 +137,7 @@ class RuleWriter:
 
     def given(self, e: sp.Expr) -> str:
         """A setting as an argument; a float always, for which numba has compiled the function."""
-        return number_text(float(e)) if e.is_number else self.double.real(as_reads(e))
+        return number_text(float(e)) if e.is_number else self.in_double(as_reads(e))
 
     def range_function(self) -> str:
         """The function that updates some of the parameters."""
@@ -140,17 +147,22 @@ class RuleWriter:
         t_line = ["t = float(state.step[0])"] if "t" in self.hoisted.read else []
         norm = "tensor_norm = math.sqrt(sum_of_squares(gradient, start, stop))"
         norms = [norm] if "tensor_norm" in self.hoisted.read else []
-        body = [*doc, *t_line, *norms, *self.before_the_loop(), "for i in range(start, stop):", *indented(self.loop())]
+        codes = [*self.before_the_loop(), *self.loop(STOP, START)]
+        body = [*doc, *t_line, *norms, *self.printed(codes, 1)]
         return "\n".join(["@internal", *signature, *indented(body)])
 
     def threads_function(self) -> str:
         """The function whose loop over all parameters runs in threads."""
         given = ["parameters", "gradient", *self.arrays.values(), *self.of_the_step(), *self.hyperparameters]
-        ((_, stop),) = self.parts[0].ranges
-        whole = "parameters.shape[0]" if stop == self.count else str(stop)
-        body = [*docstring(formulas(self.rule)), *self.before_the_loop(), f"for i in prange({whole}):"]
+        body = [*docstring(formulas(self.rule)), *self.printed([*self.before_the_loop(), *self.whole_loop()], 1)]
         signature = bracketed("def update_in_threads(", given, "):")
-        return "\n".join(["@parallel_kernel", *signature, *indented([*body, *indented(self.loop())])])
+        return "\n".join(["@parallel_kernel", *signature, *indented(body)])
+
+    def whole_loop(self) -> list[Code]:
+        """The one loop over all that is trained."""
+        ((_, stop),) = self.parts[0].ranges
+        shown = ("parameters", 0) if stop == self.count else None
+        return self.loop(sp.Integer(stop), shown=shown, parallel=self.threads)
 
     # ---- lines
 
@@ -160,7 +172,7 @@ class RuleWriter:
         return [*(name for name in names if name in self.hoisted.read), *self.order.kept]
 
     @property
-    def used(self) -> frozenset[str]:
+    def read(self) -> frozenset[str]:
         """What the text reads besides parameters and settings."""
         return self.hoisted.read.union(read.tensor for _, e in self.order.step for read in reads_of(e))
 
@@ -170,37 +182,32 @@ class RuleWriter:
         here |= {read.tensor for _, e in self.order.step for read in reads_of(e)}
         here |= set() if self.ranged else self.hoisted.read
         lines = ["t = float(state.step[0])"] if "t" in here else []
-        if "gradient_norm" in self.used:
+        if "gradient_norm" in self.read:
             ranges = merged(r for part in self.parts for r in part.ranges)
-            sums = [f"sum_of_squares(gradient, {start}, {stop})" for start, stop in ranges]
-            flat = f"gradient_norm = math.sqrt({' + '.join(sums)})"
-            if len(flat) <= WIDTH - len(STEP):
-                lines.append(flat)
-            else:
-                lines += ["squares = 0.0", *(f"squares += {s}" for s in sums), "gradient_norm = math.sqrt(squares)"]
+            sums = tuple(f"sum_of_squares(gradient, {start}, {stop})" for start, stop in ranges)
+            total = Chain(sums[0], tuple(("+", s) for s in sums[1:])) if sums[1:] else sums[0]
+            lines += line("gradient_norm = ", Bracket("math.sqrt", (total,)), depth=1)
         if "tensor_norm" in self.hoisted.read and not self.ranged:
             lines.append(f"tensor_norm = math.sqrt(sum_of_squares(gradient, 0, {self.parts[0].ranges[0][1]}))")
-        places = self.places
-        self.places = places | {slot: f"state.{slot}[0]" for slot in self.rule.shared_slots}
-        for target, e in self.order.step:
-            lines += self.line(target.name, e, self.double, depth=1)
-        self.places = places
-        return lines
+        before = dict(self.places)
+        self.places |= {slot: Read(f"state.{slot}", 0) for slot in self.rule.shared_slots}
+        codes = [self.assigned(target.name, e, double=True) for target, e in self.order.step]
+        self.places = before
+        return [*lines, *self.printed(codes, 1)]
 
-    def before_the_loop(self) -> list[str]:
+    def before_the_loop(self) -> list[Code]:
         """What is the same for every parameter of the loop; of the module's dtype where the loop reads it."""
-        lines = []
-        for target, e in self.hoisted.fixed:
-            lines += self.line(target.name, e, self.double, depth=1)
-        lines += [f"{name.tensor} = real({self.double.real(e)})" for e, name in self.hoisted.factors.items()]
-        return [*lines, *(f"{local_name(name)} = real({self.access(Read(name))})" for name in self.hoisted.bare)]
+        fixed = [Let(local_name(target.name), self.resolved(e), Kind.DOUBLE) for target, e in self.hoisted.fixed]
+        factors = [Let(name.tensor, self.resolved(e), Kind.ROUNDED) for e, name in self.hoisted.factors.items()]
+        bare = [Let(local_name(name), self.resolved(Read(name)), Kind.ROUNDED) for name in self.hoisted.bare]
+        return [*fixed, *factors, *bare]
 
-    def loop(self) -> list[str]:
-        """The assignments for one parameter; a slot that is read again is stored last.
+    def loop(self, stop: sp.Expr, start: sp.Expr = sp.S.Zero, **marks: Any) -> list[Code]:
+        """The loop over parameters; a slot that is read again is stored last.
 
         A store before the next load makes processors wait where the slots lie at one distance from a page's start.
         """
-        places, lines, stores = dict(self.places), [], []
+        places, codes, stores = dict(self.places), list[Code](), list[Code]()
         for slot in self.rule.shared_slots:
             del self.places[slot]
         for position, (target, e) in enumerate(self.hoisted.loop):
@@ -208,34 +215,52 @@ class RuleWriter:
             again = name in self.places and any(Read(name) in reads_of(x) for _, x in self.hoisted.loop[position + 1 :])
             if again:
                 local = local_name(name)
-                lines += self.statements(self.text).line(local, "=", e, WIDTH - 2 * len(STEP))
-                stores += [f"{places[name]} = {local}"] if name != "g" else []
-                self.places[name] = local
+                codes.append(Let(local, self.resolved(e)))
+                stores += [Assign(places[name], "=", Read(local))] if name != "g" else []
+                self.places[name] = Read(local)
             else:
-                lines += self.line(name, e, self.text)
+                codes.append(self.assigned(name, e))
         self.places = places
-        return [*lines, *stores]
+        return [For(index_symbol("i"), stop, (*codes, *stores), start, **marks)]
 
-    def statements(self, text: ScalarText) -> StatementText:
-        return StatementText(text, self.apart)
-
-    def line(self, target: str, e: sp.Expr, text: ScalarText, depth: int = 2) -> list[str]:
-        """target = e, or target += its change."""
-        own, room, place = Read(target), WIDTH - depth * len(STEP), self.access(Read(target))
+    def assigned(self, name: str, e: sp.Expr, double: bool = False) -> Code:
+        """target = e, or target += its change; a local where the target has no place."""
+        own, place = Read(name), self.places.get(name)
+        if place is None:
+            return Let(local_name(name), self.resolved(e), Kind.DOUBLE if double else Kind.REAL)
         if isinstance(e, sp.Add) and own in e.args:
-            change = e - own
-            negative = all(a.could_extract_minus_sign() for a in sp.Add.make_args(change))
-            sign, change = ("-=", -change) if negative else ("+=", change)
-            return self.statements(text).line(place, sign, change, room)
-        return self.statements(text).line(place, "=", e, room)
+            return Assign(place, "+=", self.resolved(e - own), double)
+        return Assign(place, "=", self.resolved(e), double)
+
+    def printed(self, codes: Sequence[Code], depth: int) -> list[str]:
+        """Lines of code on the flat vectors, proved to stay inside them."""
+        flat = (sp.Integer(self.count),)
+        arrays = {
+            name: Tensor(name, flat, Role.PARAMETER) for name in ("parameters", "gradient", *self.arrays.values())
+        }
+        shared = {f"state.{s}": Tensor(f"state.{s}", (sp.S.One,), Role.PARAMETER) for s in self.rule.shared_slots}
+        arrays |= shared | {self.arrays[s]: shared[f"state.{s}"] for s in self.rule.shared_slots}
+        scalars = {
+            r.tensor for c in codes for inner in statements_in((c,)) for e in values_of(inner) for r in reads_of(e)
+        }
+        function = Function("update", arrays, tuple(codes), self.rank, scalars=(*sorted(scalars - arrays.keys()),))
+        inside = sp.Ge(START, 0), sp.Le(STOP, self.count)
+        printer = Printer(check_code(replace(function, given=inside)))
+        lines = printer.block(function.body, depth)
+        self.used |= printer.scalar.used
+        return lines
 
     def factor_lines(self) -> list[str]:
         """Lines that set the factors of products that are added to parameters."""
         scales = factors_of(self.rule)
         assert scales is not None
         t_line = ["t = float(state.step[0])"] if any(t in e.free_symbols for e in scales) else []
-        values = [self.double.real(as_reads(e)) for e in scales]
-        return [*t_line, *(f"{FACTORS}[{k}] = {value}" for k, value in enumerate(values))]
+        values = [self.in_double(as_reads(e)) for e in scales]
+        return [*t_line, *(f"{ALPHA_BETA}[{k}] = {value}" for k, value in enumerate(values))]
+
+    def in_double(self, e: sp.Expr) -> str:
+        """A value of the step in double precision."""
+        return flat(Double().part(Operations(self.rank, lambda _: False).real(self.resolved(e))))
 
 
 def range_call(starts: Sequence[int], length: int, values: Sequence[str], depth: int = 1) -> list[str]:
@@ -246,6 +271,3 @@ def range_call(starts: Sequence[int], length: int, values: Sequence[str], depth:
     call = bracketed("update_range(", given, ")", depth + loop)
     head = f"for first in range({starts[0]}, {starts[-1] + 1}, {starts[-1] - starts[-2]}):" if loop else ""
     return [head, *indented(call)] if loop else call
-
-
-# ---- what is computed once

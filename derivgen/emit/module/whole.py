@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from derivgen.code.extents import UNROLLED
-from derivgen.emit.kernel.products import ASSIGN, FACTORS
 from derivgen.emit.module.calls import KernelCalls
 from derivgen.emit.module.modes import ModeText
 from derivgen.emit.module.places import view_lines
 from derivgen.emit.module.rule import RuleText, range_call
-from derivgen.emit.text import bracketed, compiled, indented
+from derivgen.emit.text import compiled
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.plan.ranges import in_step
-from derivgen.print.kernels import KernelText
+from derivgen.print.kernels import ALPHA_BETA, ASSIGN, KernelText
+from derivgen.print.layout import bracketed, indented
 from derivgen.schedule.schedule import Kernel
 
 OUT_OF_RANGE = "return True, real(0)"
@@ -76,7 +76,7 @@ class WholeModel(KernelCalls):
         doc = '"""The forward and the backward pass; fills the parts of the gradient, and returns the objective."""'
         if self.in_place:
             doc = '"""The forward and the backward pass; products of matrices go to `into`, other gradients to bar."""'
-        return compiled(self.step_call("bar", "into", FACTORS, "data"), doc, lines, "pasted")
+        return compiled(self.step_call("bar", "into", ALPHA_BETA, "data"), doc, lines, "pasted")
 
     def step_call(self, bar: str, into: str, factors: str, data: str) -> str:
         """A step; where its products of matrices go, and by which factors, is said where that is not always the same."""
@@ -85,7 +85,7 @@ class WholeModel(KernelCalls):
 
     def update_lines(self, target: str, data: str) -> list[str]:
         """Lines of a step and of the update after it, or in part in it."""
-        call = f"{target} = {self.step_call('bar', 'theta', FACTORS, data)}"
+        call = f"{target} = {self.step_call('bar', 'theta', ALPHA_BETA, data)}"
         rates = [name for name, _ in self.plan.rule.hyperparameters]
         passed = ["parameters", "gradient", "state"]
         draws, taking = self.modes.drawing("state.step[0]"), self.modes.taking()
@@ -261,7 +261,7 @@ class WholeModel(KernelCalls):
             *self.memory(),
             "theta = split(parameters)",
             "bar = split(gradient)",
-            *([f"{FACTORS} = memory.reals[-2:]"] if self.in_place else []),
+            *([f"{ALPHA_BETA} = memory.reals[-2:]"] if self.in_place else []),
         ]
 
     def descent(self) -> str:
