@@ -64,6 +64,13 @@ class KernelCalls:
         arguments += [self.size_of(size, inputs) for size in texts[0].sizes]
         return bracketed(f"{texts[0].name}(", arguments, ")", depth)
 
+    def tuples_for(self, kernels: Sequence[Kernel], inputs: Sequence[Tensor], buffers: bool = True) -> set[str]:
+        """The tuples that calls of these kernels take their arguments from; `buffers`: these are laid out for them."""
+        texts = [self.kernels[k] for k in kernels]
+        found = {self.places.owner(name) for text in texts for name in text.arguments}
+        sizes = {size for text in texts for size in text.sizes} | ({*self.plan.runtime_sizes} if buffers else set())
+        return found | {"data" for size in sizes if self.size_of(size, inputs) != "1"}
+
     def inputs_of(self, word: str) -> Sequence[Tensor]:
         """The inputs that a pass is given."""
         return self.plan.inputs

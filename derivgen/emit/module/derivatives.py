@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sympy as sp
 
@@ -72,9 +71,13 @@ class Derivative(KernelCalls):
     @property
     def shared(self) -> list[str]:
         """What the functions of the outputs are given."""
-        lines = [line for output in self.outputs for line in self.calls(output)]
-        parts = [name for name in ("theta", "data", "work") if has_field_of(name, "\n".join(lines))]
-        return [*parts, *self.own_results]
+        tuples = self.tuples_of(self.outputs)
+        return [*(name for name in ("theta", "data", "work") if name in tuples), *self.own_results]
+
+    def tuples_of(self, words: Iterable[str], buffers: bool = False) -> set[str]:
+        """The tuples that some passes take their arguments from."""
+        kernels = [k for word in words for k in self.plan.passes[word]]
+        return self.tuples_for(kernels, self.plan.given_inputs, buffers)
 
     @property
     def own_results(self) -> list[str]:
@@ -93,18 +96,18 @@ class Derivative(KernelCalls):
         calls = self.all_calls()
         given = (*plan.given_inputs, *plan.constants)
         work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
-        read = "\n".join([*work, *calls, *(f"{name}." for name in self.shared if self.is_split)])
+        tuples = self.tuples_of(plan.passes, buffers=bool(plan.workspace)) | {*(self.shared if self.is_split else ())}
         flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
         kind = "PredictionData" if plan.request.of_prediction else "Data"
         objective = self.program.objective
         body = [
-            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if has_field_of(name, read)),
+            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if name in tuples),
             *(
                 f"{name} = borrowed({name})"
                 for name in (*self.given, *self.returned)
                 if name not in (VECTOR, self.vector)
             ),
-            *(self.tuple_of("data", kind, given) if has_field_of("data", read) else []),
+            *(self.tuple_of("data", kind, given) if "data" in tuples else []),
             *work,
             *uniform_lines(plan, self.places, plan.schedule, "0"),
             *calls,
@@ -251,8 +254,3 @@ class Derivative(KernelCalls):
         head = bracketed(f"def {self.function}_memory(", [size_argument(size) for size in sizes], "):")
         doc = f'"""Memory for the buffers of `{self.function}` for these sizes."""'
         return "\n".join([*head, *indented([doc, *bracketed("return Memory(", counts, ")", depth=1)])])
-
-
-def has_field_of(name: str, text: str) -> bool:
-    """Whether a text reads a field of a tuple of this name; a field may have that name itself: `theta.dot.shape`."""
-    return re.search(rf"(?<![\w.]){name}\.", text) is not None

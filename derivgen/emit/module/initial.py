@@ -52,7 +52,10 @@ def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
     sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
     long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
     arrays = [f"INITIAL_{t.name}" for t in long]
-    return sources + [array_text(name, t.initial, "np.float64", arrays) for name, t in zip(arrays, long, strict=True)]
+    for name, t in zip(arrays, long, strict=True):
+        text, made = array_text(name, t.initial, "np.float64", arrays)
+        sources.append(f"{text}\n{name} = {made}")
+    return sources
 
 
 def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
@@ -99,8 +102,11 @@ def number_text(value: float) -> str:
     return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
 
 
-def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> str:
-    """A module-level array, one of `arrays`, from its numbers as text, which reads back to the last digit."""
+def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> tuple[str, str]:
+    """(its numbers as text, which reads back to the last digit; the expression that makes it) of a module-level array.
+
+    `arrays`: the names of all that there are.
+    """
     whole = array.dtype.kind in "iu"
     numbers = [str(int(v)) if whole else repr(float(v)) for v in array.ravel()]
     lines, line = [], ""
@@ -111,4 +117,4 @@ def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]
         line += f" {number}" if line else number
     text = "\n".join([*lines, line])
     digits = digits_name(name, arrays)
-    return f'{digits} = """\n{text}\n"""\n{name} = np.array({digits}.split(), {dtype})'
+    return f'{digits} = """\n{text}\n"""', f"np.array({digits}.split(), {dtype})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,7 +25,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.kernels import GEMM, KernelText, write_function
-from derivgen.print.layout import STEP, WIDTH, bracketed
+from derivgen.print.layout import STEP, WIDTH, bracketed, line
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
 
@@ -46,8 +45,14 @@ NAMES_OF_DERIVATIVES = """\
 # Below, a_dot is the tangent of a along a vector v, and p_by_a is the derivative of p by a, with the axes of a first;
 # p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
 
-STANDARD_LIBRARY = ("errno", "functools", "io", "math", "os", "sys", "threading")
-FROM_IMPORTS = """\
+IMPORTS = """\
+import errno
+import functools
+import io
+import math
+import os
+import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -56,7 +61,8 @@ import numpy as np
 from numba import {numba}
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic"""
+from numba.extending import intrinsic
+"""
 
 
 @as_written()
@@ -76,7 +82,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
     whole = WholeModel(plan, kernels, rule)
     observed = observation(whole) if plan.is_observed else []
     model_functions = [*whole.functions(observed), *derivative_sections(plan, kernels, derived)]
-    parallel = any("prange(" in text for text in (*sections, *model_functions))
+    parallel = rule.parallel or any(k.parallel for k in kernels.values())
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
@@ -107,16 +113,15 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
         "cache_title": titled("numba's cache"),
     }
     text = environment().get_template("module.py.jinja").render(**values)
-    return f"{imports(text)}\n\n{text}"
+    return f"{imports(bool(products), parallel, any(d.is_sparse for d in derived))}\n{text}"
 
 
-def imports(text: str) -> str:
-    """Imports of what the text uses."""
-    lines = [f"import {name}" for name in STANDARD_LIBRARY if re.search(rf"\b{name}\.", text)]
-    words = ("_helperlib", "config", "get_num_threads", "njit", "prange", "types")
-    names = [name for name in words if re.search(rf"\b{name}[.(]", text)]
-    sparse = ["from scipy.sparse import csr_array, vstack"] if "csr_array(" in text else []
-    return "\n".join([*lines, FROM_IMPORTS.format(numba=", ".join(names)), *sparse])
+def imports(products: bool, parallel: bool, sparse: bool) -> str:
+    """Imports of what a module uses."""
+    threads = ["get_num_threads", "prange"]
+    names = ["config", "njit", "types", *(["_helperlib"] if products else []), *(threads if parallel else [])]
+    text = IMPORTS.format(numba=", ".join(sorted(names)))
+    return text + ("from scipy.sparse import csr_array, vstack\n" if sparse else "")
 
 
 def write_kernels(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> dict[Kernel, KernelText]:
@@ -219,9 +224,8 @@ def array_texts(plan: ModulePlan) -> list[str]:
         shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
         dtype = "np.int64" if t.integer else "np.float64"
         cast = "" if t.integer else ".astype(real)"
-        text, made = f"{array_text(name, t.value, dtype, names)}{cast}.reshape({shape})".rsplit(f"\n{name} = ", 1)
-        whole = f"{name} = {made}"
-        texts.append(f"{text}\n{whole}" if len(whole) <= WIDTH else f"{text}\n{name} = (\n{STEP}{made}\n)")
+        text, made = array_text(name, t.value, dtype, names)
+        texts.append("\n".join([text, *line(f"{name} = ", f"{made}{cast}.reshape({shape})")]))
     return texts
 
 

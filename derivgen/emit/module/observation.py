@@ -42,10 +42,10 @@ def forward_pass(whole: WholeModel) -> str:
     last = max(k for k, kernel in enumerate(kernels) if plan.observed(kernel))
     calls = whole.calls_of(kernels[: last + 1], "forward", partial(look, whole))
     work = whole.buffers_for(plan.inputs)
-    read = "\n".join([*work, *calls])
+    tuples = whole.tuples_for(kernels[: last + 1], plan.inputs)
     lines = [
-        *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
-        *(whole.tuple_of("data", "Data", plan.given) if "data." in read else []),
+        *(["theta = split(borrowed(parameters))"] if "theta" in tuples else []),
+        *(whole.tuple_of("data", "Data", plan.given) if "data" in tuples else []),
         *whole.memory(),
         *work,
         *whole.modes.drawing("0"),

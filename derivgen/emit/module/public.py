@@ -14,7 +14,7 @@ from derivgen.form.notation import Plain
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
-from derivgen.print.layout import STEP, WIDTH, bracketed, indented
+from derivgen.print.layout import STEP, WIDTH, Bracket, bracketed, indented, line
 from derivgen.update.notation import formulas
 
 KEPT_MEMORY = '''
@@ -90,8 +90,8 @@ class Public:
         defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0", FIRST_STEP: f"{FIRST_STEP}=0"}
         return [*(before or (["*"] if arguments else [])), *(defaults[name] for name in arguments)]
 
-    def passed_on(self, arguments: Sequence[str]) -> str:
-        return "".join(f", bool({name})" if name == TRAINING else f", {name}" for name in arguments)
+    def passed_names(self, arguments: Sequence[str]) -> list[str]:
+        return [f"bool({name})" if name == TRAINING else name for name in arguments]
 
     def call(self, opening: str, arguments: Sequence[str]) -> str:
         return "\n".join(indented(bracketed(opening, [*arguments, *self.hyperparameters], ")", depth=1))).strip()
@@ -110,7 +110,7 @@ class Public:
         more = self.modes.loss_arguments() if name == "loss" else self.modes.step_arguments()
         kernel, out, after = ("loss", [], "") if name == "loss" else ("gradient", ["gradient"], ", gradient")
         constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        passed = ["parameters", *out, "*arrays", *constants, "*memory", *self.passed_on(more).split(", ")[1:]]
+        passed = ["parameters", *out, "*arrays", *constants, "*memory", *self.passed_names(more)]
         return self.render(
             name,
             signature=self.signature(name, ["parameters", *self.names, *self.keywords_of(more)]),
@@ -127,16 +127,17 @@ class Public:
         plain = Plain(self.plan.prediction_program.order)
         definition = next(s for s in self.plan.prediction_program.statements if s.target == name)
         scalar, more = not definition.subscripts, self.modes.prediction_arguments()
+        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
+        passed = ("parameters", "*arrays", *constants, "*memory", *self.passed_names(more))
+        call = Bracket("prediction_kernel", passed)
         return self.render(
             "predict",
             signature=self.signature("predict", ["parameters", *given, *self.keywords_of(more)]),
             seed=self.checked_seed(more),
             drawing=self.drawing(more, "step 0"),
             arrays=self.arrays(given),
-            summary=opening(plain.statement(definition).replace(" += ", " = ", 1)),
-            result=("float({})" if scalar else "{}").format(
-                f"prediction_kernel(parameters, *arrays{self.constants()}, *memory{self.passed_on(more)})"
-            ),
+            summary=opening(plain.statement(definition, "=")),
+            result="\n".join(indented(line("return ", Bracket("float", (call,)) if scalar else call, depth=1))).strip(),
         )
 
     def optimizer_state(self) -> str:

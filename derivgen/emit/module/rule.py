@@ -52,6 +52,7 @@ class RuleText:
     functions: tuple[str, ...]
     used: frozenset[str]
     factors: tuple[str, ...]
+    parallel: bool
 
 
 class RuleWriter:
@@ -105,7 +106,7 @@ class RuleWriter:
         functions += [self.threads_function()] if self.threads else []
         factors = self.factor_lines() if self.in_parts else []
         functions.append(self.kernel())
-        return RuleText(tuple(functions), frozenset(self.used), tuple(factors))
+        return RuleText(tuple(functions), frozenset(self.used), tuple(factors), self.threads)
 
     # ---- functions
 

@@ -117,10 +117,10 @@ class WholeModel(KernelCalls):
         result = f"{result}.copy()" if schedule.program.tensor(name).shape else f"{result}[0]"
         given = (*self.plan.prediction_inputs, *self.plan.constants)
         work = self.buffers_for(self.plan.prediction_inputs)
-        read = "\n".join([*work, *calls])
+        tuples = self.tuples_for(self.plan.passes["prediction"], self.plan.prediction_inputs)
         body = [
-            *(["theta = split(borrowed(parameters))"] if "theta." in read else []),
-            *(self.tuple_of("data", "PredictionData", given) if "data." in read else []),
+            *(["theta = split(borrowed(parameters))"] if "theta" in tuples else []),
+            *(self.tuple_of("data", "PredictionData", given) if "data" in tuples else []),
             *self.memory(),
             *work,
             *self.modes.uniform_lines(schedule, "0"),
