@@ -367,7 +367,7 @@ def test_a_step_is_found_whose_losses_after_it_are_finite(tmp_path, monkeypatch)
         if epoch.epoch >= 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("derivgen.runtime.train.progress.Lines.epoch", interrupted)
+    monkeypatch.setattr("derivgen.runtime.train.progress.Told.epoch", interrupted)
     with pytest.raises(KeyboardInterrupt) as stop:  # which comes before the next look
         runtime.fit(module, data, batch_size=2, epochs=40, progress=True)
     assert len(stop.value.fit.history) == 0 and np.isfinite(stop.value.fit.parameters).all()

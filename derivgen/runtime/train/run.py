@@ -74,7 +74,6 @@ class Run:
         self.steps = Steps(module, self.feed, options, parameters, state)
         self.epochs: list[Epoch] = []
         self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
-        self.untold = 0  # rows since the display was told
         self.best: Array | None = None
         self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
         self.warnings: dict[str, str] = {}
@@ -145,7 +144,7 @@ class Run:
                 if options.monitor and not self.records:
                     self.records = self.observed(self.steps.initial)
                 self.rehearse()
-                rows = 0 if self.rows is None else len(self.rows)
+                rows = 0 if self.rows is None else self.end_of(self.rows)
                 with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
                     self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
@@ -179,7 +178,6 @@ class Run:
             self.steps.make_safe()
         finally:
             if len(self.epochs) > shown_epochs:
-                self.tell_rows(at_the_end=True)
                 self.display.epoch(self.epochs[-1])
 
     def take_back(self, epoch: int) -> None:
@@ -215,12 +213,8 @@ class Run:
         """An epoch with all that comes after its steps; gives whether the display was told of it."""
         start, number = perf_counter(), len(self.epochs) + 1
         loss = self.train()
-        validation_loss, measured = None, NOTHING
-        if evaluated := self.validation is not None or self.measure is not None:
-            self.tell_rows(at_the_end=True)
-            if self.validation is not None:
-                validation_loss = self.validation_loss(*self.validation)
-            measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
+        validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
+        measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
         layers = self.watched() if self.options.monitor else ()
         now = perf_counter()
         epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
@@ -231,9 +225,8 @@ class Run:
             self.note(epoch)
         if self.folder is not None:
             self.lines += line_of(epoch)
-        told = evaluated or now >= self.display.due or number >= self.display.due_epoch
+        told = now >= self.display.due or number >= self.display.due_epoch
         if told:
-            self.tell_rows(at_the_end=True)
             self.display.epoch(epoch)
         for callback in self.callbacks:
             if callback(epoch, self.module.views(self.steps.parameters)):
@@ -289,7 +282,6 @@ class Run:
         order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
         end = self.end_of(order)
         if self.folder is None and end == len(order) <= rows_a_step * steps.at_once:
-            self.untold += end
             return steps.take(number, order, self.looked_at)
         while self.position < end:
             chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
@@ -297,9 +289,8 @@ class Run:
             self.position += len(chunk)
             self.seen += len(chunk)
             self.loss_sum += loss * len(chunk)
-            self.untold += len(chunk)
             if self.position < end:
-                self.tell_rows()
+                self.display.rows(self.position)
                 if self.folder is not None and self.checkpoint_is_due():
                     self.write_checkpoint(random)
         return self.loss_sum / self.seen
@@ -308,14 +299,6 @@ class Run:
         """The rows of an epoch that are trained on."""
         rows_a_step = self.steps.rows_a_step
         return len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
-
-    def tell_rows(self, at_the_end: bool = False) -> None:
-        """Tell the display of rows that it does not know of yet."""
-        if self.untold and at_the_end:
-            self.display.trained(self.untold)
-        elif self.untold:
-            self.display.rows(self.untold)
-        self.untold = 0
 
     def steps_to_do(self) -> int:
         """Of a chunk, up to the next checkpoint."""
