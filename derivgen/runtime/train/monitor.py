@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivgen.errors import DerivgenError
-from derivgen.runtime.json_text import short, shown
-
 Array = np.ndarray[Any, Any]
 
 ROWS = 1024  # of the training data that the monitor looks at, at the end of each epoch
@@ -38,17 +35,10 @@ class LayerRecord(NamedTuple):
     dead: float | None
 
 
-def layer_record_of(fields: Mapping[str, Any]) -> LayerRecord:
-    """The record with these fields; DerivgenError where `observe_layers` makes none such."""
-    if set(fields) != set(LayerRecord._fields):
-        raise DerivgenError(f"a layer must be an object of {', '.join(LayerRecord._fields)}")
+def layer_record_of(**fields: Any) -> LayerRecord:
+    """The record with these fields, its numbers as Python's floats."""
     record = LayerRecord(**fields)
-    if not isinstance(record.layer, str):
-        raise DerivgenError(f"layer must be a layer's name, found {shown(record.layer)}")
-    for name, value in zip(record._fields[1:], record[1:], strict=True):
-        if value is not None and not isinstance(value, float):
-            raise DerivgenError(f"{name} of layer {short(record.layer)} must be a number or null, found {shown(value)}")
-    return record
+    return LayerRecord(str(record.layer), *(None if value is None else float(value) for value in record[1:]))
 
 
 def is_finite(record: LayerRecord) -> bool:

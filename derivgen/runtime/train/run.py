@@ -24,14 +24,15 @@ from derivgen.runtime.train.history import (
     Epoch,
     HistoryFile,
     check_history,
+    epochs_in,
     judged_loss,
     line_of,
     open_history,
 )
-from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, observe_layers, warnings_of
+from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, layer_record_of, observe_layers, warnings_of
 from derivgen.runtime.train.options import Fit, Options, refuse_differences
 from derivgen.runtime.train.progress import Display, shown
-from derivgen.runtime.train.resuming import Expected, epochs_of, progress_of, refuse_contradictions
+from derivgen.runtime.train.resuming import random_state, refuse_forgery, tensors_not_finite
 from derivgen.runtime.train.stepping import Steps
 
 Array = np.ndarray[Any, Any]
@@ -73,7 +74,7 @@ class Run:
             self.validation = Feed(module, merged), rows
         self.steps = Steps(module, self.feed, options, parameters, state)
         self.epochs: list[Epoch] = []
-        self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
+        self.position, self.loss_sum = 0, 0.0  # of the present epoch: rows done, and their losses
         self.best: Array | None = None
         self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
         self.warnings: dict[str, str] = {}
@@ -104,25 +105,46 @@ class Run:
                 f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
                 "give another folder"
             )
-        checkpoint = files.read_checkpoint(last, self.module)
-        progress, epochs = progress_of(last, checkpoint), epochs_of(last, checkpoint)
-        refuse_differences(last, "settings", progress.settings, self.options.decisive)
-        refuse_differences(last, "data", progress.data, self.data_digests)
-        expected = Expected(
-            None if self.rows is None else self.end_of(self.rows),
-            self.steps.rows_a_step,
-            self.generator.bit_generator.state,
-            self.validation is not None,
-            self.options.keep_best,
-        )
-        refuse_contradictions(last, self.module, checkpoint, progress, epochs, expected)
+        with files.malformed(last):
+            self.go_on_from(last, files.read_checkpoint(last, self.module))
+
+    def go_on_from(self, path: Path, checkpoint: files.Checkpoint) -> None:
+        """Take over what a checkpoint holds; DerivgenError where this training would not have written it."""
+        progress = checkpoint.progress
+        refuse_differences(path, "settings", progress["settings"], self.options.decisive)
+        refuse_differences(path, "data", progress["data"], self.data_digests)
+        self.lines = bytearray(checkpoint.history)
+        for epoch in epochs_in(f"{path}: {files.LINES}", self.lines.decode(), layer_record_of):
+            self.epochs.append(epoch)
+            self.judge(judged_loss(epoch))
+        self.best, self.resumed_epochs = checkpoint.best, len(self.epochs)
+        self.position, self.loss_sum = int(progress["position"]), float(progress["loss_sum"])
+        self.warnings = {str(what): str(text) for what, text in progress["warnings"].items()}
+        self.records = tuple(layer_record_of(**fields) for fields in progress["records"])
+        self.generator.bit_generator.state = random_state(self.generator, progress["random"])
         self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
-        self.best, self.best_loss, self.best_epoch = checkpoint.best, progress.best_loss, progress.best_epoch
-        self.lines, self.epochs, self.resumed_epochs = bytearray(checkpoint.history), epochs, len(epochs)
-        self.generator.bit_generator.state = dict(progress.random)
-        self.position, self.loss_sum, self.seen = progress.position, progress.loss_sum, progress.seen
-        self.warnings, self.records = dict(progress.warnings), progress.records
-        self.stopped = self.why_to_stop()
+        own = self.progress(self.generator.bit_generator.state)
+        refuse_forgery(path, progress, own, self.contradictions() | tensors_not_finite(self.module, checkpoint))
+
+    def contradictions(self) -> dict[str, bool]:
+        """Of each part of a checkpoint, whether it can't stand beside the others, or beside this training."""
+        rows, step = 0 if self.rows is None else self.end_of(self.rows), self.steps.rows_a_step
+        each = max(1, -(-rows // step))
+        before = self.steps.done - self.position // step - len(self.epochs) * each  # steps of earlier trainings
+        layers, validates = {(), tuple(layer.name for layer in self.module.LAYERS)}, self.validation is not None
+        begun = 0 < self.position < rows and self.position % step == 0 and math.isfinite(self.loss_sum)
+        return {
+            files.STEP: before < 0,
+            "position": not begun and (self.position, self.loss_sum) != (0, 0),
+            "records": tuple(record.layer for record in self.records) not in layers,
+            "best.*": (self.best is not None) != (self.options.keep_best and self.best_epoch > 0),
+            files.LINES: any(
+                (epoch.epoch, epoch.step) != (number, before + number * each)
+                or (epoch.validation_loss is not None) != validates
+                or tuple(record.layer for record in epoch.layers) not in layers
+                for number, epoch in enumerate(self.epochs, 1)
+            ),
+        }
 
     def digests(self) -> dict[str, str]:
         """What the data are, and the validation data."""
@@ -219,7 +241,7 @@ class Run:
         now = perf_counter()
         epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
         self.epochs.append(epoch)
-        self.position, self.loss_sum, self.seen = 0, 0.0, 0
+        self.position, self.loss_sum = 0, 0.0
         self.judge(judged_loss(epoch))
         if self.history is not None:
             self.note(epoch)
@@ -287,13 +309,12 @@ class Run:
             chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
             loss = steps.take(number, chunk, self.looked_at)
             self.position += len(chunk)
-            self.seen += len(chunk)
             self.loss_sum += loss * len(chunk)
             if self.position < end:
                 self.display.rows(self.position)
                 if self.folder is not None and self.checkpoint_is_due():
                     self.write_checkpoint(random)
-        return self.loss_sum / self.seen
+        return self.loss_sum / self.position
 
     def end_of(self, order: Array) -> int:
         """The rows of an epoch that are trained on."""
@@ -347,11 +368,18 @@ class Run:
 
     def write_checkpoint(self, random: Any) -> None:
         assert self.folder is not None
-        progress = {
+        checkpoint = files.Checkpoint(
+            self.steps.parameters, self.steps.state, self.best, self.progress(random), bytes(self.lines)
+        )
+        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        self.written = perf_counter()
+
+    def progress(self, random: Any) -> dict[str, Any]:
+        """What a training goes on from beside tensors and epochs; `random` is the state at the start of the epoch."""
+        return {
             "random": random,
             "position": self.position,
             "loss_sum": self.loss_sum,
-            "seen": self.seen,
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "warnings": self.warnings,
@@ -359,6 +387,3 @@ class Run:
             "settings": self.options.decisive,
             "data": self.data_digests,
         }
-        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress, bytes(self.lines))
-        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
-        self.written = perf_counter()
