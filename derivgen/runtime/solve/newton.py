@@ -86,6 +86,7 @@ def by_products(objective: Objective, name: str, damping: float) -> Callable[[Ar
     def step(vector: Array, gradient: Array) -> Array:
         shape = (len(vector), len(vector))
         damped = LinearOperator(shape, lambda v: product(vector, v) + damping * np.ravel(v), dtype=np.float64)
+        # Where cg gives up, its last iterate is no less a direction of descent, and the step is halved until it descends.
         return cg(damped, -gradient)[0]
 
     return step
@@ -99,7 +100,6 @@ def descended(
 
     gradient_at, epsilon = given["jac"], rounding(objective)
     value, gradient = float(fun(x)), gradient_at(x)
-    refuse_not_finite(value, gradient)
     evaluations, iterations, status = 1, 0, None
     while status is None:
         if largest(gradient) <= options["gtol"] or iterations >= options["maxiter"]:
@@ -187,14 +187,6 @@ def called_off(callback: Any, x: Array, value: float) -> bool:
     except StopIteration:
         return True
     return False
-
-
-def refuse_not_finite(value: float, gradient: Array) -> None:
-    if not (math.isfinite(value) and np.isfinite(gradient).all()):
-        raise DerivgenError(
-            f"the objective is {value} where the search starts, or its gradient is not finite: give other parameters=..., "
-            "or clean the data"
-        )
 
 
 def rounding(objective: Objective) -> float:
