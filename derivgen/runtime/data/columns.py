@@ -173,25 +173,7 @@ def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table],
     wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
     missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent and not rest else "."
     return DerivgenError(
-        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
-        f"column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} {header_advice(tables)}"
+        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: "
+        f"expected the column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} "
         f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
     )
-
-
-def header_advice(tables: Sequence[Table]) -> str:
-    """What may be wrong with a first line that names no column of the model."""
-    names = [name for table in tables if not table.format.typed for name in table.columns]
-    if len(names) == 1 and any(separator in names[0] for separator in ";\t|"):
-        return "There must be commas between columns. "
-    if names and all(is_number(name) for name in names):
-        return "The first line must name the columns; this one seems to be data. "
-    return ""
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
