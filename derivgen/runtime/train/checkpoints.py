@@ -262,21 +262,16 @@ def writer_of(metadata: Mapping[str, str]) -> str:
 
 
 def refuse_other_module(path: Path, module: ModuleType, metadata: Mapping[str, str]) -> None:
-    advice = {
-        "contract": f"generate the module with {writer_of(metadata)}",
-        "spec": "load the module of the spec that it was trained by, or start anew in another folder",
-        "dtype": f"generate the module with --dtype {short(metadata.get('dtype', ''))}",
-    }
+    """DerivgenError where a checkpoint is of another contract, spec or dtype than a module."""
     own = facts_of(module, {})
-    for fact, what_to_do in advice.items():
-        expected, found = (short(str(facts.get(fact))) for facts in (own, metadata))
-        if found != expected:
-            models = f", model {own['model']}", f", model {short(metadata.get('model', '?'))}"
-            mine, other = models if fact == "spec" else ("", "")
-            raise DerivgenError(
-                f"{path} was written by another module: expected {fact} {expected}{mine}, found {fact} {found}{other}: "
-                f"{what_to_do}"
-            )
+    differing = [fact for fact in ("contract", "spec", "dtype") if metadata.get(fact) != own[fact]]
+    if differing:
+        facts = ("model", *differing)
+        expected, found = (", ".join(f"{fact} {short(str(of.get(fact)))}" for fact in facts) for of in (own, metadata))
+        raise DerivgenError(
+            f"{path} was written by another module: expected {expected}, found {found}: generate that module by "
+            f"{writer_of(metadata)}, or start anew in another folder"
+        )
 
 
 # ---- the disk
