@@ -49,7 +49,7 @@ class Commands(click.Group):
 
 
 def refuse_removed_folder() -> None:
-    """DerivgenError where the current folder is none any more, in which every relative path is one that is missing."""
+    """Raise DerivgenError where the current folder was removed: each relative path is one that is missing."""
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -257,7 +257,7 @@ def free_name(path: Path) -> Path:
 def predict(
     module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
 ) -> None:
-    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    """Predict by MODULE, a generated file, with PARAMETERS: a file, a checkpoint, or a folder of checkpoints."""
     import numpy as np
 
     from derivgen.runtime import load, predicting
@@ -280,7 +280,7 @@ def predict(
 
 
 def refuse_overwriting(read: Sequence[Path], written: Mapping[str, Path | None]) -> None:
-    """DerivgenError where a file would be written over one that the command reads, or over another output."""
+    """Raise DerivgenError where a file would be written over one that the command reads, or over another output."""
     for option, path in written.items():
         others = [other for name, other in written.items() if name != option and other is not None]
         for other in (*read, *others):
@@ -343,7 +343,7 @@ def generated_module(target: Target) -> ModuleType:
 
 
 def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> None:
-    """DerivgenError where the module's update rule has no such hyperparameter."""
+    """Raise DerivgenError where the module's update rule has no such hyperparameter."""
     from derivgen.runtime.train.options import hyperparameters_of
 
     own = hyperparameters_of(module)

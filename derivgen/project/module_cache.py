@@ -80,7 +80,7 @@ def generator_digest() -> str:
 
 
 def loaded(name: str, text: str) -> ModuleType:
-    """The module of this text, from its file in the cache; DerivgenError where that can't be written."""
+    """The module of this text, from its file in the cache. Raises DerivgenError where that can't be written."""
     with LOCK:
         return load_module(cache_folder(), name, text)
 

@@ -51,7 +51,7 @@ class Archive:
     members: Mapping[str, zipfile.ZipInfo]
 
     def kind(self, name: str) -> Kind:
-        """By the array's header; DerivgenError where it has none, or claims another size than the file has."""
+        """By the array's header. Raises DerivgenError where it has none, or claims another size than the file has."""
         member = self.members[name]
         with numpy_errors(self.path, *npz_words(self.path)):
             refuse_directory(name, member, self.path.stat().st_size)
@@ -61,7 +61,7 @@ class Archive:
         return header.kind
 
     def read(self, name: str) -> Array:
-        """The array, whose kind was looked at; DerivgenError where the file is damaged."""
+        """The array, whose kind was looked at. Raises DerivgenError where the file is damaged."""
         with numpy_errors(self.path, *npz_words(self.path)):
             try:
                 with self.archive.open(self.members[name]) as file:
@@ -76,7 +76,7 @@ class Archive:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Archive]:
-    """An .npz file, open; DerivgenError where it is none."""
+    """An .npz file, open. Raises DerivgenError where it is none."""
     store.refuse_special(path)
     with numpy_errors(path, *npz_words(path)):
         with path.open("rb") as file:
@@ -104,7 +104,7 @@ def members_of(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
 
 
 def refuse_directory(name: str, member: zipfile.ZipInfo, size: int) -> None:
-    """ValueError where the zip's directory says of a member what can't be, in a file of so many bytes."""
+    """Raise ValueError where the zip's directory says of a member what can't be, in a file of so many bytes."""
     if member.compress_type not in LARGEST_RATIO:
         raise ValueError(f"{name} is compressed by a method that NumPy does not write")
     possible = member.compress_size * LARGEST_RATIO[member.compress_type]
@@ -113,7 +113,10 @@ def refuse_directory(name: str, member: zipfile.ZipInfo, size: int) -> None:
 
 
 def read_npy(path: Path) -> Array:
-    """The array of a file, memory-mapped and read-only; DerivgenError where it is not whole or no plain array."""
+    """The array of a file, memory-mapped and read-only.
+
+    Raises DerivgenError where it is not whole or no plain array.
+    """
     store.refuse_special(path)
     with numpy_errors(path, "an .npy file of a plain array", f'np.save("{path.stem}.npy", ...)'):
         with path.open("rb") as file:
@@ -127,7 +130,7 @@ def read_npy(path: Path) -> Array:
 
 
 def header_of(start: bytes) -> Header:
-    """What the start of an .npy file says; ValueError where that makes no sense."""
+    """What the start of an .npy file says. Raises ValueError where that makes no sense."""
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         raise ValueError("it is empty" if not start else "no array's header, or a pickle")
     stream = io.BytesIO(start)
@@ -146,7 +149,7 @@ def header_of(start: bytes) -> Header:
 
 
 def refuse_other_size(header: Header, size: int) -> None:
-    """ValueError where the header claims another size than that of the file, or member, in bytes."""
+    """Raise ValueError where the header claims another size than that of the file, or member, in bytes."""
     shape, dtype = header.kind
     if header.offset + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(

@@ -118,7 +118,10 @@ def own_columns(declared: Any, table: Table) -> tuple[str, ...]:
 
 
 def choice_of(declared: Any, tables: Sequence[Table], names_in: Callable[[Table], tuple[str, ...]]) -> Choice | None:
-    """The table that has the columns wanted of it; DerivgenError where there are two, or two columns of one name."""
+    """The table that has the columns wanted of it.
+
+    Raises DerivgenError where there are two, or two columns of one name.
+    """
     choices = [Choice(t, names_in(t)) for t in tables if set(names_in(t)) <= set(t.columns)]
     if len(choices) > 1:
         raise given_twice(declared.name, choices[0].table.path, choices[1].table.path)

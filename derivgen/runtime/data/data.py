@@ -1,4 +1,4 @@
-"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
+"""Which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
 
 from __future__ import annotations
 

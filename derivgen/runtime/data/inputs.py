@@ -35,11 +35,11 @@ def paths_text(paths: Iterable[Path]) -> str:
 
 
 def unmasked(name: str, array: Any) -> Any:
-    """The array; TypeError where it has a mask, which numpy would drop as it copies."""
+    """The array. Raises TypeError where it has a mask, which numpy would drop as it copies."""
     if np.ma.isMaskedArray(array):
         raise TypeError(
-            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it by "
-            f"{name}.filled(...)"
+            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it "
+            f"by {name}.filled(...)"
         )
     return array
 
@@ -60,7 +60,7 @@ class Origin:
 
 
 def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
-    """DerivgenError where an array of this shape and dtype is no such input, and no cast makes it one."""
+    """Raise DerivgenError where an array of this shape and dtype is no such input, and no cast makes it one."""
     wanted = declared.shape
     check_dtype(kind.dtype, declared, cast, origin)
     if len(kind.shape) != len(wanted) or any(
@@ -73,7 +73,10 @@ def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
 
 
 def check_dtype(dtype: np.dtype[Any], declared: Any, cast: bool, origin: Origin) -> bool:
-    """Whether an input of this dtype is taken as it is; DerivgenError where it is no number, or needs an unasked cast."""
+    """Whether an input of this dtype is taken as it is.
+
+    Raises DerivgenError where it is no number, or needs an unasked cast.
+    """
     if dtype.kind not in "fiub":
         raise DerivgenError(f"{origin} must hold numbers, found dtype {dtype}")
     # Labels are taken in any integer dtype.
@@ -92,7 +95,7 @@ def is_integer(declared: Any) -> bool:
 
 
 def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
-    """The array in the dtype that an input needs; DerivgenError where that would lose something unasked."""
+    """The array in the dtype that an input needs. Raises DerivgenError where that would lose something unasked."""
     if check_dtype(array.dtype, declared, cast, origin):
         # One that is mapped from a file stays there; the kernels look at what they read.
         return array if isinstance(array, np.memmap) else checked_labels(array, declared, origin)
@@ -107,14 +110,14 @@ def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
         if dtype.kind == "i":
             raise DerivgenError(f"{origin} must hold whole numbers, {found}")
         raise DerivgenError(
-            f"{origin} must be {dtype}, at most {np.finfo(dtype).max:.3g}, {found}: scale the data, or generate the module "
-            "with --dtype float64"
+            f"{origin} must be {dtype}, at most {np.finfo(dtype).max:.3g}, {found}: scale the data, or generate the "
+            "module with --dtype float64"
         )
     return checked_labels(made, declared, origin)
 
 
 def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:
-    """The array; DerivgenError at the first label that is none of the classes, nor the ignored one."""
+    """The array. Raises DerivgenError at the first label that is none of the classes, nor the ignored one."""
     if declared.classes is None:
         return array
     good = (array >= 0) & (array < declared.classes)

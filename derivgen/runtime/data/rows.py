@@ -27,7 +27,7 @@ def sample_inputs(module: ModuleType) -> list[str]:
 
 
 def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> None:
-    """TypeError where the data are no inputs by name, or have one that the model lacks."""
+    """Raise TypeError where the data are no inputs by name, or have one that the model lacks."""
     if not isinstance(data, Mapping):
         raise TypeError(f"{what} must be a mapping from inputs' names to arrays, found {type(data).__name__}")
     names = [i.name for i in module.INPUTS]
@@ -38,7 +38,7 @@ def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> Non
 
 
 def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterable[str] | None = None) -> None:
-    """TypeError where one of these inputs, of all where unsaid, is missing."""
+    """Raise TypeError where one of these inputs, of all where unsaid, is missing."""
     every = [i.name for i in module.INPUTS]
     for name in every if names is None else names:
         if name not in data:
@@ -46,7 +46,10 @@ def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterabl
 
 
 def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
-    """The rows of the data; ValueError or TypeError where an input lacks, has none, or has others than the rest."""
+    """The rows of the data.
+
+    Raises ValueError or TypeError where an input lacks, has none, or has others than the rest.
+    """
     axis = module.SAMPLE_AXIS
     names = sample_inputs(module)
     check_complete(module, data, names)

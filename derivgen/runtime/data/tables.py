@@ -135,15 +135,18 @@ def read_csv(table: Table, names: list[str]) -> Any:
 
 @contextmanager
 def csv_errors(path: Path, columns: Sequence[str] = ()) -> Iterator[None]:
-    """What pyarrow raises in this block, with the file and the names of its columns; rows count from below the header."""
+    """What pyarrow raises in this block, with the file and the names of its columns.
+
+    Rows count from below the header.
+    """
     try:
         yield
     except (arrow("pyarrow", path).ArrowException, OSError, UnicodeDecodeError) as error:
         reason = re.sub(r"column #(\d+)", lambda found: f"column {columns[int(found[1])]}", str(error))
         reason = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", reason).partition("\n")[0]
         raise DerivgenError(
-            f"{path} can't be read as a CSV file ({reason}): expected UTF-8 text, a line of the columns' names, then rows "
-            "of numbers, with commas between"
+            f"{path} can't be read as a CSV file ({reason}): expected UTF-8 text, a line of the columns' names, then "
+            "rows of numbers, with commas between"
         ) from error
 
 

@@ -114,6 +114,6 @@ def refuse_products(method: str, products: str | None) -> None:
 def refuse_not_finite(value: float, gradient: Array) -> None:
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         raise DerivgenError(
-            f"the objective is {value} where the search starts, or its gradient is not finite: give other parameters=..., "
-            "or clean the data"
+            f"the objective is {value} where the search starts, or its gradient is not finite: give other "
+            "parameters=..., or clean the data"
         )

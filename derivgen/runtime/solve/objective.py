@@ -30,7 +30,7 @@ ADDED_BY = {
 
 
 def needed(module: ModuleType, name: str) -> Callable[..., Any]:
-    """The module's function; DerivgenError, with what adds it, where the module has none."""
+    """The module's function. Raises DerivgenError, with what adds it, where the module has none."""
     if not hasattr(module, name):
         cure = ADDED_BY.get(name, f'add model.second_order("{name}")')
         raise DerivgenError(f"the module has no {name}: {cure} in the spec, and generate it again")
@@ -39,7 +39,7 @@ def needed(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def product_name(products: str) -> str:
-    """The module's function of these products; ValueError where there are none such."""
+    """The module's function of these products. Raises ValueError where there are none such."""
     if products not in PRODUCTS:
         raise ValueError(f"products must be {' or '.join(PRODUCTS)}{nearest(products, PRODUCTS)}, found {products!r}")
     return PRODUCTS[products]
@@ -107,8 +107,8 @@ class Objective:
             return lambda *arguments: function(*arguments, **self.inputs, **self.draws)
         if self.draws:
             raise ValueError(
-                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: leave "
-                "batch_size out"
+                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: "
+                "leave batch_size out"
             )
 
         def in_parts(*arguments: Array) -> Array:

@@ -86,7 +86,7 @@ def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     """The checkpoint in a file, to the bit; its arrays are fresh.
 
     Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or
-    format; CheckpointError where it can't be read.
+    format. Raises CheckpointError where it can't be read.
     """
     path = Path(path)
     tensors, metadata, progress = read_whole(path)
@@ -116,7 +116,10 @@ def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Ar
 
 
 def read_whole(path: Path) -> tuple[dict[str, Array], dict[str, str], dict[str, Any]]:
-    """(tensors, metadata, progress) of a checkpoint of whatever module; DerivgenError where it is none, or damaged."""
+    """(tensors, metadata, progress) of a checkpoint of whatever module.
+
+    Raises DerivgenError where it is none, or damaged.
+    """
     data = bytes_of(path)
     try:
         tensors, metadata = decode_safetensors(path, data)
@@ -144,7 +147,7 @@ def altered(path: Path, problem: str) -> DerivgenError:
 
 
 def is_checkpoint(path: Path | str) -> bool:
-    """Whether a file is a checkpoint, and not one of parameters alone; DerivgenError where it can't be read."""
+    """Whether a file is a checkpoint, and not one of parameters alone. Raises DerivgenError where it can't be read."""
     path = Path(path)
     if path.suffix != ".safetensors":
         return False
@@ -246,8 +249,8 @@ def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
 def refuse_foreign(path: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise DerivgenError(
-            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, found "
-            f"{shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
+            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, "
+            f"found {shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
         )
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
@@ -262,7 +265,7 @@ def writer_of(metadata: Mapping[str, str]) -> str:
 
 
 def refuse_other_module(path: Path, module: ModuleType, metadata: Mapping[str, str]) -> None:
-    """DerivgenError where a checkpoint is of another contract, spec or dtype than a module."""
+    """Raise DerivgenError where a checkpoint is of another contract, spec or dtype than a module."""
     own = facts_of(module, {})
     differing = [fact for fact in ("contract", "spec", "dtype") if metadata.get(fact) != own[fact]]
     if differing:
@@ -292,7 +295,7 @@ def disk_errors(path: Path, done: str) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder; CheckpointError where no file can be written there."""
+    """Make the folder. Raises CheckpointError where no file can be written there."""
     with disk_errors(folder, "written"):
         make_folder(folder)
         if not os.access(folder, os.W_OK):

@@ -122,7 +122,7 @@ class HistoryFile:
             raise store.unwritable(path, error) from error
 
     def append(self, epoch: Epoch) -> None:
-        """Add the epoch's line; DerivgenError where it can't be written."""
+        """Add the epoch's line. Raises DerivgenError where it can't be written."""
         rest = line_of(epoch)
         try:
             while rest:  # a disk that gets full takes a part
@@ -149,13 +149,13 @@ def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> Histo
 
 
 def check_history(path: Path | str) -> None:
-    """DerivgenError where `open_history` would surely fail."""
+    """Raise DerivgenError where `open_history` would surely fail."""
     refuse_foreign(Path(path))
     store.check_writable(Path(path))
 
 
 def refuse_foreign(path: Path) -> None:
-    """DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
+    """Raise DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
     first, line_end, _ = (store.read(path) or "").partition("\n")
     try:
         if line_end:

@@ -193,7 +193,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def resolve_metrics(module: ModuleType, metrics: Metrics) -> Mapping[str, Metric]:
-    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings of names to such functions.
+    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings to such functions.
 
     Raises ValueError for an unknown or repeated name and for a model that predicts nothing, TypeError for what is
     none of these.
@@ -228,7 +228,8 @@ def of_name(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     raise ValueError(
-        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions of "
+        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions "
+        "of "
         f'your own: {{"{name}": '
         "lambda target, prediction: ...}"
     )
@@ -243,7 +244,7 @@ def of_function(name: object, function: object) -> Metric:
 
 
 def prediction_of(module: ModuleType) -> Callable[..., Array]:
-    """The module's `predict`; ValueError where it has none."""
+    """The module's `predict`. Raises ValueError where it has none."""
     predict: Callable[..., Array] | None = getattr(module, "predict", None)
     if predict is None:
         raise ValueError("metrics: the model predicts nothing: add model.predict(...) to its spec, or leave them out")

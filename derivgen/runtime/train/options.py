@@ -77,7 +77,7 @@ def hyperparameters_of(module: ModuleType) -> list[str]:
 
 
 def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """DerivgenError where some of a checkpoint's settings, or data, are others here."""
+    """Raise DerivgenError where some of a checkpoint's settings, or data, are others here."""
 
     def said(facts: Mapping[str, Any], name: str) -> str:
         value = facts.get(name, "unsaid")

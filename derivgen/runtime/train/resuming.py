@@ -27,7 +27,7 @@ def random_state(generator: np.random.Generator, saved: Any) -> dict[str, Any]:
 
 
 def refuse_forgery(path: Path, found: Mapping[str, Any], own: Mapping[str, Any], wrong: Mapping[str, bool]) -> None:
-    """DerivgenError where the progress that was found is another text than one's own, or where something is wrong."""
+    """Raise DerivgenError where the progress that was found is not one's own, or something is wrong."""
     for name in dict.fromkeys((*own, *found)):
         texts = [json.dumps(part[name], sort_keys=True) if name in part else "nothing" for part in (own, found)]
         if texts[0] != texts[1]:

@@ -109,7 +109,7 @@ class Run:
             self.go_on_from(last, files.read_checkpoint(last, self.module))
 
     def go_on_from(self, path: Path, checkpoint: files.Checkpoint) -> None:
-        """Take over what a checkpoint holds; DerivgenError where this training would not have written it."""
+        """Take over what a checkpoint holds. Raises DerivgenError where this training would not have written it."""
         progress = checkpoint.progress
         refuse_differences(path, "settings", progress["settings"], self.options.decisive)
         refuse_differences(path, "data", progress["data"], self.data_digests)
