@@ -100,15 +100,8 @@ def check_options(module: ModuleType, options: Options, arguments: Collection[st
 
     `arguments` are those of `fit`.
     """
-    counts = {
-        "epochs": 1,
-        "seed": 0,
-        "batch_size": 1,
-        "accumulate": 1,
-        "early_stopping": 1,
-        "checkpoint_every": 1,
-        "keep": 1,
-    }
+    names = ("epochs", "batch_size", "accumulate", "early_stopping", "checkpoint_every", "keep")
+    counts = {"seed": 0, **dict.fromkeys(names, 1)}
     for name, least in counts.items():
         value = getattr(options, name)
         if value is None and name in ("early_stopping", "checkpoint_every"):
