@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError, listed
+from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.runtime.arrays import Array, Kind
 from derivgen.runtime.json_text import MALFORMED, parse_json, short, shown
@@ -184,25 +184,20 @@ def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
 
 def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | None:
     """What is wrong with the first tensor that is missing, unknown, or not of the module's shape and dtype."""
-    parameters = kinds_of(module)
-    slots = {f"state.{slot}": kind_of(a) for slot, a in module.optimizer_state()._asdict().items()}
-    best = {f"best.{name}": kind for name, kind in parameters.items()}
-    lines = {LINES: Kind((tensors[LINES].size if LINES in tensors else 0,), np.dtype(np.uint8))}  # of any length
-    return difference(
-        {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}, tensors
-    )
+    parameters, lines = module.initial_parameters(), tensors.get(LINES, np.zeros(0, np.uint8)).tobytes()
+    best = parameters if any(name.startswith("best.") for name in tensors) else None
+    expected = tensors_of(module, Checkpoint(parameters, module.optimizer_state(), best, {}, lines))
+    return difference({name: kind_of(tensor) for name, tensor in expected.items()}, tensors)
 
 
 def difference(expected: Mapping[str, Kind], tensors: Mapping[str, Array]) -> str | None:
     """The same of these shapes and dtypes by name."""
-    for name in [*expected, *tensors]:
-        if name not in tensors:
-            return f"{name} is missing, expected {listed(expected)}"
-        if name not in expected:
-            return f"{name} is unknown, expected {listed(expected)}"
-        (shape, dtype), found = expected[name], tensors[name]
-        if found.shape != shape or found.dtype != dtype:
-            return f"{name} must be {dtype} of shape {shape}, found {found.dtype} of shape {found.shape}"
+    found = {name: kind_of(tensor) for name, tensor in tensors.items()}
+    for name in [*expected, *found]:
+        if found.get(name) != expected.get(name):
+            kinds = (expected.get(name), found.get(name))
+            wanted, there = (f"{k.dtype} of shape {k.shape}" if k else "absent" for k in kinds)
+            return f"{name} must be {wanted}, found {there}"
     return None
 
 
