@@ -212,7 +212,7 @@ def is_edited(text: str) -> bool:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file, None where there is none; line ends as \\n."""
+    """The text of a file, with \\n at its line ends; None where the file is missing."""
     try:
         refuse_special(path)
         if path.is_dir():

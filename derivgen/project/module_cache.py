@@ -60,7 +60,7 @@ def cached_module(model: Model, program: Program, dtype: str) -> tuple[str, str]
 
 
 def kept_text(path: Path) -> str | None:
-    """The text of a module in the cache, None where there is none that is whole."""
+    """The text of a module in the cache; None where the file is missing or not whole."""
     try:
         text = store.read(path)
     except DerivgenError:  # `loaded` says what is wrong with the cache
@@ -70,7 +70,7 @@ def kept_text(path: Path) -> str | None:
 
 @functools.cache
 def generator_digest() -> str:
-    """Of all that texts of modules come from: another version of derivgen shall not take what this one left."""
+    """The digest of all code that writes modules, so that no version of derivgen takes the files of another."""
     from derivgen.emit import templates
 
     code = hashlib.sha256()

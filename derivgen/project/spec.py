@@ -190,7 +190,7 @@ def is_sympys(error: BaseException) -> bool:
 
 
 def unknown_argument(error: BaseException) -> str:
-    """In words, where the user's line calls a function of derivgen with an argument that it lacks."""
+    """What is wrong, in words, where the user's line calls a function of derivgen with an argument that it lacks."""
     found = UNKNOWN_ARGUMENT.search(str(error)) if isinstance(error, TypeError) else None
     function = called(error) if found else None
     if found is None or not str(getattr(function, "__module__", "")).startswith(PACKAGE.name):

@@ -51,7 +51,10 @@ class Archive:
     members: Mapping[str, zipfile.ZipInfo]
 
     def kind(self, name: str) -> Kind:
-        """By the array's header. Raises DerivgenError where it has none, or claims another size than the file has."""
+        """The kind that the array's header states.
+
+        Raises DerivgenError where it has none, or claims another size than the file has.
+        """
         member = self.members[name]
         with numpy_errors(self.path, *npz_words(self.path)):
             refuse_directory(name, member, self.path.stat().st_size)

@@ -69,7 +69,7 @@ def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
 def split_rows(
     module: ModuleType, data: Mapping[str, Array], fraction: float, generator: np.random.Generator
 ) -> tuple[Array | None, Array | None]:
-    """(training rows, validation rows); none of both where the model has no sample axis."""
+    """(training rows, validation rows); both are None where the model has no sample axis."""
     if not sample_inputs(module):
         if fraction:
             raise ValueError("validation_split: the model has no sample axis, so there are no rows to hold out")

@@ -62,7 +62,7 @@ class CurveFit:
         }
 
     def quantile(self, level: float) -> float:
-        """Of a standardized estimate, whose absolute value is at most that at this confidence."""
+        """The quantile: the absolute value of a standardized estimate is at most that at this confidence."""
         from scipy.special import ndtri, stdtrit
 
         if not 0 < level < 1:

@@ -39,7 +39,7 @@ def needed(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def product_name(products: str) -> str:
-    """The module's function of these products. Raises ValueError where there are none such."""
+    """The module's function of these products. Raises ValueError where the name is unknown."""
     if products not in PRODUCTS:
         raise ValueError(f"products must be {' or '.join(PRODUCTS)}{nearest(products, PRODUCTS)}, found {products!r}")
     return PRODUCTS[products]
@@ -61,7 +61,7 @@ class Objective:
 
     @property
     def first(self) -> Array:
-        """Where a search starts."""
+        """The vector from which a search starts."""
         return self.start[: self.trained].astype(np.float64)
 
     def flat(self, vector: Array) -> Array:
@@ -142,7 +142,7 @@ def objective_of(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Objective:
-    """Raises ValueError or TypeError where the data, the parameters or the batch size are none."""
+    """The objective at these data. Raises ValueError or TypeError where the arguments don't fit the module."""
     rows_of.check_names(module, data or {}, "data")
     rows_of.check_complete(module, data or {})
     start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))
@@ -163,7 +163,7 @@ def refuse_without_rows(module: ModuleType) -> None:
 
 
 def accepted(function: Callable[..., Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the inputs that the function takes."""
+    """The inputs that the function takes."""
     taken = inspect.signature(function).parameters
     return {name: array for name, array in inputs.items() if name in taken}
 

@@ -102,7 +102,7 @@ def curvature(
 
 
 def dense_eigenvalues(objective: Objective, product: Callable[[Array, Array], Array]) -> Array:
-    """All, descending."""
+    """All eigenvalues, in descending order."""
     matrix = np.stack([product(objective.first, unit) for unit in np.eye(objective.trained)])
     refuse_not_finite(matrix)
     return np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1]

@@ -172,7 +172,7 @@ def latest_checkpoint(folder: Path | str) -> Path | None:
 
 
 def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
-    """By the names that they have in the file."""
+    """The tensors, under the names that they have in the file."""
     best = {} if checkpoint.best is None else module.views(checkpoint.best)
     return {
         **module.views(checkpoint.parameters),
@@ -191,7 +191,7 @@ def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | 
 
 
 def difference(expected: Mapping[str, Kind], tensors: Mapping[str, Array]) -> str | None:
-    """The same of these shapes and dtypes by name."""
+    """What is wrong with the first tensor that has another shape or dtype than expected; None where all fit."""
     found = {name: kind_of(tensor) for name, tensor in tensors.items()}
     for name in [*expected, *found]:
         if found.get(name) != expected.get(name):
@@ -222,7 +222,7 @@ def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = 
 
 
 def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
-    """What a file says of itself."""
+    """The metadata of a checkpoint of this module."""
     # Of what was loaded: the file may have been generated anew since.
     header = store.read_header(f'"""{module.__doc__}"""\n')
     if header is None:

@@ -25,7 +25,7 @@ class ValidationError(Exception):
 
 
 def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Array | None) -> float:
-    """Of these rows, weighted by rows where they don't fit into one part; of all the data where there are none."""
+    """The loss of these rows, the mean of its parts weighted by rows; that of all the data where rows is None."""
     losses, counts = [], []
     parts = [(None, feed.data)] if rows is None else feed.parts(rows)
     for k, (part, inputs) in enumerate(parts):

@@ -40,7 +40,7 @@ class Epoch(NamedTuple):
 
 
 def judged_loss(epoch: Epoch) -> float:
-    """What early stopping and the best epoch go by."""
+    """The loss by which early stopping and the best epoch are judged."""
     return epoch.loss if epoch.validation_loss is None else epoch.validation_loss
 
 
@@ -195,7 +195,7 @@ def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> 
 
 
 def epoch_at(path: Path | str, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
-    """The epoch of one line; DerivgenError with its place where it is none."""
+    """The epoch of one line. Raises DerivgenError, with the place, where the line holds no epoch."""
     try:
         return epoch_of(line, layer)
     except ValueError as error:

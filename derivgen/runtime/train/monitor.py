@@ -66,7 +66,7 @@ def observe_layers(
 
 
 def root_mean_square(tensors: Sequence[Array]) -> float | None:
-    """Of all elements together; None of no tensors."""
+    """The root mean square of all elements together; None where there are no tensors."""
     if not tensors:
         return None
     squares = sum(float(np.sum(np.square(t, dtype=np.float64))) for t in tensors)
@@ -74,7 +74,7 @@ def root_mean_square(tensors: Sequence[Array]) -> float | None:
 
 
 def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) -> dict[str, str]:
-    """What is wrong with some layers, in words by what it is of; `first` are the records before training."""
+    """The warnings about layers, each under its kind and layer; `first` are the records before training."""
     gradients = {r.layer: r.gradient for r in records if r.gradient is not None}
     if not gradients:
         return {}

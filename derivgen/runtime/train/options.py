@@ -59,7 +59,7 @@ class Options:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What the numbers depend on, besides the data."""
+        """The settings on which the numbers depend, besides the data."""
         names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate", "keep_best")
         own = {name: plain(getattr(self, name)) for name in names}
         return {**own, **{name: float(value) for name, value in sorted(self.hyperparameters.items())}}

@@ -20,7 +20,7 @@ from derivgen.runtime.train.checkpoints import Checkpoint, altered
 
 
 def random_state(generator: np.random.Generator, saved: Any) -> dict[str, Any]:
-    """The saved state, in what it may differ from the generator's own; NumPy refuses what is none."""
+    """The generator's own state with the saved numbers; NumPy raises an error where they are none."""
     own: dict[str, Any] = dict(generator.bit_generator.state)
     state = {**own["state"], "state": saved["state"]["state"]}
     return {**own, "state": state, "has_uint32": int(saved["has_uint32"] > 0), "uinteger": saved["uinteger"]}
@@ -39,7 +39,7 @@ def refuse_forgery(path: Path, found: Mapping[str, Any], own: Mapping[str, Any],
 
 
 def tensors_not_finite(module: ModuleType, checkpoint: Checkpoint) -> dict[str, bool]:
-    """Of each tensor, whether it has a number that is not finite: training goes on from no such place."""
+    """For each tensor, whether it has a number that is not finite: no training goes on from there."""
     tensors = {**module.views(checkpoint.parameters)}
     tensors |= {f"state.{slot}": array for slot, array in checkpoint.state._asdict().items()}
     if checkpoint.best is not None:

@@ -127,7 +127,7 @@ class Run:
         refuse_forgery(path, progress, own, self.contradictions() | tensors_not_finite(self.module, checkpoint))
 
     def contradictions(self) -> dict[str, bool]:
-        """Of each part of a checkpoint, whether it can't stand beside the others, or beside this training."""
+        """For each part of a checkpoint, whether it contradicts the other parts, or this training."""
         rows, step = 0 if self.rows is None else self.end_of(self.rows), self.steps.rows_a_step
         each = max(1, -(-rows // step))
         before = self.steps.done - self.position // step - len(self.epochs) * each  # steps of earlier trainings
@@ -147,7 +147,7 @@ class Run:
         }
 
     def digests(self) -> dict[str, str]:
-        """What the data are, and the validation data."""
+        """A description of each input, and of each validation input, with a checksum."""
         found = {name: digest(array) for name, array in self.feed.data.items()}
         if self.validation is not None and self.validation[0] is not self.feed:
             found |= {f"validation {name}": digest(array) for name, array in self.validation[0].data.items()}
@@ -156,7 +156,7 @@ class Run:
     # ---- epochs
 
     def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
-        """All that are left."""
+        """Train the epochs that are left, and return what was reached."""
         options = self.options
         self.looked_at |= history is not None or bool(callbacks)
         self.history, self.callbacks = history, callbacks
@@ -191,7 +191,7 @@ class Run:
         return len(self.epochs) >= self.options.epochs or bool(self.stopped)
 
     def all_epochs(self) -> None:
-        """One after the other; however they end, the last one is on view."""
+        """Train one epoch after the other. However they end, the display shows the last one."""
         shown_epochs = len(self.epochs)
         try:
             while not self.is_over:
@@ -275,7 +275,7 @@ class Run:
         self.stopped = self.why_to_stop()
 
     def why_to_stop(self) -> str:
-        """In words, where early stopping says so."""
+        """The reason of early stopping, in words; empty where training goes on."""
         patience, number = self.options.early_stopping, len(self.epochs)
         if patience is None or number - self.best_epoch < patience:
             return ""
@@ -283,7 +283,7 @@ class Run:
 
     @property
     def evaluated(self) -> tuple[Feed, Array | None]:
-        """What metrics are of: the validation rows, or the training rows."""
+        """The rows that metrics are computed on: those of validation, else those of training."""
         return self.validation if self.validation is not None else (self.feed, self.rows)
 
     def validation_loss(self, feed: Feed, rows: Array | None) -> float:
@@ -322,7 +322,7 @@ class Run:
         return len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
 
     def steps_to_do(self) -> int:
-        """Of a chunk, up to the next checkpoint."""
+        """The number of steps in the next chunk, which ends at the next checkpoint."""
         every = self.options.checkpoint_every
         if self.folder is None or every is None:
             return self.steps.at_once

@@ -124,7 +124,7 @@ class Steps:
         return total / len(order)
 
     def drawn_from_here(self) -> dict[str, int]:
-        """What the gradient of the next step's batches draws by."""
+        """The seed and the first step by which the gradient of the next step draws."""
         return {**self.draws, "first_step": self.done * self.options.accumulate} if self.draws else {}
 
     # ---- where it is not finite
