@@ -15,12 +15,12 @@ import numpy as np
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
+from derivgen.runtime.json_text import short
 
 Array = np.ndarray[Any, Any]
 
 HEAD = 2**14  # bytes from which a header is read: NumPy takes headers of at most 10,000
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-SHOWN = 60  # characters of a shape in a message
 # By how much the methods that NumPy writes may compress: deflate by 1,032 at most (zlib.net/zlib_tech.html).
 LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1040}
 ZIP = (b"PK\3\4", b"PK\5\6")  # what a zip file starts with; the second, one without members
@@ -147,7 +147,7 @@ def header_of(start: bytes) -> Header:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, in a pickle, which is never read")
     if any(isinstance(extent, bool) or extent < 0 for extent in shape):
-        raise ValueError(f"its header claims the shape {shown(shape)}")
+        raise ValueError(f"its header claims the shape {short(str(shape))}")
     return Header(Kind(shape, dtype), fortran, stream.tell())
 
 
@@ -156,13 +156,8 @@ def refuse_other_size(header: Header, size: int) -> None:
     shape, dtype = header.kind
     if header.offset + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(
-            f"its header claims {dtype} of shape {shown(shape)}, which is not the {size - header.offset} bytes after it"
+            f"its header claims {dtype} of shape {short(str(shape))}, which is not the {size - header.offset} bytes after it"
         )
-
-
-def shown(shape: tuple[int, ...]) -> str:
-    text = str(shape)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def npz_words(path: Path) -> tuple[str, str]:

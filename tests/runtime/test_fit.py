@@ -398,7 +398,7 @@ def test_parts_of_the_rows_draw_numbers_of_their_own(tmp_path, monkeypatch):
     prediction = runtime.predict(module, parameters, data)
     np.testing.assert_array_equal(prediction[:6], module.predict(parameters, data["x"][:6]))
     assert len(np.unique(prediction)) == 12
-    loss, gradient = objective.gradient_in_parts(module, data, {"seed": 3}, 2)(parameters)
+    loss, gradient = objective.objective_of(module, data, parameters, seed=3, batch_size=2).gradient()(parameters)
     assert loss == pytest.approx(wanted[0], rel=1e-6)
     np.testing.assert_allclose(gradient, wanted[1], rtol=1e-5)
     feed = rows_module.Feed(module, data)

@@ -159,10 +159,10 @@ def refuse_foreign(path: Path) -> None:
     first, line_end, _ = (store.read(path) or "").partition("\n")
     try:
         if line_end:
-            epoch_at(path, 1, first)
+            epoch_of(first)
         # Nothing, or a first line that was cut off, is what a stopped run leaves.
         ours = bool(line_end) or first.startswith(LINE_START) or LINE_START.startswith(first)
-    except DerivgenError:
+    except ValueError:
         ours = False
     if not ours:
         raise DerivgenError(
@@ -186,20 +186,17 @@ def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Ep
 def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
     """The epochs of a text, a line each; the path is for messages."""
     *lines, rest = text.split("\n")
-    epochs = tuple(epoch_at(path, number, line, layer) for number, line in enumerate(lines, 1))
+    epochs = []
+    for number, line in enumerate(lines, 1):
+        try:
+            epochs.append(epoch_of(line, layer))
+        except ValueError as error:
+            raise DerivgenError(f"{path}:{number} is no epoch of a history: {error}") from error
     if rest:
         raise DerivgenError(
             f"{path}:{len(lines) + 1} is cut off, training was stopped while it wrote this line: remove the line"
         )
-    return epochs
-
-
-def epoch_at(path: Path | str, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
-    """The epoch of one line. Raises DerivgenError, with the place, where the line holds no epoch."""
-    try:
-        return epoch_of(line, layer)
-    except ValueError as error:
-        raise DerivgenError(f"{path}:{number} is no epoch of a history: {error}") from error
+    return tuple(epochs)
 
 
 # ---- the picture

@@ -37,7 +37,7 @@ def shown(total_epochs: int, rows_per_epoch: int, enabled: bool, start_epoch: in
     from rich.table import Column
 
     console = Console()
-    live = sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
+    live = getattr(sys.stdout, "isatty", bool)() and console.is_terminal and not console.is_dumb_terminal
     text = Column(no_wrap=True, ratio=1, overflow="crop" if console.options.ascii_only else "ellipsis")
     columns = (
         TextColumn(f"epoch {{task.fields[number]:>{len(str(total_epochs))}}}/{total_epochs}"),
