@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,13 @@ RULE = ("hyperparameter", "second_hyperparameter", "slot", "kept_slot", "value_o
 SIZES = ("batch", "second_batch")
 # What functions of derivatives take and return: refused as inputs where a spec asks for these, or named past the inputs.
 CHOSEN = {*contract.VECTORS.values(), "hessian", "jacobian", "gradients"}
+HEAD = '''"""Names in the text of generated modules that come from no spec. Written by scripts/fixed_names.py."""
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+'''
 MEANING = {
     "GLOBALS": "what modules define",
     "BESIDE_INPUTS": "what functions that take inputs from callers refer to, and their other arguments",
@@ -117,15 +125,15 @@ def fixed_names() -> dict[str, tuple[str, ...]]:
 
 def text() -> str:
     """The file's text."""
-    lines = ['"""Names in the text of generated modules that come from no spec. Written by scripts/fixed_names.py."""']
-    before: dict[str, tuple[str, ...]] = {}
+    parts, before = [HEAD], dict[str, tuple[str, ...]]()
     for table, names in fixed_names().items():
         whole = [other for other, own in before.items() if {*own} <= {*names}]
-        rest = [name for name in names if not any(name in before[other] for other in whole)]
-        rows = [*(f"    *{other}," for other in whole), *(f'    "{name}",' for name in rest)]
-        lines += ["", f"# {MEANING[table]}", f"{table} = (", *rows, ")"]
+        rest = " ".join(name for name in names if not any(name in before[other] for other in whole))
+        lines = textwrap.fill(rest, 120, initial_indent="    ", subsequent_indent="    ")
+        value = " + ".join([*whole, f'words(\n    """\n{lines}\n    """\n)'])
+        parts.append(f"# {MEANING[table]}\n{table} = {value}\n")
         before[table] = names
-    return "\n".join([*lines, ""])
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from derivgen.command.training import predict, train
+from derivgen.command.training import pairs_of, predict, train
 from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
 from derivgen.file import store
 from derivgen.project.project import Check, Module, check_module, expected_text, project_modules, render
@@ -49,7 +49,7 @@ class Commands(click.Group):
 
 
 def refuse_removed_folder() -> None:
-    """DerivgenError where the current folder is none any more, in which every relative path is one that is missing."""
+    """Raise DerivgenError where the current folder was removed: each relative path is one that is missing."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -204,7 +204,7 @@ def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     from derivgen.plan.cost_report import cost_report, with_sizes
     from derivgen.plan.cost_text import report_text
 
-    values = size_values(sizes)
+    values = pairs_of("--size", sizes, whole_size, "NAME=VALUE with a whole number of at least 1")
     models = [target.model for target in load_targets(spec)]
     plans = [plan_module(m, declared_program(m), dtype or m.dtype or DEFAULT_DTYPE) for m in models]
     reports = [cost_report(plan, module_codes(plan)) for plan in plans]
@@ -216,17 +216,10 @@ def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     click.echo("\n\n".join(report_text(with_sizes(report, values)) for report in reports))
 
 
-def size_values(texts: tuple[str, ...]) -> dict[str, int]:
-    values: dict[str, int] = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            values[name.strip()] = int(number)
-        except ValueError:
-            values[name.strip()] = 0
-        if not name.strip().isidentifier() or values[name.strip()] < 1:
-            raise click.UsageError(f"--size takes NAME=VALUE with a whole number of at least 1; found {text!r}")
-    return values
+def whole_size(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 main.add_command(train)

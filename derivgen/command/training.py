@@ -257,7 +257,7 @@ def free_name(path: Path) -> Path:
 def predict(
     module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
 ) -> None:
-    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    """Predict by MODULE, a generated file, with PARAMETERS: a file, a checkpoint, or a folder of checkpoints."""
     import numpy as np
 
     from derivgen.runtime import load, predicting
@@ -280,7 +280,7 @@ def predict(
 
 
 def refuse_overwriting(read: Sequence[Path], written: Mapping[str, Path | None]) -> None:
-    """DerivgenError where a file would be written over one that the command reads, or over another output."""
+    """Raise DerivgenError where a file would be written over one that the command reads, or over another output."""
     for option, path in written.items():
         others = [other for name, other in written.items() if name != option and other is not None]
         for other in (*read, *others):
@@ -305,30 +305,36 @@ def user_data() -> Iterator[None]:
 
 
 def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
-    for value in values:
-        name, equals, number = value.partition("=")
-        if name.strip() in settings:
-            raise click.UsageError(f"{name.strip()} is given twice: leave one of them out")
-        try:
-            settings[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip().isidentifier():
-            raise click.UsageError(f"--set takes NAME=VALUE with a number, such as momentum=0.9; found {value!r}")
-    return settings
+    rate = [] if learning_rate is None else [f"learning_rate={learning_rate!r}"]
+    return pairs_of("--set", [*rate, *values], float, "NAME=VALUE with a number, such as momentum=0.9")
 
 
 def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    columns: dict[str, list[str]] = {}
+    return pairs_of("--columns", texts, names_of, "NAME=COLUMN,COLUMN,..., such as x=age,height")
+
+
+def names_of(text: str) -> list[str]:
+    names = text.split(",")
+    if not all(names):
+        raise ValueError
+    return names
+
+
+def pairs_of(option: str, texts: Sequence[str], read: Callable[[str], Any], expected: str) -> dict[str, Any]:
+    """What `read` makes of each VALUE, by NAME, of texts NAME=VALUE; it raises ValueError where it can't."""
+    found: dict[str, Any] = {}
     for text in texts:
-        name, _, names = text.partition("=")
-        if not name.strip().isidentifier() or not all(names.split(",")):
-            raise click.UsageError(f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
-        if name.strip() in columns:
-            raise click.UsageError(f"--columns is given twice for {name.strip()}: give all its columns at once")
-        columns[name.strip()] = names.split(",")
-    return columns
+        name, _, value = text.partition("=")
+        name = name.strip()
+        if name in found:
+            raise click.UsageError(f"{option}: {name} is given twice: leave one of them out")
+        try:
+            found[name] = read(value)
+        except ValueError:
+            name = ""
+        if not name.isidentifier():
+            raise click.UsageError(f"{option} takes {expected}; found {text!r}")
+    return found
 
 
 def generated_module(target: Target) -> ModuleType:
@@ -343,7 +349,7 @@ def generated_module(target: Target) -> ModuleType:
 
 
 def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> None:
-    """DerivgenError where the module's update rule has no such hyperparameter."""
+    """Raise DerivgenError where the module's update rule has no such hyperparameter."""
     from derivgen.runtime.train.options import hyperparameters_of
 
     own = hyperparameters_of(module)

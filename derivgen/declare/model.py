@@ -140,11 +140,9 @@ class Model:
         for name, value in values.items():
             size = sp.Symbol(name, integer=True, positive=True)
             if self._declare_name(name, "size"):
-                if is_integer(value) and value >= 1:
-                    self.fixed_sizes[size] = int(value)
-                else:
-                    self.problem(f"size {name} must be an integer of at least 1, found {value!r}")
-                    self.fixed_sizes[size] = 1
+                self.fixed_sizes[size] = self._integer(
+                    f"size {name} must be an integer of at least 1", value, lambda v: v >= 1
+                )
             symbols.append(size)
         return symbols[0] if len(symbols) == 1 else tuple(symbols)
 
@@ -153,10 +151,7 @@ class Model:
         made = []
         for name, size in ranges.items():
             self._declare_name(name, "index")
-            extent = sp.sympify(size)
-            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
-                self.problem(f"index {name} must range over an integer size of at least 1, found {size!r}")
-                extent = sp.Integer(1)
+            extent = self._extent(f"index {name} must range over an integer size", size)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
         self.declared_indices.update(made)
         return made[0] if len(made) == 1 else tuple(made)
@@ -190,14 +185,12 @@ class Model:
         Where the value is `ignore`, what is summed or defined through it counts as absent, by a guard.
         """
         count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
-        if not is_integer(count) or count < 1 or int(count) not in INT64:
-            self.problem(f"labels {name}: classes must be an integer of at least 1, found {classes!r}")
-            count = 1
-        if ignore is not None and (not is_integer(ignore) or int(ignore) not in INT64):
-            self.problem(f"labels {name}: ignore must be an integer of 64 bits, found {ignore!r}")
-            ignore = None
-        skipped = None if ignore is None else int(ignore)
-        return self._declare(name, shape, Role.LABELS, integer=True, classes=int(count), ignore=skipped)
+        count = self._integer(
+            f"labels {name}: classes must be an integer of at least 1", count, lambda v: 1 <= v <= INT64[-1]
+        )
+        if ignore is not None:
+            ignore = self._integer(f"labels {name}: ignore must be an integer of 64 bits", ignore, INT64.__contains__)
+        return self._declare(name, shape, Role.LABELS, integer=True, classes=count, ignore=ignore)
 
     def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
         """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
@@ -241,15 +234,14 @@ class Model:
         """A fixed array, part of the module; an integer one may stand inside an index."""
         self._refuse_mask(f"constant {name}", array)
         value = np.asarray(array)
-        if value.dtype.kind not in "iuf":
-            self.problem(f"constant {name} must hold real numbers or integers, found dtype {value.dtype}")
-            value = np.zeros(value.shape)
-        if value.dtype == np.uint64 and value.size and int(value.max()) not in INT64:
-            self.problem(f"constant {name} must hold integers of 64 bits, found {value.max()}")
-            value = np.zeros(value.shape, np.int64)
-        if value.size == 0:
-            self.problem(f"constant {name} is empty: give it at least one element")
-            value = np.zeros([max(1, extent) for extent in value.shape])
+        faults = {
+            f"must hold real numbers or integers, found dtype {value.dtype}": value.dtype.kind not in "iuf",
+            "is empty: give it at least one element": value.size == 0,
+            "must hold integers of 64 bits": value.dtype == np.uint64 and (value > np.uint64(INT64[-1])).any(),
+        }
+        if fault := next((words for words, there in faults.items() if there), None):
+            self.problem(f"constant {name} {fault}")
+            value = np.zeros([max(1, extent) for extent in value.shape], np.int64)
         return self._declare(name, value.shape, Role.CONSTANT, integer=value.dtype.kind in "iu", value=value)
 
     def let(
@@ -265,9 +257,8 @@ class Model:
         axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
         over = tuple(i for _, axis in axes for i in axis)
         left, shape = tuple(s for s, _ in axes), [sp.Mul(*(i.upper + 1 for i in axis)) for _, axis in axes]
-        if len(set(over)) < len(over):
-            self.problem(f"let {name}: an index stands twice on the left: use another index over the same size")
-            left = over = tuple(dict.fromkeys(over))
+        if len(distinct := self._distinct(f"let {name}", over)) < len(over):
+            left = over = distinct
             shape = [i.upper + 1 for i in over]
         taken = name in self._names
         tensor = self._declare(name, shape, Role.LET)
@@ -426,10 +417,28 @@ class Model:
         if wrong:
             self.problem(f"{call} {name}: {wrong[0]} is no index with a range: make it by model.indices(...)")
             over = tuple(i for i in over if i not in wrong)
-        if len(set(over)) < len(over):
-            self.problem(f"{call} {name}: an index stands twice on the left: use another index over the same size")
-            over = tuple(dict.fromkeys(over))
-        return over
+        return self._distinct(f"{call} {name}", over)
+
+    def _distinct(self, what: str, over: tuple[Idx, ...]) -> tuple[Idx, ...]:
+        distinct = tuple(dict.fromkeys(over))
+        if len(distinct) < len(over):
+            self.problem(f"{what}: an index stands twice on the left: use another index over the same size")
+        return distinct
+
+    def _integer(self, expected: str, value: Any, holds: Callable[[int], bool]) -> int:
+        """The value, or 1 where it is no integer of which that holds, which is noted."""
+        if is_integer(value) and holds(int(value)):
+            return int(value)
+        self.problem(f"{expected}, found {value!r}")
+        return 1
+
+    def _extent(self, expected: str, size: Any) -> sp.Expr:
+        """The size, or 1 where it is none, which is noted."""
+        extent = sp.sympify(size)
+        if isinstance(extent, sp.Expr) and extent.is_integer and not extent.is_nonpositive:
+            return extent
+        self.problem(f"{expected} of at least 1, found {size!r}")
+        return sp.Integer(1)
 
     def _declare_name(self, name: str, kind: str) -> bool:
         why = contract.refusal(name, kind)
@@ -442,13 +451,7 @@ class Model:
         return True
 
     def _declare(self, name: str, shape: Sequence[Size], role: Role, **facts: Any) -> Any:
-        extents = []
-        for axis, size in enumerate(shape):
-            extent = sp.sympify(size)
-            if not isinstance(extent, sp.Expr) or not extent.is_integer or extent.is_nonpositive:
-                self.problem(f"axis {axis} of {name} must have a size of at least 1, found {size!r}")
-                extent = sp.Integer(1)
-            extents.append(extent)
+        extents = [self._extent(f"axis {axis} of {name} must have a size", size) for axis, size in enumerate(shape)]
         text = str(name)
         if self._declare_name(name, KINDS.get(role, role.value)):
             self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)
@@ -495,34 +498,28 @@ class Model:
         return sp.Integer(0)
 
     def _initial(self, kind: str, name: str, shape: Sequence[Size], init: Any) -> Initializer | np.ndarray:
-        if init is None:
-            return initializers.zeros()
         if isinstance(init, Initializer):
             return init
-        if isinstance(init, str):
-            make: Callable[[], Initializer] | None = initializers.BY_NAME.get(init)
-            if make is None:
-                known = ", ".join(initializers.BY_NAME)
-                self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
-                return initializers.zeros()
-            return make()
+        if init is None or isinstance(init, str):
+            if make := initializers.BY_NAME.get(init or "zeros"):
+                return make()
+            known = ", ".join(initializers.BY_NAME)
+            self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
+            return initializers.zeros()
         self._refuse_mask(f"init of {kind} {name}", init)
-        value = np.asarray(init)
-        expected = tuple(int(sp.sympify(s).subs(self.fixed_sizes)) if self._is_fixed(s) else None for s in shape)
+        value, sizes = np.asarray(init), [sp.sympify(size).subs(self.fixed_sizes) for size in shape]
+        expected = tuple(int(size) if size.is_Integer else None for size in sizes)
+        if value.dtype.kind in "iuf" and value.shape == expected:
+            return value.astype(np.float64)
+        wrong = f"init has shape {value.shape}, expected {expected}"
         if value.dtype.kind not in "iuf":
-            self.problem(f"{kind} {name}: init must be numbers or the name of an initializer, found {init!r}")
-            return initializers.zeros()
-        if value.shape != expected:
-            self.problem(f"{kind} {name}: init has shape {value.shape}, expected {expected}")
-            return initializers.zeros()
-        return value.astype(np.float64)
+            wrong = f"init must be numbers or the name of an initializer, found {init!r}"
+        self.problem(f"{kind} {name}: {wrong}")
+        return initializers.zeros()
 
     def _refuse_mask(self, what: str, array: object) -> None:
         if np.ma.isMaskedArray(array):
             self.problem(f"{what} is a masked array, whose mask would be lost: give it filled, array.filled(...)")
-
-    def _is_fixed(self, size: Size) -> bool:
-        return bool(sp.sympify(size).subs(self.fixed_sizes).is_Integer)
 
 
 def is_integer(value: object) -> bool:

@@ -68,19 +68,6 @@ ARITIES: dict[type, range] = {
     **dict.fromkeys((sp.Max, sp.Min), range(2, MOST_ARGUMENTS + 1)),
 }
 
-KINDS: dict[type, str] = {
-    ast.Attribute: "an attribute",
-    ast.Subscript: "a subscript",
-    ast.Compare: "a comparison",
-    ast.BoolOp: "a Boolean operation",
-    ast.IfExp: "a conditional expression",
-    ast.Lambda: "a lambda",
-    ast.NamedExpr: "an assignment",
-    ast.Starred: "an unpacking",
-    ast.JoinedStr: "a string",
-    ast.Tuple: "a tuple",
-}
-
 
 def parse_expression(text: str) -> sp.Expr:
     """The expression as typed, its variables as reads without subscripts.
@@ -97,24 +84,20 @@ class Reader:
         self.text = text
 
     def expression(self) -> sp.Expr:
-        if not self.text:
+        text = self.text
+        if not text:
             self.refuse("the text is empty: give an expression such as sqrt(1 + exp(x)**2)", 0)
-        if len(self.text) > LONGEST:
-            self.refuse(f"the text has {len(self.text)} characters, at most {LONGEST} are read", LONGEST)
-        unprintable = next((i for i, c in enumerate(self.text) if not c.isprintable()), None)
-        if unprintable is not None:
-            code = ord(self.text[unprintable])
-            self.refuse(f"character U+{code:04X} stands for nothing: write the expression in one line", unprintable)
-        if "#" in self.text:
-            self.refuse("a comment is not allowed here", self.text.index("#"))
+        if len(text) > LONGEST:
+            self.refuse(f"the text has {len(text)} characters, at most {LONGEST} are read", LONGEST)
+        odd = next((i for i, c in enumerate(text) if c == "#" or not c.isprintable()), None)
+        if odd is not None:
+            self.refuse(f"character U+{ord(text[odd]):04X} has no meaning: write the expression in one line", odd)
         try:
-            tree = ast.parse(self.text, mode="eval")
+            return self.read(ast.parse(text, mode="eval").body, 1)
         except SyntaxError as error:
-            self.refuse(f"the text is no expression: {error.msg}", error.offset - 1 if error.offset else len(self.text))
-        except (ValueError, MemoryError, RecursionError) as error:
-            self.refuse(f"the text is no expression: {error or 'it is nested too deeply'}", 0)
-        try:
-            return self.read(tree.body, 1)
+            self.refuse(f"the text is no expression: {error.msg}", error.offset - 1 if error.offset else len(text))
+        except (MemoryError, RecursionError):
+            self.refuse("the text is no expression that can be read: it is nested too deeply", 0)
         except SYMPY_FAILURES as error:
             self.refuse(f"SymPy fails on the text ({type(error).__name__}): write its constants as plain numbers", 0)
 
@@ -122,14 +105,19 @@ class Reader:
 
     def read(self, node: ast.expr, depth: int) -> sp.Expr:
         if depth > DEEPEST:
-            self.refuse(f"more than {DEEPEST} levels of nesting", self.column(node))
+            self.refuse(f"more than {DEEPEST} levels of nesting", node)
         match node:
             case ast.Constant(value=int() as value) if not isinstance(value, bool):
                 made = sp.Integer(value)
             case ast.Constant(value=float() as value):
-                made = self.decimal(node, value)
+                digits = self.source(node).lower().partition("e")[0]
+                if value in (float("inf"), 0.0) and any(c in "123456789" for c in digits):
+                    self.refuse_magnitude(node)
+                made = sp.Float(value)
             case ast.Name(id=name):
-                made = self.name(node, name)
+                if name in FUNCTIONS or name in FORMS:
+                    self.refuse(f"{name} is a function: give it an argument, {name}(x)", node)
+                made = CONSTANTS.get(name) or Read(name)
             case ast.UnaryOp(op=ast.USub()):
                 made = times([sp.Integer(-1), self.read(node.operand, depth + 1)])
             case ast.UnaryOp(op=ast.UAdd()):
@@ -143,20 +131,14 @@ class Reader:
             case ast.Call():
                 made = self.call(node, depth)
             case _:
-                self.refuse(f"{self.kind(node)} is not allowed here", self.column(node))
-        return self.checked(made, node)
-
-    def decimal(self, node: ast.expr, value: float) -> sp.Expr:
-        if value in (float("inf"), 0.0) and any(c in "123456789" for c in self.source(node).lower().partition("e")[0]):
-            self.refuse(
-                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
-            )
-        return sp.Float(value)
-
-    def name(self, node: ast.expr, name: str) -> sp.Expr:
-        if name in FUNCTIONS or name in FORMS:
-            self.refuse(f"{name} is a function: give it an argument, {name}(x)", self.column(node))
-        return CONSTANTS.get(name) or Read(name)
+                self.refuse(f"{self.source(node)} is not allowed here", node)
+        if not reads_of(made):
+            value = constant_value(made)
+            if not (value == 0 or SMALLEST < abs(value) < LARGEST):  # also where it is NaN
+                self.refuse_magnitude(node)
+            if made.is_Rational and max(made.p.bit_length(), made.q.bit_length()) > MOST_BITS:
+                self.refuse(f"{self.source(node)} has too many digits", node)
+        return made
 
     def operands(self, node: ast.expr, operators: tuple[type, type], depth: int) -> list[sp.Expr]:
         """The terms of a sum or the factors of a product, a chain of any length being one level."""
@@ -167,8 +149,8 @@ class Reader:
                 right = times([sp.Integer(-1), right])
             if isinstance(node.op, ast.Div):
                 if is_zero(right):
-                    self.refuse("division by 0", self.column(node.right))
-                right = inverse(right)
+                    self.refuse("division by 0", node.right)
+                right = 1 / right if right.is_Rational else sp.Pow(right, -1, evaluate=False)
             found.append(right)
             node = node.left
         return [self.read(node, depth + 1), *reversed(found)]
@@ -180,71 +162,51 @@ class Reader:
         if base == sp.E:
             return sp.exp(exponent, evaluate=False)
         if is_zero(base) and not reads_of(exponent) and constant_value(exponent) <= 0:
-            self.refuse("a power of 0 whose exponent is not positive", self.column(node))
+            self.refuse("a power of 0 whose exponent is not positive", node)
         if base.is_Rational and exponent.is_Integer:
             if max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MOST_BITS:
-                self.refuse(f"{self.source(node)} has too many digits", self.column(node))
+                self.refuse(f"{self.source(node)} has too many digits", node)
             return base**exponent
         return sp.Pow(base, exponent, evaluate=False)
 
     def check_exponent(self, base: sp.Expr, exponent: sp.Expr, node: ast.expr) -> None:
         if exponent_size(base) * largest_constant(exponent) > LARGEST_EXPONENT:
-            self.refuse(f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", self.column(node))
+            self.refuse(f"an exponent beyond {LARGEST_EXPONENT}, those of nested powers multiplied", node)
 
     def call(self, node: ast.Call, depth: int) -> sp.Expr:
-        if not isinstance(node.func, ast.Name):
-            self.refuse(f"{self.kind(node.func)} can't be called", self.column(node.func))
-        name = node.func.id
-        if name not in FUNCTIONS and name not in FORMS:
-            self.refuse(f"{name} is no function that derivgen knows", self.column(node.func))
+        name = self.source(node.func)
+        if not isinstance(node.func, ast.Name) or (name not in FUNCTIONS and name not in FORMS):
+            self.refuse(f"{name} is no function that derivgen knows", node.func)
         odd = [*(k.value for k in node.keywords), *(a for a in node.args if isinstance(a, ast.Starred))]
         if odd:
-            self.refuse(f"{name} takes its arguments one by one, without names and stars", self.column(odd[0]))
+            self.refuse(f"{name} takes its arguments one by one, without names and stars", odd[0])
         arity = range(1, 2) if name in FORMS else ARITIES.get(FUNCTIONS[name], range(1, 2))
         if len(node.args) not in arity:
             expected = f"{arity[0]}" if len(arity) == 1 else f"{arity[0]} to {arity[-1]}"
             arguments = "argument" if expected == "1" else "arguments"
-            self.refuse(f"{name} takes {expected} {arguments}, found {len(node.args)}", self.column(node))
+            self.refuse(f"{name} takes {expected} {arguments}, found {len(node.args)}", node)
         read = [self.read(a, depth + 1) for a in node.args]
         if name == "exp":
             self.check_exponent(sp.E, read[0], node.args[0])
         if name.lower() == "mod" and is_zero(read[1]):
-            self.refuse(f"{name} by 0", self.column(node.args[1]))
+            self.refuse(f"{name} by 0", node.args[1])
         if FUNCTIONS.get(name) in ROUNDING and any(largest_constant(e) > LARGEST_ROUNDED for e in read):
-            self.refuse(f"{name} of a constant beyond 2^53", self.column(node))
+            self.refuse(f"{name} of a constant beyond 2^53", node)
         return FORMS[name](*read) if name in FORMS else FUNCTIONS[name](*read, evaluate=False)
 
-    def checked(self, made: sp.Expr, node: ast.expr) -> sp.Expr:
-        """The expression, once a constant one is known to be a finite number of double precision."""
-        if reads_of(made):
-            return made
-        value = constant_value(made)
-        if not (value == 0 or SMALLEST < abs(value) < LARGEST):  # also where it is NaN
-            self.refuse(
-                f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", self.column(node)
-            )
-        if made.is_Rational and max(made.p.bit_length(), made.q.bit_length()) > MOST_BITS:
-            self.refuse(f"{self.source(node)} has too many digits", self.column(node))
-        return made
-
     # ---- messages
-
-    def column(self, node: ast.expr) -> int:
-        """Of the node's first character; Python counts bytes."""
-        return len(self.text.encode()[: node.col_offset].decode())
 
     def source(self, node: ast.expr) -> str:
         text = ast.get_source_segment(self.text, node) or "the number"
         return text if len(text) <= 30 else f"{text[:29]}…"
 
-    def kind(self, node: ast.expr) -> str:
-        if isinstance(node, ast.Constant):
-            return f"the constant {self.source(node)}"
-        if isinstance(node, ast.BinOp | ast.UnaryOp):
-            return f"the operator of {self.source(node)}"
-        return KINDS.get(type(node), self.source(node))
+    def refuse_magnitude(self, node: ast.expr) -> NoReturn:
+        self.refuse(f"{self.source(node)} is no real number between 1e-100 and 1e100 in magnitude", node)
 
-    def refuse(self, why: str, column: int) -> NoReturn:
+    def refuse(self, why: str, at: ast.expr | int) -> NoReturn:
+        """Raise with a caret below the first character of a node, or below a column."""
+        # Python counts the bytes up to a node.
+        column = at if isinstance(at, int) else len(self.text.encode()[: at.col_offset].decode())
         start = max(0, min(column - WINDOW // 2, len(self.text) - WINDOW))
         shown = "".join(c if c.isprintable() else "�" for c in self.text[start : start + WINDOW])
         pointer = " " * (min(column, len(self.text)) - start) + "^"
@@ -271,10 +233,6 @@ def combined(parts: list[sp.Expr], kind: type, operation: Callable[[sp.Expr, sp.
     if all(p.is_Rational for p in parts) or (kind is sp.Mul and len(parts) == 2 and all(p.is_Number for p in parts)):
         return functools.reduce(operation, parts)
     return kind(*parts, evaluate=False)
-
-
-def inverse(divisor: sp.Expr) -> sp.Expr:
-    return 1 / divisor if divisor.is_Rational else sp.Pow(divisor, -1, evaluate=False)
 
 
 def exponent_size(e: sp.Expr) -> float:

@@ -5,48 +5,23 @@ from __future__ import annotations
 import keyword
 import unicodedata
 
-from derivgen.file.fixed_names import BESIDE_INPUTS, BESIDE_RULE
+from derivgen.file.fixed_names import BESIDE_INPUTS, BESIDE_RULE, words
 
 CONTRACT = 1
 
-PUBLIC = (
-    "CONTRACT",
-    "PARAMETERS",
-    "INPUTS",
-    "LAYERS",
-    "SAMPLE_AXIS",
-    "MIXED_AXES",
-    "Parameter",
-    "Input",
-    "Layer",
-    "Workspace",
-    "State",
-    "initial_parameters",
-    "views",
-    "predict",
-    "loss",
-    "loss_and_gradient",
-    "optimizer_state",
-    "update",
-    "train_epoch",
-    "mean_gradient",
-    "descend",
-    "activations",
-    "workspace",
+PUBLIC = words(
+    """
+    CONTRACT PARAMETERS INPUTS LAYERS SAMPLE_AXIS MIXED_AXES Parameter Input Layer Workspace State initial_parameters
+    views predict loss loss_and_gradient optimizer_state update train_epoch mean_gradient descend activations workspace
+    """
 )
 
 # What `model.second_order` adds.
-DERIVATIVES = (
-    "hessian_vector_product",
-    "hessian",
-    "hessian_diagonal",
-    "jacobian",
-    "jacobian_vector_product",
-    "vector_jacobian_product",
-    "gauss_newton_vector_product",
-    "loss_and_input_gradients",
-    "per_sample_gradients",
-    "residuals",
+DERIVATIVES = words(
+    """
+    hessian_vector_product hessian hessian_diagonal jacobian jacobian_vector_product vector_jacobian_product
+    gauss_newton_vector_product loss_and_input_gradients per_sample_gradients residuals
+    """
 )
 
 OF_PREDICTION = ("jacobian", "jacobian_vector_product", "vector_jacobian_product")
@@ -59,21 +34,19 @@ VECTORS = {
 }
 
 # Arguments of the public functions that stand beside the inputs.
-ARGUMENTS = (
-    "parameters",
-    "gradient",
-    "state",
-    "order",
-    "batch_size",
-    "drop_last",
-    "steps",
+ARGUMENTS = words(
+    """
+    parameters gradient state order batch_size drop_last steps
+    """
 )
 
 # Arguments of runtime.fit, which takes hyperparameters besides.
-FIT_ARGUMENTS = (
-    *("module", "data", "epochs", "batch_size", "seed", "parameters", "state", "validation_split", "validation"),
-    *("shuffle", "drop_last", "accumulate", "class_weights", "metrics", "target", "early_stopping", "keep_best"),
-    *("monitor", "progress", "history", "checkpoints", "checkpoint_every", "keep", "resume", "callbacks"),
+FIT_ARGUMENTS = words(
+    """
+    module data epochs batch_size seed parameters state validation_split validation shuffle drop_last accumulate
+    class_weights metrics target early_stopping keep_best monitor progress history checkpoints checkpoint_every keep
+    resume callbacks
+    """
 )
 
 # What a reader of any part of a module knows under these names.

@@ -1,4 +1,4 @@
-"""What layers ask of their arguments: each refusal is noted at the spec's line, and an argument that will do is given back.
+"""What layers ask of their arguments: a refusal is noted at the spec's line, and an argument that will do given back.
 
 So a spec goes on to its end, and all that is wrong with it is shown together.
 """

@@ -241,7 +241,7 @@ class Scatter:
 def scatters(
     x: TensorSymbol, layer: str, size: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any
 ) -> list[Scatter]:
-    """One for each spatial axis."""
+    """A scatter for each spatial axis."""
     model, (_, _, lengths) = x.model, taken_apart(x)
     asked = [("the window", size, 1), ("stride", stride, 1), ("padding", padding, 0)]
     asked += [("output_padding", output_padding, 0), ("dilation", dilation, 1)]

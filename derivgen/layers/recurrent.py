@@ -109,8 +109,9 @@ class Cell:
 
 
 def cell_of(x: TensorSymbol, layer: str, units: Size, name: str, reverse: bool, *gates: int) -> Cell:
-    """With the weights W (features, gates, units), U (units, gates, units) and b (gates, units); without gates, without
-    that axis.
+    """A cell with the weights W (features, gates, units), U (units, gates, units) and b (gates, units).
+
+    Without gates, without that axis.
     """
     model, features, units = x.model, x.shape[-1], whole_number(x.model, layer, "units", units)
     W = model.parameter(f"{name}_W", features, *gates, units, init=glorot(model, [features], [*gates, units]))

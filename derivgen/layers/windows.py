@@ -35,7 +35,7 @@ class Window:
 
 
 def arranged(n: Any, channel: Any, spatial: Sequence[Any]) -> tuple[Any, ...]:
-    """One for each axis, in their order: (batch, feature), (batch, time, feature) or (batch, channel, row, column)."""
+    """The subscripts in the order of axes: (batch, feature), (batch, time, feature), (batch, channel, row, column)."""
     return (n, *spatial, channel) if len(spatial) < 2 else (n, channel, *spatial)
 
 
@@ -60,8 +60,10 @@ def each_axis(model: Model, layer: str, what: str, value: Any, count: int, least
 def windows(
     x: TensorSymbol, layer: str, size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
 ) -> list[Window]:
-    """One for each spatial axis. stride: that of the window where None. padding: numbers, "same" (half a window on both
-    sides, an odd one), or "causal" (all of it before).
+    """A window for each spatial axis.
+
+    stride: that of the window where None. padding: numbers, "same" (half a window on both sides, an odd one), or
+    "causal" (all of it before).
     """
     model, (_, _, lengths) = x.model, taken_apart(x)
     count = len(lengths)

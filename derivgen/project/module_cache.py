@@ -60,7 +60,7 @@ def cached_module(model: Model, program: Program, dtype: str) -> tuple[str, str]
 
 
 def kept_text(path: Path) -> str | None:
-    """The text of a module in the cache, None where there is none that is whole."""
+    """The text of a module in the cache; None where the file is missing or not whole."""
     try:
         text = store.read(path)
     except DerivgenError:  # `loaded` says what is wrong with the cache
@@ -70,7 +70,7 @@ def kept_text(path: Path) -> str | None:
 
 @functools.cache
 def generator_digest() -> str:
-    """Of all that texts of modules come from: another version of derivgen shall not take what this one left."""
+    """The digest of all code that writes modules, so that no version of derivgen takes the files of another."""
     from derivgen.emit import templates
 
     code = hashlib.sha256()
@@ -80,7 +80,7 @@ def generator_digest() -> str:
 
 
 def loaded(name: str, text: str) -> ModuleType:
-    """The module of this text, from its file in the cache; DerivgenError where that can't be written."""
+    """The module of this text, from its file in the cache. Raises DerivgenError where that can't be written."""
     with LOCK:
         return load_module(cache_folder(), name, text)
 

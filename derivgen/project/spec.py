@@ -65,7 +65,7 @@ def load_targets(argument: str) -> tuple[Target, ...]:
 
 
 def load_target(argument: str) -> Target:
-    """The model of SPEC or SPEC:NAME; DerivgenError where SPEC alone leaves the choice open."""
+    """The model of SPEC or SPEC:NAME. Raises DerivgenError where SPEC alone leaves the choice open."""
     targets = load_targets(argument)
     if len(targets) > 1:
         choices = ", ".join(f"{argument}:{t.model.name}" for t in targets)
@@ -169,7 +169,7 @@ def compile_spec(path: Path, source: str) -> CodeType:
 
 
 def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) -> NoReturn:
-    """SpecError for what a spec raised, at the user's innermost line, after what its models had refused by then."""
+    """Raise SpecError for what a spec raised, at the user's innermost line, after what its models had refused."""
     if isinstance(error, SpecError):
         raise error
     if isinstance(error, SystemExit):
@@ -190,7 +190,7 @@ def is_sympys(error: BaseException) -> bool:
 
 
 def unknown_argument(error: BaseException) -> str:
-    """In words, where the user's line calls a function of derivgen with an argument that it lacks."""
+    """What is wrong, in words, where the user's line calls a function of derivgen with an argument that it lacks."""
     found = UNKNOWN_ARGUMENT.search(str(error)) if isinstance(error, TypeError) else None
     function = called(error) if found else None
     if found is None or not str(getattr(function, "__module__", "")).startswith(PACKAGE.name):

@@ -16,7 +16,7 @@ DEPENDENCIES = {"click", "derivgen", "jinja2", "llvmlite", "mpmath", "numba", "n
 
 
 def write_starter(name: str, folder: Path) -> tuple[Path, Path]:
-    """(spec, data) as written; DerivgenError where the name can't be a spec's, or a file is there already."""
+    """(spec, data) as written. Raises DerivgenError where the name can't be a spec's, or a file is there already."""
     refuse_name(name)
     spec, data = folder / f"{name}.py", folder / f"{name}_data.npz"
     for path in (spec, data):

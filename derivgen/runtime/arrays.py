@@ -15,12 +15,12 @@ import numpy as np
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
+from derivgen.runtime.json_text import short
 
 Array = np.ndarray[Any, Any]
 
 HEAD = 2**14  # bytes from which a header is read: NumPy takes headers of at most 10,000
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-SHOWN = 60  # characters of a shape in a message
 # By how much the methods that NumPy writes may compress: deflate by 1,032 at most (zlib.net/zlib_tech.html).
 LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1040}
 ZIP = (b"PK\3\4", b"PK\5\6")  # what a zip file starts with; the second, one without members
@@ -51,7 +51,10 @@ class Archive:
     members: Mapping[str, zipfile.ZipInfo]
 
     def kind(self, name: str) -> Kind:
-        """By the array's header; DerivgenError where it has none, or claims another size than the file has."""
+        """The kind that the array's header states.
+
+        Raises DerivgenError where it has none, or claims another size than the file has.
+        """
         member = self.members[name]
         with numpy_errors(self.path, *npz_words(self.path)):
             refuse_directory(name, member, self.path.stat().st_size)
@@ -61,7 +64,7 @@ class Archive:
         return header.kind
 
     def read(self, name: str) -> Array:
-        """The array, whose kind was looked at; DerivgenError where the file is damaged."""
+        """The array, whose kind was looked at. Raises DerivgenError where the file is damaged."""
         with numpy_errors(self.path, *npz_words(self.path)):
             try:
                 with self.archive.open(self.members[name]) as file:
@@ -76,7 +79,7 @@ class Archive:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Archive]:
-    """An .npz file, open; DerivgenError where it is none."""
+    """An .npz file, open. Raises DerivgenError where it is none."""
     store.refuse_special(path)
     with numpy_errors(path, *npz_words(path)):
         with path.open("rb") as file:
@@ -104,7 +107,7 @@ def members_of(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
 
 
 def refuse_directory(name: str, member: zipfile.ZipInfo, size: int) -> None:
-    """ValueError where the zip's directory says of a member what can't be, in a file of so many bytes."""
+    """Raise ValueError where the zip's directory says of a member what can't be, in a file of so many bytes."""
     if member.compress_type not in LARGEST_RATIO:
         raise ValueError(f"{name} is compressed by a method that NumPy does not write")
     possible = member.compress_size * LARGEST_RATIO[member.compress_type]
@@ -113,7 +116,10 @@ def refuse_directory(name: str, member: zipfile.ZipInfo, size: int) -> None:
 
 
 def read_npy(path: Path) -> Array:
-    """The array of a file, memory-mapped and read-only; DerivgenError where it is not whole or no plain array."""
+    """The array of a file, memory-mapped and read-only.
+
+    Raises DerivgenError where it is not whole or no plain array.
+    """
     store.refuse_special(path)
     with numpy_errors(path, "an .npy file of a plain array", f'np.save("{path.stem}.npy", ...)'):
         with path.open("rb") as file:
@@ -127,7 +133,7 @@ def read_npy(path: Path) -> Array:
 
 
 def header_of(start: bytes) -> Header:
-    """What the start of an .npy file says; ValueError where that makes no sense."""
+    """What the start of an .npy file says. Raises ValueError where that makes no sense."""
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         raise ValueError("it is empty" if not start else "no array's header, or a pickle")
     stream = io.BytesIO(start)
@@ -141,22 +147,17 @@ def header_of(start: bytes) -> Header:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, in a pickle, which is never read")
     if any(isinstance(extent, bool) or extent < 0 for extent in shape):
-        raise ValueError(f"its header claims the shape {shown(shape)}")
+        raise ValueError(f"its header claims the shape {short(str(shape))}")
     return Header(Kind(shape, dtype), fortran, stream.tell())
 
 
 def refuse_other_size(header: Header, size: int) -> None:
-    """ValueError where the header claims another size than that of the file, or member, in bytes."""
+    """Raise ValueError where the header claims another size than that of the file, or member, in bytes."""
     shape, dtype = header.kind
     if header.offset + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(
-            f"its header claims {dtype} of shape {shown(shape)}, which is not the {size - header.offset} bytes after it"
+            f"its header claims {dtype} of shape {short(str(shape))}, which is not the {size - header.offset} bytes after it"
         )
-
-
-def shown(shape: tuple[int, ...]) -> str:
-    text = str(shape)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def npz_words(path: Path) -> tuple[str, str]:

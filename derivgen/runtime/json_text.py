@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 SHOWN = 60  # characters of a value in a message
+# What Python raises where values are not of the types that are expected of them.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -38,14 +39,3 @@ def shown(value: Any) -> str:
 def short(text: str) -> str:
     """A text that can stand in a message, as it is if it can."""
     return text if text.isprintable() and len(text) <= SHOWN else shown(text)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number of at least 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    # The comparison is false for NaN, too.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import linecache
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -12,23 +12,7 @@ from types import ModuleType
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
-
-CONTRACT = 1
-
-# What this runtime uses; `predict`, `activations`, `train_epoch` and `mean_gradient` are there where the model has them.
-REQUIRED = (
-    "PARAMETERS",
-    "INPUTS",
-    "LAYERS",
-    "SAMPLE_AXIS",
-    "initial_parameters",
-    "views",
-    "loss",
-    "loss_and_gradient",
-    "optimizer_state",
-    "update",
-    "descend",
-)
+from derivgen.file.contract import CONTRACT
 
 
 def load(path: Path | str) -> ModuleType:
@@ -66,36 +50,13 @@ def check_contract(path: Path, text: str) -> None:
             f"{path} is not a generated module (it lacks derivgen's header): give the path of a file that "
             "`derivgen generate` wrote"
         )
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise DerivgenError(f"{path}:{error.lineno} is not valid Python, {error.msg}: generate it again") from error
-    names = top_level_names(tree)
-    if "CONTRACT" not in names:
-        raise DerivgenError(f"{path} defines no CONTRACT, so it can't be told how to call it: generate it again")
-    version = names["CONTRACT"]
-    if not isinstance(version, ast.Constant) or version.value != CONTRACT:
-        found = ast.unparse(version) if version else "something else"
+    version = re.search(r"^CONTRACT = (.*)$", text, re.MULTILINE)
+    if version is None or version[1] != str(CONTRACT):
         raise DerivgenError(
-            f"{path} is of contract version {found}, this runtime knows version {CONTRACT}: generate it again with "
-            f"the derivgen that is installed here (the file was made by derivgen {header.version})"
+            f"{path} is of contract version {version[1] if version else 'unsaid'}, this runtime knows version "
+            f"{CONTRACT}: generate it again with the derivgen that is installed here (the file was made by derivgen "
+            f"{header.version})"
         )
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise DerivgenError(
-            f"{path} lacks {', '.join(missing)}, which every generated module defines: generate it again"
-        )
-
-
-def top_level_names(tree: ast.Module) -> dict[str, ast.expr | None]:
-    """Each name that a module's text defines, with its value where it is a plain assignment."""
-    names: dict[str, ast.expr | None] = {}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names[node.name] = None
-        elif isinstance(node, ast.Assign):
-            names.update({target.id: node.value for target in node.targets if isinstance(target, ast.Name)})
-    return names
 
 
 def execute(path: Path, text: str) -> ModuleType:
@@ -119,5 +80,5 @@ def execute(path: Path, text: str) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = previous
-        raise DerivgenError(f"{path} can't be imported, {type(error).__name__}: {error}") from error
+        raise DerivgenError(f"{path} can't be imported, {type(error).__name__}: {error}: generate it again") from error
     return module

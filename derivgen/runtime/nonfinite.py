@@ -99,7 +99,7 @@ def kind(loss: float) -> str:
 
 
 def after_the_step(module: ModuleType, gradient: Array, after: Array, advice: str) -> tuple[str, str]:
-    """The same where the loss is finite, and what comes after it is not."""
+    """The cause, where the loss is finite, and the gradient or the update after it is not."""
     for name, tensor in module.views(gradient).items():
         if found := first_bad(tensor):
             where = f"the gradient of {name} is {found[1]} at {element(name, found[0])}"

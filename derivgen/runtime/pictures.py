@@ -23,7 +23,7 @@ PICTURES: Mapping[str, dict[str, None]] = {
 
 
 def check_picture(path: Path | str) -> None:
-    """DerivgenError where `write_picture` would surely fail: to be found before hours of training, not after."""
+    """Raise DerivgenError where `write_picture` would surely fail: to be found before hours of training, not after."""
     path = Path(path)
     if path.suffix.lower() not in PICTURES:
         raise DerivgenError(f"{path} names no kind of picture that can be drawn: end it in {', '.join(PICTURES)}")
@@ -47,7 +47,7 @@ def write_picture(path: Path, size: tuple[float, float], draw: Callable[[Figure]
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
-    """An empty figure of this size in inches, without a window; DerivgenError where matplotlib is missing."""
+    """An empty figure of this size in inches, without a window. Raises DerivgenError where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

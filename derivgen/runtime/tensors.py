@@ -36,14 +36,6 @@ ENDINGS = {
 }
 # PyTorch counts the steps of a batch normalization, and needs the number only where its momentum is None.
 UNNEEDED = (".num_batches_tracked",)
-DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
-    "BOOL": "bool",
-}
 # In the metadata of our safetensors files. Each says that there must be a checksum, so that damage to one key's name,
 # too, is noticed by the other.
 WRITER, CHECKSUM = "derivgen.writer", "derivgen.crc32"
@@ -215,7 +207,10 @@ def refuse_other_names(path: Path, arrays: Collection[str], keys: Mapping[str, s
 
 
 def is_turned(where: str, found: Kind, expected: Kind, layout: Layout | None) -> bool:
-    """Whether what was found is transposed; DerivgenError where its shape or dtype is not what a module needs."""
+    """Whether what was found is transposed.
+
+    Raises DerivgenError where its shape or dtype is not what a module needs.
+    """
     shape, turned = expected.shape, expected.shape[::-1]
     fits = {"same": [shape], "transposed": [turned]}.get(layout or "", [shape, turned] if len(shape) == 2 else [shape])
     if found.shape not in fits or found.dtype != expected.dtype:
@@ -243,7 +238,8 @@ def suffix_of(path: Path) -> str:
 def require_safetensors(path: Path) -> None:
     if path.suffix != ".safetensors":
         raise DerivgenError(
-            f"{path} must end in .safetensors, and be such a file: PyTorch's own format is a pickle, which is never read; "
+            f"{path} must end in .safetensors, and be such a file: PyTorch's own format is a pickle, which is never "
+            "read; "
             f'write safetensors.torch.save_file(model.state_dict(), "{path.stem}.safetensors")'
         )
 
@@ -274,7 +270,7 @@ def encode_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str] 
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """(the named arrays, the metadata) of a file; DerivgenError where it can't be read or is none."""
+    """(the named arrays, the metadata) of a file. Raises DerivgenError where it can't be read or is none."""
     store.refuse_special(path)
     try:
         data = path.read_bytes()
@@ -288,26 +284,23 @@ def decode_safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[
 
     Raises DerivgenError where it is no safetensors file, or one of derivgen's whose checksum is another.
     """
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     try:
-        tensors: list[tuple[str, dict[str, Any]]] = deserialize(data)  # type: ignore[no-untyped-call]
-        metadata: dict[str, str] = header_of(data).get("__metadata__") or {}
+        # The order of the library is by chance.
+        arrays, metadata = dict(sorted(load(data).items())), header_of(data).get("__metadata__") or {}
+    except KeyError as error:
+        raise DerivgenError(
+            f"{path} has a tensor of dtype {error.args[0]}, which NumPy lacks, and numbers are not converted unasked: "
+            "save float32 or float64, as the module has it, in PyTorch by model.to(torch.float32)"
+        ) from error
     except (SafetensorError, ValueError) as error:
         raise DerivgenError(
             f"{path} is no whole safetensors file ({error}): it is cut off or damaged, or of another kind"
         ) from error
     if not {WRITER, CHECKSUM}.isdisjoint(metadata) and not fits_checksum(data, metadata.get(CHECKSUM, "")):
         raise DerivgenError(f"{path} is damaged: its bytes are not those of the checksum")
-    arrays = {}
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):  # else by chance
-        if tensor["dtype"] not in DTYPES:
-            raise DerivgenError(
-                f"{path}: {name} is of dtype {tensor['dtype']}, which NumPy lacks, and numbers are not converted unasked: "
-                "save float32 or float64, as the module has it, in PyTorch by model.to(torch.float32)"
-            )
-        dtype = np.dtype(DTYPES[tensor["dtype"]]).newbyteorder("<")
-        arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
     return arrays, metadata
 
 
@@ -331,6 +324,6 @@ def header_length(data: bytes) -> int:
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    """What a valid file says of its tensors, and its metadata; ValueError where that can't be read."""
+    """What a valid file says of its tensors, and its metadata. Raises ValueError where that can't be read."""
     header: dict[str, Any] = parse_json(data[8 : 8 + header_length(data)])
     return header

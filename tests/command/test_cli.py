@@ -498,7 +498,7 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
             ({}, ["--columns", text], f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
             for text in ("x", "x=", "x=a,,b", "=a", "1=a")
         ),
-        ({}, ["--columns", "x=a", "--columns", "x=b"], "--columns is given twice for x: give all its columns at once"),
+        ({}, ["--columns", "x=a", "--columns", "x=b"], "--columns: x is given twice: leave one of them out"),
         ({}, ["--epochs", "0"], "--epochs"),
         ({}, ["--validation-split", "0.001"], "leaves nothing to train on"),
     ],

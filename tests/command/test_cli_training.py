@@ -193,7 +193,7 @@ def test_an_interrupted_training_is_saved(monkeypatch):
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("derivgen.runtime.train.progress.Lines.epoch", interrupted)
+    monkeypatch.setattr("derivgen.runtime.train.progress.Told.epoch", interrupted)
     message = fail("train", "flowers.py", "--data", "iris.csv", "--epochs", 20)
     assert "interrupted. The parameters so far are saved in flowers_parameters.npz" in message
     module = runtime.load("flowers_kernels.py")
@@ -212,7 +212,7 @@ def saved_and_said(message, path="flowers_parameters.npz"):
 @pytest.mark.parametrize(
     "second",
     [
-        "derivgen.runtime.train.progress.Lines.end",
+        "derivgen.runtime.train.progress.Told.end",
         "derivgen.runtime.train.stepping.Steps.settle",
         "derivgen.runtime.train.run.Run.result",
         "derivgen.command.training.saved_on_the_way",
@@ -239,7 +239,7 @@ def test_a_second_interrupt_does_not_stop_the_save(monkeypatch, second):
             signal.raise_signal(signal.SIGINT)
         return function(*arguments, **keywords)
 
-    monkeypatch.setattr("derivgen.runtime.train.progress.Lines.epoch", interrupted)
+    monkeypatch.setattr("derivgen.runtime.train.progress.Told.epoch", interrupted)
     monkeypatch.setattr(second, interrupted_again)
     saved_and_said(fail("train", "flowers.py", "--data", "iris.csv", "--epochs", 20))
     assert {*interrupts} == {"first", "second"}
@@ -330,7 +330,7 @@ def test_an_interrupted_training_is_saved_elsewhere_too(monkeypatch):
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("derivgen.runtime.train.progress.Lines.epoch", interrupted)
+    monkeypatch.setattr("derivgen.runtime.train.progress.Told.epoch", interrupted)
     Path("full dir").mkdir()
     refusing(monkeypatch, "full dir")
     message = fail("train", "flowers.py", "--data", "iris.csv", "--save", "full dir/it's.npz")
@@ -341,7 +341,7 @@ def test_an_interrupted_training_is_saved_elsewhere_too(monkeypatch):
 def test_a_folder_that_is_removed_while_training_loses_nothing(monkeypatch):
     Path("out").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr("derivgen.runtime.train.progress.Lines.end", lambda self: Path("out").rmdir())
+        patch.setattr("derivgen.runtime.train.progress.Told.end", lambda self: Path("out").rmdir())
         options = ["--batch-size", 16, "--epochs", 2, "--save", "out/p.npz"]
         message = fail("train", "flowers.py", "--data", "iris.csv", *options)
     assert "out/p.npz can't be written: No such file" in message and "saved in p.npz" in message

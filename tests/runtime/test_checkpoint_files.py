@@ -186,18 +186,8 @@ def test_a_folder_without_checkpoints_has_no_latest(tmp_path):
     assert latest_checkpoint(tmp_path / "none") is None
     assert latest_checkpoint(str(tmp_path)) is None
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="that is a file, give a folder"):
+    with pytest.raises(CheckpointError, match="Not a directory: mend that, or give another path"):
         latest_checkpoint(tmp_path / "file")
-
-
-def test_what_a_killed_process_left_is_removed_at_the_first_write(tmp_path, module):
-    folder = tmp_path / "c"
-    folder.mkdir()
-    stale, others = folder / ".derivgen-0123456789ab.tmp", [folder / ".derivgen-notes.tmp", folder / "a.tmp"]
-    for place in (stale, *others):
-        place.write_text("half")
-    write_checkpoint(folder, module, checkpoint_of(module), keep=1)
-    assert not stale.exists() and all(place.exists() for place in others)
 
 
 # ---- what is refused
@@ -215,10 +205,13 @@ def refused(path, module, message, error=DerivgenError):
     [
         (
             {"digest": "f" * 16},
-            "expected spec sha256 ffffffffffffffff, model regression, found spec sha256 0123456789abcdef, model regression",
+            "expected model regression, spec ffffffffffffffff, found model regression, spec 0123456789abcdef",
         ),
-        ({"model": "bowl", "digest": "f" * 16}, "expected spec sha256 f{16}, model bowl, found .*, model regression"),
-        ({"dtype": "float64"}, "expected dtype float64, found dtype float32: generate the module with --dtype float32"),
+        ({"model": "bowl", "digest": "f" * 16}, "expected model bowl, spec f{16}, found model regression, spec"),
+        (
+            {"dtype": "float64"},
+            "expected model regression, dtype float64, found model regression, dtype float32: generate that",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_module_is_refused(tmp_path, module, changes, message):
@@ -231,7 +224,7 @@ def test_a_checkpoint_of_another_contract_is_refused(tmp_path, module, monkeypat
     path = write_checkpoint(tmp_path / "c", module, checkpoint_of(module), keep=1)
     was = module.CONTRACT
     monkeypatch.setattr(module, "CONTRACT", was + 1)
-    message = f"expected contract version {was + 1}, found contract version {was}: generate the module with derivgen"
+    message = f"contract {was + 1}, found .*, contract {was}: generate that module by derivgen"
     refused(path, module, message)
 
 
@@ -239,7 +232,7 @@ def test_the_spec_is_that_of_what_was_loaded_not_of_the_file_since(tmp_path, mod
     write_module(tmp_path / "module", digest="e" * 16)
     path = write_checkpoint(tmp_path / "c", module, checkpoint_of(module), keep=1)
     assert same(read_checkpoint(path, module), checkpoint_of(module))
-    refused(path, runtime.load(module.__file__), "expected spec sha256 e{16}, .*, found spec sha256 0123456789abcdef")
+    refused(path, runtime.load(module.__file__), "expected .*spec e{16}, found .*spec 0123456789abcdef")
 
 
 def rewritten(path, change):
@@ -252,19 +245,22 @@ def rewritten(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, m: t.pop("b"), "b is missing, expected W, b, state.step"),
-        (lambda t, m: t.pop("state.m"), r"state\.m is missing"),
-        (lambda t, m: t.pop("best.W"), r"best\.W is missing"),
-        (lambda t, m: t.update(extra=t["b"]), "extra is unknown, expected W, b"),
+        (lambda t, m: t.pop("b"), r"b must be float32 of shape \(2,\), found absent"),
+        (lambda t, m: t.pop("state.m"), r"state\.m must be float32 of shape .*, found absent"),
+        (lambda t, m: t.pop("best.W"), r"best\.W must be float32 of shape .*, found absent"),
+        (lambda t, m: t.update(extra=t["b"]), r"extra must be absent, found float32 of shape"),
         (
             lambda t, m: t.update(W=np.zeros(3, np.float32)),
             r"W must be float32 of shape \(2,\), found float32 of shape \(3,\)",
         ),
         (lambda t, m: t.update({"state.step": np.zeros(1, np.int32)}), r"state\.step must be int64 .*, found int32"),
-        (lambda t, m: m.update(format_version="3"), 'of format "3", expected 2: read it with derivgen 0'),
-        (lambda t, m: m.update(format_version="²"), "of format .*, expected 2"),
+        (lambda t, m: m.update(format_version="4"), 'of format "4", expected 3: read it with derivgen 0'),
+        (lambda t, m: m.update(format_version="²"), "of format .*, expected 3"),
         (lambda t, m: m.update(format="pt"), 'is a safetensors file, but no checkpoint: .*found "pt"'),
-        (lambda t, m: m.pop("spec"), "is no checkpoint that training wrote: its metadata lack spec"),
+        (
+            lambda t, m: m.pop("spec"),
+            "was written by another module: expected .*, found .*spec None",
+        ),
     ],
 )
 def test_a_file_that_is_not_as_it_must_be_is_refused(tmp_path, module, change, message):
@@ -323,10 +319,8 @@ def test_foreign_files_are_refused(tmp_path, module):
     refused(tmp_path / "p.safetensors", module, "but no checkpoint: .*found null.*load_parameters")
     for name in ("p.npz", "p.pickle", "p.txt", "empty"):
         refused(tmp_path / name, module, "is no whole safetensors file.* Give a file that training wrote")
-    refused(tmp_path, module, "can't be read: Is a directory: that is a folder, give a file", CheckpointError)
-    refused(
-        tmp_path / "none", module, "can't be read: No such file .*give the path of one that exists", CheckpointError
-    )
+    refused(tmp_path, module, "can't be read: Is a directory: mend that, or give another path", CheckpointError)
+    refused(tmp_path / "none", module, "can't be read: No such file .*give another path", CheckpointError)
     path = write_checkpoint(tmp_path / "c", module, checkpoint_of(module), keep=1)
     with pytest.raises(DerivgenError, match=r"holds best\.W, which is no parameter"):
         load_parameters(path, module)
@@ -339,13 +333,7 @@ def changed(checkpoint, **fields):
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"progress": {1: 2}}, TypeError, "progress must have texts as keys, found 1"),
-        (
-            {"progress": {"a": [{"b": np.float32(1)}]}},
-            TypeError,
-            r"progress\['a'\]\[0\]\['b'\] must be .*, found float32",
-        ),
-        ({"progress": {"a": np.zeros(2)}}, TypeError, "found ndarray"),
+        ({"progress": {"a": [{"b": np.float32(1)}]}}, TypeError, "float32 is not JSON serializable"),
         ({"parameters": np.zeros(4)}, ValueError, "W must be float32 of shape"),
         ({"best": np.zeros(4)}, ValueError, r"best\.W must be float32 of shape"),
     ],
@@ -390,16 +378,12 @@ def failing(code):
 
 @pytest.mark.parametrize("function", ["os.fsync", "os.open", "os.replace"])
 @pytest.mark.parametrize(
-    ("code", "advice"),
-    [
-        (errno.ENOSPC, "No space left on device: free space"),
-        (errno.EROFS, "Read-only file system: give a folder on a disk"),
-    ],
+    ("code", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")]
 )
-def test_a_disk_that_refuses_keeps_the_older_ones(folder, module, monkeypatch, function, code, advice):
+def test_a_disk_that_refuses_keeps_the_older_ones(folder, module, monkeypatch, function, code, words):
     with monkeypatch.context() as patch:
         patch.setattr(function, failing(code))
-        message = rf"step-000000002\.safetensors can't be written: {advice}.*; the older checkpoints are as they were"
+        message = rf"step-000000002\.safetensors can't be written: {words}: mend that, .*; the older checkpoints are as they were"
         with pytest.raises(CheckpointError, match=message):
             write_checkpoint(folder, module, checkpoint_of(module, 2), keep=1)
     stays(folder, module)
@@ -435,7 +419,7 @@ def test_a_file_system_that_syncs_no_folders_will_do(folder, module, monkeypatch
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, module, place):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"can't be written: .*: that is a file, give a folder"):
+    with pytest.raises(CheckpointError, match=r"can't be written: (File exists|Not a directory): mend that"):
         write_checkpoint(tmp_path / place, module, checkpoint_of(module), keep=1)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -466,7 +450,7 @@ def test_a_write_that_the_system_cuts_off_keeps_the_older_ones(folder, module):
         except CheckpointError as error:
             print(error)
     """)
-    assert "step-000000002.safetensors can't be written: File too large: raise the limit on the size" in output
+    assert "step-000000002.safetensors can't be written: File too large: mend that, or give another path" in output
     stays(folder, module)
 
 
@@ -488,7 +472,7 @@ def test_a_folder_that_one_may_not_write_is_refused(folder, module):
                 print(error)
     """)
     folder.chmod(0o755)
-    assert output.count("Permission denied: give a folder that this user may write") == 2, output
+    assert output.count("Permission denied: mend that, or give another path") == 2, output
     stays(folder, module)
 
 

@@ -54,9 +54,9 @@ def test_an_epoch_of_four_fields_is_one_without_metrics_and_layers():
 
 @pytest.mark.parametrize("epoch", [PLAIN, FULL])
 def test_a_record_gives_back_its_epoch(epoch):
-    record = json.loads(json.dumps(epoch_record(epoch), allow_nan=False))
-    assert epoch_of(record) == epoch
-    assert set(record) == set(Epoch._fields)
+    text = json.dumps(epoch_record(epoch), allow_nan=False)
+    assert epoch_of(text) == epoch
+    assert set(json.loads(text)) == set(Epoch._fields)
 
 
 @pytest.mark.parametrize("number", AWKWARD)
@@ -92,32 +92,33 @@ def test_numpys_numbers_become_pythons():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epoch": 0}, "epoch must be a whole number of at least 1, found 0"),
-        ({"epoch": 1.0}, "epoch must be a whole number of at least 1, found 1.0"),
-        ({"epoch": True}, "epoch must be a whole number"),
-        ({"loss": None}, "loss must be a finite number, found null"),
-        ({"loss": "0.5"}, 'loss must be a finite number, found "0.5"'),
-        ({"loss": math.nan}, "loss must be a finite number, found NaN"),
-        ({"loss": 10**400}, "loss must be a finite number, found 1000"),
-        ({"validation_loss": math.inf}, "validation_loss must be a finite number or null, found Infinity"),
-        ({"seconds": False}, "seconds must be a finite number of at least 0, found false"),
-        ({"metrics": {"m": "high"}}, "metrics must be an object of finite numbers"),
-        ({"metrics": [1]}, "metrics must be an object"),
-        ({"step": -1}, "step must be a whole number, found -1"),
-        ({"layers": {}}, "layers must be a list of objects"),
-        ({"more": 1}, "expected an object of epoch, loss, validation_loss, seconds, metrics, step, layers"),
+        ({"epoch": 1.0}, r'found {"epoch": 1\.0'),
+        ({"epoch": True}, 'found {"epoch": true'),
+        ({"loss": None}, r"\(.*NoneType"),
+        ({"loss": "0.5"}, "of finite numbers, found"),
+        ({"loss": math.nan}, r"\(Out of range float values"),
+        ({"loss": 10**400}, r"\(int too large"),
+        ({"validation_loss": math.inf}, r"\(Out of range float values"),
+        ({"seconds": False}, "of finite numbers, found"),
+        ({"metrics": {"m": "high"}}, r"\(could not convert string to float"),
+        ({"metrics": [1]}, r"\(.*list"),
+        ({"layers": {}}, "of finite numbers, found"),
+        ({"layers": [1]}, r"\(.*mapping"),
+        ({"more": 1}, "of finite numbers, found"),
     ],
 )
 def test_what_is_no_record_is_refused(change, message):
-    with pytest.raises(DerivgenError, match=message):
-        epoch_of({**epoch_record(FULL), **change})
+    expected = "expected an object of epoch, loss, validation_loss, seconds, metrics, step, layers, of finite numbers"
+    with pytest.raises(ValueError, match=message) as refusal:
+        epoch_of(json.dumps({**epoch_record(FULL), **change}))
+    assert str(refusal.value).startswith(expected)
 
 
 def test_a_record_lacking_a_field_is_refused():
     record = epoch_record(FULL)
     del record["step"]
-    with pytest.raises(DerivgenError, match="expected an object of epoch"):
-        epoch_of(record)
+    with pytest.raises(ValueError, match=r"expected an object of epoch, .* \('step'\)"):
+        epoch_of(json.dumps(record))
 
 
 # ---- the file
@@ -244,8 +245,11 @@ def test_a_number_that_is_not_finite_is_our_own_mistake(tmp_path):
         ("nonsense", r"h.jsonl:3 is no epoch of a history: not JSON, Expecting value at column 1"),
         ("", r"h.jsonl:3 is no epoch of a history: not JSON"),
         ("{}", r"h.jsonl:3 is no epoch of a history: expected an object of epoch, loss"),
-        (json.dumps({**epoch_record(FULL), "loss": math.nan}), r"h.jsonl:3 is no .*: loss must be a finite number"),
-        (json.dumps({**epoch_record(FULL), "step": 0.5}), r"h.jsonl:3 is no .*: step must be a whole number"),
+        (
+            json.dumps({**epoch_record(FULL), "loss": math.nan}),
+            r"h.jsonl:3 is no epoch of a history: expected .*finite",
+        ),
+        (json.dumps({**epoch_record(FULL), "step": 0.5}), r"h.jsonl:3 is no epoch of a history: expected"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):

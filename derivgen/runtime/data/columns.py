@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,16 +37,25 @@ def choose_columns(
     refuse_stated(module, tables, stated)
     choices: dict[str, Choice] = {}
     for declared in module.INPUTS:
-        name = declared.name
-        if name in stated:
-            choices[name] = stated_choice(declared, module, tables, stated[name])
-        elif choice := choice_by_name(declared, module, tables):
-            choices[name] = choice
-        if name in choices and name in given:
-            raise given_twice(name, given[name], choices[name].table.path)
+        name, reason = declared.name, why_no_columns(declared, module)
+        if name in stated and reason:
+            raise refuse_columns(declared, reason)
+        said = stated_columns(declared, tables, stated[name]) if name in stated else None
+        every = [Choice(t, said or own_columns(declared, t)) for t in tables if not reason]
+        found = [choice for choice in every if set(choice.columns) <= set(choice.table.columns)]
+        places = [*([given[name]] if name in given else []), *(choice.table.path for choice in found)]
+        if found and len(places) > 1:
+            raise given_twice(name, places[0], places[1])
+        if said and not found:
+            raise absent_columns(declared, said, tables)
+        if found:
+            choices[name] = unrepeated(found[0])
     missing = [i for i in module.INPUTS if i.name in wanted and i.name not in choices and i.name not in given]
-    if len(missing) == 1 and (rest := choice_of_the_rest(missing[0], module, tables, choices)):
-        choices[missing[0].name] = rest
+    if len(missing) == 1 and len(missing[0].shape) == 2 and not why_no_columns(missing[0], module):
+        rests = [Choice(t, tuple(left_over(t, choices))) for t in tables]
+        fitting = [rest for rest in rests if len(rest.columns) == missing[0].shape[1]]
+        if len(fitting) == 1:
+            choices[missing[0].name] = unrepeated(fitting[0])
     return choices
 
 
@@ -77,30 +86,18 @@ def refuse_columns(declared: Any, reason: str) -> DerivgenError:
     )
 
 
-def stated_choice(declared: Any, module: ModuleType, tables: Sequence[Table], stated: Sequence[str]) -> Choice:
-    """The columns that the user gave for an input."""
-    said = (stated,) if isinstance(stated, str) else tuple(stated)
+def stated_columns(declared: Any, tables: Sequence[Table], stated: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the user gave for an input, by names or patterns."""
     columns = [column for table in tables for column in table.columns]
+    said = (stated,) if isinstance(stated, str) else tuple(stated)
     names = tuple(name for one in said for name in ([one] if one in columns else fnmatch.filter(columns, one) or [one]))
-    if reason := why_no_columns(declared, module):
-        raise refuse_columns(declared, reason)
     width = declared.shape[1] if len(declared.shape) == 2 else 1
-    at_run_time = isinstance(width, str)
-    if not names or (len(names) != width and not at_run_time):
+    if not names or (len(names) != width and not isinstance(width, str)):
         raise DerivgenError(
             f"columns: the input {declared.name} of shape {shape_text(declared)} takes "
-            f"{'at least 1' if at_run_time else width} of them, found {len(names)}: {listed(names)}"
+            f"{'at least 1' if isinstance(width, str) else width} of them, found {len(names)}: {listed(names)}"
         )
-    choice = choice_of(declared, tables, lambda table: names)
-    if choice is None:
-        raise absent_columns(declared, names, tables)
-    return choice
-
-
-def choice_by_name(declared: Any, module: ModuleType, tables: Sequence[Table]) -> Choice | None:
-    if why_no_columns(declared, module):
-        return None
-    return choice_of(declared, tables, lambda table: own_columns(declared, table))
+    return names
 
 
 def own_columns(declared: Any, table: Table) -> tuple[str, ...]:
@@ -117,14 +114,6 @@ def own_columns(declared: Any, table: Table) -> tuple[str, ...]:
     return (name,) if width == 1 and names[0] not in table.columns else names
 
 
-def choice_of(declared: Any, tables: Sequence[Table], names_in: Callable[[Table], tuple[str, ...]]) -> Choice | None:
-    """The table that has the columns wanted of it; DerivgenError where there are two, or two columns of one name."""
-    choices = [Choice(t, names_in(t)) for t in tables if set(names_in(t)) <= set(t.columns)]
-    if len(choices) > 1:
-        raise given_twice(declared.name, choices[0].table.path, choices[1].table.path)
-    return unrepeated(choices[0]) if choices else None
-
-
 def unrepeated(choice: Choice) -> Choice:
     counts = Counter(choice.table.columns)
     for name in choice.columns:
@@ -132,17 +121,6 @@ def unrepeated(choice: Choice) -> Choice:
             found = f"{choice.table.path} has {counts[name]} columns named {name}"
             raise DerivgenError(f"{found}: rename all but one of them, or leave them out")
     return choice
-
-
-def choice_of_the_rest(
-    declared: Any, module: ModuleType, tables: Sequence[Table], choices: Mapping[str, Choice]
-) -> Choice | None:
-    """All that no other input takes of the only table where this is as many columns as the input needs."""
-    if why_no_columns(declared, module) or len(declared.shape) != 2:
-        return None
-    rests = [Choice(t, tuple(left_over(t, choices))) for t in tables]
-    fitting = [rest for rest in rests if len(rest.columns) == declared.shape[1]]
-    return unrepeated(fitting[0]) if len(fitting) == 1 else None
 
 
 def left_over(table: Table, choices: Mapping[str, Choice]) -> list[str]:
@@ -173,25 +151,7 @@ def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table],
     wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
     missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent and not rest else "."
     return DerivgenError(
-        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
-        f"column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} {header_advice(tables)}"
+        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: "
+        f"expected the column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} "
         f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
     )
-
-
-def header_advice(tables: Sequence[Table]) -> str:
-    """What may be wrong with a first line that names no column of the model."""
-    names = [name for table in tables if not table.format.typed for name in table.columns]
-    if len(names) == 1 and any(separator in names[0] for separator in ";\t|"):
-        return "There must be commas between columns. "
-    if names and all(is_number(name) for name in names):
-        return "The first line must name the columns; this one seems to be data. "
-    return ""
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
+"""Which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from derivgen.errors import DerivgenError, listed, nearest
 from derivgen.file import store
 from derivgen.runtime.arrays import Array, Kind, open_npz, read_npy
-from derivgen.runtime.data.columns import Choice, choose_columns, lacking_columns, left_over
+from derivgen.runtime.data.columns import choose_columns, lacking_columns, left_over
 from derivgen.runtime.data.inputs import Origin, check_kind, converted, given_twice, inputs_text, paths_text
-from derivgen.runtime.data.tables import TABLES, Table, open_table, read_table
+from derivgen.runtime.data.tables import TABLES, open_table, read_table
 
 FILES = "an .npz, .npy, .csv or .parquet"
 
@@ -68,7 +67,12 @@ def read_data(
     if missing:
         # A single column has one name only; for a matrix the columns that remain might do.
         first = min(missing, key=lambda declared: len(declared.shape))
-        raise lacking(first, module, sources, tables, [*arrays, *unused], choices)
+        if tables:
+            raise lacking_columns(first, module, tables, choices)
+        lacks = (
+            f"{paths_text(s.path for s in sources)} {'lacks' if len(sources) == 1 else 'lack'} the input {first.name}"
+        )
+        raise DerivgenError(f"{lacks}: expected {inputs_text(module)}, found {listed([*arrays, *unused])}")
     choices = {name: choice for name, choice in choices.items() if name in wanted}
     found: dict[str, Array] = {}
     for s in dict.fromkeys(holders.values()):
@@ -97,23 +101,6 @@ def source(path: Path | str) -> Source:
             f"{path}: expected {name}=FILE.npy, a {found.suffix} names what it holds: leave out {name}="
         )
     return found
-
-
-def lacking(
-    declared: Any,
-    module: ModuleType,
-    sources: Sequence[Source],
-    tables: Sequence[Table],
-    arrays: Sequence[str],
-    choices: Mapping[str, Choice],
-) -> DerivgenError:
-    """The error for an input that was not found; `arrays` are the names of those that were, `choices` their columns."""
-    if tables:
-        return lacking_columns(declared, module, tables, choices)
-    lacks = (
-        f"{paths_text(s.path for s in sources)} {'lacks' if len(sources) == 1 else 'lack'} the input {declared.name}"
-    )
-    return DerivgenError(f"{lacks}: expected {inputs_text(module)}, found {listed(arrays)}")
 
 
 # ---- arrays
@@ -149,18 +136,14 @@ def read_arrays(s: Source, module: ModuleType, names: Sequence[str], cast: bool)
     """These inputs from their file, as the module needs them."""
     declared = [(i, Origin(s.path, i.name)) for i in module.INPUTS if i.name in names]
     if s.suffix == ".npy":
-        return {i.name: converted(mapped(i, cast, origin), i, cast, origin) for i, origin in declared}
+        array = read_npy(s.path)
+        for i, origin in declared:
+            check_kind(Kind(array.shape, array.dtype), i, cast, origin)
+        return {i.name: converted(array, i, cast, origin) for i, origin in declared}
     with open_npz(s.path) as archive:
         for i, origin in declared:
             check_kind(archive.kind(i.name), i, cast, origin)
         return {i.name: converted(archive.read(i.name), i, cast, origin) for i, origin in declared}
-
-
-def mapped(declared: Any, cast: bool, origin: Origin) -> Array:
-    """The array of an .npy file, of a kind that the input may have."""
-    array = read_npy(origin.path)
-    check_kind(Kind(array.shape, array.dtype), declared, cast, origin)
-    return array
 
 
 def npy_name(s: Source, module: ModuleType) -> str:

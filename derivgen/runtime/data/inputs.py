@@ -14,8 +14,6 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.arrays import Array, Kind
 from derivgen.runtime.nonfinite import element
 
-LARGEST_WHOLE = 2.0**53  # beyond it, float64 holds only some of the whole numbers
-
 
 def inputs_text(module: ModuleType) -> str:
     return ", ".join(i.name for i in module.INPUTS) or "no inputs"
@@ -37,11 +35,11 @@ def paths_text(paths: Iterable[Path]) -> str:
 
 
 def unmasked(name: str, array: Any) -> Any:
-    """The array; TypeError where it has a mask, which numpy would drop as it copies."""
+    """The array. Raises TypeError where it has a mask, which numpy would drop as it copies."""
     if np.ma.isMaskedArray(array):
         raise TypeError(
-            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it by "
-            f"{name}.filled(...)"
+            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it "
+            f"by {name}.filled(...)"
         )
     return array
 
@@ -62,7 +60,7 @@ class Origin:
 
 
 def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
-    """DerivgenError where an array of this shape and dtype is no such input, and no cast makes it one."""
+    """Raise DerivgenError where an array of this shape and dtype is no such input, and no cast makes it one."""
     wanted = declared.shape
     check_dtype(kind.dtype, declared, cast, origin)
     if len(kind.shape) != len(wanted) or any(
@@ -75,7 +73,10 @@ def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
 
 
 def check_dtype(dtype: np.dtype[Any], declared: Any, cast: bool, origin: Origin) -> bool:
-    """Whether an input of this dtype is taken as it is; DerivgenError where it is no number, or needs an unasked cast."""
+    """Whether an input of this dtype is taken as it is.
+
+    Raises DerivgenError where it is no number, or needs an unasked cast.
+    """
     if dtype.kind not in "fiub":
         raise DerivgenError(f"{origin} must hold numbers, found dtype {dtype}")
     # Labels are taken in any integer dtype.
@@ -94,19 +95,29 @@ def is_integer(declared: Any) -> bool:
 
 
 def converted(array: Array, declared: Any, cast: bool, origin: Origin) -> Array:
-    """The array in the dtype that an input needs; DerivgenError where that would lose something unasked."""
+    """The array in the dtype that an input needs. Raises DerivgenError where that would lose something unasked."""
     if check_dtype(array.dtype, declared, cast, origin):
         # One that is mapped from a file stays there; the kernels look at what they read.
         return array if isinstance(array, np.memmap) else checked_labels(array, declared, origin)
+    dtype = np.dtype(np.int64 if is_integer(declared) else declared.dtype)
     # What is made from a memory-mapped array is itself called so, though it is in memory: a plain array is not.
     plain = np.asarray(array)
-    if is_integer(declared):
-        return checked_labels(whole_numbers(plain, origin), declared, origin)
-    return rounded(plain, str(declared.dtype), origin)
+    with np.errstate(all="ignore"):
+        made = plain.astype(dtype)
+    position = first_false(made == plain if dtype.kind == "i" else np.isfinite(made) | ~np.isfinite(plain))
+    if position is not None:
+        found = f"found {plain[position]} {origin.place(position)}"
+        if dtype.kind == "i":
+            raise DerivgenError(f"{origin} must hold whole numbers, {found}")
+        raise DerivgenError(
+            f"{origin} must be {dtype}, at most {np.finfo(dtype).max:.3g}, {found}: scale the data, or generate the "
+            "module with --dtype float64"
+        )
+    return checked_labels(made, declared, origin)
 
 
 def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:
-    """The array; DerivgenError at the first label that is none of the classes, nor the ignored one."""
+    """The array. Raises DerivgenError at the first label that is none of the classes, nor the ignored one."""
     if declared.classes is None:
         return array
     good = (array >= 0) & (array < declared.classes)
@@ -117,30 +128,6 @@ def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:
         expected = f"labels 0 .. {declared.classes - 1}"
         raise DerivgenError(f"{origin} must hold {expected}, found {array[position]} {origin.place(position)}")
     return array
-
-
-def whole_numbers(array: Array, origin: Origin) -> Array:
-    """The numbers as int64; DerivgenError at the first that is not whole."""
-    if array.dtype.kind == "f":
-        # NaN and infinity fail the first comparison.
-        position = first_false((np.abs(array) <= LARGEST_WHOLE) & (array == np.floor(array)))
-        if position is not None:
-            raise DerivgenError(f"{origin} must hold whole numbers, found {array[position]} {origin.place(position)}")
-    return array.astype(np.int64)
-
-
-def rounded(array: Array, dtype: str, origin: Origin) -> Array:
-    """The numbers in a float dtype; DerivgenError at the first that would become an infinity."""
-    try:
-        with np.errstate(over="raise"):
-            return array.astype(dtype)
-    except FloatingPointError:
-        largest = np.finfo(dtype).max
-        position = first_false(~np.isfinite(array) | (np.abs(array) <= largest)) or ()
-        raise DerivgenError(
-            f"{origin} must be {dtype}, at most {largest:.3g}, found {array[position]} {origin.place(position)}: scale "
-            "the data, or generate the module with --dtype float64"
-        ) from None
 
 
 def first_false(mask: Array) -> tuple[int, ...] | None:

@@ -27,7 +27,7 @@ def sample_inputs(module: ModuleType) -> list[str]:
 
 
 def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> None:
-    """TypeError where the data are no inputs by name, or have one that the model lacks."""
+    """Raise TypeError where the data are no inputs by name, or have one that the model lacks."""
     if not isinstance(data, Mapping):
         raise TypeError(f"{what} must be a mapping from inputs' names to arrays, found {type(data).__name__}")
     names = [i.name for i in module.INPUTS]
@@ -38,7 +38,7 @@ def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> Non
 
 
 def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterable[str] | None = None) -> None:
-    """TypeError where one of these inputs, of all where unsaid, is missing."""
+    """Raise TypeError where one of these inputs, of all where unsaid, is missing."""
     every = [i.name for i in module.INPUTS]
     for name in every if names is None else names:
         if name not in data:
@@ -46,7 +46,10 @@ def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterabl
 
 
 def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
-    """The rows of the data; ValueError or TypeError where an input lacks, has none, or has others than the rest."""
+    """The rows of the data.
+
+    Raises ValueError or TypeError where an input lacks, has none, or has others than the rest.
+    """
     axis = module.SAMPLE_AXIS
     names = sample_inputs(module)
     check_complete(module, data, names)
@@ -66,7 +69,7 @@ def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
 def split_rows(
     module: ModuleType, data: Mapping[str, Array], fraction: float, generator: np.random.Generator
 ) -> tuple[Array | None, Array | None]:
-    """(training rows, validation rows); none of both where the model has no sample axis."""
+    """(training rows, validation rows); both are None where the model has no sample axis."""
     if not sample_inputs(module):
         if fraction:
             raise ValueError("validation_split: the model has no sample axis, so there are no rows to hold out")
@@ -164,26 +167,23 @@ def class_weights(module: ModuleType, data: Mapping[str, Array], rows: Array | N
             "classes) in the spec, and give it to the loss, softmax_cross_entropy(..., class_weights=class_weights)"
         )
     classes = int(entry.shape[0])
-    if isinstance(given, str):
-        if given != "balanced":
-            raise ValueError(f'class_weights: expected "balanced", a mapping or an array, found {given!r}')
+    if isinstance(given, str) and given == "balanced":
         counts = np.bincount(labels_of(module, data, rows, classes), minlength=classes)
-        missing = np.flatnonzero(counts == 0)
-        if missing.size:
-            raise ValueError(f"class_weights: no row has the label {missing[0]}, so it has no balanced weight")
+        if not counts.all():
+            missing = np.argmin(counts)
+            raise ValueError(f"class_weights: no row has the label {missing}, so it has no balanced weight")
         weights = counts.sum() / (classes * counts)
     elif isinstance(given, Mapping):
         unknown = [label for label in given if label not in range(classes)]
         if unknown:
             raise ValueError(f"class_weights: expected labels 0 .. {classes - 1}, found {unknown[0]}")
         weights = np.array([float(given.get(label, 1.0)) for label in range(classes)])
+    elif isinstance(given, str):
+        raise ValueError(f'class_weights: expected "balanced", a mapping or an array, found {given!r}')
     else:
         weights = np.asarray(unmasked("class_weights", given), float)
-        if weights.shape != (classes,):
-            raise ValueError(f"class_weights: expected shape ({classes},), found {weights.shape}")
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if bad.size:
-        raise ValueError(f"class_weights: expected finite weights of at least 0, found {weights[bad[0]]} for {bad[0]}")
+    if weights.shape != (classes,) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"class_weights: expected {classes} finite numbers of at least 0, found {weights}")
     return {"class_weights": weights.astype(entry.dtype)}
 
 
@@ -194,12 +194,10 @@ def labels_of(module: ModuleType, data: Mapping[str, Array], rows: Array | None,
         raise ValueError(
             f'class_weights: "balanced" needs one input of labels of {classes} classes, found {len(entries)}'
         )
-    labels = np.asarray(data[entries[0].name])
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"class_weights: {entries[0].name} must hold integer labels, found dtype {labels.dtype}")
-    labels = (labels if rows is None or entries[0].name not in sample_inputs(module) else labels[rows]).ravel()
-    labels = labels[labels != entries[0].ignore] if entries[0].ignore is not None else labels
-    outside = labels[(labels < 0) | (labels >= classes)]
-    if outside.size:
-        raise ValueError(f"class_weights: {entries[0].name} must hold labels 0 .. {classes - 1}, found {outside[0]}")
+    (entry,) = entries
+    labels = np.asarray(data[entry.name])
+    labels = (labels if rows is None or entry.name not in sample_inputs(module) else labels[rows]).ravel()
+    labels = labels[labels != entry.ignore] if entry.ignore is not None else labels
+    if labels.dtype.kind not in "iu" or ((labels < 0) | (labels >= classes)).any():
+        raise ValueError(f"class_weights: {entry.name} must hold integer labels 0 .. {classes - 1}")
     return labels

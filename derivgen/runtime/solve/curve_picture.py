@@ -74,7 +74,7 @@ def is_free(module: ModuleType, x: str) -> bool:
 
 
 def axis_input(fit: Fit, name: str | None, axis: str, candidates: list[str]) -> str:
-    """The input along an axis of the picture; ValueError where none, or several, could be it."""
+    """The input along an axis of the picture. Raises ValueError where none, or several, could be it."""
     fitting = [
         i.name for i in fit.objective.module.INPUTS if i.name in candidates and len(i.shape) == 1 and i.classes is None
     ]

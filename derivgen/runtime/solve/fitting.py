@@ -134,7 +134,7 @@ def known_at(point: Array, value: Any, function: Callable[[Array], Any]) -> Call
 
 
 def chosen(method: str | None, J: Any, bounded: bool, loss: str, arguments: Mapping[str, Any]) -> str:
-    """The method; ValueError or TypeError where it can't do what is asked for."""
+    """The method. Raises ValueError or TypeError where it can't do what is asked for."""
     from scipy.sparse import issparse
 
     foreign = [name for name in arguments if name not in OWN_OPTIONS]
@@ -162,15 +162,18 @@ def chosen(method: str | None, J: Any, bounded: bool, loss: str, arguments: Mapp
 
 
 def limits_of(objective: Objective, bounds: Any) -> tuple[Array, Array]:
-    """(lower, upper), each of the trained part of the flat vector; ValueError where they are no bounds, or exclude the
-    start."""
+    """(lower, upper), each of the trained part of the flat vector.
+
+    Raises ValueError where they are no bounds, or exclude the start.
+    """
     lower, upper = np.full(objective.trained, -np.inf), np.full(objective.trained, np.inf)
     if isinstance(bounds, Mapping):
         own = {p.name: p for p in objective.module.PARAMETERS if getattr(p, "trained", True)}
         for name, pair in bounds.items():
             if name not in own:
                 raise ValueError(
-                    f"bounds speak of {name}, which is no trained parameter{nearest(str(name), own)}: expected {listed(own)}"
+                    f"bounds speak of {name}, which is no trained parameter{nearest(str(name), own)}: expected "
+                    f"{listed(own)}"
                 )
             place = slice(own[name].offset, own[name].offset + int(np.prod(own[name].shape)))
             for whole, side in zip((lower, upper), pair_of(pair, f"bounds of {name}"), strict=True):
@@ -213,12 +216,12 @@ def refuse_empty(objective: Objective, lower: Array, upper: Array) -> None:
 
 
 def refuse_non_finite(objective: Objective, r: Array, what: str) -> None:
-    """DerivgenError where residuals or parameters at the start are not finite, with where that is from."""
+    """Raise DerivgenError where residuals or parameters at the start are not finite, with where that is from."""
     for name, tensor in objective.module.views(objective.start).items():
         if found := first_bad(tensor):
             raise DerivgenError(
-                f"{what} starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change its init "
-                "in the spec"
+                f"{what} starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change its "
+                "init in the spec"
             )
     if (bad := first_bad(r)) is None:
         return
@@ -235,11 +238,11 @@ def refuse_non_finite(objective: Objective, r: Array, what: str) -> None:
 
 
 def refuse_non_finite_columns(module: ModuleType, J: Any) -> None:
-    """DerivgenError where the Jacobian is not finite, with the parameter."""
+    """Raise DerivgenError where the Jacobian is not finite, with the parameter."""
     if np.isfinite(J.data if hasattr(J, "tocsc") else J).all():
         return
     rows, columns = np.nonzero(~np.isfinite(J.toarray() if hasattr(J, "tocsc") else J))
     raise DerivgenError(
-        f"the derivative of the residual r[{rows[0]}] by {parameter_at(module, int(columns[0]))} is not finite, where the "
-        "residuals are: start elsewhere by parameters=..., or look at the formula"
+        f"the derivative of the residual r[{rows[0]}] by {parameter_at(module, int(columns[0]))} is not finite, where "
+        "the residuals are: start elsewhere by parameters=..., or look at the formula"
     )

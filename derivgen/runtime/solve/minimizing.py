@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.solve.newton import natural_gradient, newton, refuse_not_finite
+from derivgen.errors import DerivgenError
+from derivgen.runtime.solve.newton import natural_gradient, newton
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
 
 Array = np.ndarray[Any, Any]
@@ -54,8 +56,9 @@ def minimize(
 
     A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
     values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
-    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
-    module lacks what the method needs, or the objective is not finite at the start.
+    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises
+    ValueError or TypeError where the data don't fit, DerivgenError where the module lacks what the method needs, or the
+    objective is not finite at the start.
     """
     from scipy.optimize import minimize as scipy_minimize
 
@@ -106,3 +109,11 @@ def refuse_products(method: str, products: str | None) -> None:
     if products is not None:
         some = ", ".join(name for name, takes in SECOND_ORDER.items() if "hessp" in takes)
         raise ValueError(f"products: {method} takes none, the methods that do are {some} and natural_gradient")
+
+
+def refuse_not_finite(value: float, gradient: Array) -> None:
+    if not (math.isfinite(value) and np.isfinite(gradient).all()):
+        raise DerivgenError(
+            f"the objective is {value} where the search starts, or its gradient is not finite: give other "
+            "parameters=..., or clean the data"
+        )

@@ -31,7 +31,9 @@ MESSAGES = {
 
 
 def newton(objective: Objective, fun: Any, start: Array, **given: Any) -> Any:
-    """Steps -H⁻¹·g by the module's Hessian H and Cholesky's factorization; where H is not positive definite, of H + μ·I.
+    """Steps -H⁻¹·g by the module's Hessian H and Cholesky's factorization.
+
+    Where H is not positive definite, of H + μ·I.
 
     A full step of at most `xtol` (the root of the dtype's epsilon) ends it, since the error after it is the square.
     """
@@ -71,8 +73,8 @@ def by_rows(objective: Objective, damping: float, vector: Array, gradient: Array
     off = float(np.max(np.abs(mean / rows - gradient), initial=0.0))
     if not off <= 100 * math.sqrt(rounding(objective)) * size:
         raise ValueError(
-            "natural_gradient: the mean of the rows' gradients is not the gradient, so the objective is no mean over rows: "
-            "divide it by their number in the spec, or take method='newton'"
+            "natural_gradient: the mean of the rows' gradients is not the gradient, so the objective is no mean over "
+            "rows: divide it by their number in the spec, or take method='newton'"
         )
     np.fill_diagonal(fisher, fisher.diagonal() + rows * damping)
     return -solved(np.linalg.cholesky(fisher), gradient) * rows
@@ -86,6 +88,7 @@ def by_products(objective: Objective, name: str, damping: float) -> Callable[[Ar
     def step(vector: Array, gradient: Array) -> Array:
         shape = (len(vector), len(vector))
         damped = LinearOperator(shape, lambda v: product(vector, v) + damping * np.ravel(v), dtype=np.float64)
+        # Where cg gives up, its last iterate is a direction of descent too, and the step is halved where need be.
         return cg(damped, -gradient)[0]
 
     return step
@@ -99,7 +102,6 @@ def descended(
 
     gradient_at, epsilon = given["jac"], rounding(objective)
     value, gradient = float(fun(x)), gradient_at(x)
-    refuse_not_finite(value, gradient)
     evaluations, iterations, status = 1, 0, None
     while status is None:
         if largest(gradient) <= options["gtol"] or iterations >= options["maxiter"]:
@@ -147,8 +149,8 @@ def positive_factor(matrix: Array) -> tuple[Array, float]:
     """(Cholesky's factor of the matrix + shift·I, the least shift of a few that makes it positive definite)"""
     if not np.isfinite(matrix).all():
         raise DerivgenError(
-            "newton: the Hessian is not finite where the objective is: start elsewhere by parameters=..., or look at the "
-            "formulas that it comes from"
+            "newton: the Hessian is not finite where the objective is: start elsewhere by parameters=..., or look at "
+            "the formulas that it comes from"
         )
     shift, least = 0.0, 1e-3 * (largest(matrix) or 1.0)
     while True:
@@ -165,7 +167,7 @@ def solved(factor: Array, right: Array) -> Array:
 
 
 def options_of(method: str, options: dict[str, float], given: dict[str, Any]) -> dict[str, float]:
-    """The options with those that were given; ValueError or TypeError where the method has no such."""
+    """The options with those that were given. Raises ValueError or TypeError where the method has no such."""
     for name in ("bounds", "constraints"):
         if given.get(name) is not None and np.size(given[name]):
             raise ValueError(f"{name}: {method} takes none, take SciPy's L-BFGS-B or trust-constr")
@@ -187,14 +189,6 @@ def called_off(callback: Any, x: Array, value: float) -> bool:
     except StopIteration:
         return True
     return False
-
-
-def refuse_not_finite(value: float, gradient: Array) -> None:
-    if not (math.isfinite(value) and np.isfinite(gradient).all()):
-        raise DerivgenError(
-            f"the objective is {value} where the search starts, or its gradient is not finite: give other parameters=..., "
-            "or clean the data"
-        )
 
 
 def rounding(objective: Objective) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ ADDED_BY = {
 
 
 def needed(module: ModuleType, name: str) -> Callable[..., Any]:
-    """The module's function; DerivgenError, with what adds it, where the module has none."""
+    """The module's function. Raises DerivgenError, with what adds it, where the module has none."""
     if not hasattr(module, name):
         cure = ADDED_BY.get(name, f'add model.second_order("{name}")')
         raise DerivgenError(f"the module has no {name}: {cure} in the spec, and generate it again")
@@ -39,7 +40,7 @@ def needed(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def product_name(products: str) -> str:
-    """The module's function of these products; ValueError where there are none such."""
+    """The module's function of these products. Raises ValueError where the name is unknown."""
     if products not in PRODUCTS:
         raise ValueError(f"products must be {' or '.join(PRODUCTS)}{nearest(products, PRODUCTS)}, found {products!r}")
     return PRODUCTS[products]
@@ -61,7 +62,7 @@ class Objective:
 
     @property
     def first(self) -> Array:
-        """Where a search starts."""
+        """The vector from which a search starts."""
         return self.start[: self.trained].astype(np.float64)
 
     def flat(self, vector: Array) -> Array:
@@ -72,17 +73,32 @@ class Objective:
 
     def gradient(self) -> Gradient:
         """(loss, gradient) of a vector."""
-        gradient_of = (
-            whole_gradient(self.module, self.inputs, self.draws)
-            if self.batch_size is None
-            else gradient_in_parts(self.module, self.inputs, self.draws, self.batch_size)
-        )
+        whole = functools.partial(self.module.loss_and_gradient, **self.inputs, **self.draws)
+        gradient_of = whole if self.batch_size is None else self.gradient_in_parts(self.batch_size)
 
         def value_and_gradient(vector: Array) -> tuple[float, Array]:
             loss, gradient = gradient_of(self.flat(vector))
             return loss, gradient[: self.trained].astype(np.float64)
 
         return value_and_gradient
+
+    def gradient_in_parts(self, batch_size: int) -> Gradient:
+        """The mean of the losses and gradients of all batches, weighted by rows."""
+        module, inputs = self.module, self.inputs
+        rows, feed = np.arange(rows_of.count_rows(module, inputs)), rows_of.Feed(module, inputs)
+
+        def in_parts(parameters: Array) -> tuple[float, Array]:
+            total, mean, seen = np.zeros(len(parameters)), 0.0, 0
+            for part, data in feed.parts(rows, batch_size):
+                step = {"first_step": seen // batch_size} if self.draws else {}
+                order = np.arange(len(part))
+                loss, gradient = module.mean_gradient(parameters, order, batch_size, **data, **self.draws, **step)
+                seen += len(part)
+                mean += (loss - mean) * len(part) / seen
+                total += (gradient - total) * len(part) / seen
+            return mean, total
+
+        return in_parts
 
     def hessian(self) -> Callable[[Array], Array]:
         """The Hessian at a vector, shape (T, T)."""
@@ -107,8 +123,8 @@ class Objective:
             return lambda *arguments: function(*arguments, **self.inputs, **self.draws)
         if self.draws:
             raise ValueError(
-                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: leave "
-                "batch_size out"
+                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: "
+                "leave batch_size out"
             )
 
         def in_parts(*arguments: Array) -> Array:
@@ -142,28 +158,23 @@ def objective_of(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Objective:
-    """Raises ValueError or TypeError where the data, the parameters or the batch size are none."""
+    """The objective at these data. Raises ValueError or TypeError where the arguments don't fit the module."""
     rows_of.check_names(module, data or {}, "data")
     rows_of.check_complete(module, data or {})
     start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))
     module.views(start)  # refuses what is no vector of the module's
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))
     draws = {"seed": seed} if getattr(module, "RANDOM", ()) else {}
-    if batch_size is not None:
-        refuse_without_rows(module)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+    if batch_size is not None and not rows_of.sample_inputs(module):
+        raise ValueError("batch_size: the model has no sample axis, so there are no batches")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, found {batch_size}")
     inputs = {name: unmasked(name, array) for name, array in (data or {}).items()}
     return Objective(module, inputs, draws, start, trained, batch_size)
 
 
-def refuse_without_rows(module: ModuleType) -> None:
-    if not rows_of.sample_inputs(module):
-        raise ValueError("batch_size: the model has no sample axis, so there are no batches")
-
-
 def accepted(function: Callable[..., Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the inputs that the function takes."""
+    """The inputs that the function takes."""
     taken = inspect.signature(function).parameters
     return {name: array for name, array in inputs.items() if name in taken}
 
@@ -172,27 +183,3 @@ def parameter_at(module: ModuleType, position: int) -> str:
     """The name of an element of the flat vector: `W[2, 3]`."""
     own = next(p for p in reversed(module.PARAMETERS) if p.offset <= position and math.prod(p.shape))
     return element(own.name, tuple(int(i) for i in np.unravel_index(position - own.offset, own.shape)))
-
-
-def whole_gradient(module: ModuleType, data: Mapping[str, Array], draws: Mapping[str, int]) -> Gradient:
-    return lambda parameters: module.loss_and_gradient(parameters, **data, **draws)
-
-
-def gradient_in_parts(
-    module: ModuleType, data: Mapping[str, Array], draws: Mapping[str, int], batch_size: int
-) -> Gradient:
-    """The mean of the losses and gradients of all batches, weighted by rows."""
-    rows, feed = np.arange(rows_of.count_rows(module, data)), rows_of.Feed(module, data)
-
-    def in_parts(parameters: Array) -> tuple[float, Array]:
-        total, mean, seen = np.zeros(len(parameters)), 0.0, 0
-        for part, inputs in feed.parts(rows, batch_size):
-            step = {"first_step": seen // batch_size} if draws else {}
-            order = np.arange(len(part))
-            loss, gradient = module.mean_gradient(parameters, order, batch_size, **inputs, **draws, **step)
-            seen += len(part)
-            mean += (loss - mean) * len(part) / seen
-            total += (gradient - total) * len(part) / seen
-        return mean, total
-
-    return in_parts

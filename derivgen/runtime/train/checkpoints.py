@@ -8,7 +8,6 @@ process at a time writes a folder. What a training's progress must be, resuming.
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import math
 import os
@@ -22,31 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError, listed
+from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.runtime.arrays import Array, Kind
-from derivgen.runtime.json_text import is_whole, parse_json, short, shown
+from derivgen.runtime.json_text import MALFORMED, parse_json, short, shown
 from derivgen.runtime.tensors import WRITER, decode_safetensors, encode_safetensors, kind_of, kinds_of
 
 FORMAT = "derivgen checkpoint"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LINES = "history.lines"  # no parameter has a dot in its name
 STEP = "state.step"
-FACTS = ("format", "format_version", "contract", "model", "spec", "dtype", "progress")
 FILE = re.compile(r"step-(\d{9,})\.safetensors")
-
-ADVICE = {
-    errno.ENOSPC: "free space on that disk",
-    errno.EDQUOT: "free some of your quota on that disk",
-    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
-    errno.EACCES: "give a folder that this user may write",
-    errno.EPERM: "give a folder that this user may write",
-    errno.EROFS: "give a folder on a disk that can be written",
-    errno.EEXIST: "that is a file, give a folder",
-    errno.ENOTDIR: "that is a file, give a folder",
-    errno.EISDIR: "that is a folder, give a file",
-    errno.ENOENT: "give the path of one that exists",
-}
 
 
 class CheckpointError(DerivgenError):
@@ -89,7 +74,6 @@ def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpo
     path = folder / f"step-{int(checkpoint.state.step[0]):09d}.safetensors"
     with disk_errors(path, "written"):
         make_folder(folder)
-        remove_stale(folder.resolve())
         store.write_bytes(path, data)
         sync_folder(folder)
         previous = older(path)
@@ -102,7 +86,7 @@ def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
     """The checkpoint in a file, to the bit; its arrays are fresh.
 
     Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or
-    format; CheckpointError where it can't be read.
+    format. Raises CheckpointError where it can't be read.
     """
     path = Path(path)
     tensors, metadata, progress = read_whole(path)
@@ -121,53 +105,40 @@ def read_checkpoint_parameters(path: Path | str, module: ModuleType) -> tuple[Ar
     """
     path = Path(path)
     tensors, _, progress = read_whole(path)
-    kept = any(name.startswith("best.") for name in tensors)
-    prefix = "best." if kept else ""
+    prefix = "best." if any(name.startswith("best.") for name in tensors) else ""
     expected = {f"{prefix}{name}": kind for name, kind in kinds_of(module).items()}
     problem = difference(expected, {name: t for name, t in tensors.items() if name.rpartition(".")[0] == prefix[:-1]})
     if problem:
         raise DerivgenError(f"{path} is of another model: {problem}: give parameters of this one")
-    words = f"step {tensors[STEP].item()}"
-    if kept:
-        epoch = progress.get("best_epoch")
-        words = f"the best, of epoch {epoch if is_whole(epoch) else '?'}"
+    with malformed(path):
+        words = f"the best, of epoch {progress['best_epoch']:d}" if prefix else f"step {tensors[STEP].item()}"
     return flat_vector(module, tensors, prefix), f"{path}, {words}"
 
 
 def read_whole(path: Path) -> tuple[dict[str, Array], dict[str, str], dict[str, Any]]:
-    """(tensors, metadata, progress) of a checkpoint of whatever module; DerivgenError where it is none, or damaged."""
+    """(tensors, metadata, progress) of a checkpoint of whatever module.
+
+    Raises DerivgenError where it is none, or damaged.
+    """
     data = bytes_of(path)
     try:
         tensors, metadata = decode_safetensors(path, data)
     except DerivgenError as error:
         raise DerivgenError(f"{error}. {instead(path)}") from error
     refuse_foreign(path, metadata)
-    missing = [name for name in FACTS if name not in metadata]
-    if missing:
-        raise altered(path, f"its metadata lack {listed(missing)}")
-    refuse_step(path, tensors)
-    return tensors, metadata, progress_in(path, metadata["progress"])
+    with malformed(path):
+        return tensors, metadata, dict(parse_json(metadata["progress"]))
 
 
-def refuse_step(path: Path, tensors: Mapping[str, Array]) -> None:
-    """DerivgenError where the steps so far are no such number, or another one than in the file's name."""
-    problem = difference({STEP: Kind((1,), np.dtype(np.int64))}, {STEP: tensors[STEP]} if STEP in tensors else {})
-    if problem:
-        raise altered(path, problem)
-    name, step = FILE.fullmatch(path.name), tensors[STEP].item()
-    if step < 0 or (name and int(name[1]) != step):
-        wanted = f"{int(name[1])}, as the file's name says" if name else "a whole number"
-        raise altered(path, f"{STEP} must be {wanted}, found {step}")
-
-
-def progress_in(path: Path, text: str) -> dict[str, Any]:
+@contextmanager
+def malformed(path: Path) -> Iterator[None]:
+    """What Python raises in this block on a part that no training has written so, as DerivgenError."""
     try:
-        progress = parse_json(text)
-    except ValueError as error:
-        raise altered(path, f"progress is {error}") from error
-    if not isinstance(progress, dict):
-        raise altered(path, f"progress must be an object, found {shown(progress)}")
-    return progress
+        yield
+    except MALFORMED as error:
+        if isinstance(error, DerivgenError):
+            raise
+        raise altered(path, f"{type(error).__name__}, {short(str(error))}") from error
 
 
 def altered(path: Path, problem: str) -> DerivgenError:
@@ -176,7 +147,7 @@ def altered(path: Path, problem: str) -> DerivgenError:
 
 
 def is_checkpoint(path: Path | str) -> bool:
-    """Whether a file is a checkpoint, and not one of parameters alone; DerivgenError where it can't be read."""
+    """Whether a file is a checkpoint, and not one of parameters alone. Raises DerivgenError where it can't be read."""
     path = Path(path)
     if path.suffix != ".safetensors":
         return False
@@ -201,7 +172,7 @@ def latest_checkpoint(folder: Path | str) -> Path | None:
 
 
 def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
-    """By the names that they have in the file."""
+    """The tensors, under the names that they have in the file."""
     best = {} if checkpoint.best is None else module.views(checkpoint.best)
     return {
         **module.views(checkpoint.parameters),
@@ -213,25 +184,20 @@ def tensors_of(module: ModuleType, checkpoint: Checkpoint) -> dict[str, Array]:
 
 def differing_tensor(module: ModuleType, tensors: Mapping[str, Array]) -> str | None:
     """What is wrong with the first tensor that is missing, unknown, or not of the module's shape and dtype."""
-    parameters = kinds_of(module)
-    slots = {f"state.{slot}": kind_of(a) for slot, a in module.optimizer_state()._asdict().items()}
-    best = {f"best.{name}": kind for name, kind in parameters.items()}
-    lines = {LINES: Kind((tensors[LINES].size if LINES in tensors else 0,), np.dtype(np.uint8))}  # of any length
-    return difference(
-        {**parameters, **slots, **(best if any(name in tensors for name in best) else {}), **lines}, tensors
-    )
+    parameters, lines = module.initial_parameters(), tensors.get(LINES, np.zeros(0, np.uint8)).tobytes()
+    best = parameters if any(name.startswith("best.") for name in tensors) else None
+    expected = tensors_of(module, Checkpoint(parameters, module.optimizer_state(), best, {}, lines))
+    return difference({name: kind_of(tensor) for name, tensor in expected.items()}, tensors)
 
 
 def difference(expected: Mapping[str, Kind], tensors: Mapping[str, Array]) -> str | None:
-    """The same of these shapes and dtypes by name."""
-    for name in [*expected, *tensors]:
-        if name not in tensors:
-            return f"{name} is missing, expected {listed(expected)}"
-        if name not in expected:
-            return f"{name} is unknown, expected {listed(expected)}"
-        (shape, dtype), found = expected[name], tensors[name]
-        if found.shape != shape or found.dtype != dtype:
-            return f"{name} must be {dtype} of shape {shape}, found {found.dtype} of shape {found.shape}"
+    """What is wrong with the first tensor that has another shape or dtype than expected; None where all fit."""
+    found = {name: kind_of(tensor) for name, tensor in tensors.items()}
+    for name in [*expected, *found]:
+        if found.get(name) != expected.get(name):
+            kinds = (expected.get(name), found.get(name))
+            wanted, there = (f"{k.dtype} of shape {k.shape}" if k else "absent" for k in kinds)
+            return f"{name} must be {wanted}, found {there}"
     return None
 
 
@@ -256,7 +222,7 @@ def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = 
 
 
 def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
-    """What a file says of itself."""
+    """The metadata of a checkpoint of this module."""
     # Of what was loaded: the file may have been generated anew since.
     header = store.read_header(f'"""{module.__doc__}"""\n')
     if header is None:
@@ -264,7 +230,6 @@ def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
             f"{module.__name__} lacks derivgen's header, so that its spec can't be told: import a module as it was "
             "generated, and run Python without -OO, which drops it"
         )
-    check_plain(progress, "progress")
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -276,28 +241,11 @@ def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_plain(value: Any, where: str) -> None:
-    """TypeError where JSON would refuse a value, or change it: it makes texts of all keys."""
-    match value:
-        case Mapping():
-            for key, part in value.items():
-                if not isinstance(key, str):
-                    raise TypeError(f"{where} must have texts as keys, found {key!r}")
-                check_plain(part, f"{where}[{key!r}]")
-        case list() | tuple():
-            for i, part in enumerate(value):
-                check_plain(part, f"{where}[{i}]")
-        case None | bool() | int() | float() | str():
-            pass
-        case _:
-            raise TypeError(f"{where} must be a number, a text, a list or a dict, found {type(value).__name__}")
-
-
 def refuse_foreign(path: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise DerivgenError(
-            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, found "
-            f"{shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
+            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, "
+            f"found {shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
         )
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
@@ -312,21 +260,16 @@ def writer_of(metadata: Mapping[str, str]) -> str:
 
 
 def refuse_other_module(path: Path, module: ModuleType, metadata: Mapping[str, str]) -> None:
-    found, expected = {fact: short(metadata[fact]) for fact in FACTS}, facts_of(module, {})
-    rows = {
-        "contract": ("contract version {contract}", f"generate the module with {writer_of(metadata)}"),
-        "spec": (
-            "spec sha256 {spec}, model {model}",
-            "load the module of the spec that it was trained by, or start anew in another folder",
-        ),
-        "dtype": ("dtype {dtype}", f"generate the module with --dtype {found['dtype']}"),
-    }
-    for fact, (text, advice) in rows.items():
-        if found[fact] != expected[fact]:
-            raise DerivgenError(
-                f"{path} was written by another module: expected {text.format(**expected)}, found "
-                f"{text.format(**found)}: {advice}"
-            )
+    """Raise DerivgenError where a checkpoint is of another contract, spec or dtype than a module."""
+    own = facts_of(module, {})
+    differing = [fact for fact in ("contract", "spec", "dtype") if metadata.get(fact) != own[fact]]
+    if differing:
+        facts = ("model", *differing)
+        expected, found = (", ".join(f"{fact} {short(str(of.get(fact)))}" for fact in facts) for of in (own, metadata))
+        raise DerivgenError(
+            f"{path} was written by another module: expected {expected}, found {found}: generate that module by "
+            f"{writer_of(metadata)}, or start anew in another folder"
+        )
 
 
 # ---- the disk
@@ -341,13 +284,13 @@ def disk_errors(path: Path, done: str) -> Iterator[None]:
         reason = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(reason, OSError):
             raise
-        advice = ADVICE.get(reason.errno or 0, "mend that, or give another path")
         kept = "; the older checkpoints are as they were" if done == "written" else ""
-        raise CheckpointError(f"{path} can't be {done}: {reason.strerror or reason}: {advice}{kept}") from error
+        words = f"{reason.strerror or reason}: mend that, or give another path{kept}"
+        raise CheckpointError(f"{path} can't be {done}: {words}") from error
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder; CheckpointError where no file can be written there."""
+    """Make the folder. Raises CheckpointError where no file can be written there."""
     with disk_errors(folder, "written"):
         make_folder(folder)
         if not os.access(folder, os.W_OK):
@@ -375,14 +318,6 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@functools.cache
-def remove_stale(folder: Path) -> None:
-    """Remove what a killed process left half written; once, for no temporary is stale that this process made."""
-    for place in folder.iterdir():
-        if store.TEMPORARY.fullmatch(place.name):
-            place.unlink(missing_ok=True)
 
 
 def checkpoints_in(folder: Path) -> dict[int, Path]:

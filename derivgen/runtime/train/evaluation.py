@@ -25,7 +25,7 @@ class ValidationError(Exception):
 
 
 def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Array | None) -> float:
-    """Of these rows, weighted by rows where they don't fit into one part; of all the data where there are none."""
+    """The loss of these rows, the mean of its parts weighted by rows; that of all the data where rows is None."""
     losses, counts = [], []
     parts = [(None, feed.data)] if rows is None else feed.parts(rows)
     for k, (part, inputs) in enumerate(parts):
@@ -38,21 +38,25 @@ def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Arr
 
 
 def joined(predictions: Sequence[Array], rows: int) -> Array:
-    """The predictions of parts of the rows; ValueError where they are not rows of one array."""
+    """The predictions of parts of the rows. Raises ValueError where they are not rows of one array."""
     if len(predictions) == 1:
         return predictions[0]
     counts = [len(p) if p.ndim else 0 for p in predictions]
     if sum(counts) != rows:
         shape = predictions[0].shape
         raise ValueError(
-            f"the prediction of {rows} rows does not fit into memory at once, and has no first axis of rows to join parts "
-            f"of it by (a part has shape {shape}): predict fewer rows, or a tensor whose first axis is the sample axis"
+            f"the prediction of {rows} rows does not fit into memory at once, and has no first axis of rows to join "
+            f"parts of it by (a part has shape {shape}): predict fewer rows, or a tensor whose first axis is the "
+            "sample axis"
         )
     return np.concatenate(predictions)
 
 
 def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Callable[..., dict[str, float]]:
-    """A function of (parameters, feed, rows) that gives the metrics; ValueError where the model lacks what they need."""
+    """A function of (parameters, feed, rows) that gives the metrics.
+
+    Raises ValueError where the model lacks what they need.
+    """
     resolved = resolve_metrics(module, metrics)
     entries = {i.name: i for i in module.INPUTS}
     if target is not None and target not in entries:

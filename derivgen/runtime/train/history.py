@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
-from derivgen.runtime.json_text import is_number, is_whole, parse_json, shown
+from derivgen.runtime.json_text import MALFORMED, parse_json, shown
 from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Epoch(NamedTuple):
 
 
 def judged_loss(epoch: Epoch) -> float:
-    """What early stopping and the best epoch go by."""
+    """The loss by which early stopping and the best epoch are judged."""
     return epoch.loss if epoch.validation_loss is None else epoch.validation_loss
 
 
@@ -68,61 +68,47 @@ def layer_record(layer: Any) -> dict[str, Any]:
     return fields
 
 
-def epoch_of(record: Any, layer: Callable[..., Any] = dict) -> Epoch:
-    """The epoch of a record; `layer` is called with the fields of each of the monitor's records.
+def epoch_of(text: str, layer: Callable[..., Any] = dict) -> Epoch:
+    """The epoch of a record's text; `layer` is called with the fields of each of the monitor's records.
 
-    Raises DerivgenError where it is no such record.
+    Raises ValueError where training would write another record of that epoch.
     """
-    if not isinstance(record, dict) or set(record) != set(FIELDS):
-        raise DerivgenError(f"expected an object of {', '.join(FIELDS)}")
-    for name, (expected, fits) in FIELDS.items():
-        if not fits(record[name]):
-            raise DerivgenError(f"{name} must be {expected}, found {shown(record[name])}")
-    validation_loss = record["validation_loss"]
-    return Epoch(
-        epoch=record["epoch"],
-        loss=float(record["loss"]),
-        validation_loss=None if validation_loss is None else float(validation_loss),
-        seconds=float(record["seconds"]),
-        metrics={name: float(value) for name, value in record["metrics"].items()},
-        step=record["step"],
-        layers=tuple(layer(**fields) for fields in record["layers"]),
-    )
-
-
-def is_number_or_null(value: Any) -> bool:
-    return value is None or is_number(value)
-
-
-def are_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(is_number, value.values()))
-
-
-def are_records(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-# name: (what it must be, whether a value is that); names are in the order of Epoch's fields.
-FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "epoch": ("a whole number of at least 1", lambda value: is_whole(value) and value > 0),
-    "loss": ("a finite number", is_number),
-    "validation_loss": ("a finite number or null", is_number_or_null),
-    "seconds": ("a finite number of at least 0", lambda value: is_number(value) and value >= 0),
-    "metrics": ("an object of finite numbers", are_numbers),
-    "step": ("a whole number", is_whole),
-    "layers": ("a list of objects", are_records),
-}
+    record = parse_json(text)
+    expected = f"expected an object of {', '.join(Epoch._fields)}, of finite numbers"
+    try:
+        validation_loss = record["validation_loss"]
+        epoch = Epoch(
+            epoch=int(record["epoch"]),
+            loss=float(record["loss"]),
+            validation_loss=None if validation_loss is None else float(validation_loss),
+            seconds=float(record["seconds"]),
+            metrics={name: float(value) for name, value in record["metrics"].items()},
+            step=int(record["step"]),
+            layers=tuple(layer(**fields) for fields in record["layers"]),
+        )
+        texts = [
+            json.dumps(each, allow_nan=False, default=own, sort_keys=True) for each in (epoch_record(epoch), record)
+        ]
+        if texts[0] == texts[1]:
+            return epoch
+    except MALFORMED as error:
+        raise ValueError(f"{expected} ({error})") from error
+    raise ValueError(f"{expected}, found {shown(record)}")
 
 
 # ---- the file
 
-# The monitor's numbers may be NumPy's. JSON has no NaN, and no epoch has one.
-ENCODE = json.JSONEncoder(allow_nan=False, default=lambda value: value.item()).encode
 LINE_START = '{"epoch": '
 
 
 def line_of(epoch: Epoch) -> bytes:
-    return f"{ENCODE(epoch_record(epoch))}\n".encode()
+    # JSON has no NaN, and no epoch has one.
+    return f"{json.dumps(epoch_record(epoch), allow_nan=False, default=own)}\n".encode()
+
+
+def own(number: Any) -> Any:
+    """Python's own number of one of NumPy's, as the monitor's may be."""
+    return number.item()
 
 
 class HistoryFile:
@@ -136,7 +122,7 @@ class HistoryFile:
             raise store.unwritable(path, error) from error
 
     def append(self, epoch: Epoch) -> None:
-        """Add the epoch's line; DerivgenError where it can't be written."""
+        """Add the epoch's line. Raises DerivgenError where it can't be written."""
         rest = line_of(epoch)
         try:
             while rest:  # a disk that gets full takes a part
@@ -163,20 +149,20 @@ def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> Histo
 
 
 def check_history(path: Path | str) -> None:
-    """DerivgenError where `open_history` would surely fail."""
+    """Raise DerivgenError where `open_history` would surely fail."""
     refuse_foreign(Path(path))
     store.check_writable(Path(path))
 
 
 def refuse_foreign(path: Path) -> None:
-    """DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
+    """Raise DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
     first, line_end, _ = (store.read(path) or "").partition("\n")
     try:
         if line_end:
-            epoch_at(path, 1, first)
+            epoch_of(first)
         # Nothing, or a first line that was cut off, is what a stopped run leaves.
         ours = bool(line_end) or first.startswith(LINE_START) or LINE_START.startswith(first)
-    except DerivgenError:
+    except ValueError:
         ours = False
     if not ours:
         raise DerivgenError(
@@ -200,21 +186,17 @@ def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Ep
 def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
     """The epochs of a text, a line each; the path is for messages."""
     *lines, rest = text.split("\n")
-    epochs = tuple(epoch_at(path, number, line, layer) for number, line in enumerate(lines, 1))
+    epochs = []
+    for number, line in enumerate(lines, 1):
+        try:
+            epochs.append(epoch_of(line, layer))
+        except ValueError as error:
+            raise DerivgenError(f"{path}:{number} is no epoch of a history: {error}") from error
     if rest:
         raise DerivgenError(
             f"{path}:{len(lines) + 1} is cut off, training was stopped while it wrote this line: remove the line"
         )
-    return epochs
-
-
-def epoch_at(path: Path | str, number: int, line: str, layer: Callable[..., Any] = dict) -> Epoch:
-    """The epoch of one line, DerivgenError with its place where it is none."""
-    try:
-        return epoch_of(parse_json(line), layer)
-    except (DerivgenError, TypeError, ValueError) as error:
-        reason = str(error)
-    raise DerivgenError(f"{path}:{number} is no epoch of a history: {reason}")
+    return tuple(epochs)
 
 
 # ---- the picture

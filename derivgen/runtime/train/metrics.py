@@ -102,29 +102,24 @@ def counts(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
 def balanced_accuracy(labels: Array, scores: Array) -> float:
     """The mean, over the classes that occur, of how often that class is recognized."""
     both, label, _ = counts(labels, scores)
-    occurs = label > 0
-    return float(np.mean(both[occurs] / label[occurs]))
+    return float(np.mean(both[label > 0] / label[label > 0]))
 
 
-def precision(labels: Array, scores: Array) -> float:
-    """The mean of the classes' precision (macro), as of f1; 0 of one that is never predicted."""
-    both, label, prediction = counts(labels, scores)
-    occurs = label + prediction > 0
-    return float(np.mean(both[occurs] / np.maximum(prediction[occurs], 1)))
+def of_classes(score: Callable[[Array, Array, Array], Array]) -> Function:
+    """The mean of a score of each class (macro), over those that are a label or are predicted somewhere."""
+
+    def mean(labels: Array, scores: Array) -> float:
+        found = np.stack(counts(labels, scores))
+        both, label, prediction = found[:, found[1] + found[2] > 0]
+        return float(np.mean(score(both, label, prediction)))
+
+    return mean
 
 
-def recall(labels: Array, scores: Array) -> float:
-    """The mean of the classes' recall (macro), as of f1; 0 of one that never occurs."""
-    both, label, prediction = counts(labels, scores)
-    occurs = label + prediction > 0
-    return float(np.mean(both[occurs] / np.maximum(label[occurs], 1)))
-
-
-def f1(labels: Array, scores: Array) -> float:
-    """The mean of the classes' F1 (macro), over those that are a label or are predicted somewhere."""
-    both, label, prediction = counts(labels, scores)
-    occurs = label + prediction > 0
-    return float(np.mean(2 * both[occurs] / (label + prediction)[occurs]))
+# The precision is 0 of a class that is never predicted, the recall of one that never occurs.
+precision = of_classes(lambda both, label, prediction: both / np.maximum(prediction, 1))
+recall = of_classes(lambda both, label, prediction: both / np.maximum(label, 1))
+f1 = of_classes(lambda both, label, prediction: 2 * both / (label + prediction))
 
 
 def mean_squared_error(target: Array, prediction: Array) -> float:
@@ -174,18 +169,13 @@ class Metric:
     arrange: Arrange = as_given
 
 
+OF_LABELS = (accuracy, balanced_accuracy, top_5_accuracy)
+OF_CLASSES = {"precision": precision, "recall": recall, "f1": f1}
+OF_NUMBERS = (r2, explained_variance, mean_squared_error, root_mean_squared_error, mean_absolute_error)
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(accuracy, as_labels),
-    "balanced_accuracy": Metric(balanced_accuracy, as_labels),
-    "top_5_accuracy": Metric(top_5_accuracy, as_labels),
-    "precision": Metric(precision, as_labels),
-    "recall": Metric(recall, as_labels),
-    "f1": Metric(f1, as_labels),
-    "r2": Metric(r2, as_numbers),
-    "explained_variance": Metric(explained_variance, as_numbers),
-    "mean_squared_error": Metric(mean_squared_error, as_numbers),
-    "root_mean_squared_error": Metric(root_mean_squared_error, as_numbers),
-    "mean_absolute_error": Metric(mean_absolute_error, as_numbers),
+    **{f.__name__: Metric(f, as_labels) for f in OF_LABELS},
+    **{name: Metric(f, as_labels) for name, f in OF_CLASSES.items()},
+    **{f.__name__: Metric(f, as_numbers) for f in OF_NUMBERS},
 }
 
 
@@ -193,7 +183,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def resolve_metrics(module: ModuleType, metrics: Metrics) -> Mapping[str, Metric]:
-    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings of names to such functions.
+    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings to such functions.
 
     Raises ValueError for an unknown or repeated name and for a model that predicts nothing, TypeError for what is
     none of these.
@@ -228,7 +218,8 @@ def of_name(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     raise ValueError(
-        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions of "
+        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions "
+        "of "
         f'your own: {{"{name}": '
         "lambda target, prediction: ...}"
     )
@@ -243,7 +234,7 @@ def of_function(name: object, function: object) -> Metric:
 
 
 def prediction_of(module: ModuleType) -> Callable[..., Array]:
-    """The module's `predict`; ValueError where it has none."""
+    """The module's `predict`. Raises ValueError where it has none."""
     predict: Callable[..., Array] | None = getattr(module, "predict", None)
     if predict is None:
         raise ValueError("metrics: the model predicts nothing: add model.predict(...) to its spec, or leave them out")

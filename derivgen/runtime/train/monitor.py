@@ -1,4 +1,4 @@
-"""What goes on in the layers while they are trained, and warnings in words: vanishing and exploding gradients, dead units."""
+"""What goes on in the layers while they are trained, and warnings: vanishing and exploding gradients, dead units."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from derivgen.errors import DerivgenError
-from derivgen.runtime.json_text import short, shown
 
 Array = np.ndarray[Any, Any]
 
@@ -25,8 +22,8 @@ DEAD = 0.5  # of a layer's units
 class LayerRecord(NamedTuple):
     """A layer at the end of an epoch: root mean squares, which layers of different sizes can be compared by.
 
-    `gradient`, `update` and `parameters` are of the layer's parameters, NaN-free and None where it has none; `update` is
-    that of one step on the monitor's rows. `activation` is that of the layer's values, `dead` the share of its units
+    `gradient`, `update` and `parameters` are of the layer's parameters, NaN-free and None where it has none; `update`
+    is that of one step on the monitor's rows. `activation` is that of the layer's values, `dead` the share of its units
     that are 0 in every row; None where the layer gives a single number.
     """
 
@@ -38,17 +35,10 @@ class LayerRecord(NamedTuple):
     dead: float | None
 
 
-def layer_record_of(fields: Mapping[str, Any]) -> LayerRecord:
-    """The record with these fields; DerivgenError where `observe_layers` makes none such."""
-    if set(fields) != set(LayerRecord._fields):
-        raise DerivgenError(f"a layer must be an object of {', '.join(LayerRecord._fields)}")
+def layer_record_of(**fields: Any) -> LayerRecord:
+    """The record with these fields, its numbers as Python's floats."""
     record = LayerRecord(**fields)
-    if not isinstance(record.layer, str):
-        raise DerivgenError(f"layer must be a layer's name, found {shown(record.layer)}")
-    for name, value in zip(record._fields[1:], record[1:], strict=True):
-        if value is not None and not isinstance(value, float):
-            raise DerivgenError(f"{name} of layer {short(record.layer)} must be a number or null, found {shown(value)}")
-    return record
+    return LayerRecord(str(record.layer), *(None if value is None else float(value) for value in record[1:]))
 
 
 def is_finite(record: LayerRecord) -> bool:
@@ -76,7 +66,7 @@ def observe_layers(
 
 
 def root_mean_square(tensors: Sequence[Array]) -> float | None:
-    """Of all elements together; None of no tensors."""
+    """The root mean square of all elements together; None where there are no tensors."""
     if not tensors:
         return None
     squares = sum(float(np.sum(np.square(t, dtype=np.float64))) for t in tensors)
@@ -84,7 +74,7 @@ def root_mean_square(tensors: Sequence[Array]) -> float | None:
 
 
 def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) -> dict[str, str]:
-    """What is wrong with some layers, in words by what it is of; `first` are the records before training."""
+    """The warnings about layers, each under its kind and layer; `first` are the records before training."""
     gradients = {r.layer: r.gradient for r in records if r.gradient is not None}
     if not gradients:
         return {}
@@ -97,8 +87,8 @@ def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) ->
             )
         if r.dead is not None and r.dead > DEAD:
             found[f"dead units of {r.layer}"] = (
-                f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or take "
-                "an activation that is nowhere flat (leaky_relu, gelu)"
+                f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or "
+                "take an activation that is nowhere flat (leaky_relu, gelu)"
             )
     return found
 

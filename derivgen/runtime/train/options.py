@@ -59,7 +59,7 @@ class Options:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What the numbers depend on, besides the data."""
+        """The settings on which the numbers depend, besides the data."""
         names = ("batch_size", "seed", "validation_split", "shuffle", "drop_last", "accumulate", "keep_best")
         own = {name: plain(getattr(self, name)) for name in names}
         return {**own, **{name: float(value) for name, value in sorted(self.hyperparameters.items())}}
@@ -77,7 +77,7 @@ def hyperparameters_of(module: ModuleType) -> list[str]:
 
 
 def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """DerivgenError where some of a checkpoint's settings, or data, are others here."""
+    """Raise DerivgenError where some of a checkpoint's settings, or data, are others here."""
 
     def said(facts: Mapping[str, Any], name: str) -> str:
         value = facts.get(name, "unsaid")
@@ -100,15 +100,8 @@ def check_options(module: ModuleType, options: Options, arguments: Collection[st
 
     `arguments` are those of `fit`.
     """
-    counts = {
-        "epochs": 1,
-        "seed": 0,
-        "batch_size": 1,
-        "accumulate": 1,
-        "early_stopping": 1,
-        "checkpoint_every": 1,
-        "keep": 1,
-    }
+    names = ("epochs", "batch_size", "accumulate", "early_stopping", "checkpoint_every", "keep")
+    counts = {"seed": 0, **dict.fromkeys(names, 1)}
     for name, least in counts.items():
         value = getattr(options, name)
         if value is None and name in ("early_stopping", "checkpoint_every"):

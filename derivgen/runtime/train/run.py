@@ -24,14 +24,15 @@ from derivgen.runtime.train.history import (
     Epoch,
     HistoryFile,
     check_history,
+    epochs_in,
     judged_loss,
     line_of,
     open_history,
 )
-from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, observe_layers, warnings_of
+from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, layer_record_of, observe_layers, warnings_of
 from derivgen.runtime.train.options import Fit, Options, refuse_differences
 from derivgen.runtime.train.progress import Display, shown
-from derivgen.runtime.train.resuming import Expected, epochs_of, progress_of, refuse_contradictions
+from derivgen.runtime.train.resuming import random_state, refuse_forgery, tensors_not_finite
 from derivgen.runtime.train.stepping import Steps
 
 Array = np.ndarray[Any, Any]
@@ -73,8 +74,7 @@ class Run:
             self.validation = Feed(module, merged), rows
         self.steps = Steps(module, self.feed, options, parameters, state)
         self.epochs: list[Epoch] = []
-        self.position, self.loss_sum, self.seen = 0, 0.0, 0  # of the present epoch: rows done, and its mean loss
-        self.untold = 0  # rows since the display was told
+        self.position, self.loss_sum = 0, 0.0  # of the present epoch: rows done, and their losses
         self.best: Array | None = None
         self.best_loss, self.best_epoch, self.stopped = math.inf, 0, ""
         self.warnings: dict[str, str] = {}
@@ -105,28 +105,49 @@ class Run:
                 f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
                 "give another folder"
             )
-        checkpoint = files.read_checkpoint(last, self.module)
-        progress, epochs = progress_of(last, checkpoint), epochs_of(last, checkpoint)
-        refuse_differences(last, "settings", progress.settings, self.options.decisive)
-        refuse_differences(last, "data", progress.data, self.data_digests)
-        expected = Expected(
-            None if self.rows is None else self.end_of(self.rows),
-            self.steps.rows_a_step,
-            self.generator.bit_generator.state,
-            self.validation is not None,
-            self.options.keep_best,
-        )
-        refuse_contradictions(last, self.module, checkpoint, progress, epochs, expected)
+        with files.malformed(last):
+            self.go_on_from(last, files.read_checkpoint(last, self.module))
+
+    def go_on_from(self, path: Path, checkpoint: files.Checkpoint) -> None:
+        """Take over what a checkpoint holds. Raises DerivgenError where this training would not have written it."""
+        progress = checkpoint.progress
+        refuse_differences(path, "settings", progress["settings"], self.options.decisive)
+        refuse_differences(path, "data", progress["data"], self.data_digests)
+        self.lines = bytearray(checkpoint.history)
+        for epoch in epochs_in(f"{path}: {files.LINES}", self.lines.decode(), layer_record_of):
+            self.epochs.append(epoch)
+            self.judge(judged_loss(epoch))
+        self.best, self.resumed_epochs = checkpoint.best, len(self.epochs)
+        self.position, self.loss_sum = int(progress["position"]), float(progress["loss_sum"])
+        self.warnings = {str(what): str(text) for what, text in progress["warnings"].items()}
+        self.records = tuple(layer_record_of(**fields) for fields in progress["records"])
+        self.generator.bit_generator.state = random_state(self.generator, progress["random"])
         self.steps.go_on_from(checkpoint.parameters, checkpoint.state)
-        self.best, self.best_loss, self.best_epoch = checkpoint.best, progress.best_loss, progress.best_epoch
-        self.lines, self.epochs, self.resumed_epochs = bytearray(checkpoint.history), epochs, len(epochs)
-        self.generator.bit_generator.state = dict(progress.random)
-        self.position, self.loss_sum, self.seen = progress.position, progress.loss_sum, progress.seen
-        self.warnings, self.records = dict(progress.warnings), progress.records
-        self.stopped = self.why_to_stop()
+        own = self.progress(self.generator.bit_generator.state)
+        refuse_forgery(path, progress, own, self.contradictions() | tensors_not_finite(self.module, checkpoint))
+
+    def contradictions(self) -> dict[str, bool]:
+        """For each part of a checkpoint, whether it contradicts the other parts, or this training."""
+        rows, step = 0 if self.rows is None else self.end_of(self.rows), self.steps.rows_a_step
+        each = max(1, -(-rows // step))
+        before = self.steps.done - self.position // step - len(self.epochs) * each  # steps of earlier trainings
+        layers, validates = {(), tuple(layer.name for layer in self.module.LAYERS)}, self.validation is not None
+        begun = 0 < self.position < rows and self.position % step == 0 and math.isfinite(self.loss_sum)
+        return {
+            files.STEP: before < 0,
+            "position": not begun and (self.position, self.loss_sum) != (0, 0),
+            "records": tuple(record.layer for record in self.records) not in layers,
+            "best.*": (self.best is not None) != (self.options.keep_best and self.best_epoch > 0),
+            files.LINES: any(
+                (epoch.epoch, epoch.step) != (number, before + number * each)
+                or (epoch.validation_loss is not None) != validates
+                or tuple(record.layer for record in epoch.layers) not in layers
+                for number, epoch in enumerate(self.epochs, 1)
+            ),
+        }
 
     def digests(self) -> dict[str, str]:
-        """What the data are, and the validation data."""
+        """A description of each input, and of each validation input, with a checksum."""
         found = {name: digest(array) for name, array in self.feed.data.items()}
         if self.validation is not None and self.validation[0] is not self.feed:
             found |= {f"validation {name}": digest(array) for name, array in self.validation[0].data.items()}
@@ -135,7 +156,7 @@ class Run:
     # ---- epochs
 
     def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
-        """All that are left."""
+        """Train the epochs that are left, and return what was reached."""
         options = self.options
         self.looked_at |= history is not None or bool(callbacks)
         self.history, self.callbacks = history, callbacks
@@ -145,7 +166,7 @@ class Run:
                 if options.monitor and not self.records:
                     self.records = self.observed(self.steps.initial)
                 self.rehearse()
-                rows = 0 if self.rows is None else len(self.rows)
+                rows = 0 if self.rows is None else self.end_of(self.rows)
                 with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
                     self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
@@ -170,7 +191,7 @@ class Run:
         return len(self.epochs) >= self.options.epochs or bool(self.stopped)
 
     def all_epochs(self) -> None:
-        """One after the other; however they end, the last one is on view."""
+        """Train one epoch after the other. However they end, the display shows the last one."""
         shown_epochs = len(self.epochs)
         try:
             while not self.is_over:
@@ -179,7 +200,6 @@ class Run:
             self.steps.make_safe()
         finally:
             if len(self.epochs) > shown_epochs:
-                self.tell_rows(at_the_end=True)
                 self.display.epoch(self.epochs[-1])
 
     def take_back(self, epoch: int) -> None:
@@ -215,25 +235,20 @@ class Run:
         """An epoch with all that comes after its steps; gives whether the display was told of it."""
         start, number = perf_counter(), len(self.epochs) + 1
         loss = self.train()
-        validation_loss, measured = None, NOTHING
-        if evaluated := self.validation is not None or self.measure is not None:
-            self.tell_rows(at_the_end=True)
-            if self.validation is not None:
-                validation_loss = self.validation_loss(*self.validation)
-            measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
+        validation_loss = None if self.validation is None else self.validation_loss(*self.validation)
+        measured = self.measure(self.steps.parameters, *self.evaluated) if self.measure else NOTHING
         layers = self.watched() if self.options.monitor else ()
         now = perf_counter()
         epoch = Epoch(number, loss, validation_loss, now - start, measured, self.steps.done, layers)
         self.epochs.append(epoch)
-        self.position, self.loss_sum, self.seen = 0, 0.0, 0
+        self.position, self.loss_sum = 0, 0.0
         self.judge(judged_loss(epoch))
         if self.history is not None:
             self.note(epoch)
         if self.folder is not None:
             self.lines += line_of(epoch)
-        told = evaluated or now >= self.display.due or number >= self.display.due_epoch
+        told = now >= self.display.due or number >= self.display.due_epoch
         if told:
-            self.tell_rows(at_the_end=True)
             self.display.epoch(epoch)
         for callback in self.callbacks:
             if callback(epoch, self.module.views(self.steps.parameters)):
@@ -260,7 +275,7 @@ class Run:
         self.stopped = self.why_to_stop()
 
     def why_to_stop(self) -> str:
-        """In words, where early stopping says so."""
+        """The reason of early stopping, in words; empty where training goes on."""
         patience, number = self.options.early_stopping, len(self.epochs)
         if patience is None or number - self.best_epoch < patience:
             return ""
@@ -268,7 +283,7 @@ class Run:
 
     @property
     def evaluated(self) -> tuple[Feed, Array | None]:
-        """What metrics are of: the validation rows, or the training rows."""
+        """The rows that metrics are computed on: those of validation, else those of training."""
         return self.validation if self.validation is not None else (self.feed, self.rows)
 
     def validation_loss(self, feed: Feed, rows: Array | None) -> float:
@@ -289,36 +304,25 @@ class Run:
         order = self.generator.permutation(self.rows) if self.options.shuffle else self.rows
         end = self.end_of(order)
         if self.folder is None and end == len(order) <= rows_a_step * steps.at_once:
-            self.untold += end
             return steps.take(number, order, self.looked_at)
         while self.position < end:
             chunk = order[self.position : min(end, self.position + rows_a_step * self.steps_to_do())]
             loss = steps.take(number, chunk, self.looked_at)
             self.position += len(chunk)
-            self.seen += len(chunk)
             self.loss_sum += loss * len(chunk)
-            self.untold += len(chunk)
             if self.position < end:
-                self.tell_rows()
+                self.display.rows(self.position)
                 if self.folder is not None and self.checkpoint_is_due():
                     self.write_checkpoint(random)
-        return self.loss_sum / self.seen
+        return self.loss_sum / self.position
 
     def end_of(self, order: Array) -> int:
         """The rows of an epoch that are trained on."""
         rows_a_step = self.steps.rows_a_step
         return len(order) // rows_a_step * rows_a_step if self.options.drop_last else len(order)
 
-    def tell_rows(self, at_the_end: bool = False) -> None:
-        """Tell the display of rows that it does not know of yet."""
-        if self.untold and at_the_end:
-            self.display.trained(self.untold)
-        elif self.untold:
-            self.display.rows(self.untold)
-        self.untold = 0
-
     def steps_to_do(self) -> int:
-        """Of a chunk, up to the next checkpoint."""
+        """The number of steps in the next chunk, which ends at the next checkpoint."""
         every = self.options.checkpoint_every
         if self.folder is None or every is None:
             return self.steps.at_once
@@ -364,11 +368,18 @@ class Run:
 
     def write_checkpoint(self, random: Any) -> None:
         assert self.folder is not None
-        progress = {
+        checkpoint = files.Checkpoint(
+            self.steps.parameters, self.steps.state, self.best, self.progress(random), bytes(self.lines)
+        )
+        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        self.written = perf_counter()
+
+    def progress(self, random: Any) -> dict[str, Any]:
+        """What a training goes on from beside tensors and epochs; `random` is the state at the start of the epoch."""
+        return {
             "random": random,
             "position": self.position,
             "loss_sum": self.loss_sum,
-            "seen": self.seen,
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "warnings": self.warnings,
@@ -376,6 +387,3 @@ class Run:
             "settings": self.options.decisive,
             "data": self.data_digests,
         }
-        checkpoint = files.Checkpoint(self.steps.parameters, self.steps.state, self.best, progress, bytes(self.lines))
-        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
-        self.written = perf_counter()

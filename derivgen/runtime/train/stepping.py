@@ -73,7 +73,7 @@ class Steps:
         return loss
 
     def make_safe(self) -> None:
-        """Make a safe point of the present; NonFiniteError where it is none."""
+        """Make a safe point of the present. Raises NonFiniteError where it is none."""
         if self.since and not self.is_finite():
             self.take_again()
         self.save()
@@ -124,7 +124,7 @@ class Steps:
         return total / len(order)
 
     def drawn_from_here(self) -> dict[str, int]:
-        """What the gradient of the next step's batches draws by."""
+        """The seed and the first step by which the gradient of the next step draws."""
         return {**self.draws, "first_step": self.done * self.options.accumulate} if self.draws else {}
 
     # ---- where it is not finite
@@ -170,7 +170,7 @@ class Steps:
         return cause(self.module, data, rows, *vectors, loss, gradient, self.rates)
 
     def take_change(self, epoch: int) -> None:
-        """Make a safe point of what a callback has changed after an epoch; NonFiniteError where it is none."""
+        """Make a safe point of what a callback has changed after an epoch. Raises NonFiniteError where it is none."""
         if self.is_finite():
             return self.save()
         changed = self.module.views(self.parameters).items()
@@ -186,7 +186,7 @@ class Steps:
 
 
 def copied(module: ModuleType, state: Any) -> Any:
-    """A copy of an update rule's state; TypeError or ValueError where it is none of this module's."""
+    """A copy of an update rule's state. Raises TypeError or ValueError where it is none of this module's."""
     fresh = module.optimizer_state()
     if not isinstance(state, type(fresh)):
         raise TypeError(f"state: expected what optimizer_state() returns, found {type(state).__name__}")
@@ -194,8 +194,8 @@ def copied(module: ModuleType, state: Any) -> Any:
         found = np.asarray(unmasked(f"state.{slot}", getattr(state, slot)))
         if (found.dtype, found.shape) != (own.dtype, own.shape):
             raise ValueError(
-                f"state.{slot}: expected {own.dtype} of shape {own.shape}, found {found.dtype} of shape {found.shape}: take "
-                "it from optimizer_state(), or from an earlier fit"
+                f"state.{slot}: expected {own.dtype} of shape {own.shape}, found {found.dtype} of shape {found.shape}: "
+                "take it from optimizer_state(), or from an earlier fit"
             )
         own[:] = found
     return fresh
