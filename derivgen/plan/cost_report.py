@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.form.expressions import as_written, size_symbol
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Direction
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan

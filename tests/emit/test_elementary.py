@@ -385,7 +385,7 @@ def test_no_float64_in_float32():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_each_states_its_bound(dtype):
     for name in BOUNDS:
-        assert f"at most {bound(name, dtype)} ulp off" in source(name, dtype)
+        assert f"at most {bound(name, dtype):g} ulp off" in source(name, dtype)
         assert bound(name, dtype) <= (4 if name == "power" else 2)
 
 

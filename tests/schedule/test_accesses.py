@@ -11,7 +11,8 @@ from generated import agrees_with_the_oracle
 
 from derivgen import MaxOver, Model
 from derivgen.arrange.arrange import arrange
-from derivgen.form.expressions import TRUE, as_written, guarded
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import TRUE, guarded
 from derivgen.form.program import InvariantError
 from derivgen.pipeline import declared_program, stable_program, training_program
 from derivgen.schedule.nests import Compute, Loop, Node, with_guards, work_in
