@@ -97,6 +97,8 @@ FITS = {
     "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 2, "float64": 6}),
     # sin(x) = x + x³·P(x²)
     "sin": Fit(0, 1, *odd_rest(mp.sin), {"float32": 3, "float64": 6}),
+    # atan(x) = x + x³·P(x²)
+    "atan": Fit(0, 1, *odd_rest(mp.atan), {"float32": 8, "float64": 19}),
     # cos(x) = 1 - x²/2 + x⁴·P(x²)
     "cos": Fit(
         0,
@@ -218,6 +220,8 @@ def constants(dtype: str) -> dict[str, float]:
         for name, number in {"ln2": 2, "ln_4_3": mpf(4) / 3, "ln_8_9": mpf(8) / 9, "ln_8_7": mpf(8) / 7}.items():
             high = mp.nint(mp.log(number) * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
             exact |= {f"{name}_high": high, f"{name}_low": mp.log(number) - high}
+        half_pi = mpf(rounded(mp.pi / 2, dtype))
+        exact |= {"half_pi_high": half_pi, "half_pi_low": mp.pi / 2 - half_pi}
         exact |= {"quarter": quarter, "quarter_high": quarter_high, "quarter_low": quarter - quarter_high}
         return {name: rounded(value, dtype) for name, value in exact.items()}
 

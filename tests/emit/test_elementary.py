@@ -40,6 +40,9 @@ IN_DOUBLES = {
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
     "power": np.power,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atan2": np.arctan2,
     "xlogy": scipy.special.xlogy,
     "logaddexp": np.logaddexp,
 }
@@ -54,6 +57,8 @@ RANGES = {
     "sinh": ((-90, 90), (-711, 711)),
     "cosh": ((-90, 90), (-711, 711)),
     "tanh": ((-10, 10), (-20, 20)),
+    "asinh": ((-1e5, 1e5), (-1e9, 1e9)),
+    "acosh": ((1, 3), (1, 3)),
     "erf": ((-4, 4), (-6, 6)),
     "erfc": ((-4, 10.1), (-6, 27.3)),
     "sigmoid": ((-104, 20), (-746, 40)),
@@ -139,7 +144,7 @@ def points(name: str, dtype: str, count: int) -> np.ndarray:
 
 
 def domain(name: str, x: np.ndarray) -> np.ndarray:
-    return x[x > 0] if name == "log" else x[x > -1] if name == "log1p" else x
+    return x[x > 0] if name == "log" else x[x > -1] if name == "log1p" else x[x >= 1] if name == "acosh" else x
 
 
 # ---- accuracy
@@ -192,6 +197,10 @@ def pairs(name: str, dtype: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         scales = np.repeat([1.0, 5.0, 100.0], count)
         u, v = rng.normal(size=3 * count) * scales, rng.normal(size=3 * count) * scales
         return u.astype(dtype), v.astype(dtype)
+    if name == "atan2":
+        scales = 10.0 ** rng.uniform(-largest / 5, largest / 5, (2, count))
+        u, v = rng.normal(size=(2, 3, count)) * np.stack([np.ones(count), scales[0], scales[1]])
+        return u.ravel().astype(dtype), v.ravel().astype(dtype)
     u = np.exp(rng.uniform(-largest, largest, count))
     u = np.concatenate(
         [u, rng.uniform(0.6, 1.6, count), 1 + rng.normal(size=count) * 10.0 ** rng.uniform(-6, -1, count)]
@@ -269,7 +278,7 @@ def test_other_special_pairs(dtype):
 # ---- what the compiler makes of them
 
 LIBM = re.compile(
-    r"(?:\$\w*_|(?<![\w.$])[$_]?)(?:exp|expm1|log|log1p|sin|cos|sinh|cosh|tanh|erf|erfc|pow|ldexp)f?(?:@\w+)?(?![\w.])"
+    r"(?:\$\w*_|(?<![\w.$])[$_]?)(?:exp|expm1|log|log1p|sin|cos|a?sinh|a?cosh|tanh|atan2?|erf|erfc|pow|ldexp)f?(?:@\w+)?(?![\w.])"
 )
 
 

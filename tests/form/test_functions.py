@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from derivgen.emit.kernel.double import DoubleText
 from derivgen.emit.kernel.elementary import FUNCTIONS, NUMPY, TEXTS
 from derivgen.explain import parse
 from derivgen.form.expressions import Read, index_symbol, size_symbol
@@ -53,6 +55,14 @@ def test_a_record_is_complete(record: Function) -> None:
         assert re.search(rf"`{record.name}\b", DOCUMENTED.split("\n## ")[0], re.IGNORECASE)
         # a root of a sum of squares is read as sqrt, SymPy's erfc as ours
         assert (record.type in parse.FUNCTIONS.values()) != (record.type in (root, sp.erfc))
+
+
+@pytest.mark.parametrize("record", [r for r in RECORDS if r.type in FUNCTIONS], ids=lambda r: r.name)
+def test_in_double_precision_too(record: Function) -> None:
+    """What an update rule computes once in a step."""
+    at = (1.7, 2.6)[: record.arity]
+    found = eval(DoubleText.call(None, FUNCTIONS[record.type], *map(str, at)), {"np": np, "math": math})
+    assert found == pytest.approx(float(record.real(mpmath.mp, *map(mpmath.mpf, at))), rel=1e-14, nan_ok=True)
 
 
 @differentiable

@@ -8,6 +8,9 @@ from derivgen.emit.kernel.scalar import ScalarText
 
 # Functions of the module by what stands in their place; others are numpy's own, or Python's.
 FORMS = {
+    "asinh": "np.arcsinh({})",
+    "acosh": "np.arccosh({})",
+    "atan2": "np.arctan2({}, {})",
     "erf": "math.erf({})",
     "erfc": "math.erfc({})",
     "sigmoid": "np.exp(-np.logaddexp(0, -({})))",
