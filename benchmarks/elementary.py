@@ -23,7 +23,10 @@ from derivgen.emit.kernel.elementary import BOUNDS, DTYPES
 
 SIZE, ROUNDS, CALLS = 1 << 14, 11, 20
 UFUNCS = {"sigmoid": scipy.special.expit, "softplus": lambda u, out: np.logaddexp(u, u.dtype.type(0), out)}
-UFUNCS |= {name: getattr(scipy.special, name) for name in ("erf", "erfc", "xlogy")}
+UFUNCS |= {name: getattr(scipy.special, name) for name in ("erf", "erfc", "xlogy", "digamma")}
+UFUNCS |= {"loggamma": scipy.special.gammaln, "trigamma": lambda u, out: scipy.special.zeta(2, u, out)}
+UFUNCS["tetragamma"] = lambda u, out: scipy.special.zeta(3, u, out)  # -ψ₂/2
+POSITIVE = ("log", "log1p", "loggamma", "digamma", "trigamma", "tetragamma")
 
 
 def scalar(name: str) -> Callable[..., float] | None:
@@ -66,7 +69,7 @@ def main() -> None:
             arguments = (
                 [positive, x]
                 if name in TWO_ARGUMENTS
-                else [1 + positive if name == "acosh" else positive if name.startswith("log") else x]
+                else [1 + positive if name == "acosh" else positive if name in POSITIVE else x]
             )
             if name == "xlogy":
                 arguments.reverse()

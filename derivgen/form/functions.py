@@ -13,6 +13,7 @@ from typing import Any
 import mpmath
 import sympy as sp
 
+from derivgen.errors import DerivgenError
 from derivgen.form import reals
 from derivgen.form.expressions import indicator, product
 
@@ -23,7 +24,7 @@ class Function:
 
     type: type
     real: Callable[..., Any]  # of a context of mpmath and the arguments: under IEEE's rules, NaN where it is not real
-    derivative: Callable[[sp.Expr], tuple[sp.Expr, ...]] | None = None  # of f(u, …); None: specs have no such function
+    derivative: Callable[[sp.Expr], tuple[sp.Expr, ...]] | None = None  # of f(u, …); None: it is not for specs
     arity: int | None = 1  # None: two or more
     cost: int | None = None  # so many operations of the machine; None: a call, which is worth keeping
     latex: str | None = None  # its command, where LaTeX has one
@@ -109,6 +110,30 @@ class logaddexp(Primitive):
     nargs = 2
 
 
+class loggamma(Primitive):
+    """log |Γ(u)|. SymPy's function of this name is complex for u < 0, and rewrites itself for integers."""
+
+    nargs = 1
+
+
+class digamma(Primitive):
+    """ψ(u), the derivative of log Γ(u)."""
+
+    nargs = 1
+
+
+class trigamma(Primitive):
+    """ψ₁(u) = ψ'(u)."""
+
+    nargs = 1
+
+
+class tetragamma(Primitive):
+    """ψ₂(u) = ψ''(u), the last derivative of loggamma that there is."""
+
+    nargs = 1
+
+
 class root(Primitive):
     """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
 
@@ -162,6 +187,8 @@ def _gaussian(factor: int) -> Callable[[sp.Expr], tuple[sp.Expr, ...]]:
 
 _ZERO = sp.Integer(0)
 _TIE = "a constant wins (so relu'(0) = 0), else they share equally"
+
+_POLES = "u = 0, -1, -2, …"
 
 RECORDS = (
     Function(sp.exp, reals.exponential, lambda f: (f,), latex=r"\exp"),
@@ -246,6 +273,16 @@ RECORDS = (
         arity=2,
     ),
     Function(
+        loggamma,
+        reals.log_gamma,
+        lambda f: (digamma(f.args[0]),),
+        latex=r"\log\Gamma",
+        singular=_POLES,
+    ),
+    Function(digamma, reals.poly_gamma(0), lambda f: (trigamma(f.args[0]),), latex=r"\psi", singular=_POLES),
+    Function(trigamma, reals.poly_gamma(1), lambda f: (tetragamma(f.args[0]),), latex=r"\psi_1", singular=_POLES),
+    Function(tetragamma, reals.poly_gamma(2), latex=r"\psi_2", singular=_POLES),
+    Function(
         root,
         reals.plain("sqrt"),
         lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
@@ -294,6 +331,11 @@ def derivative(f: sp.Expr, x: sp.Expr) -> sp.Expr:
         raise TypeError(f"{f} must become a tensor (partials.with_tangents) before it is differentiated")
     elif f.func in DERIVATIVES:
         partials = DERIVATIVES[f.func](f)
+    elif f.func in FUNCTIONS:
+        raise DerivgenError(
+            f"{f} has no derivative in derivgen, which has three of loggamma, two of digamma and one of trigamma: "
+            "ask for fewer derivatives, or take such a part out by stop_gradient"
+        )
     else:
         return _ZERO  # x stands only inside a subscript: integers carry no derivative
     chain = (product(p, derivative(a, x)) for p, a in zip(partials, f.args, strict=True) if p != 0 and a.has(x))

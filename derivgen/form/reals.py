@@ -90,3 +90,27 @@ def log_add_exp(mp: Any, u: Real, v: Real) -> Real:
     if u == v:
         return u + mp.ln2
     return maximum(mp, u, v) + mp.log1p(exponential(mp, -abs(u - v)))
+
+
+def log_gamma(mp: Any, u: Real) -> Real:
+    """log |Γ(u)|, ∞ at its poles."""
+    if u <= 0 and mp.isint(u):
+        return mp.inf
+    return mp.re(mp.loggamma(u)) if u != mp.ninf else mp.nan
+
+
+def poly_gamma(order: int) -> Callable[[Any, Real], Real]:
+    """ψ or a derivative of it: at 0 the limit from above, at the other poles that of both sides, if they have one."""
+
+    def function(mp: Any, u: Real) -> Real:
+        if u == mp.ninf or (order != 1 and u < 0 and mp.isint(u)):
+            return mp.nan
+        if u <= 0 and mp.isint(u):
+            return mp.inf if order == 1 else mp.ninf
+        if order and u < 0:  # where mpmath's time grows with u
+            sine, cosine, mirrored = mp.sinpi(u), mp.cospi(u), mp.psi(order, 1 - u)
+            turned = mp.pi**2 / sine**2 if order == 1 else -2 * mp.pi**3 * cosine / sine**3
+            return turned - mirrored if order == 1 else turned + mirrored
+        return mp.psi(order, u)
+
+    return function
