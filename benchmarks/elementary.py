@@ -23,7 +23,10 @@ from derivgen.emit.kernel.elementary import BOUNDS, DTYPES
 
 SIZE, ROUNDS, CALLS = 1 << 14, 11, 20
 UFUNCS = {"sigmoid": scipy.special.expit, "softplus": lambda u, out: np.logaddexp(u, u.dtype.type(0), out)}
-UFUNCS |= {name: getattr(scipy.special, name) for name in ("erf", "erfc", "xlogy")}
+UFUNCS |= {name: getattr(scipy.special, name) for name in ("erf", "erfc", "xlogy", "digamma")}
+UFUNCS |= {"loggamma": scipy.special.gammaln, "trigamma": lambda u, out: scipy.special.zeta(2, u, out)}
+UFUNCS["tetragamma"] = lambda u, out: scipy.special.zeta(3, u, out)  # -ψ₂/2
+POSITIVE = ("log", "log1p", "loggamma", "digamma", "trigamma", "tetragamma")
 
 
 def scalar(name: str) -> Callable[..., float] | None:
@@ -63,7 +66,11 @@ def main() -> None:
         x, out = rng.uniform(-4, 4, SIZE).astype(dtype), np.empty(SIZE, dtype)
         positive = np.abs(x) + out.dtype.type(0.01)
         for name in BOUNDS:
-            arguments = [positive, x] if name in TWO_ARGUMENTS else [positive if name.startswith("log") else x]
+            arguments = (
+                [positive, x]
+                if name in TWO_ARGUMENTS
+                else [1 + positive if name == "acosh" else positive if name in POSITIVE else x]
+            )
             if name == "xlogy":
                 arguments.reverse()
             ours = nanoseconds(loop(vars(module(dtype))[name], len(arguments)), *arguments, out)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from derivgen import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.layers import dense
 from derivgen.pipeline import generate_body
 

@@ -21,7 +21,8 @@ from sympy.tensor.indexed import Idx
 
 from derivgen.activations import exact, option, softmax, tensor
 from derivgen.declare.model import TensorSymbol
-from derivgen.form.expressions import as_written, guarded, indicator
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import guarded, indicator
 from derivgen.form.functions import sigmoid, softplus, xlogy
 
 # ---- regression

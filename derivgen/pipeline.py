@@ -21,7 +21,7 @@ from derivgen.emit.module.module import write_module
 from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
 from derivgen.file.store import DEFAULT_DTYPE, Generated
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.notation import print_program
 from derivgen.form.program import Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import cost_report

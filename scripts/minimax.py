@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,38 @@ def erfcx(x: mpf) -> mpf:
     return mp.exp(x * x) * mp.erfc(x)
 
 
-def from_unit(t: mpf) -> mpf:
-    """x of t = (x - 3.5)/(x + 3.5)."""
-    return mpf(3.5) * (1 + t) / (1 - t)
+def from_unit(t: mpf, middle: float = 3.5) -> mpf:
+    """x of t = (x - middle)/(x + middle)."""
+    return mpf(middle) * (1 + t) / (1 - t)
+
+
+def near(value: Real, degrees: dict[str, int], low: float = -0.2) -> Fit:
+    """Of y by t = (y - 1.5)/(y + 1.5), up to y = 2.5 and from 1 on, relative to the value."""
+
+    @cache
+    def of(t: mpf) -> mpf:
+        return value(from_unit(t, 1.5))
+
+    return Fit(low, 0.25, of, lambda t: 1 / of(t), degrees)
+
+
+def far(rest: Real, whole: Real, power: int, degrees: dict[str, int]) -> Fit:
+    """rest(y) = P(1/y²)/y^power for y ≥ 2.5, relative to the whole."""
+
+    def y(z: mpf) -> mpf:
+        return 1 / mp.sqrt(z)
+
+    return Fit(0, 0.16, lambda z: rest(y(z)) * y(z) ** power, lambda z: 1 / (y(z) ** power * whole(y(z))), degrees)
+
+
+def stirling_rest(y: mpf) -> mpf:
+    return mp.loggamma(y) - ((y - mpf(0.5)) * mp.log(y) - y + mp.log(2 * mp.pi) / 2)
+
+
+@cache
+def digamma_zero() -> mpf:
+    with mp.workdps(DIGITS):
+        return mp.findroot(mp.digamma, 1.4616)
 
 
 FITS = {
@@ -97,6 +127,8 @@ FITS = {
     "sinh": Fit(0, 1, *odd_rest(mp.sinh), {"float32": 2, "float64": 6}),
     # sin(x) = x + x³·P(x²)
     "sin": Fit(0, 1, *odd_rest(mp.sin), {"float32": 3, "float64": 6}),
+    # atan(x) = x + x³·P(x²)
+    "atan": Fit(0, 1, *odd_rest(mp.atan), {"float32": 8, "float64": 19}),
     # cos(x) = 1 - x²/2 + x⁴·P(x²)
     "cos": Fit(
         0,
@@ -112,6 +144,30 @@ FITS = {
         lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
         lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
         {"float32": 6, "float64": 13},
+    ),
+    # sin(πx)/π = x + x³·P(x²)
+    "sin_pi": Fit(0, 0.25, *odd_rest(lambda x: mp.sin(mp.pi * x) / mp.pi), {"float32": 3, "float64": 7}),
+    # log Γ(y) = (y - 1)·(y - 2)·P((y - 1.5)/(y + 1.5))
+    "loggamma": near(lambda y: mp.loggamma(y) / ((y - 1) * (y - 2)), {"float32": 9, "float64": 20}, -1 / 3),
+    # log Γ(y) = (y - ½)·log(y) - y + log(2π)/2 + P(1/y²)/y
+    "stirling": far(stirling_rest, mp.loggamma, 1, {"float32": 3, "float64": 11}),
+    # ψ(y) = (y - y₀)·P((y - 1.5)/(y + 1.5)), y₀ its zero
+    "digamma": near(lambda y: mp.digamma(y) / (y - digamma_zero()), {"float32": 8, "float64": 19}),
+    # ψ(y) = log(y) - 1/(2y) - P(1/y²)/y²
+    "digamma_series": far(
+        lambda y: mp.log(y) - 1 / (2 * y) - mp.digamma(y), mp.digamma, 2, {"float32": 3, "float64": 12}
+    ),
+    # ψ₁(y) = P((y - 1.5)/(y + 1.5))/y
+    "trigamma": near(lambda y: y * mp.psi(1, y), {"float32": 9, "float64": 19}),
+    # ψ₁(y) = 1/y + 1/(2y²) + P(1/y²)/y³
+    "trigamma_series": far(
+        lambda y: mp.psi(1, y) - 1 / y - 1 / (2 * y**2), lambda y: mp.psi(1, y), 3, {"float32": 4, "float64": 14}
+    ),
+    # ψ₂(y) = P((y - 1.5)/(y + 1.5))/y²
+    "tetragamma": near(lambda y: y**2 * mp.psi(2, y), {"float32": 10, "float64": 20}),
+    # ψ₂(y) = -1/y² - 1/y³ - P(1/y²)/y⁴
+    "tetragamma_series": far(
+        lambda y: -mp.psi(2, y) - 1 / y**2 - 1 / y**3, lambda y: mp.psi(2, y), 4, {"float32": 5, "float64": 16}
     ),
     # erf(x) = 1 - exp(-P(x - 1)), up to the x where it is 1
     "erf_tail": Fit(
@@ -218,6 +274,12 @@ def constants(dtype: str) -> dict[str, float]:
         for name, number in {"ln2": 2, "ln_4_3": mpf(4) / 3, "ln_8_9": mpf(8) / 9, "ln_8_7": mpf(8) / 7}.items():
             high = mp.nint(mp.log(number) * 2 ** LN2_BITS[dtype]) / 2 ** LN2_BITS[dtype]
             exact |= {f"{name}_high": high, f"{name}_low": mp.log(number) - high}
+        half_pi = mpf(rounded(mp.pi / 2, dtype))
+        zero = digamma_zero() - 1
+        zero_high = mpf(rounded(zero, dtype))
+        exact |= {"digamma_zero_high": zero_high, "digamma_zero_low": zero - zero_high}
+        exact |= {"pi": mp.pi, "stirling": (mp.log(2 * mp.pi) - 1) / 2}
+        exact |= {"half_pi_high": half_pi, "half_pi_low": mp.pi / 2 - half_pi}
         exact |= {"quarter": quarter, "quarter_high": quarter_high, "quarter_low": quarter - quarter_high}
         return {name: rounded(value, dtype) for name, value in exact.items()}
 

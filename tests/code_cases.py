@@ -20,8 +20,8 @@ from derivgen.code.interpreter import execute
 from derivgen.code.passes import PASSES
 from derivgen.code.tree import Function
 from derivgen.errors import SpecError
-from derivgen.form.expressions import as_written
-from derivgen.oracle.reals import FUNCTIONS
+from derivgen.form.as_written import as_written
+from derivgen.form.functions import FUNCTIONS
 from derivgen.pipeline import declared_program, stable_program, training_program
 from derivgen.prepare.modes import in_training
 from derivgen.print.kernels import RESERVED
@@ -36,7 +36,7 @@ def in_floats(value: Callable[..., object]) -> Callable[..., float]:
     return lambda *numbers: float(value(mpmath.mp, *map(mpmath.mpf, numbers)))
 
 
-REALS = {kind: in_floats(value) for kind, value in FUNCTIONS.items()}
+REALS = {kind: in_floats(value) for kind, value in ((kind, f.real) for kind, f in FUNCTIONS.items())}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import sympy as sp
 
 from derivgen.code.check import check_code
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
-from derivgen.form.expressions import Read, as_written, index_symbol, size_symbol
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, index_symbol, size_symbol
 from derivgen.form.functions import difference, sigmoid
 from derivgen.form.program import Role, Tensor
 from derivgen.print.kernels import Printer

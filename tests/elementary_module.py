@@ -13,7 +13,7 @@ from derivgen.emit.kernel.elementary import BOUNDS, definitions
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "forceinline": True}
 
-TWO_ARGUMENTS = ("power", "xlogy", "logaddexp")
+TWO_ARGUMENTS = ("power", "xlogy", "logaddexp", "atan2")
 ONE_ARGUMENT = tuple(name for name in BOUNDS if name not in TWO_ARGUMENTS)
 
 LOOP = """

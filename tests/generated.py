@@ -18,7 +18,8 @@ from sympy.logic.boolalg import Boolean
 from derivgen.declare.model import Model
 from derivgen.derive.differentiate import adjoint
 from derivgen.file import store
-from derivgen.form.expressions import Read, as_written
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Statement
 from derivgen.oracle import differences as oracle
 from derivgen.oracle.interpreter import run

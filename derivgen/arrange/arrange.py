@@ -13,7 +13,8 @@ import sympy as sp
 
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.time_major import time_major
-from derivgen.form.expressions import Read, as_written, bottom_up, replace_reads, substitute
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, bottom_up, replace_reads, substitute
 from derivgen.form.functions import difference
 from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
 from derivgen.rewrite.calls import costly_calls, domain_of

@@ -21,7 +21,7 @@ from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Program
 from derivgen.schedule.schedule import Kernel
 from derivgen.stages import reached

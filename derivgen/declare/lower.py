@@ -14,7 +14,7 @@ from derivgen.declare.declared_partials import declared_partial
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.model import Model
 from derivgen.declare.recurrences import define_recurrence
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Program, check_program
 
 

@@ -45,7 +45,7 @@ from derivgen.form.expressions import (
     split_guard,
     substitute,
 )
-from derivgen.form.functions import DERIVATIVES, partial
+from derivgen.form.functions import DERIVATIVES, digamma, loggamma, partial, trigamma
 from derivgen.form.inside import all_nonnegative, out_of_bounds
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
 from derivgen.stages import reached
@@ -57,7 +57,13 @@ LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
 
 NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
-HINTS = {"Undefined": " (close it with (value, True))", "Derivative": " (model.derivative is that of a let)"}
+HINTS = {
+    "Undefined": " (close it with (value, True))",
+    "Derivative": " (model.derivative is that of a let)",
+    "gamma": " (write its logarithm as loggamma)",
+    "factorial": " (write the logarithm of u! as loggamma(u + 1))",
+    "polygamma": " (of these it has digamma and trigamma, polygamma(0, u) and polygamma(1, u))",
+}
 LARGEST = sp.Integer(int(sys.float_info.max))
 EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
 ELEMENTS = 2**47  # of a tensor: more than a processor can address
@@ -83,6 +89,18 @@ def fixed(model: Model, size: sp.Expr) -> sp.Expr:
     """A size with what is fixed at generation as numbers, and run-time sizes as their internal symbols."""
     runtime = {s: size_symbol(s.name) for s in model.runtime_sizes}
     return sp.expand(substitute(size, {**{s: sp.Integer(v) for s, v in model.fixed_sizes.items()}, **runtime}))
+
+
+def real_gamma(e: sp.Basic) -> sp.Basic:
+    """SymPy's loggamma and the logarithms that it writes for it, its digamma and its trigamma as functions of ours."""
+    match e:
+        case sp.loggamma(args=(u,)) | sp.log(args=(sp.gamma(args=(u,)),)):
+            return loggamma(u)
+        case sp.log(args=(sp.factorial(args=(u,)),)):
+            return loggamma(u + 1)
+        case sp.polygamma(args=(sp.Integer(p=0 | 1 as order), u)):
+            return (digamma, trigamma)[order](u)
+    return e
 
 
 class Lowering:
@@ -433,6 +451,8 @@ class Lowering:
             raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
         if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
             return self.number(e)
+        if (real := real_gamma(e)) is not e:
+            return self.convert(real, scope)
         self.check_function(e)
         if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
             raise Refused(

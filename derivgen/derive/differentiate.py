@@ -22,7 +22,8 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.derive.cotangents import Cotangent, Cotangents, Winners, active_tensors
-from derivgen.form.expressions import Read, all_of, as_written, negation, parts_of, product, substitute
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, all_of, negation, parts_of, product, substitute
 from derivgen.form.functions import derivative
 from derivgen.form.program import Names, Program, Role, Statement, Tensor, check_program, differentiable_reads, names_of
 from derivgen.stages import reached

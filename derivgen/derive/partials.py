@@ -22,11 +22,11 @@ import sympy as sp
 from derivgen.derive.dependence import Dependence, dependence, local_derivatives
 from derivgen.derive.differentiate import assuming, with_winners
 from derivgen.errors import Refused
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Read,
     all_of,
-    as_written,
     guarded,
     index_symbol,
     indicator,

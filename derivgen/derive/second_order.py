@@ -15,7 +15,8 @@ from derivgen.derive.blocks import blocks_of, dense_rows, is_sparse, sparse_rows
 from derivgen.derive.by_row import by_row
 from derivgen.derive.cotangents import Cotangents, active_tensors
 from derivgen.derive.differentiate import adjoint, reverse_sweep, tangent
-from derivgen.form.expressions import Read, as_written, index_symbol, reads_of
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
 from derivgen.form.sizes import flat_size, offsets, row_major

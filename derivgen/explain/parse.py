@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 import sympy as sp
 
 from derivgen.errors import DerivgenError
+from derivgen.form import functions
 from derivgen.form.expressions import Read, reads_of, subexpressions
-from derivgen.form.functions import DERIVATIVES, logaddexp, root, xlogy
+from derivgen.form.functions import DERIVATIVES, root
 from derivgen.form.program import Program, Role, Statement, Tensor
 from derivgen.oracle import interpreter
 
@@ -62,11 +63,6 @@ FORMS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
 }
 
 ROUNDING = (sp.floor, sp.ceiling, sp.Mod)
-
-ARITIES: dict[type, range] = {
-    **dict.fromkeys((sp.atan2, sp.Mod, xlogy, logaddexp), range(2, 3)),
-    **dict.fromkeys((sp.Max, sp.Min), range(2, MOST_ARGUMENTS + 1)),
-}
 
 
 def parse_expression(text: str) -> sp.Expr:
@@ -180,7 +176,7 @@ class Reader:
         odd = [*(k.value for k in node.keywords), *(a for a in node.args if isinstance(a, ast.Starred))]
         if odd:
             self.refuse(f"{name} takes its arguments one by one, without names and stars", odd[0])
-        arity = range(1, 2) if name in FORMS else ARITIES.get(FUNCTIONS[name], range(1, 2))
+        arity = arities(name)
         if len(node.args) not in arity:
             expected = f"{arity[0]}" if len(arity) == 1 else f"{arity[0]} to {arity[-1]}"
             arguments = "argument" if expected == "1" else "arguments"
@@ -211,6 +207,12 @@ class Reader:
         shown = "".join(c if c.isprintable() else "�" for c in self.text[start : start + WINDOW])
         pointer = " " * (min(column, len(self.text)) - start) + "^"
         raise DerivgenError(f"{why}\n    {shown}\n    {pointer}\n{allowed()}")
+
+
+def arities(name: str) -> range:
+    """How many arguments a function may have."""
+    arity = 1 if name in FORMS else functions.FUNCTIONS[FUNCTIONS[name]].arity
+    return range(2, MOST_ARGUMENTS + 1) if arity is None else range(arity, arity + 1)
 
 
 def allowed() -> str:

@@ -13,23 +13,13 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derivgen.form.expressions import Read, reads_of
-from derivgen.form.functions import derivative, root, stop_gradient, xlogy
+from derivgen.form.functions import RECORDS, derivative
 
 LETTERS = "uvwpqrst"
 
-TIE = "a constant wins (so relu'(0) = 0), else they share equally"
 CONVENTIONS: dict[type, str] = {
-    sp.Max: f"where arguments of max tie, {TIE}",
-    sp.Min: f"where arguments of min tie, {TIE}",
-    sp.Abs: "|u| has derivative 0 at u = 0",
-    sp.sign: "sign has derivative 0, at its jump too",
-    sp.floor: "floor has derivative 0, at its jumps too",
-    sp.ceiling: "ceiling has derivative 0, at its jumps too",
-    sp.Mod: "mod has derivative 0 at its jumps",
     sp.Piecewise: "a branch has its derivative where its condition holds; conditions carry none",
-    root: "the root of a sum of squares has derivative 0 at 0",
-    xlogy: "xlogy(u, v) has derivative 0 by v where u = 0",
-    stop_gradient: "what stands under stop_gradient is a constant to the derivative",
+    **{f.type: f.kink for f in RECORDS if f.kink},
 }
 POWER = "u^v has by u the derivative v·u^(v-1), 0 where v = 0; by v u^v·log(u), 0 where u = 0"
 

@@ -7,94 +7,20 @@ statements), so substitution by `xreplace` is safe here, and only here.
 from __future__ import annotations
 
 import functools
-import gc
-import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Set
-from contextlib import contextmanager
 from typing import Any
 
 import sympy as sp
-import sympy.concrete.expr_with_limits as sympy_sums
-import sympy.functions.elementary.piecewise as sympy_piecewise
 from sympy.core.symbol import Str
-from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.logic.boolalg import Boolean
 
 TRUE = sp.true
 ORDERED = (sp.Lt, sp.Le, sp.Gt, sp.Ge)
-RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 levels of an expression
-
-
-@contextmanager
-def as_written() -> Iterator[None]:
-    """SymPy without rewriting that makes formulas longer, or other ones. Also the decorator of stages that make some.
-
-    `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
-    sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
-    a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
-    and its size, as written. A negated comparison of data stays one, maxima are not searched for what is larger, and
-    functions not for what else they are.
-    """
-    levels, collects = sys.getrecursionlimit(), gc.isenabled()
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in REPLACED]
-    sys.setrecursionlimit(max(levels, RECURSION))
-    gc.disable()  # trees hold no circles, and each search for some goes through all of them
-    for owner, name, own in REPLACED:
-        setattr(owner, name, own)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(levels)
-        if collects:
-            gc.enable()
-        for owner, name, found in before:
-            setattr(owner, name, found)
-
-
-IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__
-OPPOSITE = sp.Not.__dict__["eval"].__func__
-ODD = sp.sin, sp.tan, sp.asin, sp.atan, sp.sinh, sp.tanh, sp.asinh, sp.atanh, sp.erf
-EVEN = sp.cos, sp.cosh
-EVALUATIONS = {kind: kind.__dict__["eval"].__func__ for kind in (*ODD, *EVEN)}
-
-
-def opposite(kind: Any, condition: Boolean) -> Any:
-    """What SymPy makes of not c; nothing of a comparison of data: not (x > 0) holds at NaN and x ≤ 0 does not."""
-    return None if is_of_data(condition) else OPPOSITE(kind, condition)
 
 
 def is_of_data(condition: Boolean) -> bool:
     """Whether this is a comparison by order of what is read, which fails at NaN together with its opposite."""
     return isinstance(condition, ORDERED) and bool(reads_of(condition))
-
-
-def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
-    """Which of two arguments of a maximum is the larger one: of numbers, indices and sizes alone.
-
-    Of others SymPy finds out little, and searches long, for each pair and at each copy of the maximum.
-    """
-    known = all(s.is_integer for e in (u, v) for s in e.free_symbols) and not reads_of(u, v)
-    return IS_CONNECTED(kind, u, v) if known else False
-
-
-def evaluation(kind: Any, argument: sp.Expr) -> Any:
-    """What SymPy makes of a function, for numbers; of others the sign alone is taken out.
-
-    SymPy asks whether an argument can be 0, or infinite, or a multiple of π: 2 ms for each new one.
-    """
-    if not argument.free_symbols:
-        return EVALUATIONS[kind](kind, argument)
-    if argument.could_extract_minus_sign():
-        return -kind(-argument) if kind in ODD else kind(-argument)
-    return None
-
-
-REPLACED = (
-    *((module, "piecewise_fold", lambda expression: expression) for module in (sympy_sums, sympy_piecewise)),
-    (MinMaxBase, "_is_connected", classmethod(connection)),
-    (sp.Not, "eval", classmethod(opposite)),
-    *((kind, "eval", classmethod(evaluation)) for kind in EVALUATIONS),
-)
 
 
 class Read(sp.Expr):

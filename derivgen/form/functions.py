@@ -1,28 +1,49 @@
-"""The functions a spec may use, with their derivatives: one row a fact.
+"""The functions of derivgen: one record each, and the derivative of expressions of them.
 
-A row gives the partial derivatives of f(u, …) in terms of the arguments and of f itself, so that a later stage can
-reuse the value of f. What SymPy has no word for, or decides differently at a kink, is defined here.
+The texts that generated modules call are files of the same names in `templates/elementary`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import mpmath
 import sympy as sp
 
+from derivgen.errors import DerivgenError
+from derivgen.form import reals
 from derivgen.form.expressions import indicator, product
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """All that derivgen knows of a function, whatever it is generated for."""
+
+    type: type
+    real: Callable[..., Any]  # of a context of mpmath and the arguments: under IEEE's rules, NaN where it is not real
+    derivative: Callable[[sp.Expr], tuple[sp.Expr, ...]] | None = None  # of f(u, …); None: it is not for specs
+    arity: int | None = 1  # None: two or more
+    cost: int | None = None  # so many operations of the machine; None: a call, which is worth keeping
+    latex: str | None = None  # its command, where LaTeX has one
+    parity: int = 0  # 1: even, -1: odd
+    singular: str | None = None  # where it, or a derivative, is infinite or undefined
+    kink: str | None = None  # what holds where it has no derivative
+
+    @property
+    def name(self) -> str:
+        return self.type.__name__.lower()
+
+
 class Primitive(sp.Function):
-    """A real function of ours, left unevaluated by SymPy but for `evalf`, by mpmath's function of its name or VALUES."""
+    """A real function of ours, left unevaluated by SymPy but for `evalf`."""
 
     is_real = True
 
     def _eval_mpmath(self) -> tuple[Callable[..., Any], tuple[sp.Expr, ...]]:
-        name = self.func.__name__
-        return VALUES.get(name) or getattr(mpmath, name), self.args
+        return functools.partial(FUNCTIONS[self.func].real, mpmath.mp), self.args
 
 
 class stop_gradient(Primitive):
@@ -89,8 +110,8 @@ class logaddexp(Primitive):
     nargs = 2
 
 
-class root(Primitive):
-    """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
+class loggamma(Primitive):
+    """log |Γ(u)|. SymPy's function of this name is complex for u < 0, and rewrites itself for integers."""
 
     nargs = 1
 
@@ -111,17 +132,28 @@ class of_ordinal(Primitive):
     nargs = 1
 
 
-VALUES: dict[str, Callable[..., Any]] = {
-    "stop_gradient": mpmath.mpf,
-    "difference": mpmath.fsub,
-    "softplus": lambda u: mpmath.log1p(mpmath.exp(u)),
-    "xlogy": lambda u, v: u * mpmath.log(v) if u else mpmath.mpf(0),
-    "logaddexp": lambda u, v: max(u, v) + mpmath.log1p(mpmath.exp(-abs(u - v))),
-    "root": mpmath.sqrt,
-}
+class digamma(Primitive):
+    """ψ(u), the derivative of log Γ(u)."""
 
-# Functions that are cheap enough to be computed again where they stand twice.
-CHEAP = (difference, stop_gradient, sp.Abs, sp.Max, sp.Min, sp.sign, sp.floor, sp.ceiling)
+    nargs = 1
+
+
+class trigamma(Primitive):
+    """ψ₁(u) = ψ'(u)."""
+
+    nargs = 1
+
+
+class tetragamma(Primitive):
+    """ψ₂(u) = ψ''(u), the last derivative of loggamma that there is."""
+
+    nargs = 1
+
+
+class root(Primitive):
+    """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
+
+    nargs = 1
 
 
 def _shares(f: sp.Expr, above: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> tuple[sp.Expr, ...]:
@@ -149,60 +181,137 @@ def _shares(f: sp.Expr, above: Callable[[sp.Expr, sp.Expr], sp.Expr]) -> tuple[s
     return tuple(sp.Integer(0) if a.is_number else share(a) for a in f.args)
 
 
-def _log_derivatives(f: sp.Expr) -> tuple[sp.Expr, ...]:
-    u = f.args[0]
-    return (1 / u,)
-
-
 def _mod_derivatives(f: sp.Expr) -> tuple[sp.Expr, ...]:
     u, v = f.args
     off_kink = sp.Ne(f, 0, evaluate=False)
     return indicator(off_kink), product(indicator(off_kink), -sp.floor(u / v))
 
 
-_ZERO = sp.Integer(0)
+def _atan2_derivatives(f: sp.Expr) -> tuple[sp.Expr, ...]:
+    u, v = f.args
+    return v / (u**2 + v**2), -u / (u**2 + v**2)
 
-DERIVATIVES: dict[type, Callable[[sp.Expr], tuple[sp.Expr, ...]]] = {
-    sp.exp: lambda f: (f,),
-    sp.log: _log_derivatives,
-    sp.sin: lambda f: (sp.cos(f.args[0]),),
-    sp.cos: lambda f: (-sp.sin(f.args[0]),),
-    sp.tan: lambda f: (1 + f**2,),
-    sp.asin: lambda f: (1 / sp.sqrt(1 - f.args[0] ** 2),),
-    sp.acos: lambda f: (-1 / sp.sqrt(1 - f.args[0] ** 2),),
-    sp.atan: lambda f: (1 / (1 + f.args[0] ** 2),),
-    sp.atan2: lambda f: (
-        f.args[1] / (f.args[0] ** 2 + f.args[1] ** 2),
-        -f.args[0] / (f.args[0] ** 2 + f.args[1] ** 2),
+
+def _xlogy_derivatives(f: sp.Expr) -> tuple[sp.Expr, ...]:
+    u, v = f.args
+    return sp.log(v), product(indicator(sp.Ne(u, 0, evaluate=False)), u / v)
+
+
+def _gaussian(factor: int) -> Callable[[sp.Expr], tuple[sp.Expr, ...]]:
+    return lambda f: (factor / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),)
+
+
+_ZERO = sp.Integer(0)
+_TIE = "a constant wins (so relu'(0) = 0), else they share equally"
+
+_POLES = "u = 0, -1, -2, …"
+
+RECORDS = (
+    Function(sp.exp, reals.exponential, lambda f: (f,), latex=r"\exp"),
+    Function(sp.log, reals.plain("log"), lambda f: (1 / f.args[0],), latex=r"\log", singular="u = 0"),
+    Function(sp.sin, reals.costly("sin"), lambda f: (sp.cos(f.args[0]),), latex=r"\sin", parity=-1),
+    Function(sp.cos, reals.costly("cos"), lambda f: (-sp.sin(f.args[0]),), latex=r"\cos", parity=1),
+    Function(
+        sp.tan, reals.costly("tan"), lambda f: (1 + f**2,), latex=r"\tan", parity=-1, singular="odd multiples of π/2"
     ),
-    sp.sinh: lambda f: (sp.cosh(f.args[0]),),
-    sp.cosh: lambda f: (sp.sinh(f.args[0]),),
-    sp.tanh: lambda f: (1 - f**2,),
-    sp.asinh: lambda f: (1 / sp.sqrt(1 + f.args[0] ** 2),),
-    sp.acosh: lambda f: (1 / sp.sqrt(f.args[0] ** 2 - 1),),
-    sp.atanh: lambda f: (1 / (1 - f.args[0] ** 2),),
-    sp.erf: lambda f: (2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
-    sp.erfc: lambda f: (-2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
-    erfc: lambda f: (-2 / sp.sqrt(sp.pi) * sp.exp(-(f.args[0] ** 2)),),
-    sp.Abs: lambda f: (sp.sign(f.args[0]),),
-    sp.sign: lambda f: (_ZERO,),
-    sp.floor: lambda f: (_ZERO,),
-    sp.ceiling: lambda f: (_ZERO,),
-    sp.Mod: _mod_derivatives,
-    sp.Max: lambda f: _shares(f, lambda a, b: sp.Gt(a, b, evaluate=False)),
-    sp.Min: lambda f: _shares(f, lambda a, b: sp.Lt(a, b, evaluate=False)),
-    stop_gradient: lambda f: (_ZERO,),
-    sigmoid: lambda f: (f * sigmoid(-f.args[0]),),
-    softplus: lambda f: (sigmoid(f.args[0]),),
-    log1p: lambda f: (1 / (1 + f.args[0]),),
-    expm1: lambda f: (sp.exp(f.args[0]),),
-    xlogy: lambda f: (
-        sp.log(f.args[1]),
-        product(indicator(sp.Ne(f.args[0], 0, evaluate=False)), f.args[0] / f.args[1]),
+    Function(sp.asin, reals.plain("asin"), lambda f: (1 / sp.sqrt(1 - f.args[0] ** 2),), parity=-1, singular="|u| = 1"),
+    Function(sp.acos, reals.plain("acos"), lambda f: (-1 / sp.sqrt(1 - f.args[0] ** 2),), singular="|u| = 1"),
+    Function(sp.atan, reals.plain("atan"), lambda f: (1 / (1 + f.args[0] ** 2),), parity=-1),
+    Function(sp.atan2, reals.arctangent, _atan2_derivatives, arity=2, singular="u = v = 0"),
+    Function(sp.sinh, reals.costly("sinh"), lambda f: (sp.cosh(f.args[0]),), latex=r"\sinh", parity=-1),
+    Function(sp.cosh, reals.costly("cosh"), lambda f: (sp.sinh(f.args[0]),), latex=r"\cosh", parity=1),
+    Function(sp.tanh, reals.plain("tanh"), lambda f: (1 - f**2,), latex=r"\tanh", parity=-1),
+    Function(sp.asinh, reals.plain("asinh"), lambda f: (1 / sp.sqrt(1 + f.args[0] ** 2),), parity=-1),
+    Function(sp.acosh, reals.plain("acosh"), lambda f: (1 / sp.sqrt(f.args[0] ** 2 - 1),), singular="u = 1"),
+    Function(sp.atanh, reals.plain("atanh"), lambda f: (1 / (1 - f.args[0] ** 2),), parity=-1, singular="|u| = 1"),
+    Function(sp.erf, reals.plain("erf"), _gaussian(2), parity=-1),
+    Function(sp.erfc, reals.costly("erfc"), _gaussian(-2)),
+    Function(erfc, reals.costly("erfc"), _gaussian(-2)),
+    Function(
+        sp.Abs,
+        lambda mp, u: abs(u),
+        lambda f: (sp.sign(f.args[0]),),
+        cost=1,
+        kink="|u| has derivative 0 at u = 0",
     ),
-    logaddexp: lambda f: (sigmoid(f.args[0] - f.args[1]), sigmoid(f.args[1] - f.args[0])),
-    root: lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
-}
+    Function(sp.sign, reals.plain("sign"), lambda f: (_ZERO,), cost=1, kink="sign has derivative 0, at its jump too"),
+    Function(
+        sp.floor, reals.plain("floor"), lambda f: (_ZERO,), cost=1, kink="floor has derivative 0, at its jumps too"
+    ),
+    Function(
+        sp.ceiling, reals.plain("ceil"), lambda f: (_ZERO,), cost=1, kink="ceiling has derivative 0, at its jumps too"
+    ),
+    Function(
+        sp.Mod, reals.modulo, _mod_derivatives, arity=2, singular="v = 0", kink="mod has derivative 0 at its jumps"
+    ),
+    Function(
+        sp.Max,
+        reals.largest,
+        lambda f: _shares(f, lambda a, b: sp.Gt(a, b, evaluate=False)),
+        arity=None,
+        cost=1,
+        latex=r"\max",
+        kink=f"where arguments of max tie, {_TIE}",
+    ),
+    Function(
+        sp.Min,
+        reals.least,
+        lambda f: _shares(f, lambda a, b: sp.Lt(a, b, evaluate=False)),
+        arity=None,
+        cost=1,
+        latex=r"\min",
+        kink=f"where arguments of min tie, {_TIE}",
+    ),
+    Function(
+        stop_gradient,
+        lambda mp, u: mp.mpf(u),
+        lambda f: (_ZERO,),
+        cost=0,
+        kink="what stands under stop_gradient is a constant to the derivative",
+    ),
+    Function(difference, lambda mp, u, v: u - v, arity=2, cost=1),
+    Function(sigmoid, reals.logistic, lambda f: (f * sigmoid(-f.args[0]),)),
+    Function(softplus, reals.log_one_plus_exp, lambda f: (sigmoid(f.args[0]),)),
+    Function(log1p, reals.plain("log1p"), lambda f: (1 / (1 + f.args[0]),), singular="u = -1"),
+    Function(expm1, reals.costly("expm1"), lambda f: (sp.exp(f.args[0]),)),
+    Function(
+        xlogy,
+        reals.x_log_y,
+        _xlogy_derivatives,
+        arity=2,
+        singular="v = 0",
+        kink="xlogy(u, v) has derivative 0 by v where u = 0",
+    ),
+    Function(
+        logaddexp,
+        reals.log_add_exp,
+        lambda f: (sigmoid(f.args[0] - f.args[1]), sigmoid(f.args[1] - f.args[0])),
+        arity=2,
+    ),
+    Function(
+        loggamma,
+        reals.log_gamma,
+        lambda f: (digamma(f.args[0]),),
+        latex=r"\log\Gamma",
+        singular=_POLES,
+    ),
+    Function(digamma, reals.poly_gamma(0), lambda f: (trigamma(f.args[0]),), latex=r"\psi", singular=_POLES),
+    Function(trigamma, reals.poly_gamma(1), lambda f: (tetragamma(f.args[0]),), latex=r"\psi_1", singular=_POLES),
+    Function(tetragamma, reals.poly_gamma(2), latex=r"\psi_2", singular=_POLES),
+    Function(
+        root,
+        reals.plain("sqrt"),
+        lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
+        singular="u = 0",
+        kink="the root of a sum of squares has derivative 0 at 0",
+    ),
+)
+
+FUNCTIONS: dict[type, Function] = {f.type: f for f in RECORDS}
+DERIVATIVES = {f.type: f.derivative for f in RECORDS if f.derivative is not None}
+
+# Functions that are cheap enough to be computed again where they stand twice.
+CHEAP = tuple(f.type for f in RECORDS if f.cost is not None)
 
 
 def power_derivatives(f: sp.Pow) -> tuple[sp.Expr, sp.Expr]:
@@ -238,6 +347,11 @@ def derivative(f: sp.Expr, x: sp.Expr) -> sp.Expr:
         raise TypeError(f"{f} must become a tensor (partials.with_tangents) before it is differentiated")
     elif f.func in DERIVATIVES:
         partials = DERIVATIVES[f.func](f)
+    elif f.func in FUNCTIONS:
+        raise DerivgenError(
+            f"{f} has no derivative in derivgen, which has three of loggamma, two of digamma and one of trigamma: "
+            "ask for fewer derivatives, or take such a part out by stop_gradient"
+        )
     else:
         return _ZERO  # x stands only inside a subscript: integers carry no derivative
     chain = (product(p, derivative(a, x)) for p, a in zip(partials, f.args, strict=True) if p != 0 and a.has(x))

@@ -23,11 +23,12 @@ from derivgen.form.expressions import (
     sort_text,
     substitute,
 )
-from derivgen.form.functions import difference, partial, root, stop_gradient
+from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
 from derivgen.form.program import Program, Range, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+COMMANDS = {f.type: f.latex for f in RECORDS if f.latex}
 RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<"}
 
 
@@ -235,9 +236,12 @@ class Plain:
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
             return f"|{self.expression(e.args[0])}|"
-        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
-        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
-        return f"{name}({', '.join(self.expression(a) for a in arguments)})"
+        return f"{e.func.__name__.lower()}({self.arguments(e)})"
+
+    def arguments(self, e: sp.Basic) -> str:
+        unordered = isinstance(e, sp.Max | sp.Min)
+        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if unordered else e.args
+        return ", ".join(self.expression(a) for a in arguments)
 
     def partial(self, e: partial) -> str:
         """∂u/∂x, ∂²u/∂x², ∂²u/(∂x·∂t)"""
@@ -284,9 +288,6 @@ class Plain:
 
     def any_of(self, parts: list[str]) -> str:
         return " or ".join(parts)
-
-
-LATEX_FUNCTIONS = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
 
 
 class Latex(Plain):
@@ -361,10 +362,8 @@ class Latex(Plain):
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
             return rf"\left|{self.expression(e.args[0])}\right|"
-        name = {"Max": "max", "Min": "min", "Mod": "mod"}.get(e.func.__name__, e.func.__name__)
-        arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if name in ("max", "min") else e.args
-        operator = rf"\{name}" if name in LATEX_FUNCTIONS else rf"\operatorname{{{name}}}"
-        return rf"{operator}\left({', '.join(self.expression(a) for a in arguments)}\right)"
+        operator = COMMANDS.get(e.func) or rf"\operatorname{{{e.func.__name__.lower()}}}"
+        return rf"{operator}\left({self.arguments(e)}\right)"
 
     def piecewise(self, e: sp.Piecewise) -> str:
         rows = []

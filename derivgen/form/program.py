@@ -23,13 +23,13 @@ import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Conditions,
     Read,
     all_of,
     any_of,
-    as_written,
     guarded_reads,
     indices_of,
     is_size,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from derivgen.form.program import Program, reached
+from derivgen.form.reals import Real
 from derivgen.oracle.interpreter import Execution, Held, run
-from derivgen.oracle.reals import Real, context
+from derivgen.oracle.reals import context
 from derivgen.oracle.tensor_values import Array, array
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked

@@ -19,11 +19,12 @@ import sympy as sp
 from numpy.typing import ArrayLike
 
 from derivgen.form.expressions import TRUE, Read, alternatives, conjuncts, is_size
-from derivgen.form.functions import partial, stop_gradient
+from derivgen.form.functions import FUNCTIONS, partial, stop_gradient
 from derivgen.form.program import GIVEN, Program, Statement, is_plain_index
 from derivgen.form.randomness import random_tensors
+from derivgen.form.reals import Real, maximum
 from derivgen.oracle.quotients import Place, Quotient
-from derivgen.oracle.reals import CONSTANTS, FUNCTIONS, Real, context, integer_power, maximum, power
+from derivgen.oracle.reals import CONSTANTS, context, integer_power, power
 from derivgen.oracle.tensor_values import Array, Store, blank, extent_of, filled, given_arrays, solved_sizes
 
 Point = tuple[int, ...]  # the values of a statement's indices, in the order of its domain
@@ -266,13 +267,13 @@ def _fold(operation: Callable[[Any, Any], Any], parts: list[Evaluator]) -> Evalu
 
 @singledispatch
 def _real(e: Any, scope: Scope) -> Evaluator:
-    """A real expression as an mpf: by default, a row of FUNCTIONS or of CONSTANTS."""
+    """A real expression as an mpf: by default, of a function with a record or a row of CONSTANTS."""
     if e in CONSTANTS:
         constant = +getattr(scope.mp, CONSTANTS[e])
         return lambda p: constant
     if e.func not in FUNCTIONS:
         raise TypeError(f"{scope.statement.target}: {e} has no meaning in a program")
-    function = functools.partial(FUNCTIONS[e.func], scope.mp)
+    function = functools.partial(FUNCTIONS[e.func].real, scope.mp)
     parts = [_real(a, scope) for a in e.args]
     match parts:
         case [u]:

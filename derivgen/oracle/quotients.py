@@ -16,7 +16,8 @@ import numpy as np
 
 from derivgen.form.functions import partial
 from derivgen.form.program import Program, Statement, closure, reached
-from derivgen.oracle.reals import Real, context
+from derivgen.form.reals import Real
+from derivgen.oracle.reals import context
 
 Place = tuple[int | None, ...]  # an element, or a part of a tensor: None is all along an axis
 

@@ -9,7 +9,8 @@ import sympy as sp
 
 from derivgen.code.cost import function_cost
 from derivgen.code.tree import Function
-from derivgen.form.expressions import as_written, size_symbol
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Direction
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.form.expressions import Read, as_written, replace_reads
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, replace_reads
 from derivgen.form.program import Program, Role, Statement, Tensor, check_program, is_plain_index
 
 

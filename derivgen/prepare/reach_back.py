@@ -11,12 +11,12 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     about,
     all_of,
     any_of,
-    as_written,
     guarded,
     guarded_reads,
     parts_of,
@@ -24,11 +24,11 @@ from derivgen.form.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.form.functions import partial, root, xlogy
+from derivgen.form.functions import RECORDS, partial
 from derivgen.form.program import Program, Statement, check_program, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
-SINGULAR = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh, sp.atan2, root, xlogy, partial)
+SINGULAR = (*(f.type for f in RECORDS if f.singular), partial)
 
 
 @as_written()

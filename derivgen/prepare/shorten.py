@@ -18,11 +18,11 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Read,
     all_of,
-    as_written,
     conjuncts,
     guarded,
     index_symbol,

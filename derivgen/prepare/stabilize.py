@@ -17,10 +17,10 @@ from typing import Any
 
 import sympy as sp
 
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Read,
-    as_written,
     bottom_up,
     guarded,
     indices_of,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.file import store
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 
 if TYPE_CHECKING:
     from derivgen.declare.model import Model

@@ -14,7 +14,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.expressions import Read, indices_of, is_integral, reads_of
-from derivgen.form.functions import difference, of_ordinal, ordinal
+from derivgen.form.functions import RECORDS, of_ordinal, ordinal
 from derivgen.form.notation import split_fraction
 from derivgen.form.program import Program, Range, Statement, Tensor
 from derivgen.form.sizes import at_most, element_count
@@ -27,7 +27,7 @@ from derivgen.update.rule import UpdateRule, g
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
 # Functions that are an operation or two of the machine, by operations; every other function is a call.
-OPERATIONS: dict[type, int] = {difference: 1, sp.Abs: 1, sp.sign: 1, sp.floor: 1, sp.ceiling: 1}
+OPERATIONS: dict[type, int] = {f.type: f.cost for f in RECORDS if f.cost is not None}
 
 INTEGER_BYTES = 8  # int64
 REAL_BYTES = {"float32": 4, "float64": 8}

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from derivgen.form.expressions import as_written, index_symbol, rename_tensors, substitute
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import index_symbol, rename_tensors, substitute
 from derivgen.form.program import Direction, Program, Statement
 from derivgen.schedule.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.schedule.schedule import Kernel

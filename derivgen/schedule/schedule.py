@@ -17,7 +17,7 @@ from functools import cached_property
 import sympy as sp
 
 from derivgen.arrange.contractions import match_contraction
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Direction, Program, Statement, run_of
 from derivgen.form.sizes import element_count
 from derivgen.schedule.memory import taken_over

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.form.expressions import Read, as_written, substitute
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, substitute
 from derivgen.form.functions import sigmoid
 from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import calls_in, costly_calls, domain_of, pass_of

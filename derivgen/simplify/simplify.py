@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Read,
-    as_written,
     bottom_up,
     indices_of,
     rename_tensors,

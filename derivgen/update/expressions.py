@@ -8,7 +8,9 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import Boolean, BooleanAtom
 
 from derivgen.form.expressions import subexpressions
-from derivgen.form.functions import DERIVATIVES, stop_gradient
+from derivgen.form.functions import DERIVATIVES, digamma, loggamma, stop_gradient, trigamma
+
+NOT_IN_RULES = (loggamma, digamma, trigamma)
 
 
 def check_expression(where: str, expression: sp.Expr) -> None:
@@ -38,6 +40,8 @@ def refusal(node: sp.Basic) -> str | None:
             return f"has {node}, which means nothing in a rule: write {node.args[0]}"
         case sp.Number() | sp.NumberSymbol() | sp.Add() | sp.Mul() | sp.Pow() | sp.Piecewise() | ExprCondPair():
             return None
+    if node.func in NOT_IN_RULES:
+        return f"uses {name}, which only models have: numpy has none to compute it once in a step"
     return None if node.func in DERIVATIVES else f"uses {name}, which derivgen does not know"
 
 

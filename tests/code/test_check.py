@@ -14,7 +14,8 @@ from derivgen.arrange.arrange import arrange
 from derivgen.code.check import check_code
 from derivgen.code.passes import kernel_code
 from derivgen.code.tree import Block, Code, Function, If, statements_in, with_blocks
-from derivgen.form.expressions import as_written, guarded, reads_of
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import guarded, reads_of
 from derivgen.form.program import InvariantError
 from derivgen.pipeline import declared_program, stable_program, training_program
 from derivgen.print.kernels import RESERVED

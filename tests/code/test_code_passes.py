@@ -19,7 +19,7 @@ from derivgen.code.in_place import in_place
 from derivgen.code.passes import PASSES
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 
 
 @pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)

@@ -11,7 +11,7 @@ from command import fail, succeed
 from generated import agrees_with_the_oracle, execute, module_text
 
 from derivgen import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 
 HEAD = """\
 from sympy import *

@@ -14,7 +14,7 @@ from test_second_order import scored
 
 from derivgen import activations, layers, losses
 from derivgen.declare.model import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import random_values
 

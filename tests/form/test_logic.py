@@ -9,17 +9,8 @@ import pytest
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.form.expressions import (
-    Read,
-    about,
-    all_of,
-    any_of,
-    as_written,
-    conjuncts,
-    index_symbol,
-    indices_of,
-    negation,
-)
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, about, all_of, any_of, conjuncts, index_symbol, indices_of, negation
 
 i, j = index_symbol("i"), index_symbol("j")
 ATOMS = [Read("x", i) > 0, Read("y", j) > 1, Read("x", j) <= Read("y", i), sp.Gt(i, 2), sp.Lt(j, 3)]

@@ -20,7 +20,7 @@ from generated import check_module, execute, module_text
 
 from derivgen import MaxOver, activations, layers, losses
 from derivgen.declare.model import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Role
 from derivgen.oracle import differences as oracle
 from derivgen.oracle.interpreter import run

@@ -14,7 +14,7 @@ from against_torch import against_torch
 
 from derivgen import activations, layers
 from derivgen.declare.model import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Statement
 from derivgen.pipeline import declared_program
 

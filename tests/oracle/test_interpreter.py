@@ -13,7 +13,20 @@ import sympy as sp
 
 from derivgen.form import functions
 from derivgen.form.expressions import TRUE, Read, index_symbol, size_symbol
-from derivgen.form.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.form.functions import (
+    digamma,
+    erfc,
+    expm1,
+    log1p,
+    logaddexp,
+    loggamma,
+    root,
+    sigmoid,
+    softplus,
+    stop_gradient,
+    trigamma,
+    xlogy,
+)
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, check_program
 from derivgen.oracle import differences as oracle
 from derivgen.oracle.interpreter import run
@@ -96,6 +109,9 @@ REFERENCES: dict[type, Any] = {
     expm1: np.expm1,
     xlogy: scipy.special.xlogy,
     logaddexp: np.logaddexp,
+    loggamma: lambda u: np.where(np.isneginf(u), np.nan, scipy.special.gammaln(u)),
+    digamma: scipy.special.digamma,
+    trigamma: lambda u: np.where(np.isneginf(u), np.nan, scipy.special.polygamma(1, u)),
     root: np.sqrt,
 }
 BINARY = {sp.atan2, sp.Mod, sp.Max, sp.Min, xlogy, logaddexp}

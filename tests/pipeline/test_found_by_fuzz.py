@@ -8,7 +8,7 @@ import sympy as sp
 from generated import agrees_with_the_oracle, execute, module_text
 
 from derivgen import MaxOver, Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 
 SPECS = {
     "a condition that reads through what another one guards": """

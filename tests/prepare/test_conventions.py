@@ -11,7 +11,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import MaxOver, Model, runtime, stop_gradient
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.oracle.interpreter import run
 from derivgen.pipeline import declared_program
 

@@ -12,7 +12,7 @@ import sympy as sp
 from generated import agrees_with_the_oracle, execute, module_text
 
 from derivgen import Model
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.pipeline import declared_program
 from derivgen.prepare.shorten import shorten
 

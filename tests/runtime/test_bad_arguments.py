@@ -16,7 +16,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import MaxOver, Model, activations, layers, losses, optimizers
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.runtime.loading import load
 
 

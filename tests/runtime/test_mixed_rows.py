@@ -14,7 +14,7 @@ from scipy import stats
 from sympy import Max, Piecewise, Sum, exp, sin
 
 from derivgen import Model, layers, runtime
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.pipeline import declared_program, plan_module
 from derivgen.runtime import predicting
 from derivgen.runtime.data import rows

@@ -9,7 +9,7 @@ import sympy as sp
 from generated import execute, module_text
 
 from derivgen import Model, runtime
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.project.generate import generate
 
 

@@ -7,7 +7,8 @@ import sympy as sp
 from generated import agrees_with_the_oracle, check_module, execute, module_text
 
 from derivgen import MaxOver, Model
-from derivgen.form.expressions import as_written, guarded
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import guarded
 from derivgen.pipeline import declared_program
 
 

@@ -1,4 +1,4 @@
-"""Elementary functions in generated modules: one row a function, emitted where it is used.
+"""Elementary functions in generated modules, emitted where they are used.
 
 Those with a file in `templates/elementary` are functions of the module: their names are the same in both dtypes, their
 texts are not. The others are numpy's scalar functions as numba compiles them.
@@ -7,6 +7,7 @@ texts are not. The others are numpy's scalar functions as numba compiles them.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -16,45 +17,36 @@ import sympy as sp
 
 from derivgen.emit.kernel.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
 from derivgen.emit.templates import environment, folder
-from derivgen.form.functions import difference, erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, xlogy
+from derivgen.form.functions import RECORDS, root
 
 SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
 MAXIMUM, MINIMUM = "maximum", "minimum"
 ORDINAL, OF_ORDINAL = "ordinal", "of_ordinal"
 
-FUNCTIONS: dict[type, str] = {
-    sp.exp: "exp",
-    sp.log: "log",
-    sp.sin: "sin",
-    sp.cos: "cos",
+# What is called where there is no text of ours.
+NUMPY: dict[type, str] = {
     sp.tan: "np.tan",
     sp.asin: "np.arcsin",
     sp.acos: "np.arccos",
     sp.atan: "np.arctan",
-    sp.atan2: "np.arctan2",
-    sp.sinh: "sinh",
-    sp.cosh: "cosh",
-    sp.tanh: "tanh",
-    sp.asinh: "np.arcsinh",
-    sp.acosh: "np.arccosh",
     sp.atanh: "np.arctanh",
-    sp.erf: "erf",
-    sp.erfc: "erfc",
-    erfc: "erfc",
     sp.Abs: "abs",
     sp.floor: "np.floor",
     sp.ceiling: "np.ceil",
-    log1p: "log1p",
-    expm1: "expm1",
     root: "np.sqrt",
-    difference: "difference",
-    sp.sign: "sign",
-    sp.Mod: "mod",
-    sigmoid: "sigmoid",
-    softplus: "softplus",
-    xlogy: "xlogy",
-    logaddexp: "logaddexp",
 }
+
+
+def texts() -> dict[str, str]:
+    """The text of each function that has one, as a template."""
+    paths = sorted((folder() / "elementary").glob("*.py.jinja"))
+    return {path.name.split(".")[0]: path.read_text(encoding="utf-8") for path in paths}
+
+
+TEXTS = texts()
+
+# How a kernel calls each function: by its text's name, or numpy's.
+FUNCTIONS: dict[type, str] = NUMPY | {f.type: f.name for f in RECORDS if f.name in TEXTS}
 
 # What the text of a kernel calls by a bare name.
 CALLED = {
@@ -71,28 +63,19 @@ CALLED = {
     "range",
 }
 
-# The largest error in units in the last place, float32 and float64: measured, and asserted by
-# tests/emit/test_elementary.py. That of logaddexp counts in units of the larger of the two terms that it adds.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "exp": (1.1, 1.1),
-    "expm1": (1.75, 1.4),
-    "log": (1, 0.9),
-    "log1p": (1, 0.9),
-    "sin": (2, 1.75),
-    "cos": (2, 1.75),
-    "sinh": (1.75, 1.75),
-    "cosh": (1.6, 1.5),
-    "tanh": (1.9, 1.9),
-    "erf": (1.1, 1.1),
-    "erfc": (2, 1.75),
-    "sigmoid": (1.5, 1.5),
-    "softplus": (1.5, 1.25),
-    "xlogy": (2, 2),
-    "logaddexp": (1.75, 1.5),
-    "power": (3.75, 3.25),
-}
-
 DTYPES = ("float32", "float64")
+
+
+def bounds() -> dict[str, tuple[float, float]]:
+    """By function, what its text states as `bound(…, …)`: the largest error in float32 and in float64.
+
+    In units in the last place, measured, and asserted by tests/emit/test_elementary.py.
+    """
+    stated = {name: re.search(r"{{ bound\((.*), (.*)\) }}", text) for name, text in TEXTS.items()}
+    return {name: (float(found[1]), float(found[2])) for name, found in stated.items() if found}
+
+
+BOUNDS = bounds()
 
 
 def local_name(name: str) -> str:
@@ -100,10 +83,9 @@ def local_name(name: str) -> str:
     return f"{name}_" if name.rstrip("_") in CALLED else name
 
 
-@cache
 def defined() -> tuple[str, ...]:
     """The names of the functions that have a text."""
-    return tuple(sorted(path.name.split(".")[0] for path in (folder() / "elementary").glob("*.py.jinja")))
+    return tuple(TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +100,8 @@ class Horner:
         return "\n    ".join(lines)
 
 
-def values(name: str, dtype: str) -> dict[str, object]:
+@cache
+def values(dtype: str) -> dict[str, object]:
     """What a template may refer to."""
     wide = dtype == "float64"
     mantissa, bias = (52, 1023) if wide else (23, 127)
@@ -159,8 +142,9 @@ def values(name: str, dtype: str) -> dict[str, object]:
         "sinh_most": 711 if wide else 90,
         "erf_most": 5.95 if wide else 3.95,
         "erfc_most": 27.5 if wide else 10.5,
+        "log_of_twice": 2.0 ** (mantissa // 2 + 2),  # asinh and acosh are log(2·u) beyond
         "horner": Horner(COEFFICIENTS[dtype]),
-        "bound": f"at most {BOUNDS[name][wide]} ulp off" if name in BOUNDS else "",
+        "bound": lambda *ulps: f"at most {ulps[wide]} ulp off",
         **CONSTANTS[dtype],
     }
 
@@ -168,7 +152,7 @@ def values(name: str, dtype: str) -> dict[str, object]:
 @cache
 def source(name: str, dtype: str) -> str:
     """The text of a function."""
-    return environment().get_template(f"elementary/{name}.py.jinja").render(**values(name, dtype)).rstrip()
+    return environment().get_template(f"elementary/{name}.py.jinja").render(**values(dtype)).rstrip()
 
 
 @cache

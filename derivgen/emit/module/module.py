@@ -20,7 +20,7 @@ from derivgen.emit.templates import environment
 from derivgen.emit.text import docstring, titled, tuple_text
 from derivgen.file.contract import CONTRACT
 from derivgen.file.fixed_names import GLOBALS
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
