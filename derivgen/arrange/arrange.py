@@ -6,7 +6,6 @@ or statements share is made once, and sums of products become products of two ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -15,20 +14,17 @@ from derivgen.arrange.products import contract_products
 from derivgen.arrange.time_major import time_major
 from derivgen.form.expressions import Read, as_written, bottom_up, replace_reads, substitute
 from derivgen.form.functions import difference
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import costly_calls, domain_of
 from derivgen.rewrite.conditions import assign_under_guards, is_lone, is_read_under_guard
+from derivgen.rewrite.passes import Pass, run
 from derivgen.rewrite.scans import leave_scans
-from derivgen.stages import reached
 
 
 @as_written()
 def arrange(program: Program) -> Program:
     """The program after every pass."""
-    for run in PASSES:
-        reached(f"arrange, {run.__name__}")
-        program = check_program(run(program))
-    return program
+    return run("arrange", PASSES, program)
 
 
 # ---- what is computed again
@@ -112,7 +108,7 @@ def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
     return s.layer, s.direction, call, domain_of(s, call)
 
 
-PASSES: tuple[Callable[[Program], Program], ...] = (
+PASSES: tuple[Pass, ...] = (
     recompute_differences,
     assign_under_guards,
     share_calls,

@@ -28,14 +28,9 @@ def time_major(program: Program) -> Program:
         return Read(read.tensor, *moved(read.tensor, tuple(replace_reads(i, move) for i in read.subscripts)))
 
     statements = [
-        replace(
-            s,
-            subscripts=moved(s.target, tuple(replace_reads(i, move) for i in s.subscripts)),
-            expression=replace_reads(s.expression, move),
-            guard=replace_reads(s.guard, move),
-            domain=time_first(s, axes),
-        )
+        replace(changed, subscripts=moved(s.target, changed.subscripts), domain=time_first(s, axes))
         for s in program.statements
+        for changed in [s.mapped(lambda e: replace_reads(e, move))]
     ]
     tensors = tuple(replace(t, shape=moved(t.name, t.shape)) for t in program.tensors)
     return replace(program, statements=tuple(statements), tensors=tensors)

@@ -51,7 +51,7 @@ class ByRow:
             count = len(gained)
             for s in self.program.statements:
                 over_rows = any(r.extent == self.size for r in s.domain)
-                if not differs(s.target) and (over_rows or any(differs(r.tensor) for r in s.reads)):
+                if not differs(s.target) and (over_rows or any(map(differs, s.sources))):
                     gained.add(s.target)
         return gained
 
@@ -61,13 +61,8 @@ class ByRow:
             return self.at_one(s)
         if any(self.size.has(e) or e.has(self.size) for r in s.domain if r.index not in rows for e in [r.extent]):
             self.refuse(s)
-        s = replace(
-            s,
-            subscripts=tuple(substitute(e, dict.fromkeys(rows, self.index)) for e in s.subscripts),
-            expression=substitute(s.expression, dict.fromkeys(rows, self.index)),
-            guard=substitute(s.guard, dict.fromkeys(rows, self.index)),
-            domain=(Range(self.index, self.size), *(r for r in s.domain if r.index not in rows)),
-        )
+        s = s.at(dict.fromkeys(rows, self.index))
+        s = replace(s, domain=(Range(self.index, self.size), *s.domain))
         self.check(s, s.write)
         if s.target in self.gained:
             s = replace(s, subscripts=(self.index, *s.subscripts))

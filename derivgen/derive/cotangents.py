@@ -182,14 +182,9 @@ class Cotangents:
             for r in s.domain
             if r.index in renamed or r.index not in values
         )
-        seen = replace(
-            s,
-            subscripts=tuple(substitute(i, values) for i in s.subscripts),
-            expression=substitute(s.expression, values),
-            guard=all_of(substitute(s.guard, values), self.inside(s.target, pattern)),
-            domain=(*domain, *self.axes),
-            scan=s.scan,
-        )
+        seen = s.at(values)
+        guard = all_of(seen.guard, self.inside(s.target, pattern))
+        seen = replace(seen, guard=guard, domain=(*domain, *self.axes))
         return seen, {values.get(i, i): substitute(read, values) for i, read in at_winner.items()}
 
     def inside(self, tensor: str, pattern: Pattern) -> Boolean:

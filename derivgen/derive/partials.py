@@ -311,21 +311,10 @@ def restricted(s: Statement, equal: Iterable[tuple[sp.Expr, sp.Expr]], first: Se
         index, other = taking(s, a, b, first)
         if a != b and index is not None:
             place = {i: substitute(e, {index: other}) for i, e in place.items()} | {index: other}
-            s = at(s, {index: other})
+            s = s.at({index: other})
         elif a != b:
             s = replace(s, guard=all_of(s.guard, sp.Eq(a, b)))
     return None if s.guard == sp.false else s
-
-
-def at(s: Statement, place: dict[sp.Symbol, sp.Expr]) -> Statement:
-    """The statement with expressions in place of some of its indices."""
-    return replace(
-        s,
-        subscripts=tuple(sp.expand(substitute(e, place)) for e in s.subscripts),
-        expression=substitute(s.expression, place),
-        guard=substitute(s.guard, place),
-        domain=tuple(r for r in s.domain if r.index not in place),
-    )
 
 
 def taking(s: Statement, a: sp.Expr, b: sp.Expr, first: Sequence[sp.Symbol]) -> tuple[sp.Symbol | None, sp.Expr]:

@@ -22,7 +22,7 @@ from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Program, Statement, differentiable_reads
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.prepare.modes import in_training
-from derivgen.simplify.simplify import compare
+from derivgen.simplify.guarded import compare
 from derivgen.update.notation import equations, remarks, term_order
 
 SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"

@@ -36,6 +36,7 @@ from derivgen.form.expressions import (
     reads_of,
     rename_tensors,
     subexpressions,
+    substitute,
 )
 from derivgen.form.functions import partial
 
@@ -135,6 +136,18 @@ class Statement:
         subscripts = tuple(map(change, self.subscripts))
         return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
 
+    def at(self, places: Mapping[sp.Expr, sp.Expr]) -> Statement:
+        """The statement with expressions in place of some of its indices, which leave its domain."""
+        changed = self.mapped(lambda e: substitute(e, places))
+        domain = tuple(r for r in self.domain if r.index not in places)
+        return replace(changed, subscripts=tuple(map(sp.expand, changed.subscripts)), domain=domain)
+
+    def renamed(self, names: Mapping[str, str]) -> Statement:
+        """The statement with other names of tensors, where it writes them and where it reads them."""
+        if self.target not in names and names.keys().isdisjoint(self.sources):
+            return self
+        return replace(self.mapped(lambda e: rename_tensors(e, names)), target=names.get(self.target, self.target))
+
     @cached_property
     def smooth_sources(self) -> frozenset[str]:
         """The tensors that its value depends on smoothly."""
@@ -182,12 +195,17 @@ class Statement:
     def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
         """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""
         extents = {r.index: r.extent for r in self.domain}
-        plain = all(is_plain_index(s) for s in self.subscripts) and len(set(self.subscripts)) == len(self.subscripts)
-        return plain and (guarded or self.guard == TRUE) and tuple(extents[s] for s in self.subscripts) == shape
+        plain = are_plain(self.subscripts) and (guarded or self.guard == TRUE)
+        return plain and tuple(extents[s] for s in self.subscripts) == shape
 
 
 def is_plain_index(subscript: sp.Expr) -> bool:
     return isinstance(subscript, sp.Symbol) and subscript in indices_of(subscript)
+
+
+def are_plain(subscripts: Sequence[sp.Expr]) -> bool:
+    """Whether subscripts are indices, no two of them the same."""
+    return all(map(is_plain_index, subscripts)) and len(set(subscripts)) == len(subscripts)
 
 
 @dataclass(frozen=True)
@@ -273,11 +291,14 @@ class Program:
         return self if same and not tensors else replace(self, tensors=(*self.tensors, *tensors), statements=statements)
 
     def live(self, outputs: Iterable[str]) -> Program:
-        """The program with only the statements that these outputs need, and no tensor that nothing names."""
+        """The program with only the statements that these outputs need, and no tensor that nothing names.
+
+        It is the program itself if that is no change.
+        """
         wanted = set(outputs)
         needed = closure(wanted, self.statements, lambda s: s.sources)
         tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
-        return replace(
+        live = replace(
             self,
             tensors=tensors,
             statements=tuple(s for s in self.statements if s.target in needed),
@@ -287,6 +308,7 @@ class Program:
             running=tuple((t, name) for t, name in self.running if name in wanted),
             results=tuple(name for name in self.results if name in wanted),
         )
+        return self if live == self else live
 
 
 def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
@@ -367,16 +389,7 @@ def renamed_apart(program: Program, *others: Program) -> Program:
         for t in program.tensors
         if t.name in theirs and (t.shape, t.integer) != (theirs[t.name].shape, theirs[t.name].integer)
     }
-    statements = [
-        replace(
-            s,
-            target=renamed.get(s.target, s.target),
-            subscripts=tuple(rename_tensors(i, renamed) for i in s.subscripts),
-            expression=rename_tensors(s.expression, renamed),
-            guard=rename_tensors(s.guard, renamed),
-        )
-        for s in program.statements
-    ]
+    statements = [s.renamed(renamed) for s in program.statements]
     tensors = tuple(replace(t, name=renamed.get(t.name, t.name)) for t in program.tensors)
     prediction = renamed.get(str(program.prediction), program.prediction)
     return replace(program, tensors=tensors, statements=tuple(statements), prediction=prediction)

@@ -24,6 +24,7 @@ from derivgen.form.expressions import (
     indices_of,
     parts_of,
     reads_of,
+    replace_reads,
     substitute,
 )
 from derivgen.form.program import Program, Statement
@@ -76,6 +77,17 @@ def bounds_innermost(s: Statement) -> bool:
 def at(s: Statement, read: Read, what: Any) -> Any:
     """A condition or an expression of a statement for the element of its target that is read."""
     return substitute(what, dict(zip(s.subscripts, read.subscripts, strict=True)))
+
+
+def read_through(t: Statement, writer: Statement) -> Statement:
+    """A statement that computes what `writer` writes where it would read it."""
+    if writer.target not in t.sources:
+        return t
+
+    def through(read: Read) -> sp.Expr:
+        return at(writer, read, writer.expression) if read.tensor == writer.target else read
+
+    return t.mapped(lambda e: replace_reads(e, through))
 
 
 def is_read_under_guard(program: Program, s: Statement) -> bool:
