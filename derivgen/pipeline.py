@@ -18,7 +18,8 @@ from derivgen.derive.second_order import derived_program, request_for
 from derivgen.emit.module.module import write_module
 from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
-from derivgen.file.store import DEFAULT_DTYPE, Generated
+from derivgen.file.contract import DTYPES
+from derivgen.file.store import Generated
 from derivgen.form.expressions import as_written
 from derivgen.form.notation import print_program
 from derivgen.form.program import Program, Role, Tensor, renamed_apart
@@ -110,7 +111,7 @@ def plan_module(
 @generation()
 def generate_body(
     model: Model,
-    dtype: str = DEFAULT_DTYPE,
+    dtype: str = DTYPES[0],
     parallel: bool = False,
     name: str | None = None,
     functions: Sequence[str] | None = None,

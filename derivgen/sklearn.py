@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from derivgen import runtime
+from derivgen.file.contract import DTYPES
 from derivgen.project.module_cache import LOCK, cache_folder, cached_module, loaded
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.predicting import mixes_rows
@@ -39,7 +40,6 @@ __all__ = ["DerivgenClassifier", "DerivgenRegressor", "cache_folder", "default_c
 Array = np.ndarray[Any, Any]
 ModelFunction: TypeAlias = "Callable[[int, int], Model]"
 
-DTYPES = ("float32", "float64")
 HIDDEN_UNITS = 32  # of the default models
 LEARNING_RATE = 0.003  # of the default models
 BLOCK = 1024  # rows of a prediction at once: its buffers grow with them

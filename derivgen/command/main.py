@@ -14,13 +14,14 @@ import click
 from derivgen.command.training import predict, train
 from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
 from derivgen.file import store
+from derivgen.file.contract import DTYPES
 from derivgen.project.project import Check, Module, check_module, expected_text, project_modules, render
 from derivgen.project.spec import load_target, load_targets
 from derivgen.stages import announced
 from derivgen.version import __version__
 
 ERROR, STALE = 2, 1
-DTYPE = click.Choice(["float32", "float64"])
+DTYPE = click.Choice(DTYPES)
 ORDER = click.Choice(["1", "2"])  # of derivatives
 # Largest relative error that rounding alone can be expected to cause.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-9}
@@ -199,14 +200,13 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
 @click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
 def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
-    from derivgen.file.store import DEFAULT_DTYPE
     from derivgen.pipeline import declared_program, plan_module
     from derivgen.plan.cost_report import cost_report, with_sizes
     from derivgen.plan.cost_text import report_text
 
     values = size_values(sizes)
     models = [target.model for target in load_targets(spec)]
-    plans = [plan_module(m, declared_program(m), dtype or m.dtype or DEFAULT_DTYPE) for m in models]
+    plans = [plan_module(m, declared_program(m), dtype or m.dtype or DTYPES[0]) for m in models]
     reports = [cost_report(plan) for plan in plans]
     known = list(dict.fromkeys(name for report in reports for name in report.sizes))
     for name in values:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -51,7 +52,6 @@ from derivgen.form.program import Names, Operator, Program, Range, Role, Stateme
 from derivgen.stages import reached
 from derivgen.update.groups import setting_for
 
-SEED, FIRST_STEP = "seed", "first_step"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -64,7 +64,12 @@ ELEMENTS = 2**47  # of a tensor: more than a processor can address
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
 
+Earlier = Callable[[Read], sp.Expr]  # what a read stands for: in a recurrence it may be that of an earlier step
 DeclaredPartial = Callable[["Lowering", partial, Scope], sp.Expr]  # what a declared derivative becomes
+
+
+def itself(read: Read) -> sp.Expr:
+    return read
 
 
 def shown(number: sp.Expr) -> str:
@@ -100,7 +105,7 @@ class Lowering:
         self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
-        self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
+        self.earlier: Earlier = itself
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -132,6 +137,15 @@ class Lowering:
             self.model.problem(f"{name}: {unknown[0]} is no declared size: use model.sizes or model.batch", place)
 
     # ---- definitions
+
+    @contextmanager
+    def inside(self, name: str, earlier: Earlier = itself) -> Iterator[None]:
+        """Statements that are made here are those of this let; messages are about it."""
+        self.layer, self.helpers, self.earlier = name, {}, earlier
+        try:
+            yield
+        finally:
+            self.earlier = itself
 
     def define(self, d: Definition) -> None:
         """The statements of one let."""
@@ -262,8 +276,8 @@ class Lowering:
 
     def emit(self, statement: Statement) -> None:
         """Append a statement, once its reads are proved to stay inside their tensors."""
-        for message in self.out_of_bounds(statement):
-            raise Refused(message)
+        if message := next(iter(out_of_bounds(statement, self.tensors)), None):
+            raise Refused(f"{self.layer}: {message}")
         self.statements.append(statement)
 
     def body(self, expression: sp.Expr) -> sp.Expr:
@@ -332,7 +346,7 @@ class Lowering:
             domain = (*free, *bound.values())
             condition = all_of(guard, *conditions)
             statement = Statement("", target, operator, summand, domain, condition, layer=self.layer)
-            if not self.out_of_bounds(statement):
+            if not out_of_bounds(statement, self.tensors):
                 break
         if statement not in self.helpers:
             name = self.helpers[statement] = self.names.fresh(f"{self.layer}_{HELPER_NAMES[operator]}")
@@ -547,8 +561,7 @@ class Lowering:
                     f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
                     "sizes and integer tensors"
                 )
-        read = Read(name, *subscripts)
-        return self.earlier(read) or read
+        return self.earlier(Read(name, *subscripts))
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
         pairs, rest = [], scope
@@ -570,9 +583,6 @@ class Lowering:
 
     def is_integer(self, read: Read) -> bool:
         return self.tensors[read.tensor].integer
-
-    def out_of_bounds(self, s: Statement) -> list[str]:
-        return [f"{self.layer}: {message}" for message in out_of_bounds(s, self.tensors)]
 
     def check_use(self) -> None:
         """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
@@ -635,7 +645,7 @@ class Lowering:
                 f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
             )
             self.model.problem(message, self.model.update_place)
-        for name in (SEED, FIRST_STEP) if Role.RANDOM in roles else ():
+        for name in (contract.SEED, contract.FIRST_STEP) if Role.RANDOM in roles else ():
             declared = self.model.declarations.get(name)
             if declared is not None and declared.role in (Role.INPUT, Role.LABELS):
                 message = f"{name} is an argument of the functions of a module that draws: give the input another name"

@@ -19,6 +19,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 from derivgen import initializers, optimizers
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
 from derivgen.file import contract
+from derivgen.file.contract import DTYPES, TRAINING
 from derivgen.form.functions import partial
 from derivgen.form.program import Role
 from derivgen.initializers import Initializer
@@ -26,13 +27,11 @@ from derivgen.update.groups import Group, groups_of
 from derivgen.update.rule import UpdateRule
 
 Size: TypeAlias = int | sp.Expr
-DTYPES = ("float32", "float64")
 
 MODEL_NUMBERS = itertools.count(1)
 DEEPEST = 200  # levels of an expression
 INT64 = range(-(2**63), 2**63)
 
-TRAINING = "training"
 KINDS = {Role.RUNNING: "running tensor", Role.RANDOM: "random tensor"}  # in messages, where the role is no noun
 LOCAL = "·"  # starts the names of library indices, and no identifier
 

@@ -12,8 +12,7 @@ from types import ModuleType
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
-
-CONTRACT = 1
+from derivgen.file.contract import CONTRACT
 
 # What this runtime uses; `predict`, `activations`, `train_epoch` and `mean_gradient` are there where the model has them.
 REQUIRED = (
