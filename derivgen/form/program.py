@@ -163,7 +163,7 @@ class Statement:
     @cached_property
     def fault(self) -> str | None:
         """What is wrong with it by itself: see check_program."""
-        return fault_of(self)
+        return next((found for invariant in OF_STATEMENTS if (found := invariant(self))), None)
 
     @cached_property
     def write(self) -> Read:
@@ -233,7 +233,7 @@ class Program:
     @cached_property
     def fault(self) -> str | None:
         """What is wrong with it: see check_program."""
-        return fault_in(self)
+        return next((found for invariant in OF_PROGRAMS if (found := invariant(self))), None)
 
     @cached_property
     def order(self) -> Mapping[str, int]:
@@ -406,46 +406,83 @@ def check_program(program: Program) -> Program:
     return program
 
 
-def fault_of(s: Statement) -> str | None:
-    """What is wrong with a statement by itself."""
+# Each invariant gives what is wrong, or nothing.
+
+
+def indices_are_known(s: Statement) -> str | None:
     own = {r.index for r in s.domain}
     if len(own) != len(s.domain):
         return "an index stands twice in the domain"
     loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
-    if loose:
-        return f"index {sorted(map(str, loose))[0]} is not in the domain"
+    return f"index {sorted(map(str, loose))[0]} is not in the domain" if loose else None
+
+
+def assigns_once(s: Statement) -> str | None:
     if s.operator == "=" and s.reduced:
         return "plain assignment along an index that the target does not have"
-    if s.scan is not None and s.scan.index not in own:
+    return None
+
+
+def steps_are_its_own(s: Statement) -> str | None:
+    if s.scan is not None and s.scan.index not in {r.index for r in s.domain}:
         return f"the scan's index {s.scan.index} is not in the domain"
     return None
 
 
-def fault_in(program: Program) -> str | None:
-    """What is wrong with a program, and with which statement."""
-    table = program.table
-    if len(table) != len(program.tensors):
-        return "two tensors of one name"
+def names_are_unique(program: Program) -> str | None:
+    return "two tensors of one name" if len(program.table) != len(program.tensors) else None
+
+
+def statements_are_sound(program: Program) -> str | None:
+    return next((f"{s.target}: {s.fault}" for s in program.statements if s.fault is not None), None)
+
+
+def accesses_have_the_rank(program: Program) -> str | None:
+    for s in program.statements:
+        for access in (s.write, *s.reads):
+            if access.tensor not in program.table:
+                return f"{s.target}: {access.tensor} is not declared"
+            if len(access.subscripts) != len(program.tensor(access.tensor).shape):
+                return f"{s.target}: {access.tensor} is of another rank"
+    return None
+
+
+def given_tensors_are_kept(program: Program) -> str | None:
+    written = (name for name in program.writers if program.tensor(name).role in GIVEN)
+    return next((f"{name}: written, but it is given" for name in written), None)
+
+
+def reads_are_complete(program: Program) -> str | None:
     last_write = {s.target: i for i, s in enumerate(program.statements)}
     for position, s in enumerate(program.statements):
-        if s.fault is not None:
-            return f"{s.target}: {s.fault}"
-        if s.target not in table or len(s.subscripts) != len(table[s.target].shape):
-            return f"{s.target}: undeclared, or of another rank"
         for read in s.reads:
-            if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
-                return f"{s.target}: reads {read.tensor}, undeclared or of another rank"
             if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
                 return f"{s.target}: reads {read.tensor} before it is complete"
-        if table[s.target].role in GIVEN:
-            return f"{s.target}: written, but it is given"
-    for output in program.outputs:
-        if output not in table:
-            return f"output {output} is not declared"
+    return None
+
+
+def outputs_are_declared(program: Program) -> str | None:
+    return next((f"output {name} is not declared" for name in program.outputs if name not in program.table), None)
+
+
+def next_values_fit(program: Program) -> str | None:
+    table = program.table
     for name, following in program.running:
         if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
             return f"{following}: no value for the running tensor {name}"
     return None
+
+
+OF_STATEMENTS = (indices_are_known, assigns_once, steps_are_its_own)
+OF_PROGRAMS = (
+    names_are_unique,
+    statements_are_sound,
+    accesses_have_the_rank,
+    given_tensors_are_kept,
+    reads_are_complete,
+    outputs_are_declared,
+    next_values_fit,
+)
 
 
 def run_of(statements: Sequence[Statement], position: int) -> range:
