@@ -16,7 +16,7 @@ from derivgen.form.expressions import Read, as_written, bottom_up, replace_reads
 from derivgen.form.functions import difference
 from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import costly_calls, domain_of
-from derivgen.rewrite.conditions import assign_under_guards, is_lone, is_read_under_guard
+from derivgen.rewrite.conditions import assign_under_guards, at_read, is_lone, is_read_under_guard
 from derivgen.rewrite.passes import Pass, run
 from derivgen.rewrite.scans import leave_scans
 
@@ -31,9 +31,11 @@ def arrange(program: Program) -> Program:
 
 
 def recompute_differences(program: Program) -> Program:
-    """A kept difference u - v is computed where it is read: that is cheaper than a store and a load.
+    """A kept difference u - v is computed where it is read, which is cheaper than a store and a load.
 
-    Reordered with the sum that it stands in, it would lose digits; hence a function of its own there.
+    It is a function there: added up in another order with the terms around it, it would lose digits.
+
+    `s[n,k] = z[n,k] - m[n]` and `e[n,k] = exp(s[n,k])` → `e[n,k] = exp(z[n,k] - m[n])`
     """
     kept = {s.target: s for s in program.statements if is_difference(program, s)}
 
@@ -42,8 +44,7 @@ def recompute_differences(program: Program) -> Program:
             return read
         s = kept[read.tensor]
         u, v = terms_of_difference(s.expression)
-        at = dict(zip(s.subscripts, read.subscripts, strict=True))
-        return difference(*(replace_reads(substitute(e, at), again) for e in (u, v)))
+        return difference(*(replace_reads(at_read(s, read, e), again) for e in (u, v)))
 
     def alone(node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.Function) and len(node.args) == 1 and isinstance(node.args[0], difference):
@@ -80,7 +81,10 @@ def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 
 def share_calls(program: Program) -> Program:
-    """A costly call of which several points or several statements of a layer need the same value is made once."""
+    """A costly call is made once if several points or several statements of a layer need the same value.
+
+    `z[n,k] = x[n,k]·exp(s[n])` → `z_exp[n] = exp(s[n])` and `z[n,k] = x[n,k]·z_exp[n]`
+    """
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     counts: dict[tuple[object, ...], int] = {}
     for s in program.statements:

@@ -24,7 +24,10 @@ COPYING, LOOPING = 16, 1.5  # what a copied element costs, in multiplications, a
 
 
 def contract_products(program: Program) -> Program:
-    """Sums of products as products of two matrices, of which at most copies have to be made first."""
+    """A sum of products is a product of two matrices; factors that are no matrices are copied into ones if that pays.
+
+    `z[n,k] += Σ_j x[n,j]²·W[j,k]` → `z_factor[n,j] = x[n,j]²` and `z[n,k] += Σ_j z_factor[n,j]·W[j,k]`
+    """
     copies = Copies(names_of(program), program.table)
     statements = [t for s in program.statements for t in contracted(copies, s)]
     return leave_scans(program.with_statements(statements, copies.own.values()))
@@ -144,7 +147,7 @@ def contracted(copies: Copies, s: Statement) -> list[Statement]:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Rewritten:
     """Statements in place of a sum of products, what they cost, in multiplications, and the copies that they need."""
 
     statements: tuple[Statement, ...]
@@ -194,7 +197,7 @@ def is_operand(tensors: Mapping[str, Tensor], s: Statement, factor: sp.Expr) -> 
 
 def as_product(
     copies: Copies, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], copied: list[int], loops: bool
-) -> Way | None:
+) -> Rewritten | None:
     """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
     inside = {i for g in groups for i in indices_of(g)}
     subscripts = tuple(i for i in s.subscripts if i in inside)
@@ -210,7 +213,7 @@ def as_product(
         rest = tuple(r for r in s.domain if r not in s.reduced)
         after = [] if direct else [replace(s, expression=sp.Mul(*outer, total), domain=rest)]
         cost = points(product) * (LOOPING if loops else 1) + COPYING * sum(map(points, made))
-        return Way((*made, product, *after), cost, state)
+        return Rewritten((*made, product, *after), cost, state)
     return None
 
 

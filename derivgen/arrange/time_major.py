@@ -12,9 +12,11 @@ from derivgen.form.program import GIVEN, Program, Range, Statement
 
 @as_written()
 def time_major(program: Program) -> Program:
-    """Tensors that a scan accesses step by step have their time axis first: what a step needs of them is contiguous.
+    """Tensors that a scan accesses step by step have their time axis first, so that a step reads contiguous elements.
 
-    So have the tensors that are computed from them point by point, or they from those.
+    The same holds for tensors that are computed from these point by point, and for their sources.
+
+    `h[n,t,j] = tanh(a[n,t,j])` → `h[t,n,j] = tanh(a[t,n,j])`
     """
     if all(s.scan is None for s in program.statements):
         return program

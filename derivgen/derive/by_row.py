@@ -16,7 +16,10 @@ from derivgen.form.program import Program, Range, Statement, Tensor, check_progr
 
 
 def by_row(program: Program) -> Program:
-    """The program with its sample axis, the first run-time size, as a size of 1, once for each row."""
+    """Each row is computed as if it were all of the data: the first run-time size is 1, and sums over rows have their axis.
+
+    `loss += Σ_n a[n]²/N` → `loss[n] += a[n]²`
+    """
     size = next((value for _, value in program.sizes if is_size(value)), None)
     if size is None:
         raise DerivgenError("per_sample_gradients: the model has no sample axis, so there are no samples")

@@ -30,7 +30,12 @@ from derivgen.stages import reached
 
 @as_written()
 def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str | None = None) -> Program:
-    """The program followed by the adjoint statements of a rank-0 output by the tensors `wrt` (the parameters)."""
+    """The program followed by the adjoint statements of a rank-0 output with respect to the tensors `wrt`.
+
+    These are the parameters if omitted.
+
+    `loss += Σ_n a[n]²` → `loss += Σ_n a[n]²` and `a_bar[n] += 2·a[n]·loss_bar`
+    """
     wrt = [p.name for p in program.parameters] if wrt is None else list(wrt)
     objective = objective or program.objective
     if objective is None:

@@ -43,7 +43,10 @@ FACTORS = 8  # of a product: the derivative by each has all others
 
 @as_written()
 def shorten(program: Program) -> Program:
-    """The program with each long formula in parts."""
+    """Each long formula is computed in parts, which are tensors.
+
+    `loss += Σ_n (a[n] + b[n] + …)²` → `loss_part[n] = a[n] + b[n] + …` and `loss += Σ_n loss_part[n]²`
+    """
     if not any(map(is_long, program.statements)):
         return program
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()

@@ -9,7 +9,7 @@ import sympy as sp
 from derivgen.form.expressions import TRUE, Read, bottom_up, is_guarded, parts_of
 from derivgen.form.inside import is_inside
 from derivgen.form.program import Program, Statement, is_internal, is_plain_index, map_expressions
-from derivgen.rewrite.conditions import at, guard_outside, implies, is_lone, knows, read_through
+from derivgen.rewrite.conditions import at_read, guard_outside, implies, is_lone, knows, read_through
 
 
 def guards_outside(program: Program) -> Program:
@@ -46,7 +46,7 @@ def forget_implied_guards(program: Program) -> Program:
         return bool(known) and all(
             w.operator == "+="
             and all(map(is_plain_index, w.subscripts))
-            and implies(parts_of(at(w, source, guard_outside(w))), s.guard)
+            and implies(parts_of(at_read(w, source, guard_outside(w))), s.guard)
             for w in known
         )
 
