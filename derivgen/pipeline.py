@@ -118,7 +118,8 @@ def generate_body(
 ) -> Generated:
     """The module of a model; raises SpecError with every problem of the spec.
 
-    `parallel` and `functions` as in `plan_module`; `name` stands in the module's `__name__`, by which numba's cache and sys.modules know it; the model's own if None.
+    `parallel` and `functions` as in `plan_module`; `name` stands in the module's `__name__`, by which numba's cache and
+    sys.modules know it; the model's own if None.
     """
     declared = declared_program(model)
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)

@@ -73,8 +73,8 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
 def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Expr]]:
     """The indices whose values a product may be made for one after another.
 
-    Those that all three tensors have, and the steps of a scan, always; with a loop, the first axis of the result, or one
-    that is summed over and comes first in both factors.
+    Those that all three tensors have, and the steps of a scan, always; with a loop, the first axis of the result, or
+    one that is summed over and comes first in both factors.
     """
     shared = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
     if not with_loops:
@@ -93,7 +93,7 @@ def covers_all(tensors: Mapping[str, Tensor], s: Statement) -> bool:
 
 
 def is_whole(tensors: Mapping[str, Tensor], read: Read, s: Statement) -> bool:
-    """Whether a real tensor is read over its whole extent, at distinct plain indices, or at 0 along an axis of extent 1."""
+    """Whether a real tensor is read as a whole, at distinct plain indices, or at 0 along an axis of extent 1."""
     extents = {r.index: r.extent for r in s.domain}
     tensor = tensors[read.tensor]
     axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]

@@ -1,7 +1,7 @@
 """Sums of products → products of two matrices, of which at most copies have to be made first.
 
-What a product reads may be an expression, a shifted read (a convolution's window), or a tensor whose axes are in another
-order: it is copied into a tensor of its own where each copied element serves enough multiplications.
+What a product reads may be an expression, a shifted read (a convolution's window), or a tensor whose axes are in
+another order: it is copied into a tensor of its own where each copied element serves enough multiplications.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Copies:
         return Read(name, *indices)
 
     def copies(self, s: Statement, factor: sp.Expr) -> Iterator[tuple[Copies, Read, list[Statement]]]:
-        """Ways to hold a factor in a tensor: (the state after it, the tensor, the statement that fills it, if it is new)."""
+        """Ways to hold a factor in a tensor: (the state after it, the tensor, the statement that fills a new one)."""
         own = indices_of(factor)
         box = frozenset(r for r in s.domain if r.index in own)
         key = (factor, box, s.scan)

@@ -257,7 +257,7 @@ def free_name(path: Path) -> Path:
 def predict(
     module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
 ) -> None:
-    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of checkpoints."""
+    """Predict by MODULE, a generated file, with PARAMETERS: a file of them, a checkpoint, or a folder of these."""
     import numpy as np
 
     from derivgen.runtime import load, predicting

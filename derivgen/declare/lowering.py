@@ -173,7 +173,7 @@ class Lowering:
             )
 
     def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
-        """(the ranges of a definition's indices, its subscripts); its tensor is declared, and its parts are defined now."""
+        """(the ranges of a definition's indices, its subscripts); declares its tensor, now the present one."""
         self.place, self.layer, self.helpers = d.place, d.name, {}
         ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
         for r in ranges.values():
@@ -381,7 +381,8 @@ class Lowering:
             given = [symbol.lower, symbol.upper]
         if len(given) != 2:
             raise Refused(
-                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, K - 1))"
+                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, "
+                "K - 1))"
             )
         lower, upper = (sp.expand(self.convert(limit, inner)) for limit in given)
         if isinstance(symbol, Idx):
@@ -450,8 +451,8 @@ class Lowering:
         self.check_function(e)
         if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
             raise Refused(
-                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger ones "
-                "write exp(k*log(u))"
+                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger "
+                "ones write exp(k*log(u))"
             )
         ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
         converted = {a: self.convert(a, scope) for a in ordered}
@@ -491,8 +492,9 @@ class Lowering:
     def number(self, e: Any) -> Any:
         if e is sp.zoo:
             raise Refused(
-                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a branch "
-                "that is never taken: give the divisor a let, so that it is divided where the branch is evaluated"
+                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a "
+                "branch that is never taken: give the divisor a let, so that it is divided where the branch is "
+                "evaluated"
             )
         if isinstance(e, NOT_REAL):
             raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
@@ -506,7 +508,8 @@ class Lowering:
             kind = e.func.__name__
             hint = HINTS.get(kind, "")
             raise Refused(
-                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of functions"
+                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of "
+                "functions"
             )
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:
@@ -534,7 +537,8 @@ class Lowering:
         tensor = self.tensors.get(e.name)
         if tensor is None:
             raise Refused(
-                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an index"
+                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an "
+                "index"
             )
         if tensor.shape:
             raise Refused(f"{self.layer}: {e} is a tensor with {count(len(tensor.shape), 'axis')}: read it at indices")
@@ -637,7 +641,7 @@ class Lowering:
                 self.model.problem(message, declared.place)
 
     def check_arguments(self) -> None:
-        """What only the functions of some modules refer to, or take, such as `seed`: no rule and no input may be so called."""
+        """No rule and no input may have a name that the functions of this module refer to, such as `seed`."""
         roles, rule = {t.role for t in self.tensors.values()}, self.model.rule
         own = {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
         for name in sorted(own & {*OF_MODES} if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ()):

@@ -78,7 +78,8 @@ class Declaration:
 class Definition:
     """A tensor defined by an expression over its indices; `left` are its subscripts, made of these.
 
-    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the first.
+    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the
+    first.
     """
 
     name: str
@@ -315,7 +316,7 @@ class Model:
         return tensors[0] if single else tuple(tensors)
 
     def derivative(self, value: Any, *by: Any) -> Any:
-        """∂value/∂x of a let's element by elements of earlier tensors, one after another: `derivative(u[n, 0], x[n, 1])`.
+        """∂value/∂x of a let's element by elements of earlier tensors in turn: `derivative(u[n, 0], x[n, 1])`.
 
         An index of x that the let has too is a row; its others are directions, each an index or a number. The value may
         be a derivative itself.
@@ -338,8 +339,8 @@ class Model:
         """The objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
             self.problem(
-                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a single "
-                "least_squares(...)"
+                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a "
+                "single least_squares(...)"
             )
         self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
@@ -377,7 +378,7 @@ class Model:
             self.prediction = name
 
     def second_order(self, *functions: str) -> None:
-        """Functions of derivatives that the module has besides, such as "hessian_vector_product": see docs/second_order.md."""
+        """Functions of derivatives for the module, such as "hessian_vector_product": see docs/second_order.md."""
         for name in functions:
             if name not in contract.DERIVATIVES:
                 asked_for = [other for other in contract.DERIVATIVES if other != "residuals"]

@@ -93,8 +93,8 @@ class Steps:
         if not back.is_Integer or back < 0:
             sign = "+" if self.time.reverse else "-"
             raise Refused(
-                f"{self.lowering.layer}: {read} is read at {read.subscripts[axis]}: inside the recurrence {read.tensor} has its "
-                f"values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
+                f"{self.lowering.layer}: {read} is read at {read.subscripts[axis]}: inside the recurrence "
+                f"{read.tensor} has its values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
             )
         if back == 0:
             self.same_step[self.lowering.layer].append(read.tensor)

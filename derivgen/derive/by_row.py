@@ -16,7 +16,7 @@ from derivgen.form.program import Program, Range, Statement, Tensor, check_progr
 
 
 def by_row(program: Program) -> Program:
-    """Each row is computed as if it were all of the data: the first run-time size is 1, and sums over rows have their axis.
+    """Each row is computed as if it were all of the data: the first run-time size is 1, sums over rows get an axis.
 
     `loss += Σ_n a[n]²/N` → `loss[n] += a[n]²`
     """

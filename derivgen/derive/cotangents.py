@@ -202,7 +202,7 @@ class Cotangents:
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:
-    """The patterns with room for contributions at a new one; a pattern that leaves more open takes the others' place."""
+    """The patterns with room for contributions at a new one; a pattern that leaves more open replaces the others."""
     if any(set(p) <= set(new) for p in patterns):
         return patterns
     kept = [*(p for p in patterns if not set(new) <= set(p)), new]

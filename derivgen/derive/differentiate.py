@@ -80,7 +80,7 @@ def seeds(bars: Cotangents) -> list[Statement]:
 
 
 def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> list[Statement]:
-    """The reverse rule on one statement and one cotangent of its target: an accumulation for each distinct active read."""
+    """The reverse rule on a statement and a cotangent of its target: an accumulation for each distinct active read."""
     made = []
     own = tuple(r.index for r in s.domain)
     s, at_winner = bars.seen_from(s, cotangent.pattern)

@@ -160,8 +160,8 @@ class Tangents:
         wrong = next((name for name in passed if self.variable[name] in origins - {x.tensor}), None)
         if wrong is not None:
             raise Refused(
-                f"{x.tensor} comes from {self.variable[wrong]}, so that no derivative by {self.variable[wrong]} has one by "
-                f"{x.tensor}: differentiate by {x.tensor} first"
+                f"{x.tensor} comes from {self.variable[wrong]}, so that no derivative by {self.variable[wrong]} has "
+                f"one by {x.tensor}: differentiate by {x.tensor} first"
             )
 
     def check_rows(self, read: Read, x: Read, axis: int) -> None:
@@ -223,7 +223,7 @@ class Tangents:
         return self.made[key]
 
     def rule(self, s: Statement, name: str, x: str, ways: tuple[Along, ...]) -> list[Statement]:
-        """The forward rule on one statement: the terms at all of its points in one, others in statements of their own."""
+        """The forward rule on one statement: one for the terms at all of its points, and one for each other term."""
         at_winner = self.winners.get(s.target, {})
         loops = self.loops(s, x, ways)
         at, added = [], []

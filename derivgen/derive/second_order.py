@@ -134,8 +134,8 @@ def weighted_sum(program: Program, weights: Sequence[tuple[str, str]]) -> Progra
 def loss_of_outputs(stable: Program) -> tuple[list[int], list[str]]:
     """(the statements of the objective as a function of the model's outputs, by position; those outputs)
 
-    Going back from the objective, an output is the first let in which it is not linear, or the first sum that has weights
-    in it. What depends on parameters alone, as a penalty, belongs to the objective, of which these are outputs.
+    Going back from the objective, an output is the first let in which it is not linear, or the first sum that has
+    weights in it. What depends on parameters alone, as a penalty, belongs to the objective, of which these are outputs.
     """
     active = active_tensors(stable, [p.name for p in stable.parameters])
     inside, count = {str(stable.objective)}, 0

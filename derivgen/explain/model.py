@@ -77,13 +77,15 @@ class ModelExplanation:
         if self.adjoints:
             blocks.append(
                 Prose(
-                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it reads, "
-                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A."
+                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it "
+                    f"reads, and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is "
+                    f"∂{loss}/∂A."
                 )
             )
             blocks.append(
                 Prose(
-                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = 1."
+                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = "
+                    "1."
                 )
             )
         else:

@@ -261,8 +261,8 @@ def refuse_long_names(path: Path, text: str) -> None:
     if length > LONGEST_NAMES:
         raise DerivgenError(
             f"{path} can't be compiled: numba's cache has files named by the module and its functions, which may have "
-            f"{LONGEST_NAMES} letters together, found {length} with {function}: give the file, or the spec's tensors, a "
-            "shorter name"
+            f"{LONGEST_NAMES} letters together, found {length} with {function}: give the file, or the spec's tensors, "
+            "a shorter name"
         )
 
 

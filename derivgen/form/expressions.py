@@ -360,8 +360,8 @@ def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
 def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
 
-    A part may keep what others read inside a tensor, see `order_of_tests`. Of two disjunctions with reads each may do so
-    for the other, so what they say of shallower reads comes before both.
+    A part may keep what others read inside a tensor, see `order_of_tests`. Of two disjunctions with reads each may do
+    so for the other, so what they say of shallower reads comes before both.
     """
     parts = parts_of(condition)
     unions = [c for c in parts if isinstance(c, sp.Or) and depth_of_reads(c) > 0]

@@ -514,7 +514,7 @@ def complete_in_scan(statements: Sequence[Statement], position: int, read: Read)
 
 
 def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
-    """By how many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
+    """How many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
     shift = subscript - scan.index
     return int(-shift if scan.reverse else shift) if shift.is_Integer else None
 

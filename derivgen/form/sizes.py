@@ -1,4 +1,4 @@
-"""Sizes: how many elements there are, which of two is larger, and what stands for one that is known at run time only."""
+"""Sizes: numbers of elements, comparisons, and the number that stands for a size known only at run time."""
 
 from __future__ import annotations
 

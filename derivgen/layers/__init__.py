@@ -1,7 +1,7 @@
 """Layers: functions that add let expressions to the model of their input. Each is a formula, none a derivative.
 
-Batch comes first; images are (batch, channel, row, column), sequences (batch, time, feature). A layer's name is required
-and prefixes its tensors. A bad argument is noted at the spec's line, and a good one put in its place.
+Batch comes first; images are (batch, channel, row, column), sequences (batch, time, feature). A layer's name is
+required and prefixes its tensors. A bad argument is noted at the spec's line, and a good one put in its place.
 """
 
 from derivgen.layers.attention import multi_head_attention, scaled_dot_product_attention

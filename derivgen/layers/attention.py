@@ -26,8 +26,8 @@ def scaled_dot_product_attention(
 ) -> Any:
     """softmax(query·keyᵀ / √features)·value, for each head by itself: (batch, time, …, features).
 
-    query (batch, time, heads…, features), key (batch, steps, heads…, features), value (batch, steps, heads…, width); the
-    result is (batch, time, heads…, width). With causal a query sees no later step; mask (batch, steps) is 1 at the
+    query (batch, time, heads…, features), key (batch, steps, heads…, features), value (batch, steps, heads…, width);
+    the result is (batch, time, heads…, width). With causal a query sees no later step; mask (batch, steps) is 1 at the
     steps that are seen, and 0 elsewhere; lengths, labels (batch,), count those that are seen, from the first. A query
     that sees nothing gives 0. As keras.ops.dot_product_attention, and torch's function of this name without heads.
     """
@@ -78,7 +78,7 @@ def multi_head_attention(
     rotary: bool = False,
     bias: bool = True,
 ) -> Any:
-    """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), of that shape again.
+    """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), same shape.
 
     Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and
     `<name>_out_W` (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not

@@ -56,9 +56,9 @@ def wavenet_block(
 ) -> tuple[Any, Any]:
     """A gated, dilated, causal convolution: (residual, skip), (batch, time, features) and (batch, time, skip).
 
-    gate = tanh(x ∗ W_f + b_f)·sigmoid(x ∗ W_g + b_g), of `filters` channels; residual = x + gate·W + b, skip = gate·V + c.
-    Parts `<name>_filter`, `_switch`, `_gate`, `_out`, `_skip`; skip is as wide as `filters` where unsaid. Source: van den
-    Oord et al. 2016.
+    gate = tanh(x ∗ W_f + b_f)·sigmoid(x ∗ W_g + b_g), of `filters` channels; residual = x + gate·W + b,
+    skip = gate·V + c. Parts `<name>_filter`, `_switch`, `_gate`, `_out`, `_skip`; skip is as wide as `filters` if
+    omitted. Source: van den Oord et al. 2016.
     """
     if not is_tensor(x, "wavenet_block", range(3, 4), AXES[1]):
         return x, x

@@ -1,4 +1,4 @@
-"""What layers ask of their arguments: each refusal is noted at the spec's line, and an argument that will do is given back.
+"""Checks of layers' arguments: each refusal is noted at the spec's line, and a usable argument is returned.
 
 So a spec goes on to its end, and all that is wrong with it is shown together.
 """

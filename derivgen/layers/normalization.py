@@ -47,8 +47,8 @@ def group_norm(
 ) -> Any:
     """gain·(x - mean) / √(variance + epsilon) + shift over each group of channels and all places of them.
 
-    (batch, features), (batch, time, features) or (batch, channels, rows, columns), of the same shape again; `<name>_gain`
-    (channels,) where scale, `<name>_shift` where center. As torch.nn.GroupNorm. Source: Wu and He 2018.
+    (batch, features), (batch, time, features) or (batch, channels, rows, columns), of the same shape again;
+    `<name>_gain` (channels,) where scale, `<name>_shift` where center. As torch.nn.GroupNorm. Source: Wu and He 2018.
     """
     if not is_tensor(x, "group_norm", range(2, 5), f"(batch, features), {AXES[1]} or {AXES[2]}"):
         return x
@@ -101,7 +101,7 @@ def with_gain_and_shift(
 
 
 def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: float = 1e-5) -> Any:
-    """gain·(x - mean)/√(variance + epsilon) + shift by channel, which is axis 1 of images and the last of other tensors.
+    """gain·(x - mean)/√(variance + epsilon) + shift by channel: axis 1 of images, the last of other tensors.
 
     In training with the batch's mean and variance, in evaluation with running ones, of which a step makes up the part
     `momentum`. As torch.nn.BatchNorm1d and 2d, whose running variance is the unbiased one too. Source: Ioffe and

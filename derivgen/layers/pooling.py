@@ -42,8 +42,8 @@ def avg_pool1d(
 def avg_pool2d(
     x: TensorSymbol, kernel_size: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
 ) -> Any:
-    """Means over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns'). stride is the
-    window where unsaid; padding counts as zeros. As torch.nn.AvgPool2d."""
+    """Means over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns'). stride is
+    the window where unsaid; padding counts as zeros. As torch.nn.AvgPool2d."""
     return pooled_mean(x, "avg_pool2d", 2, kernel_size, name, stride, padding)
 
 

@@ -27,7 +27,7 @@ def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -
 
 
 def rotary_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:
-    """Each pair of features turned by the angle t / base^(2i / features): (batch, time, …, features), their number even.
+    """Each pair of features turned by the angle t / base^(2i / features): (batch, time, …, features), an even number.
 
     Neighbours are pairs; the constants `<name>_cos` and `<name>_sin` are (time, features / 2). Source: Su et al. 2021.
     """

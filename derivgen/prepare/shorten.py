@@ -173,7 +173,7 @@ class Parts:
         return self.part(short, path) if height(short) >= HIGHEST else short
 
     def branches(self, pairs: Sequence[sp.Basic], path: Boolean) -> sp.Expr:
-        """The branches of a Piecewise: the first ones, and a part for the others, which is evaluated if it is reached."""
+        """The branches of a Piecewise: the first ones, and a part for the others, evaluated if it is reached."""
         found, rest = [], path
         for value, condition in (pair.args for pair in pairs[:BRANCHES]):
             here = all_of(rest, condition)

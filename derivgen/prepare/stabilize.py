@@ -136,7 +136,7 @@ class Stabilizer:
             self.statements.append(held)
 
     def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
-        """(the largest exponent, exp(exponent - largest)), over the indices of the exponent; one pair for equal ones."""
+        """(the largest exponent, exp(exponent - largest)) over the exponent's indices; one pair for equal ones."""
         own = indices_of(exponent) | indices_of(s.guard)
         domain = tuple(r for r in s.domain if r.index in own)
         key = (exponent, s.guard, domain)
@@ -285,7 +285,7 @@ def log_of_sum(u: sp.Add) -> sp.Expr | None:
 
 
 def log_cosh(a: sp.Expr) -> sp.Expr:
-    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where cosh may overflow."""
+    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where |a| ≥ 1."""
     near = log1p(sp.sinh(a) ** 2) / 2
     far = sp.Abs(a) + log1p(sp.exp(-2 * sp.Abs(a))) - sp.log(2)
     return sp.Piecewise((near, sp.Abs(a) < 1), (far, True))

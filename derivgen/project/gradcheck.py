@@ -27,8 +27,9 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
-    compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a logarithm, the point has positive ones. Raises
-    SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
+    compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a
+    logarithm, the point has positive ones. Raises SpecError where the spec is refused, DerivgenError where there is
+    nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
     functions = [*(["hessian_vector_product"] if order == 2 else []), *(["hessian"] if whole else [])]
@@ -64,8 +65,8 @@ def compared_with_differences(
     for c in compared:
         if not np.isfinite(c.largest):
             raise DerivgenError(
-                f"the derivative by {c.parameter} is not finite at the random point, so that nothing was compared: take "
-                "another --seed, or look for what is singular there"
+                f"the derivative by {c.parameter} is not finite at the random point, so that nothing was compared: "
+                "take another --seed, or look for what is singular there"
             )
     return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
 
@@ -81,8 +82,8 @@ def finite_values(program: Program, dtype: str, rows: int, seed: int) -> dict[st
         if objective == objective and abs(objective) < np.inf:
             return point
     raise DerivgenError(
-        "the objective is not finite at random values of inputs and parameters, be they normal or positive: nothing can be "
-        "compared there; take another --seed"
+        "the objective is not finite at random values of inputs and parameters, be they normal or positive: nothing "
+        "can be compared there; take another --seed"
     )
 
 

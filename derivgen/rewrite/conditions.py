@@ -94,7 +94,7 @@ def read_through(t: Statement, writer: Statement) -> Statement:
 
 
 def is_read_under_guard(program: Program, s: Statement) -> bool:
-    """Whether what a statement writes under its guard is read under it only: then no statement reads the 0 elsewhere."""
+    """Whether the target of a statement is read under its guard only: then no statement reads the 0 elsewhere."""
     return s.target not in program.outputs and all(knows(t, s) for t in program.statements)
 
 

@@ -36,7 +36,7 @@ class Held:
 
     @cached_property
     def parts(self) -> frozenset[str | Read]:
-        """What an expression must read for the value to stand in it: tensors, and elements at no index of the target."""
+        """An expression with the value in it reads these: tensors, and elements at no index of the target."""
         reads = reads_of(self.expression)
         own = set(self.read.subscripts)
         return frozenset(r.tensor if own & indices_of(r) else r for r in reads)

@@ -14,7 +14,8 @@ from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.file.contract import CONTRACT
 
-# What this runtime uses; `predict`, `activations`, `train_epoch` and `mean_gradient` are there where the model has them.
+# What this runtime uses; `predict`, `activations`, `train_epoch` and `mean_gradient` are there where the model has
+# them.
 REQUIRED = (
     "PARAMETERS",
     "INPUTS",

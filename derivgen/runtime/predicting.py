@@ -27,7 +27,8 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
 
     `parameters`: flat, shape (P,); `data`: the inputs by name, of which those that `predict` does not take are left
     alone. Where rows of the prediction depend on one another (the module's MIXED_AXES), all of them are taken at once.
-    Raises DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not fit.
+    Raises DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not
+    fit.
     """
     needed = prediction_inputs(module)
     inputs = {name: data[name] for name in needed if name in data}
@@ -90,8 +91,8 @@ def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
         path = last
     if not path.exists():
         raise DerivgenError(
-            f"{path} does not exist: give a file of parameters, as derivgen train saves them, a checkpoint, or a folder "
-            "of checkpoints"
+            f"{path} does not exist: give a file of parameters, as derivgen train saves them, a checkpoint, or a "
+            "folder of checkpoints"
         )
     if not is_checkpoint(path):
         return load_parameters(path, module), str(path)

@@ -243,7 +243,8 @@ def suffix_of(path: Path) -> str:
 def require_safetensors(path: Path) -> None:
     if path.suffix != ".safetensors":
         raise DerivgenError(
-            f"{path} must end in .safetensors, and be such a file: PyTorch's own format is a pickle, which is never read; "
+            f"{path} must end in .safetensors, and be such a file: PyTorch's own format is a pickle, which is never "
+            "read; "
             f'write safetensors.torch.save_file(model.state_dict(), "{path.stem}.safetensors")'
         )
 
@@ -303,8 +304,8 @@ def decode_safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[
     for name, tensor in sorted(tensors, key=lambda item: item[0]):  # else by chance
         if tensor["dtype"] not in DTYPES:
             raise DerivgenError(
-                f"{path}: {name} is of dtype {tensor['dtype']}, which NumPy lacks, and numbers are not converted unasked: "
-                "save float32 or float64, as the module has it, in PyTorch by model.to(torch.float32)"
+                f"{path}: {name} is of dtype {tensor['dtype']}, which NumPy lacks, and numbers are not converted "
+                "unasked: save float32 or float64, as the module has it, in PyTorch by model.to(torch.float32)"
             )
         dtype = np.dtype(DTYPES[tensor["dtype"]]).newbyteorder("<")
         arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])

@@ -1,4 +1,4 @@
-"""Where buffers lie: a value may take the place of what it is computed from, and buffers never needed at once share memory.
+"""Where buffers lie: a value may take over the memory of its source, and buffers never needed at once share it.
 
 `taken_over` looks inside a kernel. `share_memory` looks at timelines, each a list of the tensors that its kernels
 access, in order of execution; it gives each buffer a start, in elements of one memory of reals or one of integers, as
@@ -65,7 +65,7 @@ def heir_of(program: Program, name: str, body: Sequence[Node], scalars: frozense
 
 
 def writes_whole(program: Program, node: Compute, like: Tensor) -> bool:
-    """Whether a node assigns each element of a tensor of reals, of the same shape as another one, for the first time."""
+    """Whether a node assigns a whole tensor of reals, of the same shape as another one, for the first time."""
     s, heir = node.statement, program.tensor(node.statement.target)
     return node.first and s.operator == "=" and heir.shape == like.shape and not heir.integer and s.covers(heir.shape)
 

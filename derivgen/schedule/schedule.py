@@ -3,8 +3,8 @@
 Input: a simplified Program. Output: a Schedule, neutral of the target language: which kernel computes what, in which
 loops, with which buffers. The steps, in order: helpers of dead lets join their readers' layer; accumulations are
 ordered so that the first write of a tensor assigns it; statements are grouped into one kernel a layer and direction;
-inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read where
-another tensor is first written gives its memory to that.
+inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read
+where another tensor is first written gives its memory to that.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def readable_as(program: Program, s: Statement) -> bool:
 
 
 def named_after(program: Program, s: Statement) -> bool:
-    """Whether the source may take the target's name: it is internal, equal in shape, and the target's name says more."""
+    """Whether the source may take the target's name: it is internal, of equal shape, and that name says more."""
     source = s.expression
     if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False

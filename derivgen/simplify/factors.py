@@ -41,7 +41,7 @@ def numbers_outside(program: Program) -> Program:
 
 
 def divide_sums_once(program: Program) -> Program:
-    """A division that all terms of a sum share is done once, after the sum; its divisor is read only if there is a term.
+    """A division that all terms of a sum share is done once, after the sum, if the sum is known to have terms.
 
     `z[n] += Σ_k a[n,k]/b[n]` → `z_sum[n] += Σ_k a[n,k]` and `z[n] += z_sum[n]/b[n]`
     """

@@ -70,7 +70,7 @@ def read_through_guarded_copies(program: Program) -> Program:
 
 
 def compare_arguments(program: Program) -> Program:
-    """A comparison of a maximum with one of its arguments is one of the other arguments, where nothing holds the maximum.
+    """A comparison of a maximum with one of its arguments compares the others, if no tensor holds the maximum.
 
     `z_bar[n] += a_bar[n] if max(z[n], 0) > 0` → `z_bar[n] += a_bar[n] if z[n] > 0`
     """

@@ -74,7 +74,8 @@ GROUPS: dict[str, tuple[Pass, ...]] = {
     "form": (numbers_outside, guards_outside, leave_scans),
     # Axes go before values are compared: an element of a diagonal is held by another tensor only at its own index.
     "diagonals": (store_diagonals,),
-    # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common factors.
+    # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common
+    # factors.
     "held values": (keep_calls, reuse_held_values, divide_sums_once),
     # Quotients are opened where a tensor holds the division, which needs its statement as an assignment (CLEANUP).
     "factors": (read_through_quotients, add_up, compare_arguments),

@@ -51,7 +51,8 @@ def setting_of(rule: UpdateRule, pattern: str, given: Any) -> Setting | None:
     for h in given:
         if h not in own:
             raise ValueError(
-                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own) or '.'} It has {', '.join(own)}"
+                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own) or '.'} It has "
+                f"{', '.join(own)}"
             )
         if h in shared:
             raise ValueError(

@@ -243,7 +243,7 @@ Assignments = Sequence[tuple[sp.Symbol, sp.Expr]]
 def check_values(
     name: str, assignments: Assignments, slots: Mapping[sp.Symbol, float], defaults: Mapping[str, float]
 ) -> None:
-    """ValueError where an assignment reads what has no value, assigns what nothing reads, or is no expression of ours."""
+    """ValueError where an assignment reads a name without a value, or assigns one that nothing reads."""
     stays = {"theta", *map(str, slots)}
     assigned = {target.name for target, _ in assignments}
     check_reads(name, assignments, {*map(str, GIVEN), *stays, *defaults})
@@ -264,8 +264,8 @@ def check_reads(name: str, assignments: Assignments, known: set[str]) -> None:
         if unknown:
             near = nearest(unknown[0], known)
             raise ValueError(
-                f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default, or as a slot "
-                "what it starts with"
+                f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default, or as a "
+                "slot what it starts with"
             )
         if target in (t, gradient_norm, tensor_norm):
             raise ValueError(f"rule {name}: assigns {target}, which is given")
@@ -275,7 +275,7 @@ def check_reads(name: str, assignments: Assignments, known: set[str]) -> None:
 
 
 def check_readers(name: str, assignments: Assignments, stays: set[str]) -> None:
-    """ValueError where nothing reads a value before it is assigned again; the last value of what stays needs no reader."""
+    """ValueError where nothing reads a value before the next one; the last value of theta or a slot needs no reader."""
     assigned = [target.name for target, _ in assignments]
     for position, a in enumerate(assigned):
         again = next((k for k in range(position + 1, len(assigned)) if assigned[k] == a), None)

@@ -195,7 +195,8 @@ def test_the_jacobian_of_a_read_that_a_guard_keeps_inside_ends_with_it() -> None
 N = model.batch("N")
 z, s, f = model.input("z", N), model.parameter("s", 5), model.constant("f", [1, 6, 3, 9, 0, 2, 4])
 n, u = model.indices(n=N, u=7)
-a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u))
+parts = Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u)
+a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + parts)
 model.minimize(Sum(a1[n]**2, n))
 model.predict(a1)
 model.second_order("jacobian")
@@ -222,7 +223,7 @@ model.minimize(Sum(a[n], n))
 
 
 def test_a_derivative_takes_what_it_reads_beside_the_prediction() -> None:
-    """The terms with z cancel in the prediction; the derivative of one of them is stopped, so that of the other is left."""
+    """The terms with z cancel in the prediction; of their derivatives one is stopped, so that the other is left."""
     model = declared("""
 z, m = model.input("z", 3), model.parameter("m", 3)
 v = model.indices(v=3)
@@ -256,7 +257,7 @@ model.second_order("jacobian")
 
 
 def test_the_curvature_of_a_loss_that_is_linear_in_a_let_of_others() -> None:
-    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and so has the step through b."""
+    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and the step through b too."""
     model = declared("""
 m, s = model.parameter("m", 3), model.parameter("s")
 u, v, k, r = model.indices(u=3, v=4, k=5, r=12)

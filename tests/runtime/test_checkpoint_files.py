@@ -215,7 +215,8 @@ def refused(path, module, message, error=DerivgenError):
     [
         (
             {"digest": "f" * 16},
-            "expected spec sha256 ffffffffffffffff, model regression, found spec sha256 0123456789abcdef, model regression",
+            "expected spec sha256 ffffffffffffffff, model regression, found spec sha256 0123456789abcdef, model "
+            "regression",
         ),
         ({"model": "bowl", "digest": "f" * 16}, "expected spec sha256 f{16}, model bowl, found .*, model regression"),
         ({"dtype": "float64"}, "expected dtype float64, found dtype float32: generate the module with --dtype float32"),

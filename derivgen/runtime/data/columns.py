@@ -173,8 +173,9 @@ def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table],
     wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
     missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent and not rest else "."
     return DerivgenError(
-        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: expected the "
-        f"column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} {header_advice(tables)}"
+        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: "
+        f"expected the column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} "
+        f"{header_advice(tables)}"
         f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
     )
 

@@ -1,4 +1,4 @@
-"""Data for training from files: which files give which inputs, and arrays (.npz, .npy); columns.py and tables.py have the tables."""
+"""Training data from files: which files give which inputs, and arrays (.npz, .npy); tables are in columns.py."""
 
 from __future__ import annotations
 

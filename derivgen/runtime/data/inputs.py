@@ -40,8 +40,8 @@ def unmasked(name: str, array: Any) -> Any:
     """The array; TypeError where it has a mask, which numpy would drop as it copies."""
     if np.ma.isMaskedArray(array):
         raise TypeError(
-            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it by "
-            f"{name}.filled(...)"
+            f"{name}: expected a numpy array without a mask, found a masked one: leave out what is masked, or fill it "
+            f"by {name}.filled(...)"
         )
     return array
 
@@ -75,7 +75,7 @@ def check_kind(kind: Kind, declared: Any, cast: bool, origin: Origin) -> None:
 
 
 def check_dtype(dtype: np.dtype[Any], declared: Any, cast: bool, origin: Origin) -> bool:
-    """Whether an input of this dtype is taken as it is; DerivgenError where it is no number, or needs an unasked cast."""
+    """Whether an input of this dtype needs no cast; DerivgenError where it is no number, or needs an unasked cast."""
     if dtype.kind not in "fiub":
         raise DerivgenError(f"{origin} must hold numbers, found dtype {dtype}")
     # Labels are taken in any integer dtype.

@@ -78,13 +78,14 @@ class CurveFit:
         prediction: bool = False,
         sigma: ArrayLike | None = None,
     ) -> tuple[Array, Array, Array]:
-        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64; if omitted, at the data.
+        """(lower, predicted, upper) around `predict` at these inputs, or at the data: each of its shape, float64.
 
         At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
-        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where these
-        are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of `predict` a
-        parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite; ValueError where rows of
-        the prediction depend on one another and these inputs are not the data: another grid is another series.
+        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where
+        these are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of
+        `predict` a parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite; ValueError
+        where rows of the prediction depend on one another and these inputs are not the data: another grid is another
+        series.
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
@@ -97,8 +98,8 @@ class CurveFit:
             )
         if prediction and self.absolute_sigma and sigma is None:
             raise ValueError(
-                "band: with absolute_sigma the residuals are in units of each observation's error, so that the error of a "
-                "new one is not known: give it as sigma"
+                "band: with absolute_sigma the residuals are in units of each observation's error, so that the error "
+                "of a new one is not known: give it as sigma"
             )
         inputs = accepted(product, {**data, **self.objective.draws})
         sigma = 1.0 if sigma is None else unmasked("sigma", sigma)
@@ -117,8 +118,9 @@ class CurveFit:
         for name, axes in mixed_inputs(module).items():
             if name in data and not np.array_equal(data[name], own[name]):
                 raise ValueError(
-                    f"band: rows of the prediction depend on one another along {listed(axes)}, so that with other {name} "
-                    "than the data's the curve is another one: leave the data out, then the band is at the data's rows"
+                    f"band: rows of the prediction depend on one another along {listed(axes)}, so that with other "
+                    f"{name} than the data's the curve is another one: leave the data out, then the band is at the "
+                    "data's rows"
                 )
 
     def plot(self, path: Path | str, *, x: str | None = None, y: str | None = None, level: float = 0.95) -> None:
@@ -165,8 +167,8 @@ def fit_curve(
     The covariance is s²·(JᵀJ)⁻¹ by the exact Jacobian J at the end, with s² = 2·cost / (R - T) for R residuals and T
     trained parameters, as in scipy.optimize.curve_fit. `absolute_sigma`: the residuals are in units of their standard
     deviation, as r = (f - y) / sigma, so that s² is 1. Bounds that are reached are not looked at in it. It is infinite,
-    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search that
-    did not converge is a warning too, and `success` is False.
+    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search
+    that did not converge is a warning too, and `success` is False.
     """
     result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
     # As the start of an objective, the fitted parameters are what is not to be changed any more.
@@ -204,7 +206,7 @@ def fit_curve(
 
 
 def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float) -> Array:
-    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J has no full rank to rounding by epsilon."""
+    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T); infinite, with a warning, where J lacks full rank to rounding by epsilon."""
     from scipy.sparse import issparse
 
     sparse = issparse(J)
@@ -221,7 +223,8 @@ def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float)
         share = np.max(np.abs(null), axis=1)
         names = [parameter_at(module, int(k)) for k in np.flatnonzero(share > 1e-6 * share.max())]
         warn(
-            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along them",
+            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along "
+            "them",
             stacklevel=5,
         )
         return np.full((J.shape[1], J.shape[1]), np.inf)

@@ -98,6 +98,7 @@ def unrest(model: Linearization, size: float, at_rest: float) -> str | None:
     if left <= at_rest:
         return None
     return (
-        f"the steps became too small at no minimum, where the slopes promise {100 * left**2:.2g} % less cost, as happens "
-        "where parameters run off to infinity or start at another order of size: start elsewhere by parameters=..."
+        f"the steps became too small at no minimum, where the slopes promise {100 * left**2:.2g} % less cost, as "
+        "happens where parameters run off to infinity or start at another order of size: start elsewhere by "
+        "parameters=..."
     )

@@ -170,7 +170,8 @@ def limits_of(objective: Objective, bounds: Any) -> tuple[Array, Array]:
         for name, pair in bounds.items():
             if name not in own:
                 raise ValueError(
-                    f"bounds speak of {name}, which is no trained parameter{nearest(str(name), own)}: expected {listed(own)}"
+                    f"bounds speak of {name}, which is no trained parameter{nearest(str(name), own)}: expected "
+                    f"{listed(own)}"
                 )
             place = slice(own[name].offset, own[name].offset + int(np.prod(own[name].shape)))
             for whole, side in zip((lower, upper), pair_of(pair, f"bounds of {name}"), strict=True):
@@ -217,8 +218,8 @@ def refuse_non_finite(objective: Objective, r: Array, what: str) -> None:
     for name, tensor in objective.module.views(objective.start).items():
         if found := first_bad(tensor):
             raise DerivgenError(
-                f"{what} starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change its init "
-                "in the spec"
+                f"{what} starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change its "
+                "init in the spec"
             )
     if (bad := first_bad(r)) is None:
         return
@@ -240,6 +241,6 @@ def refuse_non_finite_columns(module: ModuleType, J: Any) -> None:
         return
     rows, columns = np.nonzero(~np.isfinite(J.toarray() if hasattr(J, "tocsc") else J))
     raise DerivgenError(
-        f"the derivative of the residual r[{rows[0]}] by {parameter_at(module, int(columns[0]))} is not finite, where the "
-        "residuals are: start elsewhere by parameters=..., or look at the formula"
+        f"the derivative of the residual r[{rows[0]}] by {parameter_at(module, int(columns[0]))} is not finite, where "
+        "the residuals are: start elsewhere by parameters=..., or look at the formula"
     )

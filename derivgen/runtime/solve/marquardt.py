@@ -1,4 +1,4 @@
-"""Least squares by Levenberg and Marquardt's method, for up to some hundred parameters: it decomposes a matrix of them."""
+"""Least squares by Levenberg and Marquardt's method, for up to some hundred parameters, whose matrix it solves."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def levenberg_marquardt(
     gtol: float = 1e-8,
     max_nfev: int | None = None,
 ) -> Any:
-    """SciPy's OptimizeResult of least squares: the fields that `scipy.optimize.least_squares` gives, and JᵀJ as `normal`.
+    """SciPy's OptimizeResult: the fields that `scipy.optimize.least_squares` gives, and JᵀJ as `normal`.
 
     The algorithm is Moré's, as in MINPACK: a step s solves (JᵀJ + λ·D²)·s = -Jᵀr, where D holds the largest norms of
-    the Jacobian's columns so far, and λ is such that D·s is no longer than a trusted radius: at first the length of D·x,
-    where MINPACK trusts a hundred times that, or of the residuals if the search starts at 0. It decomposes JᵀJ, a
+    the Jacobian's columns so far, and λ is such that D·s is no longer than a trusted radius: at first the length of
+    D·x, where MINPACK trusts a hundred times that, or of the residuals if the search starts at 0. It decomposes JᵀJ, a
     product of matrices, in a fraction of the time that a factorization of J takes. The tolerances are MINPACK's.
     That of the cost is by default its rounding: where it changes by a part ε, parameters are off by √ε of their errors.
     `first` are the residuals, shape (R,), and the Jacobian, shape (R, P), dense or sparse, at the start.
@@ -139,7 +139,8 @@ def normal_matrix(J: Any) -> Array:
 def influence(lengths: Array, x: Array, size: float) -> float:
     """How much the residuals change, in units of their length, where each parameter changes by as much as it is.
 
-    By so many roundings the residuals are off, since the parameters are rounded. `lengths` are of the Jacobian's columns.
+    By so many roundings the residuals are off, since the parameters are rounded. `lengths` are of the Jacobian's
+    columns.
     """
     return float(lengths @ np.abs(x)) / size
 

@@ -54,8 +54,9 @@ def minimize(
 
     A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
     values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
-    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises ValueError or TypeError where the data don't fit, DerivgenError where the
-    module lacks what the method needs, or the objective is not finite at the start.
+    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises
+    ValueError or TypeError where the data don't fit, DerivgenError where the module lacks what the method needs, or the
+    objective is not finite at the start.
     """
     from scipy.optimize import minimize as scipy_minimize
 

@@ -31,7 +31,7 @@ MESSAGES = {
 
 
 def newton(objective: Objective, fun: Any, start: Array, **given: Any) -> Any:
-    """Steps -H⁻¹·g by the module's Hessian H and Cholesky's factorization; where H is not positive definite, of H + μ·I.
+    """Steps -H⁻¹·g by the module's Hessian H and Cholesky's factorization, of H + μ·I where H is not positive definite.
 
     A full step of at most `xtol` (the root of the dtype's epsilon) ends it, since the error after it is the square.
     """
@@ -71,8 +71,8 @@ def by_rows(objective: Objective, damping: float, vector: Array, gradient: Array
     off = float(np.max(np.abs(mean / rows - gradient), initial=0.0))
     if not off <= 100 * math.sqrt(rounding(objective)) * size:
         raise ValueError(
-            "natural_gradient: the mean of the rows' gradients is not the gradient, so the objective is no mean over rows: "
-            "divide it by their number in the spec, or take method='newton'"
+            "natural_gradient: the mean of the rows' gradients is not the gradient, so the objective is no mean over "
+            "rows: divide it by their number in the spec, or take method='newton'"
         )
     np.fill_diagonal(fisher, fisher.diagonal() + rows * damping)
     return -solved(np.linalg.cholesky(fisher), gradient) * rows
@@ -147,8 +147,8 @@ def positive_factor(matrix: Array) -> tuple[Array, float]:
     """(Cholesky's factor of the matrix + shift·I, the least shift of a few that makes it positive definite)"""
     if not np.isfinite(matrix).all():
         raise DerivgenError(
-            "newton: the Hessian is not finite where the objective is: start elsewhere by parameters=..., or look at the "
-            "formulas that it comes from"
+            "newton: the Hessian is not finite where the objective is: start elsewhere by parameters=..., or look at "
+            "the formulas that it comes from"
         )
     shift, least = 0.0, 1e-3 * (largest(matrix) or 1.0)
     while True:
@@ -192,8 +192,8 @@ def called_off(callback: Any, x: Array, value: float) -> bool:
 def refuse_not_finite(value: float, gradient: Array) -> None:
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         raise DerivgenError(
-            f"the objective is {value} where the search starts, or its gradient is not finite: give other parameters=..., "
-            "or clean the data"
+            f"the objective is {value} where the search starts, or its gradient is not finite: give other "
+            "parameters=..., or clean the data"
         )
 
 

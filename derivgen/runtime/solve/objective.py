@@ -107,8 +107,8 @@ class Objective:
             return lambda *arguments: function(*arguments, **self.inputs, **self.draws)
         if self.draws:
             raise ValueError(
-                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: leave "
-                "batch_size out"
+                f"batch_size: {name} draws the numbers of one step, not those of each batch as the gradient does: "
+                "leave batch_size out"
             )
 
         def in_parts(*arguments: Array) -> Array:

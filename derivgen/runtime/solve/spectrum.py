@@ -78,12 +78,13 @@ def curvature(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Curvature:
-    """The k largest eigenvalues of the objective's Hessian at the parameters, flat, shape (P,), and some of the smallest.
+    """The k largest eigenvalues of the objective's Hessian at the flat parameters (P,), and some of the smallest.
 
-    All, where there are fewer parameters. By SciPy's eigsh, Lanczos' method, from products with the Hessian alone, or with the Gauss-Newton matrix
-    (`products="gauss_newton"`). `seed` is of the vector that it starts from, and of the model's random tensors; the same
-    one gives the same numbers. `batch_size`: the rows that are in memory at once, for losses that are means over rows.
-    Raises DerivgenError where the module lacks the products, or the method does not converge.
+    All, where there are fewer parameters. By SciPy's eigsh, Lanczos' method, from products with the Hessian alone, or
+    with the Gauss-Newton matrix (`products="gauss_newton"`). `seed` is of the vector that it starts from, and of the
+    model's random tensors; the same one gives the same numbers. `batch_size`: the rows that are in memory at once, for
+    losses that are means over rows. Raises DerivgenError where the module lacks the products, or the method does not
+    converge.
     """
     objective = objective_of(module, data, parameters, seed, batch_size)
     for name, count, least in (("k", k, 1), ("smallest", smallest, 0)):
@@ -123,8 +124,9 @@ def lanczos(objective: Objective, product: Callable[[Array, Array], Array], k: i
         found = eigsh(operator, k, which=which, v0=start, tol=tolerance, return_eigenvectors=False)
     except ArpackNoConvergence as error:
         raise DerivgenError(
-            f"curvature: {len(error.eigenvalues)} of {k} eigenvalues converged, {numbers(np.sort(error.eigenvalues)[::-1])}: "
-            "ask for fewer, or for none of the smallest, which often lie close together"
+            f"curvature: {len(error.eigenvalues)} of {k} eigenvalues converged, "
+            f"{numbers(np.sort(error.eigenvalues)[::-1])}: ask for fewer, or for none of the smallest, which often "
+            "lie close together"
         ) from error
     return np.sort(found)[::-1]
 
@@ -132,7 +134,8 @@ def lanczos(objective: Objective, product: Callable[[Array, Array], Array], k: i
 def refuse_not_finite(products: Array) -> None:
     if not np.isfinite(products).all():
         raise DerivgenError(
-            "curvature: the second derivatives are not finite at these parameters: look at the loss there, and at the data"
+            "curvature: the second derivatives are not finite at these parameters: look at the loss there, and at the "
+            "data"
         )
 
 

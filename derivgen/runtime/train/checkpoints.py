@@ -296,8 +296,8 @@ def check_plain(value: Any, where: str) -> None:
 def refuse_foreign(path: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise DerivgenError(
-            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, found "
-            f"{shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
+            f"{path} is a safetensors file, but no checkpoint: expected the format {shown(FORMAT)} in its metadata, "
+            f"found {shown(metadata.get('format'))}. {instead(path)}; parameters alone are for load_parameters"
         )
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):

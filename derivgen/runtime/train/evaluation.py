@@ -45,14 +45,15 @@ def joined(predictions: Sequence[Array], rows: int) -> Array:
     if sum(counts) != rows:
         shape = predictions[0].shape
         raise ValueError(
-            f"the prediction of {rows} rows does not fit into memory at once, and has no first axis of rows to join parts "
-            f"of it by (a part has shape {shape}): predict fewer rows, or a tensor whose first axis is the sample axis"
+            f"the prediction of {rows} rows does not fit into memory at once, and has no first axis of rows to join "
+            f"parts of it by (a part has shape {shape}): predict fewer rows, or a tensor whose first axis is the "
+            "sample axis"
         )
     return np.concatenate(predictions)
 
 
 def metrics_of(module: ModuleType, metrics: Metrics, target: str | None) -> Callable[..., dict[str, float]]:
-    """A function of (parameters, feed, rows) that gives the metrics; ValueError where the model lacks what they need."""
+    """A function (parameters, feed, rows) → metrics; ValueError where the model lacks what they need."""
     resolved = resolve_metrics(module, metrics)
     entries = {i.name: i for i in module.INPUTS}
     if target is not None and target not in entries:

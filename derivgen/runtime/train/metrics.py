@@ -193,7 +193,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def resolve_metrics(module: ModuleType, metrics: Metrics) -> Mapping[str, Metric]:
-    """The metrics by name: from names of METRICS, functions (target, prediction), and mappings of names to such functions.
+    """The metrics by name, given as names of METRICS, functions (target, prediction), and mappings to such functions.
 
     Raises ValueError for an unknown or repeated name and for a model that predicts nothing, TypeError for what is
     none of these.
@@ -228,7 +228,8 @@ def of_name(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     raise ValueError(
-        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions of "
+        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions "
+        "of "
         f'your own: {{"{name}": '
         "lambda target, prediction: ...}"
     )

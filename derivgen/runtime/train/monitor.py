@@ -1,4 +1,4 @@
-"""What goes on in the layers while they are trained, and warnings in words: vanishing and exploding gradients, dead units."""
+"""Records of the layers in training, and warnings: vanishing and exploding gradients, dead units."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DEAD = 0.5  # of a layer's units
 class LayerRecord(NamedTuple):
     """A layer at the end of an epoch: root mean squares, which layers of different sizes can be compared by.
 
-    `gradient`, `update` and `parameters` are of the layer's parameters, NaN-free and None where it has none; `update` is
-    that of one step on the monitor's rows. `activation` is that of the layer's values, `dead` the share of its units
+    `gradient`, `update` and `parameters` are of the layer's parameters, NaN-free and None where it has none; `update`
+    is that of one step on the monitor's rows. `activation` is that of the layer's values, `dead` the share of its units
     that are 0 in every row; None where the layer gives a single number.
     """
 
@@ -97,8 +97,8 @@ def warnings_of(records: Sequence[LayerRecord], first: Sequence[LayerRecord]) ->
             )
         if r.dead is not None and r.dead > DEAD:
             found[f"dead units of {r.layer}"] = (
-                f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or take "
-                "an activation that is nowhere flat (leaky_relu, gelu)"
+                f"layer {r.layer}: {r.dead:.0%} of its units are dead, 0 in every row: lower the learning rate, or "
+                "take an activation that is nowhere flat (leaky_relu, gelu)"
             )
     return found
 

@@ -71,8 +71,8 @@ def terminal() -> Console | None:
 class Display:
     """What training tells of its progress; this one shows nothing.
 
-    It need not be told before the time `due` or the end of epoch `due_epoch`, where telling would take a noticeable part
-    of an epoch: the rows since then come in one call.
+    It need not be told before the time `due` or the end of epoch `due_epoch`, where telling would take a noticeable
+    part of an epoch: the rows since then come in one call.
     """
 
     due = math.inf

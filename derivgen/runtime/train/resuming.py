@@ -1,7 +1,7 @@
 """What a training goes on from besides parameters and slots: its progress in a checkpoint, every field checked.
 
-A checksum tells damage, and not a file that somebody has made or changed. Most of the progress follows from the rest, so
-that it must be just so: where an epoch stands from the steps, the best epoch from the history.
+A checksum tells damage, and not a file that somebody has made or changed. Most of the progress follows from the rest,
+so that it must be just so: where an epoch stands from the steps, the best epoch from the history.
 """
 
 from __future__ import annotations

@@ -194,8 +194,8 @@ def copied(module: ModuleType, state: Any) -> Any:
         found = np.asarray(unmasked(f"state.{slot}", getattr(state, slot)))
         if (found.dtype, found.shape) != (own.dtype, own.shape):
             raise ValueError(
-                f"state.{slot}: expected {own.dtype} of shape {own.shape}, found {found.dtype} of shape {found.shape}: take "
-                "it from optimizer_state(), or from an earlier fit"
+                f"state.{slot}: expected {own.dtype} of shape {own.shape}, found {found.dtype} of shape "
+                f"{found.shape}: take it from optimizer_state(), or from an earlier fit"
             )
         own[:] = found
     return fresh

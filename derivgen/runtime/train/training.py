@@ -51,15 +51,16 @@ def fit(
 
     - `data`: the inputs by name, as the module takes them; `validation`: those of other rows, to validate by, or
       `validation_split`: the fraction of the rows to hold out, drawn once by the seed.
-    - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last, smaller
-      step out. A model without a sample axis takes one step on all the data an epoch.
-    - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch (`shuffle`).
+    - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last,
+      smaller step out. A model without a sample axis takes one step on all the data an epoch.
+    - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch
+    (`shuffle`).
     - `parameters`: flat, shape (P,); `state`: as `optimizer_state` makes it.
     - `class_weights`: fills the input of that name, by "balanced", a mapping from labels, or an array.
     - `metrics`: names, or functions of (target, prediction), of the validation rows, else of the training rows;
       `target`: the input that predictions are compared with.
-    - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch of
-      the least loss. The loss is that of validation, if there is one.
+    - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch
+      of the least loss. The loss is that of validation, if there is one.
     - `monitor`: a record a layer and epoch, and warnings; `progress`: a live line, or plain lines where there is no
       terminal; `history`: a file of JSON lines.
     - `checkpoints`: a folder, with a file every `checkpoint_every` steps (if unsaid, at the end of an epoch every five
