@@ -254,7 +254,7 @@ class Lowering:
                 self.define(definition)
 
     def next_value(self, d: Declaration, indices: tuple[Idx, ...]) -> sp.Expr:
-        """What a running tensor's `next` says at these indices; 0 where it was refused."""
+        """The value of a running tensor's `next` at these indices; 0 where it was refused."""
         try:
             found = d.next(*indices) if callable(d.next) else d.next
             value = sp.sympify(found, strict=True)
@@ -546,7 +546,7 @@ class Lowering:
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
         name = e.base.name
-        # SymPy may have rebuilt the base, which then belongs to nobody.
+        # SymPy may have rebuilt the base, which then has no model.
         if name in self.tensors and getattr(e.base, "model", self.model) is not self.model:
             raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
         if not isinstance(e.base, TensorSymbol) or name not in self.tensors:

@@ -200,7 +200,7 @@ class Model:
         return self._declare(name, shape, Role.LABELS, integer=True, classes=int(count), ignore=skipped)
 
     def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
-        """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
+        """A trained tensor; `init` is an initializer or its name, or an array; zeros if omitted."""
         initial = self._initial("parameter", name, shape, init)
         return self._declare(name, shape, Role.PARAMETER, initial=initial)
 
@@ -370,7 +370,7 @@ class Model:
         self.second_order("residuals", "jacobian")
 
     def predict(self, tensor: Any) -> None:
-        """What the module's `predict` returns: a let."""
+        """The let that the module's `predict` returns."""
         name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
         if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
             self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
@@ -389,7 +389,7 @@ class Model:
         self.request_place = caller()
 
     def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
-        """The update rule of the module, or the name of one; plain gradient descent where unsaid.
+        """The update rule of the module, or the name of one; plain gradient descent if omitted.
 
         `groups`: what is otherwise for parameters whose names fit a pattern, hyperparameters as numbers or expressions,
         or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. Later ones win.

@@ -59,7 +59,7 @@ def outside_where_needed(made: list[Statement]) -> list[Statement]:
 
 
 class Steps:
-    """The state of one recurrence's lowering: which earlier values are read, and who reads whom of the same step."""
+    """The state of one recurrence's lowering: the earlier values that are read, and the reads within a step."""
 
     def __init__(self, lowering: Lowering, members: Sequence[Definition], time: Time, scopes: dict[str, Scope]) -> None:
         self.lowering, self.time, self.scopes = lowering, time, scopes
@@ -84,7 +84,7 @@ class Steps:
         return [replace(s, scan=self.scan) if self.index in s.subscripts else s for s in made]
 
     def read(self, read: Read) -> sp.Expr:
-        """What a read stands for: that of a member at an earlier step is one of a tensor of earlier values."""
+        """The read itself, or for a member at an earlier step a read of the tensor of its earlier values."""
         if read.tensor not in self.members:
             return read
         axis = self.time.axes[read.tensor]
@@ -123,7 +123,7 @@ class Steps:
     # ---- before the first step
 
     def earlier_statements(self, d: Definition) -> list[Statement]:
-        """What a member was one, two, … steps before, as far as that is read: its own value, or an initial one."""
+        """The statements of a member's values one, two, … steps before, as far as these are read."""
         backs = sorted(back for name, back in self.earlier if name == d.name)
         start = len(self.lowering.statements)
         if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):

@@ -181,7 +181,7 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
 
 
 def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
-    """The forward rule on one statement: one statement too, but for sums of products, of which each stays one."""
+    """The forward rule on one statement: one statement too, except that each sum of products keeps its own."""
     by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
     for read, condition in differentiable_reads(s, dots).items():
         key = (derivative(s.expression, read), condition)

@@ -36,7 +36,7 @@ class Request:
 
 
 def derived_program(request: Request, stable: Program) -> Program:
-    """What a request computes, simplified."""
+    """The simplified program of a request."""
     return simplify(check_program(request.build(stable)))
 
 

@@ -82,7 +82,7 @@ def blocks_of_hessian(stable: Program) -> tuple[Program, list[HessianBlock]]:
 
 
 def varying_tensors(program: Program) -> set[str]:
-    """What depends on a parameter, be it by a condition or a subscript."""
+    """The tensors that depend on a parameter, also through a condition or a subscript."""
     parameters = [p.name for p in program.parameters]
     return reached(parameters, program.statements, lambda s: s.sources)
 

@@ -216,7 +216,7 @@ class ModelExplanation:
     # ---- the end
 
     def backward_program(self) -> list[Block]:
-        """What is left to compute after simplification, and which tensors are the gradients."""
+        """The statements after simplification, and the names of the gradients."""
         if not self.adjoints:
             return []
         program = training_program(self.stable)
@@ -228,7 +228,7 @@ class ModelExplanation:
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
 
     def update_rule(self) -> list[Block]:
-        """What a step does with the gradient g, by parameter θ."""
+        """The step that the update rule takes with the gradient g, by parameter θ."""
         rule, page = self.model.rule, type(self.page)(term_order(self.model.rule))
         blocks: list[Block] = [
             Heading(2, f"Update rule `{rule.name}`, in order, for each parameter θ and its gradient g")
@@ -350,7 +350,7 @@ class Dissection:
 
 
 def stopped_reads(e: sp.Expr) -> set[Read]:
-    """What is read under stop_gradient."""
+    """The reads under stop_gradient."""
     return {read for node in subexpressions(e) if isinstance(node, stop_gradient) for read in reads_of(node)}
 
 

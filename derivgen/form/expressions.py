@@ -59,7 +59,7 @@ EVALUATIONS = {kind: kind.__dict__["eval"].__func__ for kind in (*ODD, *EVEN)}
 
 
 def opposite(kind: Any, condition: Boolean) -> Any:
-    """What SymPy makes of not c; nothing of a comparison of data: not (x > 0) holds at NaN and x ≤ 0 does not."""
+    """SymPy's negation of a condition; a comparison of data keeps its not: not (x > 0) holds at NaN, x ≤ 0 does not."""
     return None if is_of_data(condition) else OPPOSITE(kind, condition)
 
 
@@ -69,7 +69,7 @@ def is_of_data(condition: Boolean) -> bool:
 
 
 def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
-    """Which of two arguments of a maximum is the larger one: of numbers, indices and sizes alone.
+    """The order of two arguments of a maximum, as SymPy finds it, if both are made of numbers, indices and sizes alone.
 
     Of others SymPy finds out little, and searches long, for each pair and at each copy of the maximum.
     """
@@ -78,7 +78,7 @@ def connection(kind: Any, u: sp.Expr, v: sp.Expr) -> Any:
 
 
 def evaluation(kind: Any, argument: sp.Expr) -> Any:
-    """What SymPy makes of a function, for numbers; of others the sign alone is taken out.
+    """SymPy's value of a function at numbers; at other arguments only the sign is taken out.
 
     SymPy asks whether an argument can be 0, or infinite, or a multiple of π: 2 ms for each new one.
     """
@@ -193,7 +193,7 @@ def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
 
 @functools.lru_cache(maxsize=2**16)
 def sort_text(expression: sp.Basic) -> str:
-    """What expressions are sorted by where nothing else tells them apart: SymPy takes long to print."""
+    """The key that sorts expressions if nothing else tells them apart: SymPy takes long to print."""
     return str(expression)
 
 
@@ -301,7 +301,7 @@ def weakened(condition: Boolean, keeps: Callable[[Boolean], bool]) -> Boolean:
 
 
 def about(condition: Boolean, indices: Set[sp.Symbol]) -> Boolean:
-    """What a condition says of these indices alone."""
+    """The part of a condition that is about these indices alone."""
     return weakened(condition, lambda part: indices_of(part) <= indices)
 
 
@@ -376,12 +376,12 @@ def alternatives(union: sp.Or) -> tuple[Boolean, ...]:
 
 
 def order_of_tests(condition: Boolean) -> tuple[int, str]:
-    """What reads nothing comes first, then what reads at indices, then what reads at those reads."""
+    """Conditions without reads come first, then those with reads at indices, then those with reads at such reads."""
     return depth_of_reads(condition), sort_text(condition)
 
 
 def first_of(union: sp.Or) -> Iterator[Boolean]:
-    """What a disjunction says of indices alone, then of reads at them, and so on, but for all that it says."""
+    """Consequences of a disjunction for indices alone, then for reads at them, and so on, except the whole of it."""
     for depth in range(depth_of_reads(union)):
         yield from parts_of(weakened(union, functools.partial(is_shallow, depth=depth)))
 

@@ -41,7 +41,7 @@ from derivgen.form.expressions import (
 from derivgen.form.functions import partial
 
 Operator = Literal["=", "+=", "max=", "argmax="]
-# Which pass made a statement: one of PASSES, or how derivatives of an output are called, by layer: "p_through_{}".
+# The pass that made a statement: one of PASSES, or the name of an output's derivatives by layer: "p_through_{}".
 Direction = str
 PASSES = ("forward", "backward", "tangent", "backward_tangent")
 
@@ -162,7 +162,7 @@ class Statement:
 
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with it by itself: see check_program."""
+        """The first invariant that the statement by itself breaks, in words."""
         return next((found for invariant in OF_STATEMENTS if (found := invariant(self))), None)
 
     @cached_property
@@ -232,7 +232,7 @@ class Program:
 
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with it: see check_program."""
+        """The first invariant that the program breaks, in words."""
         return next((found for invariant in OF_PROGRAMS if (found := invariant(self))), None)
 
     @cached_property
@@ -278,7 +278,7 @@ class Program:
 
     @property
     def vector(self) -> tuple[Tensor, ...]:
-        """What the flat vector holds: the parameters, then the running tensors."""
+        """The tensors in the flat vector: the parameters, then the running tensors."""
         return (*self.parameters, *self.of_role(Role.RUNNING))
 
     def of_role(self, *roles: Role) -> tuple[Tensor, ...]:
@@ -325,9 +325,9 @@ def is_internal(program: Program, name: str) -> bool:
 def closure(
     outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:
-    """The outputs, and all that they come from; `sources` are the tensors that a statement's target comes from."""
+    """The outputs, and all tensors behind them; `sources` are the tensors that a statement's target comes from."""
     found, count = set(outputs), -1
-    while count < len(found):  # once, but for recurrences
+    while count < len(found):  # once, except for recurrences
         count = len(found)
         for s in reversed(statements):
             if s.target in found:
@@ -338,7 +338,7 @@ def closure(
 def reached(
     given: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:
-    """What is given, and all that comes from it."""
+    """The given tensors, and all that come from them."""
     found, count = set(given), -1
     while count < len(found):
         count = len(found)

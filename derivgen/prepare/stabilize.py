@@ -171,7 +171,7 @@ class Stabilizer:
         return bottom_up(opened, self.rewrite)
 
     def see(self, read: Read, definitions: dict[str, Statement]) -> sp.Expr:
-        """What a tensor holds at these subscripts, or the read itself."""
+        """The expression that a tensor holds at these subscripts, or the read itself."""
         definition = definitions.get(read.tensor)
         if definition is None:
             return read

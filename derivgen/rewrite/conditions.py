@@ -36,7 +36,7 @@ def implies(known: Conditions, condition: Boolean) -> bool:
 
 
 def guard_outside(s: Statement) -> Boolean:
-    """What a sum's guard says of the indices that it keeps."""
+    """The part of a sum's guard about the indices that it keeps."""
     reduced = {r.index for r in s.reduced}
     return all_of(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
 

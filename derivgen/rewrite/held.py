@@ -46,7 +46,7 @@ class Held:
 
 
 def held_by(statement: Statement, tensor: Tensor) -> Held | None:
-    """What the target of a lone statement holds for later ones, or None if that is not one plain compound value."""
+    """The value that the target of a lone statement holds for later ones; None if it is not one compound value."""
     subscripts = statement.subscripts
     plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
     compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)

@@ -126,7 +126,7 @@ def read_through_quotients(program: Program) -> Program:
 
 
 def held_once(program: Program, s: Statement) -> Held | None:
-    """What the target of a lone statement holds, where no recurrence is in it."""
+    """The value that the target of a lone statement holds, if the statement is in no recurrence."""
     once = s.scan is None and s.covers(program.tensor(s.target).shape, guarded=True)
     return held_by(s, program.tensor(s.target)) if once else None
 

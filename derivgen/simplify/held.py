@@ -71,7 +71,7 @@ def reuse_held_values(program: Program) -> Program:
 
 
 def note_reads(readers: dict[str | Read, set[int]], s: Statement, position: int) -> None:
-    """Note which statement reads what; what it read before a change stays noted, which costs time only."""
+    """Note which statement reads what; reads from before a change stay noted, which costs only time."""
     parts: list[str | Read] = [*s.sources, *s.reads]
     for part in parts:
         readers.setdefault(part, set()).add(position)

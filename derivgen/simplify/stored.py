@@ -1,7 +1,7 @@
 """Program → a Program of the same values that stores less.
 
-Of a tensor that is only read on a diagonal, only that is computed; what is only copied into a part of another tensor is
-written there at once. Both matter where derivatives of derivatives are put together (see `second_order`).
+A tensor that is only read on a diagonal is only computed there, and a tensor that is only copied into a part of another
+one is written there at once. Both matter where derivatives of derivatives are put together (see `second_order`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def diagonal_of(program: Program, name: str) -> tuple[int, int] | None:
 
 
 def meeting(s: Statement, i: int, j: int) -> dict[sp.Symbol, sp.Expr] | None:
-    """What an index of a statement must be for two of its target's subscripts to be equal; None where none can be."""
+    """The value of an index that makes two subscripts of a statement's target equal; None if there is none."""
     first, second = s.subscripts[i], s.subscripts[j]
     if first == second:
         return {}
@@ -112,7 +112,7 @@ def is_whole(writer: Statement, source: Tensor) -> bool:
 
 
 def placed(writer: Statement, copy: Statement) -> Statement:
-    """The writer with the copy's target, its loops in the order of that."""
+    """The writer with the copy's target, its loops in the order of the copy's axes."""
     at = dict(zip(copy.expression.subscripts, writer.subscripts, strict=True))
     subscripts = tuple(substitute(i, at) for i in copy.subscripts)
 

@@ -59,7 +59,7 @@ def ordered(rule: UpdateRule) -> Ordered:
 
 
 def live(fixed: Sequence[Version], loop: Sequence[Version]) -> list[Version]:
-    """Those that the loop reads, directly or by others."""
+    """The fixed assignments that the loop reads, directly or through others."""
     read = {read for _, e in loop for read in reads_of(e)}
     found: list[Version] = []
     for v, e in reversed(fixed):

@@ -83,7 +83,7 @@ class UpdateRule:
 
     @property
     def shared_assignments(self) -> tuple[tuple[Read, sp.Expr], ...]:
-        """Those `versions` of slots that are kept once, in terms of hyperparameters, slots and the step alone."""
+        """The assignments of slots that are kept once, in terms of hyperparameters, such slots and the step alone."""
         values: dict[Read, sp.Expr] = {}
         found, shared, varying = [], self.shared_slots, self.varying
         for target, e in self.versions:
