@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.form.expressions import Read
-from derivgen.form.program import Range, Statement, Tensor, is_plain_index
+from derivgen.form.program import Range, Statement, Tensor, are_plain
 from derivgen.form.sizes import typical_size
 
 WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
@@ -97,8 +97,7 @@ def is_whole(tensors: Mapping[str, Tensor], read: Read, s: Statement) -> bool:
     extents = {r.index: r.extent for r in s.domain}
     tensor = tensors[read.tensor]
     axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]
-    plain = all(is_plain_index(i) for i, _ in axes) and len({i for i, _ in axes}) == len(axes)
-    return plain and not tensor.integer and all(extents[i] == extent for i, extent in axes)
+    return are_plain([i for i, _ in axes]) and not tensor.integer and all(extents[i] == extent for i, extent in axes)
 
 
 def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Product | None:

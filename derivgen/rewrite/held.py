@@ -21,7 +21,7 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.functions import sigmoid
-from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, is_plain_index
 from derivgen.rewrite.conditions import implies
 
 
@@ -45,16 +45,13 @@ class Held:
         return all(part in s.sources or part in s.reads for part in self.parts)
 
 
-def held_by(statement: Statement, tensor: Tensor) -> Held | None:
+def held_by(s: Statement, tensor: Tensor) -> Held | None:
     """The value that the target of a lone statement holds for later ones; None if it is not one compound value."""
-    subscripts = statement.subscripts
-    plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
-    compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
-    covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
-    adds = statement.operator == "+=" and not statement.reduced and statement.guard != TRUE and statement.scan is None
-    if not (statement.operator == "=" or adds) or not plain or not compound or not set(subscripts) <= covered:
-        return None
-    return Held(statement.write, statement.expression, tensor.shape, statement.guard)
+    compound = not isinstance(s.expression, Read | sp.Symbol | sp.Number)
+    covered = {i for read in reads_of(s.expression) for i in read.subscripts if is_plain_index(i)}
+    adds = s.operator == "+=" and not s.reduced and s.guard != TRUE and s.scan is None
+    holds = (s.operator == "=" or adds) and compound and are_plain(s.subscripts) and set(s.subscripts) <= covered
+    return Held(s.write, s.expression, tensor.shape, s.guard) if holds else None
 
 
 class Reuse:
