@@ -1,4 +1,4 @@
-"""Processor time to declare and generate long specs: `python benchmarks/generation.py`, each in a process of its own."""
+"""Processor time to declare and generate long specs, each in a process: `python benchmarks/generation.py`."""
 
 from __future__ import annotations
 

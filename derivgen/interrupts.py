@@ -19,7 +19,7 @@ def ignored() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Interrupts:
-    """What Ctrl-C does: it raises KeyboardInterrupt the first time; nothing while it is `held`, as it is from then on."""
+    """Ctrl-C raises KeyboardInterrupt the first time; it does nothing while it is `held`, as it is from then on."""
 
     held: bool = False
 

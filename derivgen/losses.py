@@ -1,9 +1,9 @@
 """Losses: scalar expressions for `model.minimize`, none with a derivative of its own.
 
-A loss has terms: one for each element, or one for each row where it sums over the last axis. `reduction` is "mean", over
-the terms, or "sum". `weights` is a tensor over the first axes of the terms, (N,) for one weight a row: each term is
-multiplied by its weight; the mean is still over the number of terms, as Keras's sample_weight has it. Labels that count
-as absent (`ignore`) are left out, of the number too.
+A loss has terms: one for each element, or one for each row where it sums over the last axis. `reduction` is "mean",
+over the terms, or "sum". `weights` is a tensor over the first axes of the terms, (N,) for one weight a row: each term
+is multiplied by its weight; the mean is still over the number of terms, as Keras's sample_weight has it. Labels that
+count as absent (`ignore`) are left out, of the number too.
 
 What is refused (other shapes, options out of their range) is a problem at the user's line; what is no tensor is a
 ValueError.
@@ -54,8 +54,8 @@ def huber(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """u²/2 where |u| ≤ delta, else delta·(|u| - delta/2), of u = prediction - target; as torch.nn.HuberLoss. Both of one
-    shape, delta above 0."""
+    """u²/2 where |u| ≤ delta, else delta·(|u| - delta/2), of u = prediction - target; as torch.nn.HuberLoss. Both of
+    one shape, delta above 0."""
     terms = Terms("huber", prediction=prediction, target=target)
     p, t = terms.elements
     bound, size = terms.above_0("delta", delta), sp.Abs(p - t)
@@ -94,8 +94,8 @@ def quantile(
 def binary_cross_entropy(
     probabilities: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """-t·log(p) - (1 - t)·log(1 - p), 0·log(0) being 0; as torch.nn.BCELoss, without its bound of 100. Both of one shape;
-    targets, or labels of two classes, from 0 to 1."""
+    """-t·log(p) - (1 - t)·log(1 - p), 0·log(0) being 0; as torch.nn.BCELoss, without its bound of 100. Both of one
+    shape; targets, or labels of two classes, from 0 to 1."""
     terms = Terms("binary_cross_entropy", probabilities=probabilities, target=target)
     p, t = terms.elements
     return terms.reduced(-xlogy(t, p) - xlogy(1 - t, 1 - p), weights, reduction)
@@ -193,8 +193,8 @@ def cross_entropy(
 def hinge(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """max(1 - target·prediction, 0), with derivative 0 where the product is 1; as keras.losses.Hinge. Both of one shape,
-    targets -1 or 1."""
+    """max(1 - target·prediction, 0), with derivative 0 where the product is 1; as keras.losses.Hinge. Both of one
+    shape, targets -1 or 1."""
     terms = Terms("hinge", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced(sp.Max(1 - t * p, 0), weights, reduction)
@@ -260,8 +260,8 @@ def poisson_negative_log_likelihood(
     reduction: str = "mean",
 ) -> sp.Expr:
     """exp(z) - target·z of the prediction z, the logarithm of the rate; z - target·log(z) of the rate itself where not
-    `log_input`; `full`: with Stirling's formula for log(target!) where the target is above 1. As torch.nn.PoissonNLLLoss,
-    without its eps. Both of one shape."""
+    `log_input`; `full`: with Stirling's formula for log(target!) where the target is above 1. As
+    torch.nn.PoissonNLLLoss, without its eps. Both of one shape."""
     terms = Terms("poisson_negative_log_likelihood", prediction=prediction, target=target)
     z, t = terms.elements
     term = sp.exp(z) - t * z if log_input else z - xlogy(t, z)
@@ -310,8 +310,8 @@ def triplet(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """max(|anchor - positive| - |anchor - negative| + margin, 0) of the distances along the last axis, with derivative 0
-    where it is 0; as torch.nn.TripletMarginLoss with p=2, without its eps. All of one shape, margin above 0."""
+    """max(|anchor - positive| - |anchor - negative| + margin, 0) of the distances along the last axis, with derivative
+    0 where it is 0; as torch.nn.TripletMarginLoss with p=2, without its eps. All of one shape, margin above 0."""
     terms = Terms("triplet", anchor=anchor, positive=positive, negative=negative)
     *rows, i = terms.indices
     a, p, n = terms.elements

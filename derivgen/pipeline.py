@@ -20,7 +20,8 @@ from derivgen.derive.second_order import derived_program, request_for
 from derivgen.emit.module.module import write_module
 from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
-from derivgen.file.store import DEFAULT_DTYPE, Generated
+from derivgen.file.contract import DTYPES
+from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.notation import print_program
 from derivgen.form.program import Program, Role, Tensor, renamed_apart
@@ -119,14 +120,15 @@ def module_codes(plan: ModulePlan) -> dict[Kernel, Function]:
 @generation()
 def generate_body(
     model: Model,
-    dtype: str = DEFAULT_DTYPE,
+    dtype: str = DTYPES[0],
     parallel: bool = False,
     name: str | None = None,
     functions: Sequence[str] | None = None,
 ) -> Generated:
     """The module of a model; raises SpecError with every problem of the spec.
 
-    `parallel` and `functions` as in `plan_module`; `name` stands in the module's `__name__`, by which numba's cache and sys.modules know it; the model's own if None.
+    `parallel` and `functions` as in `plan_module`; `name` stands in the module's `__name__`, by which numba's cache and
+    sys.modules know it; the model's own if None.
     """
     declared = declared_program(model)
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from derivgen import runtime
+from derivgen.file.contract import DTYPES
 from derivgen.project.module_cache import LOCK, cache_folder, cached_module, loaded
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.predicting import mixes_rows
@@ -39,7 +40,6 @@ __all__ = ["DerivgenClassifier", "DerivgenRegressor", "cache_folder", "default_c
 Array = np.ndarray[Any, Any]
 ModelFunction: TypeAlias = "Callable[[int, int], Model]"
 
-DTYPES = ("float32", "float64")
 HIDDEN_UNITS = 32  # of the default models
 LEARNING_RATE = 0.003  # of the default models
 BLOCK = 1024  # rows of a prediction at once: its buffers grow with them
@@ -204,8 +204,8 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
 
     `epochs`: passes over the rows, at most. `batch_size`: rows of a step.
     `learning_rate`: the model's own where None.
-    `hyperparameters`: others of the update rule, by name, as {"weight_decay": 0.01}; the model's own where none is given.
-    `dtype`: of the module, float64 or float32.
+    `hyperparameters`: others of the update rule, by name, as {"weight_decay": 0.01}; the model's own where none is
+    given. `dtype`: of the module, float64 or float32.
     `validation_split`: the fraction of rows held out, whose loss is in `history_`.
     `early_stopping`: end after so many epochs without a smaller loss, of the rows held out if there are any.
     `keep_best`: keep the parameters of the epoch with the smallest such loss, not those of the last one.
@@ -224,7 +224,8 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds one class, {classes.tolist()[0]!r}: a classifier needs at least 2, so give rows of another one"
+                f"y holds one class, {classes.tolist()[0]!r}: a classifier needs at least 2, so give rows of another "
+                "one"
             )
         self._train(default_classifier, X, labels.astype(np.int64), len(classes))
         self.classes_ = classes

@@ -1,4 +1,4 @@
-"""What examples/characters_lstm and examples/characters_transformer share: text, training, and what counting would give.
+"""What examples/characters_lstm and examples/characters_transformer share: text, training, and a count to beat.
 
 The text is the source of modules of Python's own library, which differs a little between versions of Python.
 """

@@ -1,8 +1,8 @@
-"""Damages files that derivgen reads, until the time is over: `python scripts/damage_files.py [--seconds S] [--start SEED]`.
+"""Damages files that derivgen reads: `python scripts/damage_files.py [--seconds S] [--start SEED]`.
 
-Bits are flipped, ends cut off, parts overwritten, taken out or put in, numbers made huge, in files of each kind. What is
-then read must be refused as a user's error, by a DerivgenError, and no other; where the format has a checksum, it must
-be refused or be what was written. A case that fails is printed with its number, and its file is kept.
+Bits are flipped, ends cut off, parts overwritten, taken out or put in, numbers made huge, in files of each kind. What
+is then read must be refused as a user's error, by a DerivgenError, and no other; where the format has a checksum, it
+must be refused or be what was written. A case that fails is printed with its number, and its file is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names of generated modules that come from no spec: `python scripts/fixed_names.py` writes derivgen/file/fixed_names.py.
+"""Names of modules that come from no spec: `python scripts/fixed_names.py` writes derivgen/file/fixed_names.py.
 
 They are read off modules that have between them all that a module is made of, and whose specs mark each of their names.
 """
@@ -31,7 +31,8 @@ INPUTS = ("input", "second_input", "scalar_input", "labels", "second_labels")
 ARRAYS = (*INPUTS, "constant")
 RULE = ("hyperparameter", "second_hyperparameter", "slot", "kept_slot", "value_of_a_rule")
 SIZES = ("batch", "second_batch")
-# What functions of derivatives take and return: refused as inputs where a spec asks for these, or named past the inputs.
+# What functions of derivatives take and return: refused as inputs where a spec asks for these, or named past the
+# inputs.
 CHOSEN = {*contract.VECTORS.values(), "hessian", "jacobian", "gradients"}
 HEAD = '''"""Names in the text of generated modules that come from no spec. Written by scripts/fixed_names.py."""
 

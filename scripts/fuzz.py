@@ -2,9 +2,10 @@
 
 Loss, prediction and gradients of each module's text, as plain Python, against the 50-digit oracle; with
 `--second-order` every function of derivatives that a spec can have, of short specs, in which no input is called u; with
-`--guarded` specs whose reads only guards keep legal, every access of whose arrays is checked (`tests/guarded_specs.py`),
-and with `--guarded --compiled` the same specs as numba compiles them with NUMBA_BOUNDSCHECK=1. A spec that fails is
-printed as a file that can be cut down by hand, or by `--shrink`, which cuts it for a minute first.
+`--guarded` specs whose reads only guards keep legal, every access of whose arrays is checked
+(`tests/guarded_specs.py`), and with `--guarded --compiled` the same specs as numba compiles them with
+NUMBA_BOUNDSCHECK=1. A spec that fails is printed as a file that can be cut down by hand, or by `--shrink`, which cuts
+it for a minute first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The coefficients of the elementary functions: `python scripts/minimax.py` writes derivgen/emit/kernel/coefficients.py.
+"""Coefficients of elementary functions: `python scripts/minimax.py` writes derivgen/emit/kernel/coefficients.py.
 
 Each is a minimax polynomial by Remez' exchange on a grid of Chebyshev points, at 50 digits by mpmath. What is small is
 the error of the function that the polynomial stands in, relative to that function. Up to three coefficients are
@@ -284,7 +284,8 @@ def constants(dtype: str) -> dict[str, float]:
         return {name: rounded(value, dtype) for name, value in exact.items()}
 
 
-# By dtype: (zeros before the first digit of 2/π, digits a word, words), as far as sin and cos of the largest number need.
+# By dtype: (zeros before the first digit of 2/π, digits a word, words), as far as sin and cos of the largest number
+# need.
 TWO_OVER_PI = {"float32": (25, 32, 7), "float64": (54, 52, 25)}
 
 

@@ -89,8 +89,10 @@ class Parser:
 
 
 def function(text: str, **shapes: tuple) -> Function:
-    """The function of some lines, on real arrays of these shapes; a letter in a shape is a run-time size, `int` makes it
-    an array of labels below a number."""
+    """The function of some lines, on arrays of these shapes.
+
+    A letter in a shape is a run-time size; a range makes it an array of labels below a number.
+    """
     arrays = {}
     for name, shape in shapes.items():
         classes = shape[-1].stop if isinstance(shape[-1], range) else None

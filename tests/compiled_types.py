@@ -1,4 +1,4 @@
-"""What numba makes of the kernels of a generated module, by type inference alone: nothing is compiled to machine code."""
+"""The types that numba infers for the kernels of a generated module: nothing is compiled to machine code."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
 In the manner of NNSmith (Liu et al., ASPLOS 2023), which solves constraints before it writes an operator: extents come
 first, then reads at affine subscripts, of axes longer and shorter than the indices in them. What each read needs, the
 exact condition, goes along with the text of the expression that it stands in, through products, powers, functions and
-sums, until a branch is put around it somewhere, at the latest where the index of the condition ends. So a spec is legal,
-and a guard that is lost, weakened or moved afterwards shows as an access outside or as a number that is not finite.
-At last the data: each input has a border, which the conditions on its values and the reads under them have too; its
-elements are above, below and at it.
+sums, until a branch is put around it somewhere, at the latest where the index of the condition ends. So a spec is
+legal, and a guard that is lost, weakened or moved afterwards shows as an access outside or as a number that is not
+finite. At last the data: each input has a border, which the conditions on its values and the reads under them have too;
+its elements are above, below and at it.
 """
 
 from __future__ import annotations
@@ -428,7 +428,8 @@ class GuardedWriter:
                 extra = self.other_condition(scope)
                 if extra is None or extra.first:
                     return self.branch(part, needs, scope)
-                text = f"Piecewise(({self.default(scope).text}, {extra.forms[0]}), ({part.text}, {condition}), ({other.text}, True))"
+                first = f"({self.default(scope).text}, {extra.forms[0]})"
+                text = f"Piecewise({first}, ({part.text}, {condition}), ({other.text}, True))"
             case 4 if scope:  # two ways to be inside
                 i, k = self.choose(scope), self.number(0, 3)
                 ways = f"Or(And({condition}, {i.name} <= {k}), And({condition}, {i.name} > {k}))"

@@ -1,4 +1,4 @@
-"""Models that have between them all that modules are made of, with names to be given: what they call, and what they give.
+"""Models that together have all that modules are made of, with names to be given: what they call and return.
 
 Each takes `called(kind, default)`, the name of one thing of that kind, and gives the model; `use` calls all public
 functions of its module.

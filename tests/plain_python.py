@@ -139,7 +139,8 @@ class Printer:
             case op.Call():
                 return f"{TEXTS[o.function]}({', '.join(map(self.text, o.arguments))})"
             case op.Choice():
-                return f"({''.join(f'{self.text(v)} if {self.text(c)} else ' for v, c in o.branches)}{self.text(o.default)})"
+                branches = "".join(f"{self.text(value)} if {self.text(c)} else " for value, c in o.branches)
+                return f"({branches}{self.text(o.default)})"
             case op.Comparison():
                 return f"({self.text(o.left)} {o.relation} {self.text(o.right)})"
             case op.All():

@@ -950,7 +950,7 @@ def specs(lets: int = 5) -> st.SearchStrategy[Spec]:
 
 
 def for_each_spec(check: Callable[[Spec], None], number: int, start: int, lets: int = 5) -> None:
-    """Run the check on this many random specs, no two of one text; the seed fixes them, so that every run is the same."""
+    """Run the check on this many random specs, no two of one text; the seed fixes them, so all runs are the same."""
     checked: set[str] = set()
 
     @seed(start)

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "explain": "form declare prepare derive simplify update oracle pipeline",
     "command": "file plan runtime pipeline project explain",
     "derivgen": "form declare project",
-    "sklearn": "form declare prepare runtime pipeline project derivgen activations layers losses optimizers",
+    "sklearn": "form file declare prepare runtime pipeline project derivgen activations layers losses optimizers",
     "__main__": "command",
 }
 

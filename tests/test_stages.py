@@ -42,7 +42,7 @@ def test_a_short_one_and_what_is_no_generation_say_nothing() -> None:
 
 
 def test_work_grows_as_the_layers_do() -> None:
-    """Four times as many equal layers are some four times as much work; what grew with their square was sixteen times."""
+    """Four times as many equal layers are some four times as much work; growth with the square would be sixteen."""
 
     def calls(count: int) -> int:
         model = layers(count)

@@ -3,17 +3,18 @@
 Both rates are measured beside the step's own timing, on the same cores and threads:
 
 - The BLAS rate is that of one large square float32 product by `np.dot` in numba, which is the BLAS that a generated
-  module calls. It is the best of several, since a limit is what the machine can do; small and narrow products are below.
+  module calls. It is the best of several, since a limit is what the machine can do; small and narrow products are
+  below.
 - The bandwidth is that of a triad, `a = b + s·c`, over as many bytes as a step keeps in use: the parameters, the
   gradients that are not added to them at once, and the workspace, in which the gathered batch is. So a small network is
   held to the bandwidth of the cache that it lives in, and a large one to that of memory. It is the median of several,
   with the loop options of a generated module; with several threads, the better of the loop on one and on all. A triad's
   bytes are counted as a step's are: each array once, and nothing for the lines that a store fetches first.
 
-The work of a step is what `derivgen.schedule.cost` counts: of flops those of the products, be they by BLAS or in loops, and all
-bytes moved between the loop nests, as if nothing stayed in a cache in between. Not counted: other arithmetic, calls of
-elementary functions, the gather, the checks, and what starting a loop or a call takes. So small steps are far from
-their limit. Large ones may be below it, where tensors stay in a cache from one nest to the next.
+The work of a step is what `derivgen.schedule.cost` counts: of flops those of the products, be they by BLAS or in loops,
+and all bytes moved between the loop nests, as if nothing stayed in a cache in between. Not counted: other arithmetic,
+calls of elementary functions, the gather, the checks, and what starting a loop or a call takes. So small steps are far
+from their limit. Large ones may be below it, where tensors stay in a cache from one nest to the next.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training step of a convolutional, a recurrent and an attention network, in one run: `python benchmarks/networks [NAME ...]`.
+"""A training step of a convolutional, a recurrent and an attention network: `python benchmarks/networks [NAME ...]`.
 
 As `python benchmarks/frameworks`: float32, plain gradient descent, one thread, a step is an epoch over a few batches
 divided by their number, trainers take turns, times are medians. All start from the same parameters, and after an epoch

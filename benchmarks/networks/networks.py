@@ -1,4 +1,4 @@
-"""The networks that are trained: for each its spec, and its loss in PyTorch and in JAX from parameters of the same names."""
+"""The networks: for each its spec, and its loss in PyTorch and in JAX from parameters of the same names."""
 
 from __future__ import annotations
 

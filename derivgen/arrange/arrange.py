@@ -6,7 +6,6 @@ or statements share is made once, and sums of products become products of two ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -16,29 +15,28 @@ from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, bottom_up, replace_reads, substitute
 from derivgen.form.functions import difference
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import costly_calls, domain_of
-from derivgen.rewrite.conditions import assign_under_guards, is_lone, is_read_under_guard
+from derivgen.rewrite.conditions import assign_under_guards, at_read, is_lone, is_read_under_guard
+from derivgen.rewrite.passes import Pass, run
 from derivgen.rewrite.scans import leave_scans
-from derivgen.stages import reached
 
 
 @as_written()
 def arrange(program: Program) -> Program:
     """The program after every pass."""
-    for run in PASSES:
-        reached(f"arrange, {run.__name__}")
-        program = check_program(run(program))
-    return program
+    return run("arrange", PASSES, program)
 
 
 # ---- what is computed again
 
 
 def recompute_differences(program: Program) -> Program:
-    """A kept difference u - v is computed where it is read: that is cheaper than a store and a load.
+    """A kept difference u - v is computed where it is read, which is cheaper than a store and a load.
 
-    Reordered with the sum that it stands in, it would lose digits; hence a function of its own there.
+    It is a function there: added up in another order with the terms around it, it would lose digits.
+
+    `s[n,k] = z[n,k] - m[n]` and `e[n,k] = exp(s[n,k])` → `e[n,k] = exp(z[n,k] - m[n])`
     """
     kept = {s.target: s for s in program.statements if is_difference(program, s)}
 
@@ -47,8 +45,7 @@ def recompute_differences(program: Program) -> Program:
             return read
         s = kept[read.tensor]
         u, v = terms_of_difference(s.expression)
-        at = dict(zip(s.subscripts, read.subscripts, strict=True))
-        return difference(*(replace_reads(substitute(e, at), again) for e in (u, v)))
+        return difference(*(replace_reads(at_read(s, read, e), again) for e in (u, v)))
 
     def alone(node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.Function) and len(node.args) == 1 and isinstance(node.args[0], difference):
@@ -85,7 +82,10 @@ def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 
 def share_calls(program: Program) -> Program:
-    """A costly call of which several points or several statements of a layer need the same value is made once."""
+    """A costly call is made once if several points or several statements of a layer need the same value.
+
+    `z[n,k] = x[n,k]·exp(s[n])` → `z_exp[n] = exp(s[n])` and `z[n,k] = x[n,k]·z_exp[n]`
+    """
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     counts: dict[tuple[object, ...], int] = {}
     for s in program.statements:
@@ -113,7 +113,7 @@ def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
     return s.layer, s.direction, call, domain_of(s, call)
 
 
-PASSES: tuple[Callable[[Program], Program], ...] = (
+PASSES: tuple[Pass, ...] = (
     recompute_differences,
     assign_under_guards,
     share_calls,

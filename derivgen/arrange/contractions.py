@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.form.expressions import Read
-from derivgen.form.program import Range, Statement, Tensor, is_plain_index
+from derivgen.form.program import Range, Statement, Tensor, are_plain
 from derivgen.form.sizes import typical_size
 
 WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
@@ -73,8 +73,8 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
 def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Expr]]:
     """The indices whose values a product may be made for one after another.
 
-    Those that all three tensors have, and the steps of a scan, always; with a loop, the first axis of the result, or one
-    that is summed over and comes first in both factors.
+    Those that all three tensors have, and the steps of a scan, always; with a loop, the first axis of the result, or
+    one that is summed over and comes first in both factors.
     """
     shared = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
     if not with_loops:
@@ -93,12 +93,11 @@ def covers_all(tensors: Mapping[str, Tensor], s: Statement) -> bool:
 
 
 def is_whole(tensors: Mapping[str, Tensor], read: Read, s: Statement) -> bool:
-    """Whether a real tensor is read over its whole extent, at distinct plain indices, or at 0 along an axis of extent 1."""
+    """Whether a real tensor is read as a whole, at distinct plain indices, or at 0 along an axis of extent 1."""
     extents = {r.index: r.extent for r in s.domain}
     tensor = tensors[read.tensor]
     axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]
-    plain = all(is_plain_index(i) for i, _ in axes) and len({i for i, _ in axes}) == len(axes)
-    return plain and not tensor.integer and all(extents[i] == extent for i, extent in axes)
+    return are_plain([i for i, _ in axes]) and not tensor.integer and all(extents[i] == extent for i, extent in axes)
 
 
 def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Product | None:

@@ -1,14 +1,15 @@
 """Sums of products → products of two matrices, of which at most copies have to be made first.
 
-What a product reads may be an expression, a shifted read (a convolution's window), or a tensor whose axes are in another
-order: it is copied into a tensor of its own where each copied element serves enough multiplications.
+What a product reads may be an expression, a shifted read (a convolution's window), or a tensor whose axes are in
+another order: it is copied into a tensor of its own where each copied element serves enough multiplications.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import cast
 
 import sympy as sp
@@ -24,68 +25,80 @@ COPYING, LOOPING = 16, 1.5  # what a copied element costs, in multiplications, a
 
 
 def contract_products(program: Program) -> Program:
-    """Sums of products as products of two matrices, of which at most copies have to be made first."""
-    copies = Copies(names_of(program), program.table)
-    statements = [t for s in program.statements for t in contracted(copies, s)]
-    return leave_scans(program.with_statements(statements, copies.own.values()))
+    """A sum of products is a product of two matrices; factors that are no matrices are copied into ones if that pays.
+
+    `z[n,k] += Σ_j x[n,j]²·W[j,k]` → `z_factor[n,j] = x[n,j]²` and `z[n,k] += Σ_j z_factor[n,j]·W[j,k]`
+    """
+    found = one_after_another(Copies(names_of(program), program.table), program.statements)
+    return leave_scans(program.with_statements(found.statements, found.copies.own.values()))
 
 
+@dataclass(frozen=True)
 class Copies:
     """The tensors that are made so that products have whole matrices; equal copies are one."""
 
-    def __init__(self, names: Names, given: Mapping[str, Tensor]) -> None:
-        self.names, self.given = names, given
-        self.own: dict[str, Tensor] = {}
-        self.made: dict[tuple[object, ...], Read] = {}
+    names: Names
+    given: Mapping[str, Tensor]
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    made: Mapping[tuple[object, ...], Read] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def table(self) -> Mapping[str, Tensor]:
         """The program's tensors, and those that are made."""
-        return ChainMap(self.own, cast(dict[str, Tensor], self.given))
+        return ChainMap(cast(dict[str, Tensor], self.own), cast(dict[str, Tensor], self.given))
 
-    def trial(self) -> Copies:
-        """Another one of the same state."""
-        other = Copies(self.names.copy(), self.given)
-        other.own, other.made = {**self.own}, {**self.made}
-        return other
+    def with_helper(self, s: Statement, word: str, indices: Sequence[sp.Expr]) -> tuple[Copies, Read]:
+        """The copies with one more tensor, and the read of it at these indices."""
+        extents, names = {r.index: r.extent for r in s.domain}, self.names.copy()
+        name = names.fresh(f"{s.target}_{word}")
+        tensor = Tensor(name, tuple(extents[i] for i in indices), Role.HELPER)
+        return replace(self, names=names, own={**self.own, name: tensor}), Read(name, *indices)
 
-    def take(self, other: Copies) -> None:
-        """Take over the state of another one."""
-        self.names, self.own, self.made = other.names, other.own, other.made
 
-    def helper(self, s: Statement, word: str, indices: Sequence[sp.Expr]) -> Read:
-        extents = {r.index: r.extent for r in s.domain}
-        name = self.names.fresh(f"{s.target}_{word}")
-        self.own[name] = Tensor(name, tuple(extents[i] for i in indices), Role.HELPER)
-        return Read(name, *indices)
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Statements in place of others, what they cost, in multiplications, and the copies that they need."""
 
-    def copies(self, s: Statement, factor: sp.Expr) -> Iterator[tuple[Copies, Read, list[Statement]]]:
-        """Ways to hold a factor in a tensor: (the state after it, the tensor, the statement that fills it, if it is new)."""
-        own = indices_of(factor)
-        box = frozenset(r for r in s.domain if r.index in own)
-        key = (factor, box, s.scan)
-        if key in self.made:
-            yield self, self.made[key], []
-        for order in orders(
-            [i for i in s.subscripts if i in own], [r.index for r in s.reduced if r.index in own], factor, s
-        ):
-            trial = self.trial()
-            read = trial.made[key] = trial.helper(s, "factor", order)
-            domain = tuple(r for i in order for r in box if r.index == i)
-            yield (
-                trial,
-                read,
-                [
-                    replace(
-                        s,
-                        target=read.tensor,
-                        subscripts=read.subscripts,
-                        operator="=",
-                        expression=factor,
-                        domain=domain,
-                    )
-                ],
-            )
+    statements: tuple[Statement, ...]
+    copies: Copies
+    cost: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Factors as tensors, the statements that fill copies of them, and the copies so far."""
+
+    copies: Copies
+    factors: tuple[sp.Expr, ...] = ()
+    statements: tuple[Statement, ...] = ()
+
+
+def one_after_another(copies: Copies, statements: Iterable[Statement]) -> Rewritten:
+    """Each statement rewritten, with the copies of those before it."""
+    made: list[Statement] = []
+    for s in statements:
+        found = contracted(copies, s)
+        copies = found.copies
+        made += found.statements
+    return Rewritten(tuple(made), copies)
+
+
+def with_copy(before: Operands, s: Statement, factor: sp.Expr) -> Iterator[Operands]:
+    """Ways to hold one more factor in a tensor: an equal copy, or a new one with its axes in some order."""
+    own = indices_of(factor)
+    box = frozenset(r for r in s.domain if r.index in own)
+    key = (factor, box, s.scan)
+    if key in before.copies.made:
+        yield replace(before, factors=(*before.factors, before.copies.made[key]))
+    rows, reduced = [i for i in s.subscripts if i in own], [r.index for r in s.reduced if r.index in own]
+    for order in orders(rows, reduced, factor, s):
+        copies, read = before.copies.with_helper(s, "factor", order)
+        copies = replace(copies, made={**copies.made, key: read})
+        domain = tuple(r for i in order for r in box if r.index == i)
+        fill = replace(
+            s, target=read.tensor, subscripts=read.subscripts, operator="=", expression=factor, domain=domain
+        )
+        yield Operands(copies, (*before.factors, read), (*before.statements, replace(fill, domain=domain)))
 
 
 def orders(rows: list[sp.Expr], reduced: list[sp.Expr], factor: sp.Expr, s: Statement) -> list[list[sp.Expr]]:
@@ -106,50 +119,30 @@ def contiguous(s: Statement, order: list[sp.Expr], other: sp.Expr) -> int:
     return typical_size(s, order[-1:]) if order and order[-1] in last else 0
 
 
-def contracted(copies: Copies, s: Statement) -> list[Statement]:
-    """Statements in place of one."""
-    tensors = copies.table
-    whole = s.operator == "+=" and s.guard == TRUE and covers_all(tensors, s) and s.reduced
-    if not whole:
-        return scattered(copies, s)
-    if match_contraction(tensors, s, loops=False) is not None:
-        return [s]
+def contracted(copies: Copies, s: Statement) -> Rewritten:
+    """One statement rewritten, or as it is."""
+    same = Rewritten((s,), copies)
+    if s.operator != "+=" or s.guard != TRUE or not s.reduced:
+        return same
+    if not covers_all(copies.table, s):
+        return scattered(copies, s) or same
+    if match_contraction(copies.table, s, loops=False) is not None:
+        return same
     if isinstance(s.expression, sp.Add):
-        parts = [contracted(copies, replace(s, expression=term)) for term in s.expression.args]
-        if any(len(made) > 1 or match_contraction(copies.table, made[0]) for made in parts):
-            return [t for made in parts for t in made]
-        return [s]
+        parts = one_after_another(copies, (replace(s, expression=term) for term in s.expression.args))
+        pays_off = len(parts.statements) > len(s.expression.args)
+        return parts if pays_off or any(match_contraction(parts.copies.table, t) for t in parts.statements) else same
     if split_guard(s.expression)[1] != TRUE:  # a product would evaluate what the guard keeps from being evaluated
-        return [s]
+        return same
     outer, groups = factor_groups(s)
     if len(groups) != 2 or not are_matrices(s, groups):
-        return [s]
-    needed = [k for k, g in enumerate(groups) if not is_operand(tensors, s, g)]
-    smaller = sorted((k for k in range(2) if k not in needed), key=lambda k: elements(s, groups[k]))
-    ways = [
-        needed,
-        *([*needed, k] for k in smaller),
-    ]  # a whole tensor is copied, too, where its axes are in another order
-    found = [
-        way
-        for copied in ways
-        for loops in (False, True)
-        if pays(s, outer, groups, copied) and (way := as_product(copies, s, outer, groups, copied, loops)) is not None
-    ]
-    if not found:
-        return [s]
-    best = min(found, key=lambda way: way.cost)
-    copies.take(best.copies)
-    return list(best.statements)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Statements in place of a sum of products, what they cost, in multiplications, and the copies that they need."""
-
-    statements: tuple[Statement, ...]
-    cost: float
-    copies: Copies
+        return same
+    needed = [k for k, g in enumerate(groups) if not is_operand(copies.table, s, g)]
+    others = sorted((k for k in range(2) if k not in needed), key=lambda k: elements(s, groups[k]))
+    # A whole tensor is copied, too, where its axes are in another order.
+    choices = [copied for copied in (needed, *([*needed, k] for k in others)) if pays(s, outer, groups, copied)]
+    found = (as_product(copies, s, outer, groups, copied, loops) for copied in choices for loops in (False, True))
+    return min((way for way in found if way is not None), key=lambda way: way.cost, default=same)
 
 
 def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
@@ -194,23 +187,22 @@ def is_operand(tensors: Mapping[str, Tensor], s: Statement, factor: sp.Expr) -> 
 
 def as_product(
     copies: Copies, s: Statement, outer: list[sp.Expr], groups: list[sp.Expr], copied: list[int], loops: bool
-) -> Way | None:
+) -> Rewritten | None:
     """The statement as copies, a product of two matrices, and what the sum does not run over; None if it can't be."""
     inside = {i for g in groups for i in indices_of(g)}
     subscripts = tuple(i for i in s.subscripts if i in inside)
     direct = not outer and subscripts == tuple(i for i in s.subscripts if i != 0)
     domain = tuple(r for r in s.domain if r.index in inside)
-    for state, operands, made in held(copies, s, groups, copied):
-        total = s.write if direct else state.helper(s, "product", subscripts)
-        product = replace(
-            s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*operands), domain=domain
-        )
+    for held in operands(copies, s, groups, copied):
+        state, total = (held.copies, s.write) if direct else held.copies.with_helper(s, "product", subscripts)
+        product = replace(s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*held.factors))
+        product = replace(product, domain=domain)
         if match_contraction(state.table, product, loops) is None:
             continue
         rest = tuple(r for r in s.domain if r not in s.reduced)
-        after = [] if direct else [replace(s, expression=sp.Mul(*outer, total), domain=rest)]
-        cost = points(product) * (LOOPING if loops else 1) + COPYING * sum(map(points, made))
-        return Way((*made, product, *after), cost, state)
+        after = () if direct else (replace(s, expression=sp.Mul(*outer, total), domain=rest),)
+        cost = points(product) * (LOOPING if loops else 1) + COPYING * sum(map(points, held.statements))
+        return Rewritten((*held.statements, product, *after), state, cost)
     return None
 
 
@@ -218,31 +210,28 @@ def points(s: Statement) -> int:
     return typical_size(s, [r.index for r in s.domain])
 
 
-def held(
-    copies: Copies, s: Statement, groups: list[sp.Expr], copied: list[int]
-) -> Iterator[tuple[Copies, list[sp.Expr], list[Statement]]]:
-    """Ways to have both factors as tensors: (the state after it, the factors, the statements that fill copies)."""
+def operands(copies: Copies, s: Statement, groups: list[sp.Expr], copied: list[int]) -> Iterator[Operands]:
+    """Ways to have all factors as tensors, those of some numbers as copies."""
     if not groups:
-        yield copies.trial(), [], []
+        yield Operands(copies)
         return
     *before, last = groups
-    for state, operands, made in held(copies, s, before, copied):
-        if len(before) not in copied:
-            yield state, [*operands, last], made
-            continue
-        for after, read, statements in state.copies(s, last):
-            yield after.trial(), [*operands, read], [*made, *statements]
+    for held in operands(copies, s, before, copied):
+        if len(before) in copied:
+            yield from with_copy(held, s, last)
+        else:
+            yield replace(held, factors=(*held.factors, last))
 
 
-def scattered(copies: Copies, s: Statement) -> list[Statement]:
+def scattered(copies: Copies, s: Statement) -> Rewritten | None:
     """A sum of products that is added at other places than its own indices: the sum first, as a product of matrices."""
-    if s.operator != "+=" or s.guard != TRUE or not s.reduced or all(is_plain_index(i) or i == 0 for i in s.subscripts):
-        return [s]
+    if all(is_plain_index(i) or i == 0 for i in s.subscripts):
+        return None
     outer, groups = factor_groups(s)
     if outer or len(groups) != 2 or not are_matrices(s, groups) or not pays(s, [sp.S.One], groups, []):
-        return [s]
+        return None
     if not all(is_operand(copies.table, s, g) for g in groups):
-        return [s]
+        return None
     reduced = {r.index for r in s.reduced}
     own = [[i for i in g.subscripts if i not in reduced and i != 0] for g in groups]
     shared = [i for i in own[0] if i in own[1]]
@@ -250,11 +239,9 @@ def scattered(copies: Copies, s: Statement) -> list[Statement]:
     sides = ((first, second), (second, first))
     found = [o for one, other in sides for o in ([*shared, *one, *other], [*shared, *one[:1], *other, *one[1:]])]
     for order in sorted(found, key=lambda order: contiguous(s, order, s.write), reverse=True):
-        state = copies.trial()
-        total = state.helper(s, "product", order)
+        state, total = copies.with_helper(s, "product", order)
         product = replace(s, target=total.tensor, subscripts=tuple(order))
         if match_contraction(state.table, product) is not None:
-            copies.take(state)
             rest = tuple(r for i in order for r in s.domain if r.index == i)
-            return [product, replace(s, expression=total, domain=rest)]
-    return [s]
+            return Rewritten((product, replace(s, expression=total, domain=rest)), state)
+    return None

@@ -13,9 +13,11 @@ from derivgen.form.program import GIVEN, Program, Range, Statement
 
 @as_written()
 def time_major(program: Program) -> Program:
-    """Tensors that a scan accesses step by step have their time axis first: what a step needs of them is contiguous.
+    """Tensors that a scan accesses step by step have their time axis first, so that a step reads contiguous elements.
 
-    So have the tensors that are computed from them point by point, or they from those.
+    The same holds for tensors that are computed from these point by point, and for their sources.
+
+    `h[n,t,j] = tanh(a[n,t,j])` → `h[t,n,j] = tanh(a[t,n,j])`
     """
     if all(s.scan is None for s in program.statements):
         return program
@@ -29,14 +31,9 @@ def time_major(program: Program) -> Program:
         return Read(read.tensor, *moved(read.tensor, tuple(replace_reads(i, move) for i in read.subscripts)))
 
     statements = [
-        replace(
-            s,
-            subscripts=moved(s.target, tuple(replace_reads(i, move) for i in s.subscripts)),
-            expression=replace_reads(s.expression, move),
-            guard=replace_reads(s.guard, move),
-            domain=time_first(s, axes),
-        )
+        replace(changed, subscripts=moved(s.target, changed.subscripts), domain=time_first(s, axes))
         for s in program.statements
+        for changed in [s.mapped(lambda e: replace_reads(e, move))]
     ]
     tensors = tuple(replace(t, shape=moved(t.name, t.shape)) for t in program.tensors)
     return replace(program, statements=tuple(statements), tensors=tensors)

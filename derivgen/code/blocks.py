@@ -1,7 +1,10 @@
 """Totals over rows whose number is known at run time, added up in blocks of rows, and then over the blocks.
 
     s = 0; for n in range(N): s += x[n]
-    →  s = 0; for first in range(0, N, 4096): part = 0; for n in range(first, min(first + 4096, N)): part += x[n]; s += part
+    →  s = 0
+       for first in range(0, N, 4096):
+           part = 0; for n in range(first, min(first + 4096, N)): part += x[n]
+           s += part
 
 One sum of N float32 numbers is off by as much as N roundings, a sum of blocks' sums by as many as one block has, and as
 there are blocks.

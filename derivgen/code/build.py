@@ -120,7 +120,7 @@ class Builder:
         return (*dict.fromkeys(before), code, *dict.fromkeys(after))
 
     def start(self, c: nests.Compute) -> list[Code]:
-        """What a reduction starts from: nothing has written its target before, or it looks for the place of a maximum."""
+        """The start of a reduction whose target nothing has written before, or that looks for a maximum's place."""
         s = c.statement
         if not c.winners:
             return [Assign(self.place(s.write), "=", NEUTRAL[s.operator])] if c.first else []

@@ -179,7 +179,7 @@ def stored(r: Reduction, local: Read, first: bool) -> list[Code]:
 def reductions_first(block: Block, locals_: set[str]) -> Block:
     """The block with what runs in these locals before what is stored, there or further in, unless it reads that.
 
-    LLVM does not vectorize a reduction that reads, after a store, what does not change in the loop: the two may overlap.
+    LLVM does not vectorize a reduction that reads, after a store, what the loop does not change: the two may overlap.
     """
 
     def runs(code: Code) -> bool:

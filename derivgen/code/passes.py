@@ -1,8 +1,8 @@
-"""Schedules' kernels → the code that runs: the passes in order, each checked.
+"""Kernels of a schedule → the code that runs: the passes in order, each checked.
 
-What a loop does under one condition is bounded or tested before what it adds up gets a local; what leaves a loop does so
-before what is computed more than once is shared, since both make locals that others read; blocks of totals come last,
-when all that a total is added to is known.
+Loops are bounded and guards leave them first, while each sum still has its guard at its terms. Then sums get locals;
+then what leaves a loop does so, before what is computed more than once is shared. Totals are cut into blocks last, when
+all that is added to them is known.
 """
 
 from __future__ import annotations

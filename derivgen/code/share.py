@@ -1,4 +1,4 @@
-"""Calls that are made once: what is computed more than once on one way through the code, its operands unchanged between.
+"""Calls that are made once, where one way through the code makes them more often with the same operands.
 
     y[i] = exp(x[i]); z[i] = a[i]·exp(x[i])  →  exp_1 = exp(x[i]); y[i] = exp_1; z[i] = a[i]·exp_1
 
@@ -37,7 +37,7 @@ NONE: Calls = frozenset()
 
 
 def shared(function: Function) -> Function:
-    """The function with each costly call made once on each way through it, as long as its operands stay what they are."""
+    """The function with each costly call made once on each way through it, while its operands stay what they are."""
     return Share(function).function()
 
 
@@ -72,7 +72,7 @@ class Share:
         return sum(self.facts(code)[0][call] for code in codes[: self.lasting(codes, call)])
 
     def lasting(self, codes: Sequence[Code], call: sp.Expr) -> int:
-        """How many statements find the operands of a call unchanged, the one that changes them by its value among them."""
+        """How many statements find the operands of a call unchanged; one that changes them by its value counts."""
         operands = {r.tensor for r in reads_of(call)}
         for position, code in enumerate(codes):
             if not operands.isdisjoint(self.facts(code)[1]):

@@ -210,7 +210,7 @@ def values_of(code: Code) -> tuple[sp.Basic, ...]:
 
 
 def mapped(code: Code, change: Callable[[Any], Any]) -> Code:
-    """The statement with a function applied to all that it evaluates, inside its blocks too; a target's subscripts too."""
+    """The statement with a function applied to all that it evaluates, and to its target's subscripts, in blocks too."""
     match code:
         case Let():
             return replace(code, value=change(code.value))

@@ -64,7 +64,7 @@ def check_variable(lowering: Lowering, value: Read, x: Read) -> None:
 
 
 def check_value(lowering: Lowering, e: partial) -> None:
-    """That rows stand alone, and that the derivative is not 0 everywhere, by making its tangents."""
+    """Raise Refused if rows depend on one another or the derivative is 0 everywhere; its tangents tell."""
     value, *variables = e.args
     program = Program(lowering.model.name, tuple(lowering.tensors.values()), tuple(lowering.statements), ())
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -51,7 +52,6 @@ from derivgen.form.program import Names, Operator, Program, Range, Role, Stateme
 from derivgen.stages import reached
 from derivgen.update.groups import setting_for
 
-SEED, FIRST_STEP = "seed", "first_step"
 LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -70,7 +70,12 @@ ELEMENTS = 2**47  # of a tensor: more than a processor can address
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
 
+Earlier = Callable[[Read], sp.Expr]  # what a read stands for: in a recurrence it may be that of an earlier step
 DeclaredPartial = Callable[["Lowering", partial, Scope], sp.Expr]  # what a declared derivative becomes
+
+
+def itself(read: Read) -> sp.Expr:
+    return read
 
 
 def shown(number: sp.Expr) -> str:
@@ -118,7 +123,7 @@ class Lowering:
         self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
-        self.earlier: Callable[[Read], sp.Expr | None] = lambda read: None  # what reads in a recurrence stand for
+        self.earlier: Earlier = itself
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -151,6 +156,15 @@ class Lowering:
 
     # ---- definitions
 
+    @contextmanager
+    def inside(self, name: str, earlier: Earlier = itself) -> Iterator[None]:
+        """Statements that are made here are those of this let; messages are about it."""
+        self.layer, self.helpers, self.earlier = name, {}, earlier
+        try:
+            yield
+        finally:
+            self.earlier = itself
+
     def define(self, d: Definition) -> None:
         """The statements of one let."""
         reached("lower", d.name)
@@ -177,7 +191,7 @@ class Lowering:
             )
 
     def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
-        """(the ranges of a definition's indices, its subscripts); its tensor is declared, and its parts are defined now."""
+        """(the ranges of a definition's indices, its subscripts); declares its tensor, now the present one."""
         self.place, self.layer, self.helpers = d.place, d.name, {}
         ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
         for r in ranges.values():
@@ -258,7 +272,7 @@ class Lowering:
                 self.define(definition)
 
     def next_value(self, d: Declaration, indices: tuple[Idx, ...]) -> sp.Expr:
-        """What a running tensor's `next` says at these indices; 0 where it was refused."""
+        """The value of a running tensor's `next` at these indices; 0 where it was refused."""
         try:
             found = d.next(*indices) if callable(d.next) else d.next
             value = sp.sympify(found, strict=True)
@@ -280,8 +294,8 @@ class Lowering:
 
     def emit(self, statement: Statement) -> None:
         """Append a statement, once its reads are proved to stay inside their tensors."""
-        for message in self.out_of_bounds(statement):
-            raise Refused(message)
+        if message := next(iter(out_of_bounds(statement, self.tensors)), None):
+            raise Refused(f"{self.layer}: {message}")
         self.statements.append(statement)
 
     def body(self, expression: sp.Expr) -> sp.Expr:
@@ -350,7 +364,7 @@ class Lowering:
             domain = (*free, *bound.values())
             condition = all_of(guard, *conditions)
             statement = Statement("", target, operator, summand, domain, condition, layer=self.layer)
-            if not self.out_of_bounds(statement):
+            if not out_of_bounds(statement, self.tensors):
                 break
         if statement not in self.helpers:
             name = self.helpers[statement] = self.names.fresh(f"{self.layer}_{HELPER_NAMES[operator]}")
@@ -385,7 +399,8 @@ class Lowering:
             given = [symbol.lower, symbol.upper]
         if len(given) != 2:
             raise Refused(
-                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, K - 1))"
+                f"{self.layer}: {symbol} has no range: make it by model.indices(...), or write Sum(..., ({symbol}, 0, "
+                "K - 1))"
             )
         lower, upper = (sp.expand(self.convert(limit, inner)) for limit in given)
         if isinstance(symbol, Idx):
@@ -456,8 +471,8 @@ class Lowering:
         self.check_function(e)
         if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
             raise Refused(
-                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger ones "
-                "write exp(k*log(u))"
+                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger "
+                "ones write exp(k*log(u))"
             )
         ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
         converted = {a: self.convert(a, scope) for a in ordered}
@@ -497,8 +512,9 @@ class Lowering:
     def number(self, e: Any) -> Any:
         if e is sp.zoo:
             raise Refused(
-                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a branch "
-                "that is never taken: give the divisor a let, so that it is divided where the branch is evaluated"
+                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a "
+                "branch that is never taken: give the divisor a let, so that it is divided where the branch is "
+                "evaluated"
             )
         if isinstance(e, NOT_REAL):
             raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
@@ -512,7 +528,8 @@ class Lowering:
             kind = e.func.__name__
             hint = HINTS.get(kind, "")
             raise Refused(
-                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of functions"
+                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of "
+                "functions"
             )
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:
@@ -540,7 +557,8 @@ class Lowering:
         tensor = self.tensors.get(e.name)
         if tensor is None:
             raise Refused(
-                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an index"
+                f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an "
+                "index"
             )
         if tensor.shape:
             raise Refused(f"{self.layer}: {e} is a tensor with {count(len(tensor.shape), 'axis')}: read it at indices")
@@ -548,7 +566,7 @@ class Lowering:
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
         name = e.base.name
-        # SymPy may have rebuilt the base, which then belongs to nobody.
+        # SymPy may have rebuilt the base, which then has no model.
         if name in self.tensors and getattr(e.base, "model", self.model) is not self.model:
             raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
         if not isinstance(e.base, TensorSymbol) or name not in self.tensors:
@@ -567,8 +585,7 @@ class Lowering:
                     f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
                     "sizes and integer tensors"
                 )
-        read = Read(name, *subscripts)
-        return self.earlier(read) or read
+        return self.earlier(Read(name, *subscripts))
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
         pairs, rest = [], scope
@@ -590,9 +607,6 @@ class Lowering:
 
     def is_integer(self, read: Read) -> bool:
         return self.tensors[read.tensor].integer
-
-    def out_of_bounds(self, s: Statement) -> list[str]:
-        return [f"{self.layer}: {message}" for message in out_of_bounds(s, self.tensors)]
 
     def check_use(self) -> None:
         """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
@@ -647,7 +661,7 @@ class Lowering:
                 self.model.problem(message, declared.place)
 
     def check_arguments(self) -> None:
-        """What only the functions of some modules refer to, or take, such as `seed`: no rule and no input may be so called."""
+        """No rule and no input may have a name that the functions of this module refer to, such as `seed`."""
         roles, rule = {t.role for t in self.tensors.values()}, self.model.rule
         own = {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
         for name in sorted(own & {*OF_MODES} if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ()):
@@ -655,7 +669,7 @@ class Lowering:
                 f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
             )
             self.model.problem(message, self.model.update_place)
-        for name in (SEED, FIRST_STEP) if Role.RANDOM in roles else ():
+        for name in (contract.SEED, contract.FIRST_STEP) if Role.RANDOM in roles else ():
             declared = self.model.declarations.get(name)
             if declared is not None and declared.role in (Role.INPUT, Role.LABELS):
                 message = f"{name} is an argument of the functions of a module that draws: give the input another name"

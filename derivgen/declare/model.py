@@ -19,6 +19,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 from derivgen import initializers, optimizers
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
 from derivgen.file import contract
+from derivgen.file.contract import DTYPES, TRAINING
 from derivgen.form.functions import partial
 from derivgen.form.program import Role
 from derivgen.initializers import Initializer
@@ -26,13 +27,11 @@ from derivgen.update.groups import Group, groups_of
 from derivgen.update.rule import UpdateRule
 
 Size: TypeAlias = int | sp.Expr
-DTYPES = ("float32", "float64")
 
 MODEL_NUMBERS = itertools.count(1)
 DEEPEST = 200  # levels of an expression
 INT64 = range(-(2**63), 2**63)
 
-TRAINING = "training"
 KINDS = {Role.RUNNING: "running tensor", Role.RANDOM: "random tensor"}  # in messages, where the role is no noun
 LOCAL = "·"  # starts the names of library indices, and no identifier
 
@@ -79,7 +78,8 @@ class Declaration:
 class Definition:
     """A tensor defined by an expression over its indices; `left` are its subscripts, made of these.
 
-    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the first.
+    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the
+    first.
     """
 
     name: str
@@ -193,7 +193,7 @@ class Model:
         return self._declare(name, shape, Role.LABELS, integer=True, classes=count, ignore=ignore)
 
     def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
-        """A trained tensor; `init` is an initializer or its name, or an array; zeros where unsaid."""
+        """A trained tensor; `init` is an initializer or its name, or an array; zeros if omitted."""
         initial = self._initial("parameter", name, shape, init)
         return self._declare(name, shape, Role.PARAMETER, initial=initial)
 
@@ -307,7 +307,7 @@ class Model:
         return tensors[0] if single else tuple(tensors)
 
     def derivative(self, value: Any, *by: Any) -> Any:
-        """∂value/∂x of a let's element by elements of earlier tensors, one after another: `derivative(u[n, 0], x[n, 1])`.
+        """∂value/∂x of a let's element by elements of earlier tensors in turn: `derivative(u[n, 0], x[n, 1])`.
 
         An index of x that the let has too is a row; its others are directions, each an index or a number. The value may
         be a derivative itself.
@@ -330,8 +330,8 @@ class Model:
         """The objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
             self.problem(
-                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a single "
-                "least_squares(...)"
+                "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a "
+                "single least_squares(...)"
             )
         self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
@@ -361,7 +361,7 @@ class Model:
         self.second_order("residuals", "jacobian")
 
     def predict(self, tensor: Any) -> None:
-        """What the module's `predict` returns: a let."""
+        """The let that the module's `predict` returns."""
         name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
         if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
             self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
@@ -369,7 +369,7 @@ class Model:
             self.prediction = name
 
     def second_order(self, *functions: str) -> None:
-        """Functions of derivatives that the module has besides, such as "hessian_vector_product": see docs/second_order.md."""
+        """Functions of derivatives for the module, such as "hessian_vector_product": see docs/second_order.md."""
         for name in functions:
             if name not in contract.DERIVATIVES:
                 asked_for = [other for other in contract.DERIVATIVES if other != "residuals"]
@@ -380,7 +380,7 @@ class Model:
         self.request_place = caller()
 
     def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
-        """The update rule of the module, or the name of one; plain gradient descent where unsaid.
+        """The update rule of the module, or the name of one; plain gradient descent if omitted.
 
         `groups`: what is otherwise for parameters whose names fit a pattern, hyperparameters as numbers or expressions,
         or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. Later ones win.

@@ -7,9 +7,8 @@ with weights is a product of whole tensors, and one statement alone knows of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import sympy as sp
 from sympy.tensor.indexed import Idx, Indexed
@@ -47,8 +46,6 @@ def define_recurrence(lowering: Lowering, members: Sequence[Definition]) -> None
         lowering.statements += [s for s in made if s.scan is None] + [s for s in made if s.scan is not None]
     except Refused as refusal:
         lowering.model.problem(str(refusal), members[0].place)
-    finally:
-        lowering.earlier = lambda read: None
 
 
 def outside_where_needed(made: list[Statement]) -> list[Statement]:
@@ -62,7 +59,7 @@ def outside_where_needed(made: list[Statement]) -> list[Statement]:
 
 
 class Steps:
-    """The state of one recurrence's lowering: which earlier values are read, and who reads whom of the same step."""
+    """The state of one recurrence's lowering: the earlier values that are read, and the reads within a step."""
 
     def __init__(self, lowering: Lowering, members: Sequence[Definition], time: Time, scopes: dict[str, Scope]) -> None:
         self.lowering, self.time, self.scopes = lowering, time, scopes
@@ -72,37 +69,35 @@ class Steps:
         self.scan = Scan(self.layer, self.index, time.reverse)
         self.earlier: dict[tuple[str, int], str] = {}  # (member, steps before) → the tensor of what it was then
         self.same_step: dict[str, list[str]] = {name: [] for name in self.members}
-        self.present = ""
 
     def statements_of(self, d: Definition) -> list[Statement]:
         """A member's statements."""
-        self.present, self.lowering.layer, self.lowering.helpers = d.name, d.name, {}
-        self.lowering.earlier = self.read
         scope = self.scopes[d.name]
-        return self.in_scan(partial(self.lowering.assign, d.name, d.expression, scope, tuple(scope.order)))
-
-    def in_scan(self, emit: Callable[[], object]) -> list[Statement]:
-        """What is emitted, as statements of the scan; what is the same at each step is not of the scan."""
         start = len(self.lowering.statements)
-        emit()
+        with self.lowering.inside(d.name, self.read):
+            self.lowering.assign(d.name, d.expression, scope, tuple(scope.order))
+        return self.in_scan(start)
+
+    def in_scan(self, start: int) -> list[Statement]:
+        """The statements that were made from this position on, in the scan if they have its index."""
         made = [replace(s, layer=self.layer) for s in self.lowering.statements[start:]]
         return [replace(s, scan=self.scan) if self.index in s.subscripts else s for s in made]
 
-    def read(self, read: Read) -> sp.Expr | None:
-        """What stands for a read of a member, of this step or of one before it; None for a read of anything else."""
+    def read(self, read: Read) -> sp.Expr:
+        """The read itself, or for a member at an earlier step a read of the tensor of its earlier values."""
         if read.tensor not in self.members:
-            return None
+            return read
         axis = self.time.axes[read.tensor]
         shift = sp.expand(read.subscripts[axis] - self.index)
         back = shift if self.time.reverse else -shift
         if not back.is_Integer or back < 0:
             sign = "+" if self.time.reverse else "-"
             raise Refused(
-                f"{self.present}: {read} is read at {read.subscripts[axis]}: inside the recurrence {read.tensor} has its "
-                f"values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
+                f"{self.lowering.layer}: {read} is read at {read.subscripts[axis]}: inside the recurrence "
+                f"{read.tensor} has its values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
             )
         if back == 0:
-            self.same_step[self.present].append(read.tensor)
+            self.same_step[self.lowering.layer].append(read.tensor)
             return read
         key = (read.tensor, int(back))
         if key not in self.earlier:
@@ -128,18 +123,18 @@ class Steps:
     # ---- before the first step
 
     def earlier_statements(self, d: Definition) -> list[Statement]:
-        """What a member was one, two, … steps before, as far as that is read: its own value, or an initial one."""
-        self.lowering.layer, self.lowering.helpers, self.lowering.earlier = d.name, {}, lambda read: None
+        """The statements of a member's values one, two, … steps before, as far as these are read."""
         backs = sorted(back for name, back in self.earlier if name == d.name)
-        made: list[Statement] = []
+        start = len(self.lowering.statements)
         if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):
             raise Refused(
                 f"{d.name} is read {backs[-1]} steps back, which takes 1 or {backs[-1]} initial values, found "
                 f"{len(d.initial)}"
             )
-        for back in backs:
-            made += self.in_scan(partial(self.emit_earlier, d, back))
-        return made
+        with self.lowering.inside(d.name):
+            for back in backs:
+                self.emit_earlier(d, back)
+        return self.in_scan(start)
 
     def emit_earlier(self, d: Definition, back: int) -> None:
         scope = self.scopes[d.name]

@@ -1,4 +1,4 @@
-"""What is in scope where a spec's expression is lowered, and how it is refused there."""
+"""The indices and the condition in scope where a spec's expression is lowered."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from derivgen.form.sizes import flat_size, offsets, row_major, typical
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is stored of the derivatives of an output by a parameter, and where the parameter has it."""
+    """The stored derivatives of an output by a parameter, and their places in the parameter."""
 
     cotangent: Cotangent
     subscripts: tuple[sp.Expr, ...]

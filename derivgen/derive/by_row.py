@@ -16,7 +16,10 @@ from derivgen.form.program import Program, Range, Statement, Tensor, check_progr
 
 
 def by_row(program: Program) -> Program:
-    """The program with its sample axis, the first run-time size, as a size of 1, once for each row."""
+    """Each row is computed as if it were all of the data: the first run-time size is 1, sums over rows get an axis.
+
+    `loss += Σ_n a[n]²/N` → `loss[n] += a[n]²`
+    """
     size = next((value for _, value in program.sizes if is_size(value)), None)
     if size is None:
         raise DerivgenError("per_sample_gradients: the model has no sample axis, so there are no samples")
@@ -51,7 +54,7 @@ class ByRow:
             count = len(gained)
             for s in self.program.statements:
                 over_rows = any(r.extent == self.size for r in s.domain)
-                if not differs(s.target) and (over_rows or any(differs(r.tensor) for r in s.reads)):
+                if not differs(s.target) and (over_rows or any(map(differs, s.sources))):
                     gained.add(s.target)
         return gained
 
@@ -61,13 +64,8 @@ class ByRow:
             return self.at_one(s)
         if any(self.size.has(e) or e.has(self.size) for r in s.domain if r.index not in rows for e in [r.extent]):
             self.refuse(s)
-        s = replace(
-            s,
-            subscripts=tuple(substitute(e, dict.fromkeys(rows, self.index)) for e in s.subscripts),
-            expression=substitute(s.expression, dict.fromkeys(rows, self.index)),
-            guard=substitute(s.guard, dict.fromkeys(rows, self.index)),
-            domain=(Range(self.index, self.size), *(r for r in s.domain if r.index not in rows)),
-        )
+        s = s.at(dict.fromkeys(rows, self.index))
+        s = replace(s, domain=(Range(self.index, self.size), *s.domain))
         self.check(s, s.write)
         if s.target in self.gained:
             s = replace(s, subscripts=(self.index, *s.subscripts))

@@ -54,7 +54,7 @@ class Cotangent:
         return self.tensor.name
 
     def at(self, subscripts: Sequence[sp.Expr]) -> Read:
-        """Where ∂O[o]/∂A[subscripts] is stored, for subscripts that agree with the pattern."""
+        """The read of ∂O[o]/∂A[subscripts], for subscripts that agree with the pattern."""
         return Read(self.name, *stored(subscripts, self.pattern, [r.index for r in self.axes]))
 
 
@@ -74,7 +74,7 @@ class Cotangents:
     """The cotangents of one output by the active tensors, each made when the first statement needs it."""
 
     def __init__(self, program: Program, output: str, active: set[str], winners: Winners, bare: bool = True) -> None:
-        """`bare`: they are called `a_bar`, else by the output, as `p_by_a`."""
+        """`bare`: cotangents are called `a_bar`, else by the output, as `p_by_a`."""
         self.program, self.output, self.active, self.bare = program, output, active, bare
         self.names = names_of(program)
         self.winners, self.order = winners, program.order
@@ -89,7 +89,7 @@ class Cotangents:
         return [c.tensor for found in self.made.values() for c in found.values()]
 
     def by(self, tensor: str) -> list[Cotangent]:
-        """What has been made of the derivatives by a tensor: they add up."""
+        """The cotangents of a tensor so far, whose values add up."""
         return list(self.made.get(tensor, {}).values())
 
     def of(self, tensor: str, pattern: Pattern = ()) -> Cotangent:
@@ -182,18 +182,13 @@ class Cotangents:
             for r in s.domain
             if r.index in renamed or r.index not in values
         )
-        seen = replace(
-            s,
-            subscripts=tuple(substitute(i, values) for i in s.subscripts),
-            expression=substitute(s.expression, values),
-            guard=all_of(substitute(s.guard, values), self.inside(s.target, pattern)),
-            domain=(*domain, *self.axes),
-            scan=s.scan,
-        )
+        seen = s.at(values)
+        guard = all_of(seen.guard, self.inside(s.target, pattern))
+        seen = replace(seen, guard=guard, domain=(*domain, *self.axes))
         return seen, {values.get(i, i): substitute(read, values) for i, read in at_winner.items()}
 
     def inside(self, tensor: str, pattern: Pattern) -> Boolean:
-        """Where the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
+        """The condition that the determined places of a tensor exist; elsewhere, guards make the derivatives 0."""
         shape = self.program.tensor(tensor).shape
         places = [(i, shape[axis]) for axis, i in pattern]
         for read in reads_of(*(i for _, i in pattern)):
@@ -207,7 +202,7 @@ class Cotangents:
 
 
 def with_pattern(patterns: list[Pattern], new: Pattern) -> list[Pattern]:
-    """The patterns with room for contributions at a new one; a pattern that leaves more open takes the others' place."""
+    """The patterns with room for contributions at a new one; a pattern that leaves more open replaces the others."""
     if any(set(p) <= set(new) for p in patterns):
         return patterns
     kept = [*(p for p in patterns if not set(new) <= set(p)), new]

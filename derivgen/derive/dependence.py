@@ -1,4 +1,4 @@
-"""How tensors come from one tensor x: which do at all, and along which of their axes they keep apart what x keeps apart.
+"""Which tensors come from a tensor x, and along which of their axes they keep elements of x apart.
 
 A tensor is apart along an axis of x if one of its own axes runs with it: A[…, i, …] comes from x[…, i, …] alone. Rows
 of data are such as long as nothing mixes them.
@@ -36,7 +36,7 @@ class Dependence:
 
 
 def dependence(x: str, rank: int, statements: Sequence[Statement], integer: frozenset[str]) -> Dependence:
-    """How the targets of these statements, but for `integer` tensors, come from x, of this rank; x is nobody's target."""
+    """How the targets of these statements, except `integer` tensors, come from x, which no statement writes."""
     smooth = [s for s in statements if s.target not in integer and s.target != x]
     names = reached([x], smooth, lambda s: {read.tensor for read, _, _ in local_derivatives(s)})
     between = [s for s in smooth if s.target in names]

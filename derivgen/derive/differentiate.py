@@ -31,7 +31,12 @@ from derivgen.stages import reached
 
 @as_written()
 def adjoint(program: Program, wrt: Sequence[str] | None = None, objective: str | None = None) -> Program:
-    """The program followed by the adjoint statements of a rank-0 output by the tensors `wrt` (the parameters)."""
+    """The program followed by the adjoint statements of a rank-0 output with respect to the tensors `wrt`.
+
+    These are the parameters if omitted.
+
+    `loss += Σ_n a[n]²` → `loss += Σ_n a[n]²` and `a_bar[n] += 2·a[n]·loss_bar`
+    """
     wrt = [p.name for p in program.parameters] if wrt is None else list(wrt)
     objective = objective or program.objective
     if objective is None:
@@ -76,7 +81,7 @@ def seeds(bars: Cotangents) -> list[Statement]:
 
 
 def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> list[Statement]:
-    """The reverse rule on one statement and one cotangent of its target: an accumulation for each distinct active read."""
+    """The reverse rule on a statement and a cotangent of its target: an accumulation for each distinct active read."""
     made = []
     own = tuple(r.index for r in s.domain)
     s, at_winner = bars.seen_from(s, cotangent.pattern)
@@ -177,7 +182,7 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
 
 
 def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
-    """The forward rule on one statement: one statement too, but for sums of products, of which each stays one."""
+    """The forward rule on one statement: one statement too, except that each sum of products keeps its own."""
     by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
     for read, condition in differentiable_reads(s, dots).items():
         key = (derivative(s.expression, read), condition)

@@ -57,7 +57,10 @@ DIRECTION: Direction = "tangent"  # kernels of their own, which a prediction of 
 
 @as_written()
 def with_tangents(program: Program) -> Program:
-    """The program with tangents in place of partial derivatives."""
+    """Each partial derivative is a read of a tangent, whose statements the forward rule gives.
+
+    `a[n] = x[n]²` and `z[n] = ∂a[n]/∂x[n]` → `a[n] = x[n]²`, `a_by_x[n] = 2·x[n]` and `z[n] = a_by_x[n]`
+    """
     if not any(partials_in(s) for s in program.statements):
         return program
     return check_program(Tangents(program).extended().live(program.outputs))
@@ -77,7 +80,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Along:
     """By which elements along one axis of x a tangent is: at its tensor's own axis, at a fixed place, or each."""
 
     axis: int | None = None
@@ -100,7 +103,7 @@ class Tangents:
         self.integer = frozenset(t.name for t in self.program.tensors if t.integer)
         self.lines = [Line(s) for s in self.program.statements]
         self.before: list[Line] = []  # lines without partial derivatives
-        self.made: dict[tuple[str, str, tuple[Way, ...]], str] = {}
+        self.made: dict[tuple[str, str, tuple[Along, ...]], str] = {}
         self.variable: dict[str, str] = {}  # of each tangent: the tensor by which it is
         self.zero: set[str] = set()
         self.letters: dict[tuple[str, int], list[sp.Symbol]] = {}  # indices of the added axes, by x and its axis
@@ -157,8 +160,8 @@ class Tangents:
         wrong = next((name for name in passed if self.variable[name] in origins - {x.tensor}), None)
         if wrong is not None:
             raise Refused(
-                f"{x.tensor} comes from {self.variable[wrong]}, so that no derivative by {self.variable[wrong]} has one by "
-                f"{x.tensor}: differentiate by {x.tensor} first"
+                f"{x.tensor} comes from {self.variable[wrong]}, so that no derivative by {self.variable[wrong]} has "
+                f"one by {x.tensor}: differentiate by {x.tensor} first"
             )
 
     def check_rows(self, read: Read, x: Read, axis: int) -> None:
@@ -186,21 +189,21 @@ class Tangents:
             same = [a for a, subscript in enumerate(read.subscripts) if subscript == place and is_plain_index(place)]
             if own:
                 kept = next((a for a in own if a in same), own[0])
-                ways.append(Way(axis=kept, apart=True))
+                ways.append(Along(axis=kept, apart=True))
                 equal.append((read.subscripts[kept], place))
             elif place.is_Integer:
-                ways.append(Way(place=int(place)))
+                ways.append(Along(place=int(place)))
             elif same:
-                ways.append(Way(axis=same[0]))
+                ways.append(Along(axis=same[0]))
             else:
-                ways.append(Way())
+                ways.append(Along())
                 added.append(place)
         name = self.tangent(read.tensor, x, tuple(ways))
         return sp.Integer(0) if name in self.zero else Read(name, *before_last(read.subscripts, added)), equal
 
     # ---- tangents
 
-    def tangent(self, tensor: str, x: str, ways: tuple[Way, ...]) -> str:
+    def tangent(self, tensor: str, x: str, ways: tuple[Along, ...]) -> str:
         """The name of a tensor's tangent by x; its statements are made when it is asked for the first time."""
         key = (tensor, x, ways)
         if key not in self.made:
@@ -219,8 +222,8 @@ class Tangents:
                 line.tangents += [Line(s if assigns else replace(s, operator="+=")) for s in made]
         return self.made[key]
 
-    def rule(self, s: Statement, name: str, x: str, ways: tuple[Way, ...]) -> list[Statement]:
-        """The forward rule on one statement: the terms at all of its points in one, others in statements of their own."""
+    def rule(self, s: Statement, name: str, x: str, ways: tuple[Along, ...]) -> list[Statement]:
+        """The forward rule on one statement: one for the terms at all of its points, and one for each other term."""
         at_winner = self.winners.get(s.target, {})
         loops = self.loops(s, x, ways)
         at, added = [], []
@@ -251,7 +254,7 @@ class Tangents:
                 parts.append(replace(part, operator="+="))
         return [*([replace(tangent, expression=sp.Add(*terms))] if terms else []), *parts]
 
-    def loops(self, s: Statement, x: str, ways: tuple[Way, ...]) -> dict[int, Range]:
+    def loops(self, s: Statement, x: str, ways: tuple[Along, ...]) -> dict[int, Range]:
         """The index of each added axis, by the axis of x: the one asked for, where the statement has it not already."""
         taken = {r.index for r in s.domain}
         loops: dict[int, Range] = {}
@@ -288,7 +291,7 @@ def before_last(own: Sequence[sp.Expr], added: Sequence[sp.Expr]) -> tuple[sp.Ex
     return (*own[:-1], *added, *own[-1:])
 
 
-def label(x: str, ways: Iterable[Way]) -> str:
+def label(x: str, ways: Iterable[Along]) -> str:
     """`x`; `x0` by its element 0; `same_x` by the element at the tensor's own index where others matter too."""
     places = "_".join(str(way.place) for way in ways if way.place is not None)
     same = any(way.axis is not None and not way.apart for way in ways)
@@ -311,21 +314,10 @@ def restricted(s: Statement, equal: Iterable[tuple[sp.Expr, sp.Expr]], first: Se
         index, other = taking(s, a, b, first)
         if a != b and index is not None:
             place = {i: substitute(e, {index: other}) for i, e in place.items()} | {index: other}
-            s = at(s, {index: other})
+            s = s.at({index: other})
         elif a != b:
             s = replace(s, guard=all_of(s.guard, sp.Eq(a, b)))
     return None if s.guard == sp.false else s
-
-
-def at(s: Statement, place: dict[sp.Symbol, sp.Expr]) -> Statement:
-    """The statement with expressions in place of some of its indices."""
-    return replace(
-        s,
-        subscripts=tuple(sp.expand(substitute(e, place)) for e in s.subscripts),
-        expression=substitute(s.expression, place),
-        guard=substitute(s.guard, place),
-        domain=tuple(r for r in s.domain if r.index not in place),
-    )
 
 
 def taking(s: Statement, a: sp.Expr, b: sp.Expr, first: Sequence[sp.Symbol]) -> tuple[sp.Symbol | None, sp.Expr]:

@@ -37,7 +37,7 @@ class Request:
 
 
 def derived_program(request: Request, stable: Program) -> Program:
-    """What a request computes, simplified."""
+    """The simplified program of a request."""
     return simplify(check_program(request.build(stable)))
 
 
@@ -135,8 +135,8 @@ def weighted_sum(program: Program, weights: Sequence[tuple[str, str]]) -> Progra
 def loss_of_outputs(stable: Program) -> tuple[list[int], list[str]]:
     """(the statements of the objective as a function of the model's outputs, by position; those outputs)
 
-    Going back from the objective, an output is the first let in which it is not linear, or the first sum that has weights
-    in it. What depends on parameters alone, as a penalty, belongs to the objective, of which these are outputs.
+    Going back from the objective, an output is the first let in which it is not linear, or the first sum that has
+    weights in it. What depends on parameters alone, as a penalty, belongs to the objective, of which these are outputs.
     """
     active = active_tensors(stable, [p.name for p in stable.parameters])
     inside, count = {str(stable.objective)}, 0

@@ -1,4 +1,4 @@
-"""The second derivatives of a model's objective: which blocks the Hessian has, and the formulas of those that are not 0."""
+"""The second derivatives of a model's objective: the blocks of the Hessian, and formulas of those that are not 0."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def hessian_page(stable: Program, page: TextPage) -> list[Block]:
     written = {s.target for s in program.statements if s.expression != 0}
     loss = str(stable.objective)
     names = [p.name for p in stable.parameters]
-    note = f"`A_bar` is ∂{loss}/∂A, and `A_bar_by_B` is ∂A_bar/∂B, with the axes of B before those of A that B's do not fix."
+    note = (
+        f"`A_bar` is ∂{loss}/∂A, and `A_bar_by_B` is ∂A_bar/∂B, with the axes of B before those of A that B's do not "
+        "fix."
+    )
     made: list[Block] = [Prose(note), Heading(2, "Blocks of the Hessian")]
     rows = []
     for k, a in enumerate(names):
@@ -52,8 +55,8 @@ def hessian_page(stable: Program, page: TextPage) -> list[Block]:
     if not varying & {p for block in blocks for p in block.parts}:
         made.append(
             Prose(
-                f"The Hessian depends on no parameter: `{loss}` is quadratic, and Newton's method takes one step to its "
-                "minimum, where it has one."
+                f"The Hessian depends on no parameter: `{loss}` is quadratic, and Newton's method takes one step to "
+                "its minimum, where it has one."
             )
         )
     products = simplify(hessian_vector_product(stable))
@@ -79,7 +82,7 @@ def blocks_of_hessian(stable: Program) -> tuple[Program, list[HessianBlock]]:
 
 
 def varying_tensors(program: Program) -> set[str]:
-    """What depends on a parameter, be it by a condition or a subscript."""
+    """The tensors that depend on a parameter, also through a condition or a subscript."""
     parameters = [p.name for p in program.parameters]
     return reached(parameters, program.statements, lambda s: s.sources)
 

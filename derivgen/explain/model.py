@@ -22,7 +22,7 @@ from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Program, Statement, differentiable_reads
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.prepare.modes import in_training
-from derivgen.simplify.simplify import compare
+from derivgen.simplify.guarded import compare
 from derivgen.update.notation import equations, remarks, term_order
 
 SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
@@ -77,13 +77,15 @@ class ModelExplanation:
         if self.adjoints:
             blocks.append(
                 Prose(
-                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it reads, "
-                    f"and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is ∂{loss}/∂A."
+                    f"`{f}` is the right side of a statement, under its sum or maximum. Every tensor `A` that it "
+                    f"reads, and that depends on a parameter, takes `A_bar += target_bar·∂{f}/∂A`; `A_bar` is "
+                    f"∂{loss}/∂A."
                 )
             )
             blocks.append(
                 Prose(
-                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = 1."
+                    f"The sweep runs from the last statement to the first; it starts at `{self.bars.of(loss).name}` = "
+                    "1."
                 )
             )
         else:
@@ -214,7 +216,7 @@ class ModelExplanation:
     # ---- the end
 
     def backward_program(self) -> list[Block]:
-        """What is left to compute after simplification, and which tensors are the gradients."""
+        """The statements after simplification, and the names of the gradients."""
         if not self.adjoints:
             return []
         program = training_program(self.stable)
@@ -226,7 +228,7 @@ class ModelExplanation:
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
 
     def update_rule(self) -> list[Block]:
-        """What a step does with the gradient g, by parameter θ."""
+        """The step that the update rule takes with the gradient g, by parameter θ."""
         rule, page = self.model.rule, type(self.page)(term_order(self.model.rule))
         blocks: list[Block] = [
             Heading(2, f"Update rule `{rule.name}`, in order, for each parameter θ and its gradient g")
@@ -348,7 +350,7 @@ class Dissection:
 
 
 def stopped_reads(e: sp.Expr) -> set[Read]:
-    """What is read under stop_gradient."""
+    """The reads under stop_gradient."""
     return {read for node in subexpressions(e) if isinstance(node, stop_gradient) for read in reads_of(node)}
 
 

@@ -8,6 +8,8 @@ import unicodedata
 from derivgen.file.fixed_names import BESIDE_INPUTS, BESIDE_RULE, words
 
 CONTRACT = 1
+DTYPES = ("float32", "float64")  # of a module; the first if none is given
+SEED, TRAINING, FIRST_STEP = "seed", "training", "first_step"  # arguments of modules that draw, or have two modes
 
 PUBLIC = words(
     """

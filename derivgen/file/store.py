@@ -28,7 +28,6 @@ from typing import Literal
 from derivgen.errors import DerivgenError, Place, Problem
 from derivgen.version import __version__
 
-DEFAULT_DTYPE = "float32"
 WIDTH = 120
 TEMPORARY = re.compile(r"\.derivgen-([0-9a-f]{8}-)?[0-9a-f]{12}\.tmp")
 # Of a module and a function in it: numba adds up to 43 letters for a file of its cache, and names of files have 255.

@@ -1,1 +1,1 @@
-"""The statement form that every stage shares: expressions, functions, statements, programs, their notation and proofs of bounds."""
+"""The form that every stage shares: expressions, functions, statements, programs, notation, proofs of bounds."""

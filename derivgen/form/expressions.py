@@ -119,7 +119,7 @@ def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
 
 @functools.lru_cache(maxsize=2**16)
 def sort_text(expression: sp.Basic) -> str:
-    """What expressions are sorted by where nothing else tells them apart: SymPy takes long to print."""
+    """The key that sorts expressions if nothing else tells them apart: SymPy takes long to print."""
     return str(expression)
 
 
@@ -227,7 +227,7 @@ def weakened(condition: Boolean, keeps: Callable[[Boolean], bool]) -> Boolean:
 
 
 def about(condition: Boolean, indices: Set[sp.Symbol]) -> Boolean:
-    """What a condition says of these indices alone."""
+    """The part of a condition that is about these indices alone."""
     return weakened(condition, lambda part: indices_of(part) <= indices)
 
 
@@ -286,8 +286,8 @@ def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
 def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
 
-    A part may keep what others read inside a tensor, see `order_of_tests`. Of two disjunctions with reads each may do so
-    for the other, so what they say of shallower reads comes before both.
+    A part may keep what others read inside a tensor, see `order_of_tests`. Of two disjunctions with reads each may do
+    so for the other, so what they say of shallower reads comes before both.
     """
     parts = parts_of(condition)
     unions = [c for c in parts if isinstance(c, sp.Or) and depth_of_reads(c) > 0]
@@ -302,12 +302,12 @@ def alternatives(union: sp.Or) -> tuple[Boolean, ...]:
 
 
 def order_of_tests(condition: Boolean) -> tuple[int, str]:
-    """What reads nothing comes first, then what reads at indices, then what reads at those reads."""
+    """Conditions without reads come first, then those with reads at indices, then those with reads at such reads."""
     return depth_of_reads(condition), sort_text(condition)
 
 
 def first_of(union: sp.Or) -> Iterator[Boolean]:
-    """What a disjunction says of indices alone, then of reads at them, and so on, but for all that it says."""
+    """Consequences of a disjunction for indices alone, then for reads at them, and so on, except the whole of it."""
     for depth in range(depth_of_reads(union)):
         yield from parts_of(weakened(union, functools.partial(is_shallow, depth=depth)))
 

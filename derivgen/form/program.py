@@ -36,11 +36,12 @@ from derivgen.form.expressions import (
     reads_of,
     rename_tensors,
     subexpressions,
+    substitute,
 )
 from derivgen.form.functions import partial
 
 Operator = Literal["=", "+=", "max=", "argmax="]
-# Which pass made a statement: one of PASSES, or how derivatives of an output are called, by layer: "p_through_{}".
+# The pass that made a statement: one of PASSES, or the name of an output's derivatives by layer: "p_through_{}".
 Direction = str
 PASSES = ("forward", "backward", "tangent", "backward_tangent")
 
@@ -135,6 +136,18 @@ class Statement:
         subscripts = tuple(map(change, self.subscripts))
         return self.with_parts(subscripts=subscripts, expression=change(self.expression), guard=change(self.guard))
 
+    def at(self, places: Mapping[sp.Expr, sp.Expr]) -> Statement:
+        """The statement with expressions in place of some of its indices, which leave its domain."""
+        changed = self.mapped(lambda e: substitute(e, places))
+        domain = tuple(r for r in self.domain if r.index not in places)
+        return replace(changed, subscripts=tuple(map(sp.expand, changed.subscripts)), domain=domain)
+
+    def renamed(self, names: Mapping[str, str]) -> Statement:
+        """The statement with other names of tensors, where it writes them and where it reads them."""
+        if self.target not in names and names.keys().isdisjoint(self.sources):
+            return self
+        return replace(self.mapped(lambda e: rename_tensors(e, names)), target=names.get(self.target, self.target))
+
     @cached_property
     def smooth_sources(self) -> frozenset[str]:
         """The tensors that its value depends on smoothly."""
@@ -149,8 +162,8 @@ class Statement:
 
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with it by itself: see check_program."""
-        return fault_of(self)
+        """The first invariant that the statement by itself breaks, in words."""
+        return next((found for invariant in OF_STATEMENTS if (found := invariant(self))), None)
 
     @cached_property
     def write(self) -> Read:
@@ -182,12 +195,17 @@ class Statement:
     def covers(self, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
         """Whether it writes every element of a target of this shape, at plain indices; `guarded`: or skips some."""
         extents = {r.index: r.extent for r in self.domain}
-        plain = all(is_plain_index(s) for s in self.subscripts) and len(set(self.subscripts)) == len(self.subscripts)
-        return plain and (guarded or self.guard == TRUE) and tuple(extents[s] for s in self.subscripts) == shape
+        plain = are_plain(self.subscripts) and (guarded or self.guard == TRUE)
+        return plain and tuple(extents[s] for s in self.subscripts) == shape
 
 
 def is_plain_index(subscript: sp.Expr) -> bool:
     return isinstance(subscript, sp.Symbol) and subscript in indices_of(subscript)
+
+
+def are_plain(subscripts: Sequence[sp.Expr]) -> bool:
+    """Whether subscripts are indices, no two of them the same."""
+    return all(map(is_plain_index, subscripts)) and len(set(subscripts)) == len(subscripts)
 
 
 @dataclass(frozen=True)
@@ -214,8 +232,8 @@ class Program:
 
     @cached_property
     def fault(self) -> str | None:
-        """What is wrong with it: see check_program."""
-        return fault_in(self)
+        """The first invariant that the program breaks, in words."""
+        return next((found for invariant in OF_PROGRAMS if (found := invariant(self))), None)
 
     @cached_property
     def order(self) -> Mapping[str, int]:
@@ -260,7 +278,7 @@ class Program:
 
     @property
     def vector(self) -> tuple[Tensor, ...]:
-        """What the flat vector holds: the parameters, then the running tensors."""
+        """The tensors in the flat vector: the parameters, then the running tensors."""
         return (*self.parameters, *self.of_role(Role.RUNNING))
 
     def of_role(self, *roles: Role) -> tuple[Tensor, ...]:
@@ -273,11 +291,14 @@ class Program:
         return self if same and not tensors else replace(self, tensors=(*self.tensors, *tensors), statements=statements)
 
     def live(self, outputs: Iterable[str]) -> Program:
-        """The program with only the statements that these outputs need, and no tensor that nothing names."""
+        """The program with only the statements that these outputs need, and no tensor that nothing names.
+
+        It is the program itself if that is no change.
+        """
         wanted = set(outputs)
         needed = closure(wanted, self.statements, lambda s: s.sources)
         tensors = tuple(t for t in self.tensors if t.role in GIVEN or t.name in needed)
-        return replace(
+        live = replace(
             self,
             tensors=tensors,
             statements=tuple(s for s in self.statements if s.target in needed),
@@ -287,6 +308,7 @@ class Program:
             running=tuple((t, name) for t, name in self.running if name in wanted),
             results=tuple(name for name in self.results if name in wanted),
         )
+        return self if live == self else live
 
 
 def map_expressions(program: Program, change: Callable[[sp.Expr], sp.Expr]) -> Program:
@@ -303,9 +325,9 @@ def is_internal(program: Program, name: str) -> bool:
 def closure(
     outputs: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:
-    """The outputs, and all that they come from; `sources` are the tensors that a statement's target comes from."""
+    """The outputs, and all tensors behind them; `sources` are the tensors that a statement's target comes from."""
     found, count = set(outputs), -1
-    while count < len(found):  # once, but for recurrences
+    while count < len(found):  # once, except for recurrences
         count = len(found)
         for s in reversed(statements):
             if s.target in found:
@@ -316,7 +338,7 @@ def closure(
 def reached(
     given: Iterable[str], statements: Sequence[Statement], sources: Callable[[Statement], Iterable[str]]
 ) -> set[str]:
-    """What is given, and all that comes from it."""
+    """The given tensors, and all that come from them."""
     found, count = set(given), -1
     while count < len(found):
         count = len(found)
@@ -367,16 +389,7 @@ def renamed_apart(program: Program, *others: Program) -> Program:
         for t in program.tensors
         if t.name in theirs and (t.shape, t.integer) != (theirs[t.name].shape, theirs[t.name].integer)
     }
-    statements = [
-        replace(
-            s,
-            target=renamed.get(s.target, s.target),
-            subscripts=tuple(rename_tensors(i, renamed) for i in s.subscripts),
-            expression=rename_tensors(s.expression, renamed),
-            guard=rename_tensors(s.guard, renamed),
-        )
-        for s in program.statements
-    ]
+    statements = [s.renamed(renamed) for s in program.statements]
     tensors = tuple(replace(t, name=renamed.get(t.name, t.name)) for t in program.tensors)
     prediction = renamed.get(str(program.prediction), program.prediction)
     return replace(program, tensors=tensors, statements=tuple(statements), prediction=prediction)
@@ -393,46 +406,83 @@ def check_program(program: Program) -> Program:
     return program
 
 
-def fault_of(s: Statement) -> str | None:
-    """What is wrong with a statement by itself."""
+# Each invariant gives what is wrong, or nothing.
+
+
+def indices_are_known(s: Statement) -> str | None:
     own = {r.index for r in s.domain}
     if len(own) != len(s.domain):
         return "an index stands twice in the domain"
     loose = {i for e in (s.guard, s.expression, *s.subscripts) for i in indices_of(e)} - own
-    if loose:
-        return f"index {sorted(map(str, loose))[0]} is not in the domain"
+    return f"index {sorted(map(str, loose))[0]} is not in the domain" if loose else None
+
+
+def assigns_once(s: Statement) -> str | None:
     if s.operator == "=" and s.reduced:
         return "plain assignment along an index that the target does not have"
-    if s.scan is not None and s.scan.index not in own:
+    return None
+
+
+def steps_are_its_own(s: Statement) -> str | None:
+    if s.scan is not None and s.scan.index not in {r.index for r in s.domain}:
         return f"the scan's index {s.scan.index} is not in the domain"
     return None
 
 
-def fault_in(program: Program) -> str | None:
-    """What is wrong with a program, and with which statement."""
-    table = program.table
-    if len(table) != len(program.tensors):
-        return "two tensors of one name"
+def names_are_unique(program: Program) -> str | None:
+    return "two tensors of one name" if len(program.table) != len(program.tensors) else None
+
+
+def statements_are_sound(program: Program) -> str | None:
+    return next((f"{s.target}: {s.fault}" for s in program.statements if s.fault is not None), None)
+
+
+def accesses_have_the_rank(program: Program) -> str | None:
+    for s in program.statements:
+        for access in (s.write, *s.reads):
+            if access.tensor not in program.table:
+                return f"{s.target}: {access.tensor} is not declared"
+            if len(access.subscripts) != len(program.tensor(access.tensor).shape):
+                return f"{s.target}: {access.tensor} is of another rank"
+    return None
+
+
+def given_tensors_are_kept(program: Program) -> str | None:
+    written = (name for name in program.writers if program.tensor(name).role in GIVEN)
+    return next((f"{name}: written, but it is given" for name in written), None)
+
+
+def reads_are_complete(program: Program) -> str | None:
     last_write = {s.target: i for i, s in enumerate(program.statements)}
     for position, s in enumerate(program.statements):
-        if s.fault is not None:
-            return f"{s.target}: {s.fault}"
-        if s.target not in table or len(s.subscripts) != len(table[s.target].shape):
-            return f"{s.target}: undeclared, or of another rank"
         for read in s.reads:
-            if read.tensor not in table or len(read.subscripts) != len(table[read.tensor].shape):
-                return f"{s.target}: reads {read.tensor}, undeclared or of another rank"
             if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
                 return f"{s.target}: reads {read.tensor} before it is complete"
-        if table[s.target].role in GIVEN:
-            return f"{s.target}: written, but it is given"
-    for output in program.outputs:
-        if output not in table:
-            return f"output {output} is not declared"
+    return None
+
+
+def outputs_are_declared(program: Program) -> str | None:
+    return next((f"output {name} is not declared" for name in program.outputs if name not in program.table), None)
+
+
+def next_values_fit(program: Program) -> str | None:
+    table = program.table
     for name, following in program.running:
         if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
             return f"{following}: no value for the running tensor {name}"
     return None
+
+
+OF_STATEMENTS = (indices_are_known, assigns_once, steps_are_its_own)
+OF_PROGRAMS = (
+    names_are_unique,
+    statements_are_sound,
+    accesses_have_the_rank,
+    given_tensors_are_kept,
+    reads_are_complete,
+    outputs_are_declared,
+    next_values_fit,
+)
 
 
 def run_of(statements: Sequence[Statement], position: int) -> range:
@@ -464,7 +514,7 @@ def complete_in_scan(statements: Sequence[Statement], position: int, read: Read)
 
 
 def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
-    """By how many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
+    """How many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
     shift = subscript - scan.index
     return int(-shift if scan.reverse else shift) if shift.is_Integer else None
 

@@ -1,4 +1,4 @@
-"""Sizes: how many elements there are, which of two is larger, and what stands for one that is known at run time only."""
+"""Sizes: numbers of elements, comparisons, and the number that stands for a size known only at run time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def is_multiple(size: sp.Expr, of: int) -> bool:
     return all(c.is_Integer and c % of == 0 for c in coefficients(size))
 
 
-TYPICAL = 32  # a run-time size, where a choice depends on it
+TYPICAL_SIZE = 32  # stands for each run-time size where a choice depends on one
+SMALL_UPDATE = 4096  # parameters: updates of fewer ones cost next to nothing, and their text stays plain
 
 
 def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
@@ -39,7 +40,7 @@ def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
 
 def typical(size: sp.Expr) -> sp.Expr:
     """A size where those at run time are typical ones."""
-    return size.subs(dict.fromkeys(size.free_symbols, TYPICAL))
+    return size.subs(dict.fromkeys(size.free_symbols, TYPICAL_SIZE))
 
 
 def flat_size(program: Program) -> int:

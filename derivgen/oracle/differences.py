@@ -2,7 +2,7 @@
 
 At 50 digits a central difference is exact for double precision: with the step h = 10^(-digits/3), truncation and
 rounding are both about h² = 1e-33 for functions of order one. What stop_gradient holds is held at the point. At a
-kink a central difference is the mean of both sides, which is nobody's convention: keep points away from kinks.
+kink a central difference is the mean of both sides, which is no convention: keep points away from kinks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Comparison:
 
 
 def value(program: Program, values: Mapping[str, ArrayLike], output: str | None = None, digits: int = 50) -> Real:
-    """The output (the objective where unsaid), a tensor of rank 0."""
+    """The output, a tensor of rank 0; the objective if omitted."""
     name = _output(program, output)
     return run(program.live([name]), values, digits=digits)[name][()]
 

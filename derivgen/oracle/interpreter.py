@@ -119,7 +119,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the expressions of one statement may refer to."""
+    """The names that the expressions of one statement may refer to."""
 
     mp: Any
     stores: Mapping[str, Store]

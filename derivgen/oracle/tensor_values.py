@@ -1,4 +1,4 @@
-"""What the interpreter holds: the elements of tensors, and the sizes that given arrays show."""
+"""The interpreter's state: the elements of tensors, and the sizes that given arrays show."""
 
 from __future__ import annotations
 

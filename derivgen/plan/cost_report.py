@@ -54,7 +54,8 @@ class Report:
 def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     """What a step of the model costs, and a call of each function of derivatives.
 
-    `codes`: those of the kernels, of which equal ones share one. A step: the forward and the backward pass, and the update of all parameters.
+    `codes`: those of the kernels, of which equal ones share one. A step is the forward and the backward pass, and the
+    update of all parameters.
     """
     itemsize = REAL_BYTES[plan.dtype]
     costs = {kernel: function_cost(code, itemsize) for kernel, code in codes.items()}

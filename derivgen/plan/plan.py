@@ -44,7 +44,10 @@ def fields_past(tensors: Iterable[Tensor], taken: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Plan(ABC):
-    """The schedules that work in one set of buffers, first that of a step or of a function of derivatives; the rule and the dtype of their module."""
+    """The schedules that work in one set of buffers; the rule and the dtype of their module.
+
+    The first schedule is that of a step, or of a function of derivatives.
+    """
 
     schedule: Schedule
     rule: UpdateRule
@@ -199,7 +202,7 @@ class Plan(ABC):
 
     @cached_property
     def workspace(self) -> tuple[Tensor, ...]:
-        """Gathered inputs, random tensors and buffers, a family of several places as one tensor under its first name."""
+        """Gathered inputs, random tensors, buffers; a family of several places is one tensor under its first name."""
         stored = []
         for t in (*self.gathered, *self.random, *self.buffers):
             family, k = self.families.get(t.name, ((t.name,), 0))

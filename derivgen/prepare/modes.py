@@ -17,12 +17,18 @@ def has_modes(program: Program) -> bool:
 
 
 def in_training(program: Program) -> Program:
-    """What loss_and_gradient, train_epoch and descend compute."""
+    """The program that loss_and_gradient, train_epoch and descend compute: model.training is 1.
+
+    `a[n] = (2·x[n] if training ≥ 1 else x[n])` → `a[n] = 2·x[n]`
+    """
     return resolved(program, sp.Integer(1))
 
 
 def in_evaluation(program: Program) -> Program:
-    """What loss and predict compute; running tensors stay as they are."""
+    """The program that loss and predict compute: model.training is 0, and running tensors stay as they are.
+
+    `a[n] = (2·x[n] if training ≥ 1 else x[n])` → `a[n] = x[n]`
+    """
     return resolved(replace(program, running=()), sp.Integer(0))
 
 
@@ -36,13 +42,14 @@ def resolved(program: Program, training: sp.Integer) -> Program:
     def decided(e: sp.Basic) -> sp.Basic:
         return replace_reads(e, lambda read: training if read.tensor in modes else read)
 
-    statements = [replace(s, expression=decided(s.expression), guard=decided(s.guard)) for s in program.statements]
-    copies = {s.target for s, former in zip(statements, program.statements, strict=True) if s != former and is_copy(s)}
+    statements = [s.mapped(decided) for s in program.statements]
+    pairs = zip(statements, program.statements, strict=True)
+    copies = {s.target for s, former in pairs if s != former and repeats_a_tensor(s)}
     tensors = tuple(as_part(t, copies) for t in program.tensors if t.name not in modes)
     return check_program(replace(program, tensors=tensors, statements=tuple(statements)))
 
 
-def is_copy(s: Statement) -> bool:
+def repeats_a_tensor(s: Statement) -> bool:
     """Whether another tensor holds the same values at the same indices: dropout is such a copy in evaluation."""
     plain = isinstance(s.expression, Read) and all(map(is_plain_index, s.subscripts))
     return plain and s.operator == "=" and s.guard == sp.true and s.expression.subscripts == s.subscripts

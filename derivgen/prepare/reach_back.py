@@ -33,7 +33,10 @@ SINGULAR = (*(f.type for f in RECORDS if f.singular), partial)
 
 @as_written()
 def reach_back(program: Program) -> Program:
-    """The program with the guards of all reads of a tensor on its definition, where that may be singular."""
+    """The guards of all reads of a tensor guard its definition too, if the definition may be singular.
+
+    `r[n] = √(x[n])` and `z[n] = (r[n] if x[n] > 0 else 0)` → `r[n] = (√(x[n]) if x[n] > 0 else 0)`
+    """
     statements = list(program.statements)
     complete = {s.target: i for i, s in enumerate(statements)}
     readers: dict[str, list[int]] = {}

@@ -43,7 +43,10 @@ FACTORS = 8  # of a product: the derivative by each has all others
 
 @as_written()
 def shorten(program: Program) -> Program:
-    """The program with each long formula in parts."""
+    """Each long formula is computed in parts, which are tensors.
+
+    `loss += Σ_n (a[n] + b[n] + …)²` → `loss_part[n] = a[n] + b[n] + …` and `loss += Σ_n loss_part[n]²`
+    """
     if not any(map(is_long, program.statements)):
         return program
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
@@ -170,7 +173,7 @@ class Parts:
         return self.part(short, path) if height(short) >= HIGHEST else short
 
     def branches(self, pairs: Sequence[sp.Basic], path: Boolean) -> sp.Expr:
-        """The branches of a Piecewise: the first ones, and a part for the others, which is evaluated if it is reached."""
+        """The branches of a Piecewise: the first ones, and a part for the others, evaluated if it is reached."""
         found, rest = [], path
         for value, condition in (pair.args for pair in pairs[:BRANCHES]):
             here = all_of(rest, condition)

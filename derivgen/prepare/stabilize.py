@@ -12,7 +12,7 @@ Input: a declared Program. Output: a Program of the same values, in exact arithm
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sympy as sp
@@ -27,7 +27,6 @@ from derivgen.form.expressions import (
     replace_reads,
     split_guard,
     subexpressions,
-    substitute,
 )
 from derivgen.form.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.form.program import (
@@ -41,6 +40,7 @@ from derivgen.form.program import (
     names_of,
     variables_of,
 )
+from derivgen.rewrite.conditions import at_read
 from derivgen.rewrite.held import Held, Reuse
 from derivgen.rewrite.scans import leave_scans
 
@@ -49,16 +49,11 @@ ZERO, ONE = sp.Integer(0), sp.Integer(1)
 
 @as_written()
 def stabilize(program: Program) -> Program:
-    """The program with stable forms in place of naive ones."""
+    """Stable forms take the place of formulas that overflow or cancel.
+
+    `a[n] = log(1 + exp(x[n]))` → `a[n] = softplus(x[n])`
+    """
     return check_program(leave_scans(Stabilizer(program).run()))
-
-
-@dataclass(frozen=True, slots=True)
-class Scaled:
-    """S = exp(shift)·total: how a sum of exponentials is held."""
-
-    shift: Read
-    total: Read
 
 
 class Stabilizer:
@@ -93,8 +88,12 @@ class Stabilizer:
 
     def keep(self, s: Statement) -> None:
         self.statements.append(s)
-        plain = all(is_plain_index(i) for i in s.subscripts)
-        if s.operator == "=" and plain and s.guard == TRUE and s.target not in self.variables:
+        if (
+            s.operator == "="
+            and all(map(is_plain_index, s.subscripts))
+            and s.guard == TRUE
+            and s.target not in self.variables
+        ):
             self.held[s.target] = s
         if s.operator in ("=", "+=") and self.is_square(s.expression):
             self.squares.add(s.target)
@@ -116,7 +115,7 @@ class Stabilizer:
         return any(is_log_or_quotient_of(s.target, partners, later.expression) for later in self.program.statements)
 
     def shift_sum(self, s: Statement) -> None:
-        """The sum of shifted exponentials as a statement; the sum itself as exp(max)·total, for who reads it bare."""
+        """The statement of the sum of shifted exponentials; readers of the sum itself get exp(max)·total."""
         exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
         weight = sp.Mul(*(f for f in sp.Mul.make_args(s.expression) if f is not exponential))
         shift, power = self.shifted(s, exponential.args[0])
@@ -137,7 +136,7 @@ class Stabilizer:
             self.statements.append(held)
 
     def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
-        """(the largest exponent, exp(exponent - largest)), over the indices of the exponent; one pair for equal ones."""
+        """(the largest exponent, exp(exponent - largest)) over the exponent's indices; one pair for equal ones."""
         own = indices_of(exponent) | indices_of(s.guard)
         domain = tuple(r for r in s.domain if r.index in own)
         key = (exponent, s.guard, domain)
@@ -167,16 +166,16 @@ class Stabilizer:
     # ---- expressions
 
     def stable(self, expression: sp.Basic) -> Any:
-        """The expression or condition with sums of exponentials in their scaled form and every pattern of REWRITES applied."""
+        """The expression or condition after every pattern of REWRITES, sums of exponentials in their scaled form."""
         opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
         return bottom_up(opened, self.rewrite)
 
     def see(self, read: Read, definitions: dict[str, Statement]) -> sp.Expr:
-        """What a tensor holds at these subscripts, or the read itself."""
+        """The expression that a tensor holds at these subscripts, or the read itself."""
         definition = definitions.get(read.tensor)
         if definition is None:
             return read
-        return substitute(definition.expression, dict(zip(definition.subscripts, read.subscripts, strict=True)))
+        return at_read(definition, read, definition.expression)
 
     def rewrite(self, node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.log):
@@ -286,7 +285,7 @@ def log_of_sum(u: sp.Add) -> sp.Expr | None:
 
 
 def log_cosh(a: sp.Expr) -> sp.Expr:
-    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where cosh may overflow."""
+    """log(1 + sinh(a)²)/2 near 0, where it is about a²/2; |a| + log(1 + exp(-2·|a|)) - log(2) where |a| ≥ 1."""
     near = log1p(sp.sinh(a) ** 2) / 2
     far = sp.Abs(a) + log1p(sp.exp(-2 * sp.Abs(a))) - sp.log(2)
     return sp.Piecewise((near, sp.Abs(a) < 1), (far, True))

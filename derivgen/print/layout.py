@@ -102,7 +102,7 @@ def last_of(part: Part) -> Part:
 
 
 def in_own_brackets(opening: str, part: Part, closing: str, room: int) -> list[str]:
-    """A part broken inside its own brackets alone: each where what follows, up to the next bracket, has no room else."""
+    """A part broken inside its own brackets: each where what follows it, up to the next one, has no room else."""
     lines: list[str] = []
     current = opening
     pieces = [*pieces_of(part), closing]

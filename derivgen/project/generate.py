@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from derivgen.declare.model import DTYPES, Model
-from derivgen.file.store import DEFAULT_DTYPE, assemble_from_python, refuse_output, write
+from derivgen.declare.model import Model
+from derivgen.file.contract import DTYPES
+from derivgen.file.store import assemble_from_python, refuse_output, write
 from derivgen.pipeline import generate_body
 
 
@@ -18,7 +19,7 @@ def generate(
     `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file
     can't be written or was edited by hand.
     """
-    chosen = dtype or model.dtype or DEFAULT_DTYPE
+    chosen = dtype or model.dtype or DTYPES[0]
     if chosen not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {chosen!r}")
     if not isinstance(parallel, bool):
@@ -32,6 +33,6 @@ def write_model(model: Model, path: Path, dtype: str, force: bool = False, paral
     generated = generate_body(model, dtype, parallel)
     for warning in generated.warnings:
         warnings.warn(str(warning), stacklevel=3)
-    unusual = None if dtype == (model.dtype or DEFAULT_DTYPE) else dtype
+    unusual = None if dtype == (model.dtype or DTYPES[0]) else dtype
     write(path, assemble_from_python(generated, model.place, unusual, parallel), force)
     return path

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
+from derivgen.file.contract import DTYPES
 from derivgen.project.spec import Target, load_targets
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def render(
     from derivgen.pipeline import generate_body
 
     store.refuse_output(output, target.spec)
-    usual = target.model.dtype or "float32"
+    usual = target.model.dtype or DTYPES[0]
     generated = generate_body(target.model, dtype or usual, parallel)
     if header is not None and not header.by_command:
         return store.assemble(generated, header.spec_file, header.command), generated.warnings

@@ -1,1 +1,1 @@
-"""What several passes share: conditions that follow from others, values that tensors hold, runs of scans."""
+"""Parts that several passes share: conditions that follow from others, values that tensors hold, runs of scans."""

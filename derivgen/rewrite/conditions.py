@@ -24,6 +24,7 @@ from derivgen.form.expressions import (
     indices_of,
     parts_of,
     reads_of,
+    replace_reads,
     substitute,
 )
 from derivgen.form.program import Program, Statement
@@ -35,13 +36,16 @@ def implies(known: Conditions, condition: Boolean) -> bool:
 
 
 def guard_outside(s: Statement) -> Boolean:
-    """What a sum's guard says of the indices that it keeps."""
+    """The part of a sum's guard about the indices that it keeps."""
     reduced = {r.index for r in s.reduced}
     return all_of(*(c for c in conjuncts(s.guard) if not indices_of(c) & reduced))
 
 
 def assign_under_guards(program: Program) -> Program:
-    """A lone accumulation under a guard that bounds no loop is an assignment of its value or 0."""
+    """A lone accumulation under a guard that bounds no loop is an assignment of its value or 0.
+
+    `z[n] += 2·x[n] if x[n] > 0` → `z[n] = (2·x[n] if x[n] > 0 else 0)`
+    """
     statements = []
     for s in program.statements:
         if is_lone(program, s) and (s.scan is not None or not bounds_innermost(s)):
@@ -73,13 +77,24 @@ def bounds_innermost(s: Statement) -> bool:
     return isinstance(last, sp.Symbol) and bound_of(s, last) is not None
 
 
-def at(s: Statement, read: Read, what: Any) -> Any:
-    """A condition or an expression of a statement for the element of its target that is read."""
+def at_read(s: Statement, read: Read, what: Any) -> Any:
+    """A condition or an expression of a statement, at the indices of the element of its target that is read."""
     return substitute(what, dict(zip(s.subscripts, read.subscripts, strict=True)))
 
 
+def read_through(t: Statement, writer: Statement) -> Statement:
+    """A statement that computes what `writer` writes where it would read it."""
+    if writer.target not in t.sources:
+        return t
+
+    def through(read: Read) -> sp.Expr:
+        return at_read(writer, read, writer.expression) if read.tensor == writer.target else read
+
+    return t.mapped(lambda e: replace_reads(e, through))
+
+
 def is_read_under_guard(program: Program, s: Statement) -> bool:
-    """Whether what a statement writes under its guard is read under it only: then nobody asks for the 0 elsewhere."""
+    """Whether the target of a statement is read under its guard only: then no statement reads the 0 elsewhere."""
     return s.target not in program.outputs and all(knows(t, s) for t in program.statements)
 
 
@@ -90,4 +105,4 @@ def knows(t: Statement, s: Statement) -> bool:
     occurrences = [
         (read, path) for read, path, _ in guarded_reads(t.expression, parts_of(t.guard)) if read.tensor == s.target
     ]
-    return all(implies(path, at(s, read, s.guard)) for read, path in occurrences)
+    return all(implies(path, at_read(s, read, s.guard)) for read, path in occurrences)

@@ -21,7 +21,7 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.functions import sigmoid
-from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, is_plain_index
 from derivgen.rewrite.conditions import implies
 
 
@@ -36,7 +36,7 @@ class Held:
 
     @cached_property
     def parts(self) -> frozenset[str | Read]:
-        """What an expression must read for the value to stand in it: tensors, and elements at no index of the target."""
+        """An expression with the value in it reads these: tensors, and elements at no index of the target."""
         reads = reads_of(self.expression)
         own = set(self.read.subscripts)
         return frozenset(r.tensor if own & indices_of(r) else r for r in reads)
@@ -45,16 +45,13 @@ class Held:
         return all(part in s.sources or part in s.reads for part in self.parts)
 
 
-def held_by(statement: Statement, tensor: Tensor) -> Held | None:
-    """What the target of a lone statement holds for later ones, or None if that is not one plain compound value."""
-    subscripts = statement.subscripts
-    plain = all(is_plain_index(s) for s in subscripts) and len(set(subscripts)) == len(subscripts)
-    compound = not isinstance(statement.expression, Read | sp.Symbol | sp.Number)
-    covered = {s for read in reads_of(statement.expression) for s in read.subscripts if is_plain_index(s)}
-    adds = statement.operator == "+=" and not statement.reduced and statement.guard != TRUE and statement.scan is None
-    if not (statement.operator == "=" or adds) or not plain or not compound or not set(subscripts) <= covered:
-        return None
-    return Held(statement.write, statement.expression, tensor.shape, statement.guard)
+def held_by(s: Statement, tensor: Tensor) -> Held | None:
+    """The value that the target of a lone statement holds for later ones; None if it is not one compound value."""
+    compound = not isinstance(s.expression, Read | sp.Symbol | sp.Number)
+    covered = {i for read in reads_of(s.expression) for i in read.subscripts if is_plain_index(i)}
+    adds = s.operator == "+=" and not s.reduced and s.guard != TRUE and s.scan is None
+    holds = (s.operator == "=" or adds) and compound and are_plain(s.subscripts) and set(s.subscripts) <= covered
+    return Held(s.write, s.expression, tensor.shape, s.guard) if holds else None
 
 
 class Reuse:

@@ -1,7 +1,7 @@
-"""Recurrences: what leaves their steps, and how their tensors lie in memory. Each is Program → Program of the same values.
+"""Recurrences: the statements that leave their steps.
 
-A scan costs a loop whose steps wait for each other. What does not take part in that leaves it: x·W for all steps before
-it, and the gradient of W, over all steps at once, after it.
+A scan costs a loop whose steps wait for each other. A statement that does not take part in it leaves it: x·W for all
+steps comes before the scan, and the gradient of W, over all steps at once, after it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ def runs(statements: Sequence[Statement]) -> list[tuple[Scan | None, tuple[State
 
 
 def leave_scans(program: Program) -> Program:
-    """What reads nothing of its scan comes before it, and what nothing in its scan reads comes after it."""
+    """A statement that reads nothing of its scan comes before it, and one whose target no step reads comes after it.
+
+    `z[t] = x[t]·w, t = 0, 1, …` and `h[t] = tanh(z[t] + h_previous[t]), t = 0, 1, …` → `z[t] = x[t]·w` and the rest
+    """
     parts = runs(program.statements)
     return program.with_statements(s for scan, run in parts for s in (apart(run) if scan else run))
 
@@ -42,7 +45,4 @@ def sources_inside(s: Statement, inside: list[Statement]) -> bool:
 
 
 def reads(s: Statement, tensor: str) -> bool:
-    return any(r.tensor == tensor for r in s.reads)
-
-
-# ---- memory
+    return tensor in s.sources

@@ -156,7 +156,8 @@ def refuse_other_size(header: Header, size: int) -> None:
     shape, dtype = header.kind
     if header.offset + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(
-            f"its header claims {dtype} of shape {short(str(shape))}, which is not the {size - header.offset} bytes after it"
+            f"its header claims {dtype} of shape {short(str(shape))}, "
+            f"which is not the {size - header.offset} bytes after it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where buffers lie: a value may take the place of what it is computed from, and buffers never needed at once share memory.
+"""Where buffers lie: a value may take over the memory of its source, and buffers never needed at once share it.
 
 `taken_over` looks inside a kernel. `share_memory` looks at timelines, each a list of the tensors that its kernels
 access, in order of execution; it gives each buffer a start, in elements of one memory of reals or one of integers, as
@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derivgen.form.program import Program, Tensor
-from derivgen.form.sizes import at_most, element_count, is_multiple
+from derivgen.form.sizes import at_most, element_count, is_multiple, typical
 from derivgen.schedule.nests import Compute, Fill, Loop, Node, loops_in, statements_of, work_in
 
 Timeline = Sequence[Iterable[str]]  # what each kernel accesses
-LARGE = 64  # a run-time size
 ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, so that each of them starts a cache line
 
 
@@ -47,25 +46,34 @@ def taken_over(
 def heir_of(program: Program, name: str, body: Sequence[Node], scalars: frozenset[str]) -> str | None:
     """The array that may take over a tensor's memory in a kernel with this body."""
     order = [node for top in body for node in (work_in(top) if isinstance(top, Loop) else [top])]
-    accesses = [k for k, node in enumerate(order) if name in touched(node)]
-    last = order[accesses[-1]]
+    accesses = [node for node in order if name in touched(node)]
+    last = accesses[-1]
     top = next((top for top in body if isinstance(top, Loop) and last in [*work_in(top)]), None)
     if top is None or len(accesses) < 2:
         return None
     together = [t for node in work_in(top) for t in statements_of(node)]
-    at = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
-    own = program.tensor(name)
+    elements = {r.subscripts for t in together for r in (t.write, *t.reads) if r.tensor == name}
     innermost = next(loop for loop in loops_in(top) if last in loop.body)
     for node in innermost.body[innermost.body.index(last) :]:
-        if not isinstance(node, Compute) or not node.first or node.statement.operator != "=":
-            continue
-        s, heir = node.statement, program.tensor(node.statement.target)
-        alike = own.shape == heir.shape and not heir.integer and s.covers(heir.shape, guarded=True)
-        early = any(s.target in touched(other) for other in order[: order.index(node)])
         # Every loop around the last access is an axis of both, so no other iteration touches the same element.
-        if s.target not in scalars and alike and at == {s.subscripts} and not early:
-            return s.target
+        if isinstance(node, Compute) and writes_whole(program, node, program.tensor(name)):
+            s = node.statement
+            early = any(s.target in touched(other) for other in order[: order.index(node)])
+            if s.target not in scalars and elements == {s.subscripts} and not early:
+                return s.target
     return None
+
+
+def writes_whole(program: Program, node: Compute, like: Tensor) -> bool:
+    """Whether a node assigns a whole tensor of reals, of the same shape as another one, for the first time."""
+    s, heir = node.statement, program.tensor(node.statement.target)
+    return (
+        node.first
+        and s.operator == "="
+        and heir.shape == like.shape
+        and not heir.integer
+        and s.covers(heir.shape, guarded=True)
+    )
 
 
 def touched(node: Node) -> set[str]:
@@ -103,7 +111,9 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
     sizes = []
     for integer in (False, True):
         slots: list[Slot] = []
-        for t in sorted((b for b in buffers if b.integer is integer), key=size_where_large, reverse=True):
+        for t in sorted(
+            (b for b in buffers if b.integer is integer), key=lambda b: typical(element_count(b)), reverse=True
+        ):
             place(t, slots, lives)
         start = sp.Integer(0)
         for slot in sorted(slots, key=lambda s: not is_multiple(s.size, ALIGNED)):
@@ -111,12 +121,6 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
             start = sp.expand(start + slot.size)
         sizes.append(start)
     return Storage(starts, *sizes)
-
-
-def size_where_large(t: Tensor) -> sp.Expr:
-    """The number of a buffer's elements where each run-time size is LARGE."""
-    size = element_count(t)
-    return size.subs(dict.fromkeys(size.free_symbols, LARGE))
 
 
 def lifetimes(timeline: Timeline) -> dict[str, tuple[int, int]]:

@@ -96,7 +96,7 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
 def with_work(
     program: Program, statements: Sequence[Statement], nodes: tuple[Node, ...], fills: list[Node], done: set[str]
 ) -> tuple[Node, ...]:
-    """The nodes with the work of some statements after them, or of a step of a scan; notes what is filled and written."""
+    """The nodes, then the work of some statements, or of a step of a scan; notes what is filled and written."""
     for group in same_reductions(statements):
         s = group[-1]
         first = s.target not in done
@@ -156,7 +156,7 @@ def same_reduction(a: Statement, b: Statement) -> bool:
 
 
 def loop_order(s: Statement) -> tuple[Range, ...]:
-    """The domain with the index innermost along which most accesses are contiguous; a maximum keeps its target outside."""
+    """The domain, innermost the index along which most accesses are contiguous; a maximum keeps its own inside."""
     step = tuple(r for r in s.domain if s.scan is not None and r.index == s.scan.index)
     if step:
         return (*step, *loop_order(replace(s, domain=inside_step(s, s.domain), scan=None)))
@@ -175,7 +175,7 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
 
 
 def needs_fill(program: Program, s: Statement) -> bool:
-    """Whether a first accumulation can't assign: it leaves elements out, or its target's loops are not the outer ones."""
+    """Whether a first sum can't assign: it leaves elements out, or its target's loops are not the outer ones."""
     if s.operator == "=":
         return False
     skips = s.guard != sp.true and not s.reduced
@@ -203,7 +203,7 @@ def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Ran
 
 
 def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
-    """Whether some work gains by sharing a loop: not at a row after its maximum, nor as a call after the row's inner loops.
+    """Whether some work gains by sharing a loop: not after a row's maximum, nor as a call after its inner loops.
 
     Either would keep the compiler from running several rows, or several points, of the loop at once.
     """

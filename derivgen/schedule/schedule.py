@@ -3,8 +3,8 @@
 Input: a simplified Program. Output: a Schedule, neutral of the target language: which kernel computes what, in which
 loops, with which buffers. The steps, in order: helpers of dead lets join their readers' layer; accumulations are
 ordered so that the first write of a tensor assigns it; statements are grouped into one kernel a layer and direction;
-inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read where
-another tensor is first written gives its memory to that.
+inside a kernel, equal loop prefixes are fused; what lives in one iteration only is a scalar, and what is last read
+where another tensor is first written gives its memory to that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sympy as sp
 from derivgen.arrange.contractions import match_contraction
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Direction, Program, Statement, run_of
-from derivgen.form.sizes import element_count
+from derivgen.form.sizes import SMALL_UPDATE, element_count
 from derivgen.schedule.memory import taken_over
 from derivgen.schedule.nests import (
     Compute,
@@ -34,7 +34,6 @@ from derivgen.schedule.nests import (
 from derivgen.stages import reached
 
 Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
-LARGE = 4096  # parameters: the updates of smaller ones cost next to nothing, and their text stays plain
 
 
 @dataclass(frozen=True)
@@ -282,23 +281,20 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
     Such a product can be added to the parameter itself, times a factor: no gradient is stored and read again. It comes
     last in its kernel; so neither it nor another such product there, nor a later kernel, may read the parameter.
     """
-    if sum(map(element_count, program.parameters)) < LARGE:
+    if sum(map(element_count, program.parameters)) < SMALL_UPDATE:
         return {}
-    bars = {bar for _, bar in program.gradients}
-    products = {t: k for k, body in enumerate(bodies) for n in body if (t := whole_product(n)) is not None}
-    last_read: dict[str, int] = {}
-    for k, body in enumerate(bodies):
-        statements = [s for top in body for w in work_in(top) for s in statements_of(w)]
-        last_read.update({name: k for s in statements for name in s.sources})
-    found: dict[str, str] = {}
-    for parameter, bar in program.gradients:
-        place = products.get(bar)
-        if place is not None and len(program.writers[bar]) == 1 and bar not in program.readers:
-            own = (n.statement for n in bodies[place] if isinstance(n, Contraction))
-            last = [s for s in own if s.target in bars]
-            if last_read.get(parameter, 0) <= place and all(parameter not in s.sources for s in last):
-                found[bar] = parameter
-    return found
+    return {bar: parameter for parameter, bar in program.gradients if may_be_added(program, bodies, parameter, bar)}
+
+
+def may_be_added(program: Program, bodies: Sequence[tuple[Node, ...]], parameter: str, bar: str) -> bool:
+    """Whether one product gives a gradient and nothing reads it, nor the parameter after the products of its kernel."""
+    place = next((k for k, body in enumerate(bodies) if any(whole_product(n) == bar for n in body)), None)
+    if place is None or len(program.writers[bar]) > 1 or bar in program.readers:
+        return False
+    bars = {name for _, name in program.gradients}
+    products = [n.statement for n in bodies[place] if isinstance(n, Contraction)]
+    later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
+    return all(parameter not in s.sources for s in [*(s for s in products if s.target in bars), *later])
 
 
 def whole_product(node: Node) -> str | None:

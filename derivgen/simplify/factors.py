@@ -6,7 +6,6 @@ Once held values are read, these passes make of it t = Σ p·p_bar and z_bar = p
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import sympy as sp
@@ -18,17 +17,19 @@ from derivgen.form.expressions import (
     is_division,
     is_size,
     reads_of,
-    replace_reads,
     subexpressions,
 )
 from derivgen.form.inside import out_of_bounds
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
-from derivgen.rewrite.conditions import at, guard_outside, knows
+from derivgen.rewrite.conditions import guard_outside, knows, read_through
 from derivgen.rewrite.held import Held, Reuse, held_by
 
 
 def numbers_outside(program: Program) -> Program:
-    """a·(2·b - 2·c) is 2·a·(b - c)."""
+    """A number that all terms of a sum share is a factor outside of it.
+
+    `z[n] = a[n]·(2·b[n] - 2·c[n])` → `z[n] = 2·a[n]·(b[n] - c[n])`
+    """
 
     def pull(node: sp.Basic) -> sp.Basic:
         if not isinstance(node, sp.Mul):
@@ -40,7 +41,10 @@ def numbers_outside(program: Program) -> Program:
 
 
 def divide_sums_once(program: Program) -> Program:
-    """Σ_k a[k]/b is (Σ_k a[k])/b, where the sum has terms or is read only where it has some."""
+    """A division that all terms of a sum share is done once, after the sum, if the sum is known to have terms.
+
+    `z[n] += Σ_k a[n,k]/b[n]` → `z_sum[n] += Σ_k a[n,k]` and `z[n] += z_sum[n]/b[n]`
+    """
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     for s in program.statements:
         outside, inside = common_factors(s)
@@ -96,10 +100,12 @@ def divisions(expression: sp.Expr) -> int:
 
 
 def read_through_quotients(program: Program) -> Program:
-    """A quotient is computed where it is read if its division is one that an earlier tensor holds there."""
+    """A quotient is computed where it is read if its division is one that an earlier tensor holds there.
+
+    `p[n] = e[n]/s`, `e_bar[n] = p_bar[n]/s` and `z_bar[n] = e[n]·e_bar[n]` → `z_bar[n] = p[n]·p_bar[n]`
+    """
     reuse = Reuse(program)
-    writers = Counter(s.target for s in program.statements)
-    lone = [(k, s) for k, s in enumerate(program.statements) if writers[s.target] == 1]
+    lone = [(k, s) for k, s in enumerate(program.statements) if len(program.writers[s.target]) == 1]
     held = [(k, h) for k, s in lone if (h := held_once(program, s)) is not None]
     statements = list(program.statements)
     for position, h in held:
@@ -108,13 +114,9 @@ def read_through_quotients(program: Program) -> Program:
             continue
         if program.tensor(h.read.tensor).role is not Role.ADJOINT:
             continue
-
-        def through(read: Read, writer: Statement = writer) -> sp.Expr:
-            return at(writer, read, writer.expression) if read.tensor == writer.target else read
-
         for later, t in enumerate(statements):
             if h.read.tensor in t.sources and knows(t, writer):
-                opened = found = replace_reads(t.expression, through)
+                opened = found = read_through(t, writer).expression
                 for earlier, other in held:
                     if earlier < later and other is not h:
                         found = reuse.apply(replace(t, expression=found), other)
@@ -124,18 +126,20 @@ def read_through_quotients(program: Program) -> Program:
 
 
 def held_once(program: Program, s: Statement) -> Held | None:
-    """What the target of a lone statement holds, where no recurrence is in it."""
+    """The value that the target of a lone statement holds, if the statement is in no recurrence."""
     once = s.scan is None and s.covers(program.tensor(s.target).shape, guarded=True)
     return held_by(s, program.tensor(s.target)) if once else None
 
 
 def add_up(program: Program) -> Program:
-    """Additions of one layer to the same elements are one, with their common factors outside."""
+    """Additions of one layer to the same elements are one addition, with their common factors outside.
+
+    `z_bar[n] += p[n]·p_bar[n]` and `z_bar[n] += -p[n]·t` → `z_bar[n] += p[n]·(p_bar[n] - t)`
+    """
     last: dict[tuple[object, ...], int] = {}
     statements: list[Statement | None] = list(program.statements)
-    writers = Counter(s.target for s in program.statements)
     for position, s in enumerate(program.statements):
-        if s.operator != "+=" or s.reduced or s.scan is not None or writers[s.target] == 1:
+        if s.operator != "+=" or s.reduced or s.scan is not None or len(program.writers[s.target]) == 1:
             continue
         key = (s.target, s.subscripts, s.domain, s.guard, s.layer, s.direction)
         before = last.get(key)

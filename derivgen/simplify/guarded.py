@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, is_guarded, parts_of, replace_reads
+from derivgen.form.expressions import TRUE, Read, bottom_up, is_guarded, parts_of
 from derivgen.form.inside import is_inside
-from derivgen.form.program import Program, Statement, is_internal, is_plain_index
-from derivgen.rewrite.conditions import at, guard_outside, implies, is_lone, knows
+from derivgen.form.program import Program, Statement, is_internal, is_plain_index, map_expressions
+from derivgen.rewrite.conditions import at_read, guard_outside, implies, is_lone, knows, read_through
 
 
 def guards_outside(program: Program) -> Program:
-    """An assignment of a value or 0 is an accumulation under a guard."""
+    """An assignment of a value under a condition, or 0, is an accumulation under that guard.
+
+    `p[t,u] = (e[t,u]/s[t] if t ≥ u else 0)` → `p[t,u] += e[t,u]/s[t] if t ≥ u`
+    """
     statements = []
     for s in program.statements:
         whole = s.operator == "=" and s.scan is None and s.covers(program.tensor(s.target).shape)
@@ -25,11 +28,11 @@ def guards_outside(program: Program) -> Program:
 
 
 def forget_implied_guards(program: Program) -> Program:
-    """X[d] += Y[d] where g, and Y is 0 elsewhere: X[d] = Y[d]."""
+    """A copy under a guard needs none if its source is 0 wherever the guard fails.
+
+    `x[t,u] += y[t,u] if t ≥ u`, where y has the guard t ≥ u too, → `x[t,u] += y[t,u]`
+    """
     table = program.table
-    writers: dict[str, list[Statement]] = {}
-    for s in program.statements:
-        writers.setdefault(s.target, []).append(s)
 
     def is_implied(s: Statement) -> bool:
         source = s.expression
@@ -39,21 +42,22 @@ def forget_implied_guards(program: Program) -> Program:
             return False
         if not all(is_inside(access, (), s.domain, table) for access in (s.write, source)):
             return False  # the guard is what keeps an index in its range
-        known = writers.get(source.tensor, [])
+        known = program.writers.get(source.tensor, ())
         return bool(known) and all(
             w.operator == "+="
             and all(map(is_plain_index, w.subscripts))
-            and implies(parts_of(at(w, source, guard_outside(w))), s.guard)
+            and implies(parts_of(at_read(w, source, guard_outside(w))), s.guard)
             for w in known
         )
 
-    return replace(
-        program, statements=tuple(replace(s, guard=TRUE) if is_implied(s) else s for s in program.statements)
-    )
+    return program.with_statements(replace(s, guard=TRUE) if is_implied(s) else s for s in program.statements)
 
 
 def read_through_guarded_copies(program: Program) -> Program:
-    """A lone guarded copy that is read under its guard only is read as its source."""
+    """A lone copy under a guard is read as its source if every statement reads it under that guard.
+
+    `x[t,u] += y[t,u] if t ≥ u` and `z[t] += Σ_u x[t,u] if t ≥ u` → `z[t] += Σ_u y[t,u] if t ≥ u`
+    """
     statements = list(program.statements)
     for copy in program.statements:
         if not is_lone(program, copy) or copy.scan is not None or not is_internal(program, copy.target):
@@ -61,9 +65,22 @@ def read_through_guarded_copies(program: Program) -> Program:
         copy = next(t for t in statements if t.target == copy.target)  # others have been read through
         if not isinstance(copy.expression, Read) or not all(knows(t, copy) for t in statements):
             continue
+        statements = [read_through(t, copy) for t in statements if t is not copy]
+    return program.with_statements(statements)
 
-        def through(read: Read, copy: Statement = copy) -> sp.Expr:
-            return at(copy, read, copy.expression) if read.tensor == copy.target else read
 
-        statements = [replace(t, expression=replace_reads(t.expression, through)) for t in statements if t is not copy]
-    return program.with_statements(statements).live(program.outputs)
+def compare_arguments(program: Program) -> Program:
+    """A comparison of a maximum with one of its arguments compares the others, if no tensor holds the maximum.
+
+    `z_bar[n] += a_bar[n] if max(z[n], 0) > 0` → `z_bar[n] += a_bar[n] if z[n] > 0`
+    """
+    return map_expressions(program, lambda e: bottom_up(e, compare))
+
+
+def compare(node: sp.Basic) -> sp.Basic:
+    """max(u, c) > c as u > c, and min(u, c) < c as u < c."""
+    for kind, relation in ((sp.Max, sp.Gt), (sp.Min, sp.Lt)):
+        if isinstance(node, relation) and isinstance(node.lhs, kind) and node.rhs in node.lhs.args:
+            rest = [a for a in node.lhs.args if a != node.rhs]
+            return relation(kind(*rest), node.rhs)
+    return node

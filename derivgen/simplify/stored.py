@@ -1,7 +1,7 @@
 """Program → a Program of the same values that stores less.
 
-Of a tensor that is only read on a diagonal, only that is computed; what is only copied into a part of another tensor is
-written there at once. Both matter where derivatives of derivatives are put together (see `second_order`).
+A tensor that is only read on a diagonal is only computed there, and a tensor that is only copied into a part of another
+one is written there at once. Both matter where derivatives of derivatives are put together (see `second_order`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from itertools import combinations
 import sympy as sp
 
 from derivgen.form.expressions import TRUE, Read, replace_reads, substitute
-from derivgen.form.program import Program, Statement, Tensor, is_internal, is_plain_index
+from derivgen.form.program import Program, Statement, Tensor, are_plain, is_internal, is_plain_index
 
 
 def store_diagonals(program: Program) -> Program:
-    """X[n,h,d,h], if that is how X is always read, becomes X[n,h,d]; then what X reads may be such too."""
+    """A tensor that is only read on a diagonal of two axes has one of them; its sources may then be such tensors too.
+
+    `x[n,h,k] = a[n,h]·b[k]` and `z[n,h] = x[n,h,h]` → `x[n,h] = a[n,h]·b[h]` and `z[n,h] = x[n,h]`
+    """
     before = None
     while program is not before:
         before = program
@@ -41,7 +44,7 @@ def diagonal_of(program: Program, name: str) -> tuple[int, int] | None:
 
 
 def meeting(s: Statement, i: int, j: int) -> dict[sp.Symbol, sp.Expr] | None:
-    """What an index of a statement must be for two of its target's subscripts to be equal; None where none can be."""
+    """The value of an index that makes two subscripts of a statement's target equal; None if there is none."""
     first, second = s.subscripts[i], s.subscripts[j]
     if first == second:
         return {}
@@ -67,33 +70,28 @@ def on_diagonal(program: Program, name: str, i: int, j: int) -> Program:
         if s.target == name:
             at = meeting(s, i, j)
             assert at is not None
-            s = replace(
-                s,
-                subscripts=without(tuple(substitute(e, at) for e in s.subscripts)),
-                expression=substitute(s.expression, at),
-                guard=substitute(s.guard, at),
-                domain=tuple(r for r in s.domain if r.index not in at),
-            )
-        statements.append(
-            replace(s, expression=replace_reads(s.expression, change), guard=replace_reads(s.guard, change))
-        )
+            s = s.at(at)
+            s = replace(s, subscripts=without(s.subscripts))
+        statements.append(s.mapped(lambda e: replace_reads(e, change)))
     tensors = tuple(replace(t, shape=without(t.shape)) if t.name == name else t for t in program.tensors)
     return replace(program, tensors=tensors, statements=tuple(statements))
 
 
 def write_through_copies(program: Program) -> Program:
-    """X[d] = f(d); T[32·d] = X[d], if X is read nowhere else, becomes T[32·d] = f(d)."""
-    read_by: dict[str, list[Statement]] = {}
-    written_by: dict[str, list[Statement]] = {}
-    for s in program.statements:
-        written_by.setdefault(s.target, []).append(s)
-        for read in s.reads:
-            read_by.setdefault(read.tensor, []).append(s)
+    """A tensor that is only copied into a part of another one is written there at once.
+
+    `x[d] = 2·w[d]` and `t[32·d] = x[d]` → `t[32·d] = 2·w[d]`
+    """
     moved: dict[Statement, Statement] = {}
     for copy in program.statements:
         source = copy.expression.tensor if isinstance(copy.expression, Read) else ""
-        if source and read_by[source] == [copy] and is_internal(program, source) and len(written_by[source]) == 1:
-            writer = written_by[source][0]
+        if (
+            source
+            and program.readers[source] == [copy]
+            and is_internal(program, source)
+            and len(program.writers[source]) == 1
+        ):
+            writer = program.writers[source][0]
             if is_placing(copy, program.tensor(source)) and is_whole(writer, program.tensor(source)):
                 moved[writer] = placed(writer, copy)
                 moved[copy] = copy
@@ -104,7 +102,7 @@ def write_through_copies(program: Program) -> Program:
 def is_placing(copy: Statement, source: Tensor) -> bool:
     """Whether a copy takes each element of its source once."""
     at = copy.expression.subscripts
-    plain = all(map(is_plain_index, at)) and len(set(at)) == len(at) and copy.operator == "=" and copy.guard == TRUE
+    plain = are_plain(at) and copy.operator == "=" and copy.guard == TRUE
     extents = {r.index: r.extent for r in copy.domain}
     return plain and copy.scan is None and {*extents} == {*at} and tuple(extents[i] for i in at) == source.shape
 
@@ -114,7 +112,7 @@ def is_whole(writer: Statement, source: Tensor) -> bool:
 
 
 def placed(writer: Statement, copy: Statement) -> Statement:
-    """The writer with the copy's target, its loops in the order of that."""
+    """The writer with the copy's target, its loops in the order of the copy's axes."""
     at = dict(zip(copy.expression.subscripts, writer.subscripts, strict=True))
     subscripts = tuple(substitute(i, at) for i in copy.subscripts)
 

@@ -1,4 +1,4 @@
-"""What the expressions of an update rule may be made of: arithmetic, cases by comparisons, functions of the docs' table."""
+"""The expressions that an update rule may have: arithmetic, cases by comparisons, functions of the docs' table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs by tensor in an update rule: other hyperparameters for some, or none, by patterns of their names."""
+"""Groups of tensors in an update rule, by patterns of names: each with hyperparameters of its own, or frozen."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def setting_of(rule: UpdateRule, pattern: str, given: Any) -> Setting | None:
     for h in given:
         if h not in own:
             raise ValueError(
-                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own) or '.'} It has {', '.join(own)}"
+                f"group {pattern!r}: {rule.name} has no hyperparameter {h}{nearest(str(h), own) or '.'} It has "
+                f"{', '.join(own)}"
             )
         if h in shared:
             raise ValueError(
@@ -61,7 +62,7 @@ def setting_of(rule: UpdateRule, pattern: str, given: Any) -> Setting | None:
 
 
 def value_of(rule: UpdateRule, where: str, h: str, value: Any) -> sp.Expr:
-    """What a hyperparameter is for a group."""
+    """The value of a hyperparameter in a group."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | sp.Expr):
         raise ValueError(f"{where} must be a number or an expression in hyperparameters and t, found {value!r}")
     e = plain(sp.sympify(value))
@@ -77,7 +78,7 @@ def value_of(rule: UpdateRule, where: str, h: str, value: Any) -> sp.Expr:
 
 
 def setting_for(name: str, groups: Sequence[Group]) -> Setting | None:
-    """What differs for a tensor, None if it is left alone; of several groups the later ones win."""
+    """The hyperparameters of a tensor's groups, None if it is frozen; later groups go before earlier ones."""
     found: dict[str, sp.Expr] | None = {}
     for pattern, setting in groups:
         if fnmatchcase(name, pattern):

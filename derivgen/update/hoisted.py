@@ -1,4 +1,4 @@
-"""Of an update rule, what is the same for every parameter of a tensor, computed once."""
+"""The parts of an update rule that are the same for every parameter of a tensor are computed once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Hoisted:
 
     @property
     def read(self) -> frozenset[str]:
-        """What is read of a step and of a tensor."""
+        """The names of the step's and the tensor's values that are read."""
         before = [*(e for _, e in self.fixed), *self.factors]
         return frozenset({*self.bare, *(read.tensor for e in before for read in reads_of(e))})
 

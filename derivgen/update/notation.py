@@ -47,7 +47,7 @@ def formulas(rule: UpdateRule) -> list[str]:
 
 
 def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:
-    """What the formulas leave open, as (names, words): what is given, and the tensors for which something differs."""
+    """Explanations of the formulas as (names, words): given values, and tensors with settings of their own."""
     in_groups = {name for _, setting in groups for _, e in setting or () for name in names_in(e)}
     said = [("t", "the step, from 1")] if "t" in rule.uses | in_groups else []
     said += [(name, words) for name, words in NORMS.items() if name in rule.uses]
@@ -61,7 +61,7 @@ def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -
 
 
 def setting_words(rule: UpdateRule, setting: Setting | None) -> str:
-    """What is otherwise for some tensors."""
+    """The setting of a group of tensors, in words."""
     if setting is None:
         return "frozen, left as it is"
     plain, assigned = Plain(term_order(rule)), {target.name for target, _ in rule.assignments}

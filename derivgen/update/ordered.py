@@ -1,4 +1,4 @@
-"""The update rule → its assignments by their place in the text, each of which reads the values that it does in the rule.
+"""The update rule → its assignments in the order of the text, each reading the values that it reads in the rule.
 
 A step sets first what is kept once, then what is the same for a whole tensor, then each parameter: an assignment may
 stand before others that it follows in the rule. What still has to read an earlier value of a name gets it by a name of
@@ -59,7 +59,7 @@ def ordered(rule: UpdateRule) -> Ordered:
 
 
 def live(fixed: Sequence[Version], loop: Sequence[Version]) -> list[Version]:
-    """Those that the loop reads, directly or by others."""
+    """The fixed assignments that the loop reads, directly or through others."""
     read = {read for _, e in loop for read in reads_of(e)}
     found: list[Version] = []
     for v, e in reversed(fixed):

@@ -83,7 +83,7 @@ class UpdateRule:
 
     @property
     def shared_assignments(self) -> tuple[tuple[Read, sp.Expr], ...]:
-        """Those `versions` of slots that are kept once, in terms of hyperparameters, slots and the step alone."""
+        """The assignments of slots that are kept once, in terms of hyperparameters, such slots and the step alone."""
         values: dict[Read, sp.Expr] = {}
         found, shared, varying = [], self.shared_slots, self.varying
         for target, e in self.versions:
@@ -237,31 +237,46 @@ def check_names(name: str, names: Iterable[str], given: Iterable[str] = ()) -> N
             raise ValueError(f"rule {name}: {h} is an argument of runtime.fit: rename the hyperparameter")
 
 
+Assignments = Sequence[tuple[sp.Symbol, sp.Expr]]
+
+
 def check_values(
-    name: str,
-    assignments: Sequence[tuple[sp.Symbol, sp.Expr]],
-    slots: Mapping[sp.Symbol, float],
-    defaults: Mapping[str, float],
+    name: str, assignments: Assignments, slots: Mapping[sp.Symbol, float], defaults: Mapping[str, float]
 ) -> None:
-    """ValueError where an assignment reads what has no value, assigns what nothing reads, or is no expression of ours."""
-    known = {*map(str, GIVEN), *map(str, slots), *defaults}
+    """ValueError where an assignment reads a name without a value, or assigns one that nothing reads."""
+    stays = {"theta", *map(str, slots)}
+    assigned = {target.name for target, _ in assignments}
+    check_reads(name, assignments, {*map(str, GIVEN), *stays, *defaults})
+    if "theta" not in assigned:
+        raise ValueError(f"rule {name}: assigns nothing to theta")
+    check_readers(name, assignments, stays)
+    for slot in map(str, slots):
+        if slot not in assigned:
+            raise ValueError(f"rule {name}: nothing assigns the slot {slot}: a value that stays is a hyperparameter")
+    check_hyperparameters(name, assignments, defaults)
+
+
+def check_reads(name: str, assignments: Assignments, known: set[str]) -> None:
+    """ValueError where an assignment reads what has no value there, or assigns what is given."""
     for target, expression in assignments:
         check_expression(f"rule {name}: {target}", expression)
         unknown = sorted(names_in(expression) - known)
         if unknown:
             near = nearest(unknown[0], known)
             raise ValueError(
-                f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default, or as a slot what it starts with"
+                f"rule {name}: {target} uses {unknown[0]}, which has no value there{near}: pass a default, or as a "
+                "slot what it starts with"
             )
         if target in (t, gradient_norm, tensor_norm):
             raise ValueError(f"rule {name}: assigns {target}, which is given")
         if target.name not in known:
             check_names(name, [target.name])
-        known.add(target.name)
+        known = known | {target.name}
+
+
+def check_readers(name: str, assignments: Assignments, stays: set[str]) -> None:
+    """ValueError where nothing reads a value before the next one; the last value of theta or a slot needs no reader."""
     assigned = [target.name for target, _ in assignments]
-    if "theta" not in assigned:
-        raise ValueError(f"rule {name}: assigns nothing to theta")
-    stays = {"theta", *map(str, slots)}
     for position, a in enumerate(assigned):
         again = next((k for k in range(position + 1, len(assigned)) if assigned[k] == a), None)
         readers = assignments[position + 1 : None if again is None else again + 1]
@@ -272,9 +287,11 @@ def check_values(
         if any(a in names_in(e) for _, e in assignments):
             raise ValueError(f"rule {name}: nothing reads {a} after it is assigned: what the next step needs is a slot")
         raise ValueError(f"rule {name}: nothing reads {a}, which is neither theta nor a slot{nearest(a, stays)}")
-    for slot in map(str, slots):
-        if slot not in assigned:
-            raise ValueError(f"rule {name}: nothing assigns the slot {slot}: a value that stays is a hyperparameter")
+
+
+def check_hyperparameters(name: str, assignments: Assignments, defaults: Iterable[str]) -> None:
+    """ValueError where nothing reads a hyperparameter before it is assigned."""
+    assigned = [target.name for target, _ in assignments]
     for h in defaults:
         first = assigned.index(h) + 1 if h in assigned else None
         if not any(h in names_in(e) for _, e in assignments[:first]):

@@ -1,7 +1,7 @@
 """Two exponential decays over a background, y = background + Σ_k amplitude_k·exp(-rate_k·x), fitted by least squares.
 
-One amplitude turns out negative, so that the curve rises before it falls, as the intermediate of two consecutive reactions
-does. `jacobian_vector_product` is for the band around the curve.
+One amplitude turns out negative, so that the curve rises before it falls, as the intermediate of two consecutive
+reactions does. `jacobian_vector_product` is for the band around the curve.
 
 Source: Osborne 1972, "Some aspects of nonlinear least squares calculations"; the problem MGH17 of NIST's Statistical
 Reference Datasets, nonlinear regression, whose second start this is.

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 13 flops, 2*N calls, 160*N + 256 bytes moved; work
        residuals: at most 8*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 16*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 c7050b012401e662
+spec sha256 b6eefccbe90f5a29, body sha256 f101ca4b43bfba95
 """
 
 import errno
@@ -451,7 +451,7 @@ def epoch(parameters, gradient, steps, order, batch_size, drop_last, x, y, reals
 
 @kernel
 def gradient_by_batches(parameters, gradient, total, order, batch_size, x, y, reals):
-    """(whether a row number or a label is out of range, else the mean loss); total becomes the mean gradient"""
+    """(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"""
     data = Data(x=borrowed(x), y=borrowed(y))
     for i in range(order.shape[0]):
         if order[i] < 0 or order[i] >= data.x.shape[0]:

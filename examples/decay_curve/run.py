@@ -45,7 +45,8 @@ def main(picture: str | None = None) -> tuple[tuple[float, float], tuple[float, 
     print(fit.summary())
     print("digits as certified, of the parameters and of their standard errors:")
     print(
-        f"by the Jacobian {exact[0]:.1f} and {exact[1]:.1f}, by differences {differences[0]:.1f} and {differences[1]:.1f}"
+        f"by the Jacobian {exact[0]:.1f} and {exact[1]:.1f}, "
+        f"by differences {differences[0]:.1f} and {differences[1]:.1f}"
     )
     if picture:
         fit.plot(picture)

@@ -1,4 +1,4 @@
-"""Fit scikit-learn's breast cancer data by L-BFGS-B and Newton's method: `python examples/logistic_regression/run.py`."""
+"""Fit breast cancer data by L-BFGS-B and Newton's method: `python examples/logistic_regression/run.py`."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def split_tumors() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def main(C: float = 1.0) -> tuple[OptimizeResult, OptimizeResult, list[float], float]:
-    """The results of L-BFGS-B and of Newton's method, the norms of the latter's gradients, the accuracy on held-out rows."""
+    """(result of L-BFGS-B, result of Newton's method, norms of the latter's gradients, accuracy on held-out rows)."""
     x, y, x_test, y_test = split_tumors()
     module = runtime.load(Path(__file__).with_name("logistic_regression_kernels.py"))
     data = {"x": x, "y": y, "C": C}

@@ -4,8 +4,8 @@ The price is the discounted mean of the payoff over N normal numbers z. It stand
 for what a module differentiates; nobody wants its minimum. What is differentiated by are parameters: the gradient is
 delta, vega, rho and -theta, the Hessian holds gamma, vanna, volga and the others.
 
-The payoff max(S - strike, 0) has a kink, which the mean of its second derivatives misses. Smoothed over `width`, a small
-amount of money, it becomes width·log(1 + exp((S - strike)/width)); this makes prices too large by
+The payoff max(S - strike, 0) has a kink, which the mean of its second derivatives misses. Smoothed over `width`, a
+small amount of money, it becomes width·log(1 + exp((S - strike)/width)); this makes prices too large by
 (π·width)²/6·∂²price/∂strike², and likewise their derivatives, up to terms of width⁴.
 
 Source: Black and Scholes 1973, "The pricing of options and corporate liabilities"; Glasserman 2003, "Monte Carlo

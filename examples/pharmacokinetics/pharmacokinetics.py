@@ -33,7 +33,8 @@ log_V1, log_V2 = model.parameter("log_V1", S, init=ten), model.parameter("log_V2
 k10 = model.let("k10", s, exp(log_CL[s] - log_V1[s]), layer="k21")
 k12 = model.let("k12", s, exp(log_Q[s] - log_V1[s]), layer="k21")
 k21 = model.let("k21", s, exp(log_Q[s] - log_V2[s]))
-# alpha - beta is the root of (k10 + k12 + k21)² - 4·k10·k21; as a sum of positive terms it does not cancel, nor does beta.
+# alpha - beta is the root of (k10 + k12 + k21)² - 4·k10·k21; as a sum of positive terms it does not cancel, neither
+# does beta.
 gap = model.let("gap", s, sqrt((k10[s] + k12[s] - k21[s]) ** 2 + 4 * k12[s] * k21[s]), layer="beta")
 alpha = model.let("alpha", s, (k10[s] + k12[s] + k21[s] + gap[s]) / 2, layer="beta")
 beta = model.let("beta", s, k10[s] * k21[s] / alpha[s])

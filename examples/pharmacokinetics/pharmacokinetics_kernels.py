@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 590 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 565bbdc7c777cd4d
+spec sha256 5cba7650312137ce, body sha256 01531320a2364bdc
 """
 
 import errno
@@ -719,7 +719,7 @@ def epoch(
 def gradient_by_batches(
     parameters, gradient, total, order, batch_size, dose, subject, time, concentration, reals, integers
 ):
-    """(whether a row number or a label is out of range, else the mean loss); total becomes the mean gradient"""
+    """(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"""
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )

@@ -1,7 +1,8 @@
 """A soft decision tree: inner nodes are logistic gates of linear functions, leaves hold distributions over the classes.
 
 A row reaches every leaf, with the product of the probabilities of the turns on its way; in logarithms that is a sum,
-read through two constant tables. Source: Frosst and Hinton 2017, "Distilling a neural network into a soft decision tree".
+read through two constant tables. Source: Frosst and Hinton 2017, "Distilling a neural network into a soft decision
+tree".
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sums of products as products of matrices, against numpy's einsum; calls that are shared; differences computed again."""
+"""Sums of products as products of matrices, against numpy's einsum; shared calls; differences computed again."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ model.minimize(Sum(a[i, j]**2, i, j))
 
 
 def test_what_several_lets_share_is_computed_before_the_first_that_is_needed() -> None:
-    """Of two of three equal softmaxes only the logarithm is needed: they belong to the loss, but not their exponentials."""
+    """Of two of three equal softmaxes only the logarithm is needed: they belong to the loss, without exponentials."""
     text = f"""{IMPORTS}
 model = Model("random")
 D = model.sizes(D=4)

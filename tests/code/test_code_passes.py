@@ -1,4 +1,4 @@
-"""Passes over code: random kernels compute the same after each, each leaves code that is proved, and worked examples."""
+"""Passes over code: random kernels compute the same after each, in code that is proved; worked examples."""
 
 from __future__ import annotations
 

@@ -365,7 +365,8 @@ def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
 
 def test_a_model_without_data_is_trained_too():
     Path("bowl.py").write_text(
-        'from derivgen import Model\nmodel = Model("bowl")\nv = model.parameter("v", init="ones")\nmodel.minimize(v**2)\n'
+        'from derivgen import Model\nmodel = Model("bowl")\nv = model.parameter("v", '
+        'init="ones")\nmodel.minimize(v**2)\n'
     )
     assert "parameters saved in bowl_parameters.npz" in succeed("train", "bowl.py", "--epochs", 3)
     assert "is given: expected" in fail("train", "flowers.py")

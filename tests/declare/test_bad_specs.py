@@ -387,7 +387,9 @@ ACCEPTED = {
     "And with data": "Sum(Piecewise((s[n, t - 1], And(x[n, 0] > 0, t > 0)), (0, True)) * k, n, t)",
     "Or": "Sum(Piecewise((s[n, t - 2], Or(Eq(t, 2), t > 3)), (0, True)) * k, n, t)",
     "Not": "Sum(Piecewise((s[n, t - 1], Not(Eq(t, 0))), (0, True)) * k, n, t)",
-    "nested": "Sum(Piecewise((Piecewise((s[n, t + 1] - s[n, t - 1], t < T - 1), (k, True)), t > 0), (0, True)) * k, n, t)",
+    "nested": (
+        "Sum(Piecewise((Piecewise((s[n, t + 1] - s[n, t - 1], t < T - 1), (k, True)), t > 0), (0, True)) * k, n, t)"
+    ),
     "negated branch": "Sum(Piecewise((k, t < 1), (s[n, t - 1], True)) * k, n, t)",
     "three branches": "Sum(Piecewise((k, t < 1), (s[n, t - 1], t < 2), (s[n, t - 2], True)) * k, n, t)",
     "even steps": "Sum(Piecewise((x[n, t - 1], And(t >= 1, t <= 4)), (k, True)) * k, n, t)",
@@ -399,7 +401,9 @@ ACCEPTED = {
     "dependent lower limit": "Sum(Sum(s[n, u - t] * k, (u, t, T - 1)), n, t)",
     "limits below the end": "Sum(Sum(s[n, u + 1] * k, (u, 0, T - 2)), n)",
     "limits above 0": "Sum(Sum(s[n, u - 1] * k, (u, 1, T - 1)), n)",
-    "own symbol with limits": 'Sum(Sum(s[n, sp.Symbol("q", integer=True)] * k, (sp.Symbol("q", integer=True), 0, 3)), n)',
+    "own symbol with limits": (
+        'Sum(Sum(s[n, sp.Symbol("q", integer=True)] * k, (sp.Symbol("q", integer=True), 0, 3)), n)'
+    ),
     "reversed": "Sum(x[n, D - 1 - d] * W[d, 0], n, d)",
     "last element": "Sum(s[n, T - 1] * k, n)",
     "first rows": "Sum(x[0, d] * W[d, 0], d)",
@@ -580,7 +584,8 @@ logaddexp integer_power work data theta bar state loss update loss_forward objec
 step split gather descent losses arrays sizes prepare parameters gradient mean seen part start batch
 refused row i0 j float int bool tuple str zip len isinstance enumerate ValueError TypeError print type list
 dict set sum print_ match case _ check_vector check_input check_inputs check_state check_order check_count
-check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memory buffers memory Memory borrowed view new_memory gemm aligned layout ADD ASSIGN prepare_prediction
+check_hyperparameter refuse_labels refuse_rows labels_in_range this_threads_memory buffers memory Memory borrowed view
+new_memory gemm aligned layout ADD ASSIGN prepare_prediction
 prediction_labels_in_range update_kernel loss_kernel gradient_kernel prediction_kernel Data PredictionData
 Tensors Workspace State Parameter Input INPUTS OPTIONS THREAD SAMPLE_AXIS CONTRACT PARAMETERS sys threading
 vector name entry array exp log tanh a1_sum z_sum z_bar tensor_x count_ axis found extent cure shape rng seed

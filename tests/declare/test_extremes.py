@@ -46,7 +46,8 @@ LINE = HEAD.count("\n") + 1
         ),
         (
             'z = model.let("z", n, Piecewise((e / (Integer(3) - 3), x[n] > 7), (e, True)))',
-            "SymPy divided by 0 when the formula was made, perhaps in a branch that is never taken: give the divisor a let",
+            "SymPy divided by 0 when the formula was made, perhaps in a branch that is never taken: give the divisor "
+            "a let",
         ),
         (
             "for _ in range(250): e = tanh(e)\nz = model.let('z', n, e)",

@@ -1,4 +1,4 @@
-"""Derivatives inside specs: against closed formulas, PyTorch and the interpreter's differences; refusals; how they read."""
+"""Derivatives inside specs, against closed formulas, PyTorch and the interpreter's differences; refusals; text."""
 
 from __future__ import annotations
 
@@ -618,7 +618,8 @@ REFUSED = {
     lambda s, u: Sum(s.model.derivative(u[s.n, 0], s.N), s.n): "the objective: N in a derivative is no element of a "
     "tensor",
     lambda s, u: Sum(s.model.derivative(u[s.n, 0] ** 2, s.x[s.n, 0]), s.n): "derivative takes an element of a let, "
-    "and elements of tensors that it comes from, found u[n, 0]**2: give an expression a let, and read tensors at indices",
+    "and elements of tensors that it comes from, found u[n, 0]**2: give an expression a let, and read tensors at "
+    "indices",
     lambda s, u: Sum(s.model.derivative(u, s.x[s.n, 0]), s.n): "derivative takes an element of a let, and elements of "
     "tensors that it comes from, found u: give an expression a let, and read tensors at indices",
     lambda s, u: Sum(s.model.derivative(u[s.n, 0]), s.n): "derivative of u[n, 0]: say by which element, "

@@ -159,7 +159,7 @@ model.minimize(losses.mean_squared_error(a, model.input("target", N, 5, 4)))
 
 
 def test_ruff_leaves_long_names_alone(tmp_path):
-    """Names of up to thirty letters, those of constants among them, and subscripts that are sums, at which a maximum was."""
+    """Names of up to thirty letters, of constants too, and subscripts that are sums, at which a maximum was."""
     path = tmp_path / "long_kernels.py"
     path.write_text(text_of(tmp_path, LONG))
     assert_ruff_leaves_alone(path)
@@ -206,8 +206,8 @@ RULES = [
     "optimizers.clip_global_norm(optimizers.nadam()), {'b': optimizers.frozen}",
     "optimizers.rprop(step_max=float('inf')), {'b': {'step_max': oo}}",
     # The shared slot r and the name s have earlier values that are still read; t is not, but for r.
-    "optimizers.rule('own', [(s, r * eta), (q, r * q), (r, r / t), (s, s * r), (theta, theta - s * g - q)], {q: 0, r: 1}, "
-    "learning_rate=0.1)",
+    "optimizers.rule('own', [(s, r * eta), (q, r * q), (r, r / t), (s, s * r), (theta, theta - s * g - q)], {q: 0, r: "
+    "1}, learning_rate=0.1)",
 ]
 
 

@@ -153,7 +153,7 @@ def test_numbers_do_not_depend_on_the_cache_or_on_earlier_calls(tmp_path):
 
 
 def test_a_second_module_is_dispatched_as_fast_as_the_first(monkeypatch):
-    """Numba tells NamedTuples apart by the name of their class; where two modules share one, each call is typed anew."""
+    """Numba tells NamedTuples apart by the name of their class; if two modules share one, each call is typed anew."""
     typed = []
     slow = Dispatcher._compile_for_args
 

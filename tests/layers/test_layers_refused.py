@@ -14,7 +14,8 @@ from derivgen import Model, layers
 model = Model("bad")
 N, T = model.batch("N"), model.batch("T")
 n = model.indices(n=N)
-images, sequences, rows = model.input("images", N, 4, 5, 6), model.input("sequences", N, 7, 4), model.input("rows", N, 4)
+images, sequences = model.input("images", N, 4, 5, 6), model.input("sequences", N, 7, 4)
+rows = model.input("rows", N, 4)
 times, vector = model.input("times", N, T, 4), model.parameter("vector", 4)
 mask, ids = model.input("mask", N, 7), model.labels("ids", N, classes=8)
 """

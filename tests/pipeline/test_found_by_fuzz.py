@@ -7,7 +7,7 @@ import pytest
 import sympy as sp
 from generated import agrees_with_the_oracle, execute, module_text
 
-from derivgen import MaxOver, Model
+from derivgen import MaxOver, Model, stop_gradient
 from derivgen.form.as_written import as_written
 
 SPECS = {
@@ -143,7 +143,7 @@ model.minimize(Sum(b[r]**2, r))
 
 def declared(text: str) -> Model:
     model = Model("found")
-    names = {**vars(sp), "MaxOver": MaxOver, "model": model}
+    names = {**vars(sp), "MaxOver": MaxOver, "stop_gradient": stop_gradient, "model": model}
     with as_written():
         exec(text, names)
     return model
@@ -195,7 +195,8 @@ def test_the_jacobian_of_a_read_that_a_guard_keeps_inside_ends_with_it() -> None
 N = model.batch("N")
 z, s, f = model.input("z", N), model.parameter("s", 5), model.constant("f", [1, 6, 3, 9, 0, 2, 4])
 n, u = model.indices(n=N, u=7)
-a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u))
+parts = Sum(Piecewise((s[f[u]] * z[n], f[u] < 5), (0, True)), u)
+a1 = model.let("a1", n, Piecewise((s[n], 5 > n), (0, True))*z[n] + parts)
 model.minimize(Sum(a1[n]**2, n))
 model.predict(a1)
 model.second_order("jacobian")
@@ -222,7 +223,23 @@ model.minimize(Sum(a[n], n))
 
 
 def test_a_derivative_takes_what_it_reads_beside_the_prediction() -> None:
-    """The recurrence starts at 0 and adds a product with a sum of no terms; its derivative reads the other factor."""
+    """The terms with z cancel in the prediction; of their derivatives one is stopped, so that the other is left."""
+    model = declared("""
+z, m = model.input("z", 3), model.parameter("m", 3)
+v = model.indices(v=3)
+b = model.let("b", v, 2*m[v] + (m[v]*z[v] - stop_gradient(m[v]*z[v])))
+model.minimize(Sum(b[v], v))
+model.predict(b)
+model.second_order("jacobian")
+""")
+    module = execute(module_text(model))
+    z = np.array([1.0, 5.0, -3.0])
+    assert np.array_equal(module.predict(np.ones(3), z=z), np.full(3, 2.0))
+    assert np.array_equal(module.jacobian(np.ones(3), z=z), np.diag(2 + z))
+
+
+def test_a_sum_of_no_terms_has_no_derivative() -> None:
+    """The recurrence starts at 0 and adds a product with a sum of no terms: the derivative reads no other factor."""
     model = declared("""
 z, m = model.input("z", 1, 2), model.parameter("m", 3)
 u, v = model.indices(u=4, v=4)
@@ -235,12 +252,12 @@ model.predict(b)
 model.second_order("jacobian")
 """)
     module = execute(module_text(model))
-    assert np.array_equal(module.jacobian(np.ones(3), z=np.ones((1, 2))), np.zeros((4, 3)))
-    assert np.array_equal(module.predict(np.ones(3), z=np.ones((1, 2))), np.zeros(4))
+    assert np.array_equal(module.jacobian(np.ones(3)), np.zeros((4, 3)))
+    assert np.array_equal(module.predict(np.ones(3)), np.zeros(4))
 
 
 def test_the_curvature_of_a_loss_that_is_linear_in_a_let_of_others() -> None:
-    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and so has the step through b."""
+    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and the step through b too."""
     model = declared("""
 m, s = model.parameter("m", 3), model.parameter("s")
 u, v, k, r = model.indices(u=3, v=4, k=5, r=12)

@@ -55,7 +55,7 @@ def test_no_access_is_outside_compiled() -> None:
 
 
 def test_a_dropped_guard_is_found() -> None:
-    """Of the guards in the kernels of some modules each is left out in turn: at least half of them are missed at once."""
+    """Each guard in the kernels of some modules is left out in turn: at least half of them are missed at once."""
     found: Counter[str] = Counter()
     for number in range(MUTATED):
         spec = spec_of(number)

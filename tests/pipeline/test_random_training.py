@@ -167,8 +167,8 @@ def test_single_precision_of_the_loops_over_batches(tmp_path: Path) -> None:
     spec = Spec(
         'from sympy import Sum, tanh\nfrom derivgen import Model, optimizers\nmodel = Model("random")\n'
         'N = model.batch("N")\nD = model.sizes(D=2)\nn, d = model.indices(n=N, d=D)\n'
-        'x, y = model.input("x", N, D), model.labels("y", N, classes=D)\nW, b = model.parameter("W", D), model.parameter("b")\n'
-        'z = model.let("z", (n,), tanh(Sum(x[n, d]*W[d], d)/3 + W[y[n]]*n))\n'
+        'x, y = model.input("x", N, D), model.labels("y", N, classes=D)\nW, b = model.parameter("W", D), '
+        'model.parameter("b")\nz = model.let("z", (n,), tanh(Sum(x[n, d]*W[d], d)/3 + W[y[n]]*n))\n'
         "model.minimize(Sum(z[n]**2, n)/N + b**2/N)\nmodel.predict(z)\nmodel.update(optimizers.adam())\n",
         (("N", 5),),
         seed=0,

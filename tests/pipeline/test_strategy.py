@@ -1,4 +1,4 @@
-"""The random specs mix what they are to mix: without this, a change of the strategy could leave a feature out unseen."""
+"""The random specs mix what they are to mix: else a change of the strategy could leave a feature out unseen."""
 
 from __future__ import annotations
 

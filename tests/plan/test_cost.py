@@ -30,11 +30,12 @@ from derivgen.project.spec import load_target
 from derivgen.schedule.cost import Cost
 from derivgen.schedule.nests import Compute, Fill, Loop, Node
 
-# They take minutes, element by element; what counts has no running tensors. soft_decision_tree is the forest's one tree.
+# They take minutes, element by element; what counts has no running tensors. soft_decision_tree is the forest's one
+# tree.
 LARGE = {"characters_lstm", "characters_transformer", "digits_convolutional", "soft_forest", "wavenet"}
 COUNTED = [name for name in NAMES if name not in LARGE]
-# Those of which a count is a bound: a branch counts as its costliest, a table as read whole where it has few rows, and a root
-# in a divisor as taken in each step of a loop before which it is taken.
+# Those of which a count is a bound: a branch counts as its costliest, a table as read whole where it has few rows, and
+# a root in a divisor as taken in each step of a loop before which it is taken.
 BOUNDED = {
     "denoising",
     "matrix_factorization",
@@ -76,8 +77,8 @@ D, H, C = 64, 32, 10
     [
         ("a1", "forward", 2 * N * D * H + N * H, N * H),  # the product, the bias, tanh
         ("z2", "forward", 2 * N * H * C + N * C, 0),
-        # Maximum, difference, sum of exponentials; log of it, less the label's difference, onto the block's sum; that onto
-        # the loss; over N.
+        # Maximum, difference, sum of exponentials; log of it, less the label's difference, onto the block's sum; that
+        # onto the loss; over N.
         ("loss", "forward", 3 * N * C + 3 * N + 2, N * C + N),
         ("loss", "backward", 2 * N + N * C + 2 * N, 0),  # 1/(N·p_sum), times p_exp, less 1/N at the label
         ("z2", "backward", N * C + 2 * (2 * N * H * C), 0),  # bias; weights, and what goes on
@@ -545,7 +546,7 @@ def test_the_header_has_the_totals() -> None:
 
 
 def test_functions_of_derivatives_in_the_table_and_in_the_header() -> None:
-    """z_dot = cos(x·w)·(x·w_dot): two products of matrices, each of 3·N + 2 elements, then a row a cosine and a product."""
+    """z_dot = cos(x·w)·(x·w_dot): two products of matrices, each of 3·N + 2 elements, then cosine and product a row."""
     asked = SPEC + 'model.predict(z)\nmodel.second_order("jacobian_vector_product")\n'
     Path("wave.py").write_text(asked.format(size="N", function="sin", name="wave"))
     assert command("wave.py").splitlines()[-5:] == [

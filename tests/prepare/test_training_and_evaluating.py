@@ -291,7 +291,7 @@ def test_loss_and_predict_evaluate(module):
 
 
 def test_random_numbers_are_kept_until_they_are_read():
-    """They are drawn first; u is needed no longer when r is read, and of the same size: it must not share its memory."""
+    """They are drawn first; u is needed no longer when r is read, and of the same size: they must not share memory."""
     model = Model("kept", dtype="float64")
     N = model.batch("N")
     n, d = model.indices(n=N, d=4)

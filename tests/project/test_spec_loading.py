@@ -105,7 +105,8 @@ def test_neighbours_are_imported_and_forgotten(tmp_path):
         (folder / "bits" / "__init__.py").write_text("from bits.more import MORE\n")
         (folder / "bits" / "more.py").write_text(f"MORE = {name!r}\n")
         (folder / "spec.py").write_text(
-            "from derivgen import Model\nfrom neighbour import NAME\nfrom bits import MORE\nmodel = Model(NAME + MORE)\n"
+            "from derivgen import Model\nfrom neighbour import NAME\nfrom bits import MORE\nmodel = Model(NAME + "
+            "MORE)\n"
         )
     assert [spec.load_target(str(tmp_path / n / "spec.py")).model.name for n in ("a", "b")] == ["aa", "bb"]
     assert not {"neighbour", "bits", "bits.more", spec.SPEC_MODULE} & set(sys.modules)
@@ -206,7 +207,8 @@ layer(0)
         ("from sympy import Sum\n\nSum(1)\n", "digits.py:3: the spec raised ValueError"),
         (
             "from derivgen import optimizers\noptimizers.adamw(weight_deca=0.1)\n",
-            "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, beta_1,",
+            "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, "
+            "beta_1,",
         ),
         (
             "from derivgen import Model\nm = Model('m')\nw = m.parameter(\n    'w', 3, initial=0\n)\n",

@@ -98,7 +98,7 @@ def odd_data() -> dict[str, Any]:
 
 
 class Caller:
-    """Calls public functions of a module with good arguments, save those given, and sees that refusals change nothing."""
+    """Calls public functions with good arguments, except those given, and sees that refusals change nothing."""
 
     def __init__(self, module: ModuleType, inputs: dict[str, Any]) -> None:
         self.module, self.inputs = module, inputs

@@ -383,7 +383,8 @@ def failing(code):
 def test_a_disk_that_refuses_keeps_the_older_ones(folder, module, monkeypatch, function, code, words):
     with monkeypatch.context() as patch:
         patch.setattr(function, failing(code))
-        message = rf"step-000000002\.safetensors can't be written: {words}: mend that, .*; the older checkpoints are as they were"
+        file, kept = r"step-000000002\.safetensors", "the older checkpoints are as they were"
+        message = rf"{file} can't be written: {words}: mend that, .*; {kept}"
         with pytest.raises(CheckpointError, match=message):
             write_checkpoint(folder, module, checkpoint_of(module, 2), keep=1)
     stays(folder, module)

@@ -1,4 +1,4 @@
-"""Files that are damaged, that claim what they don't hold, or that are none: refused in our words, before they are read."""
+"""Files that are damaged, claim what they don't hold, or are none: refused in our words, before they are read."""
 
 from __future__ import annotations
 

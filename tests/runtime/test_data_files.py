@@ -227,7 +227,8 @@ def test_columns_that_remain_make_the_only_input_not_found(tmp_path):
     more = write(tmp_path / "e.csv", "age,y,bmi,id\n1,2,2,1\n")
     refused(
         r"e\.csv: the input x of shape \(N, 2\): expected the columns x_0, x_1, or 2 that no other input "
-        r'takes \(there are 3: age, bmi, id\), found age, y, bmi, id\. Give the right ones by --columns x=\.\.\. \(in Python columns={"x": \[\.\.\.\]}\)$',
+        r"takes \(there are 3: age, bmi, id\), found age, y, bmi, id\. Give the right ones by --columns x=\.\.\. "
+        r'\(in Python columns={"x": \[\.\.\.\]}\)$',
         more,
         CLASSIFIER,
     )

@@ -1,4 +1,4 @@
-"""Checkpoints that somebody made or changed, their checksum right: each is refused, or means nothing to what follows."""
+"""Forged checkpoints with a right checksum: each is refused, or means nothing to what follows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def forged(tmp_path, whole):
 
 
 def taken(path, module, expected=None):
-    """Whether a training goes on from a checkpoint, and then to the expected numbers; if not, the refusal has its name."""
+    """Whether a training goes on from a checkpoint to the expected numbers; if not, the refusal has its name."""
     result = None
     resume = {"resume": True, "history": path.parent / "history.jsonl"}
     for read in (lambda: runtime.read_parameters(path, module), lambda: fit(module, path.parent, **resume)):

@@ -1,4 +1,4 @@
-"""Predictions whose rows depend on one another: found at generation, and drawn, banded and predicted at the data's rows."""
+"""Predictions whose rows depend on one another: found at generation; drawn and banded at the data's rows."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from scipy.optimize import OptimizeWarning
 from derivgen import generate, runtime
 
 PROBLEMS = problems()
-# Evaluations from each start with MINPACK's defaults: 100 for each parameter, tolerances of 1e-8, and a first step of at
-# most a hundred times the parameters. Bennett5 was stopped by the first of these.
+# Evaluations from each start with MINPACK's defaults: 100 for each parameter, tolerances of 1e-8, and a first step of
+# at most a hundred times the parameters. Bennett5 was stopped by the first of these.
 MINPACK = """
     Bennett5 inf inf  BoxBOD 4 9  Chwirut1 10 6  Chwirut2 10 6  DanWood 6 5  Eckerle4 18 7  ENSO 21 19  Gauss1 5 6
     Gauss2 6 6  Gauss3 7 8  Hahn1 16 12  Kirby2 8 6  Lanczos1 83 9  Lanczos2 77 9  Lanczos3 132 9  MGH09 393 18

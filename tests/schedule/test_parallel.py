@@ -1,4 +1,4 @@
-"""Loops in threads: which they are, that their numbers are the serial ones, and the option on its way through the files."""
+"""Loops in threads: which they are, that their numbers are the serial ones, and the option in all files."""
 
 from __future__ import annotations
 

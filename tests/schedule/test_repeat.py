@@ -146,7 +146,8 @@ def oracle_of(text: str, **shapes: tuple[int, ...]) -> None:
 # ---- updates in place
 
 READERS = {
-    "two factors of one product": """A, B = model.parameter("A", I, K, init="normal"), model.parameter("B", K, J, init="normal")
+    "two factors of one product": """A = model.parameter("A", I, K, init="normal")
+B = model.parameter("B", K, J, init="normal")
 z = model.let("z", (i, j), Sum(A[i, k]*B[k, j], k)/9)
 model.minimize(Sum((x[i, j] - z[i, j])**2, i, j)/100)""",
     "its own parameter": """W = model.parameter("W", I, K, init="normal")

@@ -36,7 +36,7 @@ def overlap(a: tuple[bool, int, int], b: tuple[bool, int, int]) -> bool:
 
 
 def check_layout(plan: Plan) -> bool:
-    """Raise AssertionError where arrays that are needed at once overlap, or one ends after its memory; whether some share."""
+    """Whether arrays share memory; AssertionError where two needed at once overlap, or one ends after its memory."""
     places = stretches(plan, RUNTIME)
     inputs = [t.name for t in plan.gathered]
     for timeline in plan.timelines:

@@ -54,7 +54,8 @@ model.minimize(Sum(b[n]**2, n) + W[1]**2)""",
 z = Piecewise((2*W[0], W[0] <= 0.2), (log(Sum(exp(W[i]), i)), W[0] > 0), (1, True))
 model.minimize(Piecewise((z, And(W[0] > 0, W[0] <= 0.2)), (W[1], True))**2)""",
     "labels with alternatives of indices around": """
-a = model.let("a", (n,), x[n, 0] + Piecewise((W[y[n]]**2, Or(n < N - 1, n > 0)), (W[0], Or(Ne(n, 1), n < 3)), (1, True)))
+found = Piecewise((W[y[n]]**2, Or(n < N - 1, n > 0)), (W[0], Or(Ne(n, 1), n < 3)), (1, True))
+a = model.let("a", (n,), x[n, 0] + found)
 model.minimize(Sum(a[n], n)/N)""",
     "ignored labels in an exponent": """
 a = model.let("a", (n,), 2**tanh(Piecewise((W[y[n]]*x[n, 0], n > 0), (W[0], True))))

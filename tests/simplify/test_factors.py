@@ -7,8 +7,11 @@ import sympy as sp
 from generated import check_module, execute, module_text
 
 from derivgen import Model
+from derivgen.form.expressions import Read, index_symbol, size_symbol
 from derivgen.form.notation import print_program
+from derivgen.form.program import Program, Range, Role, Statement, Tensor
 from derivgen.pipeline import declared_program, stable_program, training_program
+from derivgen.simplify.simplify import simplify
 
 
 def derived(model: Model) -> list[str]:
@@ -100,3 +103,20 @@ def test_two_additions_of_one_layer_are_one():
     model.minimize(sp.Sum(sp.sin(y[n, k]), n, k))
     assert len([line for line in derived(model) if line.startswith("x_bar[n,k]")]) == 1
     agrees_with_the_oracle(model)
+
+
+def test_what_a_pass_leaves_is_cleaned_up():
+    """h is 0, so t is, which the pass that reads h as 0 did not know yet when it came to the reader of t."""
+    N = size_symbol("N")
+    i = index_symbol("i")
+    h, t, z = (
+        Tensor(name, shape, role)
+        for name, shape, role in (("h", (N,), Role.HELPER), ("t", (), Role.HELPER), ("z", (), Role.LET))
+    )
+    statements = (
+        Statement("h", (i,), "=", sp.Integer(0), (Range(i, N),)),
+        Statement("t", (), "+=", Read("h", i) / N, (Range(i, N),)),
+        Statement("z", (), "=", Read("t") + 1, ()),
+    )
+    program = Program("cleaned", (h, t, z), statements, (("N", N),), objective="z")
+    assert print_program(simplify(program)) == "z = 1"

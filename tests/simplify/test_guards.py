@@ -53,7 +53,8 @@ def test_condition_on_one_integer_stands_with_an_integer_on_the_right(left: str,
 )
 def test_condition_on_a_value_under_a_guard(branch: str) -> None:
     """SymPy writes the condition `Piecewise(…) > 0` as an if-then-else of conditions."""
-    lines = f"i = model.indices(i=D)\nz = W[i] + Piecewise((W[i - 1], i > 0), (0, True))\nmodel.minimize(Sum({branch}, i))\n"
+    lines = "i = model.indices(i=D)\nz = W[i] + Piecewise((W[i - 1], i > 0), (0, True))\n"
+    lines += f"model.minimize(Sum({branch}, i))\n"
     spec = Spec(MODEL + lines, (), seed=1)
     declared = declared_program(spec.model())
     assert check_module(execute(module_text(spec.model())), declared, spec.values(declared)) == []

@@ -57,7 +57,7 @@ class KernelCalls:
         return lines
 
     def kernel_call(self, kernels: Sequence[Kernel], inputs: Sequence[Tensor], depth: int) -> list[str]:
-        """The call of a kernel, or of equal ones in a loop, where theta, bar, work and data of these inputs are at hand."""
+        """The call of a kernel, or of equal ones in a loop; theta, bar, work and data of these inputs are at hand."""
         texts = [self.kernels[k] for k in kernels]
         arguments = [self.places.each(names) for names in zip(*(text.arguments for text in texts), strict=True)]
         arguments += [ALPHA_BETA] if texts[0].scaled else []

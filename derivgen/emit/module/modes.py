@@ -49,7 +49,7 @@ def uniform(seed, step, number, out):
 
 
 class ModeText:
-    """Writes the functions of randomness and of running tensors, the calls of them, and the arguments that they need."""
+    """Writes the functions of randomness and of running tensors, their calls, and the arguments that they need."""
 
     def __init__(self, plan: ModulePlan) -> None:
         self.plan, self.places = plan, Places(plan)
@@ -71,7 +71,7 @@ class ModeText:
     # ---- lines
 
     def copy(self, name: str, following: str) -> list[str]:
-        """Element by element: an assignment of arrays takes numba long to compile, for the message where shapes differ."""
+        """A copy element by element: numba takes long to compile one of arrays, whose shapes it compares."""
         axes = range(len(self.plan.program.tensor(name).shape))
         place = ", ".join(f"i{axis}" for axis in axes) or "0"
         lines = [f"{STEP * axis}for i{axis} in range(old.shape[{axis}]):" for axis in axes]

@@ -79,7 +79,7 @@ class WholeModel(KernelCalls):
         return compiled(self.step_call("bar", "into", ALPHA_BETA, "data"), doc, lines, "pasted")
 
     def step_call(self, bar: str, into: str, factors: str, data: str) -> str:
-        """A step; where its products of matrices go, and by which factors, is said where that is not always the same."""
+        """The call of a step; where products go, and by which factors, is said where that is not always the same."""
         direct = [into, factors] if self.in_place else []
         return f"step({', '.join(['theta', bar, *direct, data, 'work'])})"
 
@@ -236,7 +236,7 @@ class WholeModel(KernelCalls):
             ),
             "return False, mean",
         ]
-        doc = '"""(whether a row number or a label is out of range, else the mean loss); total becomes the mean gradient"""'
+        doc = '"""(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"""'
         arguments = ["parameters", "gradient", "total", "order", "batch_size", *self.arguments(self.plan.given)]
         arguments += [*self.plan.memories, *self.modes.batch_arguments()]
         return compiled(bracketed("def gradient_by_batches(", arguments, "):"), doc, body)

@@ -1,0 +1,18 @@
+"""Passes: functions Program → Program of the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from derivgen.form.program import Program, check_program
+from derivgen.stages import reached
+
+Pass = Callable[[Program], Program]
+
+
+def run(stage: str, passes: Sequence[Pass], program: Program) -> Program:
+    """The program after each pass in turn; each result is checked."""
+    for change in passes:
+        reached(f"{stage}, {change.__name__}")
+        program = check_program(change(program))
+    return program
