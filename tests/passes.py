@@ -262,17 +262,27 @@ def prepared() -> tuple[Walk, ...]:
 
 
 @functools.cache
-def simplified() -> tuple[Walk, ...]:
-    """Of each spec the training, what it predicts, and of some a function of derivatives."""
-    found = []
+def derivatives() -> tuple[tuple[Case, Program | Exception], ...]:
+    """Functions of derivatives, which are simplified on the way to them: those that specs ask for, and others of some."""
+    found: list[tuple[Case, Program | Exception]] = []
     for k, (case, stable) in enumerate(ends(prepared())):
-        roots = [adjoint(stable.live([str(stable.objective), *stable.nexts]))]
-        if stable.prediction is not None:
-            roots.append(stable.live([stable.prediction]))
-        asked = [*case.spec.model().requests, *(DERIVED[k // 3 % len(DERIVED)] for _ in range(k % 3 == 0))]
-        roots += [check_program(request_for(name, case.declared).build(stable)) for name in asked]
-        found += [walk(case, root, passes_of(simplify)) for root in roots]
+        for name in (*case.spec.model().requests, *(DERIVED[k // 3 % len(DERIVED)] for _ in range(k % 3 == 0))):
+            try:
+                found.append((case, check_program(request_for(name, case.declared).build(stable))))
+            except Exception as error:
+                found.append((case, error))
     return tuple(found)
+
+
+@functools.cache
+def simplified() -> tuple[Walk, ...]:
+    """Of each spec the training and what it predicts, and functions of derivatives."""
+    roots = [(case, program) for case, program in derivatives() if isinstance(program, Program)]
+    for case, stable in ends(prepared()):
+        roots.append((case, adjoint(stable.live([str(stable.objective), *stable.nexts]))))
+        if stable.prediction is not None:
+            roots.append((case, stable.live([stable.prediction])))
+    return tuple(walk(case, root, passes_of(simplify)) for case, root in roots)
 
 
 @functools.cache

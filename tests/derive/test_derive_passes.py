@@ -224,6 +224,18 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     by_row: (
         Example(
             """
+            m[k] += Σ_n x[n,k]/N
+            loss += Σ_n,k w[k]·(m[k] - x[n,k])
+            """,
+            """
+            m[n,k] += x[n,k]
+            loss[n] += Σ_k w[k]·(m[n,k] - x[n,k])
+            """,
+            roles={"x": Role.INPUT},
+            same=False,
+        ),
+        Example(
+            """
             z[n] += Σ_k x[n,k]·w[k]
             loss += Σ_n sin(z[n])/N
             """,
@@ -315,7 +327,7 @@ def test_tangents_are_the_slopes() -> None:
                 assert_derivative(case, asked, {name: found[dots[name]]}, {name: wanted[name]})
 
 
-def test_partial_derivatives_by_tangents() -> None:
+def test_with_tangents_gives_partial_derivatives() -> None:
     """Of the objective by the first element of each parameter, and by all elements along its last axis."""
     refused = 0
     for case, stable, sizes in stable_programs():
@@ -343,7 +355,7 @@ def with_partials(stable: Program) -> Program:
     return check_program(replace(program, results=tuple(t.name for t in tensors)))
 
 
-def test_each_row_is_a_batch_of_one() -> None:
+def test_by_row_gives_batches_of_one() -> None:
     checked = 0
     for case, stable, sizes in stable_programs():
         objective = stable.live([str(stable.objective)])

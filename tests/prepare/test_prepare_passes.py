@@ -72,6 +72,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("a[i] = x[i]²\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)"),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),
         kept("a[i] = log(x[i])\nz[i] = (w[i] if a[i] > 1 else 0)"),
+        kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)\nv[i] += w[i] if a[i] > 1"),
     ),
     stabilize: (
         Example(
@@ -85,6 +86,19 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             layer_exp[i] = exp(layer_shift[i])
             s += Σ_i layer_exp[i]
             z = log(s) + layer_max
+            """,
+        ),
+        Example(
+            """
+            s[i] += Σ_j v[j]·exp(x[i,j]) if i ≥ j
+            z[i] = log(s[i])
+            """,
+            """
+            layer_max[i] = max_j x[i,j] if i ≥ j
+            layer_shift[i,j] = (x[i,j] - layer_max[i] if i ≥ j else 0)
+            layer_exp[i,j] = (exp(layer_shift[i,j]) if i ≥ j else 0)
+            s[i] += Σ_j layer_exp[i,j]·v[j] if i ≥ j
+            z[i] = log(s[i]) + layer_max[i]
             """,
         ),
         Example("z[i] = 1/(exp(-x[i]) + 1)", "z[i] = sigmoid(x[i])"),
@@ -124,6 +138,16 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             layer_arguments[i,2] = y[i]
             layer_largest[i] = max_k layer_arguments[i,k]
             z[i] = layer_largest[i]
+            """,
+        ),
+        Example(
+            "z[i] = min(v[i], x[i], y[i])",
+            """
+            layer_arguments[i,0] = -v[i]
+            layer_arguments[i,1] = -x[i]
+            layer_arguments[i,2] = -y[i]
+            layer_largest[i] = max_k layer_arguments[i,k]
+            z[i] = -layer_largest[i]
             """,
         ),
         Example(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from passes import Example, Pass, by_name, check_steps, examples_of, kept, passes_of, simplified
+from passes import Example, Pass, by_name, check_steps, derivatives, examples_of, kept, passes_of, simplified
 
 from derivgen.form.program import Role
 from derivgen.rewrite.scans import leave_scans
@@ -66,11 +66,13 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             z[t] = w[t]·x[t], t = 0, 1, …
             h[t] = z[t] + (h[t - 1] if t > 0 else 0), t = 0, 1, …
             y[t] = sin(h[t]), t = 0, 1, …
+            v[t] = h[t]·y[t], t = 0, 1, …
             """,
             """
             z[t] = w[t]·x[t]
             h[t] = z[t] + (h[t - 1] if t > 0 else 0), t = 0, 1, …
             y[t] = sin(h[t])
+            v[t] = h[t]·y[t]
             """,
         ),
         kept(
@@ -240,6 +242,19 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             outputs=("a", "z_bar"),
         ),
+        Example(
+            """
+            a[i] = w[i]·x[i]
+            b[i] = w[i]·x[i]·y[i]
+            c[i] = w[i] + w[i]²·x[i]²
+            """,
+            """
+            a[i] = w[i]·x[i]
+            b[i] = a[i]·y[i]
+            c[i] = a[i]·w[i]·x[i] + w[i]
+            """,
+            outputs=("a", "b", "c"),
+        ),
         kept("a[i] += exp(z[i])\na[i] += y[i]\nb[i] = exp(z[i])", outputs=("a", "b")),  # a holds more
         kept("z_bar[i] = exp(z[i])\na[i] = y[i]·exp(z[i])", outputs=("a", "z_bar")),  # forward comes before backward
     ),
@@ -265,6 +280,21 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             outputs=("p", "z_bar"),
         ),
         kept("p_bar[i,k] = y[i,k]/s[i]\nz_bar[i,k] = e[i,k]·p_bar[i,k]"),
+        kept(  # p_bar is 0 where i is
+            """
+            p[i,k] = e[i,k]/s[i]
+            p_bar[i,k] += y[i,k]/s[i] if i > 0
+            z_bar[i,k] = e[i,k]·p_bar[i,k]
+            """,
+            outputs=("p", "z_bar"),
+        ),
+        kept(  # what holds e/s comes later
+            """
+            p_bar[i,k] = y[i,k]/s[i]
+            z_bar[i,k] = e[i,k]·p_bar[i,k]
+            v_bar[i,k] = e[i,k]/s[i]
+            """,
+        ),
     ),
     add_up: (
         Example("z_bar[i] += x[i]·y[i]\nz_bar[i] += x[i]·v[i]", "z_bar[i] += x[i]·(y[i] + v[i])"),
@@ -281,6 +311,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     ),
     write_through_copies: (
         Example("c[i,k] = x[i]·y[k]\nz[5·i + k] = c[i,k]", "z[5·i + k] = x[i]·y[k]", shapes={"z": "15"}),
+        Example("c[i2,k2] = x[i2]·y[k2]\nz[5·i + k] = c[i,k]", "z[5·i2 + k2] = x[i2]·y[k2]", shapes={"z": "15"}),
         kept("c[i,k] = x[i]·y[k]\nz[5·i + k] = c[i,k]\nv[i] = c[i,0]", shapes={"z": "15"}),
         kept("c[i,k] += Σ_j x[i,j]·y[k,j]\nz[5·i + k] = c[i,k]", shapes={"z": "15"}),
     ),
@@ -299,3 +330,7 @@ def test_same_values(run: Pass) -> None:
 
 def test_every_pass_has_an_example() -> None:
     assert {*EXAMPLES} == {*PASSES}
+
+
+def test_programs_of_derivatives_are_simplified_on_the_way() -> None:
+    assert [error for _, error in derivatives() if isinstance(error, Exception)] == []
