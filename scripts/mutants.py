@@ -101,6 +101,7 @@ MUTANTS = (
     Mutant(ARRANGE, "share_calls", "arrange/arrange.py", "return s.layer, s.direction, call, domain_of(s, call)", "return s.layer, type(call), domain_of(s, call)"),
     Mutant(ARRANGE, "time_major", "arrange/time_major.py", "refused.add(access.tensor)", "pass"),
     Mutant(ARRANGE, "time_major", "arrange/time_major.py", "tuple(replace_reads(i, move) for i in s.subscripts)),", "s.subscripts),"),
+    Mutant(ARRANGE, "time_major", "arrange/time_major.py", "guard=replace_reads(s.guard, move)", "guard=s.guard"),
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "expression=sp.Mul(*outer, total)", "expression=total"),
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "key = (factor, box, s.scan)", "key = (box, s.scan)"),
 )

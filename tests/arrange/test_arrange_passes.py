@@ -102,7 +102,26 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
         ),
         kept("z[i,t] = w[i]·x[i,t]"),
+        Example(  # in subscripts and guards too
+            """
+            h[i,t] = x[i,t] + (h[i,t - 1] if t > 0 else 0), t = 0, 1, …
+            m[i,t] = (r of) argmax_r h[i,t]·w[r], t = 0, 1, …
+            y[i,m[i,t]] += x[i,t] if h[i,t] > 2, t = 0, 1, …
+            """,
+            """
+            h[t,i] = x[i,t] + (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            m[t,i] = (r of) argmax_r h[t,i]·w[r], t = 0, 1, …
+            y[i,m[t,i]] += x[i,t] if h[t,i] > 2, t = 0, 1, …
+            """,
+            shapes={"y": "i r"},
+        ),
         kept("h[t] = x[t] + (h[t - 1] if t > 0 else 0), t = 0, 1, …"),
+        kept(  # z has two axes of time
+            """
+            z[t,t2] = x[t,t2]²
+            h[t] = z[0,t] + z[t,0] + (h[t - 1] if t > 0 else 0), t = 0, 1, …
+            """,
+        ),
     ),
     contract_products: (
         Example(
@@ -143,6 +162,20 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             shapes={"c": "4 j"},
             roles={"y": Role.LABELS},
+        ),
+        Example(
+            """
+            c[i,j] += Σ_k y[k,j]·sin(x[i,k])
+            v[i,j] += Σ_k y[k,j]·cos(x[i,k])
+            z[i,j] += Σ_k u[k,j]·sin(x[i,k])
+            """,
+            """
+            c_factor[i,k] = sin(x[i,k])
+            c[i,j] += Σ_k c_factor[i,k]·y[k,j]
+            v_factor[i,k] = cos(x[i,k])
+            v[i,j] += Σ_k v_factor[i,k]·y[k,j]
+            z[i,j] += Σ_k c_factor[i,k]·u[k,j]
+            """,
         ),
         kept("c[i,j] += Σ_k x[i,k]·y[k,j]"),
         kept("c[i,j] += Σ_k x[i,k]·y[k,j] if i < k"),  # what the guard keeps from being read is not read
