@@ -202,6 +202,17 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             x_bar[i] = x[i]·y[i]·exp(x[i]) + y[i]·exp(x[i])
             """,
         ),
+        Example(
+            """
+            a[i,k] = x[k]·exp(y[i,k])
+            y_bar[i,k] = v[i]·exp(y[i,k])
+            """,
+            """
+            layer_exp[i,k] = exp(y[i,k])
+            a[i,k] = layer_exp[i,k]·x[k]
+            y_bar[i,k] = v[i]·exp(y[i,k])
+            """,
+        ),
         kept("a[i] = x[i]·exp(x[i])\nb[i] = y[i]·exp(x[i])"),  # one pass: reuse is what reads it again
         kept("a[i] = exp(x[i])\nx_bar[i] = y[i]·exp(x[i])"),
         kept("a[i] = (x[i]·log(x[i]) if x[i] > 1 else 0)\nx_bar[i] = y[i]·log(x[i]) if x[i] > 1"),
