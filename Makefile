@@ -5,7 +5,13 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint types unit check fuzz bench coefficients names examples clean
+# Tests of stages by themselves: no one of them compiles.
+QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests/plan tests/test_floors.py \
+	tests/declare/test_extremes.py tests/declare/test_joined_axes.py tests/declare/test_recurrences.py \
+	tests/prepare/test_prepare_passes.py tests/derive/test_derive_passes.py tests/schedule/test_accesses.py \
+	tests/schedule/test_parts.py tests/file/test_store.py
+
+.PHONY: help demo test quick lint types unit check mutants fuzz bench coefficients names examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +22,9 @@ demo: $(VENV)/examples ## generate the digits kernels, train them, and print the
 	$(BIN)/python examples/digits/run.py
 
 test: $(VENV)/dev lint types unit check ## lint, types, tests, and the examples' modules against their specs
+
+quick: $(VENV)/dev ## the tests of stages by themselves, without numba's compiler, in less than two minutes
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(QUICK)
 
 lint: $(VENV)/dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -29,6 +38,9 @@ unit: $(VENV)/dev ## the tests
 
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
+
+mutants: $(VENV)/dev ## break each pass, and see the test of that pass fail
+	$(BIN)/python scripts/mutants.py
 
 fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names and damaged files
 	$(BIN)/python scripts/fuzz.py

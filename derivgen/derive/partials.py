@@ -32,6 +32,7 @@ from derivgen.form.expressions import (
     indicator,
     indices_of,
     product,
+    reads_of,
     replace_reads,
     split_guard,
     substitute,
@@ -304,7 +305,8 @@ def label(x: str, ways: Iterable[Along]) -> str:
 def restricted(s: Statement, equal: Iterable[tuple[sp.Expr, sp.Expr]], first: Sequence[sp.Symbol]) -> Statement | None:
     """The statement where these pairs are equal: an index takes the other's place, those of `first` before all.
 
-    What no index can take is a guard. None where a pair is never equal.
+    What no index can take is a guard, with the condition of the value, which may keep what is read there inside its
+    tensor. None where a pair is never equal.
     """
     place: dict[sp.Symbol, sp.Expr] = {}
     for pair in equal:
@@ -316,7 +318,8 @@ def restricted(s: Statement, equal: Iterable[tuple[sp.Expr, sp.Expr]], first: Se
             place = {i: substitute(e, {index: other}) for i, e in place.items()} | {index: other}
             s = s.at({index: other})
         elif a != b:
-            s = replace(s, guard=all_of(s.guard, sp.Eq(a, b)))
+            value, condition = split_guard(s.expression) if reads_of(a, b) else (s.expression, TRUE)
+            s = replace(s, expression=value, guard=all_of(s.guard, condition, sp.Eq(a, b)))
     return None if s.guard == sp.false else s
 
 

@@ -1,0 +1,162 @@
+"""Breaks passes one at a time, and runs their tests: `python scripts/mutants.py [PASS …]`, all passes if none is said.
+
+A mutant is a pass with a guard dropped, statements swapped, a term lost, an index mixed up. It is killed where the tests
+of its stage fail, and the first to fail has the pass's name. Exits with 1 where one survives, or does not apply any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("derivgen", "templates", "tests", "pyproject.toml")
+LONGEST = 600  # seconds that tests may take
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What stands once in a file of the package, what takes its place, and the pass whose test must fail first."""
+
+    test: str
+    name: str
+    file: str
+    text: str
+    replacement: str
+
+
+PREPARE, DERIVE, SIMPLIFY, ARRANGE = (
+    f"tests/{stage}/test_{stage}_passes.py" for stage in ("prepare", "derive", "simplify", "arrange")
+)
+
+# fmt: off
+MUTANTS = (
+    Mutant(PREPARE, "in_training", "prepare/modes.py", "resolved(program, sp.Integer(1))", "resolved(program, sp.Integer(0))"),
+    Mutant(PREPARE, "in_evaluation", "prepare/modes.py", "resolved(replace(program, running=()), sp.Integer(0))", "resolved(program, sp.Integer(0))"),
+    Mutant(PREPARE, "in_training", "prepare/modes.py", "guard=decided(s.guard)) for s", "guard=s.guard) for s"),
+    Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "if s.target in program.outputs or not", "if not"),
+    Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "for read in reads_of(t.guard, *t.subscripts)]", "for read in reads_of(*t.subscripts)]"),
+    Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "reached = any_of(reached, all_of(*spoken))", "reached = all_of(*spoken)"),
+    Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "substitute(about(c, own.keys()), own)", "about(c, own.keys())"),
+    Mutant(PREPARE, "stabilize", "prepare/stabilize.py", "constant * sigmoid(-a) if", "constant * sigmoid(a) if"),
+    Mutant(PREPARE, "stabilize", "prepare/stabilize.py", "log1p(sp.exp(-2 * sp.Abs(a))) - sp.log(2)", "log1p(sp.exp(-2 * sp.Abs(a)))"),
+    Mutant(PREPARE, "stabilize", "prepare/stabilize.py", "self.keep(replace(s, target=total, expression=weight * power))", "self.keep(replace(s, target=total, expression=power))"),
+    Mutant(PREPARE, "stabilize", "prepare/stabilize.py", "self.keep(replace(maximum, expression=stop_gradient(exponent)))", "self.keep(replace(maximum, expression=stop_gradient(exponent), guard=TRUE))"),
+    Mutant(PREPARE, "shorten", "prepare/shorten.py", "        return sign * largest", "        return largest"),
+    Mutant(PREPARE, "shorten", "prepare/shorten.py", "            rest = all_of(rest, negation(condition))", "            rest = all_of(rest, condition)"),
+    Mutant(DERIVE, "adjoint", "derive/differentiate.py", "guard = all_of(s.guard, condition)", "guard = s.guard"),
+    Mutant(DERIVE, "adjoint", "derive/differentiate.py", "reverse=not s.scan.reverse", "reverse=s.scan.reverse"),
+    Mutant(DERIVE, "adjoint", "derive/differentiate.py", "domain=tuple(r for r in s.domain if r.index not in at_winner),\n            guard=guard", "domain=s.domain,\n            guard=guard"),
+    Mutant(DERIVE, "tangents", "derive/differentiate.py", "terms.append(term if condition == sp.true else", "terms.append(term if condition else"),
+    Mutant(DERIVE, "tangents", "derive/differentiate.py", 'operator="=" if s.operator == "max=" else s.operator', "operator=s.operator"),
+    Mutant(DERIVE, "with_tangents", "derive/partials.py", "guard=all_of(s.guard, condition, sp.Eq(a, b))", "guard=all_of(s.guard, condition)"),
+    Mutant(DERIVE, "with_tangents", "derive/partials.py", "split_guard(s.expression) if reads_of(a, b) else (s.expression, TRUE)", "(s.expression, TRUE)"),
+    Mutant(DERIVE, "by_row", "derive/by_row.py", "one = {self.size: sp.Integer(1)}", "one = {}"),
+    Mutant(DERIVE, "by_row", "derive/by_row.py", "Read(read.tensor, self.index, *at) if read.tensor in self.gained else Read(read.tensor, *at)", "Read(read.tensor, *at)"),
+    Mutant(SIMPLIFY, "forget_stop_gradients", "simplify/simplify.py", "return node.args[0] if isinstance(node, stop_gradient) else node", "return node.args[0].args[0] if isinstance(node, stop_gradient) else node"),
+    Mutant(SIMPLIFY, "numbers_outside", "simplify/factors.py", "sp.Mul(*(number for number, _ in parts), *(factor for _, factor in parts))", "sp.Mul(*(factor for _, factor in parts))"),
+    Mutant(SIMPLIFY, "guards_outside", "simplify/guarded.py", 'whole = s.operator == "=" and s.scan is None and', 'whole = s.operator == "=" and'),
+    Mutant(SIMPLIFY, "guards_outside", "simplify/guarded.py", "expression=value, guard=condition)", "expression=value)"),
+    Mutant(SIMPLIFY, "count_instead_of_adding", "simplify/simplify.py", "indices_of(s.expression) | indices_of(s.guard) |", "indices_of(s.expression) |"),
+    Mutant(SIMPLIFY, "count_instead_of_adding", "simplify/simplify.py", "expression=count * s.expression", "expression=s.expression"),
+    Mutant(SIMPLIFY, "leave_scans", "rewrite/scans.py", "after.insert(0, replace(s, scan=None))", "after.append(replace(s, scan=None))"),
+    Mutant(SIMPLIFY, "leave_scans", "rewrite/scans.py", "return any(reads(s, t.target) for t in inside)", "return any(reads(s, t.target) for t in inside if t is not s)"),
+    Mutant(SIMPLIFY, "assign_once", "simplify/simplify.py", "writers[s.target] == 1 and not s.reduced", "not s.reduced"),
+    Mutant(SIMPLIFY, "assign_once", "simplify/simplify.py", "elif lone and s.covers(program.tensor(s.target).shape):", "elif lone:"),
+    Mutant(SIMPLIFY, "assign_parts", "simplify/simplify.py", " and len(numbers) == extent:", ":"),
+    Mutant(SIMPLIFY, "read_through_constants", "simplify/simplify.py", "if constant and is_internal(program, s.target):", "if constant:"),
+    Mutant(SIMPLIFY, "read_through_constants", "simplify/simplify.py", "guard=replace_reads(s.guard, lambda r: numbers.get(r.tensor, r)),", "guard=s.guard,"),
+    Mutant(SIMPLIFY, "forget_implied_guards", "simplify/guarded.py", "implies(parts_of(at(w, source, guard_outside(w))), s.guard)", "implies(parts_of(guard_outside(w)), s.guard)"),
+    Mutant(SIMPLIFY, "forget_implied_guards", "simplify/guarded.py", "at(w, source, guard_outside(w))", "at(w, source, w.guard)"),
+    Mutant(SIMPLIFY, "read_through_copies", "simplify/simplify.py", "return substitute(source, dict(zip(copy.subscripts, read.subscripts, strict=True)))", "return source"),
+    Mutant(SIMPLIFY, "read_through_copies", "simplify/simplify.py", "return is_internal(program, s.target) and s.covers(program.tensor(s.target).shape)", "return is_internal(program, s.target)"),
+    Mutant(SIMPLIFY, "read_through_guarded_copies", "simplify/guarded.py", " or not all(knows(t, copy) for t in statements):", ":"),
+    Mutant(SIMPLIFY, "store_diagonals", "simplify/stored.py", " and all(r.subscripts[i] == r.subscripts[j] for r in reads)", ""),
+    Mutant(SIMPLIFY, "store_diagonals", "simplify/stored.py", "domain=tuple(r for r in s.domain if r.index not in at),", "domain=s.domain,"),
+    Mutant(SIMPLIFY, "drop_zero_additions", "simplify/simplify.py", "writers[s.target] > 1:\n            writers[s.target] -= 1\n        else:", "writers[s.target] > 1:\n            pass\n        else:"),
+    Mutant(SIMPLIFY, "keep_calls", "simplify/calls.py", "if last > pass_of(s) and call not in whole:", "if call not in whole:"),
+    Mutant(SIMPLIFY, "keep_calls", "simplify/calls.py", "*(r.index for r in domain))", "*(r.index for r in reversed(domain)))"),
+    Mutant(SIMPLIFY, "reuse_held_values", "simplify/simplify.py", " if written[s.target] == 1 else None", ""),
+    Mutant(SIMPLIFY, "reuse_held_values", "rewrite/held.py", "if not implies(known, self.instance(held.condition, mapping)):", "if False:"),
+    Mutant(SIMPLIFY, "reuse_held_values", "rewrite/held.py", "None if rest is None else sp.Mul(value, *rest)", "None if rest is None else value"),
+    Mutant(SIMPLIFY, "divide_sums_once", "simplify/factors.py", "return guard_outside(s) == s.guard and all(", "return all("),
+    Mutant(SIMPLIFY, "divide_sums_once", "simplify/factors.py", "if not indices_of(factor) & reduced]\n    return outside, [factor", "if not indices_of(factor) >= reduced]\n    return outside, [factor"),
+    Mutant(SIMPLIFY, "read_through_quotients", "simplify/factors.py", "if h.read.tensor in t.sources and knows(t, writer):", "if h.read.tensor in t.sources:"),
+    Mutant(SIMPLIFY, "read_through_quotients", "simplify/factors.py", "if earlier < later and other is not h:", "if other is not h:"),
+    Mutant(SIMPLIFY, "add_up", "simplify/factors.py", "key = (s.target, s.subscripts, s.domain, s.guard,", "key = (s.target, s.subscripts, s.domain,"),
+    Mutant(SIMPLIFY, "add_up", "simplify/factors.py", "if f not in shared)) for e in (a, b))", "if f not in shared)) for e in (a, a))"),
+    Mutant(SIMPLIFY, "compare_arguments", "simplify/simplify.py", "((sp.Max, sp.Gt), (sp.Min, sp.Lt))", "((sp.Max, sp.Ge), (sp.Min, sp.Lt))"),
+    Mutant(SIMPLIFY, "write_through_copies", "simplify/stored.py", "read_by[source] == [copy] and ", ""),
+    Mutant(SIMPLIFY, "write_through_copies", "simplify/stored.py", "tuple(substitute(i, at) for i in copy.subscripts)", "copy.subscripts"),
+    Mutant(ARRANGE, "recompute_differences", "arrange/arrange.py", "return positive, -negative", "return positive, negative"),
+    Mutant(ARRANGE, "recompute_differences", "arrange/arrange.py", "is_lone(program, s) and is_read_under_guard(program, s))", "is_lone(program, s))"),
+    Mutant(ARRANGE, "assign_under_guards", "rewrite/conditions.py", "expression=guarded(s.expression, s.guard), guard=TRUE", "guard=TRUE"),
+    Mutant(ARRANGE, "share_calls", "arrange/arrange.py", "return s.layer, s.direction, call, domain_of(s, call)", "return s.layer, type(call), domain_of(s, call)"),
+    Mutant(ARRANGE, "time_major", "arrange/time_major.py", "refused.add(access.tensor)", "pass"),
+    Mutant(ARRANGE, "time_major", "arrange/time_major.py", "tuple(replace_reads(i, move) for i in s.subscripts)),", "s.subscripts),"),
+    Mutant(ARRANGE, "time_major", "arrange/time_major.py", "guard=replace_reads(s.guard, move)", "guard=s.guard"),
+    Mutant(ARRANGE, "contract_products", "arrange/products.py", "expression=sp.Mul(*outer, total)", "expression=total"),
+    Mutant(ARRANGE, "contract_products", "arrange/products.py", "key = (factor, box, s.scan)", "key = (box, s.scan)"),
+)
+# fmt: on
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    chosen = [m for m in MUTANTS if not wanted or m.name in wanted]
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy_into(Path(folder))
+        for mutant in chosen:
+            start = time.perf_counter()
+            verdict = tried(mutant, Path(folder))
+            survived += not verdict.startswith("killed")
+            print(f"{mutant.name}, {mutant.file}: {verdict}, {time.perf_counter() - start:.0f} s", flush=True)
+            if not verdict.startswith("killed"):
+                print(f"    {mutant.text}\n    {mutant.replacement}", flush=True)
+    print(
+        f"{len(chosen)} mutants of {len({m.name for m in chosen})} passes, {survived} not killed by their pass's test"
+    )
+    return survived > 0
+
+
+def copy_into(folder: Path) -> None:
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+
+
+def tried(mutant: Mutant, folder: Path) -> str:
+    """What became of a mutant; the copy is as before afterwards."""
+    path = folder / "derivgen" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.text) != 1:
+        return f"stands {text.count(mutant.text)} times, expected once"
+    try:
+        path.write_text(text.replace(mutant.text, mutant.replacement), encoding="utf-8")
+        return verdict_of(mutant, folder)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def verdict_of(mutant: Mutant, folder: Path) -> str:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", mutant.test]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST)
+    failed = re.findall(r"^(?:FAILED|ERROR) \S+?::(\S+)", done.stdout, re.MULTILINE)
+    if not failed:
+        return "survived" if done.returncode == 0 else f"no test ran:\n{done.stdout}{done.stderr}"
+    return f"killed by {failed[0]}" if mutant.name in failed[0] else f"survived its own test, {failed[0]} failed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

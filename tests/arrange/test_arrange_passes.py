@@ -1,0 +1,238 @@
+"""Each pass that makes better loops: a program computes the same after it, and worked examples read as they should."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from passes import (
+    SIZES,
+    Example,
+    Pass,
+    arranged,
+    assert_same,
+    by_name,
+    check_steps,
+    drawn,
+    examples_of,
+    kept,
+    outputs_of,
+    passes_of,
+)
+from statements import program_of
+
+from derivgen.arrange import arrange, contractions, products
+from derivgen.arrange.arrange import recompute_differences, share_calls
+from derivgen.arrange.products import contract_products
+from derivgen.arrange.time_major import time_major
+from derivgen.form.expressions import as_written
+from derivgen.form.program import Role, check_program
+from derivgen.rewrite.conditions import assign_under_guards
+
+PASSES = passes_of(arrange)
+PRODUCTS = 60
+
+EXAMPLES: dict[Pass, tuple[Example, ...]] = {
+    recompute_differences: (
+        Example(
+            """
+            d[i] = x[i] - y[i]
+            z[i] = d[i]·w[i]
+            v[i] = d[2 - i] + w[i]
+            """,
+            """
+            z[i] = w[i]·(x[i] - y[i])
+            v[i] = w[i] + (x[2 - i] - y[2 - i])
+            """,
+        ),
+        Example(
+            """
+            d[i,j] += x[i,j] - y[i] if i ≥ j
+            z[i,j] += exp(d[i,j]) if i ≥ j
+            """,
+            "z[i,j] += exp(x[i,j] - y[i]) if i ≥ j",
+        ),
+        kept("d[i] = x[i] + y[i]\nz[i] = d[i]·w[i]"),
+        kept("d[i] = x[i] - y[i]²\nz[i] = d[i]·w[i]"),
+        kept("d[i] = x[i] - y[i]\nz[i] = d[i]·w[i]", outputs=("d", "z")),
+        kept("d[i] += x[i] - y[i] if i > 0\nz[i] = d[i]·w[i]"),
+    ),
+    assign_under_guards: (
+        Example("z[i] += x[i] if i > 0", "z[i] = (x[i] if i > 0 else 0)"),
+        kept("z[i] += x[i] if i > 0\nz[i] += y[i]"),
+        kept("z[i,j] += x[i,j] if i ≥ j"),  # the loop over j ends at i
+        kept("z[i] += Σ_j x[i,j] if i > 0"),
+        kept("z[i,i] += x[i] if i > 0"),
+    ),
+    share_calls: (
+        Example(
+            "a[i,k] = x[i,k]·exp(y[i])",
+            """
+            layer_exp[i] = exp(y[i])
+            a[i,k] = layer_exp[i]·x[i,k]
+            """,
+        ),
+        Example(
+            """
+            a[i] = x[i]·exp(y[i])
+            b[i] = v[i]·exp(y[i])
+            """,
+            """
+            layer_exp[i] = exp(y[i])
+            a[i] = layer_exp[i]·x[i]
+            b[i] = layer_exp[i]·v[i]
+            """,
+        ),
+        kept("a[i] = x[i]·exp(y[i])\nb[i] = v[i]·exp(y[i] + 1)"),
+        kept("a[i] = x[i]·exp(y[i])\nb_bar[i] = v[i]·exp(y[i])"),  # of two passes
+        kept("a[i] = x[i]·exp(y[i])\nb[j] = v[j]·exp(y[j])", shapes={"y": "4"}),
+        kept("a[i,k] = (x[i,k]·log(y[i]) if y[i] > 1 else 0)"),
+    ),
+    time_major: (
+        Example(
+            """
+            z[i,t] = w[i]·x[i,t]
+            h[i,t] = z[i,t] + (h[i,t - 1] if t > 0 else 0), t = 0, 1, …
+            y[i,t] = h[i,t]²
+            """,
+            """
+            z[t,i] = w[i]·x[i,t]
+            h[t,i] = z[t,i] + (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            y[i,t] = h[t,i]²
+            """,
+        ),
+        kept("z[i,t] = w[i]·x[i,t]"),
+        Example(  # in subscripts and guards too
+            """
+            h[i,t] = x[i,t] + (h[i,t - 1] if t > 0 else 0), t = 0, 1, …
+            m[i,t] = (r of) argmax_r h[i,t]·w[r], t = 0, 1, …
+            y[i,m[i,t]] += x[i,t] if h[i,t] > 2, t = 0, 1, …
+            """,
+            """
+            h[t,i] = x[i,t] + (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            m[t,i] = (r of) argmax_r h[t,i]·w[r], t = 0, 1, …
+            y[i,m[t,i]] += x[i,t] if h[t,i] > 2, t = 0, 1, …
+            """,
+            shapes={"y": "i r"},
+        ),
+        kept("h[t] = x[t] + (h[t - 1] if t > 0 else 0), t = 0, 1, …"),
+        kept(  # z has two axes of time
+            """
+            z[t,t2] = x[t,t2]²
+            h[t] = z[0,t] + z[t,0] + (h[t - 1] if t > 0 else 0), t = 0, 1, …
+            """,
+        ),
+    ),
+    contract_products: (
+        Example(
+            "c[i,j] += Σ_k v[k]·x[i,k]·y[j,k]",
+            """
+            c_factor[i,k] = v[k]·x[i,k]
+            c[i,j] += Σ_k c_factor[i,k]·y[j,k]
+            """,
+        ),
+        Example(
+            "c[i,j] += Σ_k y[k,j]·sin(x[i,k])",
+            """
+            c_factor[i,k] = sin(x[i,k])
+            c[i,j] += Σ_k c_factor[i,k]·y[k,j]
+            """,
+        ),
+        Example(
+            "c[i,j] += Σ_k s[i]·x[i,k]·y[k,j]",
+            """
+            c_product[i,j] += Σ_k x[i,k]·y[k,j]
+            c[i,j] += c_product[i,j]·s[i]
+            """,
+        ),
+        Example(
+            "c[i,j] += Σ_r,k x[i,k + r]·y[r,j,k]",
+            """
+            c_factor[i,r,k] = x[i,k + r]
+            c_factor_2[j,r,k] = y[r,j,k]
+            c[i,j] += Σ_r,k c_factor[i,r,k]·c_factor_2[j,r,k]
+            """,
+            shapes={"x": "i 7"},
+        ),
+        Example(
+            "c[y[i],j] += Σ_k v[k,j]·x[i,k]",
+            """
+            c_product[i,j] += Σ_k v[k,j]·x[i,k]
+            c[y[i],j] += c_product[i,j]
+            """,
+            shapes={"c": "4 j"},
+            roles={"y": Role.LABELS},
+        ),
+        Example(
+            """
+            c[i,j] += Σ_k y[k,j]·sin(x[i,k])
+            v[i,j] += Σ_k y[k,j]·cos(x[i,k])
+            z[i,j] += Σ_k u[k,j]·sin(x[i,k])
+            """,
+            """
+            c_factor[i,k] = sin(x[i,k])
+            c[i,j] += Σ_k c_factor[i,k]·y[k,j]
+            v_factor[i,k] = cos(x[i,k])
+            v[i,j] += Σ_k v_factor[i,k]·y[k,j]
+            z[i,j] += Σ_k c_factor[i,k]·u[k,j]
+            """,
+        ),
+        kept("c[i,j] += Σ_k x[i,k]·y[k,j]"),
+        kept("c[i,j] += Σ_k x[i,k]·y[k,j] if i < k"),  # what the guard keeps from being read is not read
+        kept("c[i] += Σ_k y[k]·x[i,k]·sin(v[k])"),
+    ),
+}
+
+
+@pytest.fixture
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of the small tensors here are worth copies and calls."""
+    for module, name, value in (
+        (products, "WORTH_COPYING", 0.1),
+        (products, "COPYING", 0),
+        (contractions, "WORTH_A_CALL", 1),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.usefixtures("_cheap")
+@pytest.mark.parametrize(("run", "example"), examples_of(EXAMPLES))
+def test_example(run: Pass, example: Example) -> None:
+    example.check(run)
+
+
+def test_every_pass_has_an_example() -> None:
+    assert {*EXAMPLES} == {*PASSES}
+
+
+@pytest.mark.parametrize("run", by_name(p for p in PASSES if p is not contract_products))
+def test_same_values(run: Pass) -> None:
+    assert check_steps(run, arranged())
+
+
+@pytest.mark.usefixtures("_cheap")
+@pytest.mark.parametrize("run", by_name([contract_products]))
+def test_same_values_of_products(run: Pass) -> None:
+    """Random programs have few products of two matrices, so these are random too."""
+    changed = 0
+    for seed in range(PRODUCTS):
+        program = program_of(random_product(Random(seed)))
+        values = {t.name: drawn(t) for t in program.parameters}
+        with as_written():
+            after = check_program(run(program))
+        changed += after != program
+        assert_same(outputs_of(program, values, SIZES), outputs_of(after, values, SIZES))
+    assert changed >= PRODUCTS // 2
+
+
+def random_product(random: Random) -> str:
+    """A sum of products of two tensors, of some axes in any order, perhaps with factors beside, shifts and a batch."""
+    batch, summed = random.choice(["", "", "n", "o"]), random.choice(["k", "k", "kr"])
+
+    def read(name: str, indices: str) -> str:
+        return f"{name}[{','.join(random.sample(indices, len(indices)))}]"
+
+    factors = [read("x", batch + "i" + summed), read("y", batch + "j" + summed)]
+    factors[0] = random.choice(["{}", "{}", "sin({})"]).format(factors[0])
+    factors += random.sample(["s[i]", "v[k]", "u[j]", "2"], random.choice([0, 0, 1, 2]))
+    return f"{read('c', batch + 'ij')} += Σ_{','.join(summed)} {'·'.join(factors)}"

@@ -1,0 +1,244 @@
+"""Each pass before differentiation: a program computes the same after it, and worked examples read as they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+from passes import (
+    Case,
+    Example,
+    Pass,
+    assert_same,
+    by_name,
+    cases,
+    check_steps,
+    examples_of,
+    folder_passes,
+    kept,
+    outputs_of,
+    prepared,
+    steps_of,
+)
+from statements import program_of
+
+import derivgen.prepare
+from derivgen.form.expressions import Read, as_written
+from derivgen.form.program import Program, Role, Tensor
+from derivgen.prepare import shorten as limits
+from derivgen.prepare.modes import in_evaluation, in_training
+from derivgen.prepare.reach_back import reach_back
+from derivgen.prepare.shorten import shorten
+from derivgen.prepare.stabilize import stabilize
+
+SHORT = {"REPEATED": 10, "HIGHEST": 4, "BRANCHES": 1, "ARGUMENTS": 2, "FACTORS": 2}  # the formulas of examples are long
+
+EXAMPLES: dict[Pass, tuple[Example, ...]] = {
+    in_training: (
+        Example("z[i] = (w[i] if m > 0 else x[i])", "z[i] = w[i]", roles={"m": Role.MODE}),
+        kept("z[i] = w[i]"),
+        Example("z[i] += x[i] if m > 0", "z[i] += x[i]", roles={"m": Role.MODE}),
+    ),
+    in_evaluation: (
+        Example("z[i] = (w[i] if m > 0 else x[i])", "z[i] = x[i]", roles={"m": Role.MODE}, same=False),
+        Example("z[i] += x[i] if m > 0", "z[i] += x[i] if false", roles={"m": Role.MODE}, same=False),
+    ),
+    reach_back: (
+        Example(
+            """
+            a[i] = log(x[i])
+            z[i] = (a[i]·w[i] if x[i] > 1 else 0)
+            """,
+            """
+            a[i] = (log(x[i]) if x[i] > 1 else 0)
+            z[i] = (a[i]·w[i] if x[i] > 1 else 0)
+            """,
+        ),
+        Example(
+            """
+            a[i] += Σ_k x[i,k]/s[i]
+            z[i] = (a[i]·w[i] if i > 0 else 0)
+            v[i] = (a[i]² if i > 1 else 0)
+            """,
+            """
+            a[i] += Σ_k x[i,k]/s[i] if (i > 0 or i > 1)
+            z[i] = (a[i]·w[i] if i > 0 else 0)
+            v[i] = (a[i]² if i > 1 else 0)
+            """,
+        ),
+        kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else a[i])"),
+        kept("a[i] = log(x[i])\nz[i] = (a[2 - i]·w[i] if x[i] > 1 else 0)"),
+        kept("a[i] = x[i]²\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)"),
+        kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),
+        kept("a[i] = log(x[i])\nz[i] = (w[i] if a[i] > 1 else 0)"),
+        kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)\nv[i] += w[i] if a[i] > 1"),
+    ),
+    stabilize: (
+        Example(
+            """
+            s += Σ_i exp(x[i])
+            z = log(s)
+            """,
+            """
+            layer_max = max_i x[i]
+            layer_shift[i] = x[i] - layer_max
+            layer_exp[i] = exp(layer_shift[i])
+            s += Σ_i layer_exp[i]
+            z = log(s) + layer_max
+            """,
+        ),
+        Example(
+            """
+            s[i] += Σ_j v[j]·exp(x[i,j]) if i ≥ j
+            z[i] = log(s[i])
+            """,
+            """
+            layer_max[i] = max_j x[i,j] if i ≥ j
+            layer_shift[i,j] = (x[i,j] - layer_max[i] if i ≥ j else 0)
+            layer_exp[i,j] = (exp(layer_shift[i,j]) if i ≥ j else 0)
+            s[i] += Σ_j layer_exp[i,j]·v[j] if i ≥ j
+            z[i] = log(s[i]) + layer_max[i]
+            """,
+        ),
+        Example("z[i] = 1/(exp(-x[i]) + 1)", "z[i] = sigmoid(x[i])"),
+        Example("z[i] = exp(x[i])/(exp(x[i]) + 1)", "z[i] = sigmoid(x[i])"),
+        Example("z[i] = 1 - sigmoid(x[i])", "z[i] = sigmoid(-x[i])"),
+        Example("z[i] = log(exp(x[i]) + 1)", "z[i] = softplus(x[i])"),
+        Example("z[i] = log(exp(x[i]) + exp(y[i]))", "z[i] = logaddexp(x[i], y[i])"),
+        Example("z[i] = log(x[i] + 1)", "z[i] = log1p(x[i])"),
+        Example("z[i] = x[i]·log(x[i])", "z[i] = xlogy(x[i], x[i])"),
+        Example("z[i] = 3·exp(x[i]) - 3", "z[i] = 3·expm1(x[i])"),
+        Example("z[i] = exp(x[i]) - exp(-x[i])", "z[i] = 2·sinh(x[i])"),
+        Example("z[i] = (exp(x[i]) - exp(-x[i]))/(exp(-x[i]) + exp(x[i]))", "z[i] = tanh(x[i])"),
+        Example("z[i] = 1 - erf(x[i])", "z[i] = erfc(x[i])"),
+        Example("z[i] = erf(x[i]) + 1", "z[i] = erfc(-x[i])"),
+        Example("z[i] = exp(-y[i])·exp(x[i])", "z[i] = exp(x[i] - y[i])"),
+        Example(
+            "z[i] = log(cosh(x[i]))",
+            "z[i] = (log1p(sinh(x[i])²)/2 if |x[i]| < 1 else |x[i]| + log1p(exp(-2·|x[i]|)) - log(2))",
+        ),
+        kept("z[i] = exp(x[i]) + 1"),
+        kept("z[i] = 2 - sigmoid(x[i])"),
+        kept("z[i] = exp(x[i]) - exp(-y[i])"),
+    ),
+    shorten: (
+        Example(
+            "z[i] = (w[i]·y[i] + x[i])²",
+            """
+            layer_part[i] = w[i]·y[i] + x[i]
+            z[i] = layer_part[i]²
+            """,
+        ),
+        Example(
+            "z[i] = max(v[i], x[i], y[i])",
+            """
+            layer_arguments[i,0] = v[i]
+            layer_arguments[i,1] = x[i]
+            layer_arguments[i,2] = y[i]
+            layer_largest[i] = max_k layer_arguments[i,k]
+            z[i] = layer_largest[i]
+            """,
+        ),
+        Example(
+            "z[i] = min(v[i], x[i], y[i])",
+            """
+            layer_arguments[i,0] = -v[i]
+            layer_arguments[i,1] = -x[i]
+            layer_arguments[i,2] = -y[i]
+            layer_largest[i] = max_k layer_arguments[i,k]
+            z[i] = -layer_largest[i]
+            """,
+        ),
+        Example(
+            "z[i] = (x[i] if y[i] > 1 else (y[i] if v[i] > 1 else w[i]))",
+            """
+            layer_reached[i] = (1 if not (y[i] > 1) else 0)
+            layer_reached_2[i] = (1 if layer_reached[i] > 0 and not (v[i] > 1) else 0)
+            layer_part[i] = ((y[i] if v[i] > 1 else w[i]) if layer_reached[i] > 0 else 0)
+            z[i] = (x[i] if y[i] > 1 else layer_part[i])
+            """,
+        ),
+        Example(
+            "z[i] = exp(sin(cos(exp(sin(x[i])))))",
+            """
+            layer_part[i] = cos(exp(sin(x[i])))
+            z[i] = exp(sin(layer_part[i]))
+            """,
+        ),
+        Example(
+            "z[i] = v[i]·x[i]·y[i]",
+            """
+            layer_part[i] = v[i]·x[i]
+            z[i] = layer_part[i]·y[i]
+            """,
+        ),
+        kept("z[i] = y[i]·sin(x[i])"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("run", "example"), examples_of(EXAMPLES))
+def test_example(run: Pass, example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SHORT.items():
+        monkeypatch.setattr(limits, name, value)
+    example.check(run)
+
+
+def test_every_pass_has_an_example() -> None:
+    assert {*EXAMPLES} == {*folder_passes(derivgen.prepare)}
+
+
+@pytest.mark.parametrize("run", by_name([reach_back, stabilize]))
+def test_same_values(run: Pass) -> None:
+    assert check_steps(run, prepared())
+
+
+@pytest.mark.parametrize("run", by_name([shorten]))
+def test_same_values_of_short_formulas(run: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SHORT.items():
+        monkeypatch.setattr(limits, name, value)
+    changed = 0
+    for step in steps_of(run, prepared()):
+        shortened = run(step.before)
+        changed += shortened != step.before
+        assert_same(step.case.outputs(step.before), step.case.outputs(shortened))
+    assert changed
+
+
+@pytest.mark.parametrize(
+    ("run", "training"), [(in_training, 1), (in_evaluation, 0)], ids=lambda x: getattr(x, "__name__", None)
+)
+def test_same_values_in_a_mode(run: Pass, training: int) -> None:
+    """The program in one mode is the one with modes where `model.training` is that number."""
+    for case in cases():
+        program, sizes = with_modes(case), dict(case.spec.runtime)
+        wanted = outputs_of(program, {**case.values, "training": training}, sizes)
+        assert_same(wanted, outputs_of(run(program), case.values, sizes))
+
+
+@as_written()
+def with_modes(case: Case) -> Program:
+    """The declared program with something else in evaluation, in every other statement."""
+    program = case.declared
+    training = Tensor("training", (), Role.MODE, integer=True)
+    statements = [
+        replace(s, expression=sp.Piecewise((s.expression, sp.Eq(Read("training"), 1)), (s.expression / 3 - 1, True)))
+        if k % 2 == 0
+        else s
+        for k, s in enumerate(program.statements)
+    ]
+    return program.with_statements(statements, [training])
+
+
+def test_a_copy_in_one_mode_is_a_part_there() -> None:
+    program = program_of("z[i] = (w[i] if m > 0 else x[i]²)", roles={"m": Role.MODE, "z": Role.LET})
+    assert in_training(program).tensor("z").role is Role.HELPER
+    assert in_evaluation(program).tensor("z").role is Role.LET
+
+
+def test_running_tensors_stay_as_they_are_in_evaluation() -> None:
+    program = program_of("z[i] = w[i]/2 + m", roles={"m": Role.MODE, "w": Role.RUNNING})
+    program = replace(program, running=(("w", "z"),))
+    assert in_training(program).running == (("w", "z"),)
+    assert in_evaluation(program).running == ()
