@@ -19,7 +19,7 @@ import scipy.special
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from elementary_module import OPTIONS, TWO_ARGUMENTS, module
 
-from derivgen.emit.kernel.elementary import BOUNDS, DTYPES
+from derivgen.print.elementary import BOUNDS, DTYPES
 
 SIZE, ROUNDS, CALLS = 1 << 14, 11, 20
 UFUNCS = {"sigmoid": scipy.special.expit, "softplus": lambda u, out: np.logaddexp(u, u.dtype.type(0), out)}

@@ -17,8 +17,6 @@ from derivgen.derive.cotangents import tensors_behind
 from derivgen.derive.differentiate import adjoint
 from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import derived_program, request_for
-from derivgen.emit.module.module import write_module
-from derivgen.emit.naming import check_names
 from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
@@ -33,6 +31,8 @@ from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.print.kernels import RESERVED
+from derivgen.print.module.module import write_module
+from derivgen.print.naming import check_names
 from derivgen.schedule.parallel import in_threads, update_pays
 from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify

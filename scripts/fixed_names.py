@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from naming_models import MODAL, STILL, Called
 
 from derivgen.declare.model import Model
-from derivgen.emit.kernel.elementary import CALLED
-from derivgen.emit.module.module import write_module
-from derivgen.emit.naming import Function, functions_of
 from derivgen.file import contract
 from derivgen.pipeline import declared_program, plan_module
+from derivgen.print.elementary import CALLED
+from derivgen.print.module.module import write_module
+from derivgen.print.naming import Function, functions_of
 from derivgen.schedule import parallel
 
 TARGET = Path(__file__).parents[1] / "derivgen" / "file" / "fixed_names.py"

@@ -1,4 +1,4 @@
-"""Coefficients of elementary functions: `python scripts/minimax.py` writes derivgen/emit/kernel/coefficients.py.
+"""Coefficients of elementary functions: `python scripts/minimax.py` writes derivgen/print/coefficients.py.
 
 Each is a minimax polynomial by Remez' exchange on a grid of Chebyshev points, at 50 digits by mpmath. What is small is
 the error of the function that the polynomial stands in, relative to that function. Up to three coefficients are
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from mpmath import mp, mpf
 
-TARGET = Path(__file__).parent.parent / "derivgen" / "emit" / "kernel" / "coefficients.py"
+TARGET = Path(__file__).parent.parent / "derivgen" / "print" / "coefficients.py"
 DIGITS = 50
 ONE_BY_ONE = 3  # coefficients that may be rounded before the others are fitted
 ROUNDS = 30

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from generated import execute
 
-from derivgen.emit.kernel.elementary import (
+from derivgen.form.program import Program, Role
+from derivgen.print.elementary import (
     CUBE,
     FUNCTIONS,
     INTEGER_POWER,
@@ -22,7 +23,6 @@ from derivgen.emit.kernel.elementary import (
     POWER,
     SQUARE,
 )
-from derivgen.form.program import Program, Role
 
 # What the text calls, by its cost: one operation, or two, or a call; "range" and "abs" are Python's own.
 SINGLE = {MAXIMUM: 1, MINIMUM: 1, SQUARE: 1, CUBE: 2, "difference": 1, "sign": 1, "np.floor": 1, "np.ceil": 1}

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from derivgen.emit.kernel.elementary import BOUNDS, definitions
+from derivgen.print.elementary import BOUNDS, definitions
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "forceinline": True}
 

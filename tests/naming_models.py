@@ -16,10 +16,10 @@ import sympy as sp
 from generated import execute
 
 from derivgen import Model, layers, optimizers
-from derivgen.emit.naming import functions_of
 from derivgen.file import contract
 from derivgen.optimizers import decoupled_decay, frozen, hyperparameter, l2_decay, rule
 from derivgen.pipeline import generate_body
+from derivgen.print.naming import functions_of
 
 Called = Callable[[str, str], str]
 

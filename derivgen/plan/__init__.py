@@ -1,4 +1,4 @@
-"""Stage 7: what a module contains.
+"""Stage 8: what a module contains.
 
 In: schedules and an update rule. Out: a `ModulePlan`: arguments, tuples, functions, costs.
 """

@@ -24,11 +24,11 @@ from derivgen.code.tree import (
     Scale,
     statements_in,
 )
-from derivgen.emit.kernel.elementary import CALLED, MAXIMUM
-from derivgen.emit.text import docstring
 from derivgen.form.expressions import size_symbol, substitute
+from derivgen.print.elementary import CALLED, MAXIMUM
 from derivgen.print.layout import Bracket, Part, bracketed, flat, indented, line
 from derivgen.print.scalar import Double, Scalar
+from derivgen.print.text import docstring
 
 GEMM = "gemm"
 ASSIGN, ADD, ALPHA_BETA = "ASSIGN", "ADD", "alpha_beta"

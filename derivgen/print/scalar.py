@@ -9,7 +9,8 @@ from __future__ import annotations
 import sympy as sp
 
 from derivgen.code import operations as op
-from derivgen.emit.kernel.elementary import (
+from derivgen.form.functions import difference, erfc, of_ordinal, ordinal, sigmoid, softplus, xlogy
+from derivgen.print.elementary import (
     CUBE,
     FUNCTIONS,
     INTEGER_POWER,
@@ -21,7 +22,6 @@ from derivgen.emit.kernel.elementary import (
     SQUARE,
     defined,
 )
-from derivgen.form.functions import difference, erfc, of_ordinal, ordinal, sigmoid, softplus, xlogy
 from derivgen.print.layout import Bracket, Chain, Part, Signed
 
 TERNARY, OR, AND, NOT, COMPARE, SUM, TERM, UNARY, ATOM = range(9)  # precedences

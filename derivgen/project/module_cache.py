@@ -71,7 +71,7 @@ def kept_text(path: Path) -> str | None:
 @functools.cache
 def generator_digest() -> str:
     """The digest of all code that writes modules, so that no version of derivgen takes the files of another."""
-    from derivgen.emit import templates
+    from derivgen.print import templates
 
     code = hashlib.sha256()
     for path in [*sorted(PACKAGE.rglob("*.py")), *sorted(templates.folder().rglob("*.jinja"))]:

@@ -7,9 +7,9 @@ import keyword
 import sys
 from pathlib import Path
 
-from derivgen.emit.templates import environment
 from derivgen.errors import DerivgenError
 from derivgen.file import store
+from derivgen.print.templates import environment
 
 # Specs and modules are imported beside these.
 DEPENDENCIES = {"click", "derivgen", "jinja2", "llvmlite", "mpmath", "numba", "numpy", "rich", "scipy", "sympy"}

@@ -620,9 +620,9 @@ def pool1_backward(pool1_arg_r, pool1_arg_s, pool1_bar, conv2_bar):
         for c in range(conv2_bar.shape[1]):
             for i in range(pool1_bar.shape[2]):
                 for j in range(pool1_bar.shape[3]):
-                    conv2_bar[n, c, pool1_arg_r[n, c, i, j] + 2 * i, pool1_arg_s[n, c, i, j] + 2 * j] += (
-                        pool1_bar[n, c, i, j]
-                    )
+                    conv2_bar[n, c, pool1_arg_r[n, c, i, j] + 2 * i, pool1_arg_s[n, c, i, j] + 2 * j] += pool1_bar[
+                        n, c, i, j
+                    ]
 
 
 # ---- conv3_padded --------------------------------------------------------------------------------
@@ -909,9 +909,9 @@ def pool2_backward(pool2_arg_r, pool2_arg_s, flat_bar, norm_bar):
         for c in range(norm_bar.shape[1]):
             for i in range(2):
                 for j in range(2):
-                    norm_bar[n, c, pool2_arg_r[n, c, i, j] + 2 * i, pool2_arg_s[n, c, i, j] + 2 * j] += (
-                        flat_bar[n, 2 * i + 4 * c + j]
-                    )
+                    norm_bar[n, c, pool2_arg_r[n, c, i, j] + 2 * i, pool2_arg_s[n, c, i, j] + 2 * j] += flat_bar[
+                        n, 2 * i + 4 * c + j
+                    ]
 
 
 # ---- flat ----------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from command import fail, run, succeed
 
 from derivgen.command.main import main
-from derivgen.emit import templates
 from derivgen.errors import PACKAGE
 from derivgen.file import store
+from derivgen.print import templates
 
 SPEC = """
 from sympy import Sum, cos, sin
@@ -397,7 +397,7 @@ def test_new_refuses_names_that_are_none(name, message):
 
 
 def test_templates_are_found_in_a_checkout_and_in_a_wheel(folder, monkeypatch):
-    monkeypatch.setattr(templates, "__file__", str(folder / "derivgen" / "emit" / "templates.py"))
+    monkeypatch.setattr(templates, "__file__", str(folder / "derivgen" / "print" / "templates.py"))
     (folder / "templates").mkdir()
     assert templates.folder() == folder / "templates"
     (folder / "derivgen" / "templates").mkdir(parents=True)

@@ -28,10 +28,10 @@ from naming_models import (
 )
 
 from derivgen import Model, layers, optimizers
-from derivgen.emit.naming import clashes, functions_of
 from derivgen.errors import SpecError
 from derivgen.file import fixed_names
 from derivgen.pipeline import declared_program
+from derivgen.print.naming import clashes, functions_of
 
 ROOT = Path(__file__).parents[2]
 

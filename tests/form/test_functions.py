@@ -13,12 +13,12 @@ import pytest
 import sympy as sp
 
 from derivgen.code import operations
-from derivgen.emit.kernel.elementary import FUNCTIONS, NUMPY, TEXTS
 from derivgen.explain import parse
 from derivgen.form.expressions import Read, index_symbol, size_symbol
 from derivgen.form.functions import DERIVATIVES, RECORDS, Function, difference, root, stop_gradient, tetragamma
 from derivgen.form.program import Program, Range, Role, Statement, Tensor
 from derivgen.oracle.interpreter import run
+from derivgen.print.elementary import FUNCTIONS, NUMPY, TEXTS
 from derivgen.print.layout import flat
 from derivgen.print.scalar import Double
 from derivgen.update.expressions import refusal

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from derivgen.simplify.calls import keep_calls
 from passes import Example, Pass, by_name, check_steps, derivatives, examples_of, kept, passes_of, simplified
 
 from derivgen.form.program import Role
 from derivgen.rewrite.scans import leave_scans
 from derivgen.simplify import simplify
-from derivgen.simplify.calls import keep_calls
 from derivgen.simplify.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
 from derivgen.simplify.guarded import forget_implied_guards, guards_outside, read_through_guarded_copies
 from derivgen.simplify.simplify import (

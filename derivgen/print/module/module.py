@@ -9,23 +9,23 @@ import sympy as sp
 
 from derivgen.code.names import Locals
 from derivgen.code.tree import Function
-from derivgen.emit.kernel.elementary import definitions
-from derivgen.emit.module.derivatives import Derivative
-from derivgen.emit.module.initial import array_text, initial_lines, initial_sources, initial_summary
-from derivgen.emit.module.observation import observation
-from derivgen.emit.module.public import Public
-from derivgen.emit.module.rule import RuleWriter
-from derivgen.emit.module.whole import WholeModel
-from derivgen.emit.templates import environment
-from derivgen.emit.text import docstring, titled, tuple_text
 from derivgen.file.contract import CONTRACT
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
+from derivgen.print.elementary import definitions
 from derivgen.print.kernels import GEMM, KernelText, write_function
 from derivgen.print.layout import STEP, WIDTH, bracketed, line
+from derivgen.print.module.derivatives import Derivative
+from derivgen.print.module.initial import array_text, initial_lines, initial_sources, initial_summary
+from derivgen.print.module.observation import observation
+from derivgen.print.module.public import Public
+from derivgen.print.module.rule import RuleWriter
+from derivgen.print.module.whole import WholeModel
+from derivgen.print.templates import environment
+from derivgen.print.text import docstring, titled, tuple_text
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.text import tuple_text
 from derivgen.form.program import Role
 from derivgen.plan.plan import Plan, field
 from derivgen.print.layout import bracketed
+from derivgen.print.text import tuple_text
 
 
 class Places:

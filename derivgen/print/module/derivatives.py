@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 import sympy as sp
 
 from derivgen.code.names import Locals
-from derivgen.emit.module.calls import KernelCalls, size_argument
-from derivgen.emit.module.modes import SEED, uniform_lines
-from derivgen.emit.module.public import block, label_call
-from derivgen.emit.templates import environment
-from derivgen.emit.text import compiled, docstring, tuple_lines, wrapped
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.print.kernels import KernelText, integer_text
 from derivgen.print.layout import STEP, WIDTH, bracketed, indented
+from derivgen.print.module.calls import KernelCalls, size_argument
+from derivgen.print.module.modes import SEED, uniform_lines
+from derivgen.print.module.public import block, label_call
+from derivgen.print.templates import environment
+from derivgen.print.text import compiled, docstring, tuple_lines, wrapped
 from derivgen.schedule.schedule import Kernel
 
 WHOLE = ("forward", "backward")  # passes over the whole model

@@ -15,9 +15,9 @@ from functools import cache
 import numpy as np
 import sympy as sp
 
-from derivgen.emit.kernel.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
-from derivgen.emit.templates import environment, folder
 from derivgen.form.functions import RECORDS, root
+from derivgen.print.coefficients import COEFFICIENTS, CONSTANTS, TWO_OVER_PI
+from derivgen.print.templates import environment, folder
 
 SQUARE, CUBE, INTEGER_POWER, POWER = "square", "cube", "integer_power", "power"
 MAXIMUM, MINIMUM = "maximum", "minimum"
@@ -69,7 +69,7 @@ DTYPES = ("float32", "float64")
 def bounds() -> dict[str, tuple[float, float]]:
     """By function, what its text states as `bound(…, …)`: the largest error in float32 and in float64.
 
-    In units in the last place, measured, and asserted by tests/emit/test_elementary.py.
+    In units in the last place, measured, and asserted by tests/print/test_elementary.py.
     """
     stated = {name: re.search(r"{{ bound\((.*), (.*)\) }}", text) for name, text in TEXTS.items()}
     return {name: (float(found[1]), float(found[2])) for name, found in stated.items() if found}

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.emit.module.modes import taken_names
-from derivgen.emit.module.places import Places, view_lines
-from derivgen.emit.text import compiled
 from derivgen.file.fixed_names import BESIDE_ARRAYS, BESIDE_SIZES
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Tensor
 from derivgen.plan.plan import Plan, field, fields_past
 from derivgen.print.kernels import ALPHA_BETA, KernelText, integer_text
 from derivgen.print.layout import bracketed, indented
+from derivgen.print.module.modes import taken_names
+from derivgen.print.module.places import Places, view_lines
+from derivgen.print.text import compiled
 from derivgen.schedule.repeat import Run
 from derivgen.schedule.schedule import Kernel
 

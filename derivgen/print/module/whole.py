@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from derivgen.code.extents import UNROLLED
-from derivgen.emit.module.calls import KernelCalls
-from derivgen.emit.module.modes import ModeText
-from derivgen.emit.module.places import view_lines
-from derivgen.emit.module.rule import RuleText, range_call
-from derivgen.emit.text import compiled
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.plan.ranges import in_step
 from derivgen.print.kernels import ALPHA_BETA, ASSIGN, KernelText
 from derivgen.print.layout import bracketed, indented
+from derivgen.print.module.calls import KernelCalls
+from derivgen.print.module.modes import ModeText
+from derivgen.print.module.places import view_lines
+from derivgen.print.module.rule import RuleText, range_call
+from derivgen.print.text import compiled
 from derivgen.schedule.schedule import Kernel
 
 OUT_OF_RANGE = "return True, real(0)"

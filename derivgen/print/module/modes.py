@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from derivgen.emit.module.places import Places
 from derivgen.file.fixed_names import OF_MODES
 from derivgen.form.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS, numbers
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import Plan
 from derivgen.print.layout import STEP, indented
+from derivgen.print.module.places import Places
 from derivgen.schedule.schedule import Schedule
 
 SEED, TRAINING, FIRST_STEP = "seed", "training", "first_step"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from derivgen.emit.module.places import progression
-from derivgen.emit.module.whole import WholeModel
-from derivgen.emit.text import compiled
 from derivgen.form.expressions import size_symbol
 from derivgen.form.program import Tensor
 from derivgen.print.layout import bracketed
+from derivgen.print.module.places import progression
+from derivgen.print.module.whole import WholeModel
+from derivgen.print.text import compiled
 from derivgen.schedule.schedule import Kernel
 
 OBSERVE = '''\

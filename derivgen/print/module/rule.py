@@ -15,15 +15,15 @@ import sympy as sp
 from derivgen.code.check import check_code
 from derivgen.code.operations import Operations
 from derivgen.code.tree import Assign, Code, For, Function, Kind, Let, statements_in, values_of
-from derivgen.emit.kernel.elementary import local_name
-from derivgen.emit.module.initial import number_text
-from derivgen.emit.text import docstring, wrapped
 from derivgen.form.expressions import Read, index_symbol, reads_of, replace_reads, size_symbol
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.ranges import Part, in_step, merged
+from derivgen.print.elementary import local_name
 from derivgen.print.kernels import ALPHA_BETA, Printer
 from derivgen.print.layout import STEP, WIDTH, Bracket, Chain, bracketed, flat, indented, line
+from derivgen.print.module.initial import number_text
 from derivgen.print.scalar import Double
+from derivgen.print.text import docstring, wrapped
 from derivgen.schedule.repeat import LEAST
 from derivgen.update.hoisted import hoisted
 from derivgen.update.notation import as_reads, formulas, setting_words, some, term_order

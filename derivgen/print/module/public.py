@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.emit.module.calls import size_argument
-from derivgen.emit.module.initial import number_text
-from derivgen.emit.module.modes import FIRST_STEP, SEED, TRAINING, ModeText
-from derivgen.emit.module.whole import label_check
-from derivgen.emit.templates import environment
-from derivgen.emit.text import compiled, tuple_lines, wrapped
 from derivgen.form.notation import Plain
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
 from derivgen.print.layout import STEP, WIDTH, Bracket, bracketed, indented, line
+from derivgen.print.module.calls import size_argument
+from derivgen.print.module.initial import number_text
+from derivgen.print.module.modes import FIRST_STEP, SEED, TRAINING, ModeText
+from derivgen.print.module.whole import label_check
+from derivgen.print.templates import environment
+from derivgen.print.text import compiled, tuple_lines, wrapped
 from derivgen.update.notation import formulas
 
 KEPT_MEMORY = '''

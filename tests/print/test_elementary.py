@@ -20,7 +20,7 @@ from elementary_module import ONE_ARGUMENT, OPTIONS, TWO_ARGUMENTS, apply, modul
 from generated import execute, module_text
 
 from derivgen import Model, optimizers
-from derivgen.emit.kernel.elementary import BOUNDS, CALLED, DTYPES, defined, definitions, source
+from derivgen.print.elementary import BOUNDS, CALLED, DTYPES, defined, definitions, source
 
 # At this many digits differences near 0 and arguments of sin up to 2^1024 are no problem.
 mpmath.mp.dps = 40
