@@ -32,8 +32,8 @@ class Mutant:
     replacement: str
 
 
-PREPARE, DERIVE, SIMPLIFY, ARRANGE = (
-    f"tests/{stage}/test_{stage}_passes.py" for stage in ("prepare", "derive", "simplify", "arrange")
+PREPARE, DERIVE, SIMPLIFY, ARRANGE, CODE = (
+    f"tests/{stage}/test_{stage}_passes.py" for stage in ("prepare", "derive", "simplify", "arrange", "code")
 )
 
 # fmt: off
@@ -104,6 +104,21 @@ MUTANTS = (
     Mutant(ARRANGE, "time_major", "arrange/time_major.py", "guard=replace_reads(s.guard, move)", "guard=s.guard"),
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "expression=sp.Mul(*outer, total)", "expression=total"),
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "key = (factor, box, s.scan)", "key = (box, s.scan)"),
+    Mutant(CODE, "bounded", "code/bound.py", 'form.rhs + (1 if form.rel_op == "<=" else 0)', "form.rhs"),
+    Mutant(CODE, "bounded", "code/bound.py", " and proof.is_at_most(bound, loop.stop, point)", ""),
+    Mutant(CODE, "bounded", "code/bound.py", "known and all_under(loop.body, condition)", "known"),
+    Mutant(CODE, "joined", "code/branches.py", "a.condition == b.condition and {", "a.condition == b.condition or {"),
+    Mutant(CODE, "guarded_once", "code/branches.py", "is_invariant(inner.condition, {code.index, *indices_in(code.body)}, ())", "True"),
+    Mutant(CODE, "carried", "code/carry.py", '"=" if first else r.operator, value', '"=", value'),
+    Mutant(CODE, "carried", "code/carry.py", "[store] if first or r.guard == TRUE else [If(r.guard, (store,))]", "[store]"),
+    Mutant(CODE, "carried", "code/carry.py", "        if any(r.tensor == place.tensor for r in reads):", "        if not reads and place is None:"),
+    Mutant(CODE, "in_place", "code/in_place.py", "len(others) == len(terms) - 1", "len(terms) > 1"),
+    Mutant(CODE, "hoisted", "code/hoist.py", "takes_time and is_invariant(e, own, written) and", "takes_time and is_invariant(e, own, ()) and"),
+    Mutant(CODE, "shared", "code/share.py", "return position + isinstance(code, Let | Assign)", "continue"),
+    Mutant(CODE, "shared", "code/share.py", "(made_in(code.body) & made_in(code.otherwise))", "(made_in(code.body) | made_in(code.otherwise))"),
+    Mutant(CODE, "branched", "code/branch.py", "in reversed(pairs):", "in pairs:"),
+    Mutant(CODE, "in_blocks", "code/blocks.py", "        start=first,\n", ""),
+    Mutant(CODE, "in_blocks", "code/blocks.py", 'Assign(Read(t), "+=", part)', 'Assign(Read(t), "=", part)'),
 )
 # fmt: on
 

@@ -270,7 +270,7 @@ def prepared() -> tuple[Walk, ...]:
 
 @functools.cache
 def derivatives() -> tuple[tuple[Case, Program | Exception], ...]:
-    """Functions of derivatives, which are simplified on the way to them: those that specs ask for, and others of some."""
+    """Functions of derivatives, simplified on the way to them: those that specs ask for, and others of some."""
     found: list[tuple[Case, Program | Exception]] = []
     for k, (case, stable) in enumerate(ends(prepared())):
         for name in (*case.spec.model().requests, *(DERIVED[k // 3 % len(DERIVED)] for _ in range(k % 3 == 0))):

@@ -90,6 +90,8 @@ class Check:
         """A loop, which may have no iteration: what has a value in it alone has none after it."""
         if loop.most is not None and not any(self.proof.is_at_most(e, loop.most, point) for e in least_of(loop.stop)):
             raise self.fault(f"the loop over {loop.index} is not proved to stop before {loop.most}", point)
+        if loop.shown is not None and self.function.arrays[loop.shown[0]].shape[loop.shown[1]] != loop.stop:
+            raise self.fault(f"the loop over {loop.index} does not stop at the extent of {loop.shown}", point)
         if any(r.index == loop.index for r in point.around):
             raise self.fault(f"two loops over {loop.index}, one in the other", point)
         self.block(loop.body, point.inside(loop), defined)

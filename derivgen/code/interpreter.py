@@ -106,7 +106,8 @@ class Machine:
             case Assign():
                 self.assign(code)
             case For():
-                steps = range(self.of(code.start, True), self.of(code.stop, True), code.step)
+                stop = self.arrays[code.shown[0]].shape[code.shown[1]] if code.shown else self.of(code.stop, True)
+                steps = range(self.of(code.start, True), stop, code.step)
                 for step in reversed(steps) if code.backwards else steps:
                     self.values[code.index.name] = step
                     self.block(code.body)

@@ -143,8 +143,8 @@ class ModulePlan(Plan):
     def kernel_names(self) -> dict[Kernel, str]:
         """The name of each kernel's function, past the module's other names; equal kernels have that of the first.
 
-        A kernel that `loss` has otherwise than the training is `<layer>_evaluate`, one that the prediction has otherwise
-        than both is `<layer>_predict`, and one that a derivative's function has so ends with that function's name.
+        A kernel that `loss` has otherwise than the training is `<layer>_evaluate`, one of the prediction's own is
+        `<layer>_predict`, and one of a derivative's own ends with the name of that function.
         """
         words = dict.fromkeys(self.training.kernels, "{name}")
         beside = [("{layer}_evaluate", self.evaluation), ("{layer}_predict", self.prediction)]

@@ -21,19 +21,6 @@ from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 
-
-@pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)
-def test_random_kernels_compute_the_same_after_it(change: Callable[[Function], Function]) -> None:
-    position = PASSES.index(change)
-    changed = [c for c in random_cases() if c.stages[position] != c.stages[position + 1]]
-    assert changed, "no kernel has what this pass changes"
-    with as_written():
-        for case in changed:
-            before, after = case.stages[position : position + 2]
-            check_code(after)
-            assert differences(case, before, after) == [], (case.seed, after.name)
-
-
 EXAMPLES = {
     "a guard that keeps an index below a bound": (
         bounded,
@@ -125,6 +112,15 @@ EXAMPLES = {
                 for u in range(6):
                     y[t] += x[u]
         """,
+    ),
+    "a condition on the index of the loop": (
+        guarded_once,
+        """
+        for u in range(6):
+            if u < 2:
+                y[2] += x[u]
+        """,
+        None,
     ),
     "a sum that starts at 0": (
         carried,
@@ -302,6 +298,22 @@ EXAMPLES = {
                 y[t] = real(1)
         """,
     ),
+    "branches after one another": (
+        branched,
+        """
+        for t in range(6):
+            y[t] = exp(x[t]) if x[t] < 0 else (sin(x[t]) if x[t] < 1 else 1)
+        """,
+        """
+        for t in range(6):
+            if x[t] < real(0):
+                y[t] = exp(x[t])
+            elif x[t] < real(1):
+                y[t] = sin(x[t])
+            else:
+                y[t] = real(1)
+        """,
+    ),
     "a choice": (
         branched,
         """
@@ -331,10 +343,22 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda name: f"{EXAMPLES[name][0].__name__}: {name}")
 def test_worked_examples(example: str) -> None:
     change, before, after = EXAMPLES[example]
     given = function(before, **SHAPES)
     with as_written():
         found = text_of(change(given))
     assert found == (text_of(given) if after is None else shown(after))
+
+
+@pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)
+def test_random_kernels_compute_the_same_after_it(change: Callable[[Function], Function]) -> None:
+    position = PASSES.index(change)
+    changed = [c for c in random_cases() if c.stages[position] != c.stages[position + 1]]
+    assert changed, "no kernel has what this pass changes"
+    with as_written():
+        for case in changed:
+            before, after = case.stages[position : position + 2]
+            check_code(after)
+            assert differences(case, before, after) == [], (case.seed, after.name)

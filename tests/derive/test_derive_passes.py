@@ -1,7 +1,4 @@
-"""Each pass that differentiates: derivatives are differences of the program before it, and examples read as they should.
-
-The differences are taken at 60 digits, with steps of 1e-20: they agree to more digits than the interpreter's 30.
-"""
+"""Passes that differentiate: worked examples, and derivatives of random programs against differences at 60 digits."""
 
 from __future__ import annotations
 
@@ -377,7 +374,7 @@ def test_by_row_gives_batches_of_one() -> None:
 
 @pytest.mark.parametrize("name", ["hessian", "hessian_vector_product", "jacobian", "jacobian_vector_product"])
 def test_functions_of_derivatives_are_slopes(name: str) -> None:
-    """A matrix times a direction, or a product with it, is the derivative of the gradient or of the prediction along it."""
+    """A matrix times a direction is the derivative of the gradient, or of the prediction, along it."""
     checked = 0
     for case, stable, sizes in stable_programs():
         request = request_for(name, case.declared)

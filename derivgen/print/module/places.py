@@ -53,7 +53,7 @@ class Places:
         return f"{owner}.{field(name)}[{turn}]"
 
     def owner(self, name: str) -> str:
-        """The tuple of a step that has the tensor: theta, bar, into, dot, data or work; none if it is an argument itself."""
+        """The tuple of a step that has the tensor (theta, bar, into, dot, data, work), or none of them."""
         if name in self.parameters:
             return "into" if name in self.plan.schedule.in_place else "bar"
         role = self.table[name].role
