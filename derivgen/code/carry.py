@@ -55,7 +55,8 @@ class Reduction:
 
 def carried(function: Function) -> Function:
     """The function with each reduction in a local, from the outermost loop on that does not change its place."""
-    fresh, proof = Fresh(function), Proof(function)
+    proof = Proof(function)
+    fresh = Fresh(function, proof)
 
     def block(codes: Block, point: Point) -> Block:
         done: list[Code] = []
@@ -71,7 +72,7 @@ def carried(function: Function) -> Function:
                         continue
                     if start is not None:
                         del done[start]
-                    name = fresh.name(name_of(r))
+                    name = fresh.name(name_of(r), integer=r.operator == "max=")
                     locals_.add(name)
                     kind = Kind.INTEGER if r.operator == "max=" else Kind.REAL
                     done.append(Let(name, ranked(r, NEUTRAL[r.operator]), kind))

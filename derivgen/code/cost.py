@@ -46,11 +46,17 @@ def statement_cost(code: Code, proof: Proof) -> Cost:
             return body.times(code.extent) if code.step == 1 else body
         case If():
             ways = work_of(code.body, proof), work_of(code.otherwise, proof)
-            return scalar_cost(code.condition, proof.is_integer) + costlier(*ways)
+            ranks = Cost(flops=ONE) if is_of_ranks(code) else FREE
+            return scalar_cost(code.condition, proof.is_integer) + ranks + costlier(*ways)
         case Product():
             return Cost(flops=2 * elements(code.left) * (elements(code.out) / sp.Mul(*first_side(code))))
         case Fill():
             return FREE
+
+
+def is_of_ranks(code: If) -> bool:
+    """Whether a branch compares the ranks of reals, which counts as the comparison of these would."""
+    return all(isinstance(e, Read) and not e.subscripts for e in code.condition.args)
 
 
 def costlier(a: Cost, b: Cost) -> Cost:

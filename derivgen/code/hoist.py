@@ -22,7 +22,8 @@ from derivgen.form.expressions import Read, is_division, reads_of, substitute
 
 def hoisted(function: Function) -> Function:
     """The function with each division and call that a loop does not change before the outermost such loop."""
-    fresh, proof = Fresh(function), Proof(function)
+    proof = Proof(function)
+    fresh = Fresh(function, proof)
 
     def block(codes: Block, point: Point) -> Block:
         done: list[Code] = []

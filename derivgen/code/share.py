@@ -45,7 +45,8 @@ class Share:
     """The pass over one function."""
 
     def __init__(self, function: Function) -> None:
-        self.given, self.fresh, self.proof = function, Fresh(function), Proof(function)
+        self.given, self.proof = function, Proof(function)
+        self.fresh = Fresh(function, self.proof)
         self.counted: dict[int, tuple[Code, Counter[sp.Expr], frozenset[str]]] = {}
 
     def function(self) -> Function:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.code.names import past
-from derivgen.code.proof import Point
+from derivgen.code.proof import Point, Proof, local
 from derivgen.code.tree import Block, Code, For, Function, If, read_by, statements_in, written_by
 from derivgen.form.expressions import Read
 
@@ -19,17 +19,20 @@ class Fresh:
     What stands at the top of a function one after another may have locals of one name: none reads those of another one.
     """
 
-    def __init__(self, function: Function) -> None:
-        self.given = function.taken
+    def __init__(self, function: Function, proof: Proof | None = None) -> None:
+        """`proof` is told of each new local."""
+        self.given, self.proof = function.taken, proof
         self.taken = {*self.given, *names_in(function.body)}
 
     def restart(self, code: Code) -> None:
         """Begin with a statement at the top of the function."""
         self.taken = {*self.given, *names_in((code,))}
 
-    def name(self, wanted: str) -> str:
+    def name(self, wanted: str, integer: bool = False) -> str:
         name = past(wanted, self.taken)
         self.taken.add(name)
+        if self.proof is not None:
+            self.proof.table[name] = local(name, integer)
         return name
 
     def numbered(self, word: str, number: int = 1) -> str:
