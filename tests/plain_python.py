@@ -112,7 +112,7 @@ class Printer:
 
     def matrix(self, m: Matrix) -> str:
         at = ", ".join(":" if i is None else self.value(i, True) for i in m.point)
-        sides = ", ".join(self.value(sp.Mul(*g), True) for g in (m.rows, m.columns) if g)
+        sides = ", ".join(self.value(e, True) for e in m.sides)
         return f"{m.array}[{at or '...'}].reshape({sides}){'.T' if m.transposed else ''}"
 
     # ---- values, each in parentheses

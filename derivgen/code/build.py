@@ -6,6 +6,7 @@ Loop(n, N, (Compute(z[n] += x[n,k]·w[k]),))  →  for n: z[n] = 0; for k: z[n] 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 import sympy as sp
@@ -14,7 +15,7 @@ from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
-from derivgen.form.expressions import TRUE, Read, index_symbol, replace_reads, size_symbol, substitute
+from derivgen.form.expressions import TRUE, Read, index_symbol, is_size, replace_reads, size_symbol, substitute
 from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
 from derivgen.schedule import nests
@@ -48,8 +49,9 @@ class Builder:
         ranks = {name: rank for rank, name in enumerate(dict.fromkeys(names))}
         body = self.nodes(self.kernel.body)
         below = {self.name(t): self.resolved(extent) for t, extent in winners.items() if t in self.tensors}
-        arrays = {self.tensor(t): table[t] for t in arguments}
-        return Function(name, arrays, body, ranks, below, formulas, taken=frozenset(self.locals.taken))
+        arrays = {self.tensor(t): replace(table[t], shape=tuple(map(self.resolved, table[t].shape))) for t in arguments}
+        named = {new.name: old.name for old, new in self.symbols.items() if is_size(old)}
+        return Function(name, arrays, body, ranks, below, formulas, named=named, taken=frozenset(self.locals.taken))
 
     # ---- names
 

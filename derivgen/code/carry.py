@@ -65,7 +65,7 @@ def carried(function: Function) -> Function:
             if point == Point():
                 fresh.restart(code)
             if isinstance(code, For):
-                locals_, found = set[str](), list(reductions(code))
+                locals_, found = set[str](), list(reductions(code, proof))
                 for r in found:
                     start = start_of(r, done)
                     if start is None and not can_be_stored(r, point, proof):
@@ -85,8 +85,8 @@ def carried(function: Function) -> Function:
     return function.with_body(block(function.body, Point()))
 
 
-def reductions(loop: For) -> Iterator[Reduction]:
-    """The elements that a loop only adds to, or only takes maxima with; and locals whose maximum it finds."""
+def reductions(loop: For, proof: Proof) -> Iterator[Reduction]:
+    """The elements that a loop only adds to, or only takes maxima with; and real locals whose maximum it finds."""
     own, written = {loop.index, *indices_in(loop.body)}, written_in(loop)
     writes: dict[Read, list[tuple[Operator, Boolean]]] = {}
     for code, guard in under(loop.body, TRUE):
@@ -97,7 +97,7 @@ def reductions(loop: For) -> Iterator[Reduction]:
         operator = next(iter(operators))
         runs = operator in (("+=", "max=") if place.subscripts else ("max=",)) and len(operators) == 1
         fixed = all(is_invariant(i, own, written) for i in place.subscripts)
-        if runs and fixed and not is_touched_otherwise(loop, place):
+        if runs and fixed and not proof.is_integer(place) and not is_touched_otherwise(loop, place):
             yield Reduction(place, operator, any_of(*(guard for _, guard in found)))
 
 

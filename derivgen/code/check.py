@@ -150,8 +150,7 @@ class Check:
 
 def sides_of(m: Matrix) -> tuple[sp.Expr, ...]:
     """The extents of a matrix, or of a vector, as it is used."""
-    sides = (sp.Mul(*m.rows), *((sp.Mul(*m.columns),) if m.columns else ()))
-    return sides[::-1] if m.transposed else sides
+    return m.sides[::-1] if m.transposed else m.sides
 
 
 def forgotten(written: set[str], point: Point, defined: Defined) -> tuple[Point, Defined]:

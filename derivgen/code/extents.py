@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from derivgen.code.tree import Assign, Block, Code, For, Function, statements_in, values_of, with_blocks
-from derivgen.form.expressions import Read, is_size, reads_of
+import sympy as sp
+
+from derivgen.code.tree import Assign, Block, Code, For, Function, Product, statements_in, values_of, with_blocks
+from derivgen.form.expressions import is_size, reads_of
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
 
@@ -34,15 +36,17 @@ def with_shown_extents(function: Function) -> Function:
 def shown(code: Code, function: Function) -> Code:
     if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
         return code
-    for access in accesses_in(code.body):
-        shape = function.arrays[access.tensor].shape if access.subscripts else ()
-        for axis, place in enumerate(zip(access.subscripts, shape, strict=False)):
+    for array, subscripts in accesses_in(code.body):
+        shape = function.arrays[array].shape if subscripts else ()
+        for axis, place in enumerate(zip(subscripts, shape, strict=False)):
             if place == (code.index, code.stop):
-                return replace(code, shown=(access.tensor, axis))
+                return replace(code, shown=(array, axis))
     return code
 
 
-def accesses_in(block: Block) -> list[Read]:
-    """The places that a block writes, then those that it reads."""
+def accesses_in(block: Block) -> list[tuple[str, tuple[sp.Expr | None, ...]]]:
+    """(array, subscripts) of the places that a block writes, then of those that it reads, and of its matrices."""
     codes = list(statements_in(block))
-    return [*(c.place for c in codes if isinstance(c, Assign)), *reads_of(*(e for c in codes for e in values_of(c)))]
+    places = [*(c.place for c in codes if isinstance(c, Assign)), *reads_of(*(e for c in codes for e in values_of(c)))]
+    matrices = [m for c in codes if isinstance(c, Product) for m in (c.out, c.left, c.right)]
+    return [*((place.tensor, place.subscripts) for place in places), *((m.array, m.point) for m in matrices)]

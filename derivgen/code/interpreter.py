@@ -137,8 +137,7 @@ class Machine:
 
     def matrix(self, m: Matrix) -> np.ndarray:
         view = self.arrays[m.array][tuple(slice(None) if i is None else self.of(i, True) for i in m.point)]
-        sides = [math.prod(self.of(e, True) for e in g) for g in (m.rows, m.columns) if g]
-        matrix = view.reshape(sides)
+        matrix = view.reshape([self.of(e, True) for e in m.sides])
         assert np.shares_memory(matrix, view)
         return matrix.T if m.transposed else matrix
 

@@ -114,6 +114,16 @@ class Matrix:
     columns: tuple[sp.Expr, ...]
     transposed: bool = False
 
+    @property
+    def sides(self) -> tuple[sp.Expr, ...]:
+        """Its rows and its columns, if it has some."""
+        return tuple(sp.Mul(*side) for side in (self.rows, self.columns) if side)
+
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether a side is made of several axes."""
+        return len(self.rows) > 1 or len(self.columns) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -152,6 +162,7 @@ class Function:
     scalars: tuple[str, ...] = ()  # reals that it is given
     given: tuple[Boolean, ...] = ()  # what callers guarantee of its indices and sizes
     sizes: tuple[tuple[str, tuple[str, int] | None], ...] = ()  # run-time sizes: where an array has each as an extent
+    named: Mapping[str, str] = field(default_factory=dict)  # run-time sizes that the spec calls otherwise
     taken: frozenset[str] = frozenset()  # names that no local may have
 
     def with_body(self, body: Block) -> Function:
@@ -206,7 +217,8 @@ def values_of(code: Code) -> tuple[sp.Basic, ...]:
             return (code.value,)
         case Product():
             sides = (code.left, code.right, code.out)
-            return tuple(e for m in sides for e in (*m.point, *m.rows, *m.columns) if e is not None)
+            extents = (e for m in sides if m.is_reshaped for e in m.sides)
+            return (*(i for m in sides for i in m.point if i is not None), *extents)
 
 
 def mapped(code: Code, change: Callable[[Any], Any]) -> Code:

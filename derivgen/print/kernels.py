@@ -26,7 +26,7 @@ from derivgen.code.tree import (
 )
 from derivgen.form.expressions import size_symbol, substitute
 from derivgen.print.elementary import CALLED, MAXIMUM
-from derivgen.print.layout import Bracket, Part, bracketed, flat, indented, line
+from derivgen.print.layout import Bracket, Part, assignment, bracketed, flat, indented, line
 from derivgen.print.scalar import Double, Scalar
 from derivgen.print.text import docstring
 
@@ -88,7 +88,8 @@ class Printer:
         lines = [*docstring(f.formulas), *read]
         head = ["@parallel_kernel" if parallel else "@kernel", *signature, *indented(lines), *indented(body)]
         used = frozenset(self.scalar.used)
-        return KernelText(f.name, arguments, scaled, tuple(unknown), tuple(head), used, parallel)
+        sizes = tuple(f.named.get(size, size) for size in unknown)
+        return KernelText(f.name, arguments, scaled, sizes, tuple(head), used, parallel)
 
     # ---- statements
 
@@ -112,14 +113,14 @@ class Printer:
 
     def assign(self, code: Assign, depth: int) -> list[str]:
         integer = code.place.tensor in self.integers
-        target = flat(self.scalar.part(self.operations.place(code.place)))
+        target = self.scalar.part(self.operations.place(code.place))
         if code.operator == "max=":
             function = "max" if integer else self.scalar.named(MAXIMUM, ()).word
-            return line(f"{target} = ", Bracket(function, (target, self.value(code.value, integer))), "", depth)
+            return assignment(target, "=", Bracket(function, (target, self.value(code.value, integer))), depth)
         minus = code.operator == "+=" and all(e.could_extract_minus_sign() for e in sp.Add.make_args(code.value))
         operator, value = ("-=", -code.value) if minus else (code.operator, code.value)
         written = self.double.part(self.operations.real(value)) if code.double else self.value(value, integer)
-        return line(f"{target} {operator} ", written, "", depth)
+        return assignment(target, operator, written, depth)
 
     def by_kind(self, code: Let) -> Part:
         """The value of a local."""
@@ -173,7 +174,6 @@ class Printer:
         text = m.array
         if axes:
             text += f"[{', '.join(':' if i is None else self.integer(i) for i in axes)}]"
-        groups = [m.rows, *([m.columns] if m.columns else [])]
-        if any(len(g) > 1 for g in groups):
-            text += f".reshape({', '.join(self.integer(sp.Mul(*g)) for g in groups)})"
+        if m.is_reshaped:
+            text += f".reshape({', '.join(map(self.integer, m.sides))})"
         return f"{text}.T" if m.transposed else text

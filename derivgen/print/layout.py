@@ -63,11 +63,22 @@ def line(opening: str, part: Part, closing: str = "", depth: int = 0) -> list[st
     return [f"{opening}(", *indented(broken(part, room - len(STEP))), f"){closing}"]
 
 
+def assignment(target: Part, operator: str, value: Part, depth: int = 0) -> list[str]:
+    """target operator value; a target that leaves no room for more is broken too."""
+    room = WIDTH - len(STEP) * depth
+    if not isinstance(target, Bracket) or len(flat(target)) + len(operator) + 3 <= room:
+        return line(f"{flat(target)} {operator} ", value, depth=depth)
+    *before, last = exploded(target.word + target.kind[0], target.items, target.kind[1], room)
+    return [*before, *line(f"{last} {operator} ", value, depth=depth)]
+
+
 def opens_itself(part: Part) -> bool:
     """Whether a part that is too long may be broken inside its own brackets, without any around it.
 
     It has one operator at most of the least precedence, and begins in parentheses, or ends in those or in a call.
     """
+    if isinstance(part, Bracket):
+        return True
     first, last = first_of(part), last_of(part)
     begins = isinstance(first, Bracket) and not first.word
     return operators(part) <= 1 and (begins or (isinstance(last, Bracket) and last.kind == "()"))
@@ -136,10 +147,8 @@ def pieces_of(part: Part) -> Iterator[str | Bracket]:
         case Signed():
             yield part.word
             yield from pieces_of(part.part)
-        case Bracket() if part.kind == "()":
+        case _:
             yield part
-        case _:  # an element is not broken here
-            yield flat(part)
 
 
 def broken(part: Part, room: int, lead: int = 0, conditions: bool = False) -> list[str]:
