@@ -20,7 +20,7 @@ from naming_models import MODAL, STILL, Called
 
 from derivgen.declare.model import Model
 from derivgen.file import contract
-from derivgen.pipeline import declared_program, plan_module
+from derivgen.pipeline import declared_program, module_codes, plan_module
 from derivgen.print.elementary import CALLED
 from derivgen.print.module.module import write_module
 from derivgen.print.naming import Function, functions_of
@@ -71,7 +71,8 @@ def modules(make: Callable[[Called], Model]) -> list[tuple[str, set[str]]]:
         for threads in (False, True):
             model = make(marked)
             rule = {h for h, _ in model.rule.hyperparameters} | {str(slot) for slot, _ in model.rule.slots}
-            found.append((write_module(plan_module(model, declared_program(model), "float64", threads)), rule))
+            plan = plan_module(model, declared_program(model), "float64", threads)
+            found.append((write_module(plan, module_codes(plan)), rule))
     return found
 
 

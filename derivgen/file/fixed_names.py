@@ -78,8 +78,8 @@ BESIDE_RULE = words(
     check_hyperparameter check_inputs check_order check_state check_vector data descent drop_last epoch factor_1
     factor_2 factor_3 first float forward gather gradient gradient_norm i i1 integers internal into k kernel losses math
     mean memory min np objective order parallel_kernel parameters pasted prange prepare real reals refuse_rows refused
-    rows seen sizes split squares start state step steps stop sum_of_squares t tensor_norm term_1 theta
-    this_threads_memory update_in_threads update_kernel update_range view work
+    rows seen sizes split start state step steps stop sum_of_squares t tensor_norm theta this_threads_memory
+    update_in_threads update_kernel update_range view work
     """
 )
 

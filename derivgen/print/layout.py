@@ -88,14 +88,15 @@ def operators(part: Part) -> int:
     """The operators of the least precedence: `and` and `or` count as one kind."""
     if not isinstance(part, Chain):
         return 0
-    joint = part.rest[0][0] in ("and", "or")
-    inner = (p for p in (part.first, *(p for _, p in part.rest)) if joint and is_joint(p))
+    kind = kind_of(part)
+    inner = (p for p in (part.first, *(p for _, p in part.rest)) if kind and kind_of(p) == kind)
     return len(part.rest) + sum(map(operators, inner))
 
 
-def is_joint(part: Part) -> bool:
-    """Whether conditions are joined here."""
-    return isinstance(part, Chain) and part.rest[0][0] in ("and", "or")
+def kind_of(part: Part) -> str:
+    """What is chained: conditions, or choices; nothing for other operators."""
+    operator = part.rest[0][0] if isinstance(part, Chain) else ""
+    return {"and": "conditions", "or": "conditions", "if": "choices"}.get(operator, "")
 
 
 def first_of(part: Part) -> Part:
@@ -151,22 +152,22 @@ def pieces_of(part: Part) -> Iterator[str | Bracket]:
             yield part
 
 
-def broken(part: Part, room: int, lead: int = 0, conditions: bool = False) -> list[str]:
+def broken(part: Part, room: int, lead: int = 0, around: str = "") -> list[str]:
     """A part that stands in brackets, over as many lines as it needs; `lead` columns of the first line are taken.
 
-    `conditions`: it stands in a broken chain of conditions, all of which are broken.
+    `around`: the kind of the broken chain that it stands in; conditions in conditions, and choices in choices, are all
+    broken.
     """
-    alone = flat(part)
-    joint = is_joint(part)
-    if lead + len(alone) <= room and not (joint and conditions):
+    alone, kind = flat(part), kind_of(part)
+    if lead + len(alone) <= room and not (kind and kind == around):
         return [alone]
     match part:
         case str():
             return [alone]
         case Chain():
-            lines = broken(part.first, room, lead, joint)
+            lines = broken(part.first, room, lead, kind)
             for operator, operand in part.rest:
-                first, *others = broken(operand, room, len(operator) + 1, joint)
+                first, *others = broken(operand, room, len(operator) + 1, kind)
                 lines += [f"{operator} {first}", *others]
             return lines
         case Bracket():
