@@ -26,7 +26,7 @@ from derivgen.derive.differentiate import adjoint
 from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import request_for
 from derivgen.errors import SpecError
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.notation import print_program
 from derivgen.form.program import Program, Role, Tensor, check_program
 from derivgen.oracle.interpreter import run

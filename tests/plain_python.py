@@ -113,7 +113,8 @@ class Printer:
     def matrix(self, m: Matrix) -> str:
         at = ", ".join(":" if i is None else self.value(i, True) for i in m.point)
         sides = ", ".join(self.value(e, True) for e in m.sides)
-        return f"{m.array}[{at or '...'}].reshape({sides}){'.T' if m.transposed else ''}"
+        shaped = f".reshape({sides})" if m.is_reshaped else ""
+        return f"{m.array}[{at or '...'}]{shaped}{'.T' if m.transposed else ''}"
 
     # ---- values, each in parentheses
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 import sympy as sp
 
 from derivgen.explain.parse import FUNCTIONS
-from derivgen.form.expressions import TRUE, Read, as_written, index_symbol, indices_of, size_symbol
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, size_symbol
 from derivgen.form.functions import partial, stop_gradient
 from derivgen.form.program import Program, Range, Role, Scan, Statement, Tensor, check_program
 

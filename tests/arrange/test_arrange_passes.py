@@ -25,7 +25,7 @@ from derivgen.arrange import arrange, contractions, products
 from derivgen.arrange.arrange import recompute_differences, share_calls
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.time_major import time_major
-from derivgen.form.expressions import as_written
+from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, check_program
 from derivgen.rewrite.conditions import assign_under_guards
 

@@ -32,7 +32,8 @@ from derivgen.derive.differentiate import adjoint, tangent
 from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import REQUESTS, gradient_program, request_for
 from derivgen.errors import Refused
-from derivgen.form.expressions import Read, as_written, is_size
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read, is_size
 from derivgen.form.functions import partial
 from derivgen.form.program import Program, Role, Statement, Tensor, check_program
 from derivgen.oracle.interpreter import Held, run

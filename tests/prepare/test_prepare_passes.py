@@ -24,7 +24,8 @@ from passes import (
 from statements import program_of
 
 import derivgen.prepare
-from derivgen.form.expressions import Read, as_written
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
 from derivgen.prepare.modes import in_evaluation, in_training

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from derivgen.simplify.calls import keep_calls
 from passes import Example, Pass, by_name, check_steps, derivatives, examples_of, kept, passes_of, simplified
 
 from derivgen.form.program import Role
 from derivgen.rewrite.scans import leave_scans
 from derivgen.simplify import simplify
+from derivgen.simplify.additions import assign_once, assign_parts, count_instead_of_adding, drop_zero_additions
+from derivgen.simplify.copies import read_through_constants, read_through_copies
 from derivgen.simplify.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
-from derivgen.simplify.guarded import forget_implied_guards, guards_outside, read_through_guarded_copies
-from derivgen.simplify.simplify import (
-    assign_once,
-    assign_parts,
+from derivgen.simplify.guarded import (
     compare_arguments,
-    count_instead_of_adding,
-    drop_dead_statements,
-    drop_zero_additions,
-    forget_stop_gradients,
-    read_through_constants,
-    read_through_copies,
-    reuse_held_values,
+    forget_implied_guards,
+    guards_outside,
+    read_through_guarded_copies,
 )
+from derivgen.simplify.held import keep_calls, reuse_held_values
+from derivgen.simplify.simplify import drop_dead_statements, forget_stop_gradients
 from derivgen.simplify.stored import store_diagonals, write_through_copies
 
 PASSES = passes_of(simplify)

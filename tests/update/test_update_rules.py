@@ -674,7 +674,7 @@ def own_if(condition: sp.Basic) -> UpdateRule:
         (lambda: rule("own", [(m, g), (theta, theta - m)], {m: 0}, m=1 / t), "m is a slot and a hyperparameter"),
         *(
             (lambda name=name: rule("own", [(theta, theta - sp.Symbol(name) * g)], **{name: 1}), name)
-            for name in (*contract.FIT_ARGUMENTS, "squares", "arrays", "sizes", "CONSTANT_w")
+            for name in (*contract.FIT_ARGUMENTS, "arrays", "sizes", "CONSTANT_w")
             if name != "name"
         ),
         # Expressions.
