@@ -291,7 +291,7 @@ def simplified() -> tuple[Walk, ...]:
         roots.append((case, adjoint(stable.live([str(stable.objective), *stable.nexts]))))
         if stable.prediction is not None:
             roots.append((case, stable.live([stable.prediction])))
-    return tuple(walk(case, root, passes_of(simplify)) for case, root in roots)
+    return tuple(walk(case, root, (simplify.forget_stop_gradients, *passes_of(simplify))) for case, root in roots)
 
 
 @functools.cache
