@@ -283,18 +283,22 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
     """
     if sum(map(element_count, program.parameters)) < SMALL_UPDATE:
         return {}
-    return {bar: parameter for parameter, bar in program.gradients if may_be_added(program, bodies, parameter, bar)}
+    bars = {bar for _, bar in program.gradients}
+    place = {tensor: k for k, body in enumerate(bodies) for n in body if (tensor := whole_product(n)) is not None}
+    last_read: dict[str, int] = {}
+    for k, body in enumerate(bodies):
+        statements = (s for top in body for w in work_in(top) for s in statements_of(w))
+        last_read |= dict.fromkeys((name for s in statements for name in s.sources), k)
 
+    def may_be_added(parameter: str, bar: str) -> bool:
+        """Whether one product gives a gradient and nothing reads it, nor the parameter after its kernel's products."""
+        if bar not in place or len(program.writers[bar]) > 1 or bar in program.readers:
+            return False
+        products = [n.statement for n in bodies[place[bar]] if isinstance(n, Contraction)]
+        beside = any(parameter in s.sources for s in products if s.target in bars)
+        return not beside and last_read.get(parameter, 0) <= place[bar]
 
-def may_be_added(program: Program, bodies: Sequence[tuple[Node, ...]], parameter: str, bar: str) -> bool:
-    """Whether one product gives a gradient and nothing reads it, nor the parameter after the products of its kernel."""
-    place = next((k for k, body in enumerate(bodies) if any(whole_product(n) == bar for n in body)), None)
-    if place is None or len(program.writers[bar]) > 1 or bar in program.readers:
-        return False
-    bars = {name for _, name in program.gradients}
-    products = [n.statement for n in bodies[place] if isinstance(n, Contraction)]
-    later = [s for body in bodies[place + 1 :] for top in body for w in work_in(top) for s in statements_of(w)]
-    return all(parameter not in s.sources for s in [*(s for s in products if s.target in bars), *later])
+    return {bar: parameter for parameter, bar in program.gradients if may_be_added(parameter, bar)}
 
 
 def whole_product(node: Node) -> str | None:
