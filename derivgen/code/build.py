@@ -14,15 +14,13 @@ import sympy as sp
 from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
+from derivgen.code.tree import NEUTRAL, Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
 from derivgen.form.expressions import TRUE, Read, index_symbol, is_size, replace_reads, size_symbol, substitute
 from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
 from derivgen.schedule import nests
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
-
-NEUTRAL = {"+=": sp.S.Zero, "max=": -sp.oo}  # what a sum and a maximum start from
 
 
 def code_of(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:

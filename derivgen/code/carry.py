@@ -15,6 +15,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import (
+    NEUTRAL,
     Assign,
     Block,
     Code,
@@ -36,8 +37,6 @@ from derivgen.code.tree import (
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import TRUE, Read, all_of, any_of, conjuncts, reads_of
 from derivgen.form.functions import of_ordinal, ordinal
-
-NEUTRAL = {"+=": sp.S.Zero, "max=": -sp.oo}
 
 
 @dataclass(frozen=True, slots=True)

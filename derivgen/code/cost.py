@@ -7,16 +7,28 @@ statements at the top of a function, and everything does inside one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import sympy as sp
 
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale, values_of
+from derivgen.code.tree import (
+    Assign,
+    Block,
+    Code,
+    Fill,
+    For,
+    Function,
+    If,
+    Let,
+    Matrix,
+    Product,
+    blocks_of,
+    read_by,
+    values_of,
+    written_by,
+)
 from derivgen.form.expressions import Read, indices_of, reads_of
 from derivgen.form.sizes import at_most, element_count
-from derivgen.schedule.cost import FREE, ONE, Cost, item_bytes, scalar_cost, total
+from derivgen.schedule.cost import FREE, ONE, Cost, Moves, bytes_reached, scalar_cost, total
 
 
 def function_cost(function: Function, itemsize: int) -> Cost:
@@ -82,63 +94,39 @@ def first_side(p: Product) -> tuple[sp.Expr, ...]:
 # ---- memory
 
 
-@dataclass(slots=True)
-class Moves:
-    """What is read before it has been written, what is written, and how many elements each access reaches."""
-
-    loaded: set[str] = field(default_factory=set)
-    stored: set[str] = field(default_factory=set)
-    reached: dict[str, dict[object, sp.Expr]] = field(default_factory=dict)
-
-    def read(self, name: str, key: object, count: sp.Expr) -> None:
-        self.reached.setdefault(name, {})[key] = count
-        if name not in self.stored:
-            self.loaded.add(name)
-
-    def write(self, name: str, key: object, count: sp.Expr) -> None:
-        self.reached.setdefault(name, {})[key] = count
-        self.stored.add(name)
+Reached = dict[str, dict[object, sp.Expr]]  # array → subscripts → how many elements an access reaches
 
 
 def moved_by(code: Code, function: Function, itemsize: int) -> sp.Expr:
     """The bytes that a statement at the top of a function reads and writes."""
-    moves = Moves()
-    note(code, moves, function, {})
-    bytes_ = []
-    for name, accesses in moves.reached.items():
-        t, count = function.arrays[name], sp.Add(*accesses.values())
-        whole = element_count(t)
-        size = (count if at_most(count, whole) else whole) * item_bytes(t, itemsize)
-        bytes_.append(size * ((name in moves.loaded) + (name in moves.stored)))
-    return sp.Add(*bytes_)
+    moves, reached = Moves(), Reached()
+    note(code, moves, reached, function, {})
+    sizes = {name: bytes_reached(function.arrays[name], found.values(), itemsize) for name, found in reached.items()}
+    return sp.sympify(moves.total(sizes))
 
 
-def note(code: Code, moves: Moves, function: Function, extents: dict[sp.Symbol, sp.Expr]) -> None:
+def note(code: Code, moves: Moves, reached: Reached, function: Function, extents: dict[sp.Symbol, sp.Expr]) -> None:
     """Notes what a statement moves, in loops of these extents."""
 
-    def count(*subscripts: sp.Expr | None) -> sp.Expr:
+    def reach(name: str, subscripts: tuple[sp.Expr | None, ...], each: sp.Expr = ONE) -> None:
         used = {i for s in subscripts if s is not None for i in indices_of(s)}
-        return sp.Mul(*(extents[i] for i in sorted(used, key=str)))
+        reached.setdefault(name, {})[subscripts] = sp.Mul(*(extents[i] for i in sorted(used, key=str)), each)
 
     if isinstance(code, Product):
-        for m in (code.left, code.right, *([code.out] if code.scale is not Scale.ASSIGN else [])):
-            moves.read(m.array, m.point, count(*m.point) * elements(m))
-        moves.write(code.out.array, code.out.point, count(*code.out.point) * elements(code.out))
-        return
-    for read in elements_read(code):
-        moves.read(read.tensor, read.subscripts, count(*read.subscripts))
+        for m in (code.left, code.right, code.out):
+            reach(m.array, m.point, elements(m))
+    for read in (r for r in reads_of(*values_of(code)) if r.subscripts):
+        reach(read.tensor, read.subscripts)
+    moves.read(*(name for name in read_by(code) if name in function.arrays))
     match code:
         case Assign() if code.place.subscripts:
-            moves.write(code.place.tensor, code.place.subscripts, count(*code.place.subscripts))
+            reach(code.place.tensor, code.place.subscripts)
         case Fill():
-            moves.write(code.array, (), element_count(function.arrays[code.array]))
+            reach(code.array, (), element_count(function.arrays[code.array]))
         case For():
-            for inner in code.body:
-                note(inner, moves, function, extents | {code.index: code.extent})
-        case If():
-            for inner in (*code.body, *code.otherwise):
-                note(inner, moves, function, extents)
-
-
-def elements_read(code: Code) -> Iterator[Read]:
-    return (read for read in reads_of(*values_of(code)) if read.subscripts)
+            extents = extents | {code.index: code.extent}
+    if (name := written_by(code)) in function.arrays:
+        moves.stored.add(str(name))
+    for block in blocks_of(code):
+        for inner in block:
+            note(inner, moves, reached, function, extents)

@@ -8,7 +8,7 @@ and below a fraction, and a power is what it is computed by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -232,7 +232,7 @@ class Operations:
     def condition(self, c: Boolean) -> Operation:
         match c:
             case sp.And():
-                return All(tuple(map(self.condition, unchained(conjuncts(c)))))
+                return All(tuple(map(self.condition, conjuncts(c))))
             case sp.Or():
                 return Any(tuple(map(self.condition, alternatives(c))))
             case sp.Not():
@@ -250,21 +250,3 @@ def repeated_factors(power: sp.Expr) -> list[sp.Expr]:
     """N**2 as N, N."""
     base, exponent = power.as_base_exp()
     return [base] * int(exponent)
-
-
-def unchained(parts: Sequence[Boolean]) -> list[Boolean]:
-    """Comparisons such that none ends in what the next one starts with: linters would chain those."""
-    turned: list[Boolean] = []
-    for part in parts:
-        for position, before in enumerate(turned):
-            if chain(before, part):
-                turned[position] = before.reversed
-        turned.append(part)
-    for position in range(1, len(turned)):  # one that was turned may start in what the one before ends with
-        if chain(turned[position - 1], turned[position]):
-            turned[position] = turned[position].reversed
-    return turned
-
-
-def chain(a: Boolean, b: Boolean) -> bool:
-    return all(isinstance(c, sp.core.relational.Relational) for c in (a, b)) and bool(a.rhs == b.lhs)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from derivgen.code.blocks import in_blocks
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
-from derivgen.code.branches import guarded_once, joined
 from derivgen.code.build import code_of
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
 from derivgen.code.extents import with_shown_extents, with_sizes
+from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.share import shared

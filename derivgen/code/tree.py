@@ -27,6 +27,7 @@ from derivgen.form.expressions import Read, reads_of
 from derivgen.form.program import Tensor
 
 Operator = Literal["=", "+=", "max="]
+NEUTRAL = {"+=": sp.S.Zero, "max=": -sp.oo}  # what a sum and a maximum start from
 
 
 class Scale(Enum):

@@ -6,6 +6,8 @@ numba, and would drag a float32 loop up with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy as sp
 
 from derivgen.code import operations as op
@@ -75,7 +77,7 @@ class Scalar:
             case op.Comparison():
                 return Chain(self.part(o.left, SUM), ((o.relation, self.part(o.right, SUM)),)), COMPARE
             case op.All():
-                return chained("and", [self.part(p, NOT) for p in o.parts]), AND
+                return chained("and", [self.part(p, NOT) for p in unchained(o.parts)]), AND
             case op.Any():
                 return chained("or", [self.part(p, AND) for p in o.parts]), OR
             case op.Not():
@@ -176,6 +178,31 @@ class Double(Scalar):
             return Bracket("", (Chain(product, (("if", Chain(factor, (("!=", "0"),))), ("else", "0.0"))),))
         name = DOUBLE.get(o.function) or NAMES[o.function]
         return Bracket(name if "." in name or name == "abs" else f"np.{name}", arguments)
+
+
+REVERSED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+def unchained(parts: Sequence[op.Operation]) -> list[op.Operation]:
+    """Comparisons such that none ends in what the next one starts with: linters of Python would chain those."""
+    turned: list[op.Operation] = []
+    for part in parts:
+        for position, before in enumerate(turned):
+            if chain(before, part):
+                turned[position] = reversed_(before)
+        turned.append(part)
+    for position in range(1, len(turned)):  # one that was turned may start in what the one before ends with
+        if chain(turned[position - 1], turned[position]):
+            turned[position] = reversed_(turned[position])
+    return turned
+
+
+def chain(a: op.Operation, b: op.Operation) -> bool:
+    return isinstance(a, op.Comparison) and isinstance(b, op.Comparison) and a.right == b.left
+
+
+def reversed_(o: op.Operation) -> op.Operation:
+    return op.Comparison(o.right, REVERSED[o.relation], o.left) if isinstance(o, op.Comparison) else o
 
 
 def chained(operator: str, parts: list[Part]) -> Part:

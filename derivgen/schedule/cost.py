@@ -1,8 +1,7 @@
-"""Schedule → what its kernels cost: operations, calls of functions and bytes moved, polynomials in the run-time sizes.
+"""Costs of expressions, of update rules, and of loops before there is code: polynomials in the run-time sizes.
 
-Counted is what the loops say, before any compiler: at most, since a guarded statement and the costliest branch count as
-always taken. Bytes are the least that must move where nothing stays in a cache between two top-level nodes of a kernel
-and everything does inside one.
+Counted is what the formulas say, before any compiler: at most, since a guarded statement and the costliest branch count
+as always taken. The cost of a kernel is that of its code: see `code/cost.py`.
 """
 
 from __future__ import annotations
@@ -112,18 +111,21 @@ def compute_cost(program: Program, node: Compute) -> Cost:
 
 
 class Moves:
-    """What one node moves: the tensors that it reads before it has written them, and those that it writes."""
+    """What is moved at once: the names of what is read before it has been written, and of what is written."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
         self.stored: set[str] = set()
 
+    def read(self, *names: str) -> None:
+        self.loaded |= {*names} - self.stored
+
     def note(self, reads: Iterable[str], target: str, accumulates: bool) -> None:
-        self.loaded |= {*reads, *([target] if accumulates else [])} - self.stored
+        self.read(*reads, *([target] if accumulates else []))
         self.stored.add(target)
 
     def total(self, sizes: Mapping[str, sp.Expr | int]) -> sp.Expr | int:
-        """Each tensor's size once for its reads and once for its writes, whatever their number."""
+        """Each size once for the reads of that name and once for the writes, whatever their number."""
         return sum((size * ((name in self.loaded) + (name in self.stored)) for name, size in sizes.items()), 0)
 
 
@@ -142,12 +144,15 @@ def moved_by(program: Program, kernel: Kernel, node: Node, itemsize: int) -> sp.
                 accessed.setdefault(access.tensor, {})[access.subscripts] = elements(s, access)
             accumulates = s.operator != "=" and not leaf.first
             moves.note([r.tensor for r in s.reads], s.target, accumulates)
-    sizes = {}
-    for name in accessed.keys() - kernel.scalars:
-        t, count = program.tensor(name), sp.Add(*accessed[name].values())
-        whole = element_count(t)
-        sizes[name] = (count if at_most(count, whole) else whole) * item_bytes(t, itemsize)
+    names = accessed.keys() - kernel.scalars
+    sizes = {name: bytes_reached(program.tensor(name), accessed[name].values(), itemsize) for name in names}
     return sp.sympify(moves.total(sizes))
+
+
+def bytes_reached(t: Tensor, counts: Iterable[sp.Expr], itemsize: int) -> sp.Expr:
+    """The bytes of the elements that several accesses reach: at most those of the whole tensor."""
+    count, whole = sp.Add(*counts), element_count(t)
+    return (count if at_most(count, whole) else whole) * item_bytes(t, itemsize)
 
 
 def leaves(node: Node) -> Iterator[Fill | Compute | Contraction]:

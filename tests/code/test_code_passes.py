@@ -11,9 +11,9 @@ from code_text import SHAPES, function, shown, text_of
 from derivgen.code.blocks import in_blocks
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
-from derivgen.code.branches import guarded_once, joined
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
+from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
 from derivgen.code.passes import PASSES

@@ -115,7 +115,9 @@ class Public:
             name,
             signature=self.signature(name, ["parameters", *self.names, *self.keywords_of(more)]),
             arrays=self.arrays(self.names),
-            result=block(float_returned(f"{kernel}_kernel(", passed, after)),
+            result=block(
+                line("return ", Bracket("float", (Bracket(f"{kernel}_kernel", tuple(passed)),)), after, depth=1)
+            ),
             seed=self.checked_seed(more),
             drawing=self.drawing(more, "step 0"),
             mode="; in training, as a step computes it" if TRAINING in more else "",
@@ -293,14 +295,6 @@ def label_call(prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) 
     arguments = ", ".join(f"arrays[{inputs.index(t)}]" for t in labels)
     check = [f"if not {prefix}labels_in_range({arguments}):", f"    refuse_{prefix}labels(arrays)"]
     return block(check) if labels else ""
-
-
-def float_returned(opening: str, arguments: Sequence[str], after: str) -> list[str]:
-    """The float of a call, and what comes after it, as a return statement of a function's body."""
-    flat = f"return float({opening}{', '.join(arguments)})){after}"
-    if len(flat) <= WIDTH - len(STEP):
-        return [flat]
-    return ["return float(", *indented(bracketed(opening, arguments, ")", depth=2)), f"){after}"]
 
 
 def block(lines: Sequence[str]) -> str:
