@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Tests of stages by themselves: no one of them compiles.
 QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests/plan tests/test_floors.py \
 	tests/declare/test_extremes.py tests/declare/test_joined_axes.py tests/declare/test_recurrences.py \
-	tests/prepare/test_prepare_passes.py tests/derive/test_derive_passes.py tests/code \
+	tests/prepare/test_prepare_passes.py tests/derive/test_derive_passes.py tests/code tests/whole \
 	tests/schedule/test_parts.py tests/file/test_store.py
 
 .PHONY: help demo test quick lint types unit check mutants fuzz bench coefficients names examples clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.print.elementary import CALLED
 from derivgen.print.kernels import RESERVED
 from derivgen.print.module.module import write_module
 from derivgen.print.naming import check_names
@@ -38,6 +39,7 @@ from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
 from derivgen.stages import generation, reached
 from derivgen.update.rule import factors_of
+from derivgen.whole.whole import Whole, whole_model
 
 
 def declared_program(model: Model) -> Program:
@@ -116,6 +118,16 @@ def module_codes(plan: ModulePlan) -> dict[Kernel, Function]:
     return {kernel: kernel_code(programs[kernel], kernel, name, RESERVED) for kernel, name in plan.kernel_names.items()}
 
 
+def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
+    """The code of the functions that call kernels."""
+    return whole_model(plan, codes, CALLED)
+
+
+def module_text(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
+    """The module's text after its header docstring."""
+    return check_names(write_module(plan, codes, routines(plan, codes)))
+
+
 @as_written()
 @generation()
 def generate_body(
@@ -135,7 +147,7 @@ def generate_body(
     codes = module_codes(plan)
     return Generated(
         name=model.name,
-        body=check_names(write_module(plan, codes)),
+        body=module_text(plan, codes),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan, codes)),

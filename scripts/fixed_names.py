@@ -20,9 +20,8 @@ from naming_models import MODAL, STILL, Called
 
 from derivgen.declare.model import Model
 from derivgen.file import contract
-from derivgen.pipeline import declared_program, module_codes, plan_module
+from derivgen.pipeline import declared_program, module_codes, module_text, plan_module
 from derivgen.print.elementary import CALLED
-from derivgen.print.module.module import write_module
 from derivgen.print.naming import Function, functions_of
 from derivgen.schedule import parallel
 
@@ -72,7 +71,7 @@ def modules(make: Callable[[Called], Model]) -> list[tuple[str, set[str]]]:
             model = make(marked)
             rule = {h for h, _ in model.rule.hyperparameters} | {str(slot) for slot, _ in model.rule.slots}
             plan = plan_module(model, declared_program(model), "float64", threads)
-            found.append((write_module(plan, module_codes(plan)), rule))
+            found.append((module_text(plan, module_codes(plan)), rule))
     return found
 
 

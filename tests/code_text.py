@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import sympy as sp
 
 from derivgen.code.check import check_code
+from derivgen.code.proof import Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, index_symbol, size_symbol
@@ -109,7 +110,7 @@ def function(text: str, **shapes: tuple) -> Function:
 def text_of(code: Function) -> str:
     """The lines of a function's body, checked first."""
     with as_written():
-        lines = Printer(check_code(code)).block(code.body, 0)
+        lines = Printer(check_code(code), Proof(code)).block(code.body, 0)
     return "\n".join(lines)
 
 

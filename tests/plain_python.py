@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.special
@@ -11,8 +12,37 @@ import sympy as sp
 
 from derivgen.code import operations as op
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale
+from derivgen.code.routine import Routine, Signature, as_function, is_scaled, proof_of, unknown_sizes
+from derivgen.code.tree import (
+    Arrays,
+    Assign,
+    Bind,
+    Block,
+    Borrowed,
+    Break,
+    Bundle,
+    Call,
+    Code,
+    Copied,
+    Fill,
+    For,
+    Function,
+    If,
+    Item,
+    Kind,
+    Let,
+    Matrix,
+    Note,
+    Number,
+    Product,
+    Receive,
+    Return,
+    Scale,
+    View,
+)
 from derivgen.form import functions as form
+from derivgen.form import randomness
+from derivgen.whole.whole import Whole
 
 NAMES: dict[type | str, Callable[..., float]] = {
     sp.exp: np.exp,
@@ -51,27 +81,59 @@ NAMES: dict[type | str, Callable[..., float]] = {
     op.MINIMUM: min,
     sp.Min: min,
     sp.Max: max,
+    sp.Mod: lambda a, b: a % b,
 }
 CALLED = {f"f{k}": function for k, function in enumerate(NAMES.values())}
 TEXTS = dict(zip(NAMES, CALLED, strict=True))
 
 
-def compiled(function: Function) -> Callable[..., None]:
-    """A kernel as a Python function of its arrays, then the factors of products, then its run-time sizes by name."""
-    namespace: dict[str, object] = {**CALLED, "inf": math.inf, "pi": math.pi, "min": min}
-    exec(text_of(function), namespace)
-    return namespace["kernel"]  # type: ignore[return-value]
+def module(whole: Whole, codes: Iterable[Function]) -> dict[str, Callable]:
+    """The functions of a module: its kernels, what calls them, and what a language brings."""
+    texts = [kernel_text(code) for code in codes]
+    texts += [routine_text(routine, whole.signatures) for routine in whole.routines]
+    namespace = {**CALLED, **LIBRARY, "inf": math.inf, "pi": math.pi, "min": min, "ASSIGN": (1.0, 0.0)}
+    exec("\n\n".join(texts), namespace)
+    return namespace
 
 
-def text_of(function: Function) -> str:
-    printer = Printer(function)
-    head = ", ".join([*function.arrays, "_alpha", "_beta", *(size for size, _ in function.sizes)])
-    return "\n".join([f"def kernel({head}):", *printer.block(function.body), "    return"])
+def kernel_text(kernel: Function) -> str:
+    head = ", ".join([*kernel.arrays, *(["alpha_beta"] if is_scaled(kernel) else []), *unknown_sizes(kernel)])
+    sizes = [f"    {size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
+    return "\n".join([f"def {kernel.name}({head}):", *sizes, *Printer(kernel, Proof(kernel)).block(kernel.body)])
+
+
+def routine_text(routine: Routine, known: Mapping[str, Signature]) -> str:
+    function = as_function(routine, known)
+    printer = Printer(function, proof_of(routine, function))
+    return "\n".join([f"def {routine.name}({', '.join(routine.arguments)}):", *printer.block(routine.body)])
+
+
+def view(flat: np.ndarray, start: int, *shape: int) -> np.ndarray:
+    assert start >= 0 and start + math.prod(shape) <= flat.size
+    return flat[start : start + math.prod(shape)].reshape(shape)
+
+
+def fill_uniform(seed: int, step: int, number: int, out: np.ndarray) -> None:
+    out[...] = randomness.uniform(seed, int(step), number, out.size).reshape(out.shape)
+
+
+def observe(values: np.ndarray, rows: int, observed: np.ndarray) -> None:
+    flat = values.reshape(rows, -1)
+    observed[:] = np.sqrt(np.mean(flat**2)), np.mean(np.all(flat == 0, axis=0))
+
+
+LIBRARY = {
+    "view": view,
+    "bundle": SimpleNamespace,
+    "scaled": lambda product, out, alpha, beta: alpha * product + (beta * out if beta else 0),
+    "uniform": fill_uniform,
+    "observe": observe,
+    "sum_of_squares": lambda vector, start, stop: sum(float(x) ** 2 for x in vector[start:stop]),
+}
 
 
 class Printer:
-    def __init__(self, function: Function) -> None:
-        proof = Proof(function)
+    def __init__(self, function: Function, proof: Proof) -> None:
         self.operations = op.Operations(function.order, proof.is_integer)
         self.integers = {name for name, t in proof.table.items() if t.integer}
 
@@ -93,22 +155,51 @@ class Printer:
                     else f"{place} {code.operator} {value}"
                 ]
             case For():
-                bounds = f"range({self.value(code.start, True)}, {self.value(code.stop, True)}, {code.step})"
-                return [
-                    f"for {code.index} in {f'reversed({bounds})' if code.backwards else bounds}:",
-                    *self.block(code.body),
-                ]
+                bounds = ", ".join(self.value(sp.sympify(e), True) for e in (code.start, code.stop, code.step))
+                steps = f"reversed(range({bounds}))" if code.backwards else f"range({bounds})"
+                return [f"for {code.index} in {steps}:", *self.block(code.body)]
             case If():
                 otherwise = ["else:", *self.block(code.otherwise)] if code.otherwise else []
                 test = self.text(self.operations.condition(code.condition))
                 return [f"if {test}:", *self.block(code.body), *otherwise]
             case Fill():
-                return [f"{code.array}[...] = {self.value(code.value)}"]
+                return [f"{code.array}[{self.value(code.start, True)} :] = {self.value(code.value)}"]
             case Product():
                 left, right, out = map(self.matrix, (code.left, code.right, code.out))
                 if code.scale is Scale.FACTORS:
-                    return [f"{out}[...] = _alpha * ({left} @ {right}) + (_beta * {out} if _beta else 0)"]
+                    return [f"{out}[...] = scaled({left} @ {right}, {out}, *alpha_beta)"]
                 return [f"{out}[...] {'+=' if code.scale is Scale.ADD else '='} {left} @ {right}"]
+            case Receive():
+                return [f"{self.text(self.operations.place(code.place))} {code.operator} {self.passed(code.call)}"]
+            case Bind():
+                return [f"{code.name} = {self.passed(code.value)}"]
+            case Return():
+                return [f"return {', '.join(map(self.passed, code.results))}"]
+            case Break():
+                return ["break"]
+            case Note():
+                return [f"# {code.words}"]
+        return [self.passed(code)]
+
+    def passed(self, a: Arrays | Number | sp.Basic) -> str:
+        """What a function is given, or returns."""
+        match a:
+            case View():
+                numbers = (self.value(e, True) for e in (a.start, *(a.shape or (sp.S.One,))))
+                return f"view({', '.join([a.flat, *numbers])})"
+            case Item():
+                return f"{a.stack}[{self.value(a.index, True)}]"
+            case Bundle():
+                return f"bundle({', '.join(f'{name}={self.passed(part)}' for name, part in a.fields)})"
+            case Borrowed():
+                return a.array
+            case Copied():
+                return f"{a.array}.copy()"
+            case Call():
+                return f"{a.function}({', '.join(map(self.passed, a.arguments))})"
+            case Number():
+                return self.value(a.value, a.kind is Kind.INTEGER)
+        return str(a) if a in (sp.true, sp.false) or isinstance(a, str) else self.value(a)
 
     def matrix(self, m: Matrix) -> str:
         at = ", ".join(":" if i is None else self.value(i, True) for i in m.point)
@@ -128,6 +219,8 @@ class Printer:
                 return f"({int(o.value)})" if exact else f"({float(o.value)!r})"
             case op.Name():
                 return o.name
+            case op.Length():
+                return f"{o.array}.shape[{o.axis}]"
             case op.Place():
                 return f"{o.name}[{', '.join(map(self.text, o.subscripts))}]" if o.subscripts else o.name
             case op.ToReal():

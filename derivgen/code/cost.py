@@ -62,7 +62,7 @@ def statement_cost(code: Code, proof: Proof) -> Cost:
             return scalar_cost(code.condition, proof.is_integer) + ranks + costlier(*ways)
         case Product():
             return Cost(flops=2 * elements(code.left) * (elements(code.out) / sp.Mul(*first_side(code))))
-        case Fill():
+        case _:
             return FREE
 
 

@@ -63,6 +63,7 @@ WORDS: dict[type | str, Callable[..., Value]] = {
     of_ordinal: of_rank,
     sp.Min: min,
     sp.Max: max,
+    sp.Mod: lambda a, b: a % b,
 }
 
 
@@ -114,7 +115,7 @@ class Machine:
             case If():
                 self.block(code.body if self.value(self.operations.condition(code.condition)) else code.otherwise)
             case Fill():
-                self.arrays[code.array][...] = self.of(code.value)
+                self.arrays[code.array][self.of(code.start, True) :] = self.of(code.value)
             case Product():
                 self.product(code)
 
@@ -158,6 +159,8 @@ class Machine:
                 return int(o.value) if o.integer else float(o.value)
             case op.Name():
                 return self.values[o.name]
+            case op.Length():
+                return self.arrays[o.array].shape[o.axis]
             case op.Place():
                 if not o.subscripts:
                     return self.values[o.name]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.code.tree import Extent
 from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, sort_text
 from derivgen.form.functions import of_ordinal
 from derivgen.form.notation import ordered_factors, ordered_terms, split_fraction
@@ -32,6 +33,14 @@ class Name:
     """An index or a run-time size."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long an axis of an array is."""
+
+    array: str
+    axis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ class Truth:
     value: bool
 
 
-Operation = Number | Name | Place | ToReal | Sum | Quotient | Call | Choice | Comparison | All | Any | Not | Truth
+Value = Number | Name | Length | Place | ToReal | Sum | Quotient | Call | Choice
+Operation = Value | Comparison | All | Any | Not | Truth
 
 
 class Operations:
@@ -212,6 +222,8 @@ class Operations:
         match e:
             case Read():
                 return self.place(e)
+            case Extent():
+                return Length(e.array, e.axis)
             case sp.Symbol():
                 return Name(e.name)
             case sp.Integer():
@@ -225,6 +237,8 @@ class Operations:
             case _:  # the least of several bounds, the rank of a real
                 if isinstance(e, sp.Min | sp.Max):
                     return Call(e.func, tuple(map(self.integer, sorted(e.args, key=lambda a: a.is_Symbol))))
+                if isinstance(e, sp.Mod):
+                    return Call(e.func, tuple(map(self.integer, e.args)))
                 return Call(e.func, tuple(map(self.real, e.args)))
 
     # ---- conditions
@@ -237,6 +251,8 @@ class Operations:
                 return Any(tuple(map(self.condition, alternatives(c))))
             case sp.Not():
                 return Not(self.condition(c.args[0]))
+            case sp.Symbol():
+                return Name(c.name)
             case sp.core.relational.Relational():
                 whole = is_integral(c.lhs, self.is_integer) and is_integral(c.rhs, self.is_integer)
                 write = self.integer if whole else self.real

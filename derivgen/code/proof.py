@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.tree import Assign, For, Function, Let, statements_in
+from derivgen.code.tree import Assign, For, Function, Let, Receive, statements_in
 from derivgen.form.expressions import Conditions, Read, guarded_reads, negation, parts_of, reads_of
 from derivgen.form.inside import all_nonnegative, is_inside
 from derivgen.form.program import Range, Role, Tensor
@@ -51,7 +51,7 @@ class Proof:
         for code in statements_in(function.body):
             if isinstance(code, Let):
                 self.table[code.name] = local(code.name, code.integer)
-            elif isinstance(code, Assign) and not code.place.subscripts:
+            elif isinstance(code, Assign | Receive) and not code.place.subscripts:
                 self.table.setdefault(code.place.tensor, local(code.place.tensor, False))
         self.known: dict[tuple[Read, Point], bool] = {}
 

@@ -6,11 +6,23 @@
               | For(index, stop, statement*, start, step, backwards, parallel)
               | If(condition, statement*, otherwise*)
               | Product(left, right, out, scale)       out = left · right, or what the scale says
-              | Fill(array, value)
+              | Fill(array, value, start)
     place     = Read(local) | Read(array, subscript*)  a tensor of rank 0 is an array of one element: Read(array, 0)
     value     = an expression of a program, its reads resolved to places
 
-Names are those of the text. Passes are functions from code to code; printers write code down, and decide nothing.
+Kernels need no more. Functions that call them have these besides:
+
+    statement = Call(function, argument*)
+              | Receive(place, "=" | "+=", call)       a number that a function returns
+              | Bind(name, arrays)                     a name for arrays
+              | Return(result*) | Break() | Note(words)
+    arrays    = name | View(flat, start, shape) | Item(stack, index) | Bundle(kind, (name, arrays)*) | Call
+              | Borrowed(name) | Copied(name)
+    argument  = arrays | Number(value, kind)
+    result    = arrays | a value | a condition
+
+An array in a bundle has the name of both: `work.x`. Names are those of the text. Passes are functions from code to
+code; printers write code down, and decide nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +93,7 @@ class For:
     stop: sp.Expr
     body: Block
     start: sp.Expr = sp.S.Zero
-    step: int = 1
+    step: int | sp.Expr = 1
     backwards: bool = False
     parallel: bool = False
     steps: bool = False
@@ -136,13 +148,117 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Every element of an array set to one value."""
+    """Every element of an array set to one value; of a flat one, those from `start` on."""
 
     array: str
     value: sp.Expr
+    start: sp.Expr = sp.S.Zero
 
 
-Code = Let | Assign | For | If | Product | Fill
+# ---- of functions that call others
+
+
+class Extent(sp.Symbol):
+    """How long an axis of an array is."""
+
+    array: str
+    axis: int
+
+    def __new__(cls, array: str, axis: int) -> Extent:
+        made = super().__new__(cls, f"{array}.shape[{axis}]", integer=True, positive=True)
+        made.array, made.axis = array, axis
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of a flat array from `start` on, as an array of this shape; of no shape, as an array of one."""
+
+    flat: str
+    start: sp.Expr
+    shape: tuple[sp.Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One array of a stack of them, or one element as an array."""
+
+    stack: str
+    index: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Arrays together, each with a name of its own."""
+
+    kind: str
+    fields: tuple[tuple[str, Arrays], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An array that the caller keeps alive: who counts owners need not count this one."""
+
+    array: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """An array of its own with what another one holds."""
+
+    array: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as an argument."""
+
+    value: sp.Expr
+    kind: Kind = Kind.INTEGER
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    function: str
+    arguments: tuple[Arrays | Number, ...]
+
+
+Arrays = str | View | Item | Bundle | Borrowed | Copied | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """What a function returns, stored or added to a place."""
+
+    place: Read
+    operator: Operator
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    name: str
+    value: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    results: tuple[Arrays | sp.Basic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The innermost loop ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Words for readers."""
+
+    words: str
+
+
+Code = Let | Assign | For | If | Product | Fill | Call | Receive | Bind | Return | Break | Note
 Block = tuple[Code, ...]
 
 
@@ -211,15 +327,42 @@ def values_of(code: Code) -> tuple[sp.Basic, ...]:
         case Assign():
             return (code.value, *code.place.subscripts, *((code.place,) if code.operator != "=" else ()))
         case For():
-            return (code.start, code.stop)
+            return (code.start, code.stop, *((code.step,) if isinstance(code.step, sp.Expr) else ()))
         case If():
             return (code.condition,)
         case Fill():
-            return (code.value,)
+            return (code.value, code.start)
         case Product():
             sides = (code.left, code.right, code.out)
             extents = (e for m in sides if m.is_reshaped for e in m.sides)
             return (*(i for m in sides for i in m.point if i is not None), *extents)
+        case Call():
+            return values_in(code)
+        case Receive():
+            return (*code.place.subscripts, *((code.place,) if code.operator != "=" else ()), *values_in(code.call))
+        case Bind():
+            return values_in(code.value)
+        case Return():
+            return tuple(e for r in code.results for e in ((r,) if isinstance(r, sp.Basic) else values_in(r)))
+        case _:
+            return ()
+
+
+def values_in(a: Arrays | Number) -> tuple[sp.Basic, ...]:
+    """The expressions that arrays, or an argument, hang on."""
+    match a:
+        case View():
+            return (a.start, *a.shape)
+        case Item():
+            return (a.index,)
+        case Bundle():
+            return tuple(e for _, part in a.fields for e in values_in(part))
+        case Call():
+            return tuple(e for argument in a.arguments for e in values_in(argument))
+        case Number():
+            return (a.value,)
+        case _:
+            return ()
 
 
 def mapped(code: Code, change: Callable[[Any], Any]) -> Code:
@@ -251,6 +394,8 @@ def written_by(code: Code) -> str | None:
             return code.array
         case Product():
             return code.out.array
+        case Receive():
+            return code.place.tensor
         case _:
             return None
 

@@ -66,8 +66,8 @@ BESIDE_ARRAYS = words(
     first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers hessian_diagonal_buffers
     hessian_vector_product_buffers i i0 i1 integers jacobian_buffers jacobian_vector_product_buffers k kernel
     loss_and_input_gradients_buffers losses mean memory min objective observe observed order parameters
-    per_sample_gradients_buffers product range real reals residuals_buffers rows seen split start state step steps theta
-    total update_kernel update_range vector_jacobian_product_buffers view work
+    per_sample_gradients_buffers product range real reals residuals_buffers rows seen share split start state step steps
+    theta total update_kernel update_range vector_jacobian_product_buffers view work
     """
 )
 
@@ -76,9 +76,9 @@ BESIDE_RULE = words(
     """
     Data INPUTS Memory State ValueError alpha_beta arrays bar batch batch_size bool borrowed buffers check_count
     check_hyperparameter check_inputs check_order check_state check_vector data descent drop_last epoch factor_1
-    factor_2 factor_3 first float forward gather gradient gradient_norm i i1 integers internal into k kernel losses math
-    mean memory min np objective order parallel_kernel parameters pasted prange prepare real reals refuse_rows refused
-    rows seen sizes split start state step steps stop sum_of_squares t tensor_norm theta this_threads_memory
+    factor_2 factor_3 first float forward gather gradient gradient_norm i i1 integers internal into k kernel losses mean
+    memory min np objective order parallel_kernel parameters pasted prange prepare real reals refuse_rows refused rows
+    seen share sizes split start state step steps stop sum_of_squares t tensor_norm theta this_threads_memory
     update_in_threads update_kernel update_range view work
     """
 )
@@ -95,6 +95,6 @@ BESIDE_SIZES = words(
 # those among all these that only modules have which draw, or differ in evaluation
 OF_MODES = words(
     """
-    draw evaluate first_step seed take_next training uniform
+    draw evaluate first_step number seed take_next training uniform
     """
 )

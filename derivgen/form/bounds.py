@@ -68,6 +68,8 @@ def cases_of(condition: Boolean, is_integer: Callable[[Read], bool]) -> list[Cas
         return list(itertools.chain(*(cases_of(c, is_integer) for c in condition.args)))
     if isinstance(condition, sp.Not):  # of a comparison of reals ≤ for not > says too much, and then says nothing
         inner = condition.args[0]
+        if isinstance(inner, sp.Symbol):
+            return [[]]
         exact = isinstance(inner, sp.core.relational.Relational)
         return cases_of(inner.negated if exact else negation(inner), is_integer)
     if isinstance(condition, sp.core.relational.Relational):

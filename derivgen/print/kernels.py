@@ -2,62 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
+from derivgen.code.routine import (
+    ASSIGN,
+    FACTORS,
+    Linkage,
+    Routine,
+    Signature,
+    as_function,
+    is_scaled,
+    proof_of,
+    unknown_sizes,
+)
 from derivgen.code.tree import (
+    Arrays,
     Assign,
+    Bind,
     Block,
+    Borrowed,
+    Break,
+    Bundle,
+    Call,
     Code,
+    Copied,
     Fill,
     For,
     Function,
     If,
+    Item,
     Kind,
     Let,
     Matrix,
+    Note,
+    Number,
     Product,
+    Receive,
+    Return,
     Scale,
+    View,
     statements_in,
 )
 from derivgen.form.expressions import size_symbol, substitute
 from derivgen.print.elementary import CALLED, MAXIMUM
-from derivgen.print.layout import Bracket, Part, assignment, bracketed, flat, indented, line
+from derivgen.print.layout import STEP, WIDTH, Bracket, Part, assignment, bracketed, flat, indented, line
 from derivgen.print.scalar import Double, Scalar
-from derivgen.print.text import docstring
+from derivgen.print.text import docstring, tuple_text, wrapped
 
 GEMM = "gemm"
-ASSIGN, ADD, ALPHA_BETA = "ASSIGN", "ADD", "alpha_beta"
-FACTORS = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: ALPHA_BETA}
+ADD = "ADD"
+SCALES = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: FACTORS}
 
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
 REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, ASSIGN, ADD}
-RESERVED = {*REFERRED_TO, ALPHA_BETA}  # the names that no tensor, size or index has in a kernel
+DECORATORS = {
+    Linkage.PUBLIC: "kernel",
+    Linkage.INTERNAL: "internal",
+    Linkage.PASTED: "pasted",
+    Linkage.PARALLEL: "parallel_kernel",
+}
+RESERVED = {*REFERRED_TO, FACTORS}  # the names that no tensor, size or index has in a kernel
 
 
 @dataclass(frozen=True, slots=True)
-class KernelText:
-    """A kernel's function: its name, its arguments by tensor (then factors, if any, and run-time sizes), its lines.
+class Text:
+    """The lines of a function. `used`: the functions of the module that it calls."""
 
-    `used`: the functions of the module that it calls.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    scaled: bool
-    sizes: tuple[str, ...]
     lines: tuple[str, ...]
     used: frozenset[str]
     parallel: bool
 
 
-def write_function(function: Function, arguments: Sequence[str]) -> KernelText:
-    """The text of one kernel; `arguments`: the tensors that it is given, by the names that callers know."""
-    return Printer(function).write(tuple(arguments))
+def write_kernel(kernel: Function) -> Text:
+    """A kernel: its arrays, then the factors of products, if any, and run-time sizes that no array shows."""
+    read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
+    given = [*kernel.arrays, *([FACTORS] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
+    parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
+    printer = Printer(kernel, Proof(kernel))
+    body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
+    decorator = "parallel_kernel" if parallel else "kernel"
+    return defined(decorator, kernel.name, given, body, printer, parallel)
+
+
+def write_routine(routine: Routine, known: Mapping[str, Signature]) -> Text:
+    """A function that calls others, whose signatures are known."""
+    function = as_function(routine, known)
+    printer = Printer(function, proof_of(routine, function))
+    body = [*docstring(routine.words), *printer.block(routine.body, 1)]
+    parallel = routine.linkage is Linkage.PARALLEL
+    return defined(DECORATORS[routine.linkage], routine.name, list(routine.arguments), body, printer, parallel)
+
+
+def defined(
+    decorator: str, name: str, given: Sequence[str], body: Sequence[str], printer: Printer, parallel: bool
+) -> Text:
+    head = [f"@{decorator}", *bracketed(f"def {name}(", given, "):")]
+    return Text((*head, *indented(body)), frozenset(printer.scalar.used), parallel)
 
 
 def integer_text(e: sp.Expr, name: Callable[[str], str] = str) -> str:
@@ -69,27 +114,10 @@ def integer_text(e: sp.Expr, name: Callable[[str], str] = str) -> str:
 class Printer:
     """The state of writing one function."""
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
-        self.operations = Operations(function.order, Proof(function).is_integer)
+    def __init__(self, function: Function, proof: Proof) -> None:
+        self.operations = Operations(function.order, proof.is_integer)
         self.scalar, self.double = Scalar(), Double()
-        self.integers = {c.name for c in statements_in(function.body) if isinstance(c, Let) and c.integer}
-        self.integers |= {name for name, t in function.arrays.items() if t.integer}
-
-    def write(self, arguments: tuple[str, ...]) -> KernelText:
-        f, codes = self.function, list(statements_in(self.function.body))
-        scaled = any(isinstance(c, Product) and c.scale is Scale.FACTORS for c in codes)
-        parallel = any(isinstance(c, For) and c.parallel for c in codes)
-        read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in f.sizes if place is not None]
-        unknown = [size for size, place in f.sizes if place is None]
-        body = self.block(f.body, 1)
-        given = [*f.arrays, *([ALPHA_BETA] if scaled else []), *unknown]
-        signature = bracketed(f"def {f.name}(", given, "):")
-        lines = [*docstring(f.formulas), *read]
-        head = ["@parallel_kernel" if parallel else "@kernel", *signature, *indented(lines), *indented(body)]
-        used = frozenset(self.scalar.used)
-        sizes = tuple(f.named.get(size, size) for size in unknown)
-        return KernelText(f.name, arguments, scaled, sizes, tuple(head), used, parallel)
+        self.integers = {name for name, t in proof.table.items() if t.integer}
 
     # ---- statements
 
@@ -109,7 +137,72 @@ class Printer:
             case Product():
                 return self.product(code, depth)
             case Fill():
-                return [f"{code.array}[:] = {flat(self.value(code.value))}"]
+                start = "" if code.start == 0 else self.integer(code.start)
+                return [f"{code.array}[{start}:] = {flat(self.value(code.value))}"]
+            case Note():
+                return wrapped(f"# {code.words}", WIDTH - len(STEP) * depth, "# ")
+            case Break():
+                return ["break"]
+            case _:
+                return self.calling(code, depth)
+
+    def calling(self, code: Code, depth: int) -> list[str]:
+        """What kernels don't have."""
+        match code:
+            case Call():
+                return line("", self.arrays(code), depth=depth)
+            case Receive():
+                target = self.scalar.part(self.operations.place(code.place))
+                return assignment(target, code.operator, self.arrays(code.call), depth)
+            case Bind():
+                return self.bundle(f"{code.name} = ", code.value, depth)
+            case Return((alone,)):
+                return self.bundle("return ", alone, depth)
+            case Return():
+                return [f"return {', '.join(flat(self.result(r)) for r in code.results)}"]
+        raise AssertionError(f"{code} is no statement")
+
+    def bundle(self, opening: str, value: Arrays | sp.Basic, depth: int) -> list[str]:
+        """Arrays, each view on a line of its own where there are several."""
+        views = isinstance(value, Bundle) and any(isinstance(part, View) for _, part in value.fields)
+        part = self.result(value)
+        if not views or not isinstance(part, Bracket):
+            return line(opening, part, depth=depth)
+        items = [line("", item, ",", depth + 1) for item in part.items]
+        return [f"{opening}{part.word}(", *indented([text for item in items for text in item]), ")"]
+
+    def result(self, r: Arrays | sp.Basic) -> Part:
+        if isinstance(r, sp.Basic):
+            return str(bool(r)) if r in (sp.true, sp.false) else self.value(r)
+        return self.arrays(r)
+
+    def arrays(self, a: Arrays | Number) -> Part:
+        match a:
+            case str():
+                return a
+            case View():
+                shape = [self.integer(e) for e in a.shape or (sp.S.One,)]
+                return Bracket("view", (a.flat, self.integer(a.start), tuple_text(shape)))
+            case Item():
+                return f"{a.stack}[{self.integer(a.index)}]"
+            case Bundle():
+                return Bracket(a.kind, tuple(named(name, self.arrays(part)) for name, part in a.fields))
+            case Borrowed():
+                return f"borrowed({a.array})"
+            case Copied():
+                return f"{a.array}.copy()"
+            case Call():
+                return Bracket(a.function, tuple(map(self.arrays, a.arguments)))
+            case Number():
+                return self.number(a)
+
+    def number(self, n: Number) -> Part:
+        """A number as an argument; in double precision a float always, for which numba has compiled the function."""
+        if n.kind is Kind.INTEGER:
+            return self.value(n.value, integer=True)
+        if n.value.is_number and n.value.is_finite:
+            return repr(float(n.value))
+        return self.double.part(self.operations.real(n.value))
 
     def assign(self, code: Assign, depth: int) -> list[str]:
         integer = code.place.tensor in self.integers
@@ -134,7 +227,8 @@ class Printer:
         if loop.backwards:
             return f"range({self.integer(loop.stop - 1)}, -1, -1)"
         bounds = [stop] if loop.start == 0 and loop.step == 1 else [self.integer(loop.start), stop]
-        bounds += [str(loop.step)] if loop.step != 1 else []
+        step = loop.step if isinstance(loop.step, int) else self.integer(loop.step)
+        bounds += [str(step)] if step != 1 else []
         return f"{'prange' if loop.parallel else 'range'}({', '.join(bounds)})"
 
     def branches(self, code: If, depth: int, word: str = "if ") -> list[str]:
@@ -164,7 +258,7 @@ class Printer:
             left, out = (f"{m}.reshape(1, -1)" if row else m for m in (left, out))
             right, out = (f"{m}.reshape(-1, 1)" if not row else m for m in (right, out))
         self.scalar.used.add(GEMM)
-        return bracketed(f"{GEMM}(", [left, right, FACTORS[p.scale], out], ")", depth)
+        return bracketed(f"{GEMM}(", [left, right, SCALES[p.scale], out], ")", depth)
 
     def matrix(self, m: Matrix) -> str:
         """A view of an array as a matrix, or as a vector."""
@@ -177,3 +271,8 @@ class Printer:
         if m.is_reshaped:
             text += f".reshape({', '.join(map(self.integer, m.sides))})"
         return f"{text}.T" if m.transposed else text
+
+
+def named(name: str, part: Part) -> Part:
+    """name=part"""
+    return Bracket(f"{name}={part.word}", part.items, part.kind) if isinstance(part, Bracket) else f"{name}={part}"

@@ -60,6 +60,11 @@ class Scalar:
                 return self.number(o)
             case op.Name():
                 return o.name, ATOM
+            case op.Length():
+                return f"{o.array}.shape[{o.axis}]", ATOM
+            case op.Call() if o.function is sp.Mod:
+                first, second = (self.part(a, UNARY) for a in o.arguments)
+                return Chain(first, (("%", second),)), TERM
             case op.Place():
                 return self.place(o), ATOM
             case op.ToReal():

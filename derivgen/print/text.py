@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derivgen.print.layout import STEP, WIDTH, indented
+from derivgen.print.layout import STEP, WIDTH
 
 
 def docstring(paragraphs: Sequence[str], depth: int = 1) -> list[str]:
@@ -51,9 +51,3 @@ def tuple_lines(prefix: str, items: Sequence[str], depth: int = 1) -> list[str]:
     return (
         [flat] if len(flat) <= WIDTH - len(STEP) * depth else [f"{prefix}(", *(f"{STEP}{item}," for item in items), ")"]
     )
-
-
-def compiled(signature: str | list[str], doc: str, body: list[str], decorator: str = "kernel") -> str:
-    """The text of a compiled function of the whole model; an `internal` or `pasted` one is for compiled code only."""
-    head = [f"def {signature}:"] if isinstance(signature, str) else signature
-    return "\n".join([f"@{decorator}", *head, *indented([*doc.splitlines(), *body])])

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 13 flops, 2*N calls, 160*N + 256 bytes moved; work
        residuals: at most 8*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 16*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 f101ca4b43bfba95
+spec sha256 b6eefccbe90f5a29, body sha256 bc39c83a389f342c
 """
 
 import errno
@@ -424,28 +424,24 @@ def epoch(parameters, gradient, steps, order, batch_size, drop_last, x, y, reals
             return True, real(0)
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    state = State(borrowed(steps))
-    memory = Memory(borrowed(reals))
+    state = State(step=borrowed(steps))
+    memory = Memory(reals=borrowed(reals))
     theta = split(parameters)
     bar = split(gradient)
-    rows = batch_size
     mean = real(0)
     seen = 0
     for start in range(0, order.shape[0], batch_size):
-        if order.shape[0] - start < rows:
-            if drop_last:
-                break
-            rows = order.shape[0] - start
+        if drop_last and order.shape[0] - start < batch_size:
+            break
+        rows = min(batch_size, order.shape[0] - start)
         work = buffers(memory, rows)
         gather(data, order, start, work)
-        batch = Data(
-            x=work.x,
-            y=work.y,
-        )
+        batch = Data(x=work.x, y=work.y)
         objective = step(theta, bar, batch, work)
         update_kernel(parameters, gradient, state, learning_rate)
         seen += rows
-        mean += (objective - mean) * (real(rows) / real(seen))
+        share = real(rows) / real(seen)
+        mean += share * (objective - mean)
     return False, mean
 
 
@@ -458,25 +454,22 @@ def gradient_by_batches(parameters, gradient, total, order, batch_size, x, y, re
             return True, real(0)
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     theta = split(parameters)
     bar = split(gradient)
-    rows = batch_size
     mean = real(0)
     seen = 0
     for start in range(0, order.shape[0], batch_size):
-        rows = min(rows, order.shape[0] - start)
+        rows = min(batch_size, order.shape[0] - start)
         work = buffers(memory, rows)
         gather(data, order, start, work)
-        batch = Data(
-            x=work.x,
-            y=work.y,
-        )
+        batch = Data(x=work.x, y=work.y)
         objective = step(theta, bar, batch, work)
         seen += rows
-        mean += (objective - mean) * (real(rows) / real(seen))
+        share = real(rows) / real(seen)
+        mean += share * (objective - mean)
         for i in range(total.shape[0]):
-            total[i] += (gradient[i] - total[i]) * (real(rows) / real(seen))
+            total[i] += share * (gradient[i] - total[i])
     return False, mean
 
 
@@ -486,8 +479,8 @@ def descent(parameters, gradient, steps, losses, x, y, reals, learning_rate):
     data = Data(x=borrowed(x), y=borrowed(y))
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    state = State(borrowed(steps))
-    memory = Memory(borrowed(reals))
+    state = State(step=borrowed(steps))
+    memory = Memory(reals=borrowed(reals))
     theta = split(parameters)
     bar = split(gradient)
     work = buffers(memory, data.x.shape[0])
@@ -501,7 +494,7 @@ def loss_kernel(parameters, x, y, reals):
     """The objective, for callers in Python."""
     theta = split(borrowed(parameters))
     data = Data(x=borrowed(x), y=borrowed(y))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = buffers(memory, data.x.shape[0])
     return forward(theta, data, work)
 
@@ -512,7 +505,7 @@ def gradient_kernel(parameters, gradient, x, y, reals):
     theta = split(borrowed(parameters))
     bar = split(borrowed(gradient))
     data = Data(x=borrowed(x), y=borrowed(y))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = buffers(memory, data.x.shape[0])
     return step(theta, bar, data, work)
 
@@ -538,7 +531,7 @@ def observation(parameters, observed, x, y, reals):
     """The forward pass of a step; observed[k] is what `observe` says of layer k."""
     theta = split(borrowed(parameters))
     data = Data(x=borrowed(x), y=borrowed(y))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = buffers(memory, data.x.shape[0])
     curve_forward(data.x, theta.background, theta.amplitude, theta.rate, work.curve_exp, work.curve)
     observe(work.curve, data.x.shape[0], observed[0])
@@ -551,7 +544,7 @@ def prediction_kernel(parameters, x, reals):
     """The forward pass as far as the prediction needs it; returns the prediction."""
     theta = split(borrowed(parameters))
     data = PredictionData(x=borrowed(x))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = buffers(memory, data.x.shape[0])
     curve_predict(data.x, theta.background, theta.amplitude, theta.rate, work.curve)
     return work.curve.copy()
@@ -578,7 +571,7 @@ def residuals_kernel(parameters, r, x, y, reals):
     theta = split(borrowed(parameters))
     r = borrowed(r)
     data = Data(x=borrowed(x), y=borrowed(y))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = residuals_buffers(memory, data.x.shape[0])
     curve_predict(data.x, theta.background, theta.amplitude, theta.rate, work.curve)
     r_forward(data.y, work.curve, r)
@@ -620,7 +613,7 @@ def jacobian_kernel(parameters, jacobian, x, y, reals):
     theta = split(borrowed(parameters))
     jacobian = borrowed(jacobian)
     data = Data(x=borrowed(x), y=borrowed(y))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = jacobian_buffers(memory, data.x.shape[0])
     r_through_curve(data.x, theta.amplitude, theta.rate, work.r_by_amplitude, jacobian)
 
@@ -664,7 +657,7 @@ def jacobian_vector_product_kernel(parameters, v, curve_dot, x, reals):
     dot = split(borrowed(v))
     curve_dot = borrowed(curve_dot)
     data = PredictionData(x=borrowed(x))
-    memory = Memory(borrowed(reals))
+    memory = Memory(reals=borrowed(reals))
     work = jacobian_vector_product_buffers(memory, data.x.shape[0])
     curve_tangent(
         data.x, dot.background, dot.amplitude, dot.rate, theta.amplitude, theta.rate, work.curve_exp, curve_dot

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 22*N + 590 flops, 2*N + 30 calls, 192*N + 4696 bytes moved; workspace: 56*N + 720 bytes
        residuals: at most 7*N + 156 flops, 2*N + 30 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 68*N + 156 flops, 3*N + 30 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 01531320a2364bdc
+spec sha256 5cba7650312137ce, body sha256 49224a9731c4c40c
 """
 
 import errno
@@ -688,30 +688,24 @@ def epoch(
             return True, real(0)
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    state = State(borrowed(steps))
-    memory = Memory(borrowed(reals), borrowed(integers))
+    state = State(step=borrowed(steps))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     theta = split(parameters)
     bar = split(gradient)
-    rows = batch_size
     mean = real(0)
     seen = 0
     for start in range(0, order.shape[0], batch_size):
-        if order.shape[0] - start < rows:
-            if drop_last:
-                break
-            rows = order.shape[0] - start
+        if drop_last and order.shape[0] - start < batch_size:
+            break
+        rows = min(batch_size, order.shape[0] - start)
         work = buffers(memory, rows)
         gather(data, order, start, work)
-        batch = Data(
-            dose=data.dose,
-            subject=work.subject,
-            time=work.time,
-            concentration=work.concentration,
-        )
+        batch = Data(dose=data.dose, subject=work.subject, time=work.time, concentration=work.concentration)
         objective = step(theta, bar, batch, work)
         update_kernel(parameters, gradient, state, learning_rate)
         seen += rows
-        mean += (objective - mean) * (real(rows) / real(seen))
+        share = real(rows) / real(seen)
+        mean += share * (objective - mean)
     return False, mean
 
 
@@ -730,27 +724,22 @@ def gradient_by_batches(
             return True, real(0)
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     theta = split(parameters)
     bar = split(gradient)
-    rows = batch_size
     mean = real(0)
     seen = 0
     for start in range(0, order.shape[0], batch_size):
-        rows = min(rows, order.shape[0] - start)
+        rows = min(batch_size, order.shape[0] - start)
         work = buffers(memory, rows)
         gather(data, order, start, work)
-        batch = Data(
-            dose=data.dose,
-            subject=work.subject,
-            time=work.time,
-            concentration=work.concentration,
-        )
+        batch = Data(dose=data.dose, subject=work.subject, time=work.time, concentration=work.concentration)
         objective = step(theta, bar, batch, work)
         seen += rows
-        mean += (objective - mean) * (real(rows) / real(seen))
+        share = real(rows) / real(seen)
+        mean += share * (objective - mean)
         for i in range(total.shape[0]):
-            total[i] += (gradient[i] - total[i]) * (real(rows) / real(seen))
+            total[i] += share * (gradient[i] - total[i])
     return False, mean
 
 
@@ -762,8 +751,8 @@ def descent(parameters, gradient, steps, losses, dose, subject, time, concentrat
     )
     parameters = borrowed(parameters)
     gradient = borrowed(gradient)
-    state = State(borrowed(steps))
-    memory = Memory(borrowed(reals), borrowed(integers))
+    state = State(step=borrowed(steps))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     theta = split(parameters)
     bar = split(gradient)
     work = buffers(memory, data.subject.shape[0])
@@ -779,7 +768,7 @@ def loss_kernel(parameters, dose, subject, time, concentration, reals, integers)
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = buffers(memory, data.subject.shape[0])
     return forward(theta, data, work)
 
@@ -792,7 +781,7 @@ def gradient_kernel(parameters, gradient, dose, subject, time, concentration, re
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = buffers(memory, data.subject.shape[0])
     return step(theta, bar, data, work)
 
@@ -820,7 +809,7 @@ def observation(parameters, observed, dose, subject, time, concentration, reals,
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = buffers(memory, data.subject.shape[0])
     k21_forward(theta.log_CL, theta.log_Q, theta.log_V1, theta.log_V2, work.k10, work.k12, work.k21)
     observe(work.k21, 1, observed[0])
@@ -839,7 +828,7 @@ def prediction_kernel(parameters, dose, subject, time, reals, integers):
     """The forward pass as far as the prediction needs it; returns the prediction."""
     theta = split(borrowed(parameters))
     data = PredictionData(dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time))
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = buffers(memory, data.subject.shape[0])
     k21_forward(theta.log_CL, theta.log_Q, theta.log_V1, theta.log_V2, work.k10, work.k12, work.k21)
     beta_forward(work.k10, work.k12, work.k21, work.gap, work.alpha, work.beta)
@@ -880,7 +869,7 @@ def residuals_kernel(parameters, r, dose, subject, time, concentration, reals, i
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = residuals_buffers(memory, data.subject.shape[0])
     k21_forward(theta.log_CL, theta.log_Q, theta.log_V1, theta.log_V2, work.k10, work.k12, work.k21)
     beta_forward(work.k10, work.k12, work.k21, work.gap, work.alpha, work.beta)
@@ -1040,7 +1029,7 @@ def jacobian_kernel(
     data = Data(
         dose=borrowed(dose), subject=borrowed(subject), time=borrowed(time), concentration=borrowed(concentration)
     )
-    memory = Memory(borrowed(reals), borrowed(integers))
+    memory = Memory(reals=borrowed(reals), integers=borrowed(integers))
     work = jacobian_buffers(memory, data.subject.shape[0])
     k21_forward(theta.log_CL, theta.log_Q, theta.log_V1, theta.log_V2, work.k10, work.k12, work.k21)
     beta_forward(work.k10, work.k12, work.k21, work.gap, work.alpha, work.beta)

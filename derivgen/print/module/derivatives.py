@@ -1,127 +1,33 @@
-"""The functions of derivatives that `model.second_order` asks for: compiled, and for callers in Python."""
+"""The functions of derivatives that `model.second_order` asks for, as callers in Python have them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import sympy as sp
 
-from derivgen.code.names import Locals
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
-from derivgen.print.kernels import KernelText, integer_text
+from derivgen.print.kernels import integer_text
 from derivgen.print.layout import STEP, WIDTH, bracketed, indented
-from derivgen.print.module.calls import KernelCalls, size_argument
-from derivgen.print.module.modes import SEED, uniform_lines
 from derivgen.print.module.public import block, label_call
 from derivgen.print.templates import environment
-from derivgen.print.text import compiled, docstring, tuple_lines, wrapped
-from derivgen.schedule.schedule import Kernel
+from derivgen.print.text import tuple_lines, wrapped
+from derivgen.whole.calls import size_argument
+from derivgen.whole.derivatives import VECTOR
+from derivgen.whole.modes import SEED
 
-WHOLE = ("forward", "backward")  # passes over the whole model
-VECTOR = "v"  # a flat vector that is given
 
+class Derivative:
+    """Writes the function of one kind of derivatives for callers in Python."""
 
-class Derivative(KernelCalls):
-    """Writes one of them."""
-
-    plan: DerivativePlan
-
-    def __init__(self, plan: DerivativePlan, kernels: Mapping[Kernel, KernelText], functions: Locals) -> None:
-        """`functions`: the names of the module's functions."""
-        super().__init__(plan, kernels)
-        self.functions = functions
-        self.function, self.vector = plan.function, plan.request.vector
-        self.workspace, self.laid_out_by = plan.workspace_name, f"{self.function}_buffers"
-        self.work_of = f"`{self.function}`"
+    def __init__(self, plan: DerivativePlan) -> None:
+        self.plan, self.program, self.function, self.vector = plan, plan.program, plan.function, plan.request.vector
         self.draws = [SEED] if plan.drawn(plan.schedule) else []
         # Names of their own among the arguments: what is given, then what is returned.
         self.given = [*([VECTOR] if plan.directions else []), *(plan.local_names[t.name] for t in plan.weights)]
         self.returned = [plan.local_names[t.name] for t in plan.results] or [plan.request.vector]
-        self.beside = [*self.given, *self.returned]
-
-    def inputs_of(self, word: str) -> Sequence[Tensor]:
-        return self.plan.given_inputs
-
-    # ---- compiled
-
-    def compiled(self) -> list[str]:
-        outputs = self.outputs if self.is_split else []
-        return [*([self.buffers()] if self.plan.workspace else []), *map(self.output, outputs), self.kernel()]
-
-    @property
-    def is_split(self) -> bool:
-        """Whether each output's derivatives have a function of their own, which keeps all of them short."""
-        return len(self.plan.passes) > len(WHOLE) + 1
-
-    def output(self, output: str) -> str:
-        """The function of one output's derivatives."""
-        doc = f'"""The derivatives of {output}, for `{self.function}`."""'
-        signature = bracketed(f"def {self.function_of(output)}(", self.shared, "):")
-        return compiled(signature, doc, self.calls(output), "pasted")
-
-    def function_of(self, output: str) -> str:
-        return self.functions.of((self.function, output), f"{self.function}_{output}")
-
-    @property
-    def outputs(self) -> list[str]:
-        return [word for word in self.plan.passes if word not in WHOLE]
-
-    @property
-    def shared(self) -> list[str]:
-        """What the functions of the outputs are given."""
-        tuples = self.tuples_of(self.outputs)
-        return [*(name for name in ("theta", "data", "work") if name in tuples), *self.own_results]
-
-    def tuples_of(self, words: Iterable[str], buffers: bool = False) -> set[str]:
-        """The tuples that some passes take their arguments from."""
-        kernels = [k for word in words for k in self.plan.passes[word]]
-        return self.tuples_for(kernels, self.plan.given_inputs, buffers)
-
-    @property
-    def own_results(self) -> list[str]:
-        return [name for name in self.returned if name != self.vector] or ["bar"]
-
-    def all_calls(self) -> list[str]:
-        if not self.is_split:
-            return [line for word in self.plan.passes for line in self.calls(word)]
-        calls = [line for word in WHOLE for line in self.calls(word)]
-        for output in self.outputs:
-            calls += bracketed(f"{self.function_of(output)}(", self.shared, ")", depth=1)
-        return calls
-
-    def kernel(self) -> str:
-        plan = self.plan
-        calls = self.all_calls()
-        given = (*plan.given_inputs, *plan.constants)
-        work = [*self.memory(), *self.buffers_for(plan.given_inputs)] if plan.workspace else []
-        tuples = self.tuples_of(plan.passes, buffers=bool(plan.workspace)) | {*(self.shared if self.is_split else ())}
-        flat = [("theta", "parameters"), ("dot", VECTOR), ("bar", self.vector)]
-        kind = "PredictionData" if plan.request.of_prediction else "Data"
-        objective = self.program.objective
-        body = [
-            *(f"{name} = split(borrowed({vector}))" for name, vector in flat if name in tuples),
-            *(
-                f"{name} = borrowed({name})"
-                for name in (*self.given, *self.returned)
-                if name not in (VECTOR, self.vector)
-            ),
-            *(self.tuple_of("data", kind, given) if "data" in tuples else []),
-            *work,
-            *uniform_lines(plan, self.places, plan.schedule, "0"),
-            *calls,
-            *([f"return {self.scalar_result(objective)}"] if objective is not None else []),
-        ]
-        arguments = ["parameters", *self.given, *self.returned, *self.arguments(given), *self.memories, *self.draws]
-        signature = bracketed(f"def {self.function}_kernel(", arguments, "):")
-        doc = f"What `{self.function}` returns, for callers in Python."
-        if plan.request.by_offset:
-            starts = ", ".join(f"{t.name} {plan.whole.offsets[t.name]}" for t in plan.program.parameters)
-            doc = f"What `{self.function}` returns, for callers in Python, where parameters start at: {starts}"
-        return compiled(signature, "\n".join(docstring([doc])), body)
-
-    # ---- for callers
 
     def public(self) -> list[str]:
         plan = self.plan

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.code.names import Locals
 from derivgen.code.tree import Function
 from derivgen.file.contract import CONTRACT
-from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.elementary import definitions
-from derivgen.print.kernels import GEMM, KernelText, write_function
+from derivgen.print.kernels import GEMM, Text, write_kernel, write_routine
 from derivgen.print.layout import STEP, WIDTH, bracketed, line
+from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
 from derivgen.print.module.initial import array_text, initial_lines, initial_sources, initial_summary
-from derivgen.print.module.observation import observation
 from derivgen.print.module.public import Public
-from derivgen.print.module.rule import RuleWriter
-from derivgen.print.module.whole import WholeModel
 from derivgen.print.templates import environment
 from derivgen.print.text import docstring, titled, tuple_text
-from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
+from derivgen.whole.whole import Whole
 
 ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
 PARALLEL = '''
@@ -66,23 +61,20 @@ from numba.extending import intrinsic
 
 
 @as_written()
-def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
-    """The module's text after its header docstring; `codes`: those of its kernels."""
-    kernels = write_kernels(plan, codes)
-    in_parts = bool(plan.training.in_place)
-    notes = plan.update_remarks
-    rule = RuleWriter(plan.rule, plan.update_parts, plan.parameter_count, notes, in_parts, plan.parallel_update).write()
-    used = rule.used.union(*(k.used for k in kernels.values()))
-    public = Public(plan)
+def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whole) -> str:
+    """The module's text after its header docstring; `codes`: those of its kernels; `whole`: what calls them."""
+    kernels = {k: write_kernel(code) for k, code in codes.items()}
+    routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
+    written = (*kernels.values(), *routines.values())
+    used, parallel = frozenset().union(*(text.used for text in written)), any(text.parallel for text in written)
+    public = Public(plan, {name: text_of(routines[r.name]) for name, r in whole.labels.items()})
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
     functions = used - {GEMM}
-    names = Locals({*GLOBALS, *plan.kernel_names.values()})
-    derived = [Derivative(part, kernels, names) for part in plan.parts]
+    derived = [Derivative(part) for part in plan.parts]
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
-    whole = WholeModel(plan, kernels, rule)
-    observed = observation(whole) if plan.is_observed else []
-    model_functions = [*whole.functions(observed), *derivative_sections(plan, kernels, derived)]
-    parallel = rule.parallel or any(k.parallel for k in kernels.values())
+    steps = (LIBRARY[item] if isinstance(item, str) else text_of(routines[item.name]) for item in whole.steps)
+    own = {function: [text_of(routines[r.name]) for r in group] for function, group in whole.derived.items()}
+    model_functions = [*steps, *derivative_sections(plan, kernels, own)]
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
@@ -124,15 +116,6 @@ def imports(products: bool, parallel: bool, sparse: bool) -> str:
     return text + ("from scipy.sparse import csr_array, vstack\n" if sparse else "")
 
 
-def write_kernels(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> dict[Kernel, KernelText]:
-    """The function of each kernel, equal ones sharing that of the first."""
-    programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
-    texts = {k: write_function(code, arguments_of(programs[k], k)) for k, code in codes.items()}
-    for program, kernel in plan.all_kernels:
-        texts.setdefault(kernel, replace(texts[plan.equal[kernel]], arguments=arguments_of(program, kernel)))
-    return texts
-
-
 def gemm_section(dtype: str) -> str:
     """The function that products of matrices call, with its factors."""
     kind = {"float32": "s", "float64": "d"}[dtype]
@@ -144,27 +127,31 @@ def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
     return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
 
 
-def layer_sections(plan: ModulePlan, kernels: dict[Kernel, KernelText]) -> list[str]:
+def text_of(text: Text) -> str:
+    return "\n".join(text.lines)
+
+
+def layer_sections(plan: ModulePlan, kernels: Mapping[Kernel, Text]) -> list[str]:
     """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
     main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
     own = [k for k in kernels if plan.equal[k] is k and k in main]
     forward_first = sorted(own, key=lambda k: k.direction != "forward")
     layers = dict.fromkeys(k.layer for k in forward_first)
-    texts = {layer: ["\n".join(kernels[k].lines) for k in forward_first if k.layer == layer] for layer in layers}
+    texts = {layer: [text_of(kernels[k]) for k in forward_first if k.layer == layer] for layer in layers}
     return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
 
 
 def derivative_sections(
-    plan: ModulePlan, kernels: dict[Kernel, KernelText], functions: Sequence[Derivative]
+    plan: ModulePlan, kernels: Mapping[Kernel, Text], functions: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
     done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
     sections = [NAMES_OF_DERIVATIVES] if functions else []
-    for function in functions:
-        own = dict.fromkeys(plan.equal[k] for k in function.plan.schedule.kernels)
-        texts = ["\n".join(kernels[k].lines) for k in own if k not in done]
+    for part in plan.parts:
+        own = dict.fromkeys(plan.equal[k] for k in part.schedule.kernels)
+        texts = [text_of(kernels[k]) for k in own if k not in done]
         done |= own.keys()
-        sections.append("\n\n\n".join([titled(function.function), *texts, *function.compiled()]))
+        sections.append("\n\n\n".join([titled(part.function), *texts, *functions[part.function]]))
     return sections
 
 

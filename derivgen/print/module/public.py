@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from derivgen.form.notation import Plain
 from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
 from derivgen.print.layout import STEP, WIDTH, Bracket, bracketed, indented, line
-from derivgen.print.module.calls import size_argument
 from derivgen.print.module.initial import number_text
-from derivgen.print.module.modes import FIRST_STEP, SEED, TRAINING, ModeText
-from derivgen.print.module.whole import label_check
 from derivgen.print.templates import environment
-from derivgen.print.text import compiled, tuple_lines, wrapped
+from derivgen.print.text import tuple_lines, wrapped
 from derivgen.update.notation import formulas
+from derivgen.whole.calls import size_argument
+from derivgen.whole.modes import FIRST_STEP, SEED, TRAINING, Modes
+from derivgen.whole.whole import prediction_labels
 
 KEPT_MEMORY = '''
 def kept_memory(make, sizes):
@@ -32,8 +32,10 @@ def kept_memory(make, sizes):
 class Public:
     """Writes the public functions of one module."""
 
-    def __init__(self, plan: ModulePlan) -> None:
-        self.plan, self.program, self.modes = plan, plan.program, ModeText(plan)
+    def __init__(self, plan: ModulePlan, label_checks: Mapping[str, str]) -> None:
+        """`label_checks`: the compiled ones, by the prefix of their names."""
+        self.plan, self.program, self.modes = plan, plan.program, Modes(plan)
+        self.label_checks = label_checks
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]
         self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
@@ -252,30 +254,21 @@ class Public:
             refuse = block(["refuse_labels(arrays)"]) if self.plan.labels else ""
             functions.append(self.render("refuse_rows", row_count=rows, refuse_labels=refuse))
         if self.plan.labels:
-            functions += self.label_checks("", self.plan.labels, self.plan.inputs)
+            functions += self.refusal("", self.plan.labels, self.plan.inputs)
         if self.plan.prediction is not None:
             functions += self.prediction_checks()
         return functions
 
-    def label_checks(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[str]:
+    def refusal(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[str]:
         """The compiled check of all labels, and what raises for the first bad one."""
         entries = [f"(INPUTS[{self.plan.inputs.index(t)}], arrays[{inputs.index(t)}])" for t in labels]
         refusal = self.render("refuse_labels", prefix=prefix, entries=block(tuple_lines("entries = ", entries)))
-        return [self.labels_in_range(f"{prefix}labels_in_range", labels), refusal]
-
-    def labels_in_range(self, name: str, labels: Sequence[Tensor]) -> str:
-        names = [f"labels_{k}" for k in range(1, len(labels) + 1)] if len(labels) > 1 else ["labels"]
-        lines = [
-            line for t, own in zip(labels, names, strict=True) for line in label_check(t, own, None, "return False")
-        ]
-        doc = '"""Whether every label is a class, or the ignored value."""'
-        return compiled(f"{name}({', '.join(names)})", doc, [*lines, "return True"])
+        return [self.label_checks[prefix], refusal]
 
     def prediction_checks(self) -> list[str]:
         given = self.plan.prediction_inputs
         labels = [t for t in given if t.integer]
-        # The checks of a step will do where they look at the same arrays of the same arguments.
-        own = [(t, given.index(t)) for t in labels] != [(t, self.plan.inputs.index(t)) for t in self.plan.labels]
+        own = bool(prediction_labels(self.plan))
         prefix = "prediction_" if own else ""
         ready = self.render(
             "prepare_prediction",
@@ -287,7 +280,7 @@ class Public:
             sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
             check=label_call(prefix, labels, given),
         )
-        return [*self.label_checks(prefix, labels, given), ready] if labels and own else [ready]
+        return [*self.refusal(prefix, labels, given), ready] if own else [ready]
 
 
 def label_call(prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:

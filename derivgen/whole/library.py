@@ -1,0 +1,26 @@
+"""What each language brings itself: functions that routines call, and that are not made from a model.
+
+uniform(seed, step, number, out)         fills an array with random numbers, those of form/randomness.py
+sum_of_squares(vector, start, stop)      of a part of a vector, in double precision
+observe(values, rows, observed)          root mean square, and the share of units that are 0 in every row
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from derivgen.code.routine import ANY, Signature, array
+from derivgen.code.tree import Extent, Kind
+from derivgen.form.expressions import Read
+
+UNIFORM, SUM_OF_SQUARES, OBSERVE = "uniform", "sum_of_squares", "observe"
+LENGTH = Extent("vector", 0)
+
+LIBRARY = {
+    UNIFORM: Signature({"seed": Kind.INTEGER, "step": Kind.INTEGER, "number": Kind.INTEGER, "out": ANY}),
+    SUM_OF_SQUARES: Signature(
+        {"vector": array("vector", LENGTH), "start": Kind.INTEGER, "stop": Kind.INTEGER},
+        given=(sp.Ge(Read("start"), 0), sp.Le(Read("stop"), LENGTH)),
+    ),
+    OBSERVE: Signature({"values": ANY, "rows": Kind.INTEGER, "observed": array("observed", 2)}),
+}
