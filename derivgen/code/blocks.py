@@ -16,7 +16,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.code.tree import Assign, Code, For, Function, Let, statements_in, with_blocks, written_by
+from derivgen.code.tree import Assign, Code, For, Function, Let
+from derivgen.code.visit import statements_in, with_blocks, written_by
 from derivgen.code.walk import Fresh
 from derivgen.form.expressions import Read, index_symbol
 

@@ -12,20 +12,8 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
-from derivgen.code.tree import (
-    Assign,
-    Block,
-    Code,
-    For,
-    Function,
-    If,
-    Let,
-    blocks_of,
-    indices_in,
-    statements_in,
-    with_blocks,
-    written_in,
-)
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
+from derivgen.code.visit import blocks_of, indices_in, statements_in, with_blocks, written_in
 from derivgen.code.walk import inside, is_invariant
 from derivgen.form.expressions import all_of, conjuncts, indices_of, is_integral, reads_of
 

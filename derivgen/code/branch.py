@@ -11,7 +11,8 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.code.share import costly_calls
-from derivgen.code.tree import Assign, Block, Code, Function, If, Let, with_blocks
+from derivgen.code.tree import Assign, Block, Code, Function, If, Let
+from derivgen.code.visit import with_blocks
 from derivgen.code.walk import Fresh
 from derivgen.form.expressions import Read, branches_of, substitute, unconditional_parts
 

@@ -14,26 +14,8 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
-from derivgen.code.tree import (
-    NEUTRAL,
-    Assign,
-    Block,
-    Code,
-    For,
-    Function,
-    If,
-    Kind,
-    Let,
-    Operator,
-    Product,
-    indices_in,
-    read_by,
-    statements_in,
-    values_of,
-    with_blocks,
-    written_by,
-    written_in,
-)
+from derivgen.code.tree import NEUTRAL, Assign, Block, Code, For, Function, If, Kind, Let, Operator, Product
+from derivgen.code.visit import indices_in, read_by, statements_in, values_of, with_blocks, written_by, written_in
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import TRUE, Read, all_of, any_of, conjuncts, reads_of
 from derivgen.form.functions import of_ordinal, ordinal

@@ -13,20 +13,8 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof, least_of
-from derivgen.code.tree import (
-    Assign,
-    Block,
-    Code,
-    Fill,
-    For,
-    Function,
-    If,
-    Let,
-    Matrix,
-    Product,
-    values_of,
-    written_in,
-)
+from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
+from derivgen.code.visit import values_of, written_in
 from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of
 from derivgen.form.program import InvariantError
 

@@ -10,22 +10,8 @@ from __future__ import annotations
 import sympy as sp
 
 from derivgen.code.proof import Proof
-from derivgen.code.tree import (
-    Assign,
-    Block,
-    Code,
-    Fill,
-    For,
-    Function,
-    If,
-    Let,
-    Matrix,
-    Product,
-    blocks_of,
-    read_by,
-    values_of,
-    written_by,
-)
+from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
+from derivgen.code.visit import blocks_of, read_by, values_of, written_by
 from derivgen.form.expressions import Read, indices_of, reads_of
 from derivgen.form.sizes import at_most, element_count
 from derivgen.schedule.cost import FREE, ONE, Cost, Moves, bytes_reached, scalar_cost, total

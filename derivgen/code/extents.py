@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.code.tree import Assign, Block, Code, For, Function, Product, statements_in, values_of, with_blocks
+from derivgen.code.tree import Assign, Block, Code, For, Function, Product
+from derivgen.code.visit import statements_in, values_of, with_blocks
 from derivgen.form.expressions import is_size, reads_of
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from derivgen.code.tree import Block, Code, For, Function, If, indices_in, with_blocks, written_in
+from derivgen.code.tree import Block, Code, For, Function, If
+from derivgen.code.visit import indices_in, with_blocks, written_in
 from derivgen.code.walk import is_invariant
 from derivgen.form.expressions import reads_of
 

@@ -15,7 +15,8 @@ import sympy as sp
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import is_costly, word_for
-from derivgen.code.tree import Assign, Block, Code, For, Function, Let, indices_in, mapped, written_in
+from derivgen.code.tree import Assign, Block, Code, For, Function, Let
+from derivgen.code.visit import indices_in, mapped, written_in
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import Read, is_division, reads_of, substitute
 

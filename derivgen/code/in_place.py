@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.code.tree import Assign, Block, Code, Function, Matrix, Product, Scale, with_blocks
+from derivgen.code.tree import Assign, Block, Code, Function, Matrix, Product, Scale
+from derivgen.code.visit import with_blocks
 
 
 def in_place(function: Function) -> Function:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.tree import Assign, For, Function, Let, Receive, statements_in
+from derivgen.code.tree import Assign, For, Function, Let, Receive
+from derivgen.code.visit import statements_in
 from derivgen.form.expressions import Conditions, Read, guarded_reads, negation, parts_of, reads_of
 from derivgen.form.inside import all_nonnegative, is_inside
 from derivgen.form.program import Range, Role, Tensor

@@ -16,18 +16,8 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
-from derivgen.code.tree import (
-    Assign,
-    Block,
-    Code,
-    Function,
-    If,
-    Let,
-    mapped,
-    statements_in,
-    values_of,
-    written_in,
-)
+from derivgen.code.tree import Assign, Block, Code, Function, If, Let
+from derivgen.code.visit import mapped, statements_in, values_of, written_in
 from derivgen.code.walk import Fresh, inside
 from derivgen.form.expressions import Read, branches_of, reads_of, sort_text, subexpressions, substitute
 from derivgen.form.functions import CHEAP, DERIVATIVES

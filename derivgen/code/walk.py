@@ -9,7 +9,8 @@ import sympy as sp
 
 from derivgen.code.names import past
 from derivgen.code.proof import Point, Proof, local
-from derivgen.code.tree import Block, Code, For, Function, If, read_by, statements_in, written_by
+from derivgen.code.tree import Block, Code, For, Function, If
+from derivgen.code.visit import read_by, statements_in, written_by
 from derivgen.form.expressions import Read
 
 

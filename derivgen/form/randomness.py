@@ -4,7 +4,7 @@ By Philox 4x32-10, a counter that is mixed with a key. Source: Salmon et al. 201
 1, 2, 3. The key is the seed; the counter is (element // 4, the tensor's number, the step), the step in two words, and
 each of the four words that come of it is an element. Numbers are multiples of 2^-24, and so the same in both dtypes.
 
-Here for the oracle, in Python's integers; the module's own text of it is in `print/module/modes.py`.
+Here for the oracle, in Python's integers; the module's own text of it is in `print/library.py`.
 """
 
 from __future__ import annotations

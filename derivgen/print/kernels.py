@@ -46,8 +46,8 @@ from derivgen.code.tree import (
     Return,
     Scale,
     View,
-    statements_in,
 )
+from derivgen.code.visit import statements_in
 from derivgen.form.expressions import size_symbol, substitute
 from derivgen.print.elementary import CALLED, MAXIMUM
 from derivgen.print.layout import STEP, WIDTH, Bracket, Part, assignment, bracketed, flat, indented, line

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from derivgen.code.check_routine import check_routine
 from derivgen.code.extents import with_shown_extents
 from derivgen.code.names import Locals
-from derivgen.code.routine import Routine, Signature, as_function, check_routine, signature_of
+from derivgen.code.routine import Routine, Signature, as_function, signature_of
 from derivgen.code.tree import Function
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.as_written import as_written

@@ -13,7 +13,8 @@ from derivgen import MaxOver, Model
 from derivgen.arrange.arrange import arrange
 from derivgen.code.check import check_code
 from derivgen.code.passes import kernel_code
-from derivgen.code.tree import Block, Code, Function, If, statements_in, with_blocks
+from derivgen.code.tree import Block, Code, Function, If
+from derivgen.code.visit import statements_in, with_blocks
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import guarded, reads_of
 from derivgen.form.program import InvariantError

@@ -10,8 +10,10 @@ import pytest
 import sympy as sp
 
 from derivgen import Model
-from derivgen.code.routine import Group, Routine, Signature, array, check_routine
-from derivgen.code.tree import Bind, Block, Bundle, Call, Code, For, If, Kind, Let, Number, Receive, View, with_blocks
+from derivgen.code.check_routine import check_routine
+from derivgen.code.routine import Group, Routine, Signature, array
+from derivgen.code.tree import Bind, Block, Bundle, Call, Code, For, If, Kind, Let, Number, Receive, View
+from derivgen.code.visit import with_blocks
 from derivgen.form.expressions import Read, index_symbol, size_symbol
 from derivgen.form.program import InvariantError
 from derivgen.optimizers import adam
