@@ -1,6 +1,6 @@
 """Functions that call others: what they are given and give, and the types of all that they name.
 
-    work = buffers(memory, N) gives work.h the shape (N, 32), since `buffers` lays out h of the shape (N, 32)
+work = buffers(memory, N) gives work.h the shape (N, 32), since `buffers` lays out h of the shape (N, 32)
 """
 
 from __future__ import annotations
