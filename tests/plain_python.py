@@ -163,7 +163,8 @@ class Printer:
                 test = self.text(self.operations.condition(code.condition))
                 return [f"if {test}:", *self.block(code.body), *otherwise]
             case Fill():
-                return [f"{code.array}[{self.value(code.start, True)} :] = {self.value(code.value)}"]
+                stop = "" if code.stop is None else self.value(code.stop, True)
+                return [f"{code.array}[{self.value(code.start, True)} : {stop}] = {self.value(code.value)}"]
             case Product():
                 left, right, out = map(self.matrix, (code.left, code.right, code.out))
                 if code.scale is Scale.FACTORS:
@@ -194,7 +195,7 @@ class Printer:
             case Borrowed():
                 return a.array
             case Copied():
-                return f"{a.array}.copy()"
+                return f"{self.passed(a.array)}.copy()"
             case Call():
                 return f"{a.function}({', '.join(map(self.passed, a.arguments))})"
             case Number():

@@ -115,7 +115,8 @@ class Machine:
             case If():
                 self.block(code.body if self.value(self.operations.condition(code.condition)) else code.otherwise)
             case Fill():
-                self.arrays[code.array][self.of(code.start, True) :] = self.of(code.value)
+                stop = None if code.stop is None else self.of(code.stop, True)
+                self.arrays[code.array][self.of(code.start, True) : stop] = self.of(code.value)
             case Product():
                 self.product(code)
 

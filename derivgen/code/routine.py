@@ -36,7 +36,7 @@ from derivgen.form.program import InvariantError, Role, Tensor
 
 FACTORS = "alpha_beta"  # what the factors of products are called
 ASSIGN = "ASSIGN"  # those by which a product takes its target's place, which every function knows
-TRUTH, ANY = "true or false", "any array"  # types of arguments
+TRUTH, ANY, SIZE = "true or false", "any array", "a size"  # types of arguments
 
 
 class Linkage(Enum):
@@ -57,7 +57,7 @@ class Group:
     loose: bool = False
 
 
-Type = Tensor | Group | Kind | str  # an array, arrays together, a number, TRUTH or ANY
+Type = Tensor | Group | Kind | str  # an array, arrays together, a number, TRUTH, ANY or SIZE
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def signature_of(kernel: Function) -> Signature:
     arguments: dict[str, Type] = dict(kernel.arrays)
     if is_scaled(kernel):
         arguments[FACTORS] = array(FACTORS, 2)
-    return Signature(arguments | dict.fromkeys(unknown_sizes(kernel), Kind.INTEGER))
+    return Signature(arguments | dict.fromkeys(unknown_sizes(kernel), SIZE))
 
 
 def is_scaled(kernel: Function) -> bool:
@@ -205,9 +205,9 @@ class Types:
         sizes: dict[sp.Symbol, sp.Expr] = {}
         pairs = list(zip(signature.arguments.items(), call.arguments, strict=True))
         for (name, wanted), argument in pairs:
-            if isinstance(argument, Number) != isinstance(wanted, Kind):
+            if isinstance(argument, Number) != (isinstance(wanted, Kind) or wanted == SIZE):
                 raise self.fault(f"{call.function} takes {wanted} as {name}, not {argument}")
-            if isinstance(argument, Number):
+            if isinstance(argument, Number) and wanted == SIZE:
                 sizes[size_symbol(name)] = self.resolved(argument.value)
         for (name, wanted), argument in pairs:
             if isinstance(argument, Number):
@@ -256,7 +256,7 @@ def as_function(routine: Routine, known: Mapping[str, Signature]) -> Function:
         if isinstance(code, Bind):
             types.bind(code)
     body = tuple(mapped(code, types.resolved) for code in routine.body)
-    scalars = tuple(name for name, t in routine.arguments.items() if isinstance(t, Kind) or t == TRUTH)
+    scalars = tuple(name for name, t in routine.arguments.items() if isinstance(t, Kind))
     return Function(
         routine.name, types.arrays, body, routine.order, routine.below, scalars=scalars, given=routine.given
     )

@@ -6,7 +6,7 @@
               | For(index, stop, statement*, start, step, backwards, parallel)
               | If(condition, statement*, otherwise*)
               | Product(left, right, out, scale)       out = left · right, or what the scale says
-              | Fill(array, value, start)
+              | Fill(array, value, start, stop)
     place     = Read(local) | Read(array, subscript*)  a tensor of rank 0 is an array of one element: Read(array, 0)
     value     = an expression of a program, its reads resolved to places
 
@@ -87,6 +87,7 @@ class For:
     `parallel`: no iteration touches what another one writes, and they run in threads. `steps`: of a recurrence, whose
     order counts. `most`: what the stop is proved not to pass, where a pass has changed it. `shown`: an array, and the
     axis of it whose extent the stop is: compilers unroll a loop whose length they know, and then don't vectorize it.
+    `note`: words for readers.
     """
 
     index: sp.Symbol
@@ -99,6 +100,7 @@ class For:
     steps: bool = False
     most: sp.Expr | None = None
     shown: tuple[str, int] | None = None
+    note: str = ""
 
     @property
     def extent(self) -> sp.Expr:
@@ -148,11 +150,12 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Every element of an array set to one value; of a flat one, those from `start` on."""
+    """Every element of an array set to one value; of a flat one, those from `start` to before `stop`, if any."""
 
     array: str
     value: sp.Expr
     start: sp.Expr = sp.S.Zero
+    stop: sp.Expr | None = None
 
 
 # ---- of functions that call others
@@ -206,7 +209,7 @@ class Borrowed:
 class Copied:
     """An array of its own with what another one holds."""
 
-    array: str
+    array: Arrays
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def values_of(code: Code) -> tuple[sp.Basic, ...]:
         case If():
             return (code.condition,)
         case Fill():
-            return (code.value, code.start)
+            return (code.value, code.start, *((code.stop,) if code.stop is not None else ()))
         case Product():
             sides = (code.left, code.right, code.out)
             extents = (e for m in sides if m.is_reshaped for e in m.sides)

@@ -131,14 +131,17 @@ class Printer:
             case Assign():
                 return self.assign(code, depth)
             case For():
-                return [f"for {code.index} in {self.range(code)}:", *indented(self.block(code.body, depth + 1))]
+                note = f"  # {code.note}" if code.note else ""
+                head = f"for {code.index} in {self.range(code)}:{note}"
+                return [head, *indented(self.block(code.body, depth + 1))]
             case If():
                 return self.branches(code, depth)
             case Product():
                 return self.product(code, depth)
             case Fill():
                 start = "" if code.start == 0 else self.integer(code.start)
-                return [f"{code.array}[{start}:] = {flat(self.value(code.value))}"]
+                stop = "" if code.stop is None else self.integer(code.stop)
+                return [f"{code.array}[{start}:{stop}] = {flat(self.value(code.value))}"]
             case Note():
                 return wrapped(f"# {code.words}", WIDTH - len(STEP) * depth, "# ")
             case Break():
@@ -190,7 +193,7 @@ class Printer:
             case Borrowed():
                 return f"borrowed({a.array})"
             case Copied():
-                return f"{a.array}.copy()"
+                return f"{flat(self.arrays(a.array))}.copy()"
             case Call():
                 return Bracket(a.function, tuple(map(self.arrays, a.arguments)))
             case Number():

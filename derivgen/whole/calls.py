@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import sympy as sp
 
-from derivgen.code.routine import FACTORS, Group, Linkage, Routine, Type, array, is_scaled, unknown_sizes
+from derivgen.code.routine import FACTORS, SIZE, Group, Linkage, Routine, Type, array, is_scaled, unknown_sizes
 from derivgen.code.tree import (
     Arrays,
     Bind,
@@ -18,8 +18,7 @@ from derivgen.code.tree import (
     Extent,
     For,
     Function,
-    Kind,
-    Note,
+    Item,
     Number,
     Return,
     View,
@@ -80,8 +79,8 @@ class Calls:
                 if after is not None:
                     calls += after(same)
             if run.count > 1:
-                found.append(Note(f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"))
-                found.append(For(RUN, sp.Integer(run.count), tuple(calls)))
+                layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
+                found.append(For(RUN, sp.Integer(run.count), tuple(calls), note=layers))
             else:
                 found += calls
             position += run.count * run.period
@@ -116,9 +115,13 @@ class Calls:
 
     def scalar(self, name: str) -> Read:
         """The one element of a tensor of rank 0."""
-        place = self.places.one(name)
-        assert isinstance(place, str)
-        return Read(place, 0)
+        match self.places.one(name):
+            case Item(stack, index):
+                return Read(stack, index, 0)
+            case View(flat, start, _):
+                return Read(flat, start)
+            case place:
+                return Read(str(place), 0)
 
     # ---- what is readied
 
@@ -173,7 +176,7 @@ class Calls:
         shared = len({*storage.starts.values()}) < len(storage.starts)
         sharing = "; those that are never needed at once share it" if shared else ""
         memory_type = in_sizes(self.memory_type, named)
-        sizes = {argument_symbol(s).name: Kind.INTEGER for s in self.plan.runtime_sizes}
+        sizes = {argument_symbol(s).name: SIZE for s in self.plan.runtime_sizes}
         return Routine(
             self.laid_out_by,
             {"memory": memory_type, **sizes},

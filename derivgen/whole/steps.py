@@ -116,7 +116,7 @@ class Steps:
     def step(self) -> Routine:
         written = {name for k in self.plan.training.kernels for name in k.written}
         unused = [bar for _, bar in self.program.gradients if bar not in written]
-        fills = (Fill(str(self.calls.places.one(bar)), sp.S.Zero) for bar in unused)
+        fills = (cleared(self.calls.places.one(bar)) for bar in unused)
         forward = Receive(OBJECTIVE, "=", Call("forward", ("theta", "data", "work")))
         words = "The forward and the backward pass; fills the parts of the gradient, and returns the objective."
         if self.in_place:
@@ -161,9 +161,9 @@ class Steps:
         assert self.plan.prediction is not None
         schedule, inputs = self.plan.prediction, self.plan.prediction_inputs
         name = str(self.plan.prediction_name)
-        place = self.calls.places.one(name)
-        assert isinstance(place, str)
-        result = Copied(place) if schedule.program.tensor(name).shape else Read(place, 0)
+        result: Copied | Read = Copied(self.calls.places.one(name))
+        if not schedule.program.tensor(name).shape:
+            result = self.calls.scalar(name)
         given = (*inputs, *self.plan.constants)
         needed = self.calls.bundles(self.plan.passes["prediction"], inputs)
         body = (
@@ -338,6 +338,12 @@ class Steps:
         arguments = self.outside(self.flat(GRADIENT), slots, {"losses": array("losses", Extent("losses", 0))})
         arguments |= self.modes.arguments(self.modes.step_arguments()) | self.hyperparameters
         return Routine("descent", arguments, body, ("As many steps as there are losses, on all the data.",))
+
+
+def cleared(place: Arrays) -> Fill:
+    if not isinstance(place, View):
+        return Fill(str(place), sp.S.Zero)
+    return Fill(place.flat, sp.S.Zero, place.start, place.start + sp.Mul(*place.shape))
 
 
 def order_array() -> Tensor:

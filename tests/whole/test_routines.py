@@ -11,7 +11,7 @@ import sympy as sp
 
 from derivgen import Model
 from derivgen.code.check_routine import check_routine
-from derivgen.code.routine import Group, Routine, Signature, array
+from derivgen.code.routine import SIZE, Group, Routine, Signature, array
 from derivgen.code.tree import Bind, Block, Bundle, Call, Code, For, If, Kind, Let, Number, Receive, View
 from derivgen.code.visit import with_blocks
 from derivgen.form.expressions import Read, index_symbol, size_symbol
@@ -22,7 +22,7 @@ from derivgen.whole.whole import Whole
 
 N = size_symbol("N")
 KNOWN = {
-    "laid_out": Signature({"n": Kind.INTEGER}, Group("Work", {"h": array("h", size_symbol("n"), 3)})),
+    "laid_out": Signature({"n": SIZE}, Group("Work", {"h": array("h", size_symbol("n"), 3)})),
     "kernel": Signature({"x": array("x", N, 2), "h": array("h", N, 3)}),
     "part": Signature({"start": Kind.INTEGER}, given=(sp.Ge(Read("start"), 0), sp.Le(Read("start") + 2, 10))),
 }
