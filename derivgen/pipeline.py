@@ -22,12 +22,13 @@ from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.notation import print_program
-from derivgen.form.program import Program, Role, Tensor, renamed_apart
+from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
+from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.print.elementary import CALLED
@@ -50,7 +51,7 @@ def declared_program(model: Model) -> Program:
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("stabilize")
-    return with_tangents(shorten(stabilize(reach_back(declared.live(declared.outputs)))))
+    return with_tangents(shorten(stabilize(running_sums(reach_back(declared.live(declared.outputs))))))
 
 
 def training_program(stable: Program) -> Program:
@@ -84,13 +85,13 @@ def plan_module(
     modes = has_modes(declared)
     stable = stable_program(in_training(declared))
     in_place = factors_of(model.rule) is not None and not model.groups
-    training = threaded(schedule(arrange(training_program(stable)), in_place=in_place))
+    training = threaded(schedule(arrange(training_program(stable)), in_place=in_place, together=True))
     known = [training]
 
     def beside(program: Program) -> Schedule:
         """The schedule of a program that shares buffers, and kernels where it can, with those before it."""
         arranged = renamed_apart(arrange(program), *(other.program for other in known))
-        known.append(share_kernels(threaded(schedule(arranged)), known))
+        known.append(share_kernels(threaded(schedule(arranged, together=True)), known))
         return known[-1]
 
     def apart(program: Program) -> Schedule:
@@ -98,6 +99,8 @@ def plan_module(
         known.append(share_kernels(threaded(schedule(arrange(program))), known, buffers=False))
         return known[-1]
 
+    apart_from_step = any(k.direction == TOGETHER for k in training.kernels)
+    objective = beside(evaluation_program(stable)) if apart_from_step else None
     stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
     evaluation = beside(evaluation_program(stable)) if modes else None
     predicted = prediction_program(stable) if declared.prediction is not None else None
@@ -106,7 +109,15 @@ def plan_module(
     derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
     mixed = mixed_axes(predicted) if predicted is not None else ()
     plan = ModulePlan(
-        training, model.rule, dtype, prediction, evaluation, groups=model.groups, derived=derived, mixed_axes=mixed
+        training,
+        model.rule,
+        dtype,
+        prediction,
+        evaluation,
+        objective,
+        groups=model.groups,
+        derived=derived,
+        mixed_axes=mixed,
     )
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))

@@ -34,6 +34,7 @@ from derivgen.oracle.tensor_values import extent_of
 from derivgen.pipeline import declared_program
 from derivgen.prepare.modes import in_training
 from derivgen.prepare.reach_back import reach_back
+from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.simplify import simplify
@@ -45,7 +46,7 @@ FREE, GUARDED = 60, 60  # random specs of either kind
 MOST_REFUSED = 4  # of the guarded ones: lowering need not follow every proof
 DIGITS, TOLERANCE = 30, 1e-15  # sums in another order lose some of the digits, at cancellations most
 DERIVED = ("hessian", "hessian_vector_product", "hessian_diagonal", "gauss_newton_vector_product")
-PREPARE: tuple[Pass, ...] = (in_training, reach_back, stabilize, shorten, with_tangents)
+PREPARE: tuple[Pass, ...] = (in_training, reach_back, running_sums, stabilize, shorten, with_tangents)
 
 
 def passes_of(stage: ModuleType) -> tuple[Pass, ...]:

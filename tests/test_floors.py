@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "schedule": "form rewrite arrange update",
     "optimizers": "update",
     "schedules": "update",
-    "declare": "form file derive update optimizers",
+    "declare": "form rewrite file derive update optimizers",
     "code": "form rewrite arrange schedule",
     "plan": "form file derive schedule update code",
     "whole": "form file schedule update code plan",

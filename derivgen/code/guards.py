@@ -15,19 +15,23 @@ from derivgen.form.expressions import reads_of
 
 
 def joined(function: Function) -> Function:
-    """Neighbouring branches under one condition, which the first one does not change, as one."""
+    """Neighbouring branches under one condition, which the first one does not change, as one.
 
-    def block(codes: Block) -> Block:
+    What stands at the top of a function under a condition of data stays apart, as its statements are.
+    """
+
+    def block(codes: Block, top: bool = False) -> Block:
         done: list[Code] = []
         for code in codes:
             last = done[-1] if done else None
-            if isinstance(code, If) and isinstance(last, If) and are_one(last, code):
+            apart = top and isinstance(code, If) and bool(reads_of(code.condition))
+            if isinstance(code, If) and isinstance(last, If) and are_one(last, code) and not apart:
                 done[-1] = replace(last, body=(*last.body, *code.body), otherwise=(*last.otherwise, *code.otherwise))
             else:
                 done.append(code)
         return tuple(with_blocks(code, block) for code in done)
 
-    return function.with_body(block(function.body))
+    return function.with_body(block(function.body, top=True))
 
 
 def are_one(a: If, b: If) -> bool:

@@ -19,6 +19,7 @@ from derivgen.code.extents import with_shown_extents, with_sizes
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
+from derivgen.code.read_once import read_once
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
@@ -36,6 +37,8 @@ PASSES: tuple[Pass, ...] = (
     in_place,
     hoisted,
     branched,
+    joined,
+    read_once,
     shared,
     in_blocks,
     as_vectors,

@@ -2,8 +2,8 @@
 
     y[i] = exp(x[i]); z[i] = a[i]·exp(x[i])  →  exp_1 = exp(x[i]); y[i] = exp_1; z[i] = a[i]·exp_1
 
-A call is made before the first statement that makes it in any case: what all branches need comes before them, and what
-one of them needs twice stays in it.
+A call is made before the first statement that makes it, if it is made in any case: what all branches need comes before
+them, and so does what one of them needs that is needed after them; what one of them needs twice stays in it.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ class Share:
         return tuple(done)
 
     def repeated(self, codes: Sequence[Code], point: Point) -> sp.Expr | None:
-        """The largest call that the first statement makes in any case, and that is made more than once."""
-        calls = [c for c in always_made(codes[0]) if self.uses(codes, c) > 1 and self.proof.may_be_read(c, point)]
-        return max(calls, key=size, default=None)
+        """The largest call that the first statement makes, and that is made more than once; in any case once."""
+        made = (c for c in self.facts(codes[0])[0] if self.uses(codes, c) > 1 and self.is_always_made(codes, c))
+        return max((c for c in made if self.proof.may_be_read(c, point)), key=size, default=None)
+
+    def is_always_made(self, codes: Sequence[Code], call: sp.Expr) -> bool:
+        """Whether one of the statements makes a call in any case, before its operands change."""
+        return any(call in always_made(code) for code in codes[: self.lasting(codes, call)])
 
     def uses(self, codes: Sequence[Code], call: sp.Expr) -> int:
         return sum(self.facts(code)[0][call] for code in codes[: self.lasting(codes, call)])

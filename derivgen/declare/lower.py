@@ -13,6 +13,7 @@ from itertools import groupby
 from derivgen.declare.declared_partials import declared_partial
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.model import Model
+from derivgen.declare.parts import distributed, share_parts
 from derivgen.declare.recurrences import define_recurrence
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program, check_program
@@ -21,6 +22,12 @@ from derivgen.form.program import Program, check_program
 @as_written()
 def lower(model: Model) -> Program:
     """The declared program; raises SpecError with all problems of the spec."""
+    return check_program(distributed(as_declared(model)))
+
+
+@as_written(distribute=False)
+def as_declared(model: Model) -> Program:
+    """The program with its formulas' numbers where the spec has them, and what formulas share in tensors."""
     lowering = Lowering(model, declared_partial)
     for recurrence, members in groupby(model.definitions, lambda d: d.recurrence):
         if recurrence:
@@ -32,4 +39,4 @@ def lower(model: Model) -> Program:
     lowering.next_values()
     lowering.check_use()
     model.refuse_problems()
-    return check_program(lowering.program())
+    return share_parts(check_program(lowering.program()))

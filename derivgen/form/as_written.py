@@ -11,6 +11,7 @@ from typing import Any
 import sympy as sp
 import sympy.concrete.expr_with_limits as sympy_sums
 import sympy.functions.elementary.piecewise as sympy_piecewise
+from sympy.core.parameters import global_parameters
 from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.logic.boolalg import Boolean
 
@@ -21,8 +22,11 @@ RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 level
 
 
 @contextmanager
-def as_written() -> Iterator[None]:
+def as_written(distribute: bool = True) -> Iterator[None]:
     """SymPy without rewriting that makes formulas longer, or other ones. Also the decorator of stages that make some.
+
+    Without `distribute`, 2·(a + b) is no 2·a + 2·b: then what is shared by several formulas still shows in each. A
+    minus sign goes into a sum nevertheless, since SymPy's functions call themselves for ever where it does not.
 
     `Sum(f, i)` folds a Piecewise in f outward when it is made. The fold moves a guard past the bound indices of inner
     sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
@@ -31,14 +35,17 @@ def as_written() -> Iterator[None]:
     functions not for what else they are.
     """
     levels, collects = sys.getrecursionlimit(), gc.isenabled()
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in REPLACED]
+    replaced = REPLACED if distribute else (*REPLACED, *SIGNS)
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
     sys.setrecursionlimit(max(levels, RECURSION))
     gc.disable()  # trees hold no circles, and each search for some goes through all of them
-    for owner, name, own in REPLACED:
+    for owner, name, own in replaced:
         setattr(owner, name, own)
+    distributed, global_parameters.distribute = global_parameters.distribute, distribute
     try:
         yield
     finally:
+        global_parameters.distribute = distributed
         sys.setrecursionlimit(levels)
         if collects:
             gc.enable()
@@ -78,6 +85,21 @@ def evaluation(kind: Any, argument: sp.Expr) -> Any:
     return None
 
 
+def negative(e: sp.Add) -> sp.Expr:
+    return sp.Add(*(-term for term in e.args))
+
+
+def flattened(kind: Any, factors: Any) -> Any:
+    """What SymPy makes of the factors of a product, a minus sign before a sum in its terms."""
+    found, others, order = FLATTEN(kind, factors)
+    product = found[0].args if len(found) == 1 and isinstance(found[0], sp.Mul) else found
+    if not others and len(product) == 2 and product[0] is sp.S.NegativeOne and isinstance(product[1], sp.Add):
+        return [negative(product[1])], [], order
+    return found, others, order
+
+
+FLATTEN = sp.Mul.__dict__["flatten"].__func__
+SIGNS = ((sp.Add, "__neg__", negative), (sp.Mul, "flatten", classmethod(flattened)))
 REPLACED = (
     *((module, "piecewise_fold", lambda expression: expression) for module in (sympy_sums, sympy_piecewise)),
     (MinMaxBase, "_is_connected", classmethod(connection)),

@@ -43,7 +43,8 @@ from derivgen.form.functions import partial
 Operator = Literal["=", "+=", "max=", "argmax="]
 # The pass that made a statement: one of PASSES, or the name of an output's derivatives by layer: "p_through_{}".
 Direction = str
-PASSES = ("forward", "backward", "tangent", "backward_tangent")
+TOGETHER: Direction = "gradient"  # of rows whose values and adjoints are computed one after another
+PASSES = ("forward", "backward", "tangent", "backward_tangent", TOGETHER)
 
 
 class Role(Enum):

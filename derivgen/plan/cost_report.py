@@ -11,7 +11,7 @@ from derivgen.code.cost import function_cost
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import size_symbol
-from derivgen.form.program import Direction
+from derivgen.form.program import TOGETHER, Direction
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
@@ -61,17 +61,28 @@ def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     costs = {kernel: function_cost(code, itemsize) for kernel, code in codes.items()}
     costs = {kernel: costs[first] for kernel, first in plan.equal.items()}  # equal ones cost the same
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
-    # Tangents that a spec asks for are part of the forward pass.
-    passes = [
-        sum_of([row for row in layers if row.part != "backward"], "forward"),
-        sum_of([row for row in layers if row.part == "backward"], "backward"),
-    ]
+    passes = passes_of(plan, layers, itemsize, costs)
     taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
     update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
-    totals = (*passes, update, sum_of([*passes, update], "step"))
+    step = sum_of([*layers, update], "step")
+    totals = (*passes, update, step)
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
     functions = tuple((call_row(part, itemsize, costs), workspace_bytes(part)) for part in plan.parts)
     return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
+
+
+def passes_of(plan: ModulePlan, layers: Sequence[Row], itemsize: int, costs: Mapping[Kernel, Cost]) -> tuple[Row, Row]:
+    """The forward pass, of which tangents that a spec asks for are part, and the backward pass.
+
+    Where a step computes values and adjoints together, the second row is both, and the first is what `loss` computes.
+    """
+    if plan.objective is not None:
+        own = [*draw_rows(plan, itemsize), *layer_rows(plan.objective, costs)]
+        return sum_of(own, "forward"), sum_of(layers, TOGETHER)
+    return (
+        sum_of([row for row in layers if row.part != "backward"], "forward"),
+        sum_of([row for row in layers if row.part == "backward"], "backward"),
+    )
 
 
 def call_row(plan: DerivativePlan, itemsize: int, costs: Mapping[Kernel, Cost]) -> Row:

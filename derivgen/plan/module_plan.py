@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from derivgen.code.names import past
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol
-from derivgen.form.program import Program, Tensor
+from derivgen.form.program import TOGETHER, Program, Tensor
 from derivgen.form.sizes import flat_size
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.names import digits_name, kernel_name
@@ -26,13 +27,15 @@ from derivgen.update.notation import remarks
 class ModulePlan(Plan):
     """All that the text is written from: the schedules of a step and of the prediction, and the update rule.
 
-    `evaluation`: the forward pass of `loss`, where it is another than that of a step. `parallel_update`: the update's
+    `evaluation`: the forward pass of `loss`, where it is another than that of a step. `objective`: the forward pass of
+    a step by itself, where a step computes values and adjoints of rows together. `parallel_update`: the update's
     loop runs in threads. `derived`: the functions of derivatives that are asked for. `mixed_axes`: the run-time sizes
     along which rows of the prediction depend on one another.
     """
 
     prediction: Schedule | None = None
     evaluation: Schedule | None = None
+    objective: Schedule | None = None
     parallel_update: bool = False
     groups: tuple[Group, ...] = ()
     derived: tuple[tuple[Request, Schedule], ...] = ()
@@ -64,7 +67,7 @@ class ModulePlan(Plan):
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
-        return tuple(s for s in (self.training, self.evaluation, self.prediction) if s is not None)
+        return tuple(s for s in (self.training, self.objective, self.evaluation, self.prediction) if s is not None)
 
     @property
     def has_modes(self) -> bool:
@@ -147,7 +150,8 @@ class ModulePlan(Plan):
         `<layer>_predict`, and one of a derivative's own ends with the name of that function.
         """
         words = dict.fromkeys(self.training.kernels, "{name}")
-        beside = [("{layer}_evaluate", self.evaluation), ("{layer}_predict", self.prediction)]
+        beside = [("{layer}_value", self.objective), ("{layer}_evaluate", self.evaluation)]
+        beside.append(("{layer}_predict", self.prediction))
         beside += [("{name}_for_" + part.function, part.schedule) for part in self.parts]
         for word, schedule in beside:
             for kernel in schedule.kernels if schedule is not None else ():
@@ -198,11 +202,14 @@ class ModulePlan(Plan):
 
     @cached_property
     def passes(self) -> dict[str, list[Kernel]]:
-        """The kernels of the forward pass, the backward pass, the evaluation and the prediction."""
-        passes = {
-            "forward": [k for k in self.training.kernels if k.direction != "backward"],
-            "backward": [k for k in self.training.kernels if k.direction == "backward"],
-        }
+        """The kernels of the forward pass, the backward pass, the evaluation and the prediction.
+
+        Where a step computes values and adjoints together, what comes before the first such kernel is a pass too.
+        """
+        first = list(itertools.takewhile(lambda k: k.direction not in ("backward", TOGETHER), self.training.kernels))
+        passes = {"forward": first, "backward": [k for k in self.training.kernels if k not in first]}
+        if self.objective is not None:
+            passes = {"forward": list(self.objective.kernels), "first": first, "backward": passes["backward"]}
         beside = {"evaluation": self.evaluation, "prediction": self.prediction}
         return {**passes, **{word: list(s.kernels) for word, s in beside.items() if s is not None}}
 
@@ -237,7 +244,8 @@ class ModulePlan(Plan):
     def timelines(self) -> list[list[tuple[str, ...]]]:
         """What is needed together: a step needs the inputs throughout, and the caller the results."""
         inputs = tuple(t.name for t in self.gathered)
-        last = (*inputs, *(self.program.outputs if self.program.running else ()))
+        returned = (str(self.program.objective),) if self.objective is not None else ()
+        last = (*inputs, *returned, *(self.program.outputs if self.program.running else ()))
         timelines = [[(*inputs, *self.drawn_names(self.training)), *accessed(self.training), last]]
         for schedule in self.schedules[1:]:
             timelines.append([self.drawn_names(schedule), *accessed(schedule), schedule.program.outputs])

@@ -88,7 +88,7 @@ def load_models(path: Path) -> dict[str, Model]:
     code = compile_spec(path, read_source(path))
     module = ModuleType(SPEC_MODULE)
     module.__file__ = code_name(path)
-    with spec_imports(path.absolute().parent, module), as_written():
+    with spec_imports(path.absolute().parent, module), as_written(distribute=False):
         try:
             exec(code, module.__dict__)
         except (Exception, SystemExit) as error:

@@ -73,15 +73,20 @@ Node = Loop | Compute | Contraction | Fill
 # ---- loops
 
 
-def nests(program: Program, statements: Sequence[Statement], written: set[str]) -> tuple[Node, ...]:
-    """The loops of one kernel; `written` are the tensors that earlier kernels have written."""
+def nests(
+    program: Program, statements: Sequence[Statement], written: set[str], together: bool = False
+) -> tuple[Node, ...]:
+    """The loops of one kernel; `written` are the tensors that earlier kernels have written.
+
+    `together`: all that is legal shares a loop, see `rows.py`; else what a compiler vectorizes better has its own.
+    """
     fills: list[Node] = []
     nodes: tuple[Node, ...] = ()
     done = set(written)
     statements = [assigned(program, s, fills) for s in statements]
     for scan, run in runs(statements):
         if scan is None:
-            nodes = with_work(program, run, nodes, fills, done)
+            nodes = with_work(program, run, nodes, fills, done, together)
             continue
         for s in run:  # no step is the first to write what several of them add to
             if s.target not in done and scan.index not in s.subscripts:
@@ -94,7 +99,12 @@ def nests(program: Program, statements: Sequence[Statement], written: set[str]) 
 
 
 def with_work(
-    program: Program, statements: Sequence[Statement], nodes: tuple[Node, ...], fills: list[Node], done: set[str]
+    program: Program,
+    statements: Sequence[Statement],
+    nodes: tuple[Node, ...],
+    fills: list[Node],
+    done: set[str],
+    together: bool = False,
 ) -> tuple[Node, ...]:
     """The nodes, then the work of some statements, or of a step of a scan; notes what is filled and written."""
     for group in same_reductions(statements):
@@ -113,7 +123,7 @@ def with_work(
         if first and needs_fill(program, s):
             fills.append(Fill(s.target, start_of(s)))
             first = False
-        nodes = fused(nodes, Compute(s, first, winners), inside_step(s, s.domain))
+        nodes = fused(nodes, Compute(s, first, winners), inside_step(s, s.domain), together)
     return nodes
 
 
@@ -189,16 +199,18 @@ def inner_depth(s: Statement) -> int | None:
     return depth if all(reduced[depth:]) else None
 
 
-def fused(nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Range, ...]) -> tuple[Node, ...]:
+def fused(
+    nodes: tuple[Node, ...], work: Compute | Contraction, loops: tuple[Range, ...], together: bool = False
+) -> tuple[Node, ...]:
     """The nodes with some work added: inside the last loop as far as that is legal, then in loops of its own."""
     if loops and nodes:
         last, outer = nodes[-1], loops[0]
         alike = isinstance(last, Loop) and last.scan is None and last.extent == outer.extent
-        if isinstance(last, Loop) and alike and runs_well_inside(last, work, loops):
+        if isinstance(last, Loop) and alike and (together or runs_well_inside(last, work, loops)):
             renamed = rename_work(work, outer.index, last.index)
             if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
                 rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
-                return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest)))
+                return (*nodes[:-1], replace(last, body=fused(last.body, renamed, rest, together)))
     return (*nodes, within(loops, work))
 
 

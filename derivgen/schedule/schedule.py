@@ -31,6 +31,7 @@ from derivgen.schedule.nests import (
     statements_of,
     work_in,
 )
+from derivgen.schedule.rows import rows_together
 from derivgen.stages import reached
 
 Group = tuple[str, Direction]  # what one kernel computes: a layer in one direction
@@ -92,19 +93,22 @@ class Schedule:
 
 
 @as_written()
-def schedule(program: Program, in_place: bool = False) -> Schedule:
-    """The kernels of an arranged program; `in_place`: an update adds a multiple of the gradient to the parameters."""
+def schedule(program: Program, in_place: bool = False, together: bool = False) -> Schedule:
+    """The kernels of an arranged program.
+
+    `in_place`: an update adds a multiple of the gradient to the parameters; `together`: rows may be, see `rows.py`.
+    """
     ordered = assign_first(program, join_layers(program))
-    groups: dict[Group, list[Statement]] = {}
-    for s in ordered:
-        groups.setdefault((s.layer, s.direction), []).append(s)
-    groups = in_order(groups)
+    joined, rows = rows_together(program, ordered) if together else (ordered, set[Group]())
+    groups = in_order(grouped(joined))
+    if groups is None:  # if there is no order in the end, the check of the result says what is wrong
+        groups, rows = in_order(grouped(ordered)) or grouped(ordered), set()
     private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
-    for (layer, _), statements in groups.items():
+    for (layer, direction), statements in groups.items():
         reached("schedule", layer)
-        loops = nests(program, statements, written)
+        loops = nests(program, statements, written, together=(layer, direction) in rows)
         bodies.append(loops)
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
@@ -194,8 +198,15 @@ def stands_alone(program: Program, kernel: Kernel, shapes: Mapping[str, tuple[sp
 # ---- order
 
 
-def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]]:
-    """The groups as they are, but each after those whose tensors it reads."""
+def grouped(statements: Iterable[Statement]) -> dict[Group, list[Statement]]:
+    groups: dict[Group, list[Statement]] = {}
+    for s in statements:
+        groups.setdefault((s.layer, s.direction), []).append(s)
+    return groups
+
+
+def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]] | None:
+    """The groups as they are, but each after those whose tensors it reads; None where there is no such order."""
     writers: dict[str, set[Group]] = {}
     for group, statements in groups.items():
         for s in statements:
@@ -207,8 +218,8 @@ def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statem
     done: dict[Group, list[Statement]] = {}
     while len(done) < len(groups):
         ready = next((g for g in groups if g not in done and needs[g] <= done.keys()), None)
-        if ready is None:  # the check of the result says what is wrong
-            return dict(groups)
+        if ready is None:
+            return None
         done[ready] = groups[ready]
     return done
 

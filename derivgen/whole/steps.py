@@ -117,11 +117,14 @@ class Steps:
         written = {name for k in self.plan.training.kernels for name in k.written}
         unused = [bar for _, bar in self.program.gradients if bar not in written]
         fills = (cleared(self.calls.places.one(bar)) for bar in unused)
-        forward = Receive(OBJECTIVE, "=", Call("forward", ("theta", "data", "work")))
+        forward: Block = (Receive(OBJECTIVE, "=", Call("forward", ("theta", "data", "work"))),)
+        result = OBJECTIVE
+        if self.plan.objective is not None:  # what the step computes itself
+            forward, result = self.calls.of("first"), self.calls.scalar(str(self.program.objective))
         words = "The forward and the backward pass; fills the parts of the gradient, and returns the objective."
         if self.in_place:
             words = "The forward and the backward pass; products of matrices go to `into`, other gradients to bar."
-        body = (forward, *self.calls.of("backward"), *fills, Return((OBJECTIVE,)))
+        body = (*forward, *self.calls.of("backward"), *fills, Return((result,)))
         direct: dict[str, Type] = {"into": self.tensors, FACTORS: array(FACTORS, 2)} if self.in_place else {}
         arguments = {"theta": self.tensors, "bar": self.tensors, **direct, **self.passed}
         return Routine("step", arguments, body, (words,), Linkage.PASTED)

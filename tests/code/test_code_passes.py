@@ -17,6 +17,7 @@ from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
 from derivgen.code.passes import PASSES
+from derivgen.code.read_once import read_once
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
@@ -280,9 +281,62 @@ EXAMPLES = {
         for t in range(6):
             if y[t] > 0:
                 z[t] = exp(x[t])
-            y[t] = exp(x[t])
+            if z[t] > 0:
+                y[t] = exp(x[t])
         """,
         None,
+    ),
+    "a call that a branch makes, and what follows it": (
+        shared,
+        """
+        for t in range(6):
+            if y[t] > 0:
+                z[t] = exp(x[t])
+            y[t] = exp(x[t])
+        """,
+        """
+        for t in range(6):
+            exp_1 = exp(x[t])
+            if y[t] > real(0):
+                z[t] = exp_1
+            y[t] = exp_1
+        """,
+    ),
+    "an element that two statements read": (
+        read_once,
+        """
+        for t in range(6):
+            y[t] = 2 * x[t]
+            z[t] = x[t] + 1
+        """,
+        """
+        for t in range(6):
+            x_t = x[t]
+            y[t] = real(2) * x_t
+            z[t] = x_t + real(1)
+        """,
+    ),
+    "an element that is written between": (
+        read_once,
+        """
+        for t in range(6):
+            y[t] = 2 * x[t]
+            x[t] = z[t]
+            z[t] = x[t] + 1
+        """,
+        None,
+    ),
+    "an element that a loop with stores reads": (
+        read_once,
+        """
+        for t in range(6):
+            y[t] = x[t] * z[0]
+        """,
+        """
+        z_0 = z[0]
+        for t in range(6):
+            y[t] = x[t] * z_0
+        """,
     ),
     "branches with calls": (
         branched,

@@ -30,6 +30,7 @@ from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
+from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 
@@ -74,6 +75,29 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),
         kept("a[i] = log(x[i])\nz[i] = (w[i] if a[i] > 1 else 0)"),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)\nv[i] += w[i] if a[i] > 1"),
+    ),
+    running_sums: (
+        Example(
+            "z[i] += Σ_i2 w[i2]·x[i2] if i2 ≥ i",
+            "z[i] = w[i]·x[i] + (z[i + 1] if i < 2 else 0), i = …, 1, 0",
+        ),
+        Example("z[k,i] += Σ_i2 x[i2,k] if i2 ≤ i", "z[k,i] = x[i,k] + (z[k,i - 1] if i ≥ 1 else 0), i = 0, 1, …"),
+        Example("z[i] += Σ_i2 x[i2] if i2 > i", "z[i] = (z[i + 1] + x[i + 1] if i < 2 else 0), i = …, 1, 0"),
+        Example("z[i] += Σ_i2 x[i2] if i2 < i", "z[i] = (z[i - 1] + x[i - 1] if i ≥ 1 else 0), i = 0, 1, …"),
+        Example(
+            "z[i] += Σ_i2 exp(x[i2]) if i2 ≥ i",
+            """
+            layer_max[i] = (max(layer_max[i + 1], x[i]) if i < 2 else x[i]), i = …, 1, 0
+            layer_exp[i] = exp(x[i] - layer_max[i])
+            layer_factor[i] = (exp(layer_max[i + 1] - layer_max[i]) if i < 2 else 0)
+            layer_sum[i] = layer_exp[i] + (layer_factor[i]·layer_sum[i + 1] if i < 2 else 0), i = …, 1, 0
+            z[i] = layer_sum[i]·exp(layer_max[i])
+            """,
+        ),
+        kept("z[i] += Σ_i2 x[i2]·y[i] if i2 ≥ i"),
+        kept("z[i] += Σ_k x[k] if k ≥ i"),
+        Example("z[i] += Σ_i2 x[i2] if i2 ≥ i + 1", "z[i] = (z[i + 1] + x[i + 1] if i < 2 else 0), i = …, 1, 0"),
+        kept("z[i] += Σ_i2 w[i2]·exp(x[i2]) if i2 ≥ i"),
     ),
     stabilize: (
         Example(

@@ -327,7 +327,7 @@ def test_kernels_have_no_test_of_the_mode(text):
     assert text.count("if training:") == 1  # in loss_kernel, which forward pass to take
     evaluate = text.split("def evaluate(")[1].split("@")[0]
     calls = [line.split("(")[0].strip() for line in evaluate.splitlines() if line.startswith("    ") and "(" in line]
-    assert calls == ["first_forward", "bn_evaluate", "last_forward", "loss_forward"]
+    assert calls == ["first_forward", "bn_evaluate", "last_value", "loss_value"]
 
 
 # ---- steps

@@ -20,6 +20,7 @@ from derivgen.form.program import Role
 from derivgen.pipeline import declared_program, generate_body, plan_module
 from derivgen.project.spec import load_target
 from derivgen.schedule import parallel
+from derivgen.schedule import schedule as schedule_module
 from derivgen.schedule.nests import Loop
 
 # Dense with tanh, a softmax by rows, an embedding: regions of every kind, and an update that is worth threads.
@@ -79,6 +80,12 @@ def folder(tmp_path, monkeypatch):
 def everything_pays(monkeypatch):
     monkeypatch.setattr(parallel, "WORTH_THREADS", 0)
     monkeypatch.setattr(parallel, "SHARED_OUT", 0)
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """Rows are not computed together: each layer has its kernels."""
+    monkeypatch.setattr(schedule_module, "rows_together", lambda program, statements: (list(statements), set()))
 
 
 def outer_loops(text: str) -> dict[str, str]:
@@ -163,8 +170,14 @@ w = model.parameter("w", K)
         "negative",
     ],
 )
-def test_marked_loops(everything_pays, lines, kernel, expected):
+def test_marked_loops(everything_pays, apart, lines, kernel, expected):
     assert outer_loops(HEAD + lines)[kernel] == expected
+
+
+def test_rows_together_are_split(everything_pays):
+    """A row's values and adjoints, then what rows that share a label add to."""
+    lines = 'a = model.let("a", (n,), tanh(w[label[n]]))\nmodel.minimize(Sum(a[n]**2, n))'
+    assert outer_loops(HEAD + lines) == {"a_gradient": "n* n"}
 
 
 def test_only_large_loops_are_marked():

@@ -1,0 +1,117 @@
+"""Elements that several statements read are read once, into locals.
+
+    y[i] = a[k[i], 0]·x; z[i] = a[k[i], 0] + 1  →  k_i = k[i]; a_0 = a[k_i, 0]; y[i] = a_0·x; z[i] = a_0 + 1
+
+A compiler has to read an element again after each store, since the store may have changed it; here it is known which
+arrays a block writes. A read that is proved to be inside its array may be made where its value is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import sympy as sp
+
+from derivgen.code.proof import Point, Proof
+from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let
+from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_in
+from derivgen.code.walk import Fresh, inside
+from derivgen.form.expressions import Read, indices_of, reads_of, substitute
+from derivgen.form.program import Role, Tensor
+
+
+def read_once(function: Function) -> Function:
+    """The function with what several statements of a block read in locals, which are read before the first of them."""
+    return ReadOnce(function).function()
+
+
+class ReadOnce:
+    """The pass over one function."""
+
+    def __init__(self, function: Function) -> None:
+        self.given, self.proof = function, Proof(function)
+        self.fresh = Fresh(function, self.proof)
+        self.below, self.order = dict(function.below), dict(function.order)
+
+    def function(self) -> Function:
+        body = self.block(self.given.body, Point())
+        return replace(self.given, body=body, below=self.below, order=self.order)
+
+    def block(self, codes: Block, point: Point) -> Block:
+        rest, done = list(codes), list[Code]()
+        written = written_in(*codes)
+        while rest:
+            top = point == Point()  # what stands there one after another has locals of its own
+            if top:
+                self.fresh.restart(rest[0])
+            reach = 1 if top else len(rest)
+            read = next((r for r in elements(rest[0]) if self.is_worth_it(r, rest[:reach], point, written)), None)
+            if read is None:
+                done.append(inside(rest.pop(0), point, self.block))
+                continue
+            integer = self.proof.is_integer(read)
+            local = self.fresh.name(name_of(read), integer)
+            if integer:
+                self.below[local] = bound_of(self.given.arrays[read.tensor], self.below)
+            if read.tensor in self.order:
+                self.order[local] = self.order[read.tensor]
+            done.append(Let(local, read, Kind.INTEGER if integer else Kind.REAL))
+            local_for = partial(substitute, mapping={read: Read(local)})
+            rest[:reach] = [mapped(code, local_for) for code in rest[:reach]]
+            self.proof.below = self.below
+        return tuple(done)
+
+    def is_worth_it(self, read: Read, codes: Sequence[Code], point: Point, written: set[str]) -> bool:
+        """Whether several statements read an element that none of them writes, with a store between, or a loop does."""
+        if not written.isdisjoint((read.tensor, *(r.tensor for r in reads_of(*read.subscripts)))):
+            return False
+        if not indices_of(read) <= {r.index for r in point.around} or not self.may_be_local(read, point):
+            return False
+        readers = [k for k, code in enumerate(codes) if read in elements(code)]
+        between = codes[readers[0] : readers[-1]]
+        stores = any(stores_elements(code) for code in between)
+        looped = isinstance(codes[0], For) and not indices_of(read) and stores_elements(codes[0])
+        return ((len(readers) > 1 and stores) or looped) and self.proof.may_be_read(read, point)
+
+    def may_be_local(self, read: Read, point: Point) -> bool:
+        """Whether a local may stand for an element: of an integer, nothing more may be known than what it is below."""
+        if not self.proof.is_integer(read):
+            return True
+        return read not in reads_of(*point.path) and bound_of(self.given.arrays[read.tensor], self.below) is not None
+
+
+def elements(code: Code) -> list[Read]:
+    """The elements of arrays that a statement reads at indices of loops around it, subscripts first."""
+    own = indices_in((code,))
+    values = [e for c in statements_in((code,)) for e in values_read(c)]
+    found = [r for r in reads_of(*values) if r.subscripts and not indices_of(r) & own]
+    return sorted(found, key=lambda r: len(reads_of(r)))
+
+
+def values_read(code: Code) -> Sequence[sp.Basic]:
+    """What a statement evaluates, but for the element that it adds to."""
+    values = values_of(code)
+    return [e for e in values if e is not code.place] if isinstance(code, Assign) else values
+
+
+def stores_elements(code: Code) -> bool:
+    return any(isinstance(c, Assign) and c.place.subscripts for c in statements_in((code,)))
+
+
+def name_of(read: Read) -> str:
+    """The name of an element's local: its array's, and its subscripts' that are numbers or indices."""
+    parts = [str(i) for i in read.subscripts if i.is_Symbol or i.is_Integer]
+    return "_".join([read.tensor.split(".")[-1], *parts])
+
+
+def bound_of(t: Tensor, below: dict[str, sp.Expr]) -> sp.Expr | None:
+    """What all elements of an integer array are below, from 0; None where that is not known."""
+    if t.name in below:
+        return below[t.name]
+    if t.role is Role.LABELS and t.classes is not None and t.ignore is None:
+        return sp.Integer(t.classes)
+    if t.value is not None and int(t.value.min()) >= 0:
+        return sp.Integer(int(t.value.max()) + 1)
+    return None

@@ -1,0 +1,182 @@
+"""Statements over the same rows are computed together, whatever lets they belong to, forward and backward.
+
+A spec names its intermediate values, and each name is a layer with kernels of its own. Where a row's values depend on
+that row alone, one loop over the rows computes them one after another, and then their adjoints: what only lives there
+is a local, and what several of them read is read once.
+
+    r[b] = …; e[b] = …r[b]…; loss += e[b]²; e_bar[b] = …; r_bar[b] = …e_bar[b]…   →  one kernel, named after e
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
+
+import sympy as sp
+
+from derivgen.arrange.contractions import match_contraction
+from derivgen.form.expressions import TRUE, guarded
+from derivgen.form.program import TOGETHER, Direction, Program, Statement
+
+Group = tuple[str, Direction]
+
+SMALL = 16  # elements that a row may have along one other axis
+
+
+@dataclass
+class Unit:
+    """Statements that stay together, in their order. `rows`: how many rows they go over, None for what is no such."""
+
+    statements: list[Statement]
+    rows: sp.Expr | None
+    written: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    added: set[str] = field(default_factory=set)  # written by += alone
+
+    def __post_init__(self) -> None:
+        for s in self.statements:
+            self.take(s)
+
+    def take(self, s: Statement) -> None:
+        adds = s.operator == "+=" and (s.target not in self.written or s.target in self.added)
+        self.written.add(s.target)
+        self.added = self.added | {s.target} if adds else self.added - {s.target}
+        self.read |= s.sources
+
+    def commutes_with(self, other: Unit) -> bool:
+        """Whether either may come first."""
+        both = self.written & other.written
+        return both <= self.added & other.added and not (self.written & other.read or self.read & other.written)
+
+    def join(self, other: Unit) -> None:
+        self.statements += other.statements
+        for s in other.statements:
+            self.take(s)
+
+
+def rows_together(program: Program, statements: Sequence[Statement]) -> tuple[list[Statement], set[Group]]:
+    """The statements in an order in which those over the same rows stand together, and the groups that these are."""
+    units: list[Unit] = []
+    for unit in units_of(program, statements):
+        host = host_of(units, unit) if unit.rows is not None else None
+        if host is None:
+            units.append(unit)
+        else:
+            host.join(unit)
+    taken = {group(s) for unit in units if not gains(program, unit, units) for s in unit.statements}
+    found: list[Statement] = []
+    made: set[Group] = set()
+    for unit in units:
+        label = label_of(program, unit, taken) if gains(program, unit, units) else None
+        if label is None:
+            found += unit.statements
+        else:
+            taken.add(label)
+            made.add(label)
+            own = {name for name in unit.written if not is_needed_elsewhere(program, name, unit, units)}
+            whole = one_sum_a_place(with_branches(program, unit.statements, own))
+            found += [replace(s, layer=label[0], direction=label[1]) for s in whole]
+    return found, made
+
+
+def gains(program: Program, unit: Unit, units: Sequence[Unit]) -> bool:
+    """Whether the unit's statements hand something to each other, that is needed nowhere else."""
+    if unit.rows is None or len({group(s) for s in unit.statements}) == 1:
+        return False
+    return any(not is_needed_elsewhere(program, name, unit, units) for name in unit.written & unit.read)
+
+
+def is_needed_elsewhere(program: Program, name: str, unit: Unit, units: Sequence[Unit]) -> bool:
+    return name in program.outputs or any(name in (*u.read, *u.written) for u in units if u is not unit)
+
+
+def units_of(program: Program, statements: Sequence[Statement]) -> list[Unit]:
+    """Each statement over rows by itself, the others by layer and direction, as far as they stand together."""
+    units: list[Unit] = []
+    for s in statements:
+        rows = rows_of(program, s)
+        last = units[-1] if units else None
+        if rows is None and last is not None and last.rows is None and group(last.statements[-1]) == group(s):
+            last.join(Unit([s], None))
+        else:
+            units.append(Unit([s], rows))
+    return units
+
+
+def group(s: Statement) -> Group:
+    return s.layer, s.direction
+
+
+def rows_of(program: Program, s: Statement) -> sp.Expr | None:
+    """How many rows a statement goes over, if it takes little work at each of them."""
+    if s.scan is not None or s.operator not in ("=", "+=") or not s.domain:
+        return None
+    if match_contraction(program.table, s) is not None:
+        return None
+    first, *others = s.domain
+    return first.extent if len(others) < 2 and all(r.extent.is_Integer and r.extent <= SMALL for r in others) else None
+
+
+def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:
+    """The latest unit over the same rows that may take the statements of another one, past all after it."""
+    for other in reversed(units):
+        if other.rows == unit.rows and all(stays_in_row(other.statements, s) for s in unit.statements):
+            return other
+        if not other.commutes_with(unit):
+            return None
+    return None
+
+
+def stays_in_row(earlier: Sequence[Statement], s: Statement) -> bool:
+    """Whether a statement reads what earlier ones write at its own row alone."""
+    sources = s.sources
+    for t in earlier:
+        if t.target in sources:
+            axes = {axis for axis, i in enumerate(t.subscripts) if i == t.domain[0].index}
+            reads = [r for r in s.reads if r.tensor == t.target]
+            if not any(all(r.subscripts[axis] == s.domain[0].index for r in reads) for axis in axes):
+                return False
+    return True
+
+
+def label_of(program: Program, unit: Unit, taken: Container[Group]) -> Group | None:
+    """The name of a unit's kernel: that of its last let, and TOGETHER if some statements of it go backward."""
+    directions = dict.fromkeys(s.direction for s in unit.statements)
+    forward = directions.keys() <= {"forward", "tangent"}
+    direction = TOGETHER if len(directions) > 1 and not forward else [*directions][-1]
+    own = [s.layer for s in unit.statements if s.direction == "forward"]
+    layers = reversed(own) if own else (s.layer for s in unit.statements)
+    lets = [layer for layer in dict.fromkeys(layers) if layer != program.objective]
+    return next(((layer, direction) for layer in lets if (layer, direction) not in taken), None)
+
+
+def with_branches(program: Program, statements: Sequence[Statement], own: Container[str]) -> list[Statement]:
+    """What is set or added under a guard, and needed in its own row alone, is 0 elsewhere.
+
+    `a_bar[n] += f(n) if c[n]` → `a_bar[n] += (f(n) if c[n] else 0)`
+    """
+    written, found = set[str](), list[Statement]()
+    for s in statements:
+        whole = s.target in own and s.covers(program.tensor(s.target).shape, guarded=True) and not s.reduced
+        if whole and s.guard != TRUE:
+            operator = s.operator if s.target in written else "="
+            s = replace(s, operator=operator, expression=guarded(s.expression, s.guard), guard=TRUE)
+        written.add(s.target)
+        found.append(s)
+    return found
+
+
+def one_sum_a_place(statements: Sequence[Statement]) -> list[Statement]:
+    """What a row adds to one element is added at once, by the last of the statements that do so."""
+    found: list[Statement | None] = []
+    places: dict[tuple[object, ...], int] = {}
+    for s in statements:
+        place = (s.target, s.subscripts, s.domain, s.guard)
+        before = places.get(place)
+        earlier = found[before] if before is not None else None
+        if earlier is not None and s.operator == "+=":
+            found[places[place]] = None
+            s = replace(s, operator=earlier.operator, expression=earlier.expression + s.expression)
+        places[place] = len(found)
+        found.append(s)
+    return [s for s in found if s is not None]
