@@ -54,6 +54,7 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
 	$(BIN)/python benchmarks/networks
+	$(BIN)/python benchmarks/science
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/generation.py

@@ -87,15 +87,20 @@ def is_touched_otherwise(loop: For, place: Read) -> bool:
     for code in statements_in(loop.body):
         if isinstance(code, Assign):
             reads = reads_of(code.value, *code.place.subscripts)
-            if code.place.tensor == place.tensor and code.place != place:
+            if code.place.tensor == place.tensor and code.place != place and not are_apart(code.place, place):
                 return True
         else:
             reads = reads_of(*values_of(code))
             if written_by(code) == place.tensor or (isinstance(code, Product) and place.tensor in read_by(code)):
                 return True
-        if any(r.tensor == place.tensor for r in reads):
+        if any(r.tensor == place.tensor and not are_apart(r, place) for r in reads):
             return True
     return False
+
+
+def are_apart(a: Read, b: Read) -> bool:
+    """Whether two elements of an array are never the same: along some axis they have different numbers."""
+    return any(i.is_Integer and j.is_Integer and i != j for i, j in zip(a.subscripts, b.subscripts, strict=True))
 
 
 def under(block: Block, guard: Boolean) -> Iterator[tuple[Code, Boolean]]:

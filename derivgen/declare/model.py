@@ -279,7 +279,8 @@ class Model:
         `step` takes the tensors and gives their values at an index of time, that is of the axis that is read at a
         shift: all shifts are negative (forwards in time) or all are positive (backwards). Of the present step one may
         read another, as long as no cycle arises. `initial` is a value before the first step, a number or an expression
-        in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these.
+        in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these, None for
+        one that no step reads at an earlier step.
         """
         single = isinstance(name, str)
         names: list[str] = [str(n) for n in ([name] if single else name)]
@@ -300,7 +301,8 @@ class Model:
             self.problem(f"recur {names[0]}: step must give {len(names)} expressions, found {len(values)}")
             self.refuse_problems()
         for n, left, value, start in zip(names, over, values, starts, strict=True):
-            before = tuple(map(self._expression, start if isinstance(start, list | tuple) else [start]))
+            given = start if isinstance(start, list | tuple) else [] if start is None else [start]
+            before = tuple(map(self._expression, given))
             definition = Definition(n, left, self._expression(value), caller(), left, names[0], initial=before)
             if n not in taken:
                 self.definitions.append(definition)

@@ -34,7 +34,7 @@ from derivgen.form.expressions import (
 from derivgen.form.functions import partial
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program, names_of
 
-REPEATED = 1000  # nodes that a part's adjoints may repeat: its reads times its nodes
+REPEATED = 200  # nodes that a part's adjoints may repeat: its reads times its nodes
 HIGHEST = 16  # levels of a formula
 BRANCHES = 8  # of a Piecewise: each has the conditions of all before it
 ARGUMENTS = 4  # of a maximum that are no numbers: each is compared with all others

@@ -123,6 +123,32 @@ EXAMPLES = {
         """,
         None,
     ),
+    "sums into elements that are never the same": (
+        carried,
+        """
+        for t in range(6):
+            z[0] += x[t]
+            z[1] += y[t]
+        """,
+        """
+        z_total = real(0)
+        z_1 = real(0)
+        for t in range(6):
+            z_total += x[t]
+            z_1 += y[t]
+        z[0] += z_total
+        z[1] += z_1
+        """,
+    ),
+    "sums into elements that may be the same": (
+        carried,
+        """
+        for t in range(6):
+            z[0] += x[t]
+            z[t] += y[t]
+        """,
+        None,
+    ),
     "a sum that starts at 0": (
         carried,
         """

@@ -287,6 +287,12 @@ REFUSED = {
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 3], initial=[1, 2]),
         "h is read 3 steps back, which takes 1 or 3 initial values, found 2",
     ),
+    "no initial value": (
+        lambda m, n, t, x: m.recur(
+            ["h", "c"], [(n, t), (n, t)], lambda h, c: (h[n, t - 1] + x[n, t], h[n, t] + c[n, t - 1]), initial=[0, None]
+        ),
+        "c is read at an earlier step, but its initial value is None: give the value before",
+    ),
     "an initial value that varies with time": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 1], initial=x[n, t]),
         "uses index t",
@@ -308,6 +314,20 @@ REFUSED = {
         "may leave axis 0 of h_previous",
     ),
 }
+
+
+def test_what_no_step_reads_earlier_has_no_initial_value() -> None:
+    found = []
+    for initial in (None, 0):
+        model = Model("m")
+        n, t = model.indices(n=2, t=T)
+        x = model.parameter("x", 2, T)
+        h, c = model.recur(
+            ["h", "c"], [(n, t), (n, t)], lambda h, c: (h[n, t - 1] * x[n, t] + 1, h[n, t] ** 2), initial=[0, initial]
+        )
+        model.minimize(Sum(h[n, t] * c[n, t], n, t))
+        found.append(declared_program(model))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("case", REFUSED)
