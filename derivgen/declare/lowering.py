@@ -17,6 +17,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean, BooleanAtom
+from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen.declare.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
@@ -119,6 +120,7 @@ class Lowering:
         self.place: Place | None = None
         self.layer = ""
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
+        self.matrices: dict[tuple[object, ...], str] = {}  # likewise, the tensors of SymPy matrices
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
         self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
         self.definitions = list(model.definitions)
@@ -159,7 +161,7 @@ class Lowering:
     @contextmanager
     def inside(self, name: str, earlier: Earlier = itself) -> Iterator[None]:
         """Statements that are made here are those of this let; messages are about it."""
-        self.layer, self.helpers, self.earlier = name, {}, earlier
+        self.layer, self.helpers, self.matrices, self.earlier = name, {}, {}, earlier
         try:
             yield
         finally:
@@ -192,7 +194,7 @@ class Lowering:
 
     def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
         """(the ranges of a definition's indices, its subscripts); declares its tensor, now the present one."""
-        self.place, self.layer, self.helpers = d.place, d.name, {}
+        self.place, self.layer, self.helpers, self.matrices = d.place, d.name, {}, {}
         ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
         for r in ranges.values():
             self.check_sizes(r.extent, f"index {r.index}", d.place)
@@ -252,7 +254,7 @@ class Lowering:
         if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
             self.objective = expression.name
             return
-        self.helpers = {}
+        self.helpers, self.matrices = {}, {}
         self.objective = self.layer = self.names.fresh("loss" if "loss" not in self.model._names else "objective")
         self.tensors[self.objective] = Tensor(self.objective, (), Role.LET)
         try:
@@ -439,6 +441,8 @@ class Lowering:
             return self.read(e, scope)
         if isinstance(e, sp.Sum | MaxOver):
             return self.reduce(e, scope)
+        if isinstance(e, MatrixElement):
+            return self.element(e, scope)
         if isinstance(e, partial):
             return self.declared_partial(self, e, scope)
         if isinstance(e, sp.Piecewise):
@@ -586,6 +590,27 @@ class Lowering:
                     "sizes and integer tensors"
                 )
         return self.earlier(Read(name, *subscripts))
+
+    def element(self, e: MatrixElement, scope: Scope) -> sp.Expr:
+        """An element of a SymPy matrix at indices: the matrix is a tensor, each of its entries a statement."""
+        matrix, *places = e.args
+        if not isinstance(matrix, sp.MatrixBase):
+            raise Refused(f"{self.layer}: {matrix} is a matrix without entries, expected sp.Matrix([[…], …])")
+        subscripts = [sp.expand(self.convert(place, scope)) for place in places]
+        entries = [self.body(self.convert(entry, scope)) for entry in matrix.flat()]
+        guard = all_of(*(c for c in conjuncts(scope.path) if not reads_of(c)))
+        used = {i for entry in (*entries, guard) for i in indices_of(entry)}
+        free = tuple(r for r in scope.ranges.values() if r.index in used)
+        key = (matrix, free, guard)
+        if key not in self.matrices:
+            name = self.matrices[key] = self.names.fresh(f"{self.layer}_matrix")
+            shape = (*(r.extent for r in free), *map(sp.Integer, matrix.shape))
+            self.tensors[name] = Tensor(name, shape, Role.HELPER)
+            own = tuple(r.index for r in free)
+            for (row, column), entry in zip(itertools.product(*map(range, matrix.shape)), entries, strict=True):
+                place = (*own, sp.Integer(row), sp.Integer(column))
+                self.emit(Statement(name, place, "=", guarded(entry, guard), free, layer=self.layer))
+        return Read(self.matrices[key], *(r.index for r in free), *subscripts)
 
     def piecewise(self, e: sp.Piecewise, scope: Scope) -> sp.Expr:
         pairs, rest = [], scope

@@ -127,9 +127,7 @@ class Steps:
         backs = sorted(back for name, back in self.earlier if name == d.name)
         start = len(self.lowering.statements)
         if backs and not d.initial:
-            raise Refused(
-                f"{d.name} is read at an earlier step, but its initial value is None: give the value before"
-            )
+            raise Refused(f"{d.name} is read at an earlier step, but its initial value is None: give the value before")
         if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):
             raise Refused(
                 f"{d.name} is read {backs[-1]} steps back, which takes 1 or {backs[-1]} initial values, found "
