@@ -56,7 +56,10 @@ def marked(kind: str, default: str) -> str:
 
 
 def is_marked(name: str) -> bool:
-    return "own_" in name or re.fullmatch("loss_(sum|forward|backward|evaluate|tangent|through).*", name) is not None
+    return (
+        "own_" in name
+        or re.fullmatch("loss_(sum|forward|backward|value|gradient|evaluate|tangent|through).*", name) is not None
+    )
 
 
 def has(names: Iterable[str], kinds: Iterable[str]) -> bool:

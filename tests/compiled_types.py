@@ -91,6 +91,7 @@ def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: 
 
 
 def kernels(module: ModuleType, calls: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """The names of the kernels that compute the layers, and of the elementary functions that they call."""
-    layers = [name for name in vars(module) if name.endswith(("_forward", "_backward", "_evaluate", "_predict"))]
+    """The names of the kernels that were called, and of the elementary functions that they call."""
+    ends = ("_forward", "_backward", "_gradient", "_value", "_evaluate", "_predict")
+    layers = [name for name in calls if name.endswith(ends) and name not in ("loss_and_gradient", "mean_gradient")]
     return layers + [name for name, arguments in calls.items() if arguments and all(map(np.isscalar, arguments))]

@@ -59,7 +59,7 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     )
     starts = [Let(part.tensor, sp.S.Zero) for part in parts.values()]
     sums = [Assign(Read(t), "+=", part) for t, part in parts.items()]
-    return For(first, loop.stop, (*starts, rows, *sums), step=BLOCK)
+    return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
 
 
 def is_added_to(code: Code, total: str) -> bool:

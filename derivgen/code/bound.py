@@ -1,6 +1,7 @@
-"""Loops that a guard cuts short.
+"""Loops that a guard cuts short, at their end or at their start.
 
 for u in range(T): if u <= t: y += x[u]  →  for u in range(t + 1): y += x[u]
+for u in range(T): if u > t: y += x[u]   →  for u in range(t + 1, T): y += x[u]
 """
 
 from __future__ import annotations
@@ -17,45 +18,50 @@ from derivgen.code.visit import blocks_of, indices_in, statements_in, with_block
 from derivgen.code.walk import inside, is_invariant
 from derivgen.form.expressions import all_of, conjuncts, indices_of, is_integral, reads_of
 
+MORE = {"<": 0, "<=": 1, ">": 1, ">=": 0}  # from what a condition names to a bound
+
 
 def bounded(function: Function) -> Function:
-    """The function with each loop up to the bound that all of its work has in common."""
+    """The function with each loop between the bounds that all of its work has in common."""
     proof = Proof(function)
 
     def block(codes: Block, point: Point) -> Block:
         return tuple(statement(code, point) for code in codes)
 
     def statement(code: Code, point: Point) -> Code:
-        if isinstance(code, For):
-            code = cut_short(code, point, proof)
+        while isinstance(code, For) and (shorter := cut_short(code, point, proof)) != code:
+            code = shorter
         return inside(code, point, block)
 
     return function.with_body(block(function.body, Point()))
 
 
 def cut_short(loop: For, point: Point, proof: Proof) -> For:
-    """A loop up to the first bound that is known before it, and under which all is done that is done in it."""
-    for bound, condition in bounds_in(loop):
+    """A loop up to, or from, the first bound that is known before it, and under which all is done that it does."""
+    for bound, condition, is_start in bounds_in(loop):
         integer = is_integral(bound, proof.is_integer)
         fixed = integer and is_invariant(bound, {loop.index, *indices_in(loop.body)}, written_in(loop))
-        known = fixed and proof.may_be_read(bound, point) and proof.is_at_most(bound, loop.stop, point)
-        if known and all_under(loop.body, condition):
-            body = tuple(inner for code in loop.body for inner in without(code, condition))
+        if not fixed or not proof.may_be_read(bound, point) or not all_under(loop.body, condition):
+            continue
+        body = tuple(inner for code in loop.body for inner in without(code, condition))
+        if is_start and loop.start == 0 and proof.is_at_most(sp.S.Zero, bound, point):
+            return replace(loop, start=bound, body=body)
+        if not is_start and loop.most is None and proof.is_at_most(bound, loop.stop, point):
             return replace(loop, stop=bound, most=loop.stop, body=body)
     return loop
 
 
-def bounds_in(loop: For) -> Iterator[tuple[sp.Expr, Boolean]]:
-    """(bound, condition): the conditions of the first branch in a loop that keep its index below something."""
+def bounds_in(loop: For) -> Iterator[tuple[sp.Expr, Boolean, bool]]:
+    """(bound, condition, whether it is a start): what the first branch in a loop says of its index."""
     first = next((code for code in statements_in(loop.body) if isinstance(code, If)), None)
     if first is None or loop.steps or loop.parallel:
         return
     for condition in conjuncts(first.condition):
         if isinstance(condition, sp.core.relational.Relational) and loop.index in condition.free_symbols:
             form = condition if condition.lhs == loop.index else condition.reversed
-            alone = form.lhs == loop.index and loop.index not in form.rhs.free_symbols and form.rel_op in ("<", "<=")
-            if alone and (indices_of(form.rhs) or reads_of(form.rhs)):
-                yield form.rhs + (1 if form.rel_op == "<=" else 0), condition
+            alone = form.lhs == loop.index and loop.index not in form.rhs.free_symbols
+            if alone and form.rel_op in MORE and (indices_of(form.rhs) or reads_of(form.rhs)):
+                yield form.rhs + MORE[form.rel_op], condition, form.rel_op in (">", ">=")
 
 
 def all_under(block: Block, condition: Boolean) -> bool:

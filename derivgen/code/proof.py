@@ -79,7 +79,8 @@ class Proof:
         return [fact for r in dict.fromkeys(places) for fact in (sp.Ge(r, 0), sp.Lt(r, self.below[r.tensor]))]
 
     def is_at_most(self, a: sp.Expr, b: sp.Expr, point: Point) -> bool:
-        return a == b or all_nonnegative((b - a,), sp.And(*point.path), point.around, self.table)
+        path = sp.And(*point.path, *self.facts(a, b))
+        return a == b or all_nonnegative((b - a,), path, point.around, self.table)
 
     def outside(self, e: sp.Basic, point: Point) -> Iterator[tuple[Read, Conditions]]:
         """The elements that an expression reads, and that are not proved inside: each with the conditions there."""

@@ -206,10 +206,13 @@ class ModulePlan(Plan):
 
         Where a step computes values and adjoints together, what comes before the first such kernel is a pass too.
         """
-        first = list(itertools.takewhile(lambda k: k.direction not in ("backward", TOGETHER), self.training.kernels))
-        passes = {"forward": first, "backward": [k for k in self.training.kernels if k not in first]}
-        if self.objective is not None:
-            passes = {"forward": list(self.objective.kernels), "first": first, "backward": passes["backward"]}
+        kernels = self.training.kernels
+        if self.objective is None:
+            backward = [k for k in kernels if k.direction == "backward"]
+            passes = {"forward": [k for k in kernels if k not in backward], "backward": backward}
+        else:
+            first = list(itertools.takewhile(lambda k: k.direction not in ("backward", TOGETHER), kernels))
+            passes = {"forward": list(self.objective.kernels), "first": first, "backward": [*kernels[len(first) :]]}
         beside = {"evaluation": self.evaluation, "prediction": self.prediction}
         return {**passes, **{word: list(s.kernels) for word, s in beside.items() if s is not None}}
 

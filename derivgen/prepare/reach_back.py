@@ -1,5 +1,7 @@
 """Guards reach back: what is read only under a condition is evaluated, and differentiated, under it.
 
+That is so for what may be singular elsewhere, and for what would be computed for nothing: of pairs i < j, the others.
+
 Input and output: a declared Program. With `theta = sqrt(sq)` read only where `sq > 0`, theta is never evaluated at
 sq = 0, so that no 0·∞ arises in its adjoint there.
 """
@@ -28,12 +30,13 @@ from derivgen.form.functions import RECORDS, partial
 from derivgen.form.program import Program, Statement, check_program, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
+SMALL = 4  # terms of a sum that is no product of matrices
 SINGULAR = (*(f.type for f in RECORDS if f.singular), partial)
 
 
 @as_written()
 def reach_back(program: Program) -> Program:
-    """The guards of all reads of a tensor guard its definition too, if the definition may be singular.
+    """The guards of all reads of a tensor guard its definition too, if it may be singular or they are of indices alone.
 
     `r[n] = √(x[n])` and `z[n] = (r[n] if x[n] > 0 else 0)` → `r[n] = (√(x[n]) if x[n] > 0 else 0)`
     """
@@ -45,13 +48,14 @@ def reach_back(program: Program) -> Program:
             readers.setdefault(name, []).append(i)
     for position in reversed(range(len(statements))):
         s = statements[position]
-        if s.target in program.outputs or not may_be_singular(s.expression):
+        singular = may_be_singular(s.expression)
+        if s.target in program.outputs or not (singular or takes_work(program, s)):
             continue
         run = run_of(statements, position)
         others = (i for i in readers.get(s.target, []) if i >= run.start and i != position)
         condition = reach_of(s, [statements[i] for i in others])
         known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
-        if condition not in (TRUE, sp.false) and known:
+        if condition not in (TRUE, sp.false) and known and (singular or not reads_of(condition)):
             statements[position] = under(s, condition)
     return check_program(replace(program, statements=tuple(statements)))
 
@@ -62,6 +66,12 @@ def may_be_singular(expression: sp.Expr) -> bool:
         for node in subexpressions(expression)
         if not node.is_number
     )
+
+
+def takes_work(program: Program, s: Statement) -> bool:
+    """Whether a statement has two indices, and is no part of a product of matrices, which has no guards."""
+    free = [r for r in s.domain if r not in s.reduced]
+    return len(free) > 1 and all(r.extent.is_Integer and r.extent <= SMALL for r in s.reduced)
 
 
 def under(s: Statement, condition: Boolean) -> Statement:

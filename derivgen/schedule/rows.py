@@ -20,7 +20,7 @@ from derivgen.form.program import TOGETHER, Direction, Program, Statement
 
 Group = tuple[str, Direction]
 
-SMALL = 16  # elements that a row may have along one other axis
+SMALL, FEW = 16, 4  # elements along one other axis: of what a row sums up or adds, and of what it has itself
 
 
 @dataclass
@@ -55,28 +55,55 @@ class Unit:
 
 
 def rows_together(program: Program, statements: Sequence[Statement]) -> tuple[list[Statement], set[Group]]:
-    """The statements in an order in which those over the same rows stand together, and the groups that these are."""
+    """The statements in an order in which those over the same rows stand together, and the groups that these are.
+
+    What gains nothing by it stays where it is.
+    """
+    apart: set[Statement] = set()
+    while True:
+        units = joined(program, statements, apart)
+        labels = labels_of(program, units)
+        kept = (unit.statements for k, unit in enumerate(units) if len(unit.statements) > 1 and k not in labels)
+        left = {s for own in kept for s in own} - apart
+        if not left:
+            break
+        apart |= left
+    found: list[Statement] = []
+    for k, unit in enumerate(units):
+        if k in labels:
+            own = {name for name in unit.written if not is_needed_elsewhere(program, name, unit, units)}
+            whole = one_sum_a_place(with_branches(program, unit.statements, own))
+            layer, direction = labels[k]
+            found += [replace(s, layer=layer, direction=direction) for s in whole]
+        else:
+            found += unit.statements
+    return found, {*labels.values()}
+
+
+def joined(program: Program, statements: Sequence[Statement], apart: Container[Statement]) -> list[Unit]:
+    """Units in an order of execution: each statement over rows, but those apart, with the others over the same rows."""
     units: list[Unit] = []
-    for unit in units_of(program, statements):
+    for s in statements:
+        unit = Unit([s], None if s in apart else rows_of(program, s))
         host = host_of(units, unit) if unit.rows is not None else None
         if host is None:
             units.append(unit)
         else:
             host.join(unit)
-    taken = {group(s) for unit in units if not gains(program, unit, units) for s in unit.statements}
-    found: list[Statement] = []
-    made: set[Group] = set()
-    for unit in units:
-        label = label_of(program, unit, taken) if gains(program, unit, units) else None
-        if label is None:
-            found += unit.statements
-        else:
+    return units
+
+
+def labels_of(program: Program, units: Sequence[Unit]) -> dict[int, Group]:
+    """The groups of the units that gain by being one, by position."""
+    gaining = [k for k, unit in enumerate(units) if gains(program, unit, units)]
+    taken = {group(s) for k, unit in enumerate(units) if k not in gaining for s in unit.statements}
+    labels: dict[int, Group] = {}
+    for k in gaining:
+        label = label_of(program, units[k], taken)
+        if label is not None:
+            labels[k] = label
             taken.add(label)
-            made.add(label)
-            own = {name for name in unit.written if not is_needed_elsewhere(program, name, unit, units)}
-            whole = one_sum_a_place(with_branches(program, unit.statements, own))
-            found += [replace(s, layer=label[0], direction=label[1]) for s in whole]
-    return found, made
+    return labels
 
 
 def gains(program: Program, unit: Unit, units: Sequence[Unit]) -> bool:
@@ -90,19 +117,6 @@ def is_needed_elsewhere(program: Program, name: str, unit: Unit, units: Sequence
     return name in program.outputs or any(name in (*u.read, *u.written) for u in units if u is not unit)
 
 
-def units_of(program: Program, statements: Sequence[Statement]) -> list[Unit]:
-    """Each statement over rows by itself, the others by layer and direction, as far as they stand together."""
-    units: list[Unit] = []
-    for s in statements:
-        rows = rows_of(program, s)
-        last = units[-1] if units else None
-        if rows is None and last is not None and last.rows is None and group(last.statements[-1]) == group(s):
-            last.join(Unit([s], None))
-        else:
-            units.append(Unit([s], rows))
-    return units
-
-
 def group(s: Statement) -> Group:
     return s.layer, s.direction
 
@@ -114,7 +128,8 @@ def rows_of(program: Program, s: Statement) -> sp.Expr | None:
     if match_contraction(program.table, s) is not None:
         return None
     first, *others = s.domain
-    return first.extent if len(others) < 2 and all(r.extent.is_Integer and r.extent <= SMALL for r in others) else None
+    most = FEW if first.index in s.subscripts and len(s.subscripts) > 1 else SMALL
+    return first.extent if len(others) < 2 and all(r.extent.is_Integer and r.extent <= most for r in others) else None
 
 
 def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:

@@ -48,6 +48,35 @@ EXAMPLES = {
         """,
         None,
     ),
+    "a bound from below": (
+        bounded,
+        """
+        for t in range(6):
+            for u in range(6):
+                if u > t:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            for u in range(t + 1, 6):
+                y[t] += x[u]
+        """,
+    ),
+    "bounds on both sides": (
+        bounded,
+        """
+        for t in range(6):
+            for u in range(6):
+                if u >= t and u <= t and u < 5:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            for u in range(t, t + 1):
+                if u < 5:
+                    y[t] += x[u]
+        """,
+    ),
     "a bound that a label gives": (
         bounded,
         """

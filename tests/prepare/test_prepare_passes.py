@@ -69,7 +69,18 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             v[i] = (a[i]² if i > 1 else 0)
             """,
         ),
+        Example(
+            """
+            a[i,k] = x[i,k]²
+            z[i] += Σ_k a[i,k] if k < i
+            """,
+            """
+            a[i,k] = (x[i,k]² if i > k else 0)
+            z[i] += Σ_k a[i,k] if k < i
+            """,
+        ),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else a[i])"),
+        kept("a[i,k] += Σ_t w[t,k]·x[i,t]\nz[i] += Σ_k a[i,k] if k < i"),
         kept("a[i] = log(x[i])\nz[i] = (a[2 - i]·w[i] if x[i] > 1 else 0)"),
         kept("a[i] = x[i]²\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)"),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),

@@ -93,7 +93,7 @@ def test_each_kernel_states_its_formula(path):
             assert re.search(rf"^\s*{tensor}(\[| =| \+=)", document, re.M), (
                 f"{kernel.name} does not say what {tensor} is"
             )
-        assert written, kernel.name
+        assert written or stores, kernel.name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
