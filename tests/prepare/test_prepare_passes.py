@@ -80,7 +80,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
         ),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else a[i])"),
-        kept("a[i,k] += Σ_t w[t,k]·x[i,t]\nz[i] += Σ_k a[i,k] if k < i"),
+        kept("a[i,t] += Σ_k w[k,t]·x[i,k]\nz[i] += Σ_t a[i,t] if t < i"),
         kept("a[i] = log(x[i])\nz[i] = (a[2 - i]·w[i] if x[i] > 1 else 0)"),
         kept("a[i] = x[i]²\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)"),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),
