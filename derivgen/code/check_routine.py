@@ -23,7 +23,6 @@ from derivgen.code.tree import (
     Bundle,
     Call,
     Code,
-    Fill,
     For,
     Function,
     If,
@@ -31,7 +30,6 @@ from derivgen.code.tree import (
     Kind,
     Let,
     Number,
-    Product,
     Receive,
     Return,
     View,
@@ -103,8 +101,6 @@ class CheckCalls(Check):
                 for result in code.results:
                     if not isinstance(result, sp.Basic):
                         self.arrays(result, point)
-            case Fill() | Product():
-                self.types.array(code.array if isinstance(code, Fill) else code.out.array)
         return after
 
     def array(self, name: str, point: Point) -> None:

@@ -27,7 +27,7 @@ def share_parts(program: Program) -> Program:
     `y[n] = (a[n] + b[n]·c[n])²` and `z[n] = x[n]·(a[n] + b[n]·c[n])` → `y_part[n] = a[n] + b[n]·c[n]`,
     `y[n] = y_part[n]²` and `z[n] = x[n]·y_part[n]`
     """
-    parts = Uses(program).shared()
+    parts = shared(program)
     if not parts:
         return program
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
@@ -55,32 +55,22 @@ class Use:
 
 
 class Uses:
-    """The uses of all nodes of a program's formulas, equal ones as one."""
+    """The uses of all nodes of some formulas, equal ones as one."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self) -> None:
         self.uses: dict[sp.Expr, Use] = {}
-        self.whole = {s.expression for s in program.statements if s.operator == "="}
-        for position, s in enumerate(program.statements):
-            if s.operator in ("=", "+="):
-                self.visit(s.expression, s, position, s.guard == TRUE)
-        sums = [e for e in self.uses if isinstance(e, sp.Add)]
-        by_term: dict[sp.Expr, list[sp.Expr]] = {}
-        for e in sums:
-            for term in e.args:
-                by_term.setdefault(term, []).append(e)
-        for part in sums:
-            for terms in (part.args, negated(part)):
-                for whole in min((by_term.get(term, []) for term in terms), key=len):
-                    if whole != part and set(terms) <= set(whole.args):
-                        self.uses[part].parents.add(whole)
+
+    @property
+    def sums(self) -> list[sp.Add]:
+        return [e for e in self.uses if isinstance(e, sp.Add)]
 
     def visit(self, node: sp.Basic, s: Statement, parent: object, always: bool) -> None:
         if not isinstance(node, sp.Expr) or isinstance(node, Read | partial) or not node.args:
             return
-        use = self.uses.setdefault(node, Use())
-        seen = bool(use.parents) and always == use.always
+        use, ranges = self.uses.setdefault(node, Use()), domain_in(s, node)
+        seen = ranges in use.ranges and (use.always or not always)  # its operands are known, too
         use.parents.add(parent)
-        use.ranges.add(domain_in(s, node))
+        use.ranges.add(ranges)
         use.always |= always
         if seen:
             return
@@ -91,10 +81,30 @@ class Uses:
             for argument in node.args:
                 self.visit(argument, s, node, always)
 
-    def shared(self) -> list[sp.Expr]:
-        """The nodes that are worth a tensor and have none, inner ones first."""
-        found = [e for e, use in self.uses.items() if e not in self.whole and is_shared(use) and is_worth_it(e)]
-        return sorted(found, key=operations)
+    def note_parts_of_sums(self) -> None:
+        """A sum whose terms, or their negatives, are all in another one is an operand of that."""
+        by_term: dict[sp.Expr, list[sp.Expr]] = {}
+        for e in self.sums:
+            for term in e.args:
+                by_term.setdefault(term, []).append(e)
+        for part in self.sums:
+            for terms in (part.args, negated(part)):
+                for whole in min((by_term.get(term, []) for term in terms), key=len):
+                    if whole != part and set(terms) <= set(whole.args):
+                        self.uses[part].parents.add(whole)
+
+
+def shared(program: Program) -> list[sp.Expr]:
+    """The nodes of a program's formulas that are worth a tensor and have none, inner ones first."""
+    found = Uses()
+    for position, s in enumerate(program.statements):
+        if s.operator in ("=", "+="):
+            found.visit(s.expression, s, position, s.guard == TRUE)
+    found.note_parts_of_sums()
+    whole = {s.expression for s in program.statements if s.operator == "="}
+    return sorted(
+        (e for e, use in found.uses.items() if e not in whole and is_shared(use) and is_worth_it(e)), key=operations
+    )
 
 
 def is_shared(use: Use) -> bool:
@@ -105,8 +115,10 @@ def is_worth_it(e: sp.Expr) -> bool:
     """Whether an expression is long enough, and no part of a pattern that `stabilize` knows."""
     if not isinstance(e, sp.Add | sp.Mul | sp.Piecewise):
         return False  # calls and reciprocals are shared later
-    if any(isinstance(f, sp.exp | sp.cosh | sp.sinh) for term in sp.Add.make_args(e) for f in sp.Mul.make_args(term)):
-        return all(not indices_of(f) for f in e.atoms(sp.exp, sp.cosh, sp.sinh)) and operations(e) >= LEAST
+    factors = (f for term in sp.Add.make_args(e) for f in sp.Mul.make_args(term))
+    patterned = any(isinstance(f, sp.exp | sp.cosh | sp.sinh) for f in factors)
+    if patterned and any(indices_of(f) for f in e.atoms(sp.exp, sp.cosh, sp.sinh)):
+        return False
     return operations(e) >= LEAST
 
 
@@ -129,10 +141,9 @@ def domain_in(s: Statement, e: sp.Expr) -> tuple[Range, ...]:
 def parts_for(s: Statement, parts: list[sp.Expr]) -> Iterator[sp.Expr]:
     """The parts that a statement computes at every point, in their order."""
     if s.operator in ("=", "+=") and s.guard == TRUE:
-        own = Uses.__new__(Uses)
-        own.uses = {}
+        own = Uses()
         own.visit(s.expression, s, None, True)
-        sums = [set(e.args) for e in own.uses if isinstance(e, sp.Add)]
+        sums = [set(e.args) for e in own.sums]
         for part in parts:
             inside = part in own.uses and own.uses[part].always
             if inside or (isinstance(part, sp.Add) and any(within(part, terms) for terms in sums)):

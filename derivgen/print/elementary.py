@@ -78,11 +78,6 @@ def bounds() -> dict[str, tuple[float, float]]:
 BOUNDS = bounds()
 
 
-def local_name(name: str) -> str:
-    """A name of an update rule inside its loop, past what is called there."""
-    return f"{name}_" if name.rstrip("_") in CALLED else name
-
-
 def defined() -> tuple[str, ...]:
     """The names of the functions that have a text."""
     return tuple(TEXTS)

@@ -182,16 +182,17 @@ def with_branches(program: Program, statements: Sequence[Statement], own: Contai
 
 
 def one_sum_a_place(statements: Sequence[Statement]) -> list[Statement]:
-    """What a row adds to one element is added at once, by the last of the statements that do so."""
-    found: list[Statement | None] = []
-    places: dict[tuple[object, ...], int] = {}
+    """What a row adds to one element is added at once, by the last of the statements that do so.
+
+    A statement that assigns stays before all that adds to other elements of its target.
+    """
+    found: list[Statement] = []
     for s in statements:
         place = (s.target, s.subscripts, s.domain, s.guard)
-        before = places.get(place)
-        earlier = found[before] if before is not None else None
-        if earlier is not None and s.operator == "+=":
-            found[places[place]] = None
+        own = [t for t in found if t.target == s.target]
+        earlier = next((t for t in reversed(own) if (t.target, t.subscripts, t.domain, t.guard) == place), None)
+        if earlier is not None and s.operator == "+=" and (earlier.operator == "+=" or earlier is own[-1]):
+            found = [t for t in found if t is not earlier]
             s = replace(s, operator=earlier.operator, expression=earlier.expression + s.expression)
-        places[place] = len(found)
         found.append(s)
-    return [s for s in found if s is not None]
+    return found

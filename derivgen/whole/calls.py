@@ -125,7 +125,7 @@ class Calls:
 
     # ---- what is readied
 
-    def names_of(self, tensors: Sequence[Tensor], rule: bool = True) -> list[str]:
+    def names_of(self, tensors: Sequence[Tensor]) -> list[str]:
         """Names for arrays as arguments, past all that the functions refer to.
 
         Arrays come one by one from Python, since numba takes a NamedTuple for microseconds to look at.

@@ -46,6 +46,8 @@ SHARED = {
     "one let": PART + 'a = model.let("a", n, sqrt(k)*exp(k + x[n]))\nmodel.minimize(Sum(a[n], n))',
     "times a number": PART + 'a = model.let("a", n, (x[n] + k/2)*sqrt(k))\nmodel.minimize(Sum(a[n], n))',
     "within a larger sum": PART + 'a = model.let("a", n, (k + z[n])**3*sqrt(k))\nmodel.minimize(Sum(a[n], n))',
+    "over some of the rows": PART + 'a = model.let("a", n, sqrt(k)*exp(x[n]))\n'
+    "model.minimize(Sum(a[n], n) + Sum(sqrt(k)*exp(k), (n, 0, N - 2)))",
     "in a recurrence": PART + 'a = model.recur("a", (n,), lambda a: a[n - 1]*k + sqrt(k), initial=0)\n'
     "model.minimize(Sum(a[n], n))",
 }

@@ -69,6 +69,7 @@ def test_a_sum_over_all_rows_ends_what_is_together() -> None:
     [
         (["g[i] += x[i]", "h[i] = y[i]", "g[i] += z[i]"], ["h[i] = y[i]", "g[i] += x[i] + z[i]"]),
         (["g[i] = x[i]", "g[i] += z[i]"], ["g[i] = x[i] + z[i]"]),
+        (["g[i] = x[i]", "g[2 - i] += y[i]", "g[i] += z[i]"], ["g[i] = x[i]", "g[2 - i] += y[i]", "g[i] += z[i]"]),
         (["g[0] += Σ_i x[i]", "g[1] += Σ_i z[i]"], ["g[0] += Σ_i x[i]", "g[1] += Σ_i z[i]"]),
     ],
 )
