@@ -37,6 +37,7 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
+    Room,
     Scale,
     View,
 )
@@ -125,6 +126,7 @@ def observe(values: np.ndarray, rows: int, observed: np.ndarray) -> None:
 LIBRARY = {
     "view": view,
     "bundle": SimpleNamespace,
+    "empty": np.empty,
     "scaled": lambda product, out, alpha, beta: alpha * product + (beta * out if beta else 0),
     "uniform": fill_uniform,
     "observe": observe,
@@ -170,6 +172,8 @@ class Printer:
                 if code.scale is Scale.FACTORS:
                     return [f"{out}[...] = scaled({left} @ {right}, {out}, *alpha_beta)"]
                 return [f"{out}[...] {'+=' if code.scale is Scale.ADD else '='} {left} @ {right}"]
+            case Room():
+                return [f"{code.name} = empty({tuple(map(int, code.shape))})"]
             case Receive():
                 return [f"{self.text(self.operations.place(code.place))} {code.operator} {self.passed(code.call)}"]
             case Bind():

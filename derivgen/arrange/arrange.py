@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
@@ -118,5 +119,6 @@ PASSES: tuple[Pass, ...] = (
     assign_under_guards,
     share_calls,
     time_major,
+    sums_first,
     contract_products,
 )

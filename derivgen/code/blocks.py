@@ -49,16 +49,13 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     if loop.stop.is_Integer or loop.most is not None:
         return replace(loop, body=tuple(divided(c, own, fresh) if isinstance(c, For) else c for c in loop.body))
     parts = {t: Read(fresh.name(f"{t.removesuffix('_total')}_part")) for t in own}
-    first = index_symbol(fresh.name("first"))
-    rows = replace(
-        loop,
-        body=tuple(code for c in loop.body for code in (adding_to(c, parts),)),
-        start=first,
-        stop=sp.Min(first + BLOCK, loop.stop),
-        most=loop.stop,
-    )
+    body = tuple(adding_to(c, parts) for c in loop.body)
     starts = [Let(part.tensor, sp.S.Zero) for part in parts.values()]
     sums = [Assign(Read(t), "+=", part) for t, part in parts.items()]
+    if loop.step != 1:  # over blocks already
+        return replace(loop, body=(*starts, *body, *sums))
+    first = index_symbol(fresh.name("first"))
+    rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)
     return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
 
 

@@ -107,13 +107,13 @@ class Check:
             if read.subscripts:
                 self.array(read.tensor, point)
                 if not self.proof.is_inside(read, here):
-                    shape = self.function.arrays[read.tensor].shape
+                    shape = self.proof.table[read.tensor].shape
                     raise self.fault(f"{read} is not proved to be inside {read.tensor}, of the shape {shape}", here)
             elif read.tensor not in defined or not set(defined[read.tensor]) <= set(path):
                 raise self.fault(f"{read.tensor} is used where it need not have a value", here)
 
     def array(self, name: str, point: Point) -> None:
-        if name not in self.function.arrays:
+        if name not in self.function.arrays and not self.proof.table[name].shape:
             raise self.fault(f"{name} is no array", point)
 
     # ---- products

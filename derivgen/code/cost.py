@@ -99,6 +99,8 @@ def note(code: Code, moves: Moves, reached: Reached, function: Function, extents
     """Notes what a statement moves, in loops of these extents."""
 
     def reach(name: str, subscripts: tuple[sp.Expr | None, ...], each: sp.Expr = ONE) -> None:
+        if name not in function.arrays:  # of the function's own, which stays in the cache
+            return
         used = {i for s in subscripts if s is not None for i in indices_of(s)}
         reached.setdefault(name, {})[subscripts] = sp.Mul(*(extents[i] for i in sorted(used, key=str)), each)
 

@@ -38,7 +38,7 @@ def shown(code: Code, function: Function) -> Code:
     if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
         return code
     for array, subscripts in accesses_in(code.body):
-        shape = function.arrays[array].shape if subscripts else ()
+        shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
         for axis, place in enumerate(zip(subscripts, shape, strict=False)):
             if place == (code.index, code.stop):
                 return replace(code, shown=(array, axis))

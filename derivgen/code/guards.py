@@ -1,7 +1,7 @@
 """Branches: neighbours under one condition are one, and a condition that a loop does not change is tested before it.
 
 if c: a = 1; if c: b = 2       →  if c: a = 1; b = 2
-for j: if n < 2: y[n] += x[j]  →  if n < 2: for j: y[n] += x[j]
+for j: if c[n] > 2: y[n] += x[j]  →  if c[n] > 2: for j: y[n] += x[j]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def are_one(a: If, b: If) -> bool:
 
 
 def guarded_once(function: Function) -> Function:
-    """Each condition on indices around a loop, under which all is done that is done in it, before the loop."""
+    """Each condition under which all is done that a loop does, and that it does not change, before the loop."""
 
     def block(codes: Block) -> Block:
         return tuple(out_of_loop(with_blocks(code, block)) for code in codes)
@@ -51,7 +51,7 @@ def guarded_once(function: Function) -> Function:
 def out_of_loop(code: Code) -> Code:
     if isinstance(code, For) and len(code.body) == 1 and isinstance(code.body[0], If):
         inner = code.body[0]
-        fixed = is_invariant(inner.condition, {code.index, *indices_in(code.body)}, ())
-        if fixed and not reads_of(inner.condition) and not inner.otherwise and not code.parallel:
+        fixed = is_invariant(inner.condition, {code.index, *indices_in(code.body)}, written_in(code))
+        if fixed and not inner.otherwise and not code.parallel:
             return replace(inner, body=(replace(code, body=inner.body),))
     return code

@@ -15,7 +15,7 @@ import sympy as sp
 from derivgen.code import operations as op
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale
+from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Room, Scale
 from derivgen.form.functions import of_ordinal, ordinal
 
 RELATIONS: dict[str, Callable[[Value, Value], bool]] = {
@@ -89,7 +89,7 @@ class Machine:
         functions: Mapping[type | str, Callable[..., Value]],
         factors: tuple[float, float],
     ) -> None:
-        self.arrays, self.functions, self.factors = arrays, functions, factors
+        self.arrays, self.functions, self.factors = dict(arrays), functions, factors
         self.operations = Operations(function.order, Proof(function).is_integer)
         self.integers = {name for name, t in Proof(function).table.items() if t.integer}
         self.values: dict[str, Value] = dict(sizes)
@@ -119,6 +119,8 @@ class Machine:
                 self.arrays[code.array][self.of(code.start, True) : stop] = self.of(code.value)
             case Product():
                 self.product(code)
+            case Room():
+                self.arrays[code.name] = np.full(tuple(map(int, code.shape)), math.nan)
 
     def assign(self, code: Assign) -> None:
         integer = code.place.tensor in self.integers

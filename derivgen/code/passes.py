@@ -20,6 +20,7 @@ from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.read_once import read_once
+from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
@@ -40,6 +41,8 @@ PASSES: tuple[Pass, ...] = (
     joined,
     read_once,
     shared,
+    in_row_blocks,
+    read_once,
     in_blocks,
     as_vectors,
     with_shown_extents,

@@ -25,6 +25,7 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
+    Room,
     Scale,
     View,
 )
@@ -128,7 +129,7 @@ def mapped(code: Code, change: Callable[[Any], Any]) -> Code:
 def written_by(code: Code) -> str | None:
     """The name of what a statement itself writes."""
     match code:
-        case Let():
+        case Let() | Room():
             return code.name
         case Assign():
             return code.place.tensor

@@ -11,7 +11,7 @@ Input: a declared Program. Output: a Program of the same values, in exact arithm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from derivgen.form.expressions import (
     bottom_up,
     guarded,
     indices_of,
+    reads_of,
     replace_reads,
     split_guard,
     subexpressions,
@@ -33,6 +34,7 @@ from derivgen.form.program import (
     Names,
     Program,
     Role,
+    Scan,
     Statement,
     Tensor,
     check_program,
@@ -40,6 +42,7 @@ from derivgen.form.program import (
     names_of,
     variables_of,
 )
+from derivgen.prepare.separated import ENOUGH, parts_of_exponent
 from derivgen.rewrite.conditions import at_read
 from derivgen.rewrite.held import Held, Reuse
 from derivgen.rewrite.scans import leave_scans
@@ -71,10 +74,12 @@ class Stabilizer:
         self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
         self.positive: set[str] = set()  # totals of exponentials
         self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
+        self.scan: Scan | None = None  # of the statement at hand
         self.variables = variables_of(program)  # not to see through: something is differentiated by them
 
     def run(self) -> Program:
         for statement in self.program.statements:
+            self.scan = statement.scan
             expression, guard = self.stable(statement.expression), self.stable(statement.guard)
             rewritten = replace(statement, expression=expression, guard=guard)
             for shift in self.shifts:
@@ -87,7 +92,8 @@ class Stabilizer:
         return replace(self.program, tensors=tuple(tensors), statements=tuple(self.statements))
 
     def keep(self, s: Statement) -> None:
-        self.statements.append(s)
+        """Take a statement over; one that is in no recurrence comes before the steps of the last one."""
+        self.statements.insert(self.place_of(s), s)
         if (
             s.operator == "="
             and all(map(is_plain_index, s.subscripts))
@@ -97,6 +103,13 @@ class Stabilizer:
             self.held[s.target] = s
         if s.operator in ("=", "+=") and self.is_square(s.expression):
             self.squares.add(s.target)
+
+    def place_of(self, s: Statement) -> int:
+        ends = len(self.statements)
+        if s.scan is None and self.scan is not None:
+            while ends and self.statements[ends - 1].scan == self.scan:
+                ends -= 1
+        return ends
 
     # ---- sums of exponentials
 
@@ -118,6 +131,10 @@ class Stabilizer:
         """The statement of the sum of shifted exponentials; readers of the sum itself get exp(max)·total."""
         exponential = next(f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp))
         weight = sp.Mul(*(f for f in sp.Mul.make_args(s.expression) if f is not exponential))
+        parts = parts_of_exponent(s, exponential.args[0])
+        if parts and weight == 1 and self.is_lone(exponential) and self.leaves_scan(s, parts):
+            self.separated_sum(s, parts)
+            return
         shift, power = self.shifted(s, exponential.args[0])
         helper = self.program.tensor(s.target).role is Role.HELPER
         total = s.target if helper else self.declare(f"{s.layer}_sum", self.program.tensor(s.target).shape)
@@ -133,6 +150,40 @@ class Stabilizer:
         )
         self.scaled[s.target] = held
         if not helper:
+            self.statements.append(held)
+
+    def is_lone(self, exponential: sp.Expr) -> bool:
+        """Whether one statement alone sums up these exponentials."""
+        return sum(exponents_of(t) == [exponential.args[0]] for t in self.program.statements) == 1
+
+    def leaves_scan(self, s: Statement, parts: Sequence[sp.Expr]) -> bool:
+        """Whether each part of an exponent has the steps of its recurrence, or reads nothing of it."""
+        written = {t.target for t in self.program.statements if s.scan is not None and t.scan == s.scan}
+        fixed = (p for p in parts if s.scan is not None and s.scan.index not in indices_of(p))
+        return all(written.isdisjoint(r.tensor for r in reads_of(p)) for p in fixed)
+
+    def separated_sum(self, s: Statement, parts: Sequence[sp.Expr]) -> None:
+        """The statements of a sum of exponentials as a product, or as it stands where the product is too small.
+
+        `S[n,k] += Σ_j exp(f[n,j] + A[j,k])` → maxima, exponentials of `f[n,j] - f_max[n]` and of `A[j,k] - A_max[k]`,
+        `S_product[n,k] += Σ_j f_exp[n,j]·A_exp[j,k]`, …
+        """
+        shape = self.program.tensor(s.target).shape
+        exponent = sp.Add(*parts)
+        found = [self.shifted(of_part(s, part), part) for part in parts]
+        product, most, total = (Read(self.declare(f"{s.layer}_{w}", shape), *s.subscripts) for w in SEPARATED)
+        own = tuple(r for r in s.domain if r not in s.reduced)
+        enough = sp.Gt(product, ENOUGH)
+        self.keep(replace(s, target=product.tensor, expression=sp.Mul(*(power for _, power in found))))
+        rest = replace(s, guard=sp.Not(enough))
+        self.keep(replace(rest, target=most.tensor, operator="max=", expression=stop_gradient(exponent)))
+        self.keep(replace(s, target=total.tensor, expression=product, guard=enough, domain=own))
+        self.keep(replace(rest, target=total.tensor, expression=sp.exp(exponent - stop_gradient(most))))
+        self.positive.add(total.tensor)
+        shift = sp.Piecewise((sp.Add(*(largest for largest, _ in found)), enough), (most, TRUE))
+        held = replace(s, operator="=", domain=own, expression=sp.exp(stop_gradient(shift)) * total)
+        self.scaled[s.target] = held
+        if self.program.tensor(s.target).role is not Role.HELPER:
             self.statements.append(held)
 
     def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
@@ -235,6 +286,16 @@ class Stabilizer:
             value, guard = split_guard(e)
             return guard != TRUE and self.is_square(value)
         return isinstance(e, Read) and e.tensor in self.squares
+
+
+SEPARATED = ("product", "max", "sum")  # words for the tensors of a separated sum
+
+
+def of_part(s: Statement, part: sp.Expr) -> Statement:
+    """The statement of a part of an exponent: outside of a recurrence whose steps it does not have."""
+    own = indices_of(part)
+    scan = s.scan if s.scan is not None and s.scan.index in own else None
+    return replace(s, domain=tuple(r for r in s.domain if r.index in own), scan=scan)
 
 
 def exponents_of(s: Statement) -> list[sp.Expr]:

@@ -44,6 +44,7 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
+    Room,
     Scale,
     View,
 )
@@ -142,6 +143,8 @@ class Printer:
                 start = "" if code.start == 0 else self.integer(code.start)
                 stop = "" if code.stop is None else self.integer(code.stop)
                 return [f"{code.array}[{start}:{stop}] = {flat(self.value(code.value))}"]
+            case Room():
+                return [f"{code.name} = np.empty({tuple_text(list(map(self.integer, code.shape)))}, real)"]
             case Note():
                 return wrapped(f"# {code.words}", WIDTH - len(STEP) * depth, "# ")
             case Break():

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.arrange.contractions import Product, match_contraction
-from derivgen.form.expressions import substitute
+from derivgen.form.expressions import TRUE, indices_of, reads_of, substitute
 from derivgen.form.program import Program, Range, Scan, Statement, is_plain_index
+from derivgen.rewrite.calls import calls_in
 from derivgen.rewrite.conditions import is_lone, is_read_under_guard
 from derivgen.rewrite.scans import runs
 
@@ -173,6 +174,10 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
     if s.operator in ("max=", "argmax=") or len(s.domain) < 2:
         reduced = s.reduced
         return (*(r for r in s.domain if r not in reduced), *reduced)
+    outside = {i for r in reads_of(s.guard) for i in indices_of(r)}
+    if outside and any(r.index not in outside for r in s.domain) and calls_in(s):  # a call may be left out
+        whole = replace(s, guard=TRUE)
+        return tuple(r for part in (True, False) for r in loop_order(whole) if (r.index in outside) is part)
     accesses = [s.write, *s.reads]
 
     def contiguity(index: sp.Symbol) -> tuple[int, int]:

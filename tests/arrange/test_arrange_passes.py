@@ -21,8 +21,9 @@ from passes import (
 )
 from statements import program_of
 
-from derivgen.arrange import arrange, contractions, products
+from derivgen.arrange import arrange, contractions, order_of_sums, products
 from derivgen.arrange.arrange import recompute_differences, share_calls
+from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
@@ -181,6 +182,38 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("c[i,j] += Σ_k x[i,k]·y[k,j] if i < k"),  # what the guard keeps from being read is not read
         kept("c[i] += Σ_k y[k]·x[i,k]·sin(v[k])"),
     ),
+    sums_first: (
+        Example(
+            "z[i] += Σ_j,k x[k,j]·y[i,j]",
+            """
+            z_sum[j] += Σ_k x[k,j]
+            z[i] += Σ_j z_sum[j]·y[i,j]
+            """,
+        ),
+        Example(
+            "z[i,j] += Σ_k,r u[i,k]·v[k,r]·w[r,j]",
+            """
+            z_sum[i,r] += Σ_k u[i,k]·v[k,r]
+            z[i,j] += Σ_r z_sum[i,r]·w[r,j]
+            """,
+        ),
+        Example(
+            "z[i,j] += Σ_k y[j]·x[i,k]",
+            """
+            z_sum[i] += Σ_k x[i,k]
+            z[i,j] += z_sum[i]·y[j]
+            """,
+        ),
+        Example(
+            "z[i] += Σ_j,k x[k,j]·y[i,j] if k > j",
+            """
+            z_sum[j] += Σ_k x[k,j] if k > j
+            z[i] += Σ_j z_sum[j]·y[i,j]
+            """,
+        ),
+        kept("c[i,j] += Σ_k x[i,k]·y[k,j]"),
+        kept("z[i] += Σ_j,k x[k,j]·y[i,j] if k > i"),
+    ),
 }
 
 
@@ -191,6 +224,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
         (products, "WORTH_COPYING", 0.1),
         (products, "COPYING", 0),
         (contractions, "WORTH_A_CALL", 1),
+        (order_of_sums, "WORTH_A_SUM", 1),
     ):
         monkeypatch.setattr(module, name, value)
 

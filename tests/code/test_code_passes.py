@@ -8,6 +8,7 @@ import pytest
 from code_cases import differences, random_cases
 from code_text import SHAPES, function, shown, text_of
 
+from derivgen.code import row_blocks
 from derivgen.code.blocks import in_blocks
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
@@ -18,6 +19,7 @@ from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
 from derivgen.code.passes import PASSES
 from derivgen.code.read_once import read_once
+from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
@@ -142,6 +144,31 @@ EXAMPLES = {
                 for u in range(6):
                     y[t] += x[u]
         """,
+    ),
+    "a condition on data that the loop does not change": (
+        guarded_once,
+        """
+        for t in range(6):
+            for u in range(6):
+                if z[t] > 2:
+                    y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            if z[t] > real(2):
+                for u in range(6):
+                    y[t] += x[u]
+        """,
+    ),
+    "a condition on data that the loop changes": (
+        guarded_once,
+        """
+        for t in range(6):
+            for u in range(6):
+                if y[t] < 2:
+                    y[t] += x[u]
+        """,
+        None,
     ),
     "a condition on the index of the loop": (
         guarded_once,
@@ -431,6 +458,77 @@ EXAMPLES = {
         """,
         None,
     ),
+    "rows whose elements lie apart": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            y[l[n]] += exp(x[l[n]] * r[n])
+        """,
+        """
+        rows = np.empty((3, 256), real)
+        for first in range(0, N, 256):
+            for n in range(first, min(first + 256, N)):
+                rows[0, n - first] = r[n]
+                rows[1, n - first] = x[l[n]]
+            for row in range(min(256, N - first)):
+                r_n = rows[0, row]
+                x_l = rows[1, row]
+                rows[2, row] = exp(r_n * x_l)
+            for n in range(first, min(first + 256, N)):
+                y[l[n]] += rows[2, n - first]
+        """,
+    ),
+    "rows with branches": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            if r[n] > 0:
+                a = exp(r[n]) + exp(-r[n])
+                b = 2 * a
+            else:
+                b = 1
+            r[n] = b * x[0]
+        """,
+        """
+        rows = np.empty((2, 256), real)
+        x_0 = x[0]
+        for first in range(0, N, 256):
+            for n in range(first, min(first + 256, N)):
+                rows[0, n - first] = r[n]
+            for row in range(min(256, N - first)):
+                r_n = rows[0, row]
+                a = exp(-r_n) + exp(r_n)
+                b = real(2) * a if r_n > real(0) else real(1)
+                r_ = b * x_0
+                rows[1, row] = r_
+            for n in range(first, min(first + 256, N)):
+                r[n] = rows[1, n - first]
+        """,
+    ),
+    "rows that lie side by side": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            r[n] = exp(r[n])
+        """,
+        None,
+    ),
+    "rows that read what others store": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            x[l[n]] = exp(exp(exp(x[0] * r[n])))
+        """,
+        None,
+    ),
+    "too little to compute": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            y[l[n]] += x[l[n]] * r[n]
+        """,
+        None,
+    ),
     "a total over rows": (
         in_blocks,
         """
@@ -471,3 +569,17 @@ def test_random_kernels_compute_the_same_after_it(change: Callable[[Function], F
             before, after = case.stages[position : position + 2]
             check_code(after)
             assert differences(case, before, after) == [], (case.seed, after.name)
+
+
+def test_random_kernels_compute_the_same_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FEWEST": 1, "ROWS": 2, "LEAST": -1000, "SHARE": 0}.items():  # of the few rows of random specs, all pay
+        monkeypatch.setattr(row_blocks, name, value)
+    position, changed = PASSES.index(in_row_blocks), 0
+    with as_written():
+        for case in random_cases():
+            before = case.stages[position]
+            after = in_row_blocks(before)
+            changed += after != before
+            check_code(after)
+            assert differences(case, before, after) == [], (case.seed, after.name)
+    assert changed > 10

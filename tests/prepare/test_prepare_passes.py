@@ -137,6 +137,26 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             z[i] = log(s[i]) + layer_max[i]
             """,
         ),
+        Example(
+            """
+            s[i,k] += Σ_j exp(x[i,j] + y[j,k])
+            z[i,k] = log(s[i,k])
+            """,
+            """
+            layer_max[i] = max_j x[i,j]
+            layer_shift[i,j] = x[i,j] - layer_max[i]
+            layer_exp[i,j] = exp(layer_shift[i,j])
+            layer_max_2[k] = max_j y[j,k]
+            layer_shift_2[k,j] = y[j,k] - layer_max_2[k]
+            layer_exp_2[k,j] = exp(layer_shift_2[k,j])
+            layer_product[i,k] += Σ_j layer_exp[i,j]·layer_exp_2[k,j]
+            layer_max_3[i,k] = max_j (x[i,j] + y[j,k]) if not (layer_product[i,k] > 1e-18)
+            layer_sum[i,k] += layer_product[i,k] if layer_product[i,k] > 1e-18
+            layer_sum[i,k] += Σ_j exp(x[i,j] + y[j,k] - layer_max_3[i,k]) if not (layer_product[i,k] > 1e-18)
+            z[i,k] = (layer_max[i] + layer_max_2[k] if layer_product[i,k] > 1e-18 else layer_max_3[i,k]) + log(layer_sum[i,k])
+            """,  # noqa: E501
+            roles={"s": Role.HELPER},
+        ),
         Example("z[i] = 1/(exp(-x[i]) + 1)", "z[i] = sigmoid(x[i])"),
         Example("z[i] = exp(x[i])/(exp(x[i]) + 1)", "z[i] = sigmoid(x[i])"),
         Example("z[i] = 1 - sigmoid(x[i])", "z[i] = sigmoid(-x[i])"),

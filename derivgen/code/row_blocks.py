@@ -1,0 +1,323 @@
+"""Long formulas over rows, in blocks of rows: what they read is gathered, then all is computed, then it is stored.
+
+    for n: k_n = k[n]; z[k_n] += exp(a[k_n]·x[n])
+    →  for first in range(0, N, 256):
+           for n in block: k_n = k[n]; rows[0, n - first] = a[k_n]; rows[1, n - first] = x[n]
+           for row in range(min(256, N - first)): rows[2, row] = exp(rows[0, row]·rows[1, row])
+           for n in block: k_n = k[n]; z[k_n] += rows[2, n - first]
+
+Compilers compute several rows at once where a loop has no branches, where its elements lie side by side, and where its
+stores cannot change what it reads. The loop in the middle is such a one, whatever the others reach: all that it touches
+is an array of the function's own, which stays in the cache. Sums are added up in the order in which they were.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from derivgen.code.cost import statement_cost, work_of
+from derivgen.code.proof import Point, Proof
+from derivgen.code.share import costly_calls, size, word_for
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Room
+from derivgen.code.visit import mapped, read_by, statements_in, values_of, written_by
+from derivgen.code.walk import Fresh, inside
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    index_symbol,
+    indices_of,
+    is_division,
+    reads_of,
+    subexpressions,
+    substitute,
+)
+from derivgen.form.sizes import typical
+from derivgen.schedule.cost import Cost, scalar_cost
+
+ROWS = 256  # of a block: what a formula of fifty values needs of them stays in the cache next to the processor
+FEWEST = 16  # rows: a loop over fewer is over before it pays
+SHARE = 0.15  # of the time that a function takes
+# Nanoseconds that a row gains by a loop of its own for what is computed, that each value that is copied costs, and that
+# are the least to gain.
+CALL, DIVISION, OPERATION, COPY, LEAST = 5, 1, 0.15, 0.5, 2
+
+
+def in_row_blocks(function: Function) -> Function:
+    """The function with each innermost loop that gains by it as three: to gather, to compute, to store.
+
+    Not where iterations run in threads, which would share the array of blocks.
+    """
+    if any(isinstance(code, For) and code.parallel for code in statements_in(function.body)):
+        return function
+    return RowBlocks(function).function()
+
+
+class NotStraight(Exception):
+    """A loop that has to run as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an iteration does, one statement after another, without branches.
+
+    `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether it had some.
+    """
+
+    index: sp.Symbol
+    integers: dict[str, Let]
+    statements: tuple[Let | Assign, ...]
+    branches: bool
+
+    def reads(self) -> list[Read]:
+        """The elements of reals that are read."""
+        values = dict.fromkeys(r for s in self.statements for r in reads_of(s.value) if r.subscripts)
+        inner = {r for read in values for r in reads_of(*read.subscripts)}
+        return [r for r in values if r not in inner]
+
+    def stores(self) -> list[Assign]:
+        return [s for s in self.statements if isinstance(s, Assign) and s.place.subscripts]
+
+    def name_of(self, read: Read) -> Read | None:
+        """The local that holds an element, if there is one."""
+        return next((Read(s.name) for s in self.statements if isinstance(s, Let) and s.value == read), None)
+
+    def varies(self, e: sp.Basic) -> bool:
+        """Whether an expression has another value in each iteration, if only by its subscripts."""
+        names = {s.name for s in self.statements if isinstance(s, Let)} | self.integers.keys()
+        return self.index in indices_of(e) or any(r.tensor in names for r in reads_of(e))
+
+    def places_for(self, statements: Sequence[Code]) -> list[Let]:
+        """The locals of subscripts that these statements need, in order."""
+        needed = {name for s in statements for name in read_by(s)}
+        for name, let in reversed(self.integers.items()):
+            if name in needed:
+                needed |= read_by(let)
+        return [let for name, let in self.integers.items() if name in needed]
+
+
+class RowBlocks:
+    """The pass over one function."""
+
+    def __init__(self, function: Function) -> None:
+        self.given, self.proof = function, Proof(function)
+        self.fresh = Fresh(function, self.proof)
+        self.rows, self.count, self.length = self.fresh.name("rows"), 0, 0
+        self.uses = names_used(function.body)
+
+    def function(self) -> Function:
+        body = self.block(self.given.body, Point())
+        room = (Room(self.rows, (sp.Integer(self.count), sp.Integer(self.length))),) if self.count else ()
+        return self.given.with_body((*room, *body))
+
+    def block(self, codes: Block, point: Point) -> Block:
+        done: list[Code] = []
+        for code in codes:
+            if point == Point():
+                self.fresh.restart(code)
+                self.fresh.taken.add(self.rows)
+            found = self.divided(code, point) if isinstance(code, For) else None
+            done += [inside(code, point, self.block)] if found is None else found
+        return tuple(done)
+
+    def divided(self, loop: For, point: Point) -> Sequence[Code] | None:
+        """A loop as one over blocks of rows; None where that can't be, or doesn't pay."""
+        innermost = all(isinstance(c, Let | Assign | If) for c in statements_in(loop.body))
+        few = bool(loop.stop.is_Integer) and loop.stop < FEWEST
+        if loop.steps or loop.backwards or loop.step != 1 or few or not innermost:
+            return None
+        try:
+            work = self.work(loop, point.inside(loop))
+        except NotStraight:
+            return None
+        worth_it = hinders(work) and pays(work, self.proof) and self.takes_time(loop, point)
+        return self.in_three(loop, work, point) if worth_it else None
+
+    def takes_time(self, loop: For, point: Point) -> bool:
+        """Whether a loop makes up enough of the function for its text to become longer."""
+        own = statement_cost(loop, self.proof).times(sp.Mul(*(r.extent for r in point.around)))
+        return time(own) >= SHARE * time(work_of(self.given.body, self.proof))
+
+    # ---- without branches
+
+    def work(self, loop: For, point: Point) -> Work:
+        straight = [*self.calls_apart(self.straight(loop.body, self.uses - names_used((loop,))))]
+        integers = {s.name: s for s in straight if isinstance(s, Let) and s.integer}
+        reals = tuple(s for s in straight if not (isinstance(s, Let) and s.integer))
+        work = Work(
+            loop.index, integers, tuple(self.forwarded(reals, loop.index)), any(isinstance(c, If) for c in loop.body)
+        )
+        reads = [r for s in (*integers.values(), *work.statements) for r in reads_of(*values_of(s)) if r.subscripts]
+        if not all(self.proof.may_be_read(r, point) for r in reads):
+            raise NotStraight
+        return work
+
+    def straight(self, codes: Block, elsewhere: Counter[str]) -> Iterator[Let | Assign]:
+        """Statements without branches of the same effect; `elsewhere`: what the function does outside of the loop."""
+        for code in codes:
+            match code:
+                case If():
+                    ways = [list(self.straight(block, elsewhere)) for block in (code.body, code.otherwise)]
+                    yield from self.merged(code.condition, *ways)
+                case Let(kind=Kind.REAL | Kind.INTEGER):
+                    yield code
+                case Assign(operator="+=", double=False):
+                    yield code
+                case Assign(operator="=", double=False) if code.place.subscripts:
+                    yield code
+                case Assign(operator="=", double=False) if code.place.tensor not in elsewhere:
+                    yield Let(code.place.tensor, code.value)
+                case _:
+                    raise NotStraight
+
+    def merged(
+        self, condition: Boolean, then: Sequence[Let | Assign], other: Sequence[Let | Assign]
+    ) -> Iterator[Let | Assign]:
+        """Both ways of a branch one after the other, and of what both set, that of the way which is taken."""
+        set_by = [{s.name for s in way if isinstance(s, Let)} for way in (then, other)]
+        chosen: dict[str, list[sp.Expr]] = {name: [] for name in sorted(set_by[0] & set_by[1])}
+        for way, holds in ((then, condition), (other, sp.Not(condition))):
+            names: dict[sp.Expr, sp.Expr] = {}
+            for k, s in enumerate(way):
+                s = mapped_value(s, names)
+                match s:
+                    case Let() if s.name in chosen and not s.integer:
+                        value = s.value
+                        if any(s.name in read_by(later) for later in way[k + 1 :]):
+                            value = Read(self.fresh.name(s.name))
+                            yield replace(s, name=value.tensor)
+                            names[Read(s.name)] = value
+                        chosen[s.name].append(value)
+                    case Let() if s.name not in chosen:
+                        yield s
+                    case Assign(operator="+="):
+                        yield replace(s, value=sp.Piecewise((s.value, holds), (sp.S.Zero, TRUE)))
+                    case _:
+                        raise NotStraight
+        for name, (value, otherwise) in chosen.items():
+            yield Let(name, sp.Piecewise((value, condition), (otherwise, TRUE)))
+
+    def calls_apart(self, statements: Iterable[Let | Assign]) -> Iterator[Let | Assign]:
+        """The statements with the calls of either side of a choice before it, each once."""
+        held: dict[sp.Expr, sp.Expr] = {}
+        for s in statements:
+            choices = (node for node in subexpressions(s.value) if isinstance(node, sp.Piecewise))
+            sides = (pair.args[0] for choice in choices for pair in choice.args)
+            for call in sorted({c for side in sides for c in costly_calls(side)}, key=size):
+                if call not in held:
+                    local = Read(self.fresh.numbered(word_for(call)))
+                    yield Let(local.tensor, substitute(call, held))
+                    held[call] = local
+            yield mapped_value(s, held)
+
+    def forwarded(self, statements: Sequence[Let | Assign], index: sp.Symbol) -> Iterator[Let | Assign]:
+        """The statements with locals for what one of them stores at its own place, and another one reads."""
+        stored = {s.place.tensor for s in statements if isinstance(s, Assign) and s.place.subscripts}
+        read = {r for s in statements for r in reads_of(s.value) if r.tensor in stored}
+        touched = read | {s.place for s in statements if isinstance(s, Assign)}
+        if any(index not in r.subscripts or sum(p.tensor == r.tensor for p in touched) > 1 for r in read):
+            raise NotStraight
+        held: dict[sp.Expr, sp.Expr] = {}
+        for s in statements:
+            s = mapped_value(s, held)
+            if isinstance(s, Assign) and s.place in read:
+                before = held.get(s.place, s.place)
+                local = Read(self.fresh.name(s.place.tensor))
+                yield Let(local.tensor, s.value if s.operator == "=" else before + s.value)
+                held[s.place] = local
+                s = replace(s, operator="=", value=local)
+            yield s
+
+    # ---- three loops
+
+    def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
+        """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
+        fixed = {r: self.local(r) for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)}
+        copied = {r: work.name_of(r) or self.local(r) for r in work.reads() if work.varies(r)}
+        made = [v for v in dict.fromkeys(s.value for s in work.stores()) if v not in copied and work.varies(v)]
+        one = bool(loop.stop.is_Integer) and loop.start == 0 and loop.stop <= ROWS
+        self.count = max(self.count, len(copied) + len(made))
+        self.length = max(self.length, int(loop.stop) if one else ROWS)
+        first = sp.S.Zero if one else index_symbol(self.fresh.name("first"))
+        row = loop.index if one else index_symbol(self.fresh.name("row"))
+        held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate((*copied, *made))}
+        there = partial(substitute, mapping={row: loop.index - first})
+        gather = [Assign(there(held[r]), "=", r) for r in copied]
+        read = [Let(local.tensor, held[r]) for r, local in copied.items()]
+        compute = [*read, *self.computed(work, {**copied, **fixed}, {v: held[v] for v in made})]
+        values = {**{v: there(place) for v, place in held.items()}, **fixed}
+        store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores()]
+        gather, compute, store = ([*work.places_for(part), *part] for part in (gather, compute, store))
+        before = [Let(local.tensor, r) for r, local in fixed.items()]
+        if one:
+            return [*before, *(replace(loop, body=tuple(body)) for body in (gather, compute, store) if body)]
+        here = partial(mapped, change=partial(substitute, mapping={loop.index: first + row}))
+        middle = For(row, sp.Min(sp.Integer(ROWS), loop.stop - first), tuple(map(here, compute)), most=sp.Integer(ROWS))
+        block = replace(loop, start=first, stop=sp.Min(first + ROWS, loop.stop), most=loop.extent)
+        ends = [replace(block, body=tuple(body)) if body else None for body in (gather, store)]
+        blocks = tuple(part for part in (ends[0], middle, ends[1]) if part is not None)
+        return [*before, replace(loop, index=first, body=blocks, step=ROWS)]
+
+    def computed(
+        self, work: Work, known: Mapping[sp.Expr, sp.Expr], places: Mapping[sp.Expr, Read]
+    ) -> Iterator[Let | Assign]:
+        """What is computed, each value that is stored once, at its place."""
+        left = dict(places)
+        for s in work.statements:
+            if isinstance(s, Assign) and s.place.subscripts:
+                place = left.pop(s.value, None)
+                if place is not None:
+                    yield Assign(place, "=", substitute(s.value, known))
+            elif not (isinstance(s, Let) and known.get(s.value) == Read(s.name)):
+                yield mapped_value(s, known)
+
+    def local(self, read: Read) -> Read:
+        parts = (i.tensor if isinstance(i, Read) else str(i) for i in read.subscripts)
+        return Read(
+            self.fresh.name("_".join([read.tensor, *(part for part in parts if part.isidentifier() or part.isdigit())]))
+        )
+
+
+def mapped_value(s: Let | Assign, names: Mapping[sp.Expr, sp.Expr]) -> Let | Assign:
+    return replace(s, value=substitute(s.value, names)) if names else s
+
+
+def names_used(codes: Block) -> Counter[str]:
+    """How often statements of a block read or write each name."""
+    return Counter(n for c in statements_in(codes) for n in (*read_by(c), written_by(c)) if n is not None)
+
+
+# ---- whether it pays
+
+
+def hinders(work: Work) -> bool:
+    """Whether branches, or elements far from each other, keep a compiler from computing several iterations at once."""
+    places = (*work.reads(), *(s.place for s in work.stores()))
+    return work.branches or not all(lies_side_by_side(p, work) for p in places)
+
+
+def lies_side_by_side(place: Read, work: Work) -> bool:
+    """Whether an access moves on by one element from one iteration to the next, or stays where it is."""
+    *before, last = place.subscripts
+    moves = last - work.index if work.index in indices_of(last) else last
+    return not any(map(work.varies, (*before, moves)))
+
+
+def time(cost: Cost) -> float:
+    return float(typical(CALL * cost.calls + OPERATION * cost.flops))
+
+
+def pays(work: Work, proof: Proof) -> bool:
+    """Whether rows gain more by being computed several at once than the copies of what they read and store cost."""
+    values = [s.value for s in work.statements]
+    costs = [scalar_cost(v, proof.is_integer) for v in values]
+    calls, operations = sum(int(c.calls) for c in costs), sum(int(c.flops) for c in costs)
+    divided = sum(is_division(node) for v in values for node in subexpressions(v))
+    copies = sum(map(work.varies, work.reads())) + len({s.value for s in work.stores()})
+    gain = CALL * calls + DIVISION * divided + OPERATION * operations
+    return gain >= COPY * copies + LEAST
