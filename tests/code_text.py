@@ -22,7 +22,10 @@ FUNCTIONS = {"exp": sp.exp, "sin": sp.sin, "np.sqrt": sp.sqrt, "sigmoid": sigmoi
 
 
 class Parser:
-    """Reads statements; `arrays` by name, upper-case names are run-time sizes, names of loops are indices."""
+    """Reads statements; `arrays` by name, upper-case names are run-time sizes, names of loops are indices.
+
+    Loops over `steps(N)` and over `back(N)` are those of recurrences, the latter with the last step first.
+    """
 
     def __init__(self, arrays: Mapping[str, Tensor]) -> None:
         self.arrays, self.indices = arrays, set[str]()
@@ -32,12 +35,12 @@ class Parser:
 
     def statement(self, node: ast.stmt) -> Code:
         match node:
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds)):
+            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id=word), args=bounds)):
                 limits = [self.value(b) for b in bounds]
                 self.indices.add(name)
-                return For(
-                    index_symbol(name), limits[-1], self.block(node.body), limits[0] if limits[1:] else sp.S.Zero
-                )
+                start = limits[0] if limits[1:] else sp.S.Zero
+                back, steps = word == "back", word != "range"
+                return For(index_symbol(name), limits[-1], self.block(node.body), start, backwards=back, steps=steps)
             case ast.If():
                 return If(self.value(node.test), self.block(node.body), self.block(node.orelse))
             case ast.AugAssign():

@@ -37,8 +37,8 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
-    Room,
     Scale,
+    Scratch,
     View,
 )
 from derivgen.form import functions as form
@@ -70,14 +70,12 @@ NAMES: dict[type | str, Callable[..., float]] = {
     form.expm1: np.expm1,
     form.xlogy: scipy.special.xlogy,
     form.logaddexp: np.logaddexp,
-    form.root: math.sqrt,
     form.ordinal: lambda u: u,  # as a real, which Python orders too: examples have no NaN
     form.of_ordinal: lambda u: u,
-    op.ROOT: math.sqrt,
+    **dict.fromkeys((form.root, op.ROOT), math.sqrt),
     op.SQUARE: lambda u: u * u,
     op.CUBE: lambda u: u * u * u,
-    op.INTEGER_POWER: pow,
-    op.POWER: pow,
+    **dict.fromkeys((op.INTEGER_POWER, op.POWER), pow),
     op.MAXIMUM: max,
     op.MINIMUM: min,
     sp.Min: min,
@@ -172,8 +170,8 @@ class Printer:
                 if code.scale is Scale.FACTORS:
                     return [f"{out}[...] = scaled({left} @ {right}, {out}, *alpha_beta)"]
                 return [f"{out}[...] {'+=' if code.scale is Scale.ADD else '='} {left} @ {right}"]
-            case Room():
-                return [f"{code.name} = empty({tuple(map(int, code.shape))})"]
+            case Scratch():
+                return [f"{code.name} = empty({code.shape})"]
             case Receive():
                 return [f"{self.text(self.operations.place(code.place))} {code.operator} {self.passed(code.call)}"]
             case Bind():

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derivgen.arrange.axes_order import axes_in_order
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
+from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, bottom_up, replace_reads, substitute
@@ -118,7 +120,9 @@ PASSES: tuple[Pass, ...] = (
     recompute_differences,
     assign_under_guards,
     share_calls,
+    invert_shifts,
     time_major,
+    axes_in_order,
     sums_first,
     contract_products,
 )

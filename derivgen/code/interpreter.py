@@ -15,7 +15,7 @@ import sympy as sp
 from derivgen.code import operations as op
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Room, Scale
+from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale, Scratch
 from derivgen.form.functions import of_ordinal, ordinal
 
 RELATIONS: dict[str, Callable[[Value, Value], bool]] = {
@@ -119,7 +119,7 @@ class Machine:
                 self.arrays[code.array][self.of(code.start, True) : stop] = self.of(code.value)
             case Product():
                 self.product(code)
-            case Room():
+            case Scratch():
                 self.arrays[code.name] = np.full(tuple(map(int, code.shape)), math.nan)
 
     def assign(self, code: Assign) -> None:

@@ -19,6 +19,7 @@ from derivgen.code.extents import with_shown_extents, with_sizes
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
+from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.share import shared
@@ -35,6 +36,7 @@ PASSES: tuple[Pass, ...] = (
     joined,
     guarded_once,
     carried,
+    last_values_in_locals,
     in_place,
     hoisted,
     branched,

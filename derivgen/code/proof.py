@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.tree import Assign, For, Function, Let, Receive, Room
+from derivgen.code.tree import Assign, For, Function, Let, Receive, Scratch
 from derivgen.code.visit import statements_in
 from derivgen.form.expressions import Conditions, Read, guarded_reads, negation, parts_of, reads_of
 from derivgen.form.inside import all_nonnegative, is_inside
@@ -52,7 +52,7 @@ class Proof:
         for code in statements_in(function.body):
             if isinstance(code, Let):
                 self.table[code.name] = local(code.name, code.integer)
-            elif isinstance(code, Room):
+            elif isinstance(code, Scratch):
                 self.table[code.name] = Tensor(code.name, code.shape, Role.HELPER)
             elif isinstance(code, Assign | Receive) and not code.place.subscripts:
                 self.table.setdefault(code.place.tensor, local(code.place.tensor, False))

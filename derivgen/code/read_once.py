@@ -72,7 +72,8 @@ class ReadOnce:
         readers = [k for k, code in enumerate(codes) if read in elements(code)]
         between = codes[readers[0] : readers[-1]]
         stores = any(stores_elements(code) for code in between)
-        looped = isinstance(codes[0], For) and not indices_of(read) and stores_elements(codes[0])
+        fixed = not indices_of(read) or self.proof.is_integer(read)  # an address that might change in each iteration
+        looped = isinstance(codes[0], For) and fixed and stores_elements(codes[0])
         return ((len(readers) > 1 and stores) or looped) and self.proof.may_be_read(read, point)
 
     def may_be_local(self, read: Read, point: Point) -> bool:

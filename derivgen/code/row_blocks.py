@@ -24,8 +24,8 @@ from sympy.logic.boolalg import Boolean
 from derivgen.code.cost import statement_cost, work_of
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls, size, word_for
-from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Room
-from derivgen.code.visit import mapped, read_by, statements_in, values_of, written_by
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Scratch
+from derivgen.code.visit import mapped, read_by, statements_in, values_of, with_blocks, written_by
 from derivgen.code.walk import Fresh, inside
 from derivgen.form.expressions import (
     TRUE,
@@ -42,6 +42,7 @@ from derivgen.schedule.cost import Cost, scalar_cost
 
 ROWS = 256  # of a block: what a formula of fifty values needs of them stays in the cache next to the processor
 FEWEST = 16  # rows: a loop over fewer is over before it pays
+CHECKED = 8  # pairs of arrays, one of them written: LLVM compares so many before a loop, and gives up with more
 SHARE = 0.15  # of the time that a function takes
 # Nanoseconds that a row gains by a loop of its own for what is computed, that each value that is copied costs, and that
 # are the least to gain.
@@ -112,8 +113,8 @@ class RowBlocks:
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
-        room = (Room(self.rows, (sp.Integer(self.count), sp.Integer(self.length))),) if self.count else ()
-        return self.given.with_body((*room, *body))
+        scratch = (Scratch(self.rows, (sp.Integer(self.count), sp.Integer(self.length))),) if self.count else ()
+        return self.given.with_body((*scratch, *body))
 
     def block(self, codes: Block, point: Point) -> Block:
         done: list[Code] = []
@@ -121,7 +122,8 @@ class RowBlocks:
             if point == Point():
                 self.fresh.restart(code)
                 self.fresh.taken.add(self.rows)
-            found = self.divided(code, point) if isinstance(code, For) else None
+            rare = any(reads_of(c) for c in point.path)
+            found = self.divided(code, point) if isinstance(code, For) and not rare else None
             done += [inside(code, point, self.block)] if found is None else found
         return tuple(done)
 
@@ -135,13 +137,13 @@ class RowBlocks:
             work = self.work(loop, point.inside(loop))
         except NotStraight:
             return None
-        worth_it = hinders(work) and pays(work, self.proof) and self.takes_time(loop, point)
+        worth_it = hinders(work) and pays(work, is_one(loop), self.proof) and self.takes_time(loop, point)
         return self.in_three(loop, work, point) if worth_it else None
 
     def takes_time(self, loop: For, point: Point) -> bool:
         """Whether a loop makes up enough of the function for its text to become longer."""
         own = statement_cost(loop, self.proof).times(sp.Mul(*(r.extent for r in point.around)))
-        return time(own) >= SHARE * time(work_of(self.given.body, self.proof))
+        return time(own) >= SHARE * time(work_of(without_rare(self.given.body), self.proof))
 
     # ---- without branches
 
@@ -238,30 +240,42 @@ class RowBlocks:
     def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
         """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
         fixed = {r: self.local(r) for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)}
-        copied = {r: work.name_of(r) or self.local(r) for r in work.reads() if work.varies(r)}
-        made = [v for v in dict.fromkeys(s.value for s in work.stores()) if v not in copied and work.varies(v)]
-        one = bool(loop.stop.is_Integer) and loop.start == 0 and loop.stop <= ROWS
-        self.count = max(self.count, len(copied) + len(made))
+        one = is_one(loop)
+        near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
+        copied = {r: work.name_of(r) or self.local(r) for r in work.reads() if work.varies(r) and r not in near}
+        kept = {s.value: s.place for s in work.stores() if s.place in near}
+        made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]
+        self.count = max(self.count, len({*copied, *made}))
         self.length = max(self.length, int(loop.stop) if one else ROWS)
         first = sp.S.Zero if one else index_symbol(self.fresh.name("first"))
         row = loop.index if one else index_symbol(self.fresh.name("row"))
-        held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate((*copied, *made))}
+        held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate(dict.fromkeys((*copied, *made)))}
         there = partial(substitute, mapping={row: loop.index - first})
         gather = [Assign(there(held[r]), "=", r) for r in copied]
         read = [Let(local.tensor, held[r]) for r, local in copied.items()]
-        compute = [*read, *self.computed(work, {**copied, **fixed}, {v: held[v] for v in made})]
-        values = {**{v: there(place) for v, place in held.items()}, **fixed}
-        store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores()]
+        compute = [*read, *self.computed(work, {**copied, **fixed}, {**kept, **{v: held[v] for v in made}})]
+        values = {**{v: there(place) for v, place in held.items()}, **kept, **fixed}
+        store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
         gather, compute, store = ([*work.places_for(part), *part] for part in (gather, compute, store))
         before = [Let(local.tensor, r) for r, local in fixed.items()]
         if one:
             return [*before, *(replace(loop, body=tuple(body)) for body in (gather, compute, store) if body)]
-        here = partial(mapped, change=partial(substitute, mapping={loop.index: first + row}))
-        middle = For(row, sp.Min(sp.Integer(ROWS), loop.stop - first), tuple(map(here, compute)), most=sp.Integer(ROWS))
+        stop = sp.Min(sp.Integer(ROWS), loop.stop - first)
+        middle = For(row, stop, tuple(self.at(first + row, loop.index, compute)), most=sp.Integer(ROWS))
         block = replace(loop, start=first, stop=sp.Min(first + ROWS, loop.stop), most=loop.extent)
         ends = [replace(block, body=tuple(body)) if body else None for body in (gather, store)]
         blocks = tuple(part for part in (ends[0], middle, ends[1]) if part is not None)
         return [*before, replace(loop, index=first, body=blocks, step=ROWS)]
+
+    def at(self, place: sp.Expr, index: sp.Symbol, codes: Iterable[Code]) -> Iterator[Code]:
+        """The statements at another place than an index, with subscripts in locals of their own."""
+        names: dict[sp.Expr, sp.Expr] = {index: place}
+        for code in codes:
+            code = mapped(code, partial(substitute, mapping=names))
+            if isinstance(code, Let) and code.integer:
+                names[Read(code.name)] = local = Read(self.fresh.name(f"{code.name}_row", integer=True))
+                code = replace(code, name=local.tensor)
+            yield code
 
     def computed(
         self, work: Work, known: Mapping[sp.Expr, sp.Expr], places: Mapping[sp.Expr, Read]
@@ -301,6 +315,20 @@ def hinders(work: Work) -> bool:
     return work.branches or not all(lies_side_by_side(p, work) for p in places)
 
 
+def in_place(work: Work) -> set[Read]:
+    """The elements that the loop in the middle reads and stores where they are: as many as a compiler compares."""
+    near: set[Read] = set()
+    stores = [s.place for s in work.stores() if s.operator == "="]
+    for place in (*work.reads(), *stores):
+        arrays = {p.tensor for p in (*near, place)}
+        written = len(arrays & {p.tensor for p in stores}) + 1  # and the array of the rows
+        checked = written * (written - 1) / 2 + written * (len(arrays) + 1 - written)
+        alone = sum(s.place.tensor == place.tensor for s in work.stores()) <= 1
+        if lies_side_by_side(place, work) and work.varies(place) and alone and checked <= CHECKED:
+            near.add(place)
+    return near
+
+
 def lies_side_by_side(place: Read, work: Work) -> bool:
     """Whether an access moves on by one element from one iteration to the next, or stays where it is."""
     *before, last = place.subscripts
@@ -308,16 +336,32 @@ def lies_side_by_side(place: Read, work: Work) -> bool:
     return not any(map(work.varies, (*before, moves)))
 
 
+def is_one(loop: For) -> bool:
+    """Whether the rows of a loop are one block."""
+    return bool(loop.stop.is_Integer) and loop.start == 0 and loop.stop <= ROWS
+
+
+def without_rare(block: Block) -> Block:
+    """The block without loops under conditions on data: nobody knows how often they run."""
+    return tuple(with_blocks(c, without_rare) for c in block if not (isinstance(c, If) and is_rare(c)))
+
+
+def is_rare(branch: If) -> bool:
+    return bool(reads_of(branch.condition)) and any(isinstance(c, For) for c in statements_in((branch,)))
+
+
 def time(cost: Cost) -> float:
     return float(typical(CALL * cost.calls + OPERATION * cost.flops))
 
 
-def pays(work: Work, proof: Proof) -> bool:
+def pays(work: Work, one: bool, proof: Proof) -> bool:
     """Whether rows gain more by being computed several at once than the copies of what they read and store cost."""
     values = [s.value for s in work.statements]
     costs = [scalar_cost(v, proof.is_integer) for v in values]
     calls, operations = sum(int(c.calls) for c in costs), sum(int(c.flops) for c in costs)
     divided = sum(is_division(node) for v in values for node in subexpressions(v))
-    copies = sum(map(work.varies, work.reads())) + len({s.value for s in work.stores()})
+    near = in_place(work) if one else set()
+    copies = sum(work.varies(r) for r in work.reads() if r not in near)
+    copies += len({s.value for s in work.stores() if s.place not in near})
     gain = CALL * calls + DIVISION * divided + OPERATION * operations
     return gain >= COPY * copies + LEAST

@@ -7,7 +7,7 @@
               | If(condition, statement*, otherwise*)
               | Product(left, right, out, scale)       out = left · right, or what the scale says
               | Fill(array, value, start, stop)
-              | Room(name, shape)                      an array of its own, in which nothing stands yet
+              | Scratch(name, shape)                   an array of its own, in which nothing stands yet
     place     = Read(local) | Read(array, subscript*)  a tensor of rank 0 is an array of one element: Read(array, 0)
     value     = an expression of a program, its reads resolved to places
 
@@ -160,8 +160,8 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """An array that the function has to itself, of a fixed shape; its elements have no values yet."""
+class Scratch:
+    """An array of reals that the function has to itself, of a fixed shape; its elements have no values yet."""
 
     name: str
     shape: tuple[sp.Expr, ...]
@@ -270,7 +270,7 @@ class Note:
     words: str
 
 
-Code = Let | Assign | For | If | Product | Fill | Room | Call | Receive | Bind | Return | Break | Note
+Code = Let | Assign | For | If | Product | Fill | Scratch | Call | Receive | Bind | Return | Break | Note
 Block = tuple[Code, ...]
 
 

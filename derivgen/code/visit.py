@@ -25,8 +25,8 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
-    Room,
     Scale,
+    Scratch,
     View,
 )
 from derivgen.form.expressions import Read, reads_of
@@ -129,7 +129,7 @@ def mapped(code: Code, change: Callable[[Any], Any]) -> Code:
 def written_by(code: Code) -> str | None:
     """The name of what a statement itself writes."""
     match code:
-        case Let() | Room():
+        case Let() | Scratch():
             return code.name
         case Assign():
             return code.place.tensor

@@ -29,9 +29,9 @@ GLOBALS = words(
     per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox
     power_of_two prange predict prediction_kernel prediction_labels_in_range prepare prepare_prediction quarter_turns
     real refuse_labels refuse_prediction_labels refuse_rows residuals residuals_buffers residuals_kernel
-    residuals_memory scaled sin sparse_rows split square step sum_of_squares sys take_next tanh this_threads_memory
-    threading train_epoch truncated_normal types uniform update update_in_threads update_kernel update_range upper_half
-    vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
+    residuals_memory scaled scratch sin sparse_rows split square step sum_of_squares sys take_next tanh
+    this_threads_memory threading train_epoch truncated_normal types uniform update update_in_threads update_kernel
+    update_range upper_half vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
     vector_jacobian_product_memory view views vstack wait_for_lock workspace
     """
 )

@@ -15,6 +15,7 @@ from derivgen.form.expressions import (
     condition_reads,
     guarded_reads,
     indices_of,
+    is_integral,
     is_size,
     parts_of,
     reads_of,
@@ -71,6 +72,16 @@ def all_nonnegative(
         for case in bounds.cases_of(path, is_integer)
         for claim in wanted
     )
+
+
+def at_least_zero(part: Boolean, tensors: Mapping[str, Tensor]) -> sp.Expr | None:
+    """What is at least 0 exactly where a comparison of integers holds."""
+    if not isinstance(part, sp.core.relational.Relational) or part.rel_op not in ("<", "<=", ">", ">="):
+        return None
+    if not all(is_integral(e, lambda r: tensors[r.tensor].integer) for e in part.args):
+        return None
+    low, high = (part.lhs, part.rhs) if part.rel_op in ("<", "<=") else (part.rhs, part.lhs)
+    return high - low - (1 if part.rel_op in ("<", ">") else 0)
 
 
 def integer_reads(

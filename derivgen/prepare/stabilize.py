@@ -177,7 +177,7 @@ class Stabilizer:
         self.keep(replace(s, target=product.tensor, expression=sp.Mul(*(power for _, power in found))))
         rest = replace(s, guard=sp.Not(enough))
         self.keep(replace(rest, target=most.tensor, operator="max=", expression=stop_gradient(exponent)))
-        self.keep(replace(s, target=total.tensor, expression=product, guard=enough, domain=own))
+        self.keep(replace(s, target=total.tensor, expression=guarded(product, enough), domain=own))
         self.keep(replace(rest, target=total.tensor, expression=sp.exp(exponent - stop_gradient(most))))
         self.positive.add(total.tensor)
         shift = sp.Piecewise((sp.Add(*(largest for largest, _ in found)), enough), (most, TRUE))

@@ -44,8 +44,8 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
-    Room,
     Scale,
+    Scratch,
     View,
 )
 from derivgen.code.visit import statements_in
@@ -55,12 +55,12 @@ from derivgen.print.layout import STEP, WIDTH, Bracket, Part, assignment, bracke
 from derivgen.print.scalar import Double, Scalar
 from derivgen.print.text import docstring, tuple_text, wrapped
 
-GEMM = "gemm"
+GEMM, SCRATCH = "gemm", "scratch"
 ADD = "ADD"
 SCALES = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: FACTORS}
 
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
-REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, ASSIGN, ADD}
+REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, SCRATCH, ASSIGN, ADD}
 DECORATORS = {
     Linkage.PUBLIC: "kernel",
     Linkage.INTERNAL: "internal",
@@ -143,8 +143,9 @@ class Printer:
                 start = "" if code.start == 0 else self.integer(code.start)
                 stop = "" if code.stop is None else self.integer(code.stop)
                 return [f"{code.array}[{start}:{stop}] = {flat(self.value(code.value))}"]
-            case Room():
-                return [f"{code.name} = np.empty({tuple_text(list(map(self.integer, code.shape)))}, real)"]
+            case Scratch():
+                self.scalar.used.add(SCRATCH)
+                return [f"{code.name} = {SCRATCH}({', '.join(map(self.integer, code.shape))})"]
             case Note():
                 return wrapped(f"# {code.words}", WIDTH - len(STEP) * depth, "# ")
             case Break():

@@ -222,10 +222,13 @@ def fused(
 def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
     """Whether some work gains by sharing a loop: not after a row's maximum, nor as a call after its inner loops.
 
-    Either would keep the compiler from running several rows, or several points, of the loop at once.
+    Either would keep the compiler from running several rows, or several points, of the loop at once; and so would
+    loops that only some of them have, by a condition on data.
     """
     if isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
         return True
+    if len(loops) == 2 and reads_of(*(s.guard for s in statements_of(work))) and loops[1] in work.statement.reduced:
+        return False
     done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
     after_maximum = has_maximum(done) and not has_maximum(own)
     calls = any(s.expression.has(sp.Function) for s in own)

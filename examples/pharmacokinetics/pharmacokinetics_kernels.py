@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 d4ec8f4e007c4c4a
+spec sha256 5cba7650312137ce, body sha256 07fec66f9755ace7
 """
 
 import errno
@@ -211,6 +211,9 @@ if config.DISABLE_JIT:
     def view(flat, start, shape):
         return flat[start : start + math.prod(shape)].reshape(shape)
 
+    def scratch(rows, columns):
+        return np.empty((rows, columns), real)
+
 else:
 
     @intrinsic
@@ -254,6 +257,24 @@ else:
             return part._getvalue()
 
         return result(flat, start, shape), code
+
+    @intrinsic(prefer_literal=True)
+    def scratch(typing_context, rows, columns):
+        """An array of so many rows and columns on the stack, uninitialized, which is gone when the kernel returns."""
+        shape, element = (rows.literal_value, columns.literal_value), getattr(types, REAL.name)
+        result = types.Array(element, 2, "C")
+
+        def code(context, builder, signature, arguments):
+            size, *extents = (context.get_constant(types.intp, n) for n in (element.bitwidth // 8, *shape))
+            array = cgutils.create_struct_proxy(result)(context, builder)
+            array.data = cgutils.alloca_once(builder, context.get_data_type(element), math.prod(shape))
+            array.shape = cgutils.pack_array(builder, extents)
+            array.strides = cgutils.pack_array(builder, [builder.mul(size, extents[1]), size])
+            array.nitems, array.itemsize = builder.mul(*extents), size
+            array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+            return array._getvalue()
+
+        return result(rows, columns), code
 
 
 # ---- elementary functions ------------------------------------------------------------------------
@@ -480,7 +501,7 @@ def r_forward(subject, time, concentration, alpha, beta, A, B, loss_sum):
     loss_sum = Σ_n r[n]²
     """
     N = subject.shape[0]
-    rows = np.empty((6, 256), real)
+    rows = scratch(6, 256)
     loss_sum_total = real(0)
     for first in range(0, N, 256):
         loss_sum_part = real(0)
@@ -520,7 +541,7 @@ def r_gradient(subject, time, concentration, alpha, beta, A, B, loss_sum, A_bar,
     alpha_bar[subject[n]] += -A[subject[n]]·time[n]·c_exp[n]·c_bar[n]
     """
     N = subject.shape[0]
-    rows = np.empty((10, 256), real)
+    rows = scratch(10, 256)
     A_bar[:] = real(0)
     B_bar[:] = real(0)
     beta_bar[:] = real(0)
@@ -570,7 +591,7 @@ def r_gradient(subject, time, concentration, alpha, beta, A, B, loss_sum, A_bar,
 def c_forward(subject, time, alpha, beta, A, B, c):
     """c[n] = A[subject[n]]·exp(-alpha[subject[n]]·time[n]) + B[subject[n]]·exp(-beta[subject[n]]·time[n])"""
     N = subject.shape[0]
-    rows = np.empty((6, 256), real)
+    rows = scratch(6, 256)
     for first in range(0, N, 256):
         for n in range(first, min(first + 256, N)):
             subject_n = subject[n]
@@ -937,7 +958,7 @@ def r_through_c(subject, time, alpha, beta, A, B, r_by_c, r_by_alpha, r_by_beta,
     r_by_B[n] = c_exp_2[n]·r_by_c[n]
     """
     N = subject.shape[0]
-    rows = np.empty((10, 256), real)
+    rows = scratch(10, 256)
     for first in range(0, N, 256):
         for n in range(first, min(first + 256, N)):
             subject_n = subject[n]
@@ -979,7 +1000,7 @@ def r_through_B(
     r_by_log_V1[n] = -A[subject[n]]·r_by_A[n] - B[subject[n]]·r_by_B[n]
     """
     N = subject.shape[0]
-    rows = np.empty((11, 256), real)
+    rows = scratch(11, 256)
     dose_0 = dose[0]
     for first in range(0, N, 256):
         for n in range(first, min(first + 256, N)):
@@ -1024,7 +1045,7 @@ def r_through_beta(
         k10[subject[n]]·r_by_beta[n]/alpha[subject[n]]
     """
     N = subject.shape[0]
-    rows = np.empty((14, 256), real)
+    rows = scratch(14, 256)
     for first in range(0, N, 256):
         for n in range(first, min(first + 256, N)):
             subject_n = subject[n]

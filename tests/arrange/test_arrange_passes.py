@@ -23,8 +23,10 @@ from statements import program_of
 
 from derivgen.arrange import arrange, contractions, order_of_sums, products
 from derivgen.arrange.arrange import recompute_differences, share_calls
+from derivgen.arrange.axes_order import axes_in_order
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
+from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, check_program
@@ -181,6 +183,57 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("c[i,j] += Σ_k x[i,k]·y[k,j]"),
         kept("c[i,j] += Σ_k x[i,k]·y[k,j] if i < k"),  # what the guard keeps from being read is not read
         kept("c[i] += Σ_k y[k]·x[i,k]·sin(v[k])"),
+    ),
+    invert_shifts: (
+        Example(
+            """
+            z[i + 1] += x[i] if i < 2
+            z[i] += y[i]
+            """,
+            "z[i] += y[i] + (x[i - 1] if i ≥ 1 else 0)",
+            shapes={"z": "i"},
+        ),
+        Example("z[i - 1] += x[i] if i ≥ 1", "z[i] += x[i + 1]", shapes={"z": "2"}),
+        Example(
+            """
+            z[i + 1,j] += w[i,j] if i < 2 and j ≥ 1
+            z[i - 1,j] += y[i]·x[i,j] if i ≥ 1
+            """,
+            "z[i,j] += (w[i - 1,j] if i ≥ 1 and j ≥ 1 else 0) + (y[i + 1]·x[i + 1,j] if i < 2 else 0)",
+            shapes={"z": "i j"},
+        ),
+        kept(
+            """
+            z[i + 1] += exp(x[i]) if i < 2
+            z[i] += y[i]
+            """,
+            shapes={"z": "i"},
+        ),
+        kept("z[i + 1] += x[i] if i < 2", shapes={"z": "i"}),
+        kept("z[2·i] += x[i]", shapes={"z": "5"}),
+        kept("z[i + 1] += Σ_j w[i,j]", shapes={"z": "4"}),
+    ),
+    axes_in_order: (
+        Example(
+            """
+            s[k,j] = w[k,j] - v[k]
+            z[n,i,k] = exp(s[k,y[n,i]])
+            """,
+            """
+            s[j,k] = w[k,j] - v[k]
+            z[n,i,k] = exp(s[y[n,i],k])
+            """,
+            shapes={"w": "k j", "y": "n i"},
+            roles={"s": Role.LET, "y": Role.LABELS},
+        ),
+        kept(
+            """
+            s[k,j] = w[k,j] - v[k]
+            z[n,i] = exp(s[1,y[n,i]])
+            """,
+            shapes={"w": "k j", "y": "n i"},
+            roles={"s": Role.LET, "y": Role.LABELS},
+        ),
     ),
     sums_first: (
         Example(

@@ -17,6 +17,7 @@ from derivgen.code.check import check_code
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
+from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.passes import PASSES
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
@@ -458,6 +459,85 @@ EXAMPLES = {
         """,
         None,
     ),
+    "a value of the step before": (
+        last_values_in_locals,
+        """
+        for t in steps(6):
+            y[t] = x[t] * y[t - 1] if t >= 1 else x[0]
+            z[t] = 2 * y[t]
+        """,
+        """
+        y_last = real(0)
+        for t in range(6):
+            y_last = x[t] * y_last if t >= 1 else x[0]
+            y[t] = y_last
+            z[t] = real(2) * y_last
+        """,
+    ),
+    "values of two steps before, of another array too": (
+        last_values_in_locals,
+        """
+        for t in steps(6):
+            y[t] = y[t - 1] + y[t - 2] if t >= 2 else 1
+            z[t] = y[t - 1] + z[t - 1] if t >= 1 else 0
+        """,
+        """
+        y_last = real(0)
+        y_last_ = real(0)
+        z_last = real(0)
+        for t in range(6):
+            y_now = y_last + y_last_ if t >= 2 else real(1)
+            y[t] = y_now
+            z_last = y_last + z_last if t >= 1 else real(0)
+            z[t] = z_last
+            y_last_ = y_last
+            y_last = y_now
+        """,
+    ),
+    "a value of the step before, last step first": (
+        last_values_in_locals,
+        """
+        for n in back(N):
+            r[n] = r[n] * r[n + 1] if n + 1 < N else x[0]
+        """,
+        None,
+    ),
+    "an adjoint of the step before": (
+        last_values_in_locals,
+        """
+        for t in back(6):
+            z[t] = y[t]
+            if t >= 1:
+                y[t - 1] += x[t] * y[t]
+        """,
+        """
+        y_now = y[5]
+        for t in range(5, -1, -1):
+            z[t] = y_now
+            if t >= 1:
+                y_next = x[t] * y_now + y[t - 1]
+                y[t - 1] = y_next
+                y_now = y_next
+        """,
+    ),
+    "an adjoint that not each step hands on": (
+        last_values_in_locals,
+        """
+        for t in back(6):
+            if t >= 2:
+                y[t - 1] += x[t] * y[t]
+        """,
+        None,
+    ),
+    "an adjoint of any step": (
+        last_values_in_locals,
+        """
+        for t in back(6):
+            if x[t] > 0 and t >= 1:
+                y[t - 1] += x[t] * y[t]
+        """,
+        None,
+    ),
     "rows whose elements lie apart": (
         in_row_blocks,
         """
@@ -465,7 +545,7 @@ EXAMPLES = {
             y[l[n]] += exp(x[l[n]] * r[n])
         """,
         """
-        rows = np.empty((3, 256), real)
+        rows = scratch(3, 256)
         for first in range(0, N, 256):
             for n in range(first, min(first + 256, N)):
                 rows[0, n - first] = r[n]
@@ -490,7 +570,7 @@ EXAMPLES = {
             r[n] = b * x[0]
         """,
         """
-        rows = np.empty((2, 256), real)
+        rows = scratch(2, 256)
         x_0 = x[0]
         for first in range(0, N, 256):
             for n in range(first, min(first + 256, N)):
@@ -572,7 +652,12 @@ def test_random_kernels_compute_the_same_after_it(change: Callable[[Function], F
 
 
 def test_random_kernels_compute_the_same_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"FEWEST": 1, "ROWS": 2, "LEAST": -1000, "SHARE": 0}.items():  # of the few rows of random specs, all pay
+    for name, value in {
+        "FEWEST": 1,
+        "ROWS": 2,
+        "LEAST": -1000,
+        "SHARE": 0,
+    }.items():  # of the few rows of random specs, all pay
         monkeypatch.setattr(row_blocks, name, value)
     position, changed = PASSES.index(in_row_blocks), 0
     with as_written():

@@ -151,7 +151,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             layer_exp_2[k,j] = exp(layer_shift_2[k,j])
             layer_product[i,k] += Σ_j layer_exp[i,j]·layer_exp_2[k,j]
             layer_max_3[i,k] = max_j (x[i,j] + y[j,k]) if not (layer_product[i,k] > 1e-18)
-            layer_sum[i,k] += layer_product[i,k] if layer_product[i,k] > 1e-18
+            layer_sum[i,k] += (layer_product[i,k] if layer_product[i,k] > 1e-18 else 0)
             layer_sum[i,k] += Σ_j exp(x[i,j] + y[j,k] - layer_max_3[i,k]) if not (layer_product[i,k] > 1e-18)
             z[i,k] = (layer_max[i] + layer_max_2[k] if layer_product[i,k] > 1e-18 else layer_max_3[i,k]) + log(layer_sum[i,k])
             """,  # noqa: E501

@@ -13,7 +13,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.elementary import definitions
-from derivgen.print.kernels import GEMM, Text, write_kernel, write_routine
+from derivgen.print.kernels import GEMM, SCRATCH, Text, write_kernel, write_routine
 from derivgen.print.layout import STEP, WIDTH, bracketed, line
 from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
@@ -69,7 +69,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
     used, parallel = frozenset().union(*(text.used for text in written)), any(text.parallel for text in written)
     public = Public(plan, {name: text_of(routines[r.name]) for name, r in whole.labels.items()})
     products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
-    functions = used - {GEMM}
+    functions = used - {GEMM, SCRATCH}
     derived = [Derivative(part) for part in plan.parts]
     sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
     steps = (LIBRARY[item] if isinstance(item, str) else text_of(routines[item.name]) for item in whole.steps)
@@ -89,6 +89,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
         "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
         "tuples": (named := tuples(plan)),
         "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
+        "has_scratch": SCRATCH in used,
         "kernel_sections": sections,
         "model_title": titled("the whole model"),
         "model_functions": model_functions,
