@@ -82,7 +82,7 @@ class Parser:
                 return kinds[type(relation)](self.value(left), self.value(right), evaluate=False)
             case ast.BinOp(left=left, op=kind, right=right):
                 a, b = self.value(left), self.value(right)
-                return {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b, ast.Div: a / b}[type(kind)]
+                return {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b, ast.Div: a / b, ast.Pow: a**b}[type(kind)]
             case ast.Call(func=ast.Name(id="real"), args=[value]):
                 return self.value(value)
             case ast.Call(func=ast.Name(id="min"), args=[a, b]):

@@ -46,7 +46,7 @@ def carried(function: Function) -> Function:
             if point == Point():
                 fresh.restart(code)
             if isinstance(code, For):
-                locals_, found = set[str](), list(reductions(code, proof))
+                locals_, found = set[str](), list(reductions(code, point, proof))
                 for r in found:
                     start = start_of(r, done)
                     if start is None and not can_be_stored(r, point, proof):
@@ -66,7 +66,7 @@ def carried(function: Function) -> Function:
     return function.with_body(block(function.body, Point()))
 
 
-def reductions(loop: For, proof: Proof) -> Iterator[Reduction]:
+def reductions(loop: For, point: Point, proof: Proof) -> Iterator[Reduction]:
     """The elements that a loop only adds to, or only takes maxima with; and real locals whose maximum it finds."""
     own, written = {loop.index, *indices_in(loop.body)}, written_in(loop)
     writes: dict[Read, list[tuple[Operator, Boolean]]] = {}
@@ -78,29 +78,49 @@ def reductions(loop: For, proof: Proof) -> Iterator[Reduction]:
         operator = next(iter(operators))
         runs = operator in (("+=", "max=") if place.subscripts else ("max=",)) and len(operators) == 1
         fixed = all(is_invariant(i, own, written) for i in place.subscripts)
-        if runs and fixed and not proof.is_integer(place) and not is_touched_otherwise(loop, place):
+        if runs and fixed and not proof.is_integer(place) and not is_touched_otherwise(loop, place, point, proof):
             yield Reduction(place, operator, any_of(*(guard for _, guard in found)))
 
 
-def is_touched_otherwise(loop: For, place: Read) -> bool:
+def is_touched_otherwise(loop: For, place: Read, point: Point, proof: Proof) -> bool:
     """Whether a loop accesses an array, or a local, elsewhere than in reductions of one place of it."""
-    for code in statements_in(loop.body):
+    for code, here in at_points(loop.body, point.inside(loop)):
         if isinstance(code, Assign):
             reads = reads_of(code.value, *code.place.subscripts)
-            if code.place.tensor == place.tensor and code.place != place and not are_apart(code.place, place):
-                return True
+            if code.place.tensor == place.tensor and code.place != place:
+                reads = [*reads, code.place]
         else:
             reads = reads_of(*values_of(code))
             if written_by(code) == place.tensor or (isinstance(code, Product) and place.tensor in read_by(code)):
                 return True
-        if any(r.tensor == place.tensor and not are_apart(r, place) for r in reads):
+        if any(r.tensor == place.tensor and not are_apart(r, place, here, proof) for r in reads):
             return True
     return False
 
 
-def are_apart(a: Read, b: Read) -> bool:
-    """Whether two elements of an array are never the same: along some axis they have different numbers."""
-    return any(i.is_Integer and j.is_Integer and i != j for i, j in zip(a.subscripts, b.subscripts, strict=True))
+def are_apart(a: Read, b: Read, point: Point, proof: Proof) -> bool:
+    """Whether two elements of an array are never the same: along some axis one is known to lie before the other."""
+    return any(is_before(i, j, point, proof) or is_before(j, i, point, proof) for i, j in pairs(a, b) if i != j)
+
+
+def is_before(i: sp.Expr, j: sp.Expr, point: Point, proof: Proof) -> bool:
+    return bool(i < j) if i.is_Integer and j.is_Integer else proof.is_at_most(i + 1, j, point)
+
+
+def pairs(a: Read, b: Read) -> Iterator[tuple[sp.Expr, sp.Expr]]:
+    return zip(a.subscripts, b.subscripts, strict=True)
+
+
+def at_points(block: Block, point: Point) -> Iterator[tuple[Code, Point]]:
+    """Each statement of a block, with what is known where it stands."""
+    for code in block:
+        yield code, point
+        match code:
+            case If():
+                yield from at_points(code.body, point.where(code.condition))
+                yield from at_points(code.otherwise, point.otherwise(code.condition))
+            case For():
+                yield from at_points(code.body, point.inside(code))
 
 
 def under(block: Block, guard: Boolean) -> Iterator[tuple[Code, Boolean]]:

@@ -20,10 +20,12 @@ from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.last_values import last_values_in_locals
+from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
+from derivgen.code.unroll import unrolled
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program
 from derivgen.schedule.schedule import Kernel
@@ -35,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     bounded,
     joined,
     guarded_once,
+    unrolled,
     carried,
     last_values_in_locals,
     in_place,
@@ -43,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
     joined,
     read_once,
     shared,
+    powers_shared,
     in_row_blocks,
     read_once,
     in_blocks,

@@ -149,6 +149,9 @@ class RowBlocks:
 
     def work(self, loop: For, point: Point) -> Work:
         straight = [*self.calls_apart(self.straight(loop.body, self.uses - names_used((loop,))))]
+        set_ = Counter(s.name for s in straight if isinstance(s, Let))
+        if max(set_.values(), default=1) > 1:
+            raise NotStraight
         integers = {s.name: s for s in straight if isinstance(s, Let) and s.integer}
         reals = tuple(s for s in straight if not (isinstance(s, Let) and s.integer))
         work = Work(
@@ -239,7 +242,8 @@ class RowBlocks:
 
     def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
         """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
-        fixed = {r: self.local(r) for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)}
+        reads = [r for r in work.reads() if work.varies(r) or self.proof.may_be_read(r, point)]
+        fixed = {r: work.name_of(r) or self.local(r) for r in reads if not work.varies(r)}
         one = is_one(loop)
         near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
         copied = {r: work.name_of(r) or self.local(r) for r in work.reads() if work.varies(r) and r not in near}

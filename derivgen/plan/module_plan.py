@@ -187,7 +187,7 @@ class ModulePlan(Plan):
 
     def observed(self, kernel: Kernel) -> str | None:
         """What a layer's kernel gives, None where that is a single number."""
-        tensors = [self.program.tensor(name) for name in kernel.written]
+        tensors = [self.table[name] for name in kernel.written]
         return next((t.name for t in tensors if t.name == kernel.layer and t.shape and not t.integer), None)
 
     @property

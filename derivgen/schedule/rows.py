@@ -16,7 +16,8 @@ import sympy as sp
 
 from derivgen.arrange.contractions import match_contraction
 from derivgen.form.expressions import TRUE, guarded
-from derivgen.form.program import TOGETHER, Direction, Program, Statement
+from derivgen.form.program import TOGETHER, Direction, Program, Range, Statement
+from derivgen.rewrite.conditions import bounds_innermost
 
 Group = tuple[str, Direction]
 
@@ -28,7 +29,7 @@ class Unit:
     """Statements that stay together, in their order. `rows`: how many rows they go over, None for what is no such."""
 
     statements: list[Statement]
-    rows: sp.Expr | None
+    rows: tuple[sp.Expr, ...] | None
     written: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     added: set[str] = field(default_factory=set)  # written by += alone
@@ -81,10 +82,15 @@ def rows_together(program: Program, statements: Sequence[Statement]) -> tuple[li
 
 
 def joined(program: Program, statements: Sequence[Statement], apart: Container[Statement]) -> list[Unit]:
-    """Units in an order of execution: each statement over rows, but those apart, with the others over the same rows."""
+    """Units in an order of execution: each statement over rows, but those apart, with the others over the same rows.
+
+    Not by pairs of indices where the layer has a product of matrices: its other kernels are few, and stand beside it.
+    """
     units: list[Unit] = []
+    layers = {s.layer for s in statements if match_contraction(program.table, s) is not None}
     for s in statements:
-        unit = Unit([s], None if s in apart else rows_of(program, s))
+        rows = None if s in apart else rows_of(program, s)
+        unit = Unit([s], None if rows is not None and len(rows) > 1 and s.layer in layers else rows)
         host = host_of(units, unit) if unit.rows is not None else None
         if host is None:
             units.append(unit)
@@ -107,10 +113,14 @@ def labels_of(program: Program, units: Sequence[Unit]) -> dict[int, Group]:
 
 
 def gains(program: Program, unit: Unit, units: Sequence[Unit]) -> bool:
-    """Whether the unit's statements hand something to each other, that is needed nowhere else."""
+    """Whether statements of one group hand something to those of another one, that is needed nowhere else."""
     if unit.rows is None or len({group(s) for s in unit.statements}) == 1:
         return False
-    return any(not is_needed_elsewhere(program, name, unit, units) for name in unit.written & unit.read)
+    return any(
+        not is_needed_elsewhere(program, name, unit, units)
+        for name in unit.written & unit.read
+        if len({group(s) for s in unit.statements if name in (s.target, *s.sources)}) > 1
+    )
 
 
 def is_needed_elsewhere(program: Program, name: str, unit: Unit, units: Sequence[Unit]) -> bool:
@@ -121,15 +131,26 @@ def group(s: Statement) -> Group:
     return s.layer, s.direction
 
 
-def rows_of(program: Program, s: Statement) -> sp.Expr | None:
-    """How many rows a statement goes over, if it takes little work at each of them."""
+def rows_of(program: Program, s: Statement) -> tuple[sp.Expr, ...] | None:
+    """How many rows a statement goes over, or rows of pairs, if it takes little work at each of them."""
     if s.scan is not None or s.operator not in ("=", "+=") or not s.domain:
         return None
     if match_contraction(program.table, s) is not None:
         return None
-    first, *others = s.domain
-    most = FEW if first.index in s.subscripts and len(s.subscripts) > 1 else SMALL
-    return first.extent if len(others) < 2 and all(r.extent.is_Integer and r.extent <= most for r in others) else None
+    rows = rows_in(s)
+    others = [r for r in s.domain if r not in rows]
+    own = all(r.index in s.subscripts for r in rows) and len(s.subscripts) > len(rows)
+    small = all(is_at_most(r, FEW if own else SMALL) for r in others)
+    return tuple(r.extent for r in rows) if len(others) < 2 and small else None
+
+
+def rows_in(s: Statement) -> tuple[Range, ...]:
+    """The one or two ranges that have more than a few elements; the first one where none has."""
+    return tuple(r for r in s.domain if not is_at_most(r, SMALL))[:2] or s.domain[:1]
+
+
+def is_at_most(r: Range, count: int) -> bool:
+    return bool(r.extent.is_Integer) and r.extent <= count
 
 
 def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:
@@ -145,11 +166,11 @@ def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:
 def stays_in_row(earlier: Sequence[Statement], s: Statement) -> bool:
     """Whether a statement reads what earlier ones write at its own row alone."""
     sources = s.sources
-    for t in earlier:
-        if t.target in sources:
-            axes = {axis for axis, i in enumerate(t.subscripts) if i == t.domain[0].index}
-            reads = [r for r in s.reads if r.tensor == t.target]
-            if not any(all(r.subscripts[axis] == s.domain[0].index for r in reads) for axis in axes):
+    for t in (t for t in earlier if t.target in sources):
+        reads = [r for r in s.reads if r.tensor == t.target]
+        for there, here in zip(rows_in(t), rows_in(s), strict=True):
+            axes = {axis for axis, i in enumerate(t.subscripts) if i == there.index}
+            if not any(all(r.subscripts[axis] == here.index for r in reads) for axis in axes):
                 return False
     return True
 
@@ -166,14 +187,14 @@ def label_of(program: Program, unit: Unit, taken: Container[Group]) -> Group | N
 
 
 def with_branches(program: Program, statements: Sequence[Statement], own: Container[str]) -> list[Statement]:
-    """What is set or added under a guard, and needed in its own row alone, is 0 elsewhere.
+    """What is set or added under a guard that bounds no loop, and needed in its own row alone, is 0 elsewhere.
 
     `a_bar[n] += f(n) if c[n]` → `a_bar[n] += (f(n) if c[n] else 0)`
     """
     written, found = set[str](), list[Statement]()
     for s in statements:
         whole = s.target in own and s.covers(program.tensor(s.target).shape, guarded=True) and not s.reduced
-        if whole and s.guard != TRUE:
+        if whole and s.guard != TRUE and not bounds_innermost(s):
             operator = s.operator if s.target in written else "="
             s = replace(s, operator=operator, expression=guarded(s.expression, s.guard), guard=TRUE)
         written.add(s.target)

@@ -19,10 +19,12 @@ from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
 from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.passes import PASSES
+from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
+from derivgen.code.unroll import unrolled
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
@@ -458,6 +460,112 @@ EXAMPLES = {
             y[t] = x[t] if x[t] < 0 else 1
         """,
         None,
+    ),
+    "a sum of a few terms beside others": (
+        unrolled,
+        """
+        for t in range(6):
+            y[t] = 0
+            for u in range(3):
+                y[t] += w[t, u]
+            z[t] = y[t]
+        """,
+        """
+        for t in range(6):
+            y[t] = w[t, 0] + w[t, 1] + w[t, 2]
+            z[t] = y[t]
+        """,
+    ),
+    "a few additions beside others": (
+        unrolled,
+        """
+        for t in range(6):
+            z[t] = x[t]
+            for u in range(2):
+                w[t, u] += x[t]
+                y[u] += x[t]
+        """,
+        """
+        for t in range(6):
+            z[t] = x[t]
+            w[t, 0] += x[t]
+            y[0] += x[t]
+            w[t, 1] += x[t]
+            y[1] += x[t]
+        """,
+    ),
+    "all that a row does": (
+        unrolled,
+        """
+        for t in range(6):
+            for u in range(3):
+                y[t] += w[t, u]
+        """,
+        None,
+    ),
+    "many terms": (
+        unrolled,
+        """
+        for t in range(6):
+            z[t] = x[t]
+            for u in range(6):
+                y[t] += w[t, u]
+        """,
+        None,
+    ),
+    "powers of one value": (
+        powers_shared,
+        """
+        for t in range(6):
+            y[t] = x[t] ** 6 - 1 / x[t] ** 2
+            z[t] = x[0] ** 3 / x[t] ** 3
+        """,
+        """
+        for t in range(6):
+            x_2 = x[t] * x[t]
+            x_3 = x[t] * x_2
+            x_6 = x_3 * x_3
+            x_inverse = real(1) / x[t]
+            x_inverse_2 = x_inverse * x_inverse
+            x_inverse_3 = x_inverse * x_inverse_2
+            y[t] = x_6 - x_inverse_2
+            z[t] = (x[0] * x[0] * x[0]) * x_inverse_3
+        """,
+    ),
+    "a square": (
+        powers_shared,
+        """
+        for t in range(6):
+            y[t] = x[t] ** 2 + x[t]
+        """,
+        None,
+    ),
+    "powers of what changes between": (
+        powers_shared,
+        """
+        for t in range(6):
+            y[t] = x[t] ** 6
+            x[t] = 1
+            z[t] = x[t] ** 5
+        """,
+        None,
+    ),
+    "sums into elements one of which lies before the other": (
+        carried,
+        """
+        for t in range(6):
+            for u in range(t + 1, 6):
+                y[u] += x[t]
+                y[t] += x[u]
+        """,
+        """
+        for t in range(6):
+            y_t = real(0)
+            for u in range(t + 1, 6):
+                y_t += x[u]
+                y[u] += x[t]
+            y[t] += y_t
+        """,
     ),
     "a value of the step before": (
         last_values_in_locals,

@@ -147,12 +147,12 @@ w = model.parameter("w", K)
             "a_forward",
             "n",
         ),
-        # Neighbours: a_bar[n] gets something from two rows, those of the loop's index and of the next.
+        # Neighbours: a_bar[k] gathers what it gets from the rows of the loop's index and of the next.
         (
             'a = model.let("a", (k,), tanh(w[k]))\n'
             "model.minimize(Sum(Piecewise((a[k - 1]*a[k], k > 0), (0, True)), k))",
             "loss_backward",
-            "k",
+            "k*",
         ),
         # Counted downwards, which the unsigned indices of a loop in threads do not allow.
         ('a = model.let("a", (k,), tanh(w[k])*exp(-k))\nmodel.minimize(Sum(a[k]**2, k))', "a_forward", "k"),
