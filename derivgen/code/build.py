@@ -15,9 +15,19 @@ from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
 from derivgen.code.tree import NEUTRAL, Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
-from derivgen.form.expressions import TRUE, Read, index_symbol, is_size, replace_reads, size_symbol, substitute
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    index_symbol,
+    indices_of,
+    is_size,
+    replace_reads,
+    size_symbol,
+    substitute,
+)
 from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
+from derivgen.rewrite.conditions import is_read_under_guard
 from derivgen.schedule import nests
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
@@ -106,7 +116,7 @@ class Builder:
     def loop(self, loop: nests.Loop) -> Block:
         """The loop, between what the reductions that it is the outermost loop of start from, and what maxima end in."""
         reduced = [c for c in nests.work_in(loop) if isinstance(c, nests.Compute) and is_reduced_by(c, loop)]
-        before = [code for c in reduced for code in self.start(c)]
+        before = [code for c in reduced for code in self.where_read(c, self.start(c))]
         after = [code for c in reduced for code in self.end(c)]
         backwards = loop.scan is not None and loop.scan.reverse
         code = For(
@@ -118,6 +128,15 @@ class Builder:
             steps=loop.scan is not None,
         )
         return (*dict.fromkeys(before), code, *dict.fromkeys(after))
+
+    def where_read(self, c: nests.Compute, codes: list[Code]) -> list[Code]:
+        """What a reduction starts from, where anyone reads it: under its guard, if no one reads it elsewhere."""
+        s = c.statement
+        kept = indices_of(s.guard).isdisjoint(r.index for r in s.reduced)
+        alone = len(self.program.writers[s.target]) == 1 and s.target not in self.kernel.scalars
+        if not codes or c.winners or s.guard == TRUE or not kept or not alone:
+            return codes
+        return [If(self.resolved(s.guard), tuple(codes))] if is_read_under_guard(self.program, s) else codes
 
     def start(self, c: nests.Compute) -> list[Code]:
         """The start of a reduction whose target nothing has written before, or that looks for a maximum's place."""

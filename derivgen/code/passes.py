@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from derivgen.code.blocks import in_blocks
+from derivgen.code.borders import borders_apart
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
 from derivgen.code.build import code_of
@@ -37,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     bounded,
     joined,
     guarded_once,
+    joined,
     unrolled,
     carried,
     last_values_in_locals,
@@ -44,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
     hoisted,
     branched,
     joined,
+    borders_apart,
     read_once,
     shared,
     powers_shared,

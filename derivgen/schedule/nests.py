@@ -227,7 +227,8 @@ def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range
     """
     if isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
         return True
-    if len(loops) == 2 and reads_of(*(s.guard for s in statements_of(work))) and loops[1] in work.statement.reduced:
+    guarded_by = {i for s in statements_of(work) for r in reads_of(s.guard) for i in indices_of(r)}
+    if len(loops) == 2 and guarded_by and loops[1].index not in guarded_by:
         return False
     done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
     after_maximum = has_maximum(done) and not has_maximum(own)

@@ -10,6 +10,7 @@ from code_text import SHAPES, function, shown, text_of
 
 from derivgen.code import row_blocks
 from derivgen.code.blocks import in_blocks
+from derivgen.code.borders import borders_apart
 from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
 from derivgen.code.carry import carried
@@ -643,6 +644,68 @@ EXAMPLES = {
         for t in back(6):
             if x[t] > 0 and t >= 1:
                 y[t - 1] += x[t] * y[t]
+        """,
+        None,
+    ),
+    "a last iteration of its own": (
+        borders_apart,
+        """
+        for n in range(N):
+            if N > n + 1:
+                r[n] = exp(r[n + 1])
+            else:
+                r[n] = 0
+        """,
+        """
+        for n in range(N - 1):
+            r[n] = exp(r[n + 1])
+        for n in range(N - 1, N):
+            r[n] = real(0)
+        """,
+    ),
+    "a first iteration of its own": (
+        borders_apart,
+        """
+        for t in range(6):
+            z[t] = x[t]
+            if t >= 1:
+                y[t] = exp(x[t - 1])
+        """,
+        """
+        for t in range(1):
+            z[t] = x[t]
+        for t in range(1, 6):
+            z[t] = x[t]
+            y[t] = exp(x[t - 1])
+        """,
+    ),
+    "nothing but in one way": (
+        borders_apart,
+        """
+        for n in range(N):
+            if n + 1 < N:
+                r[n] = exp(r[n + 1])
+        """,
+        """
+        for n in range(N - 1):
+            r[n] = exp(r[n + 1])
+        """,
+    ),
+    "a branch on data": (
+        borders_apart,
+        """
+        for t in range(6):
+            if x[t] >= 1:
+                y[t] = exp(x[t])
+        """,
+        None,
+    ),
+    "a border that may lie outside": (
+        borders_apart,
+        """
+        for n in range(N):
+            if n >= 2:
+                r[n] = exp(r[n])
         """,
         None,
     ),
