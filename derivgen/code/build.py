@@ -19,7 +19,6 @@ from derivgen.form.expressions import (
     TRUE,
     Read,
     index_symbol,
-    indices_of,
     is_size,
     replace_reads,
     size_symbol,
@@ -27,7 +26,6 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.functions import of_ordinal, ordinal
 from derivgen.form.program import Program, Statement
-from derivgen.rewrite.conditions import is_read_under_guard
 from derivgen.schedule import nests
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
@@ -116,7 +114,7 @@ class Builder:
     def loop(self, loop: nests.Loop) -> Block:
         """The loop, between what the reductions that it is the outermost loop of start from, and what maxima end in."""
         reduced = [c for c in nests.work_in(loop) if isinstance(c, nests.Compute) and is_reduced_by(c, loop)]
-        before = [code for c in reduced for code in self.where_read(c, self.start(c))]
+        before = [code for c in reduced for code in self.start(c)]
         after = [code for c in reduced for code in self.end(c)]
         backwards = loop.scan is not None and loop.scan.reverse
         code = For(
@@ -128,15 +126,6 @@ class Builder:
             steps=loop.scan is not None,
         )
         return (*dict.fromkeys(before), code, *dict.fromkeys(after))
-
-    def where_read(self, c: nests.Compute, codes: list[Code]) -> list[Code]:
-        """What a reduction starts from, where anyone reads it: under its guard, if no one reads it elsewhere."""
-        s = c.statement
-        kept = indices_of(s.guard).isdisjoint(r.index for r in s.reduced)
-        alone = len(self.program.writers[s.target]) == 1 and s.target not in self.kernel.scalars
-        if not codes or c.winners or s.guard == TRUE or not kept or not alone:
-            return codes
-        return [If(self.resolved(s.guard), tuple(codes))] if is_read_under_guard(self.program, s) else codes
 
     def start(self, c: nests.Compute) -> list[Code]:
         """The start of a reduction whose target nothing has written before, or that looks for a maximum's place."""

@@ -37,6 +37,7 @@ from derivgen.form.expressions import (
     subexpressions,
     substitute,
 )
+from derivgen.form.program import GIVEN
 from derivgen.form.sizes import typical
 from derivgen.schedule.cost import Cost, scalar_cost
 
@@ -167,6 +168,7 @@ class RowBlocks:
         for code in codes:
             match code:
                 case If():
+                    self.check_values(code)
                     ways = [list(self.straight(block, elsewhere)) for block in (code.body, code.otherwise)]
                     yield from self.merged(code.condition, *ways)
                 case Let(kind=Kind.REAL | Kind.INTEGER):
@@ -179,6 +181,14 @@ class RowBlocks:
                     yield Let(code.place.tensor, code.value)
                 case _:
                     raise NotStraight
+
+    def check_values(self, branch: If) -> None:
+        """What a branch alone reads may have no value elsewhere, and an arbitrary one can take long to compute with."""
+        values = (e for c in statements_in((branch,)) for e in values_of(c))
+        if any(
+            r.tensor in self.given.arrays and self.given.arrays[r.tensor].role not in GIVEN for r in reads_of(*values)
+        ):
+            raise NotStraight
 
     def merged(
         self, condition: Boolean, then: Sequence[Let | Assign], other: Sequence[Let | Assign]
