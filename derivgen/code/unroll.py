@@ -14,9 +14,9 @@ from functools import partial
 import sympy as sp
 
 from derivgen.code.tree import Assign, Block, Code, For, Function, If
-from derivgen.code.visit import mapped, with_blocks
+from derivgen.code.visit import mapped, read_by, statements_in, with_blocks, written_by
 from derivgen.code.walk import Fresh
-from derivgen.form.expressions import Read, substitute
+from derivgen.form.expressions import Read, indices_of, reads_of, substitute
 
 MOST, LINES = 4, 12  # iterations of a loop that is written out, and the statements that become of it
 
@@ -54,7 +54,7 @@ def is_beside_others(around: Code | None) -> bool:
 def is_short(loop: For) -> bool:
     few = loop.stop.is_Integer and loop.stop <= MOST and len(loop.body) * loop.stop <= LINES
     plain = loop.start == 0 and loop.step == 1 and not (loop.steps or loop.backwards or loop.parallel)
-    return bool(few) and plain and all(isinstance(code, Assign) for code in loop.body)
+    return bool(few) and plain and all(isinstance(c, Assign) and c.operator != "max=" for c in loop.body)
 
 
 def written_out(loop: For, before: list[Code], fresh: Fresh) -> Block:
@@ -67,16 +67,32 @@ def written_out(loop: For, before: list[Code], fresh: Fresh) -> Block:
         for code in (mapped(code, change) for code in loop.body):
             own = isinstance(code, Assign) and code.place in names
             rounds.append(replace(code, place=names[code.place]) if own and isinstance(code, Assign) else code)
-    first = rounds[0]
-    alone = len(loop.body) == 1 and isinstance(first, Assign) and first.operator == "+="
-    if (
-        not alone
-        or not isinstance(first, Assign)
-        or any(isinstance(c, Assign) and c.place != first.place for c in rounds)
-    ):
-        return tuple(rounds)
-    total = replace(first, value=sp.Add(*(code.value for code in rounds if isinstance(code, Assign))))
-    if before and before[-1] == Assign(first.place, "=", sp.S.Zero):
-        before.pop()
-        total = replace(total, operator="=")
-    return (total,)
+    sums = sums_in(loop)
+    rest = [code for code in rounds if not (isinstance(code, Assign) and code.place in sums)]
+    for place in sums:
+        value = sp.Add(*(code.value for code in rounds if isinstance(code, Assign) and code.place == place))
+        start = start_of(place, before)
+        if start is not None:
+            del before[start]
+        rest.append(Assign(place, "+=" if start is None else "=", value))
+    return tuple(rest)
+
+
+def sums_in(loop: For) -> list[Read]:
+    """The places to which each iteration adds, and which none reads."""
+    assigns = [c for c in loop.body if isinstance(c, Assign)]
+    places = [c.place for c in assigns if c.operator == "+=" and loop.index not in indices_of(c.place)]
+    read = {r.tensor for c in assigns for r in reads_of(c.value, *c.place.subscripts)}
+    written = [c.place.tensor for c in assigns]
+    return [p for p in places if p.tensor not in read and written.count(p.tensor) == 1]
+
+
+def start_of(place: Read, before: list[Code]) -> int | None:
+    """Where a place gets 0, before the loop, and no one touches it since."""
+    for position in range(len(before) - 1, -1, -1):
+        code = before[position]
+        if code == Assign(place, "=", sp.S.Zero):
+            return position
+        if place.tensor in {name for c in statements_in((code,)) for name in (*read_by(c), written_by(c))}:
+            return None
+    return None

@@ -733,8 +733,9 @@ EXAMPLES = {
         in_row_blocks,
         """
         for n in range(N):
-            if r[n] > 0:
-                a = exp(r[n]) + exp(-r[n])
+            s = r[n]
+            if s > 0:
+                a = exp(s) + exp(-s)
                 b = 2 * a
             else:
                 b = 1
@@ -747,14 +748,23 @@ EXAMPLES = {
             for n in range(first, min(first + 256, N)):
                 rows[0, n - first] = r[n]
             for row in range(min(256, N - first)):
-                r_n = rows[0, row]
-                a = exp(-r_n) + exp(r_n)
-                b = real(2) * a if r_n > real(0) else real(1)
+                s = rows[0, row]
+                a = exp(-s) + exp(s)
+                b = real(2) * a if s > real(0) else real(1)
                 r_ = b * x_0
                 rows[1, row] = r_
             for n in range(first, min(first + 256, N)):
                 r[n] = rows[1, n - first]
         """,
+    ),
+    "rows of which a branch alone reads something": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            if r[n] > 0:
+                y[l[n]] += exp(x[l[n]])
+        """,
+        None,
     ),
     "rows that lie side by side": (
         in_row_blocks,
