@@ -50,7 +50,7 @@ class Case:
 
 def training_schedule(model: Model, seed: int) -> Schedule:
     declared = in_training(declared_program(model))
-    return schedule(arrange(training_program(stable_program(declared))), in_place=seed % 2 == 0)
+    return schedule(arrange(training_program(stable_program(declared))), in_place=seed % 2 == 0, together=seed % 3 > 0)
 
 
 @as_written()

@@ -10,7 +10,7 @@ import sympy as sp
 
 from derivgen.code.check import check_code
 from derivgen.code.proof import Proof
-from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let, Scratch
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, index_symbol, size_symbol
 from derivgen.form.functions import difference, sigmoid
@@ -28,7 +28,7 @@ class Parser:
     """
 
     def __init__(self, arrays: Mapping[str, Tensor]) -> None:
-        self.arrays, self.indices = arrays, set[str]()
+        self.arrays, self.indices = dict(arrays), set[str]()
 
     def block(self, nodes: list[ast.stmt]) -> Block:
         return tuple(map(self.statement, nodes))
@@ -48,6 +48,10 @@ class Parser:
                 return Assign(self.value(node.target), "+=", -value if isinstance(node.op, ast.Sub) else value)
             case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id="maximum"), args=[_, value])):
                 return Assign(self.value(target), "max=", self.value(value))
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="scratch"), args=extents)):
+                shape = tuple(map(self.value, extents))
+                self.arrays[name] = Tensor(name, shape, Role.HELPER)
+                return Scratch(name, shape)
             case ast.Assign(targets=[target]):
                 place = self.value(target)
                 return (

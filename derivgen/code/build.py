@@ -14,7 +14,22 @@ import sympy as sp
 from derivgen.arrange.contractions import Operand
 from derivgen.code.formulas import formulas_of
 from derivgen.code.names import Locals
-from derivgen.code.tree import NEUTRAL, Assign, Block, Code, Fill, For, Function, If, Kind, Let, Matrix, Product, Scale
+from derivgen.code.tree import (
+    NEUTRAL,
+    Assign,
+    Block,
+    Code,
+    Fill,
+    For,
+    Function,
+    If,
+    Kind,
+    Let,
+    Matrix,
+    Product,
+    Scale,
+    Scratch,
+)
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -30,6 +45,8 @@ from derivgen.schedule import nests
 from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
 
+ONE = sp.Integer(1)
+
 
 def code_of(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:
     """The code of one kernel; no name in it is one of those that its language reserves."""
@@ -41,7 +58,7 @@ class Builder:
 
     def __init__(self, program: Program, kernel: Kernel, reserved: Iterable[str]) -> None:
         self.program, self.kernel = program, kernel
-        self.heirs = dict(kernel.heirs)
+        self.heirs, self.rows = dict(kernel.heirs), dict(kernel.rows)
         self.locals = Locals(reserved)
         self.symbols: dict[sp.Symbol, sp.Symbol] = {}
         self.give_names()
@@ -53,7 +70,7 @@ class Builder:
         arguments = arguments_of(self.program, self.kernel)
         names = (self.name(t) for t in sorted(self.tensors, key=lambda t: order.get(t, len(order))))
         ranks = {name: rank for rank, name in enumerate(dict.fromkeys(names))}
-        body = self.nodes(self.kernel.body)
+        body = (*map(self.scratch, self.rows), *self.nodes(self.kernel.body))
         below = {self.name(t): self.resolved(extent) for t, extent in winners.items() if t in self.tensors}
         arrays = {self.tensor(t): replace(table[t], shape=tuple(map(self.resolved, table[t].shape))) for t in arguments}
         named = {new.name: old.name for old, new in self.symbols.items() if is_size(old)}
@@ -85,9 +102,17 @@ class Builder:
         """The array or the scalar that holds a tensor."""
         return self.tensor(self.heirs.get(tensor, tensor))
 
+    def scratch(self, tensor: str) -> Scratch:
+        """The elements of a tensor that an iteration has."""
+        own = self.program.tensor(tensor).shape[self.rows[tensor] :]
+        return Scratch(self.tensor(tensor), own if len(own) > 1 else (ONE, *own))
+
     def place(self, read: Read) -> Read:
         if read.tensor in self.kernel.scalars:
             return Read(self.tensor(read.tensor))
+        if read.tensor in self.rows:
+            own = tuple(map(self.resolved, read.subscripts[self.rows[read.tensor] :]))
+            return Read(self.tensor(read.tensor), *(own if len(own) > 1 else (sp.S.Zero, *own)))
         subscripts = tuple(map(self.resolved, read.subscripts)) or (sp.S.Zero,)
         return Read(self.name(read.tensor), *subscripts)
 

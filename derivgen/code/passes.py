@@ -24,6 +24,7 @@ from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
+from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
@@ -40,6 +41,7 @@ PASSES: tuple[Pass, ...] = (
     guarded_once,
     joined,
     unrolled,
+    scratch_in_locals,
     carried,
     last_values_in_locals,
     in_place,

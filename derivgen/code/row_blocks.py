@@ -44,6 +44,7 @@ from derivgen.schedule.cost import Cost, scalar_cost
 ROWS = 256  # of a block: what a formula of fifty values needs of them stays in the cache next to the processor
 FEWEST = 16  # rows: a loop over fewer is over before it pays
 CHECKED = 8  # pairs of arrays, one of them written: LLVM compares so many before a loop, and gives up with more
+OF_LIBRARIES = (sp.asin, sp.acos, sp.atan, sp.atanh)  # functions that a language calls, for one number at a time
 SHARE = 0.15  # of the time that a function takes
 # Nanoseconds that a row gains by a loop of its own for what is computed, that each value that is copied costs, and that
 # are the least to gain.
@@ -324,9 +325,10 @@ def names_used(codes: Block) -> Counter[str]:
 
 
 def hinders(work: Work) -> bool:
-    """Whether branches, or elements far from each other, keep a compiler from computing several iterations at once."""
+    """Whether branches, or elements far from each other, alone keep a compiler from computing several rows at once."""
     places = (*work.reads(), *(s.place for s in work.stores()))
-    return work.branches or not all(lies_side_by_side(p, work) for p in places)
+    calls_library = any(s.value.has(*OF_LIBRARIES) for s in work.statements)
+    return not calls_library and (work.branches or not all(lies_side_by_side(p, work) for p in places))
 
 
 def in_place(work: Work) -> set[Read]:

@@ -144,7 +144,7 @@ def moved_by(program: Program, kernel: Kernel, node: Node, itemsize: int) -> sp.
                 accessed.setdefault(access.tensor, {})[access.subscripts] = elements(s, access)
             accumulates = s.operator != "=" and not leaf.first
             moves.note([r.tensor for r in s.reads], s.target, accumulates)
-    names = accessed.keys() - kernel.scalars
+    names = accessed.keys() - kernel.scalars - dict(kernel.rows).keys()
     sizes = {name: bytes_reached(program.tensor(name), accessed[name].values(), itemsize) for name in names}
     return sp.sympify(moves.total(sizes))
 

@@ -339,6 +339,30 @@ def scalars_of(body: tuple[Node, ...], private: Iterable[str]) -> frozenset[str]
     return frozenset(found)
 
 
+MOST_IN_ROW = 9  # elements that a row has of a tensor, for it to need no memory: a point, or a rotation
+
+
+def row_arrays_of(program: Program, body: tuple[Node, ...], private: Iterable[str]) -> dict[str, int]:
+    """The kernel's own tensors of which an iteration uses its own few elements alone, each with its axes of loops."""
+    found = {}
+    for name in private:
+        around = list(loops_around(name, body, ()))
+        computed = [node for _, node in around if isinstance(node, Compute)]
+        if not around or len(computed) < len(around) or program.tensor(name).integer:
+            continue
+        statements = [s for node in computed for s in node.statements]
+        accesses = {a for s in statements for a in (s.write, *s.reads) if a.tensor == name}
+        prefix = [loop.index for loop in common_prefix([loops for loops, _ in around])]
+        shape = program.tensor(name).shape
+        for axes in range(len(shape) - 1, 0, -1):
+            outer, inner = {a.subscripts[:axes] for a in accesses}, sp.Mul(*shape[axes:])
+            own = len(outer) == 1 and set(next(iter(outer))) == {*prefix[:axes]}
+            if own and inner.is_Integer and inner <= MOST_IN_ROW and len(shape) - axes < 3:
+                found[name] = axes
+                break
+    return found
+
+
 def loops_around(name: str, body: tuple[Node, ...], outer: tuple[Loop, ...]) -> Iterator[tuple[tuple[Loop, ...], Node]]:
     """(the loops around it, the node) of each node that accesses a tensor."""
     for node in body:

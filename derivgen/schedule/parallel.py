@@ -37,8 +37,9 @@ def kernel_in_threads(program: Program, kernel: Kernel) -> Kernel:
     body: list[Node] = []
     for node in kernel.body:
         body += shared_out(program, kernel, node) if isinstance(node, Loop) else [node]
-    # What lived in one iteration, and is now read in the loop of the sums too, is a buffer.
-    return replace(kernel, body=tuple(body), scalars=scalars_of(tuple(body), kernel.scalars))
+    # What lived in one iteration, and is now read in the loop of the sums too, is a buffer; so is what threads share.
+    rows = () if any(isinstance(node, Loop) and node.parallel for node in body) else kernel.rows
+    return replace(kernel, body=tuple(body), scalars=scalars_of(tuple(body), kernel.scalars), rows=rows)
 
 
 def shared_out(program: Program, kernel: Kernel, loop: Loop) -> list[Node]:

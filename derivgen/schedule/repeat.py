@@ -69,7 +69,10 @@ def canonical(program: Program, kernel: Kernel) -> object:
                 return names[node.tensor], node.value
 
     facts = [(program.tensor(name).shape, program.tensor(name).integer) for name in tensors]
-    kinds = [(name in kernel.scalars, names.get(dict(kernel.heirs).get(name, ""))) for name in tensors]
+    kinds = [
+        (name in kernel.scalars, dict(kernel.rows).get(name), names.get(dict(kernel.heirs).get(name, "")))
+        for name in tensors
+    ]
     return tuple(facts), tuple(kinds), tuple(map(renamed, kernel.statements)), tuple(map(shape_of, kernel.body))
 
 

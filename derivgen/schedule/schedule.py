@@ -27,6 +27,7 @@ from derivgen.schedule.nests import (
     Fill,
     Node,
     nests,
+    row_arrays_of,
     scalars_of,
     statements_of,
     work_in,
@@ -41,7 +42,8 @@ Group = tuple[str, Direction]  # what one kernel computes: a layer in one direct
 class Kernel:
     """The statements of one layer in one direction, as loops.
 
-    `scalars` are tensors that live in one iteration; `heirs` says which tensor takes over the memory of which.
+    `scalars` are tensors that live in one iteration, and so does what an iteration has of `rows`, which say how many
+    axes its loops have of each; `heirs` says which tensor takes over the memory of which.
     """
 
     layer: str
@@ -50,6 +52,7 @@ class Kernel:
     body: tuple[Node, ...]
     scalars: frozenset[str]
     heirs: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def _hash(self) -> int:
@@ -80,7 +83,7 @@ class Kernel:
     @cached_property
     def inside(self) -> frozenset[str]:
         """The tensors that callers know nothing of."""
-        return self.scalars | {name for name, _ in self.heirs}
+        return self.scalars | {name for name, _ in (*self.heirs, *self.rows)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,16 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
     `in_place`: an update adds a multiple of the gradient to the parameters; `together`: rows may be, see `rows.py`.
     """
     ordered = assign_first(program, join_layers(program))
-    joined, rows = rows_together(program, ordered) if together else (ordered, set[Group]())
+    joined, over_rows = rows_together(program, ordered) if together else (ordered, set[Group]())
     groups = in_order(grouped(joined))
     if groups is None:  # if there is no order in the end, the check of the result says what is wrong
-        groups, rows = in_order(grouped(ordered)) or grouped(ordered), set()
+        groups, over_rows = in_order(grouped(ordered)) or grouped(ordered), set()
     private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for (layer, direction), statements in groups.items():
         reached("schedule", layer)
-        loops = nests(program, statements, written, together=(layer, direction) in rows)
+        loops = nests(program, statements, written, together=(layer, direction) in over_rows)
         bodies.append(loops)
         written |= {s.target for s in statements}
     bars = updated_in_place(program, bodies) if in_place else {}
@@ -117,9 +120,12 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
         body = scaled_last(body, bars)
         own = private[layer, direction] - set(program.outputs)
         scalars = scalars_of(body, own)
-        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars]
+        rows = row_arrays_of(program, body, sorted(own - scalars)) if (layer, direction) in over_rows else {}
+        helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars - rows.keys()]
         heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
-        kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items())))
+        kernels.append(
+            Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items()), tuple(rows.items()))
+        )
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
 
 

@@ -23,6 +23,7 @@ from derivgen.code.passes import PASSES
 from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.row_blocks import in_row_blocks
+from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
@@ -567,6 +568,34 @@ EXAMPLES = {
                 y[u] += x[t]
             y[t] += y_t
         """,
+    ),
+    "elements of its own": (
+        scratch_in_locals,
+        """
+        p = scratch(1, 3)
+        for t in range(6):
+            p[0, 0] = x[t]
+            p[0, 2] = y[t]
+            p[0, 2] += x[t]
+            z[t] = p[0, 0] * p[0, 2]
+        """,
+        """
+        for t in range(6):
+            p_0 = x[t]
+            p_2 = y[t]
+            p_2 += x[t]
+            z[t] = p_0 * p_2
+        """,
+    ),
+    "elements of its own that a loop goes through": (
+        scratch_in_locals,
+        """
+        p = scratch(1, 6)
+        for t in range(6):
+            p[0, t] = x[t]
+            z[t] = p[0, t]
+        """,
+        None,
     ),
     "a value of the step before": (
         last_values_in_locals,

@@ -96,3 +96,25 @@ def test_statements_in_an_order_that_is_one() -> None:
 def test_what_other_rows_need_is_no_local() -> None:
     found = kernels("r[i] = x[i]²\ne[i] = r[2 - i]·y[i]\nloss += Σ_i e[i]²")
     assert all(not {"r", "e"} <= {*own} for own in found.values())
+
+
+def test_the_few_elements_that_a_row_has_of_a_tensor_need_no_memory() -> None:
+    text = """
+        u[n,i] = x[n,i]·w
+        r[n] += Σ_i u[n,i]²
+        e[n] += Σ_i r[n]·u[n,i]
+        loss += Σ_n e[n]²
+    """
+    (kernel,) = schedule(layered(text), together=True).kernels
+    assert dict(kernel.rows) == {"u": 1}
+    assert kernel.scalars == {"r", "e"}
+    assert kernel.written == ("loss",)
+
+
+def test_pairs_of_rows_are_one_loop() -> None:
+    text = """
+        d[n,n2] += Σ_i (x[n,i] - x[n2,i])² if n < n2
+        loss += Σ_n,n2 d[n,n2]² if n < n2
+    """
+    (kernel,) = schedule(layered(text), together=True).kernels
+    assert kernel.scalars == {"d"}
