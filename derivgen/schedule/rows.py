@@ -9,7 +9,7 @@ is a local, and what several of them read is read once.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
@@ -77,8 +77,15 @@ def rows_together(program: Program, statements: Sequence[Statement]) -> tuple[li
             layer, direction = labels[k]
             found += [replace(s, layer=layer, direction=direction) for s in whole]
         else:
-            found += unit.statements
+            found += [with_reader(s, units, labels) for s in unit.statements]
     return found, {*labels.values()}
+
+
+def with_reader(s: Statement, units: Sequence[Unit], labels: Mapping[int, Group]) -> Statement:
+    """A single number beside the rows of its own layer that read it, or the layer would come before them and after."""
+    own = (label for k, label in labels.items() if label[0] == s.layer and s.target in units[k].read)
+    label = next(own, None) if not s.domain else None
+    return s if label is None else replace(s, direction=label[1])
 
 
 def joined(program: Program, statements: Sequence[Statement], apart: Container[Statement]) -> list[Unit]:
@@ -93,10 +100,18 @@ def joined(program: Program, statements: Sequence[Statement], apart: Container[S
         unit = Unit([s], None if rows is not None and len(rows) > 1 and s.layer in layers else rows)
         host = host_of(units, unit) if unit.rows is not None else None
         if host is None:
-            units.append(unit)
+            units.insert(earliest(units, unit) if not s.domain else len(units), unit)
         else:
             host.join(unit)
     return units
+
+
+def earliest(units: Sequence[Unit], unit: Unit) -> int:
+    """The first place of a single number, before which all that comes after it may wait for it."""
+    place = len(units)
+    while place and units[place - 1].commutes_with(unit):
+        place -= 1
+    return place
 
 
 def labels_of(program: Program, units: Sequence[Unit]) -> dict[int, Group]:
@@ -176,13 +191,13 @@ def stays_in_row(earlier: Sequence[Statement], s: Statement) -> bool:
 
 
 def label_of(program: Program, unit: Unit, taken: Container[Group]) -> Group | None:
-    """The name of a unit's kernel: that of its last let, and TOGETHER if some statements of it go backward."""
+    """The name of a unit's kernel, its last let's if it has one; TOGETHER if some statements of it go backward."""
     directions = dict.fromkeys(s.direction for s in unit.statements)
     forward = directions.keys() <= {"forward", "tangent"}
     direction = TOGETHER if len(directions) > 1 and not forward else [*directions][-1]
     own = [s.layer for s in unit.statements if s.direction == "forward"]
     layers = reversed(own) if own else (s.layer for s in unit.statements)
-    lets = [layer for layer in dict.fromkeys(layers) if layer != program.objective]
+    lets = sorted(dict.fromkeys(layers), key=lambda layer: layer == program.objective)
     return next(((layer, direction) for layer in lets if (layer, direction) not in taken), None)
 
 

@@ -118,3 +118,13 @@ def test_pairs_of_rows_are_one_loop() -> None:
     """
     (kernel,) = schedule(layered(text), together=True).kernels
     assert kernel.scalars == {"d"}
+
+
+def test_a_number_that_rows_need_comes_before_them() -> None:
+    text = """
+        e[n] = x[n]·w
+        a = exp(b)
+        loss += Σ_n a·e[n]²
+    """
+    (kernel,) = (k for k in schedule(layered(text), together=True).kernels if k.layer == "e")
+    assert [s.target for s in kernel.statements] == ["e", "loss"]
