@@ -268,7 +268,7 @@ class Walk:
     def __call__(self, kernel: Kernel) -> int:
         """The bytes of a kernel; a tensor that takes over the memory of another one is that one."""
         self.heirs = dict(kernel.heirs)
-        return sum(self.bytes_of(node, kernel.scalars) for node in kernel.body)
+        return sum(self.bytes_of(node, kernel.scalars | {name for name, _ in kernel.rows}) for node in kernel.body)
 
     def walk(self, node: Node, at: dict[sp.Symbol, int]) -> None:
         match node:
