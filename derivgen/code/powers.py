@@ -30,10 +30,10 @@ def powers_shared(function: Function) -> Function:
     def block(codes: Block, point: Point) -> Block:
         rest, done = list(codes), list[Code]()
         while rest:
-            if point == Point():
+            if point == Point():  # what stands there one after another has locals of its own
                 fresh.restart(rest[0])
             base = next((b for b in bases_in(rest[0]) if proof.may_be_read(b, point)), None)
-            count = lasting(rest, base) if base is not None else 0
+            count = lasting(rest[:1] if point == Point() else rest, base) if base is not None else 0
             found = exponents_of(base, rest[:count]) if base is not None else set[int]()
             if base is None or len(found) < 2 or max(map(abs, found)) < HIGH:
                 done.append(inside(rest.pop(0), point, block))
