@@ -28,6 +28,7 @@ from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
+from derivgen.code.unused import without_unused
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program
 from derivgen.schedule.schedule import Kernel
@@ -54,6 +55,7 @@ PASSES: tuple[Pass, ...] = (
     powers_shared,
     in_row_blocks,
     read_once,
+    without_unused,
     in_blocks,
     as_vectors,
     with_shown_extents,

@@ -69,6 +69,8 @@ def rows_together(program: Program, statements: Sequence[Statement]) -> tuple[li
         if not left:
             break
         apart |= left
+    if not labels:
+        return list(statements), set()
     found: list[Statement] = []
     for k, unit in enumerate(units):
         if k in labels:

@@ -18,7 +18,7 @@ import sympy as sp
 
 from derivgen.arrange.contractions import match_contraction
 from derivgen.form.as_written import as_written
-from derivgen.form.program import Direction, Program, Statement, run_of
+from derivgen.form.program import TOGETHER, Direction, Program, Statement, run_of
 from derivgen.form.sizes import SMALL_UPDATE, element_count
 from derivgen.schedule.memory import taken_over
 from derivgen.schedule.nests import (
@@ -103,7 +103,7 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
     """
     ordered = assign_first(program, join_layers(program))
     joined, over_rows = rows_together(program, ordered) if together else (ordered, set[Group]())
-    groups = in_order(grouped(joined))
+    groups = in_order(forward_first(grouped(joined)) if over_rows else grouped(joined))
     if groups is None:  # if there is no order in the end, the check of the result says what is wrong
         groups, over_rows = in_order(grouped(ordered)) or grouped(ordered), set()
     private = private_tensors(groups)
@@ -122,7 +122,8 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
         scalars = scalars_of(body, own)
         rows = row_arrays_of(program, body, sorted(own - scalars)) if (layer, direction) in over_rows else {}
         helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars - rows.keys()]
-        heirs = taken_over(program, body, [t for t in helpers if not program.tensor(t).integer], scalars)
+        candidates = [t for t in helpers if not program.tensor(t).integer]
+        heirs = taken_over(program, body, candidates, scalars | rows.keys())
         kernels.append(
             Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items()), tuple(rows.items()))
         )
@@ -209,6 +210,12 @@ def grouped(statements: Iterable[Statement]) -> dict[Group, list[Statement]]:
     for s in statements:
         groups.setdefault((s.layer, s.direction), []).append(s)
     return groups
+
+
+def forward_first(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]]:
+    """The groups of the forward pass, those that go both ways, and the others: as a step calls them."""
+    ranks = {"forward": 0, "tangent": 0, TOGETHER: 1}
+    return {g: groups[g] for g in sorted(groups, key=lambda g: ranks.get(g[1], 2))}
 
 
 def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statement]] | None:

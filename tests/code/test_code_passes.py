@@ -27,6 +27,7 @@ from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
+from derivgen.code.unused import without_unused
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
@@ -818,6 +819,31 @@ EXAMPLES = {
             y[l[n]] += x[l[n]] * r[n]
         """,
         None,
+    ),
+    "locals that nobody reads": (
+        without_unused,
+        """
+        for t in range(6):
+            a = exp(x[t])
+            b = 2 * a
+            y[t] = x[t]
+        """,
+        """
+        for t in range(6):
+            y[t] = x[t]
+        """,
+    ),
+    "a loop of which nothing is left": (
+        without_unused,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                a = exp(x[t])
+        y[0] = 1
+        """,
+        """
+        y[0] = real(1)
+        """,
     ),
     "a total over rows": (
         in_blocks,
