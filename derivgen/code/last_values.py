@@ -23,7 +23,7 @@ import sympy as sp
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
-from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_by, written_in
+from derivgen.code.visit import indices_in, mapped, places_of, statements_in, values_of, written_by, written_in
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import Read, reads_of, substitute
 from derivgen.form.inside import at_least_zero
@@ -171,8 +171,3 @@ def map_all(codes: Block, change: Callable[[sp.Basic], sp.Basic]) -> Block:
 
 def is_store(code: Code, place: Read) -> TypeGuard[Assign]:
     return isinstance(code, Assign) and code.place == place
-
-
-def places_of(code: Code) -> list[Read]:
-    """The elements that a statement itself reads and writes."""
-    return [*reads_of(*values_of(code)), *([code.place] if isinstance(code, Assign) else [])]

@@ -12,9 +12,9 @@ from functools import partial
 import sympy as sp
 
 from derivgen.code.tree import Assign, Block, Code, Function, Scratch
-from derivgen.code.visit import mapped, statements_in, values_of, with_blocks
+from derivgen.code.visit import mapped, places_of, statements_in, with_blocks
 from derivgen.code.walk import Fresh
-from derivgen.form.expressions import Read, reads_of, substitute
+from derivgen.form.expressions import Read, substitute
 
 
 def scratch_in_locals(function: Function) -> Function:
@@ -22,19 +22,13 @@ def scratch_in_locals(function: Function) -> Function:
     fresh = Fresh(function)
     names: dict[sp.Expr, sp.Expr] = {}
     for own in [code for code in function.body if isinstance(code, Scratch)]:
-        places = places_in(function.body, own.name)
+        touched = dict.fromkeys(place for code in statements_in(function.body) for place in places_of(code))
+        places = [place for place in touched if place.tensor == own.name]
         if all(i.is_Integer for place in places for i in place.subscripts):
             names |= {place: Read(fresh.name(name_of(place, own))) for place in places}
     gone = {place.tensor for place in names if isinstance(place, Read)}
     body = tuple(code for code in function.body if not (isinstance(code, Scratch) and code.name in gone))
     return function.with_body(renamed(body, names)) if gone else function
-
-
-def places_in(body: Block, array: str) -> list[Read]:
-    codes = list(statements_in(body))
-    places = [r for code in codes for r in reads_of(*values_of(code))]
-    places += [code.place for code in codes if isinstance(code, Assign)]
-    return [place for place in dict.fromkeys(places) if place.tensor == array]
 
 
 def name_of(place: Read, own: Scratch) -> str:

@@ -13,10 +13,11 @@ from functools import partial
 
 import sympy as sp
 
+from derivgen.code.carry import Reduction, start_of
 from derivgen.code.tree import Assign, Block, Code, For, Function, If
-from derivgen.code.visit import mapped, read_by, statements_in, with_blocks, written_by
+from derivgen.code.visit import mapped, with_blocks
 from derivgen.code.walk import Fresh
-from derivgen.form.expressions import Read, indices_of, reads_of, substitute
+from derivgen.form.expressions import TRUE, Read, indices_of, reads_of, substitute
 
 MOST, LINES = 4, 12  # iterations of a loop that is written out, and the statements that become of it
 
@@ -71,7 +72,7 @@ def written_out(loop: For, before: list[Code], fresh: Fresh) -> Block:
     rest = [code for code in rounds if not (isinstance(code, Assign) and code.place in sums)]
     for place in sums:
         value = sp.Add(*(code.value for code in rounds if isinstance(code, Assign) and code.place == place))
-        start = start_of(place, before)
+        start = start_of(Reduction(place, "+=", TRUE), before)
         if start is not None:
             del before[start]
         rest.append(Assign(place, "+=" if start is None else "=", value))
@@ -85,14 +86,3 @@ def sums_in(loop: For) -> list[Read]:
     read = {r.tensor for c in assigns for r in reads_of(c.value, *c.place.subscripts)}
     written = [c.place.tensor for c in assigns]
     return [p for p in places if p.tensor not in read and written.count(p.tensor) == 1]
-
-
-def start_of(place: Read, before: list[Code]) -> int | None:
-    """Where a place gets 0, before the loop, and no one touches it since."""
-    for position in range(len(before) - 1, -1, -1):
-        code = before[position]
-        if code == Assign(place, "=", sp.S.Zero):
-            return position
-        if place.tensor in {name for c in statements_in((code,)) for name in (*read_by(c), written_by(c))}:
-            return None
-    return None

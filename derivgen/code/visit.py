@@ -91,6 +91,11 @@ def values_of(code: Code) -> tuple[sp.Basic, ...]:
             return ()
 
 
+def places_of(code: Code) -> list[Read]:
+    """The elements that a statement itself reads and writes."""
+    return [*reads_of(*values_of(code)), *([code.place] if isinstance(code, Assign) else [])]
+
+
 def values_in(a: Arrays | Number) -> tuple[sp.Basic, ...]:
     """The expressions that arrays, or an argument, hang on."""
     match a:

@@ -61,17 +61,6 @@ def is_lone(program: Program, s: Statement) -> bool:
     return alone and s.covers(program.tensor(s.target).shape, guarded=True)
 
 
-def bound_of(s: Statement, index: sp.Symbol) -> tuple[sp.Expr, Boolean] | None:
-    """(bound, condition): the part of the guard that keeps an index below a bound made of other indices and reads."""
-    for condition in conjuncts(s.guard):
-        if isinstance(condition, sp.core.relational.Relational) and index in condition.free_symbols:
-            form = condition if condition.lhs == index else condition.reversed
-            alone = form.lhs == index and index not in form.rhs.free_symbols and form.rel_op in ("<", "<=")
-            if alone and (indices_of(form.rhs) or reads_of(form.rhs)):
-                return form.rhs + (1 if form.rel_op == "<=" else 0), condition
-    return None
-
-
 def bounds_innermost(s: Statement) -> bool:
     """Whether a guard bounds the loop over the last axis of the target, from above or from below."""
     last = s.subscripts[-1] if s.subscripts else None
