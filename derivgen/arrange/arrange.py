@@ -125,4 +125,5 @@ PASSES: tuple[Pass, ...] = (
     axes_in_order,
     sums_first,
     contract_products,
+    axes_in_order,
 )

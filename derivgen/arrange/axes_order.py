@@ -1,4 +1,4 @@
-"""Tensors of the program's own with that axis last along which most of the work runs."""
+"""Tensors of the program's own with their axes in the order in which most of the work runs."""
 
 from __future__ import annotations
 
@@ -15,43 +15,101 @@ from derivgen.form.sizes import typical_size
 
 GAIN = 2  # how many times fewer elements must be reached across rows: a moved axis is one that a reader has to find
 
+Order = tuple[int, ...]  # the axes of a tensor, by their places before
+
 
 @as_written()
 def axes_in_order(program: Program) -> Program:
     """The axis of a tensor that most loops run along comes last, so that its elements lie side by side there.
 
+    That of a batch of matrix products comes first, so that each of its matrices lies in one piece; with it, that of
+    tensors which are computed from each other point by point.
+
     `s[k,v] = e[k,v] - m[k]` and `z[t,k] = s[k,w[t]]` → `s[v,k] = e[k,v] - m[k]` and `z[t,k] = s[w[t],k]`
+    `y[n,k,i] = Σ_j q[k,i,j]·x[n,k,j]` → `y[k,n,i] = Σ_j q[k,i,j]·x[k,n,j]`
     """
     for t in program.tensors:
-        if t.role not in GIVEN and t.name not in program.outputs and len(t.shape) > 1:
-            program = best_order(program, t)
+        if is_free(program, t.name):
+            axes = range(len(t.shape))
+            batch = strided_batch(program, t.name)
+            program = best_order(program, tied(program, t.name), [(k, *without(axes, k)) for k in batch])
+            program = best_order(program, [t.name], [(*without(axes, k), k) for k in axes[:-1]])
     return program
 
 
-def best_order(program: Program, t: Tensor) -> Program:
-    """The program with one axis of a tensor moved to its end, if that pays."""
-    touching = [s for s in program.statements if t.name == s.target or t.name in s.sources]
+def is_free(program: Program, name: str) -> bool:
+    """Whether the program may order the axes of a tensor."""
+    t = program.tensor(name)
+    return t.role not in GIVEN and name not in program.outputs and len(t.shape) > 1
+
+
+def without(axes: Sequence[int], axis: int) -> list[int]:
+    return [k for k in axes if k != axis]
+
+
+def strided_batch(program: Program, name: str) -> list[int]:
+    """The axes of a tensor that number the matrices of a batch of products, where none of these lies in one piece."""
+    products = [match_contraction(program.table, s) for s in program.statements]
+    operands = [o for p in products if p is not None for o in (p.left, p.right, p.out)]
+    found = {axis for o in operands if o.tensor == name and not o.leading_batch for axis in o.batch_axes}
+    return sorted(found - {0})
+
+
+def tied(program: Program, name: str) -> list[str]:
+    """A tensor and those that are computed from each other point by point, each element from one at the same place."""
+    names = [name]
+    for one in names:
+        for s in program.statements:
+            places = {a.tensor: a.subscripts for a in (s.write, *s.reads)}
+            if one in places and match_contraction(program.table, s) is None:
+                names += [n for n, i in places.items() if i == places[one] and n not in names and is_free(program, n)]
+    return names
+
+
+def best_order(program: Program, names: Sequence[str], orders: Sequence[Order]) -> Program:
+    """The program with the axes of some tensors in the best of these orders, if that pays."""
+    touching = [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
+    best, least = program, sum(across(program.table, s) for s in touching)
+    limit = least / GAIN
     time = {s.scan.index for s in touching if s.scan is not None}
-    first = {i for s in touching for a in accesses(s, t.name) for i in indices_of(a.subscripts[0])} & time
-    cost = sum(across(program.table, s) for s in touching)
-    if cost == 0:
-        return program
-    for axis in range(1 if first else 0, len(t.shape) - 1):
-        table = {**program.table, t.name: replace(t, shape=moved(t.shape, axis))}
-        after = [with_axis_last(s, t.name, axis) for s in touching]
-        products = [s for s in touching if match_contraction(program.table, s) is not None]
-        kept = all(match_contraction(table, with_axis_last(s, t.name, axis)) is not None for s in products)
-        if kept and sum(across(table, s) for s in after) * GAIN <= cost:
-            changed = dict(zip(touching, after, strict=True))
-            tensors = tuple(table[o.name] for o in program.tensors)
-            return replace(program, tensors=tensors, statements=tuple(changed.get(s, s) for s in program.statements))
-    return program
+    places = [a for s in touching for name in names for a in accesses(s, name)]
+    in_time = any(i in time for a in places for i in indices_of(a.subscripts[0]))
+    for order in orders:
+        if least == 0 or (in_time and order[0] != 0):
+            continue
+        table = program.table | {
+            n: replace(program.tensor(n), shape=in_order(program.tensor(n).shape, order)) for n in names
+        }
+        after = {s: with_axes(s, names, order) for s in touching}
+        cost = sum(across(table, s) for s in after.values())
+        if (
+            cost <= limit
+            and cost < least
+            and all(batch_of(program.table, s) in (None, batch_of(table, a)) for s, a in after.items())
+        ):
+            tensors = tuple(table[t.name] for t in program.tensors)
+            best = replace(program, tensors=tensors, statements=tuple(after.get(s, s) for s in program.statements))
+            least = cost
+    return best
+
+
+def batch_of(tensors: Mapping[str, Tensor], s: Statement) -> int | None:
+    """Over how many indices a statement is a batch of products of matrices; None for what is no such product."""
+    product = match_contraction(tensors, s)
+    return None if product is None else len(product.batch)
 
 
 def across(tensors: Mapping[str, Tensor], s: Statement) -> int:
-    """How many elements a statement reaches across rows, in loops of the best order; a product of matrices none."""
-    if match_contraction(tensors, s) is not None or not s.domain:
+    """How many elements a statement reaches across rows, in loops of the best order.
+
+    Those of a product of matrices are its operands that do not lie in one piece.
+    """
+    if not s.domain:
         return 0
+    product = match_contraction(tensors, s)
+    if product is not None:
+        apart = [o.read for o in (product.left, product.right, product.out) if not o.leading_batch]
+        return sum(typical_size(s, [r.index for r in s.domain if r.index in read.subscripts]) for read in apart)
     places = [a for name in {s.target, *s.sources} for a in accesses(s, name)]
     step = {s.scan.index} if s.scan is not None else set()
     inner = [r.index for r in s.domain if r.index not in step] or [s.domain[0].index]
@@ -63,14 +121,21 @@ def accesses(s: Statement, name: str) -> list[Read]:
     return [a for a in dict.fromkeys((s.write, *s.reads)) if a.tensor == name]
 
 
-def moved(entries: Sequence[sp.Expr], axis: int) -> tuple[sp.Expr, ...]:
-    return (*entries[:axis], *entries[axis + 1 :], entries[axis])
+def in_order(entries: Sequence[sp.Expr], order: Order) -> tuple[sp.Expr, ...]:
+    return tuple(entries[axis] for axis in order)
 
 
-def with_axis_last(s: Statement, name: str, axis: int) -> Statement:
+def with_axes(s: Statement, names: Sequence[str], order: Order) -> Statement:
+    """The statement where some tensors have another order of axes, and the loops over them that order."""
+
     def change(read: Read) -> sp.Expr:
         subscripts = [replace_reads(i, change) for i in read.subscripts]
-        return Read(read.tensor, *(moved(subscripts, axis) if read.tensor == name else subscripts))
+        return Read(read.tensor, *(in_order(subscripts, order) if read.tensor in names else subscripts))
 
     changed = s.mapped(lambda e: replace_reads(e, change))
-    return replace(changed, subscripts=moved(changed.subscripts, axis)) if s.target == name else changed
+    if s.target in names:
+        changed = replace(changed, subscripts=in_order(changed.subscripts, order))
+    moved = next(a for a in (changed.write, *changed.reads) if a.tensor in names)
+    places = {i: k for k, i in enumerate(moved.subscripts)}
+    own = iter(sorted((r for r in s.domain if r.index in places), key=lambda r: places[r.index]))
+    return replace(changed, domain=tuple(next(own) if r.index in places else r for r in s.domain))

@@ -33,9 +33,13 @@ class Operand:
         return tuple(axis for axis, i in enumerate(self.read.subscripts) if i not in self.batch)
 
     @property
+    def batch_axes(self) -> tuple[int, ...]:
+        return tuple(axis for axis, i in enumerate(self.read.subscripts) if i in self.batch)
+
+    @property
     def leading_batch(self) -> bool:
         """Whether the batch's axes come first, so that each matrix is contiguous."""
-        return self.free == tuple(range(len(self.batch), len(self.read.subscripts)))
+        return self.batch_axes == tuple(range(len(self.batch)))
 
 
 @dataclass(frozen=True, slots=True)
