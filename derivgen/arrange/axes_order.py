@@ -14,6 +14,7 @@ from derivgen.form.program import GIVEN, Program, Statement, Tensor
 from derivgen.form.sizes import typical_size
 
 GAIN = 2  # how many times fewer elements must be reached across rows: a moved axis is one that a reader has to find
+FEW = 16  # elements side by side: with fewer, a loop along them is no better than one that reaches across rows
 
 Order = tuple[int, ...]  # the axes of a tensor, by their places before
 
@@ -30,10 +31,10 @@ def axes_in_order(program: Program) -> Program:
     """
     for t in program.tensors:
         if is_free(program, t.name):
-            axes = range(len(t.shape))
-            batch = strided_batch(program, t.name)
-            program = best_order(program, tied(program, t.name), [(k, *without(axes, k)) for k in batch])
-            program = best_order(program, [t.name], [(*without(axes, k), k) for k in axes[:-1]])
+            axes, batch = range(len(t.shape)), strided_batch(program, t.name)
+            fronts = [[(k, last, *rest), (k, *rest, last)] for k in batch for *rest, last in [without(axes, k)]]
+            program = best_order(program, tied(program, t.name), fronts)
+            program = best_order(program, [t.name], [[(*without(axes, k), k)] for k in axes[:-1]])
     return program
 
 
@@ -66,31 +67,28 @@ def tied(program: Program, name: str) -> list[str]:
     return names
 
 
-def best_order(program: Program, names: Sequence[str], orders: Sequence[Order]) -> Program:
-    """The program with the axes of some tensors in the best of these orders, if that pays."""
+def best_order(program: Program, names: Sequence[str], choices: Sequence[Sequence[Order]]) -> Program:
+    """The program with the axes of some tensors in the best of these orders, of those choices of which one pays."""
     touching = [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
-    best, least = program, sum(across(program.table, s) for s in touching)
-    limit = least / GAIN
+    products = {s: batch_of(program.table, s) for s in touching}
+    limit = sum(across(program.table, s) for s in touching) / GAIN
     time = {s.scan.index for s in touching if s.scan is not None}
     places = [a for s in touching for name in names for a in accesses(s, name)]
     in_time = any(i in time for a in places for i in indices_of(a.subscripts[0]))
-    for order in orders:
-        if least == 0 or (in_time and order[0] != 0):
-            continue
-        table = program.table | {
-            n: replace(program.tensor(n), shape=in_order(program.tensor(n).shape, order)) for n in names
-        }
-        after = {s: with_axes(s, names, order) for s in touching}
-        cost = sum(across(table, s) for s in after.values())
-        if (
-            cost <= limit
-            and cost < least
-            and all(batch_of(program.table, s) in (None, batch_of(table, a)) for s, a in after.items())
-        ):
-            tensors = tuple(table[t.name] for t in program.tensors)
-            best = replace(program, tensors=tensors, statements=tuple(after.get(s, s) for s in program.statements))
-            least = cost
-    return best
+    found: list[tuple[int, Program]] = []
+    for orders in choices if limit else ():
+        own, pays = list[tuple[int, Program]](), False
+        for order in orders:
+            table = dict(program.table)
+            table |= {n: replace(table[n], shape=in_order(table[n].shape, order)) for n in names}
+            after = {s: with_axes(s, names, order) for s in touching}
+            if all(products[s] in (None, batch_of(table, a)) for s, a in after.items()) and not (in_time and order[0]):
+                statements = tuple(after.get(s, s) for s in program.statements)
+                cost = sum(across(table, a, few=1) for a in after.values())
+                own.append((cost, replace(program, tensors=tuple(table.values()), statements=statements)))
+                pays |= sum(across(table, a) for a in after.values()) <= limit
+        found += own if pays else []
+    return min(found, key=lambda pair: pair[0])[1] if found else program
 
 
 def batch_of(tensors: Mapping[str, Tensor], s: Statement) -> int | None:
@@ -99,10 +97,11 @@ def batch_of(tensors: Mapping[str, Tensor], s: Statement) -> int | None:
     return None if product is None else len(product.batch)
 
 
-def across(tensors: Mapping[str, Tensor], s: Statement) -> int:
+def across(tensors: Mapping[str, Tensor], s: Statement, few: int = 0) -> int:
     """How many elements a statement reaches across rows, in loops of the best order.
 
-    Those of a product of matrices are its operands that do not lie in one piece.
+    Those of a product of matrices are its operands that do not lie in one piece. `few`: as how many elements a point
+    counts in a loop that has too few for vectors.
     """
     if not s.domain:
         return 0
@@ -113,8 +112,15 @@ def across(tensors: Mapping[str, Tensor], s: Statement) -> int:
     places = [a for name in {s.target, *s.sources} for a in accesses(s, name)]
     step = {s.scan.index} if s.scan is not None else set()
     inner = [r.index for r in s.domain if r.index not in step] or [s.domain[0].index]
-    far = (sum(any(i in indices_of(e) for e in a.subscripts[:-1]) for a in places) for i in inner)
+    far = (
+        sum(any(i in indices_of(e) for e in a.subscripts[:-1]) for a in places) + few * is_short(s, i) for i in inner
+    )
     return min(far) * typical_size(s, [r.index for r in s.domain])
+
+
+def is_short(s: Statement, index: sp.Symbol) -> bool:
+    """Whether a loop has too few points for vectors."""
+    return any(r.index == index and bool(r.extent.is_Integer and r.extent < FEW) for r in s.domain)
 
 
 def accesses(s: Statement, name: str) -> list[Read]:
