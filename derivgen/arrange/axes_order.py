@@ -112,10 +112,14 @@ def across(tensors: Mapping[str, Tensor], s: Statement, few: int = 0) -> int:
     places = [a for name in {s.target, *s.sources} for a in accesses(s, name)]
     step = {s.scan.index} if s.scan is not None else set()
     inner = [r.index for r in s.domain if r.index not in step] or [s.domain[0].index]
-    far = (
-        sum(any(i in indices_of(e) for e in a.subscripts[:-1]) for a in places) + few * is_short(s, i) for i in inner
-    )
+    outer = [outer_subscripts(tensors, a) for a in places]
+    far = (sum(any(i in indices_of(e) for e in own) for own in outer) + few * is_short(s, i) for i in inner)
     return min(far) * typical_size(s, [r.index for r in s.domain])
+
+
+def outer_subscripts(tensors: Mapping[str, Tensor], a: Read) -> list[sp.Expr]:
+    """The subscripts along which neighbours lie apart: all but that of the last axis of more than one element."""
+    return [i for i, extent in zip(a.subscripts, tensors[a.tensor].shape, strict=True) if extent != 1][:-1]
 
 
 def is_short(s: Statement, index: sp.Symbol) -> bool:
