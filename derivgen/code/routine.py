@@ -46,6 +46,7 @@ class Linkage(Enum):
     INTERNAL = "internal"  # compiled functions alone
     PASTED = "pasted"  # part of those that call it
     PARALLEL = "parallel"  # its parallel loops run in threads
+    LAYOUT = "layout"  # it gives views by names, of which callers take those that they name
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,35 @@ def words(text: str) -> tuple[str, ...]:
 # what modules define
 GLOBALS = words(
     """
-    ADD ASSIGN CONTRACT Data GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace
-    HessianWorkspace INPUTS INTEGER Input JacobianVectorProductWorkspace JacobianWorkspace KIND LAYERS Layer
-    LossAndInputGradientsWorkspace MIXED_AXES MKL Memory ModuleType NORMAL NamedTuple OPTIONS PARAMETERS Parameter Path
-    PerSampleGradientsWorkspace PredictionData RANDOM REAL ResidualsWorkspace SAMPLE_AXIS State THIS THREAD TRANSPOSED
-    TWO_OVER_PI Tensors VectorJacobianProductWorkspace Workspace XXGEMM __name__ _helperlib activations aligned as_real
-    borrowed buffers cache_lock cgutils check_array check_count check_hyperparameter check_input check_inputs
-    check_order check_single check_state check_vector compile_alone config cos csr_array descend descent difference draw
-    elementary epoch errno evaluate exp exp_parts expected_labels expm1_near_zero forward fraction functools gather
-    gauss_newton_vector_product gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel
-    gauss_newton_vector_product_memory gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
-    half_expm1 hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel
-    hessian_diagonal_memory hessian_kernel hessian_memory hessian_vector_product hessian_vector_product_buffers
-    hessian_vector_product_kernel hessian_vector_product_memory initial_parameters internal intrinsic io jacobian
-    jacobian_buffers jacobian_kernel jacobian_memory jacobian_vector_product jacobian_vector_product_buffers
-    jacobian_vector_product_kernel jacobian_vector_product_memory kept_memory kernel kind labels_in_range layout letter
-    log log_shifted loss loss_and_gradient loss_and_input_gradients loss_and_input_gradients_buffers
-    loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel math maximum mean_gradient nearest
-    new_memory njit np observation observe of_ordinal optimizer_state ordinal orthogonal os parallel_kernel pasted
-    per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox
-    power_of_two prange predict prediction_kernel prediction_labels_in_range prepare prepare_prediction quarter_turns
-    real refuse_labels refuse_prediction_labels refuse_rows residuals residuals_buffers residuals_kernel
-    residuals_memory scaled scratch sin sparse_rows split square step sum_of_squares sys take_next tanh
-    this_threads_memory threading train_epoch truncated_normal types uniform update update_in_threads update_kernel
-    update_range upper_half use_mkl vector_jacobian_product vector_jacobian_product_buffers
-    vector_jacobian_product_kernel vector_jacobian_product_memory view views vstack wait_for_lock workspace
+    ADD ASSIGN AppDirs AttributeTemplate CONTRACT Cache CodeType CompileResult Conversion Data Elements
+    GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace INPUTS
+    INTEGER Input Integer JacobianVectorProductWorkspace JacobianWorkspace LAYERS Layer LossAndInputGradientsWorkspace
+    MIXED_AXES MKL Memory ModuleType Named NamedTuple OPTIONS PARAMETERS Parameter Path PerSampleGradientsWorkspace
+    Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real ResidualsWorkspace SAMPLE_AXIS SERIAL
+    Shaped ShapedModel SimpleNamespace State Symbol THIS THREAD TWO_OVER_PI Tensors VectorJacobianProductWorkspace
+    Viewing Workspace _Cache _Intrinsic __name__ _helperlib activations after_kernels aligned array_of as_real binding
+    borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_order
+    check_single check_state check_vector code_of compiled config contiguous cos csr_array descend descent difference
+    digest dis draw dumps elementary emitted epoch evaluate exp exp_parts expected_labels expm1_near_zero facts forward
+    fraction functools gather gauss_newton_vector_product gauss_newton_vector_product_buffers
+    gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gemm get_num_threads global_compiler_lock
+    gradient_by_batches gradient_kernel half_expm1 hashlib hessian hessian_buffers hessian_diagonal
+    hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel hessian_memory
+    hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel hessian_vector_product_memory
+    in_threads infer_getattr initial_parameters inspect internal intrinsic ir jacobian jacobian_buffers jacobian_kernel
+    jacobian_memory jacobian_vector_product jacobian_vector_product_buffers jacobian_vector_product_kernel
+    jacobian_vector_product_memory kept_memory kernel kind labels_in_range layout layout_of llvmlite log log_shifted
+    loss loss_and_gradient loss_and_input_gradients loss_and_input_gradients_buffers loss_and_input_gradients_kernel
+    loss_and_input_gradients_memory loss_kernel lower_cast lower_getattr_generic made_by math maximum mean_gradient
+    models names_in nearest new_memory njit np numba number_of observation observe of_ordinal optimizer_state ordinal
+    orthogonal os parallel_kernel parts_of pasted per_sample_gradients per_sample_gradients_buffers
+    per_sample_gradients_kernel per_sample_gradients_memory philox pickle power_of_two prange predict prediction_kernel
+    prediction_labels_in_range prepare prepare_prediction quarter_turns real refuse_labels refuse_prediction_labels
+    refuse_rows register_model residuals residuals_buffers residuals_kernel residuals_memory scaled scratch sin
+    sparse_rows split square step sum_of_squares sys take_next tanh this_threads_memory threading train_epoch
+    truncated_normal types uniform update update_in_threads update_kernel update_range upper_half use_mkl
+    vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
+    vector_jacobian_product_memory view view_of views vstack warnings workspace
     """
 )
 
@@ -62,9 +66,9 @@ BESIDE_RESULTS = BESIDE_INPUTS + words(
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size borrowed buffers data diagonal dot drop_last
-    first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers hessian_diagonal_buffers
-    hessian_vector_product_buffers i i0 i1 integers jacobian_buffers jacobian_vector_product_buffers k kernel
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size borrowed buffers compiled data diagonal dot
+    drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers hessian_diagonal_buffers
+    hessian_vector_product_buffers i i0 i1 integers jacobian_buffers jacobian_vector_product_buffers k
     loss_and_input_gradients_buffers losses mean memory min objective observe observed order parameters
     per_sample_gradients_buffers product range real reals residuals_buffers rows seen share split start state step steps
     theta total update_kernel update_range vector_jacobian_product_buffers view work
@@ -75,9 +79,9 @@ BESIDE_ARRAYS = words(
 BESIDE_RULE = words(
     """
     Data INPUTS Memory State ValueError alpha_beta arrays bar batch batch_size bool borrowed buffers check_count
-    check_hyperparameter check_inputs check_order check_state check_vector data descent drop_last epoch factor_1
-    factor_2 factor_3 first float forward gather gradient gradient_norm i i1 integers internal into k kernel losses mean
-    memory min np objective order parallel_kernel parameters pasted prange prepare real reals refuse_rows refused rows
+    check_hyperparameter check_inputs check_order check_state check_vector compiled data descent drop_last epoch
+    factor_1 factor_2 factor_3 first float forward gather gradient gradient_norm i i1 in_threads integers internal into
+    k losses mean memory min np objective order parameters pasted prange prepare real reals refuse_rows refused rows
     seen share sizes split start state step steps stop sum_of_squares t tensor_norm theta this_threads_memory
     update_in_threads update_kernel update_range view work
     """
@@ -88,7 +92,7 @@ BESIDE_SIZES = words(
     """
     GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace
     JacobianVectorProductWorkspace JacobianWorkspace LossAndInputGradientsWorkspace Memory PerSampleGradientsWorkspace
-    ResidualsWorkspace VectorJacobianProductWorkspace Workspace aligned buffers kernel memory new_memory np view
+    ResidualsWorkspace VectorJacobianProductWorkspace Workspace aligned buffers layout memory new_memory np view
     """
 )
 

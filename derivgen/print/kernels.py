@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import builtins
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
+from derivgen.code.names import past
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
 from derivgen.code.routine import (
@@ -49,7 +51,9 @@ from derivgen.code.tree import (
     View,
 )
 from derivgen.code.visit import statements_in
+from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol, substitute
+from derivgen.form.program import Tensor
 from derivgen.print.elementary import CALLED, MAXIMUM
 from derivgen.print.layout import STEP, WIDTH, Bracket, Part, assignment, bracketed, flat, indented, line
 from derivgen.print.scalar import Double, Scalar
@@ -62,10 +66,11 @@ SCALES = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: FACTORS}
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
 REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, SCRATCH, ASSIGN, ADD}
 DECORATORS = {
-    Linkage.PUBLIC: "kernel",
+    Linkage.PUBLIC: "compiled",
     Linkage.INTERNAL: "internal",
     Linkage.PASTED: "pasted",
-    Linkage.PARALLEL: "parallel_kernel",
+    Linkage.PARALLEL: "in_threads",
+    Linkage.LAYOUT: "layout",
 }
 RESERVED = {*REFERRED_TO, FACTORS}  # the names that no tensor, size or index has in a kernel
 
@@ -79,15 +84,37 @@ class Text:
     parallel: bool
 
 
-def write_kernel(kernel: Function) -> Text:
-    """A kernel: its arrays, then the factors of products, if any, and run-time sizes that no array shows."""
+def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
+    """A kernel: its arrays, then the factors of products, if any, and run-time sizes that no array shows.
+
+    `sizes`: how the module names the run-time sizes of the spec.
+    """
+    named = {size: sizes[kernel.named.get(size, size)] for size in sizes_in(kernel)}
     read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
-    given = [*kernel.arrays, *([FACTORS] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
+    given = [f"{name}: {kind_text(t, named)}" for name, t in kernel.arrays.items()]
+    given += [*([f"{FACTORS}: Real[2]"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
     parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
     printer = Printer(kernel, Proof(kernel))
     body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
     decorator = "parallel_kernel" if parallel else "kernel"
     return defined(decorator, kernel.name, given, body, printer, parallel)
+
+
+def sizes_in(kernel: Function) -> set[str]:
+    """The run-time sizes in the shapes of a kernel's arrays."""
+    return {size.name for t in kernel.arrays.values() for e in t.shape for size in e.free_symbols}
+
+
+def kind_text(t: Tensor, named: Mapping[str, str]) -> str:
+    """`Real[N, 64]`: the dtype and the extents of an array."""
+    extents = [integer_text(e, lambda size: named[size]) for e in t.shape or (sp.S.One,)]
+    return f"{'Integer' if t.integer else 'Real'}[{', '.join(extents)}]"
+
+
+def size_names(sizes: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
+    """Names of run-time sizes in a module, past what it defines besides, and what Python does."""
+    taken = {*taken, *GLOBALS, *dir(builtins), "l", "O", "I"}  # ruff refuses the last three
+    return {size: past(size, taken) for size in sizes}
 
 
 def write_routine(routine: Routine, known: Mapping[str, Signature]) -> Text:

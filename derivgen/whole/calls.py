@@ -182,7 +182,7 @@ class Calls:
             {"memory": memory_type, **sizes},
             (Return((Bundle(self.workspace, tuple(parts)),)),),
             (f"The buffers of {self.work_of}, as views of memory{sharing}.",),
-            Linkage.PUBLIC,
+            Linkage.LAYOUT,
             in_sizes(self.work_type, named),
         )
 

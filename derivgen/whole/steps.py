@@ -104,7 +104,7 @@ class Steps:
             parts.append((self.plan.flat, "flat"))
         words = ("The parts of a flat vector, shape (P,), as views.",)
         body = (Return((Bundle(TENSORS, tuple(parts)),)),)
-        return Routine("split", self.flat("flat"), body, words, Linkage.INTERNAL, self.tensors)
+        return Routine("split", self.flat("flat"), body, words, Linkage.LAYOUT, self.tensors)
 
     def forward(self, name: str = "forward", word: str = "forward") -> Routine:
         words = ("The forward pass; returns the objective.",)

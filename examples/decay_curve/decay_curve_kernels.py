@@ -8,25 +8,25 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 2724eec654636866
+spec sha256 b6eefccbe90f5a29, body sha256 e4b2c8a7e0e843e0
 """
 
-import errno
+import dis
 import functools
-import io
+import hashlib
+import inspect
 import math
 import os
+import pickle
 import sys
 import threading
+import warnings
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic
+from numba import config, njit
 
 # numba's cache finds this module and its tuples by name: it has one, however the file is imported.
 THIS = sys.modules.get(__name__, ModuleType(__name__))
@@ -38,28 +38,12 @@ SAMPLE_AXIS = "N"
 real = np.float64
 REAL, INTEGER = np.dtype(real), np.dtype(np.int64)
 OPTIONS = {
-    "cache": True,
     "error_model": "numpy",
-    "no_cfunc_wrapper": True,  # saves compile time: no kernel is passed to C as a callback
+    "no_cfunc_wrapper": True,  # saves compile time: no function is passed to C as a callback
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-    "forceinline": True,  # else which of several copies of a kernel runs, and so rounding, would depend on the cache
+    "forceinline": True,  # else which of several copies of a function runs, and so rounding, would depend on the cache
 }
 THREAD = threading.local()
-
-
-def kernel(function, **options):
-    """The function as numba compiles it, or finds it in its cache, when it is first called."""
-    compiled = njit(**{**OPTIONS, **options})(function)
-    if hasattr(compiled, "compile"):  # not where NUMBA_DISABLE_JIT is set
-        compile = compiled.compile
-        compiled.compile = lambda signature: compile_alone(compiled, compile, signature)
-    return compiled
-
-
-# Called from compiled code only, which saves compile time; pasted: part of its callers when these are compiled.
-internal = functools.partial(kernel, no_cpython_wrapper=True)
-pasted = functools.partial(kernel, inline="always")
-elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care
 
 
 class Parameter(NamedTuple):
@@ -172,15 +156,335 @@ for kind in (
     kind.__name__ = f"{__name__}_{kind.__name__}"  # numba dispatches fast on tuples whose names differ between modules
 
 
+class Elements:
+    """Real[N, 64] says of an array of a kernel: its dtype, and its extents, None where a run-time size is in one."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __getitem__(self, shape):
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        return self.dtype, tuple(None if math.isnan(extent) else extent for extent in shape)
+
+
+Real, Integer = Elements(REAL), Elements(INTEGER)
+N = math.nan  # known at run time
+
+
+# ---- how functions are compiled, and kept --------------------------------------------------------
+
+
+def view(flat, start, shape):
+    """The elements of a flat array from start on, in this shape."""
+    return flat[start : start + math.prod(shape)].reshape(shape)
+
+
 if config.DISABLE_JIT:
+
+    def compiled(function, **options):
+        return njit(**options)(function)
+
+    kernel = layout = compiled
 
     def borrowed(array):
         return array
 
-    def view(flat, start, shape):
-        return flat[start : start + math.prod(shape)].reshape(shape)
-
 else:
+    import llvmlite
+    import numba
+    from llvmlite import binding, ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.core.caching import _Cache
+    from numba.core.compiler import CompileResult
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.extending import _Intrinsic
+    from numba.core.serialize import dumps
+    from numba.core.typeconv import Conversion
+    from numba.core.typing.templates import AttributeTemplate, infer_getattr
+    from numba.extending import (
+        intrinsic,
+        lower_cast,
+        lower_getattr_generic,
+        models,
+        register_model,
+    )
+    from numba.misc.appdirs import AppDirs
+
+    def compiled(function, **options):
+        """The function as numba compiles it, or finds it in the cache, when it is first called."""
+        dispatcher = njit(**{**OPTIONS, **options})(function)
+        dispatcher._cache, compile = Cache(dispatcher), dispatcher.compile
+        dispatcher.compile = lambda signature: after_kernels(dispatcher, compile, signature)
+        return dispatcher
+
+    class Cache(_Cache):
+        """Compiled functions in files, each named by all that it is made of: what has changed is in another file.
+
+        A file takes its place at once, so that processes which write it together, or are killed, leave no half of one.
+        """
+
+        def __init__(self, dispatcher):
+            self.dispatcher = dispatcher
+
+        def enable(self):
+            """Nothing: it is always in use."""
+
+        disable = flush = enable
+
+        @property
+        def cache_path(self):
+            """The folder of all compiled functions: NUMBA_CACHE_DIR, or else the user's own."""
+            folder = config.CACHE_DIR or AppDirs("derivgen", appauthor=False).user_cache_dir
+            return str(Path(folder) / "derivgen")
+
+        def file(self, signature, target):
+            function, options = self.dispatcher.py_func, self.dispatcher.targetoptions
+            made_of = digest(function), facts(options), str(signature), target.codegen().magic_tuple(), made_by()
+            return Path(self.cache_path, f"{__name__}.{function.__name__}.{number_of(made_of)}")
+
+        def load_overload(self, signature, target):
+            target.refresh()
+            try:
+                with self.file(signature, target).open("rb") as file:
+                    return CompileResult._rebuild(target, *Reader(file).load())
+            except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError):
+                return None
+
+        def save_overload(self, signature, result):
+            if result.library.has_dynamic_globals or any(isinstance(kind, Places) for kind in result.signature.args):
+                return  # what is given a layout is compiled with its callers alone
+            file = self.file(signature, result.target_context)
+            part = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(dumps(result._reduce()))
+                part.replace(file)
+            except OSError as error:  # a folder that can't be written to, a disk that is full
+                warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
+
+    class Reader(pickle.Unpickler):
+        """Reads the classes of this very module, also where another revision of it goes by its name."""
+
+        def find_class(self, module, name):
+            own = module == __name__ and name in globals()
+            return globals()[name] if own else super().find_class(module, name)
+
+    def after_kernels(dispatcher, compile, signature):
+        """What compile(signature) gives, once all kernels that the function may call can be called."""
+        function = dispatcher.py_func
+        with global_compiler_lock:
+            # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
+            function.__qualname__ = f"{function.__name__}_{digest(function)}"
+            for part in parts_of(function):
+                if isinstance(part, kernel):
+                    part.load()
+            return compile(signature)
+
+    @functools.cache
+    def made_by():
+        """What makes compiled code of functions: the versions of others, and the section on kernels and their calls."""
+        own = (Named, kernel, layout, Viewing, Symbol, Places, PlacesModel, PlacesAttribute, Shaped, ShapedModel)
+        versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2]
+        return versions, [facts(part) for part in (*own, OPTIONS, array_of, contiguous, emitted, view_of, borrowed)]
+
+    @functools.cache
+    def digest(function):
+        """A number that changes where the function would be compiled to something else; comments don't count."""
+        return number_of([facts(part) for part in parts_of(function)])
+
+    def number_of(found):
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:32]
+
+    @functools.cache
+    def parts_of(function):
+        """A function, and what it refers to in this module, and all that these refer to, in the order of the text."""
+        parts = {}
+
+        def visit(part):
+            if id(part) not in parts and not isinstance(part, ModuleType):
+                parts[id(part)] = part
+                for name in names_in(code_of(part)):
+                    if name in globals():
+                        visit(globals()[name])
+
+        visit(function)
+        return tuple(parts.values())
+
+    def code_of(part):
+        """The code that a function was written as, whatever has become of it; None for what is no function."""
+        return getattr(getattr(part, "py_func", getattr(part, "_defn", part)), "__code__", None)
+
+    def names_in(code):
+        """The globals that a function refers to, and those inside it."""
+        if code is None:
+            return []
+        own = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
+        return own + [name for inner in code.co_consts if isinstance(inner, CodeType) for name in names_in(inner)]
+
+    def facts(part):
+        """What compiled code depends on in this."""
+        if isinstance(part, CodeType):
+            return part.co_code, part.co_names, part.co_varnames, [facts(constant) for constant in part.co_consts]
+        if code_of(part) is not None:
+            return facts(code_of(part)), facts(getattr(part, "targetoptions", None)), repr(getattr(part, "types", None))
+        if isinstance(part, np.ndarray):
+            return str(part.dtype), part.shape, part.tobytes()
+        if isinstance(part, dict):
+            return [(facts(key), facts(part[key])) for key in sorted(part, key=str)]
+        if isinstance(part, set | frozenset):
+            return sorted(map(str, part))
+        if isinstance(part, type):
+            own = (code_of(method) for method in vars(part).values() if part.__module__ == __name__)
+            return part.__qualname__, getattr(part, "_fields", None), [facts(code) for code in own if code is not None]
+        plain = part is None or isinstance(part, str | bytes | int | float | tuple | np.generic | np.dtype)
+        return repr(part) if plain else type(part).__qualname__
+
+    class Named(_Intrinsic):
+        """What compiled functions call as a function, and how it is typed and compiled there is said by methods."""
+
+        def __init__(self, function):
+            self.py_func, self.names = function, list(inspect.signature(function).parameters)
+
+            def typing(typing_context, *arguments):
+                return self.typed(*arguments)
+
+            kinds = ["typing_context", *self.names]
+            kinds = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in kinds]
+            typing.__signature__, typing.__name__ = inspect.Signature(kinds), function.__name__
+            super().__init__(function.__name__, typing)
+            self._register()
+
+    class kernel(Named):
+        """A function that is compiled once, whoever calls it: compiled functions reach it by a symbol.
+
+        Its arrays are contiguous, with the extents that its annotations say, and those that it writes lie apart.
+        """
+
+        def __init__(self, function, **options):
+            super().__init__(function)
+            self.options, self.dispatcher, self.symbol = options, None, None
+            apart = "alpha_beta" not in self.names  # these say that a product may take the place of what was read
+            given = [function.__annotations__.get(name) for name in self.names]
+            self.types = [types.intp if array is None else Shaped(*array, apart) for array in given]
+
+        def load(self):
+            """Compile it, or take it from the cache, unless that is done; its symbol."""
+            with global_compiler_lock:
+                if self.symbol is None:
+                    pairs = zip(self.names, self.types, strict=True)
+                    arrays = {name: kind.array for name, kind in pairs if isinstance(kind, Shaped)}
+                    self.dispatcher = compiled(self.py_func, locals=arrays, no_cpython_wrapper=True, **self.options)
+                    self.dispatcher.compile(types.void(*self.types))
+                    (found,) = self.dispatcher.overloads.values()
+                    place = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+                    binding.add_symbol(symbol := f"{__name__}.{self.py_func.__name__}.{digest(self.py_func)}", place)
+                    self.symbol = symbol
+            return self.symbol
+
+        def typed(self, *arguments):
+            self.load()
+            for name, wanted, found in zip(self.names, self.types, arguments, strict=True):
+                if isinstance(wanted, Shaped) and not wanted.is_seen_in(found):
+                    raise TypeError(f"{self.py_func.__name__}: {name} is {found}, not {wanted.array}")
+            return types.none(*arguments), self.call
+
+        def call(self, context, builder, signature, arguments):
+            values = []
+            for wanted, found, value in zip(self.types, signature.args, arguments, strict=True):
+                if isinstance(wanted, Shaped):
+                    values.append(wanted.seen_in(context, builder, found, value))
+                else:
+                    values.append(context.cast(builder, value, found, wanted))
+            form = context.call_conv.get_function_type(types.none, self.types)
+            function = cgutils.get_or_insert_function(builder.module, form, self.load())
+            context.call_conv.call_function(builder, function, types.none, self.types, values)
+            return context.get_dummy_value()
+
+        def __call__(self, *arguments):
+            """For callers in Python."""
+            for name, wanted, found in zip(self.names, self.types, arguments, strict=True):
+                if isinstance(wanted, Shaped):
+                    wanted.check(name, found)
+            self.from_python(*arguments)
+
+        @functools.cached_property
+        def from_python(self):
+            names = ", ".join(self.names)
+            return compiled(eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__}))
+
+    class Shaped(types.Type):
+        """A contiguous array as a kernel is given it: where it lies, and those extents that are known at run time.
+
+        The others are constants in the kernel. `apart`: nothing that the kernel writes lies where another array does.
+        """
+
+        def __init__(self, dtype, shape, apart):
+            self.dtype, self.shape, self.apart = getattr(types, dtype.name), shape, apart
+            super().__init__(f"{dtype}{shape}{apart}")
+
+        @property
+        def array(self):
+            return types.Array(self.dtype, len(self.shape), "C")
+
+        @property
+        def unknown(self):
+            return [axis for axis, extent in enumerate(self.shape) if extent is None]
+
+        def can_convert_to(self, typing_context, other):
+            return Conversion.safe if other == self.array else None
+
+        def is_seen_in(self, other):
+            array = isinstance(other, types.Array)
+            return array and (other.dtype, other.ndim, other.layout) == (self.dtype, len(self.shape), "C")
+
+        def seen_in(self, context, builder, kind, array):
+            given = cgutils.create_struct_proxy(kind)(context, builder, array)
+            place = cgutils.create_struct_proxy(self)(context, builder)
+            place.data, extents = given.data, cgutils.unpack_tuple(builder, given.shape)
+            for axis in self.unknown:
+                setattr(place, f"extent_{axis}", extents[axis])
+            return place._getvalue()
+
+        def check(self, name, array):
+            if not isinstance(array, np.ndarray) or array.dtype.name != self.dtype.name or not array.flags.carray:
+                raise TypeError(f"{name}: expected a contiguous, writeable numpy array of {self.dtype}")
+            extents = zip(self.shape, array.shape, strict=False)
+            if array.ndim != len(self.shape) or any(wanted not in (None, found) for wanted, found in extents):
+                raise ValueError(f"{name}: expected shape {self.shape}, found {array.shape}")
+
+    @register_model(Shaped)
+    class ShapedModel(models.StructModel):
+        def __init__(self, manager, kind):
+            extents = [(f"extent_{axis}", types.intp) for axis in kind.unknown]
+            super().__init__(manager, kind, [("data", types.CPointer(kind.dtype)), *extents])
+
+    @lower_cast(Shaped, types.Array)
+    def array_of(context, builder, kind, result, value):
+        """The array that a kernel works with; LLVM is told that those of one kernel lie apart."""
+        for argument in builder.function.args[2:] if kind.apart else ():  # after numba's own two
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        given = cgutils.create_struct_proxy(kind)(context, builder, value)
+        extents = [
+            getattr(given, f"extent_{axis}") if extent is None else context.get_constant(types.intp, extent)
+            for axis, extent in enumerate(kind.shape)
+        ]
+        return contiguous(context, builder, result, given.data, extents)
+
+    def contiguous(context, builder, result, data, extents):
+        """An array in memory that is the caller's: nothing that comes of it may outlive the call."""
+        size = context.get_constant(types.intp, result.dtype.bitwidth // 8)
+        strides = [size]  # in bytes, of the last axis first, and after that of the first one the whole
+        for extent in reversed(extents):
+            strides.append(builder.mul(strides[-1], extent))
+        array = cgutils.create_struct_proxy(result)(context, builder)
+        array.data = data
+        array.shape = cgutils.pack_array(builder, extents)
+        array.strides = cgutils.pack_array(builder, strides[-2::-1])
+        array.nitems, array.itemsize = builder.sdiv(strides[-1], size), size
+        array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+        return array._getvalue()
 
     @intrinsic
     def borrowed(typing_context, array):
@@ -197,32 +501,146 @@ else:
 
         return array(array), code
 
-    @intrinsic
-    def view(typing_context, flat, start, shape):
-        """As flat[start : start + (product of shape)].reshape(shape), without its checks, which compile slowly."""
-        if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
-            raise TypeError(f"view({flat}, {start}, {shape})")
+    class Viewing(Named):
+        """`view` in compiled functions, without the checks of slicing and reshaping, which compile slowly."""
+
+        def typed(self, flat, start, shape):
+            if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
+                raise TypeError(f"view({flat}, {start}, {shape})")
+            return types.Array(flat.dtype, len(shape), "C")(flat, start, shape), self.call
+
+        def call(self, context, builder, signature, arguments):
+            flat, start, shape = arguments
+            kinds = signature.args[2].types
+            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, flat).data
+            place = context.cast(builder, start, signature.args[1], types.intp)
+            extents = zip(cgutils.unpack_tuple(builder, shape), kinds, strict=True)
+            extents = [context.cast(builder, extent, kind, types.intp) for extent, kind in extents]
+            return contiguous(context, builder, signature.return_type, builder.gep(data, [place]), extents)
+
+        def __call__(self, flat, start, shape):
+            return (flat, start, shape) if isinstance(flat, Symbol) else self.py_func(flat, start, shape)
+
+    class layout(Named):
+        """A function that gives views by names. Compiled functions lay out only those that they name.
+
+        What it is given, sizes and flat arrays, is all that its result is made of there: see `Places`.
+        """
+
+        def typed(self, *arguments):
+            return Places(self, arguments)(*arguments), self.call
+
+        def call(self, context, builder, signature, arguments):
+            places = cgutils.create_struct_proxy(signature.return_type)(context, builder)
+            given = []
+            for kind, value in zip(signature.args, arguments, strict=True):
+                if isinstance(kind, types.BaseNamedTuple):
+                    given += zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
+                else:
+                    given.append((kind, value))
+            for number, (kind, value) in enumerate(given):
+                if isinstance(kind, types.Array):
+                    array = cgutils.create_struct_proxy(kind)(context, builder, value)
+                    setattr(places, f"given_{number}", array.data)
+                    setattr(places, f"length_{number}", array.nitems)
+                else:
+                    setattr(places, f"given_{number}", context.cast(builder, value, kind, types.intp))
+            return places._getvalue()
+
+        def __call__(self, *arguments):
+            return self.py_func(*arguments)
+
+    class Symbol:
+        """A size, or a flat array of this dtype, that a compiled function is given: `emit` makes code of it."""
+
+        def __init__(self, emit, dtype=None, length=None):
+            self.emit, self.dtype, self.length = emit, dtype, length
+
+        def combined(self, operation, other):
+            def emit(builder, places):
+                return getattr(builder, operation)(emitted(self, builder, places), emitted(other, builder, places))
+
+            return Symbol(emit)
+
+        def __add__(self, other):
+            return self.combined("add", other)
+
+        def __mul__(self, other):
+            return self.combined("mul", other)
+
+        def __floordiv__(self, other):
+            return self.combined("sdiv", other)
+
+        def __sub__(self, other):
+            return self + -1 * other
+
+        def __rsub__(self, other):
+            return other + -1 * self
+
+        __radd__, __rmul__ = __add__, __mul__
+
+    def emitted(size, builder, places):
+        """A size in compiled code."""
+        return size.emit(builder, places) if isinstance(size, Symbol) else ir.Constant(ir.IntType(64), size)
+
+    class Places(types.Type):
+        """What a layout gives in compiled code: where its flat arrays lie, and its sizes."""
+
+        def __init__(self, layout, arguments):
+            self.layout, self.given, symbols = layout, [], []
+            for kind in arguments:
+                if isinstance(kind, types.BaseNamedTuple):
+                    fields = {name: self.symbol(own) for name, own in zip(kind.fields, kind, strict=True)}
+                    symbols.append(SimpleNamespace(**fields))
+                else:
+                    symbols.append(self.symbol(kind))
+            self.views = layout.py_func(*symbols)._asdict()
+            super().__init__(f"{layout.py_func.__name__}.{digest(layout.py_func)}{arguments}")
+
+        def symbol(self, kind):
+            number, dtype = len(self.given), kind.dtype if isinstance(kind, types.Array) else None
+            self.given.append(dtype)
+            length = Symbol(lambda builder, places: getattr(places, f"length_{number}"))
+            return Symbol(lambda builder, places: getattr(places, f"given_{number}"), dtype, length)
+
+        def view(self, name):
+            """(flat array, start, shape) of a view; a flat array itself is all of it."""
+            found = self.views[name]
+            return (found, 0, (found.length,)) if isinstance(found, Symbol) else found
+
+    @register_model(Places)
+    class PlacesModel(models.StructModel):
+        def __init__(self, manager, kind):
+            members = []
+            for number, dtype in enumerate(kind.given):
+                members.append((f"given_{number}", types.intp if dtype is None else types.CPointer(dtype)))
+                members += [] if dtype is None else [(f"length_{number}", types.intp)]
+            super().__init__(manager, kind, members)
+
+    @infer_getattr
+    class PlacesAttribute(AttributeTemplate):
+        key = Places
+
+        def generic_resolve(self, places, name):
+            if name not in places.views:
+                return None
+            flat, _, shape = places.view(name)
+            return types.Array(flat.dtype, len(shape), "C")
+
+    @lower_getattr_generic(Places)
+    def view_of(context, builder, kind, value, name):
+        places = cgutils.create_struct_proxy(kind)(context, builder, value)
+        flat, start, shape = kind.view(name)
         result = types.Array(flat.dtype, len(shape), "C")
+        data = builder.gep(flat.emit(builder, places), [emitted(start, builder, places)])
+        return contiguous(context, builder, result, data, [emitted(extent, builder, places) for extent in shape])
 
-        def code(context, builder, signature, arguments):
-            whole = cgutils.create_struct_proxy(flat)(context, builder, arguments[0])
-            place = context.cast(builder, arguments[1], start, types.intp)
-            extents = cgutils.unpack_tuple(builder, arguments[2])
-            extents = [context.cast(builder, e, kind, types.intp) for e, kind in zip(extents, shape, strict=True)]
-            size = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
-            strides = [size]  # in bytes, of the last axis first, and after that of the first one the whole
-            for extent in reversed(extents):
-                strides.append(builder.mul(strides[-1], extent))
-            part = cgutils.create_struct_proxy(result)(context, builder)
-            part.data = builder.gep(whole.data, [place])
-            part.shape = cgutils.pack_array(builder, extents)
-            part.strides = cgutils.pack_array(builder, strides[-2::-1])
-            part.nitems, part.itemsize = builder.sdiv(strides[-1], size), size
-            part.meminfo, part.parent = whole.meminfo, whole.parent
-            context.nrt.incref(builder, result, part._getvalue())  # of what is borrowed there is none to count
-            return part._getvalue()
+    view = Viewing(view)
 
-        return result(flat, start, shape), code
+
+internal = functools.partial(compiled, no_cpython_wrapper=True)  # called from compiled code only
+pasted = functools.partial(compiled, inline="always")  # part of those that call it when these are compiled
+elementary = functools.partial(internal, fastmath={"contract"})  # reassociation would undo its care
 
 
 # ---- elementary functions ------------------------------------------------------------------------
@@ -281,7 +699,7 @@ def exp(u):
 
 
 @kernel
-def curve_forward(x, amplitude, rate, curve_exp, curve_sum):
+def curve_forward(x: Real[N], amplitude: Real[2], rate: Real[2], curve_exp: Real[N, 2], curve_sum: Real[N]):
     """curve_exp[n,k] = exp(-x[n]·rate[k])
     curve_sum[n] = Σ_k curve_exp[n,k]·amplitude[k]
     """
@@ -293,7 +711,7 @@ def curve_forward(x, amplitude, rate, curve_exp, curve_sum):
 
 
 @kernel
-def curve_predict(x, background, amplitude, rate, curve):
+def curve_predict(x: Real[N], background: Real[1], amplitude: Real[2], rate: Real[2], curve: Real[N]):
     """curve[n] = Σ_k amplitude[k]·exp(-x[n]·rate[k]) + background"""
     N = x.shape[0]
     amplitude_0 = amplitude[0]
@@ -307,7 +725,7 @@ def curve_predict(x, background, amplitude, rate, curve):
 
 
 @kernel
-def curve_backward(r, curve_exp, amplitude_bar):
+def curve_backward(r: Real[N], curve_exp: Real[N, 2], amplitude_bar: Real[2]):
     """amplitude_bar[k] = Σ_n r[n]·curve_exp[n,k]"""
     np.dot(curve_exp.T, r, amplitude_bar)
 
@@ -316,7 +734,7 @@ def curve_backward(r, curve_exp, amplitude_bar):
 
 
 @kernel
-def loss_forward(loss_sum, loss):
+def loss_forward(loss_sum: Real[1], loss: Real[1]):
     """loss = loss_sum/2"""
     loss[0] = real(0.5) * loss_sum[0]
 
@@ -325,7 +743,7 @@ def loss_forward(loss_sum, loss):
 
 
 @kernel
-def r_forward(x, y, background, amplitude, rate, loss_sum):
+def r_forward(x: Real[N], y: Real[N], background: Real[1], amplitude: Real[2], rate: Real[2], loss_sum: Real[1]):
     """curve[n] = Σ_k amplitude[k]·exp(-x[n]·rate[k]) + background
     r[n] = curve[n] - y[n]
     loss_sum = Σ_n r[n]²
@@ -344,7 +762,18 @@ def r_forward(x, y, background, amplitude, rate, loss_sum):
 
 
 @kernel
-def r_gradient(x, y, curve_sum, curve_exp, background, amplitude, r, loss_sum, background_bar, rate_bar):
+def r_gradient(
+    x: Real[N],
+    y: Real[N],
+    curve_sum: Real[N],
+    curve_exp: Real[N, 2],
+    background: Real[1],
+    amplitude: Real[2],
+    r: Real[N],
+    loss_sum: Real[1],
+    background_bar: Real[1],
+    rate_bar: Real[2],
+):
     """curve[n] = curve_sum[n] + background
     r[n] = curve[n] - y[n]
     loss_sum = Σ_n r[n]²
@@ -385,7 +814,7 @@ def r_gradient(x, y, curve_sum, curve_exp, background, amplitude, r, loss_sum, b
 # ---- the whole model -----------------------------------------------------------------------------
 
 
-@internal
+@layout
 def split(flat):
     """The parts of a flat vector, shape (P,), as views."""
     return Tensors(
@@ -395,7 +824,7 @@ def split(flat):
     )
 
 
-@kernel
+@layout
 def buffers(memory, N):
     """The buffers of a step, as views of memory; those that are never needed at once share it."""
     return Workspace(
@@ -439,7 +868,7 @@ def step(theta, bar, data, work):
     return work.loss[0]
 
 
-@kernel
+@compiled
 def update_kernel(parameters, gradient, state, learning_rate):
     """θ = θ - learning_rate·g"""
     state.step[0] += 1
@@ -457,7 +886,7 @@ def gather(data, order, start, work):
         work.y[n] = data.y[row]
 
 
-@kernel
+@compiled
 def epoch(parameters, gradient, steps, order, batch_size, drop_last, x, y, reals, learning_rate):
     """(whether a row number or a label is out of range, else the mean loss by rows)"""
     data = Data(x=borrowed(x), y=borrowed(y))
@@ -487,7 +916,7 @@ def epoch(parameters, gradient, steps, order, batch_size, drop_last, x, y, reals
     return False, mean
 
 
-@kernel
+@compiled
 def gradient_by_batches(parameters, gradient, total, order, batch_size, x, y, reals):
     """(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"""
     data = Data(x=borrowed(x), y=borrowed(y))
@@ -515,7 +944,7 @@ def gradient_by_batches(parameters, gradient, total, order, batch_size, x, y, re
     return False, mean
 
 
-@kernel
+@compiled
 def descent(parameters, gradient, steps, losses, x, y, reals, learning_rate):
     """As many steps as there are losses, on all the data."""
     data = Data(x=borrowed(x), y=borrowed(y))
@@ -531,7 +960,7 @@ def descent(parameters, gradient, steps, losses, x, y, reals, learning_rate):
         update_kernel(parameters, gradient, state, learning_rate)
 
 
-@kernel
+@compiled
 def loss_kernel(parameters, x, y, reals):
     """The objective, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -541,7 +970,7 @@ def loss_kernel(parameters, x, y, reals):
     return forward(theta, data, work)
 
 
-@kernel
+@compiled
 def gradient_kernel(parameters, gradient, x, y, reals):
     """A step, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -552,7 +981,7 @@ def gradient_kernel(parameters, gradient, x, y, reals):
     return step(theta, bar, data, work)
 
 
-@kernel
+@compiled
 def prediction_kernel(parameters, x, reals):
     """The forward pass as far as the prediction needs it; returns the prediction."""
     theta = split(borrowed(parameters))
@@ -571,14 +1000,14 @@ def prediction_kernel(parameters, x, reals):
 
 
 @kernel
-def r_forward_for_residuals(y, curve, r):
+def r_forward_for_residuals(y: Real[N], curve: Real[N], r: Real[N]):
     """r[n] = curve[n] - y[n]"""
     N = y.shape[0]
     for n in range(N):
         r[n] = curve[n] - y[n]
 
 
-@kernel
+@layout
 def residuals_buffers(memory, N):
     """The buffers of `residuals`, as views of memory."""
     return ResidualsWorkspace(
@@ -586,7 +1015,7 @@ def residuals_buffers(memory, N):
     )
 
 
-@kernel
+@compiled
 def residuals_kernel(parameters, r, x, y, reals):
     """What `residuals` returns, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -602,7 +1031,7 @@ def residuals_kernel(parameters, r, x, y, reals):
 
 
 @kernel
-def r_through_curve(x, amplitude, rate, r_by_amplitude, jacobian):
+def r_through_curve(x: Real[N], amplitude: Real[2], rate: Real[2], r_by_amplitude: Real[2, N], jacobian: Real[5, N]):
     """r_by_amplitude[k,n] = exp(-x[n]·rate[k])
     jacobian[k + 3,n] = -x[n]·amplitude[k]·r_by_amplitude[k,n]
     jacobian[0,n] = 1
@@ -621,7 +1050,7 @@ def r_through_curve(x, amplitude, rate, r_by_amplitude, jacobian):
             jacobian[k + 1, n] = r_by_amplitude[k, n]
 
 
-@kernel
+@layout
 def jacobian_buffers(memory, N):
     """The buffers of `jacobian`, as views of memory."""
     return JacobianWorkspace(
@@ -629,7 +1058,7 @@ def jacobian_buffers(memory, N):
     )
 
 
-@kernel
+@compiled
 def jacobian_kernel(parameters, jacobian, x, y, reals):
     """What `jacobian` returns, for callers in Python, where parameters start at: background 0, amplitude 1, rate 3"""
     theta = split(borrowed(parameters))
@@ -644,7 +1073,16 @@ def jacobian_kernel(parameters, jacobian, x, y, reals):
 
 
 @kernel
-def curve_tangent(x, background_dot, amplitude_dot, rate_dot, amplitude, rate, curve_exp, curve_dot):
+def curve_tangent(
+    x: Real[N],
+    background_dot: Real[1],
+    amplitude_dot: Real[2],
+    rate_dot: Real[2],
+    amplitude: Real[2],
+    rate: Real[2],
+    curve_exp: Real[N, 2],
+    curve_dot: Real[N],
+):
     """curve_exp[n,k] = exp(-x[n]·rate[k])
     curve_sum_dot[n] = Σ_k amplitude_dot[k]·curve_exp[n,k]
     curve_sum_dot[n] += Σ_k (-x[n]·rate_dot[k]·curve_exp[n,k]·amplitude[k])
@@ -668,7 +1106,7 @@ def curve_tangent(x, background_dot, amplitude_dot, rate_dot, amplitude, rate, c
         curve_dot[n] += background_dot_0
 
 
-@kernel
+@layout
 def jacobian_vector_product_buffers(memory, N):
     """The buffers of `jacobian_vector_product`, as views of memory."""
     return JacobianVectorProductWorkspace(
@@ -676,7 +1114,7 @@ def jacobian_vector_product_buffers(memory, N):
     )
 
 
-@kernel
+@compiled
 def jacobian_vector_product_kernel(parameters, v, curve_dot, x, reals):
     """What `jacobian_vector_product` returns, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -1017,7 +1455,7 @@ def check_input(entry, array, sizes):
 
 def check_inputs(entries, arrays):
     """(arrays for the kernels, extents of the sizes known at run time)"""
-    seen = layout(entries, arrays)
+    seen = layout_of(entries, arrays)
     accepted, sizes = getattr(THREAD, "accepted", (None, None))
     if seen is not None and seen == accepted:  # as in most calls of a training loop
         return arrays, sizes
@@ -1028,7 +1466,7 @@ def check_inputs(entries, arrays):
     return checked, sizes
 
 
-def layout(entries, arrays):
+def layout_of(entries, arrays):
     """All that the checks look at, for arrays that kernels can take as they are; None where one of them is no such."""
     found = [entries]
     for array in arrays:
@@ -1062,66 +1500,6 @@ def prepare_prediction(arrays):
     entries = (INPUTS[0],)
     arrays, sizes = check_inputs(entries, arrays)
     return arrays, this_threads_memory({"N": 1, **sizes})[0]
-
-
-# ---- numba's cache -------------------------------------------------------------------------------
-
-
-def compile_alone(compiled, compile, signature):
-    """What compile(signature) gives, the only process in this module's cache meanwhile.
-
-    numba writes an index and then the data, under names that it uses again: several processes at once, or one that
-    is killed, could leave a function the data of another signature or of an earlier text.
-    """
-    with global_compiler_lock:  # before the file's lock, as in a thread that compiles what calls a kernel
-        if getattr(THREAD, "alone", False):  # a kernel that another one calls
-            return compile(signature)
-        compiled.targetctx.refresh()  # most of a first load, and nothing of it in the cache
-        THREAD.alone = True
-        try:
-            with cache_lock(Path(compiled.stats.cache_path), Path(compiled.py_func.__code__.co_filename).stem) as lock:
-                entry = compile(signature)
-                lock.truncate(0)
-                return entry
-        finally:
-            THREAD.alone = False
-
-
-def cache_lock(folder, stem):
-    """A file with a mark in it, locked for this process until it is closed.
-
-    A mark that is there already was left by a process that failed or was killed: then the cache is emptied.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = io.FileIO(folder / f"{stem}.lock", "a+")
-        wait_for_lock(file)
-        if file.seek(0, os.SEEK_END) > 0:
-            for path in folder.iterdir():
-                if path.name.startswith(f"{stem}.") and ".nb" in path.name:
-                    path.unlink(missing_ok=True)
-        file.write(b"!")
-        return file
-    except OSError:  # a folder that can't be written to, a file system without locks: numba does what it can
-        return io.BytesIO()
-
-
-def wait_for_lock(file):
-    """Lock the file for this process, whose end unlocks it too."""
-    try:
-        import fcntl
-
-        fcntl.lockf(file, fcntl.LOCK_EX)
-    except ImportError:  # Windows
-        import msvcrt
-
-        file.seek(2**30)  # a byte that nobody reads or writes
-        while True:
-            try:
-                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            except OSError as error:
-                if error.errno != errno.EDEADLK:  # given up after ten seconds
-                    raise
 
 
 vars(THIS).update(globals())  # changes something only where the file was executed without being registered

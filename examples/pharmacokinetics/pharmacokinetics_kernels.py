@@ -7,25 +7,25 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 07fec66f9755ace7
+spec sha256 5cba7650312137ce, body sha256 c09dc1103bd32264
 """
 
-import errno
+import dis
 import functools
-import io
+import hashlib
+import inspect
 import math
 import os
+import pickle
 import sys
 import threading
+import warnings
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic
+from numba import config, njit
 from scipy.sparse import csr_array, vstack
 
 # numba's cache finds this module and its tuples by name: it has one, however the file is imported.
@@ -38,28 +38,12 @@ SAMPLE_AXIS = "N"
 real = np.float64
 REAL, INTEGER = np.dtype(real), np.dtype(np.int64)
 OPTIONS = {
-    "cache": True,
     "error_model": "numpy",
-    "no_cfunc_wrapper": True,  # saves compile time: no kernel is passed to C as a callback
+    "no_cfunc_wrapper": True,  # saves compile time: no function is passed to C as a callback
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
-    "forceinline": True,  # else which of several copies of a kernel runs, and so rounding, would depend on the cache
+    "forceinline": True,  # else which of several copies of a function runs, and so rounding, would depend on the cache
 }
 THREAD = threading.local()
-
-
-def kernel(function, **options):
-    """The function as numba compiles it, or finds it in its cache, when it is first called."""
-    compiled = njit(**{**OPTIONS, **options})(function)
-    if hasattr(compiled, "compile"):  # not where NUMBA_DISABLE_JIT is set
-        compile = compiled.compile
-        compiled.compile = lambda signature: compile_alone(compiled, compile, signature)
-    return compiled
-
-
-# Called from compiled code only, which saves compile time; pasted: part of its callers when these are compiled.
-internal = functools.partial(kernel, no_cpython_wrapper=True)
-pasted = functools.partial(kernel, inline="always")
-elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care
 
 
 class Parameter(NamedTuple):
@@ -203,18 +187,338 @@ for kind in (Data, PredictionData, Tensors, Workspace, Memory, State, ResidualsW
     kind.__name__ = f"{__name__}_{kind.__name__}"  # numba dispatches fast on tuples whose names differ between modules
 
 
+class Elements:
+    """Real[N, 64] says of an array of a kernel: its dtype, and its extents, None where a run-time size is in one."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __getitem__(self, shape):
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        return self.dtype, tuple(None if math.isnan(extent) else extent for extent in shape)
+
+
+Real, Integer = Elements(REAL), Elements(INTEGER)
+N = math.nan  # known at run time
+
+
+# ---- how functions are compiled, and kept --------------------------------------------------------
+
+
+def view(flat, start, shape):
+    """The elements of a flat array from start on, in this shape."""
+    return flat[start : start + math.prod(shape)].reshape(shape)
+
+
 if config.DISABLE_JIT:
+
+    def compiled(function, **options):
+        return njit(**options)(function)
+
+    kernel = layout = compiled
 
     def borrowed(array):
         return array
-
-    def view(flat, start, shape):
-        return flat[start : start + math.prod(shape)].reshape(shape)
 
     def scratch(rows, columns):
         return np.empty((rows, columns), real)
 
 else:
+    import llvmlite
+    import numba
+    from llvmlite import binding, ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.core.caching import _Cache
+    from numba.core.compiler import CompileResult
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.extending import _Intrinsic
+    from numba.core.serialize import dumps
+    from numba.core.typeconv import Conversion
+    from numba.core.typing.templates import AttributeTemplate, infer_getattr
+    from numba.extending import (
+        intrinsic,
+        lower_cast,
+        lower_getattr_generic,
+        models,
+        register_model,
+    )
+    from numba.misc.appdirs import AppDirs
+
+    def compiled(function, **options):
+        """The function as numba compiles it, or finds it in the cache, when it is first called."""
+        dispatcher = njit(**{**OPTIONS, **options})(function)
+        dispatcher._cache, compile = Cache(dispatcher), dispatcher.compile
+        dispatcher.compile = lambda signature: after_kernels(dispatcher, compile, signature)
+        return dispatcher
+
+    class Cache(_Cache):
+        """Compiled functions in files, each named by all that it is made of: what has changed is in another file.
+
+        A file takes its place at once, so that processes which write it together, or are killed, leave no half of one.
+        """
+
+        def __init__(self, dispatcher):
+            self.dispatcher = dispatcher
+
+        def enable(self):
+            """Nothing: it is always in use."""
+
+        disable = flush = enable
+
+        @property
+        def cache_path(self):
+            """The folder of all compiled functions: NUMBA_CACHE_DIR, or else the user's own."""
+            folder = config.CACHE_DIR or AppDirs("derivgen", appauthor=False).user_cache_dir
+            return str(Path(folder) / "derivgen")
+
+        def file(self, signature, target):
+            function, options = self.dispatcher.py_func, self.dispatcher.targetoptions
+            made_of = digest(function), facts(options), str(signature), target.codegen().magic_tuple(), made_by()
+            return Path(self.cache_path, f"{__name__}.{function.__name__}.{number_of(made_of)}")
+
+        def load_overload(self, signature, target):
+            target.refresh()
+            try:
+                with self.file(signature, target).open("rb") as file:
+                    return CompileResult._rebuild(target, *Reader(file).load())
+            except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError):
+                return None
+
+        def save_overload(self, signature, result):
+            if result.library.has_dynamic_globals or any(isinstance(kind, Places) for kind in result.signature.args):
+                return  # what is given a layout is compiled with its callers alone
+            file = self.file(signature, result.target_context)
+            part = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(dumps(result._reduce()))
+                part.replace(file)
+            except OSError as error:  # a folder that can't be written to, a disk that is full
+                warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
+
+    class Reader(pickle.Unpickler):
+        """Reads the classes of this very module, also where another revision of it goes by its name."""
+
+        def find_class(self, module, name):
+            own = module == __name__ and name in globals()
+            return globals()[name] if own else super().find_class(module, name)
+
+    def after_kernels(dispatcher, compile, signature):
+        """What compile(signature) gives, once all kernels that the function may call can be called."""
+        function = dispatcher.py_func
+        with global_compiler_lock:
+            # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
+            function.__qualname__ = f"{function.__name__}_{digest(function)}"
+            for part in parts_of(function):
+                if isinstance(part, kernel):
+                    part.load()
+            return compile(signature)
+
+    @functools.cache
+    def made_by():
+        """What makes compiled code of functions: the versions of others, and the section on kernels and their calls."""
+        own = (Named, kernel, layout, Viewing, Symbol, Places, PlacesModel, PlacesAttribute, Shaped, ShapedModel)
+        versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2]
+        return versions, [facts(part) for part in (*own, OPTIONS, array_of, contiguous, emitted, view_of, borrowed)]
+
+    @functools.cache
+    def digest(function):
+        """A number that changes where the function would be compiled to something else; comments don't count."""
+        return number_of([facts(part) for part in parts_of(function)])
+
+    def number_of(found):
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:32]
+
+    @functools.cache
+    def parts_of(function):
+        """A function, and what it refers to in this module, and all that these refer to, in the order of the text."""
+        parts = {}
+
+        def visit(part):
+            if id(part) not in parts and not isinstance(part, ModuleType):
+                parts[id(part)] = part
+                for name in names_in(code_of(part)):
+                    if name in globals():
+                        visit(globals()[name])
+
+        visit(function)
+        return tuple(parts.values())
+
+    def code_of(part):
+        """The code that a function was written as, whatever has become of it; None for what is no function."""
+        return getattr(getattr(part, "py_func", getattr(part, "_defn", part)), "__code__", None)
+
+    def names_in(code):
+        """The globals that a function refers to, and those inside it."""
+        if code is None:
+            return []
+        own = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
+        return own + [name for inner in code.co_consts if isinstance(inner, CodeType) for name in names_in(inner)]
+
+    def facts(part):
+        """What compiled code depends on in this."""
+        if isinstance(part, CodeType):
+            return part.co_code, part.co_names, part.co_varnames, [facts(constant) for constant in part.co_consts]
+        if code_of(part) is not None:
+            return facts(code_of(part)), facts(getattr(part, "targetoptions", None)), repr(getattr(part, "types", None))
+        if isinstance(part, np.ndarray):
+            return str(part.dtype), part.shape, part.tobytes()
+        if isinstance(part, dict):
+            return [(facts(key), facts(part[key])) for key in sorted(part, key=str)]
+        if isinstance(part, set | frozenset):
+            return sorted(map(str, part))
+        if isinstance(part, type):
+            own = (code_of(method) for method in vars(part).values() if part.__module__ == __name__)
+            return part.__qualname__, getattr(part, "_fields", None), [facts(code) for code in own if code is not None]
+        plain = part is None or isinstance(part, str | bytes | int | float | tuple | np.generic | np.dtype)
+        return repr(part) if plain else type(part).__qualname__
+
+    class Named(_Intrinsic):
+        """What compiled functions call as a function, and how it is typed and compiled there is said by methods."""
+
+        def __init__(self, function):
+            self.py_func, self.names = function, list(inspect.signature(function).parameters)
+
+            def typing(typing_context, *arguments):
+                return self.typed(*arguments)
+
+            kinds = ["typing_context", *self.names]
+            kinds = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in kinds]
+            typing.__signature__, typing.__name__ = inspect.Signature(kinds), function.__name__
+            super().__init__(function.__name__, typing)
+            self._register()
+
+    class kernel(Named):
+        """A function that is compiled once, whoever calls it: compiled functions reach it by a symbol.
+
+        Its arrays are contiguous, with the extents that its annotations say, and those that it writes lie apart.
+        """
+
+        def __init__(self, function, **options):
+            super().__init__(function)
+            self.options, self.dispatcher, self.symbol = options, None, None
+            apart = "alpha_beta" not in self.names  # these say that a product may take the place of what was read
+            given = [function.__annotations__.get(name) for name in self.names]
+            self.types = [types.intp if array is None else Shaped(*array, apart) for array in given]
+
+        def load(self):
+            """Compile it, or take it from the cache, unless that is done; its symbol."""
+            with global_compiler_lock:
+                if self.symbol is None:
+                    pairs = zip(self.names, self.types, strict=True)
+                    arrays = {name: kind.array for name, kind in pairs if isinstance(kind, Shaped)}
+                    self.dispatcher = compiled(self.py_func, locals=arrays, no_cpython_wrapper=True, **self.options)
+                    self.dispatcher.compile(types.void(*self.types))
+                    (found,) = self.dispatcher.overloads.values()
+                    place = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+                    binding.add_symbol(symbol := f"{__name__}.{self.py_func.__name__}.{digest(self.py_func)}", place)
+                    self.symbol = symbol
+            return self.symbol
+
+        def typed(self, *arguments):
+            self.load()
+            for name, wanted, found in zip(self.names, self.types, arguments, strict=True):
+                if isinstance(wanted, Shaped) and not wanted.is_seen_in(found):
+                    raise TypeError(f"{self.py_func.__name__}: {name} is {found}, not {wanted.array}")
+            return types.none(*arguments), self.call
+
+        def call(self, context, builder, signature, arguments):
+            values = []
+            for wanted, found, value in zip(self.types, signature.args, arguments, strict=True):
+                if isinstance(wanted, Shaped):
+                    values.append(wanted.seen_in(context, builder, found, value))
+                else:
+                    values.append(context.cast(builder, value, found, wanted))
+            form = context.call_conv.get_function_type(types.none, self.types)
+            function = cgutils.get_or_insert_function(builder.module, form, self.load())
+            context.call_conv.call_function(builder, function, types.none, self.types, values)
+            return context.get_dummy_value()
+
+        def __call__(self, *arguments):
+            """For callers in Python."""
+            for name, wanted, found in zip(self.names, self.types, arguments, strict=True):
+                if isinstance(wanted, Shaped):
+                    wanted.check(name, found)
+            self.from_python(*arguments)
+
+        @functools.cached_property
+        def from_python(self):
+            names = ", ".join(self.names)
+            return compiled(eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__}))
+
+    class Shaped(types.Type):
+        """A contiguous array as a kernel is given it: where it lies, and those extents that are known at run time.
+
+        The others are constants in the kernel. `apart`: nothing that the kernel writes lies where another array does.
+        """
+
+        def __init__(self, dtype, shape, apart):
+            self.dtype, self.shape, self.apart = getattr(types, dtype.name), shape, apart
+            super().__init__(f"{dtype}{shape}{apart}")
+
+        @property
+        def array(self):
+            return types.Array(self.dtype, len(self.shape), "C")
+
+        @property
+        def unknown(self):
+            return [axis for axis, extent in enumerate(self.shape) if extent is None]
+
+        def can_convert_to(self, typing_context, other):
+            return Conversion.safe if other == self.array else None
+
+        def is_seen_in(self, other):
+            array = isinstance(other, types.Array)
+            return array and (other.dtype, other.ndim, other.layout) == (self.dtype, len(self.shape), "C")
+
+        def seen_in(self, context, builder, kind, array):
+            given = cgutils.create_struct_proxy(kind)(context, builder, array)
+            place = cgutils.create_struct_proxy(self)(context, builder)
+            place.data, extents = given.data, cgutils.unpack_tuple(builder, given.shape)
+            for axis in self.unknown:
+                setattr(place, f"extent_{axis}", extents[axis])
+            return place._getvalue()
+
+        def check(self, name, array):
+            if not isinstance(array, np.ndarray) or array.dtype.name != self.dtype.name or not array.flags.carray:
+                raise TypeError(f"{name}: expected a contiguous, writeable numpy array of {self.dtype}")
+            extents = zip(self.shape, array.shape, strict=False)
+            if array.ndim != len(self.shape) or any(wanted not in (None, found) for wanted, found in extents):
+                raise ValueError(f"{name}: expected shape {self.shape}, found {array.shape}")
+
+    @register_model(Shaped)
+    class ShapedModel(models.StructModel):
+        def __init__(self, manager, kind):
+            extents = [(f"extent_{axis}", types.intp) for axis in kind.unknown]
+            super().__init__(manager, kind, [("data", types.CPointer(kind.dtype)), *extents])
+
+    @lower_cast(Shaped, types.Array)
+    def array_of(context, builder, kind, result, value):
+        """The array that a kernel works with; LLVM is told that those of one kernel lie apart."""
+        for argument in builder.function.args[2:] if kind.apart else ():  # after numba's own two
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        given = cgutils.create_struct_proxy(kind)(context, builder, value)
+        extents = [
+            getattr(given, f"extent_{axis}") if extent is None else context.get_constant(types.intp, extent)
+            for axis, extent in enumerate(kind.shape)
+        ]
+        return contiguous(context, builder, result, given.data, extents)
+
+    def contiguous(context, builder, result, data, extents):
+        """An array in memory that is the caller's: nothing that comes of it may outlive the call."""
+        size = context.get_constant(types.intp, result.dtype.bitwidth // 8)
+        strides = [size]  # in bytes, of the last axis first, and after that of the first one the whole
+        for extent in reversed(extents):
+            strides.append(builder.mul(strides[-1], extent))
+        array = cgutils.create_struct_proxy(result)(context, builder)
+        array.data = data
+        array.shape = cgutils.pack_array(builder, extents)
+        array.strides = cgutils.pack_array(builder, strides[-2::-1])
+        array.nitems, array.itemsize = builder.sdiv(strides[-1], size), size
+        array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+        return array._getvalue()
 
     @intrinsic
     def borrowed(typing_context, array):
@@ -231,32 +535,141 @@ else:
 
         return array(array), code
 
-    @intrinsic
-    def view(typing_context, flat, start, shape):
-        """As flat[start : start + (product of shape)].reshape(shape), without its checks, which compile slowly."""
-        if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
-            raise TypeError(f"view({flat}, {start}, {shape})")
+    class Viewing(Named):
+        """`view` in compiled functions, without the checks of slicing and reshaping, which compile slowly."""
+
+        def typed(self, flat, start, shape):
+            if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
+                raise TypeError(f"view({flat}, {start}, {shape})")
+            return types.Array(flat.dtype, len(shape), "C")(flat, start, shape), self.call
+
+        def call(self, context, builder, signature, arguments):
+            flat, start, shape = arguments
+            kinds = signature.args[2].types
+            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, flat).data
+            place = context.cast(builder, start, signature.args[1], types.intp)
+            extents = zip(cgutils.unpack_tuple(builder, shape), kinds, strict=True)
+            extents = [context.cast(builder, extent, kind, types.intp) for extent, kind in extents]
+            return contiguous(context, builder, signature.return_type, builder.gep(data, [place]), extents)
+
+        def __call__(self, flat, start, shape):
+            return (flat, start, shape) if isinstance(flat, Symbol) else self.py_func(flat, start, shape)
+
+    class layout(Named):
+        """A function that gives views by names. Compiled functions lay out only those that they name.
+
+        What it is given, sizes and flat arrays, is all that its result is made of there: see `Places`.
+        """
+
+        def typed(self, *arguments):
+            return Places(self, arguments)(*arguments), self.call
+
+        def call(self, context, builder, signature, arguments):
+            places = cgutils.create_struct_proxy(signature.return_type)(context, builder)
+            given = []
+            for kind, value in zip(signature.args, arguments, strict=True):
+                if isinstance(kind, types.BaseNamedTuple):
+                    given += zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
+                else:
+                    given.append((kind, value))
+            for number, (kind, value) in enumerate(given):
+                if isinstance(kind, types.Array):
+                    array = cgutils.create_struct_proxy(kind)(context, builder, value)
+                    setattr(places, f"given_{number}", array.data)
+                    setattr(places, f"length_{number}", array.nitems)
+                else:
+                    setattr(places, f"given_{number}", context.cast(builder, value, kind, types.intp))
+            return places._getvalue()
+
+        def __call__(self, *arguments):
+            return self.py_func(*arguments)
+
+    class Symbol:
+        """A size, or a flat array of this dtype, that a compiled function is given: `emit` makes code of it."""
+
+        def __init__(self, emit, dtype=None, length=None):
+            self.emit, self.dtype, self.length = emit, dtype, length
+
+        def combined(self, operation, other):
+            def emit(builder, places):
+                return getattr(builder, operation)(emitted(self, builder, places), emitted(other, builder, places))
+
+            return Symbol(emit)
+
+        def __add__(self, other):
+            return self.combined("add", other)
+
+        def __mul__(self, other):
+            return self.combined("mul", other)
+
+        def __floordiv__(self, other):
+            return self.combined("sdiv", other)
+
+        def __sub__(self, other):
+            return self + -1 * other
+
+        def __rsub__(self, other):
+            return other + -1 * self
+
+        __radd__, __rmul__ = __add__, __mul__
+
+    def emitted(size, builder, places):
+        """A size in compiled code."""
+        return size.emit(builder, places) if isinstance(size, Symbol) else ir.Constant(ir.IntType(64), size)
+
+    class Places(types.Type):
+        """What a layout gives in compiled code: where its flat arrays lie, and its sizes."""
+
+        def __init__(self, layout, arguments):
+            self.layout, self.given, symbols = layout, [], []
+            for kind in arguments:
+                if isinstance(kind, types.BaseNamedTuple):
+                    fields = {name: self.symbol(own) for name, own in zip(kind.fields, kind, strict=True)}
+                    symbols.append(SimpleNamespace(**fields))
+                else:
+                    symbols.append(self.symbol(kind))
+            self.views = layout.py_func(*symbols)._asdict()
+            super().__init__(f"{layout.py_func.__name__}.{digest(layout.py_func)}{arguments}")
+
+        def symbol(self, kind):
+            number, dtype = len(self.given), kind.dtype if isinstance(kind, types.Array) else None
+            self.given.append(dtype)
+            length = Symbol(lambda builder, places: getattr(places, f"length_{number}"))
+            return Symbol(lambda builder, places: getattr(places, f"given_{number}"), dtype, length)
+
+        def view(self, name):
+            """(flat array, start, shape) of a view; a flat array itself is all of it."""
+            found = self.views[name]
+            return (found, 0, (found.length,)) if isinstance(found, Symbol) else found
+
+    @register_model(Places)
+    class PlacesModel(models.StructModel):
+        def __init__(self, manager, kind):
+            members = []
+            for number, dtype in enumerate(kind.given):
+                members.append((f"given_{number}", types.intp if dtype is None else types.CPointer(dtype)))
+                members += [] if dtype is None else [(f"length_{number}", types.intp)]
+            super().__init__(manager, kind, members)
+
+    @infer_getattr
+    class PlacesAttribute(AttributeTemplate):
+        key = Places
+
+        def generic_resolve(self, places, name):
+            if name not in places.views:
+                return None
+            flat, _, shape = places.view(name)
+            return types.Array(flat.dtype, len(shape), "C")
+
+    @lower_getattr_generic(Places)
+    def view_of(context, builder, kind, value, name):
+        places = cgutils.create_struct_proxy(kind)(context, builder, value)
+        flat, start, shape = kind.view(name)
         result = types.Array(flat.dtype, len(shape), "C")
+        data = builder.gep(flat.emit(builder, places), [emitted(start, builder, places)])
+        return contiguous(context, builder, result, data, [emitted(extent, builder, places) for extent in shape])
 
-        def code(context, builder, signature, arguments):
-            whole = cgutils.create_struct_proxy(flat)(context, builder, arguments[0])
-            place = context.cast(builder, arguments[1], start, types.intp)
-            extents = cgutils.unpack_tuple(builder, arguments[2])
-            extents = [context.cast(builder, e, kind, types.intp) for e, kind in zip(extents, shape, strict=True)]
-            size = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
-            strides = [size]  # in bytes, of the last axis first, and after that of the first one the whole
-            for extent in reversed(extents):
-                strides.append(builder.mul(strides[-1], extent))
-            part = cgutils.create_struct_proxy(result)(context, builder)
-            part.data = builder.gep(whole.data, [place])
-            part.shape = cgutils.pack_array(builder, extents)
-            part.strides = cgutils.pack_array(builder, strides[-2::-1])
-            part.nitems, part.itemsize = builder.sdiv(strides[-1], size), size
-            part.meminfo, part.parent = whole.meminfo, whole.parent
-            context.nrt.incref(builder, result, part._getvalue())  # of what is borrowed there is none to count
-            return part._getvalue()
-
-        return result(flat, start, shape), code
+    view = Viewing(view)
 
     @intrinsic(prefer_literal=True)
     def scratch(typing_context, rows, columns):
@@ -265,16 +678,15 @@ else:
         result = types.Array(element, 2, "C")
 
         def code(context, builder, signature, arguments):
-            size, *extents = (context.get_constant(types.intp, n) for n in (element.bitwidth // 8, *shape))
-            array = cgutils.create_struct_proxy(result)(context, builder)
-            array.data = cgutils.alloca_once(builder, context.get_data_type(element), math.prod(shape))
-            array.shape = cgutils.pack_array(builder, extents)
-            array.strides = cgutils.pack_array(builder, [builder.mul(size, extents[1]), size])
-            array.nitems, array.itemsize = builder.mul(*extents), size
-            array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
-            return array._getvalue()
+            data = cgutils.alloca_once(builder, context.get_data_type(element), math.prod(shape))
+            return contiguous(context, builder, result, data, [context.get_constant(types.intp, n) for n in shape])
 
         return result(rows, columns), code
+
+
+internal = functools.partial(compiled, no_cpython_wrapper=True)  # called from compiled code only
+pasted = functools.partial(compiled, inline="always")  # part of those that call it when these are compiled
+elementary = functools.partial(internal, fastmath={"contract"})  # reassociation would undo its care
 
 
 # ---- elementary functions ------------------------------------------------------------------------
@@ -339,7 +751,9 @@ def square(u):
 
 
 @kernel
-def k21_forward(log_CL, log_Q, log_V1, log_V2, k10, k12, k21):
+def k21_forward(
+    log_CL: Real[6], log_Q: Real[6], log_V1: Real[6], log_V2: Real[6], k10: Real[6], k12: Real[6], k21: Real[6]
+):
     """k10[s] = exp(log_CL[s] - log_V1[s])
     k12[s] = exp(log_Q[s] - log_V1[s])
     k21[s] = exp(log_Q[s] - log_V2[s])
@@ -356,7 +770,7 @@ def k21_forward(log_CL, log_Q, log_V1, log_V2, k10, k12, k21):
 
 
 @kernel
-def beta_forward(k10, k12, k21, gap, alpha, beta):
+def beta_forward(k10: Real[6], k12: Real[6], k21: Real[6], gap: Real[6], alpha: Real[6], beta: Real[6]):
     """gap[s] = √(4·k12[s]·k21[s] + (k10[s] + k12[s] - k21[s])²)
     alpha[s] = k10[s]/2 + k12[s]/2 + k21[s]/2 + gap[s]/2
     beta[s] = k10[s]·k21[s]/alpha[s]
@@ -374,7 +788,17 @@ def beta_forward(k10, k12, k21, gap, alpha, beta):
 
 
 @kernel
-def B_forward(dose, k21, gap, alpha, beta, log_V1, B_exp, A, B):
+def B_forward(
+    dose: Real[1],
+    k21: Real[6],
+    gap: Real[6],
+    alpha: Real[6],
+    beta: Real[6],
+    log_V1: Real[6],
+    B_exp: Real[6],
+    A: Real[6],
+    B: Real[6],
+):
     """B_exp[s] = exp(-log_V1[s])
     A[s] = dose·B_exp[s]·(alpha[s] - k21[s])/gap[s]
     B[s] = dose·B_exp[s]·(k21[s] - beta[s])/gap[s]
@@ -389,7 +813,17 @@ def B_forward(dose, k21, gap, alpha, beta, log_V1, B_exp, A, B):
 
 
 @kernel
-def B_value(dose, log_CL, log_Q, log_V1, log_V2, alpha, beta, A, B):
+def B_value(
+    dose: Real[1],
+    log_CL: Real[6],
+    log_Q: Real[6],
+    log_V1: Real[6],
+    log_V2: Real[6],
+    alpha: Real[6],
+    beta: Real[6],
+    A: Real[6],
+    B: Real[6],
+):
     """k10[s] = exp(log_CL[s] - log_V1[s])
     k12[s] = exp(log_Q[s] - log_V1[s])
     k21[s] = exp(log_Q[s] - log_V2[s])
@@ -416,23 +850,23 @@ def B_value(dose, log_CL, log_Q, log_V1, log_V2, alpha, beta, A, B):
 
 @kernel
 def B_backward(
-    dose,
-    k10,
-    k12,
-    k21,
-    gap,
-    alpha,
-    beta,
-    A,
-    B_exp,
-    A_bar,
-    B_bar,
-    beta_bar,
-    alpha_bar,
-    log_V2_bar,
-    log_Q_bar,
-    log_CL_bar,
-    log_V1_bar,
+    dose: Real[1],
+    k10: Real[6],
+    k12: Real[6],
+    k21: Real[6],
+    gap: Real[6],
+    alpha: Real[6],
+    beta: Real[6],
+    A: Real[6],
+    B_exp: Real[6],
+    A_bar: Real[6],
+    B_bar: Real[6],
+    beta_bar: Real[6],
+    alpha_bar: Real[6],
+    log_V2_bar: Real[6],
+    log_Q_bar: Real[6],
+    log_CL_bar: Real[6],
+    log_V1_bar: Real[6],
 ):
     """beta_bar[s] += -dose·B_exp[s]·B_bar[s]/gap[s]
     alpha_bar[s] += dose·B_exp[s]·A_bar[s]/gap[s] - beta[s]·beta_bar[s]/alpha[s]
@@ -486,7 +920,7 @@ def B_backward(
 
 
 @kernel
-def loss_forward(loss_sum, loss):
+def loss_forward(loss_sum: Real[1], loss: Real[1]):
     """loss = loss_sum/2"""
     loss[0] = real(0.5) * loss_sum[0]
 
@@ -495,7 +929,16 @@ def loss_forward(loss_sum, loss):
 
 
 @kernel
-def r_forward(subject, time, concentration, alpha, beta, A, B, loss_sum):
+def r_forward(
+    subject: Integer[N],
+    time: Real[N],
+    concentration: Real[N],
+    alpha: Real[6],
+    beta: Real[6],
+    A: Real[6],
+    B: Real[6],
+    loss_sum: Real[1],
+):
     """c[n] = A[subject[n]]·exp(-alpha[subject[n]]·time[n]) + B[subject[n]]·exp(-beta[subject[n]]·time[n])
     r[n] = (c[n] - concentration[n])/concentration[n]
     loss_sum = Σ_n r[n]²
@@ -528,7 +971,20 @@ def r_forward(subject, time, concentration, alpha, beta, A, B, loss_sum):
 
 
 @kernel
-def r_gradient(subject, time, concentration, alpha, beta, A, B, loss_sum, A_bar, B_bar, beta_bar, alpha_bar):
+def r_gradient(
+    subject: Integer[N],
+    time: Real[N],
+    concentration: Real[N],
+    alpha: Real[6],
+    beta: Real[6],
+    A: Real[6],
+    B: Real[6],
+    loss_sum: Real[1],
+    A_bar: Real[6],
+    B_bar: Real[6],
+    beta_bar: Real[6],
+    alpha_bar: Real[6],
+):
     """c_exp[n] = exp(-alpha[subject[n]]·time[n])
     c_exp_2[n] = exp(-beta[subject[n]]·time[n])
     c[n] = A[subject[n]]·c_exp[n] + B[subject[n]]·c_exp_2[n]
@@ -588,7 +1044,7 @@ def r_gradient(subject, time, concentration, alpha, beta, A, B, loss_sum, A_bar,
 
 
 @kernel
-def c_forward(subject, time, alpha, beta, A, B, c):
+def c_forward(subject: Integer[N], time: Real[N], alpha: Real[6], beta: Real[6], A: Real[6], B: Real[6], c: Real[N]):
     """c[n] = A[subject[n]]·exp(-alpha[subject[n]]·time[n]) + B[subject[n]]·exp(-beta[subject[n]]·time[n])"""
     N = subject.shape[0]
     rows = scratch(6, 256)
@@ -614,7 +1070,7 @@ def c_forward(subject, time, alpha, beta, A, B, c):
 # ---- the whole model -----------------------------------------------------------------------------
 
 
-@internal
+@layout
 def split(flat):
     """The parts of a flat vector, shape (P,), as views."""
     return Tensors(
@@ -625,7 +1081,7 @@ def split(flat):
     )
 
 
-@kernel
+@layout
 def buffers(memory, N):
     """The buffers of a step, as views of memory; those that are never needed at once share it."""
     return Workspace(
@@ -703,7 +1159,7 @@ def step(theta, bar, data, work):
     return work.loss[0]
 
 
-@kernel
+@compiled
 def update_kernel(parameters, gradient, state, learning_rate):
     """θ = θ - learning_rate·g"""
     state.step[0] += 1
@@ -722,7 +1178,7 @@ def gather(data, order, start, work):
         work.concentration[n] = data.concentration[row]
 
 
-@kernel
+@compiled
 def epoch(
     parameters,
     gradient,
@@ -770,7 +1226,7 @@ def epoch(
     return False, mean
 
 
-@kernel
+@compiled
 def gradient_by_batches(
     parameters, gradient, total, order, batch_size, dose, subject, time, concentration, reals, integers
 ):
@@ -804,7 +1260,7 @@ def gradient_by_batches(
     return False, mean
 
 
-@kernel
+@compiled
 def descent(parameters, gradient, steps, losses, dose, subject, time, concentration, reals, integers, learning_rate):
     """As many steps as there are losses, on all the data."""
     data = Data(
@@ -822,7 +1278,7 @@ def descent(parameters, gradient, steps, losses, dose, subject, time, concentrat
         update_kernel(parameters, gradient, state, learning_rate)
 
 
-@kernel
+@compiled
 def loss_kernel(parameters, dose, subject, time, concentration, reals, integers):
     """The objective, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -834,7 +1290,7 @@ def loss_kernel(parameters, dose, subject, time, concentration, reals, integers)
     return forward(theta, data, work)
 
 
-@kernel
+@compiled
 def gradient_kernel(parameters, gradient, dose, subject, time, concentration, reals, integers):
     """A step, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -863,7 +1319,7 @@ def observe(values, rows, observed):
     observed[1] = dead / flat.shape[1]
 
 
-@kernel
+@compiled
 def observation(parameters, observed, dose, subject, time, concentration, reals, integers):
     """The forward pass of a step; observed[k] is what `observe` says of layer k."""
     theta = split(borrowed(parameters))
@@ -876,7 +1332,7 @@ def observation(parameters, observed, dose, subject, time, concentration, reals,
     observe(work.B, 1, observed[0])
 
 
-@kernel
+@compiled
 def prediction_kernel(parameters, dose, subject, time, reals, integers):
     """The forward pass as far as the prediction needs it; returns the prediction."""
     theta = split(borrowed(parameters))
@@ -896,14 +1352,14 @@ def prediction_kernel(parameters, dose, subject, time, reals, integers):
 
 
 @kernel
-def r_forward_for_residuals(concentration, c, r):
+def r_forward_for_residuals(concentration: Real[N], c: Real[N], r: Real[N]):
     """r[n] = (c[n] - concentration[n])/concentration[n]"""
     N = concentration.shape[0]
     for n in range(N):
         r[n] = (c[n] - concentration[n]) / concentration[n]
 
 
-@kernel
+@layout
 def residuals_buffers(memory, N):
     """The buffers of `residuals`, as views of memory; those that are never needed at once share it."""
     return ResidualsWorkspace(
@@ -920,7 +1376,7 @@ def residuals_buffers(memory, N):
     )
 
 
-@kernel
+@compiled
 def residuals_kernel(parameters, r, dose, subject, time, concentration, reals, integers):
     """What `residuals` returns, for callers in Python."""
     theta = split(borrowed(parameters))
@@ -941,7 +1397,7 @@ def residuals_kernel(parameters, r, dose, subject, time, concentration, reals, i
 
 
 @kernel
-def r_through_r(concentration, r_by_c):
+def r_through_r(concentration: Real[N], r_by_c: Real[N]):
     """r_by_c[n] = 1/concentration[n]"""
     N = concentration.shape[0]
     for n in range(N):
@@ -949,7 +1405,19 @@ def r_through_r(concentration, r_by_c):
 
 
 @kernel
-def r_through_c(subject, time, alpha, beta, A, B, r_by_c, r_by_alpha, r_by_beta, r_by_A, r_by_B):
+def r_through_c(
+    subject: Integer[N],
+    time: Real[N],
+    alpha: Real[6],
+    beta: Real[6],
+    A: Real[6],
+    B: Real[6],
+    r_by_c: Real[N],
+    r_by_alpha: Real[N],
+    r_by_beta: Real[N],
+    r_by_A: Real[N],
+    r_by_B: Real[N],
+):
     """c_exp[n] = exp(-alpha[subject[n]]·time[n])
     r_by_alpha[n] = -A[subject[n]]·time[n]·c_exp[n]·r_by_c[n]
     c_exp_2[n] = exp(-beta[subject[n]]·time[n])
@@ -990,7 +1458,19 @@ def r_through_c(subject, time, alpha, beta, A, B, r_by_c, r_by_alpha, r_by_beta,
 
 @kernel
 def r_through_B(
-    dose, subject, gap, A, B, log_V1, r_by_A, r_by_B, r_by_beta, r_by_k21, r_by_gap, r_by_alpha, r_by_log_V1
+    dose: Real[1],
+    subject: Integer[N],
+    gap: Real[6],
+    A: Real[6],
+    B: Real[6],
+    log_V1: Real[6],
+    r_by_A: Real[N],
+    r_by_B: Real[N],
+    r_by_beta: Real[N],
+    r_by_k21: Real[N],
+    r_by_gap: Real[N],
+    r_by_alpha: Real[N],
+    r_by_log_V1: Real[N],
 ):
     """B_exp_2[n] = exp(-log_V1[subject[n]])
     r_by_beta[n] += -dose·B_exp_2[n]·r_by_B[n]/gap[subject[n]]
@@ -1034,7 +1514,19 @@ def r_through_B(
 
 @kernel
 def r_through_beta(
-    subject, k10, k12, k21, gap, alpha, beta, r_by_beta, r_by_alpha, r_by_gap, r_by_k10, r_by_k12, r_by_k21
+    subject: Integer[N],
+    k10: Real[6],
+    k12: Real[6],
+    k21: Real[6],
+    gap: Real[6],
+    alpha: Real[6],
+    beta: Real[6],
+    r_by_beta: Real[N],
+    r_by_alpha: Real[N],
+    r_by_gap: Real[N],
+    r_by_k10: Real[N],
+    r_by_k12: Real[N],
+    r_by_k21: Real[N],
 ):
     """r_by_alpha[n] += -beta[subject[n]]·r_by_beta[n]/alpha[subject[n]]
     r_by_gap[n] += r_by_alpha[n]/2
@@ -1089,7 +1581,16 @@ def r_through_beta(
 
 @kernel
 def r_through_k21(
-    subject, k10, k12, k21, r_by_k21, r_by_k10, r_by_k12, jacobian_entries, r_by_log_V1, jacobian_columns
+    subject: Integer[N],
+    k10: Real[6],
+    k12: Real[6],
+    k21: Real[6],
+    r_by_k21: Real[N],
+    r_by_k10: Real[N],
+    r_by_k12: Real[N],
+    jacobian_entries: Real[N, 4],
+    r_by_log_V1: Real[N],
+    jacobian_columns: Integer[N, 4],
 ):
     """jacobian_entries[n,3] = -k21[subject[n]]·r_by_k21[n]
     jacobian_entries[n,1] = k12[subject[n]]·r_by_k12[n] + k21[subject[n]]·r_by_k21[n]
@@ -1121,7 +1622,7 @@ def r_through_k21(
         jacobian_columns[n, 3] = subject_n + 18
 
 
-@kernel
+@layout
 def jacobian_buffers(memory, N):
     """The buffers of `jacobian`, as views of memory; those that are never needed at once share it."""
     return JacobianWorkspace(
@@ -1147,7 +1648,7 @@ def jacobian_buffers(memory, N):
     )
 
 
-@kernel
+@compiled
 def jacobian_kernel(
     parameters, jacobian_entries, jacobian_columns, dose, subject, time, concentration, reals, integers
 ):
@@ -1571,7 +2072,7 @@ def check_input(entry, array, sizes):
 
 def check_inputs(entries, arrays):
     """(arrays for the kernels, extents of the sizes known at run time)"""
-    seen = layout(entries, arrays)
+    seen = layout_of(entries, arrays)
     accepted, sizes = getattr(THREAD, "accepted", (None, None))
     if seen is not None and seen == accepted:  # as in most calls of a training loop
         return arrays, sizes
@@ -1582,7 +2083,7 @@ def check_inputs(entries, arrays):
     return checked, sizes
 
 
-def layout(entries, arrays):
+def layout_of(entries, arrays):
     """All that the checks look at, for arrays that kernels can take as they are; None where one of them is no such."""
     found = [entries]
     for array in arrays:
@@ -1612,7 +2113,7 @@ def refuse_rows(arrays, order):
     refuse_labels(arrays)
 
 
-@kernel
+@compiled
 def labels_in_range(labels):
     """Whether every label is a class, or the ignored value."""
     for i0 in range(labels.shape[0]):
@@ -1639,66 +2140,6 @@ def prepare_prediction(arrays):
     if not labels_in_range(arrays[1]):
         refuse_labels(arrays)
     return arrays, this_threads_memory({"N": 1, **sizes})[0]
-
-
-# ---- numba's cache -------------------------------------------------------------------------------
-
-
-def compile_alone(compiled, compile, signature):
-    """What compile(signature) gives, the only process in this module's cache meanwhile.
-
-    numba writes an index and then the data, under names that it uses again: several processes at once, or one that
-    is killed, could leave a function the data of another signature or of an earlier text.
-    """
-    with global_compiler_lock:  # before the file's lock, as in a thread that compiles what calls a kernel
-        if getattr(THREAD, "alone", False):  # a kernel that another one calls
-            return compile(signature)
-        compiled.targetctx.refresh()  # most of a first load, and nothing of it in the cache
-        THREAD.alone = True
-        try:
-            with cache_lock(Path(compiled.stats.cache_path), Path(compiled.py_func.__code__.co_filename).stem) as lock:
-                entry = compile(signature)
-                lock.truncate(0)
-                return entry
-        finally:
-            THREAD.alone = False
-
-
-def cache_lock(folder, stem):
-    """A file with a mark in it, locked for this process until it is closed.
-
-    A mark that is there already was left by a process that failed or was killed: then the cache is emptied.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = io.FileIO(folder / f"{stem}.lock", "a+")
-        wait_for_lock(file)
-        if file.seek(0, os.SEEK_END) > 0:
-            for path in folder.iterdir():
-                if path.name.startswith(f"{stem}.") and ".nb" in path.name:
-                    path.unlink(missing_ok=True)
-        file.write(b"!")
-        return file
-    except OSError:  # a folder that can't be written to, a file system without locks: numba does what it can
-        return io.BytesIO()
-
-
-def wait_for_lock(file):
-    """Lock the file for this process, whose end unlocks it too."""
-    try:
-        import fcntl
-
-        fcntl.lockf(file, fcntl.LOCK_EX)
-    except ImportError:  # Windows
-        import msvcrt
-
-        file.seek(2**30)  # a byte that nobody reads or writes
-        while True:
-            try:
-                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            except OSError as error:
-                if error.errno != errno.EDEADLK:  # given up after ten seconds
-                    raise
 
 
 vars(THIS).update(globals())  # changes something only where the file was executed without being registered

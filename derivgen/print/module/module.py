@@ -13,7 +13,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.elementary import definitions
-from derivgen.print.kernels import GEMM, SCRATCH, Text, write_kernel, write_routine
+from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, write_kernel, write_routine
 from derivgen.print.layout import STEP, WIDTH, bracketed, line
 from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
@@ -24,16 +24,15 @@ from derivgen.print.text import docstring, titled, tuple_text
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.whole import Whole
 
-ELEMENTARY = 'elementary = functools.partial(kernel, fastmath={"contract"})  # reassociation would undo its care\n'
-PARALLEL = '''
-
-def parallel_kernel(function):
-    """A kernel whose prange loops run in numba's threads; no other part of it does."""
-    serial = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
-    return kernel(function, parallel=dict.fromkeys(serial, False))
-'''
+ELEMENTARY = 'elementary = functools.partial(internal, fastmath={"contract"})  # reassociation would undo its care\n'
+PARALLEL = """\
+# The prange loops of these run in numba's threads; no other part of them does.
+SERIAL = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+parallel_kernel = functools.partial(kernel, parallel=dict.fromkeys(SERIAL, False))
+in_threads = functools.partial(compiled, parallel=dict.fromkeys(SERIAL, False))
+"""
 START_THREADS = """\
-        get_num_threads()  # starts the threads, without which numba can't load all that it has saved of parallel code
+            get_num_threads()  # starts the threads: without them numba can't load all that it keeps of parallel code
 """
 
 NAMES_OF_DERIVATIVES = """\
@@ -41,29 +40,31 @@ NAMES_OF_DERIVATIVES = """\
 # p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
 
 IMPORTS = """\
-import errno
+import dis
 import functools
-import io
+import hashlib
+import inspect
 import math
 import os
+import pickle
 import sys
 import threading
+import warnings
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 from numba import {numba}
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic
 """
 
 
 @as_written()
 def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whole) -> str:
     """The module's text after its header docstring; `codes`: those of its kernels; `whole`: what calls them."""
-    kernels = {k: write_kernel(code) for k, code in codes.items()}
+    runtime = [name for name, value in plan.program.sizes if not value.is_Integer]
+    sizes = size_names(runtime, plan.kernel_names.values())
+    kernels = {k: write_kernel(code, sizes) for k, code in codes.items()}
     routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
     written = (*kernels.values(), *routines.values())
     used, parallel = frozenset().union(*(text.used for text in written)), any(text.parallel for text in written)
@@ -103,7 +104,8 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
         "slot_checks": slot_checks(plan),
         "check_functions": public.checks(),
         "start_threads": START_THREADS if parallel else "",
-        "cache_title": titled("numba's cache"),
+        "compile_title": titled("how functions are compiled, and kept"),
+        "runtime_sizes": f"{' = '.join(sizes.values())} = math.nan  # known at run time\n" if sizes else "",
     }
     text = environment().get_template("module.py.jinja").render(**values)
     return f"{imports(bool(products), parallel, any(d.is_sparse for d in derived))}\n{text}"
@@ -112,7 +114,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
 def imports(products: bool, parallel: bool, sparse: bool) -> str:
     """Imports of what a module uses."""
     threads = ["get_num_threads", "prange"]
-    names = ["config", "njit", "types", *(["_helperlib"] if products else []), *(threads if parallel else [])]
+    names = ["config", "njit", *(["_helperlib"] if products else []), *(threads if parallel else [])]
     text = IMPORTS.format(numba=", ".join(sorted(names)))
     return text + ("from scipy.sparse import csr_array, vstack\n" if sparse else "")
 
