@@ -13,6 +13,7 @@ from derivgen.code.tree import Function
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Tensor
+from derivgen.plan.apart import check_apart
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.derivatives import Derivative
@@ -49,6 +50,8 @@ class Whole:
 @as_written()
 def whole_model(plan: ModulePlan, codes: Mapping[Kernel, Function], called: Collection[str]) -> Whole:
     """All routines of a module, each checked; `called`: names of a language's functions, which no local has."""
+    for part in (plan, *plan.parts):
+        check_apart(part)
     known = LIBRARY | {code.name: signature_of(code) for code in codes.values()}
     rule = Rule(plan, called)
     steps = Steps(plan, codes, rule)

@@ -8,9 +8,10 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 e4b2c8a7e0e843e0
+spec sha256 b6eefccbe90f5a29, body sha256 05045d819e776918
 """
 
+import contextlib
 import dis
 import functools
 import hashlib
@@ -22,7 +23,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -272,14 +273,34 @@ else:
 
     def after_kernels(dispatcher, compile, signature):
         """What compile(signature) gives, once all kernels that the function may call can be called."""
-        function = dispatcher.py_func
+        function, cache = dispatcher.py_func, dispatcher._cache
         with global_compiler_lock:
             # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
             function.__qualname__ = f"{function.__name__}_{digest(function)}"
             for part in parts_of(function):
                 if isinstance(part, kernel):
                     part.load()
-            return compile(signature)
+            if THREAD.__dict__.get("alone") or cache.file(signature, dispatcher.targetctx).exists():
+                return compile(signature)
+            with only_process(Path(cache.cache_path)):
+                return compile(signature)
+
+    @contextlib.contextmanager
+    def only_process(folder):
+        """Other processes that compile functions of this module wait, and then find what this one has kept."""
+        with contextlib.ExitStack() as held:
+            try:
+                import fcntl
+
+                folder.mkdir(parents=True, exist_ok=True)
+                fcntl.lockf(held.enter_context((folder / f"{__name__}.lock").open("a")), fcntl.LOCK_EX)
+            except (ImportError, OSError):  # no locks on Windows, nor in some folders: then each compiles for itself
+                pass
+            THREAD.alone = True
+            try:
+                yield
+            finally:
+                THREAD.alone = False
 
     @functools.cache
     def made_by():
@@ -298,27 +319,27 @@ else:
 
     @functools.cache
     def parts_of(function):
-        """A function, and what it refers to in this module, and all that these refer to, in the order of the text."""
+        """A function, and what it refers to by names, and all that this refers to, in the order of the text."""
         parts = {}
 
         def visit(part):
             if id(part) not in parts and not isinstance(part, ModuleType):
                 parts[id(part)] = part
-                for name in names_in(code_of(part)):
-                    if name in globals():
-                        visit(globals()[name])
+                written = written_as(part)
+                for name in names_in(written.__code__) if written else ():
+                    if name in written.__globals__:
+                        visit(written.__globals__[name])
 
         visit(function)
         return tuple(parts.values())
 
-    def code_of(part):
-        """The code that a function was written as, whatever has become of it; None for what is no function."""
-        return getattr(getattr(part, "py_func", getattr(part, "_defn", part)), "__code__", None)
+    def written_as(part):
+        """The function of Python that something was made of; None for what is no function."""
+        written = getattr(part, "py_func", getattr(part, "_defn", part))
+        return written if isinstance(written, FunctionType) else None
 
     def names_in(code):
         """The globals that a function refers to, and those inside it."""
-        if code is None:
-            return []
         own = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
         return own + [name for inner in code.co_consts if isinstance(inner, CodeType) for name in names_in(inner)]
 
@@ -326,8 +347,9 @@ else:
         """What compiled code depends on in this."""
         if isinstance(part, CodeType):
             return part.co_code, part.co_names, part.co_varnames, [facts(constant) for constant in part.co_consts]
-        if code_of(part) is not None:
-            return facts(code_of(part)), facts(getattr(part, "targetoptions", None)), repr(getattr(part, "types", None))
+        if written_as(part):
+            options, given = getattr(part, "targetoptions", None), getattr(part, "types", None)
+            return facts(written_as(part).__code__), facts(options), repr(given)
         if isinstance(part, np.ndarray):
             return str(part.dtype), part.shape, part.tobytes()
         if isinstance(part, dict):
@@ -335,8 +357,8 @@ else:
         if isinstance(part, set | frozenset):
             return sorted(map(str, part))
         if isinstance(part, type):
-            own = (code_of(method) for method in vars(part).values() if part.__module__ == __name__)
-            return part.__qualname__, getattr(part, "_fields", None), [facts(code) for code in own if code is not None]
+            own = [m for m in vars(part).values() if part.__module__ == __name__ and written_as(m)]
+            return part.__qualname__, getattr(part, "_fields", None), [facts(written_as(m).__code__) for m in own]
         plain = part is None or isinstance(part, str | bytes | int | float | tuple | np.generic | np.dtype)
         return repr(part) if plain else type(part).__qualname__
 
@@ -363,13 +385,13 @@ else:
 
         def __init__(self, function, **options):
             super().__init__(function)
-            self.options, self.dispatcher, self.symbol = options, None, None
+            self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
             apart = "alpha_beta" not in self.names  # these say that a product may take the place of what was read
             given = [function.__annotations__.get(name) for name in self.names]
             self.types = [types.intp if array is None else Shaped(*array, apart) for array in given]
 
         def load(self):
-            """Compile it, or take it from the cache, unless that is done; its symbol."""
+            """Compile it, or take it from the cache, unless that is done."""
             with global_compiler_lock:
                 if self.symbol is None:
                     pairs = zip(self.names, self.types, strict=True)
@@ -377,10 +399,9 @@ else:
                     self.dispatcher = compiled(self.py_func, locals=arrays, no_cpython_wrapper=True, **self.options)
                     self.dispatcher.compile(types.void(*self.types))
                     (found,) = self.dispatcher.overloads.values()
-                    place = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
-                    binding.add_symbol(symbol := f"{__name__}.{self.py_func.__name__}.{digest(self.py_func)}", place)
-                    self.symbol = symbol
-            return self.symbol
+                    self.place = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+                    self.symbol = f"{__name__}.{self.py_func.__name__}.{digest(self.py_func)}"
+                    binding.add_symbol(self.symbol, self.place)
 
         def typed(self, *arguments):
             self.load()
@@ -397,7 +418,11 @@ else:
                 else:
                     values.append(context.cast(builder, value, found, wanted))
             form = context.call_conv.get_function_type(types.none, self.types)
-            function = cgutils.get_or_insert_function(builder.module, form, self.load())
+            if __name__ in builder.function.name:
+                function = cgutils.get_or_insert_function(builder.module, form, self.symbol)
+            else:  # somebody else's function, which numba then keeps in no cache: none would load the kernel before it
+                place = context.add_dynamic_addr(builder, self.place, self.symbol)
+                function = builder.bitcast(place, form.as_pointer())
             context.call_conv.call_function(builder, function, types.none, self.types, values)
             return context.get_dummy_value()
 

@@ -40,6 +40,7 @@ NAMES_OF_DERIVATIVES = """\
 # p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
 
 IMPORTS = """\
+import contextlib
 import dis
 import functools
 import hashlib
@@ -51,7 +52,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
