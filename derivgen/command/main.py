@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, 
         if parallel and "prange(" not in text:
             click.echo(f"note: {path} has no loop with enough work for threads", err=True)
         click.echo(f"{path}: {result}")
+
+
+@main.command("compile")
+@click.argument("modules", nargs=-1, required=True, metavar="MODULE...", type=click.Path(path_type=Path))
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that compile kernels.")
+def compile_modules(modules: tuple[Path, ...], jobs: int) -> None:
+    """Compile all functions of generated modules into the cache, for an image or a first deploy."""
+    from derivgen.runtime.compiling import compile_module
+
+    for path in modules:
+        start = time.perf_counter()
+        count = compile_module(path, jobs)
+        click.echo(f"{path}: {count} kernels and their callers are compiled, {time.perf_counter() - start:.1f} s")
 
 
 @main.command()

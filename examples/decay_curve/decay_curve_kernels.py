@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 05045d819e776918
+spec sha256 b6eefccbe90f5a29, body sha256 5ea20451c5a9f571
 """
 
 import contextlib
@@ -261,6 +261,10 @@ else:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 part.write_bytes(dumps(result._reduce()))
                 part.replace(file)
+                for left in file.parent.glob(f"{file.name}.*"):  # by processes that were killed
+                    left.unlink(missing_ok=True)
+            except FileNotFoundError:  # another process has kept it, and taken this part away
+                pass
             except OSError as error:  # a folder that can't be written to, a disk that is full
                 warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
 
@@ -280,20 +284,22 @@ else:
             for part in parts_of(function):
                 if isinstance(part, kernel):
                     part.load()
-            if THREAD.__dict__.get("alone") or cache.file(signature, dispatcher.targetctx).exists():
+            file = cache.file(signature, dispatcher.targetctx)
+            if THREAD.__dict__.get("alone") or file.exists():
                 return compile(signature)
-            with only_process(Path(cache.cache_path)):
+            with only_process(file):
                 return compile(signature)
 
     @contextlib.contextmanager
-    def only_process(folder):
-        """Other processes that compile functions of this module wait, and then find what this one has kept."""
+    def only_process(file):
+        """Other processes that would compile the same wait, and then find what this one has kept."""
         with contextlib.ExitStack() as held:
             try:
                 import fcntl
 
-                folder.mkdir(parents=True, exist_ok=True)
-                fcntl.lockf(held.enter_context((folder / f"{__name__}.lock").open("a")), fcntl.LOCK_EX)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((file.parent / f"{__name__}.lock").open("a"))
+                fcntl.lockf(lock, fcntl.LOCK_EX, 1, int(file.suffix[1:8], 16))  # one of its bytes, which need not exist
             except (ImportError, OSError):  # no locks on Windows, nor in some folders: then each compiles for itself
                 pass
             THREAD.alone = True

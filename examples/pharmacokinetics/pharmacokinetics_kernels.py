@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 d0316d2c2a8257ea
+spec sha256 5cba7650312137ce, body sha256 4aaf7d598f88eb46
 """
 
 import contextlib
@@ -295,6 +295,10 @@ else:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 part.write_bytes(dumps(result._reduce()))
                 part.replace(file)
+                for left in file.parent.glob(f"{file.name}.*"):  # by processes that were killed
+                    left.unlink(missing_ok=True)
+            except FileNotFoundError:  # another process has kept it, and taken this part away
+                pass
             except OSError as error:  # a folder that can't be written to, a disk that is full
                 warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
 
@@ -314,20 +318,22 @@ else:
             for part in parts_of(function):
                 if isinstance(part, kernel):
                     part.load()
-            if THREAD.__dict__.get("alone") or cache.file(signature, dispatcher.targetctx).exists():
+            file = cache.file(signature, dispatcher.targetctx)
+            if THREAD.__dict__.get("alone") or file.exists():
                 return compile(signature)
-            with only_process(Path(cache.cache_path)):
+            with only_process(file):
                 return compile(signature)
 
     @contextlib.contextmanager
-    def only_process(folder):
-        """Other processes that compile functions of this module wait, and then find what this one has kept."""
+    def only_process(file):
+        """Other processes that would compile the same wait, and then find what this one has kept."""
         with contextlib.ExitStack() as held:
             try:
                 import fcntl
 
-                folder.mkdir(parents=True, exist_ok=True)
-                fcntl.lockf(held.enter_context((folder / f"{__name__}.lock").open("a")), fcntl.LOCK_EX)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((file.parent / f"{__name__}.lock").open("a"))
+                fcntl.lockf(lock, fcntl.LOCK_EX, 1, int(file.suffix[1:8], 16))  # one of its bytes, which need not exist
             except (ImportError, OSError):  # no locks on Windows, nor in some folders: then each compiles for itself
                 pass
             THREAD.alone = True

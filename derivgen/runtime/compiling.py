@@ -1,0 +1,83 @@
+"""All that a generated module compiles, compiled before anyone needs it: for an image, a first deploy, a benchmark."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.errors import DerivgenError
+from derivgen.runtime.loading import load
+
+ROWS = 2  # of the data that functions are called with: zeros
+PART = "import sys; from derivgen.runtime.compiling import compile_part; compile_part(*sys.argv[1:])"
+
+
+def compile_module(path: Path | str, jobs: int = 1) -> int:
+    """Compile all kernels and public functions of a module into the cache; how many files they are there.
+
+    `jobs`: so many processes compile kernels. Raises DerivgenError where one of them fails.
+    """
+    parts = [
+        subprocess.Popen([sys.executable, "-c", PART, str(path), str(number), str(jobs)], stderr=subprocess.PIPE)
+        for number in range(1, jobs)
+    ]
+    module = load(path)
+    compile_part(path, 0, jobs)
+    for part in parts:
+        _, errors = part.communicate()
+        if part.returncode:
+            raise DerivgenError(f"a process that compiled {path} failed: {errors.decode().strip()}")
+    for function, arguments in calls_of(module):
+        function(*arguments)
+    return len(kernels_of(module))
+
+
+def compile_part(path: Path | str, number: int | str, jobs: int | str) -> None:
+    """Compile the kernels of a module that one of several processes takes: every so manieth."""
+    for kernel in kernels_of(load(path))[int(number) :: int(jobs)]:
+        kernel.load()
+
+
+def kernels_of(module: ModuleType) -> Sequence[Any]:
+    """The kernels that are called by a symbol; none where numba is disabled."""
+    return [value for value in vars(module).values() if hasattr(value, "symbol") and hasattr(value, "load")]
+
+
+def calls_of(module: ModuleType) -> Iterator[tuple[FunctionType, list[Any]]]:
+    """The functions of a module that take parameters, each with arguments that fit: zeros, and labels of class 0."""
+    known = sample_arguments(module)
+    for function in list(vars(module).values()):
+        if not isinstance(function, FunctionType) or function.__module__ != module.__name__:
+            continue
+        wanted = inspect.signature(function).parameters.values()
+        required = [p.name for p in wanted if p.default is inspect.Parameter.empty]
+        if required[:1] == ["parameters"] and all(name in known for name in required):
+            yield function, [known[name]() for name in required]
+
+
+def sample_arguments(module: ModuleType) -> dict[str, Any]:
+    """For each argument that a function may have, what makes one."""
+    parameters = module.initial_parameters(0)
+
+    def input_of(entry: Any) -> Any:
+        shape = tuple(ROWS if isinstance(extent, str) else extent for extent in entry.shape)
+        return np.zeros(shape, entry.dtype)
+
+    made = {entry.name: lambda entry=entry: input_of(entry) for entry in module.INPUTS}
+    return made | {
+        "parameters": parameters.copy,
+        "gradient": lambda: np.zeros_like(parameters),
+        "v": lambda: np.zeros_like(parameters),
+        "state": module.optimizer_state,
+        "order": lambda: np.arange(ROWS),
+        "batch_size": lambda: ROWS,
+        "steps": lambda: 1,
+        "seed": lambda: 0,
+    }
