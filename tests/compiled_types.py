@@ -86,7 +86,8 @@ def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: 
         named = isinstance(argument, tuple) and hasattr(argument, "_fields")
         return getattr(module, type(argument).__qualname__)(*argument) if named else argument
 
-    functions = [(getattr(module, name).py_func, tuple(map(compiled, calls[name]))) for name in names]
+    own = (name for name in names if hasattr(getattr(module, name), "py_func"))  # `gemm` is written in LLVM's code
+    functions = [(getattr(module, name).py_func, tuple(map(compiled, calls[name]))) for name in own]
     return [line for function, arguments in functions for line in doubles(function, arguments)]
 
 

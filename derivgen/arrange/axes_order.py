@@ -29,11 +29,16 @@ def axes_in_order(program: Program) -> Program:
     `s[k,v] = e[k,v] - m[k]` and `z[t,k] = s[k,w[t]]` → `s[v,k] = e[k,v] - m[k]` and `z[t,k] = s[w[t],k]`
     `y[n,k,i] = Σ_j q[k,i,j]·x[n,k,j]` → `y[k,n,i] = Σ_j q[k,i,j]·x[k,n,j]`
     """
+    batches = strided_batches(program)
     for t in program.tensors:
         if is_free(program, t.name):
-            axes, batch = range(len(t.shape)), strided_batch(program, t.name)
-            fronts = [[(k, last, *rest), (k, *rest, last)] for k in batch for *rest, last in [without(axes, k)]]
-            program = best_order(program, tied(program, t.name), fronts)
+            axes = range(len(t.shape))
+            if t.name in batches:
+                own = [(k, without(axes, k)) for k in batches[t.name]]
+                fronts = [[(k, last, *rest), (k, *rest, last)] for k, (*rest, last) in own]
+                changed = best_order(program, tied(program, t.name), fronts)
+                batches = batches if changed is program else strided_batches(changed)
+                program = changed
             program = best_order(program, [t.name], [[(*without(axes, k), k)] for k in axes[:-1]])
     return program
 
@@ -48,12 +53,15 @@ def without(axes: Sequence[int], axis: int) -> list[int]:
     return [k for k in axes if k != axis]
 
 
-def strided_batch(program: Program, name: str) -> list[int]:
-    """The axes of a tensor that number the matrices of a batch of products, where none of these lies in one piece."""
-    products = [match_contraction(program.table, s) for s in program.statements]
-    operands = [o for p in products if p is not None for o in (p.left, p.right, p.out)]
-    found = {axis for o in operands if o.tensor == name and not o.leading_batch for axis in o.batch_axes}
-    return sorted(found - {0})
+def strided_batches(program: Program) -> dict[str, list[int]]:
+    """The axes of tensors that number the matrices of batches of products, where none of these lies in one piece."""
+    found: dict[str, list[int]] = {}
+    for s in program.statements:
+        product = match_contraction(program.table, s)
+        for o in (product.left, product.right, product.out) if product is not None and product.batch else ():
+            if not o.leading_batch:
+                found[o.tensor] = sorted({*found.get(o.tensor, ()), *o.batch_axes} - {0})
+    return found
 
 
 def tied(program: Program, name: str) -> list[str]:

@@ -19,7 +19,7 @@ import sympy as sp
 from derivgen.code.tree import Assign, Code, For, Function, Let
 from derivgen.code.visit import statements_in, with_blocks, written_by
 from derivgen.code.walk import Fresh
-from derivgen.form.expressions import Read, index_symbol
+from derivgen.form.expressions import Read
 
 BLOCK = 4096  # rows whose terms are added up one after another
 
@@ -54,7 +54,7 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     sums = [Assign(Read(t), "+=", part) for t, part in parts.items()]
     if loop.step != 1:  # over blocks already
         return replace(loop, body=(*starts, *body, *sums))
-    first = index_symbol(fresh.name("first"))
+    first = fresh.index("first")
     rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)
     return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
 

@@ -30,7 +30,6 @@ from derivgen.code.walk import Fresh, inside
 from derivgen.form.expressions import (
     TRUE,
     Read,
-    index_symbol,
     indices_of,
     is_division,
     reads_of,
@@ -262,8 +261,8 @@ class RowBlocks:
         made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]
         self.count = max(self.count, len({*copied, *made}))
         self.length = max(self.length, int(loop.stop) if one else ROWS)
-        first = sp.S.Zero if one else index_symbol(self.fresh.name("first"))
-        row = loop.index if one else index_symbol(self.fresh.name("row"))
+        first = sp.S.Zero if one else self.fresh.index("first")
+        row = loop.index if one else self.fresh.index("row")
         held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate(dict.fromkeys((*copied, *made)))}
         there = partial(substitute, mapping={row: loop.index - first})
         gather = [Assign(there(held[r]), "=", r) for r in copied]

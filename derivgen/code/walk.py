@@ -11,30 +11,41 @@ from derivgen.code.names import past
 from derivgen.code.proof import Point, Proof, local
 from derivgen.code.tree import Block, Code, For, Function, If
 from derivgen.code.visit import read_by, statements_in, written_by
-from derivgen.form.expressions import Read
+from derivgen.form.expressions import Read, index_symbol
 
 
 class Fresh:
     """New names of locals, which differ from all that the spec names and from those of the same statement.
 
     What stands at the top of a function one after another may have locals of one name: none reads those of another one.
+    No index has the name of a local anywhere.
     """
 
     def __init__(self, function: Function, proof: Proof | None = None) -> None:
         """`proof` is told of each new local."""
         self.given, self.proof = function.taken, proof
-        self.taken = {*self.given, *names_in(function.body)}
+        self.everywhere, self.indices = names_in(function.body), set[str]()
+        self.taken = {*self.given, *self.everywhere}
 
     def restart(self, code: Code) -> None:
         """Begin with a statement at the top of the function."""
         self.taken = {*self.given, *names_in((code,))}
 
     def name(self, wanted: str, integer: bool = False) -> str:
-        name = past(wanted, self.taken)
+        name = past(wanted, {*self.taken, *self.indices})
         self.taken.add(name)
+        self.everywhere.add(name)
         if self.proof is not None:
             self.proof.table[name] = local(name, integer)
         return name
+
+    def index(self, wanted: str) -> sp.Symbol:
+        """A new index, which may have the name of another one at the top of the function."""
+        name = past(wanted, {*self.taken, *(self.everywhere - self.indices)})
+        self.taken.add(name)
+        self.everywhere.add(name)
+        self.indices.add(name)
+        return index_symbol(name)
 
     def numbered(self, word: str, number: int = 1) -> str:
         """The first name of word_1, word_2, …, from this number on, that is free."""

@@ -92,7 +92,7 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     named = {size: sizes[kernel.named.get(size, size)] for size in sizes_in(kernel)}
     read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
     given = [f"{name}: {kind_text(t, named)}" for name, t in kernel.arrays.items()]
-    given += [*([f"{FACTORS}: Real[2]"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
+    given += [*([f"{FACTORS}: Factors"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
     parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
     printer = Printer(kernel, Proof(kernel))
     body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
@@ -113,7 +113,7 @@ def kind_text(t: Tensor, named: Mapping[str, str]) -> str:
 
 def size_names(sizes: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     """Names of run-time sizes in a module, past what it defines besides, and what Python does."""
-    taken = {*taken, *GLOBALS, *dir(builtins), "l", "O", "I"}  # ruff refuses the last three
+    taken = {*taken, *GLOBALS, *RESERVED, *dir(builtins), "l", "O", "I"}  # ruff refuses the last three
     return {size: past(size, taken) for size in sizes}
 
 

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 5ea20451c5a9f571
+spec sha256 b6eefccbe90f5a29, body sha256 4dff03651e1cb795
 """
 
 import contextlib
@@ -169,6 +169,7 @@ class Elements:
 
 
 Real, Integer = Elements(REAL), Elements(INTEGER)
+Factors = (*Real[2], "of a product, and of what its target held")
 N = math.nan  # known at run time
 
 
@@ -392,9 +393,9 @@ else:
         def __init__(self, function, **options):
             super().__init__(function)
             self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
-            apart = "alpha_beta" not in self.names  # these say that a product may take the place of what was read
             given = [function.__annotations__.get(name) for name in self.names]
-            self.types = [types.intp if array is None else Shaped(*array, apart) for array in given]
+            apart = Factors not in given  # with these a product takes the place of what it was made of
+            self.types = [types.intp if array is None else Shaped(*array[:2], apart) for array in given]
 
         def load(self):
             """Compile it, or take it from the cache, unless that is done."""

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 4aaf7d598f88eb46
+spec sha256 5cba7650312137ce, body sha256 a1d79e643904181e
 """
 
 import contextlib
@@ -200,6 +200,7 @@ class Elements:
 
 
 Real, Integer = Elements(REAL), Elements(INTEGER)
+Factors = (*Real[2], "of a product, and of what its target held")
 N = math.nan  # known at run time
 
 
@@ -426,9 +427,9 @@ else:
         def __init__(self, function, **options):
             super().__init__(function)
             self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
-            apart = "alpha_beta" not in self.names  # these say that a product may take the place of what was read
             given = [function.__annotations__.get(name) for name in self.names]
-            self.types = [types.intp if array is None else Shaped(*array, apart) for array in given]
+            apart = Factors not in given  # with these a product takes the place of what it was made of
+            self.types = [types.intp if array is None else Shaped(*array[:2], apart) for array in given]
 
         def load(self):
             """Compile it, or take it from the cache, unless that is done."""

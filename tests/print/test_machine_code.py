@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from numba import config
 
 from derivgen import runtime
 
@@ -34,6 +36,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     x, y = np.ones((5, 64), np.float32), np.zeros(5, np.int64)
     module.train_epoch(module.initial_parameters(), module.optimizer_state(), np.arange(5), 2, x, y)
     return module
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache that is empty: what comes from one can't be read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def load(text: str, folder: Path) -> ModuleType:

@@ -119,21 +119,22 @@ print(m.train_epoch(m.initial_parameters(), m.optimizer_state(), np.arange(3), 2
 """
 
 
-def test_numbas_cache_serves_every_way_to_import_a_module(tmp_path):
+def test_the_cache_serves_every_way_to_import_a_module(tmp_path):
     """A cache that names a class of the module can't be read where the module has another name."""
     (tmp_path / "line.py").write_text(COMPILED)
     generate = f"from derivgen.command.main import main; main(['generate', {str(tmp_path / 'line.py')!r}])"
     by_name = "import numpy as np, line_kernels as m" + STEP
     in_package = by_name.replace("line_kernels as m", f"{tmp_path.name}.line_kernels as m")
     by_path = "import numpy as np; from derivgen import runtime; m = runtime.load('line_kernels.py')" + STEP
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(tmp_path.parent)])}
+    paths = os.pathsep.join([str(PACKAGE.parent), str(tmp_path.parent)])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     outputs, caches = [], []
     for code in (generate, by_name, by_path, in_package):
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
-        caches.append({p.name: p.stat().st_mtime_ns for p in (tmp_path / "__pycache__").glob("*.nbc")})
+        caches.append({p.name: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.*.*")})
     assert outputs[1] == outputs[2] == outputs[3]
     assert caches[1] == caches[2] == caches[3] != {}
 
