@@ -8,9 +8,11 @@ import sympy as sp
 
 from derivgen.code.tree import Assign, Block, Code, For, Function, Product
 from derivgen.code.visit import statements_in, values_of, with_blocks
-from derivgen.form.expressions import is_size, reads_of
+from derivgen.form.expressions import is_size, reads_of, subexpressions
+from derivgen.rewrite.calls import is_costly
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
+KNOWN = 64  # iterations of an innermost loop without calls that LLVM should know: it makes vectors of them, and no rest
 
 
 def with_sizes(function: Function) -> Function:
@@ -26,7 +28,7 @@ def with_sizes(function: Function) -> Function:
 
 
 def with_shown_extents(function: Function) -> Function:
-    """The function with the lengths of its loops read off arrays, but for the shortest ones."""
+    """The function with the lengths of its loops read off arrays, but for the shortest ones, and sums and the like."""
 
     def block(codes: Block) -> Block:
         return tuple(shown(with_blocks(code, block), function) for code in codes)
@@ -37,12 +39,42 @@ def with_shown_extents(function: Function) -> Function:
 def shown(code: Code, function: Function) -> Code:
     if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
         return code
+    if code.stop <= KNOWN and all(isinstance(c, Assign) and not makes_calls(c) for c in code.body):
+        return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
         for axis, place in enumerate(zip(subscripts, shape, strict=False)):
             if place == (code.index, code.stop):
                 return replace(code, shown=(array, axis))
     return code
+
+
+def with_neighbours(function: Function) -> Function:
+    """The function, with whether one iteration of an innermost loop reads what another one does, at another place."""
+    loops = (code for code in statements_in(function.body) if isinstance(code, For))
+    inner = [loop for loop in loops if not any(isinstance(code, For) for code in loop.body)]
+    return replace(function, reads_neighbours=any(map(reads_neighbours, inner)))
+
+
+def reads_neighbours(loop: For) -> bool:
+    """a[n + 1] - a[n]"""
+    reads = {r for code in statements_in(loop.body) for r in reads_of(*values_of(code)) if r.subscripts}
+    return any(
+        a.tensor == b.tensor and are_neighbours(a.subscripts, b.subscripts, loop.index) for a in reads for b in reads
+    )
+
+
+def are_neighbours(a: tuple[sp.Expr, ...], b: tuple[sp.Expr, ...], index: sp.Symbol) -> bool:
+    """Whether two places differ by a fixed number of steps along the axis that an index runs along."""
+    differing = [(i, j) for i, j in zip(a, b, strict=True) if i != j]
+    if len(differing) != 1:
+        return False
+    i, j = differing[0]
+    return index in i.free_symbols and bool((i - j).is_Integer)
+
+
+def makes_calls(code: Assign) -> bool:
+    return any(is_costly(node) for node in subexpressions(code.value))
 
 
 def accesses_in(block: Block) -> list[tuple[str, tuple[sp.Expr | None, ...]]]:

@@ -13,7 +13,7 @@ GLOBALS = words(
     HessianWorkspace INPUTS INTEGER Input Integer JacobianVectorProductWorkspace JacobianWorkspace LAYERS Layer
     LossAndInputGradientsWorkspace MIXED_AXES MKL Memory ModuleType Named NamedTuple OPTIONS PARAMETERS Parameter Path
     PerSampleGradientsWorkspace Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real
-    ResidualsWorkspace SAMPLE_AXIS SERIAL Shaped ShapedModel SimpleNamespace State Symbol THIS THREAD TWO_OVER_PI
+    ResidualsWorkspace SAMPLE_AXIS SERIAL Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI
     Tensors VectorJacobianProductWorkspace Viewing Workspace _Cache _Intrinsic __name__ _helperlib activations
     after_kernels aligned array_of as_real binding borrowed buffers cgutils check_array check_count check_hyperparameter
     check_input check_inputs check_order check_single check_state check_vector compiled config contextlib contiguous cos
@@ -33,7 +33,7 @@ GLOBALS = words(
     per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox pickle power_of_two
     prange predict prediction_kernel prediction_labels_in_range prepare prepare_prediction quarter_turns real
     refuse_labels refuse_prediction_labels refuse_rows register_model residuals residuals_buffers residuals_kernel
-    residuals_memory scaled scratch sin sparse_rows split square step sum_of_squares sys take_next tanh
+    residuals_memory scaled scratch sin sparse_rows split square stencil step sum_of_squares sys take_next tanh
     this_threads_memory threading train_epoch truncated_normal types uniform update update_in_threads update_kernel
     update_range upper_half use_mkl vector_jacobian_product vector_jacobian_product_buffers
     vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views vstack warnings workspace

@@ -96,7 +96,7 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
     printer = Printer(kernel, Proof(kernel))
     body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
-    decorator = "parallel_kernel" if parallel else "kernel"
+    decorator = "parallel_kernel" if parallel else "stencil" if kernel.reads_neighbours else "kernel"
     return defined(decorator, kernel.name, given, body, printer, parallel)
 
 

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 a1d79e643904181e
+spec sha256 5cba7650312137ce, body sha256 4c6f22622d8ef9ea
 """
 
 import contextlib
@@ -188,20 +188,37 @@ for kind in (Data, PredictionData, Tensors, Workspace, Memory, State, ResidualsW
     kind.__name__ = f"{__name__}_{kind.__name__}"  # numba dispatches fast on tuples whose names differ between modules
 
 
+class Size(str):
+    """A size that is known at run time, or what is computed of some, as a text."""
+
+    def __add__(self, other):
+        return Size(f"({self} + {other})")
+
+    def __mul__(self, other):
+        return Size(f"({self} * {other})")
+
+    def __sub__(self, other):
+        return Size(f"({self} - {other})")
+
+    def __floordiv__(self, other):
+        return Size(f"({self} // {other})")
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
 class Elements:
-    """Real[N, 64] says of an array of a kernel: its dtype, and its extents, None where a run-time size is in one."""
+    """Real[N, 64] says of an array of a kernel what its dtype is, and its extents."""
 
     def __init__(self, dtype):
         self.dtype = dtype
 
     def __getitem__(self, shape):
-        shape = shape if isinstance(shape, tuple) else (shape,)
-        return self.dtype, tuple(None if math.isnan(extent) else extent for extent in shape)
+        return self.dtype, shape if isinstance(shape, tuple) else (shape,)
 
 
 Real, Integer = Elements(REAL), Elements(INTEGER)
 Factors = (*Real[2], "of a product, and of what its target held")
-N = math.nan  # known at run time
+N = Size("N")
 
 
 # ---- how functions are compiled, and kept --------------------------------------------------------
@@ -217,7 +234,7 @@ if config.DISABLE_JIT:
     def compiled(function, **options):
         return njit(**options)(function)
 
-    kernel = layout = compiled
+    kernel = stencil = layout = compiled
 
     def borrowed(array):
         return array
@@ -424,12 +441,19 @@ else:
         Its arrays are contiguous, with the extents that its annotations say, and those that it writes lie apart.
         """
 
-        def __init__(self, function, **options):
+        def __init__(self, function, apart=True, **options):
             super().__init__(function)
             self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
             given = [function.__annotations__.get(name) for name in self.names]
-            apart = Factors not in given  # with these a product takes the place of what it was made of
-            self.types = [types.intp if array is None else Shaped(*array[:2], apart) for array in given]
+            apart = apart and Factors not in given  # with these a product takes the place of what it was made of
+            shown = {}  # where a size that is known at run time is given first: it is given once
+            for name, array in zip(self.names, given, strict=True):
+                member = 1
+                for extent in () if array is None else array[1]:
+                    if isinstance(extent, Size):
+                        shown.setdefault(extent, f"arg.{name}.{member}")
+                        member += 1
+            self.types = [types.intp if array is None else Shaped(*array[:2], apart, shown) for array in given]
 
         def load(self):
             """Compile it, or take it from the cache, unless that is done."""
@@ -479,15 +503,19 @@ else:
             names = ", ".join(self.names)
             return compiled(eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__}))
 
+    # Of neighbours in arrays that lie apart LLVM hands one on to the next iteration, and makes no vectors.
+    stencil = functools.partial(kernel, apart=False)
+
     class Shaped(types.Type):
         """A contiguous array as a kernel is given it: where it lies, and those extents that are known at run time.
 
         The others are constants in the kernel. `apart`: nothing that the kernel writes lies where another array does.
         """
 
-        def __init__(self, dtype, shape, apart):
-            self.dtype, self.shape, self.apart = getattr(types, dtype.name), shape, apart
-            super().__init__(f"{dtype}{shape}{apart}")
+        def __init__(self, dtype, shape, apart, shown):
+            self.dtype, self.shape = getattr(types, dtype.name), shape
+            self.apart, self.shown = apart, {extent: shown[extent] for extent in shape if isinstance(extent, Size)}
+            super().__init__(f"{dtype}{shape}{apart}{self.shown}")
 
         @property
         def array(self):
@@ -495,7 +523,7 @@ else:
 
         @property
         def unknown(self):
-            return [axis for axis, extent in enumerate(self.shape) if extent is None]
+            return [axis for axis, extent in enumerate(self.shape) if isinstance(extent, Size)]
 
         def can_convert_to(self, typing_context, other):
             return Conversion.safe if other == self.array else None
@@ -515,8 +543,8 @@ else:
         def check(self, name, array):
             if not isinstance(array, np.ndarray) or array.dtype.name != self.dtype.name or not array.flags.carray:
                 raise TypeError(f"{name}: expected a contiguous, writeable numpy array of {self.dtype}")
-            extents = zip(self.shape, array.shape, strict=False)
-            if array.ndim != len(self.shape) or any(wanted not in (None, found) for wanted, found in extents):
+            known = [(e, found) for e, found in zip(self.shape, array.shape, strict=False) if not isinstance(e, Size)]
+            if array.ndim != len(self.shape) or any(wanted != found for wanted, found in known):
                 raise ValueError(f"{name}: expected shape {self.shape}, found {array.shape}")
 
     @register_model(Shaped)
@@ -531,12 +559,19 @@ else:
         for argument in builder.function.args[2:] if kind.apart else ():  # after numba's own two
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
-        given = cgutils.create_struct_proxy(kind)(context, builder, value)
-        extents = [
-            getattr(given, f"extent_{axis}") if extent is None else context.get_constant(types.intp, extent)
-            for axis, extent in enumerate(kind.shape)
-        ]
-        return contiguous(context, builder, result, given.data, extents)
+        given, arguments = cgutils.create_struct_proxy(kind)(context, builder, value), builder.function.args
+        sizes = {e: next(a for a in arguments if a.name == shown) for e, shown in kind.shown.items()}
+        extents = [sizes[e] if e in sizes else context.get_constant(types.intp, e) for e in kind.shape]
+        array = contiguous(context, builder, result, given.data, extents)
+        # LLVM unrolls a loop of few iterations whose number it knows, and then makes no vectors of them: of loops whose
+        # length is an array's it knows how elements lie, not how many.
+        whole = cgutils.create_struct_proxy(result)(context, builder, array)
+        unknown = ir.FunctionType(extents[0].type, [extents[0].type])
+        for axis, extent in enumerate(kind.shape):
+            if axis not in kind.unknown and 8 <= extent <= 64:
+                extents[axis] = builder.asm(unknown, "", "=r,0", [extents[axis]], side_effect=False)
+        whole.shape = cgutils.pack_array(builder, extents)
+        return whole._getvalue()
 
     def contiguous(context, builder, result, data, extents):
         """An array in memory that is the caller's: nothing that comes of it may outlive the call."""

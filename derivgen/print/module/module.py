@@ -106,7 +106,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
         "check_functions": public.checks(),
         "start_threads": START_THREADS if parallel else "",
         "compile_title": titled("how functions are compiled, and kept"),
-        "runtime_sizes": f"{' = '.join(sizes.values())} = math.nan  # known at run time\n" if sizes else "",
+        "runtime_sizes": "".join(f'{name} = Size("{size}")\n' for size, name in sizes.items()),
     }
     text = environment().get_template("module.py.jinja").render(**values)
     return f"{imports(bool(products), parallel, any(d.is_sparse for d in derived))}\n{text}"
