@@ -12,7 +12,7 @@ from derivgen.form.expressions import is_size, reads_of, subexpressions
 from derivgen.rewrite.calls import is_costly
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
-KNOWN = 64  # iterations of an innermost loop without calls that LLVM should know: it makes vectors of them, and no rest
+KNOWN = 64  # terms of a sum in a local, without calls, whose number LLVM should know: it makes vectors of all
 
 
 def with_sizes(function: Function) -> Function:
@@ -28,7 +28,7 @@ def with_sizes(function: Function) -> Function:
 
 
 def with_shown_extents(function: Function) -> Function:
-    """The function with the lengths of its loops read off arrays, but for the shortest ones, and sums and the like."""
+    """The function with the lengths of its loops read off arrays, but for the shortest ones and those of sums."""
 
     def block(codes: Block) -> Block:
         return tuple(shown(with_blocks(code, block), function) for code in codes)
@@ -39,7 +39,7 @@ def with_shown_extents(function: Function) -> Function:
 def shown(code: Code, function: Function) -> Code:
     if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
         return code
-    if code.stop <= KNOWN and all(isinstance(c, Assign) and not makes_calls(c) for c in code.body):
+    if code.stop <= KNOWN and all(is_plain_sum(c) for c in code.body):
         return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
@@ -73,8 +73,11 @@ def are_neighbours(a: tuple[sp.Expr, ...], b: tuple[sp.Expr, ...], index: sp.Sym
     return index in i.free_symbols and bool((i - j).is_Integer)
 
 
-def makes_calls(code: Assign) -> bool:
-    return any(is_costly(node) for node in subexpressions(code.value))
+def is_plain_sum(code: Code) -> bool:
+    """Whether a statement adds to a local what needs no calls."""
+    if not isinstance(code, Assign) or code.operator != "+=" or code.place.subscripts:
+        return False
+    return not any(is_costly(node) for node in subexpressions(code.value))
 
 
 def accesses_in(block: Block) -> list[tuple[str, tuple[sp.Expr | None, ...]]]:
