@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 4f81fcda3355dff2
+spec sha256 b6eefccbe90f5a29, body sha256 946a8fc7b9d405d2
 """
 
 import contextlib
@@ -467,7 +467,9 @@ else:
         @functools.cached_property
         def from_python(self):
             names = ", ".join(self.names)
-            return compiled(eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__}))
+            function = eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__})
+            function.__name__ = f"{self.py_func.__name__}_from_python"
+            return compiled(function)
 
     # Of neighbours in arrays that lie apart LLVM hands one on to the next iteration, and makes no vectors.
     stencil = functools.partial(kernel, apart=False)

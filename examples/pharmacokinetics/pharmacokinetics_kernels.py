@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 4c6f22622d8ef9ea
+spec sha256 5cba7650312137ce, body sha256 fc5f29a7c4f066b4
 """
 
 import contextlib
@@ -501,7 +501,9 @@ else:
         @functools.cached_property
         def from_python(self):
             names = ", ".join(self.names)
-            return compiled(eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__}))
+            function = eval(f"lambda {names}: called({names})", {"called": self, "__name__": __name__})
+            function.__name__ = f"{self.py_func.__name__}_from_python"
+            return compiled(function)
 
     # Of neighbours in arrays that lie apart LLVM hands one on to the next iteration, and makes no vectors.
     stencil = functools.partial(kernel, apart=False)
