@@ -11,14 +11,14 @@ GLOBALS = words(
     ADD ASSIGN AppDirs AttributeTemplate CONTRACT Cache CodeType CompileResult Conversion Data Elements Factors
     FunctionType GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace
     HessianWorkspace INPUTS INTEGER Input Integer JacobianVectorProductWorkspace JacobianWorkspace LAYERS Layer
-    LossAndInputGradientsWorkspace MIXED_AXES MKL Memory ModuleType Named NamedTuple OPTIONS PARAMETERS Parameter Path
-    PerSampleGradientsWorkspace Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real
+    LossAndInputGradientsWorkspace MIXED_AXES MKL Memory ModuleType Named NamedTuple NumbaPickler OPTIONS PARAMETERS
+    Parameter Path PerSampleGradientsWorkspace Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real
     ResidualsWorkspace SAMPLE_AXIS SERIAL Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI
-    Tensors VectorJacobianProductWorkspace Viewing Workspace _Cache _Intrinsic __name__ _helperlib activations
+    Tensors VectorJacobianProductWorkspace Viewing Workspace Writer _Cache _Intrinsic __name__ _helperlib activations
     after_kernels aligned array_of as_real binding borrowed buffers cgutils check_array check_count check_hyperparameter
     check_input check_inputs check_order check_single check_state check_vector compiled config contextlib contiguous cos
-    csr_array descend descent difference digest dis draw dumps elementary emitted epoch evaluate exp exp_parts
-    expected_labels expm1_near_zero facts forward fraction functools gather gauss_newton_vector_product
+    csr_array descend descent difference digest dis draw elementary emitted epoch evaluate exp exp_parts expected_labels
+    expm1_near_zero facts forward fraction functools gather gauss_newton_vector_product
     gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gemm
     get_num_threads global_compiler_lock gradient_by_batches gradient_kernel half_expm1 hashlib hessian hessian_buffers
     hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 946a8fc7b9d405d2
+spec sha256 b6eefccbe90f5a29, body sha256 1734530a8f33063a
 """
 
 import contextlib
@@ -218,7 +218,7 @@ else:
     from numba.core.compiler import CompileResult
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.extending import _Intrinsic
-    from numba.core.serialize import dumps
+    from numba.core.serialize import NumbaPickler
     from numba.core.typeconv import Conversion
     from numba.core.typing.templates import AttributeTemplate, infer_getattr
     from numba.extending import (
@@ -267,7 +267,7 @@ else:
             try:
                 with self.file(signature, target).open("rb") as file:
                     return CompileResult._rebuild(target, *Reader(file).load())
-            except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError):
+            except (OSError, EOFError, AttributeError, ImportError, KeyError, pickle.UnpicklingError):
                 return None
 
         def save_overload(self, signature, result):
@@ -277,7 +277,8 @@ else:
             part = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(dumps(result._reduce()))
+                with part.open("wb") as parts:
+                    Writer(parts, protocol=4).dump(result._reduce())
                 part.replace(file)
                 for left in file.parent.glob(f"{file.name}.*"):  # by processes that were killed
                     left.unlink(missing_ok=True)
@@ -286,12 +287,15 @@ else:
             except OSError as error:  # a folder that can't be written to, a disk that is full
                 warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
 
-    class Reader(pickle.Unpickler):
-        """Reads the classes of this very module, also where another revision of it goes by its name."""
+    class Writer(NumbaPickler):
+        """Writes down classes of this module by their names: another revision, or a copy, may go by the module's."""
 
-        def find_class(self, module, name):
-            own = module == __name__ and name in globals()
-            return globals()[name] if own else super().find_class(module, name)
+        def persistent_id(self, part):
+            return part.__qualname__ if isinstance(part, type) and globals().get(part.__qualname__) is part else None
+
+    class Reader(pickle.Unpickler):
+        def persistent_load(self, name):
+            return globals()[name]
 
     def after_kernels(dispatcher, compile, signature):
         """What compile(signature) gives, once all kernels that the function may call can be called."""

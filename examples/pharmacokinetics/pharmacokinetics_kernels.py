@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 fc5f29a7c4f066b4
+spec sha256 5cba7650312137ce, body sha256 639a52ac39d0d69d
 """
 
 import contextlib
@@ -252,7 +252,7 @@ else:
     from numba.core.compiler import CompileResult
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.extending import _Intrinsic
-    from numba.core.serialize import dumps
+    from numba.core.serialize import NumbaPickler
     from numba.core.typeconv import Conversion
     from numba.core.typing.templates import AttributeTemplate, infer_getattr
     from numba.extending import (
@@ -301,7 +301,7 @@ else:
             try:
                 with self.file(signature, target).open("rb") as file:
                     return CompileResult._rebuild(target, *Reader(file).load())
-            except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError):
+            except (OSError, EOFError, AttributeError, ImportError, KeyError, pickle.UnpicklingError):
                 return None
 
         def save_overload(self, signature, result):
@@ -311,7 +311,8 @@ else:
             part = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(dumps(result._reduce()))
+                with part.open("wb") as parts:
+                    Writer(parts, protocol=4).dump(result._reduce())
                 part.replace(file)
                 for left in file.parent.glob(f"{file.name}.*"):  # by processes that were killed
                     left.unlink(missing_ok=True)
@@ -320,12 +321,15 @@ else:
             except OSError as error:  # a folder that can't be written to, a disk that is full
                 warnings.warn(f"{file.parent}: compiled functions can't be kept there: {error}", stacklevel=2)
 
-    class Reader(pickle.Unpickler):
-        """Reads the classes of this very module, also where another revision of it goes by its name."""
+    class Writer(NumbaPickler):
+        """Writes down classes of this module by their names: another revision, or a copy, may go by the module's."""
 
-        def find_class(self, module, name):
-            own = module == __name__ and name in globals()
-            return globals()[name] if own else super().find_class(module, name)
+        def persistent_id(self, part):
+            return part.__qualname__ if isinstance(part, type) and globals().get(part.__qualname__) is part else None
+
+    class Reader(pickle.Unpickler):
+        def persistent_load(self, name):
+            return globals()[name]
 
     def after_kernels(dispatcher, compile, signature):
         """What compile(signature) gives, once all kernels that the function may call can be called."""

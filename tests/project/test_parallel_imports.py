@@ -118,6 +118,9 @@ def test_two_revisions_in_one_process_are_two(tmp_path):
     assert values(*reversed(folders)) == apart[::-1]
     environment["NUMBA_CACHE_DIR"] = str(tmp_path / "another")
     assert values(*folders) == apart
+    for _ in range(2):  # two copies of one, the second of which reads what the first has kept
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "third")
+        assert values(folders[0], folders[0]) == apart[:1] * 2
 
 
 THREADS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,12 @@ def test_equal_layers_share_the_kernels_of_the_first() -> None:
     text = module_text(network(12))
     assert functions(text, "forward") == ["first_forward", "layer1_forward", "last_forward", "loss_forward"]
     assert functions(text, "backward") == ["first_backward", "layer1_backward", "last_backward"]
-    assert "def last_gradient(y, last_sum, last_b, " in text  # of the rows of the last layer, and of the loss
+    rows = text.split("def last_gradient(")[1].split("):")[0]
+    assert re.findall(r"(\w+): ", rows)[:3] == [
+        "y",
+        "last_sum",
+        "last_b",
+    ]  # of the rows of the last layer, and the loss
     assert "for k in range(12):  # layer1, …, layer12" in text
     assert "for k in range(12):  # layer12, …, layer1" in text
 
