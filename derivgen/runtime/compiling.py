@@ -20,7 +20,7 @@ PART = "import sys; from derivgen.runtime.compiling import compile_part; compile
 
 
 def compile_module(path: Path | str, jobs: int = 1) -> int:
-    """Compile all kernels and public functions of a module into the cache; how many files they are there.
+    """Compile all kernels and public functions of a module into the cache; returns the number of kernels.
 
     `jobs`: so many processes compile kernels. Raises DerivgenError where one of them fails.
     """
@@ -40,7 +40,7 @@ def compile_module(path: Path | str, jobs: int = 1) -> int:
 
 
 def compile_part(path: Path | str, number: int | str, jobs: int | str) -> None:
-    """Compile the kernels of a module that one of several processes takes: every so manieth."""
+    """Compile those kernels of a module that fall to one of several processes, which take them in turn."""
     for kernel in kernels_of(load(path))[int(number) :: int(jobs)]:
         kernel.load()
 
