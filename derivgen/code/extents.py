@@ -49,30 +49,6 @@ def shown(code: Code, function: Function) -> Code:
     return code
 
 
-def with_neighbours(function: Function) -> Function:
-    """The function, with whether one iteration of an innermost loop reads what another one does, at another place."""
-    loops = (code for code in statements_in(function.body) if isinstance(code, For))
-    inner = [loop for loop in loops if not any(isinstance(code, For) for code in loop.body)]
-    return replace(function, reads_neighbours=any(map(reads_neighbours, inner)))
-
-
-def reads_neighbours(loop: For) -> bool:
-    """a[n + 1] - a[n]"""
-    reads = {r for code in statements_in(loop.body) for r in reads_of(*values_of(code)) if r.subscripts}
-    return any(
-        a.tensor == b.tensor and are_neighbours(a.subscripts, b.subscripts, loop.index) for a in reads for b in reads
-    )
-
-
-def are_neighbours(a: tuple[sp.Expr, ...], b: tuple[sp.Expr, ...], index: sp.Symbol) -> bool:
-    """Whether two places differ by a fixed number of steps along the axis that an index runs along."""
-    differing = [(i, j) for i, j in zip(a, b, strict=True) if i != j]
-    if len(differing) != 1:
-        return False
-    i, j = differing[0]
-    return index in i.free_symbols and bool((i - j).is_Integer)
-
-
 def is_plain_sum(code: Code) -> bool:
     """Whether a statement adds to a local what needs no calls."""
     if not isinstance(code, Assign) or code.operator != "+=" or code.place.subscripts:

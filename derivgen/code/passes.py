@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from derivgen.code.apart import with_apart
 from derivgen.code.blocks import in_blocks
 from derivgen.code.borders import borders_apart
 from derivgen.code.bound import bounded
@@ -16,7 +17,7 @@ from derivgen.code.branch import branched
 from derivgen.code.build import code_of
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
-from derivgen.code.extents import with_neighbours, with_shown_extents, with_sizes
+from derivgen.code.extents import with_shown_extents, with_sizes
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
@@ -71,4 +72,4 @@ def kernel_code(program: Program, kernel: Kernel, name: str, reserved: Iterable[
         changed = change(function)
         if changed != function:
             function = check_code(changed)
-    return with_neighbours(with_sizes(function))
+    return with_apart(with_sizes(function))

@@ -292,7 +292,7 @@ class Function:
     given: tuple[Boolean, ...] = ()  # what callers guarantee of its indices and sizes
     sizes: tuple[tuple[str, tuple[str, int] | None], ...] = ()  # run-time sizes: where an array has each as an extent
     named: Mapping[str, str] = field(default_factory=dict)  # run-time sizes that the spec calls otherwise
-    reads_neighbours: bool = False  # whether iterations of an innermost loop read elements that others read too
+    apart: bool = True  # whether a compiler is told that its arrays lie apart
     taken: frozenset[str] = frozenset()  # names that no local may have
 
     def with_body(self, body: Block) -> Function:

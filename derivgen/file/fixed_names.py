@@ -8,17 +8,17 @@ def words(text: str) -> tuple[str, ...]:
 # what modules define
 GLOBALS = words(
     """
-    ADD ASSIGN AppDirs AttributeTemplate CONTRACT Cache CodeType CompileResult Conversion Data Elements Factors
-    FunctionType GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace
-    HessianWorkspace INPUTS INTEGER Input Integer JacobianVectorProductWorkspace JacobianWorkspace LAYERS Layer
-    LossAndInputGradientsWorkspace MIXED_AXES MKL Memory ModuleType Named NamedTuple NumbaPickler OPTIONS PARAMETERS
-    Parameter Path PerSampleGradientsWorkspace Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real
+    ADD ASSIGN AppDirs AttributeTemplate CONTRACT Cache CodeType CompileResult Conversion Data Elements FunctionType
+    GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace INPUTS
+    INTEGER Input Integer JacobianVectorProductWorkspace JacobianWorkspace LAYERS Layer LossAndInputGradientsWorkspace
+    MIXED_AXES MKL Memory ModuleType Named NamedTuple NumbaPickler OPTIONS PARAMETERS Parameter Path
+    PerSampleGradientsWorkspace Places PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real
     ResidualsWorkspace SAMPLE_AXIS SERIAL Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI
     Tensors VectorJacobianProductWorkspace Viewing Workspace Writer _Cache _Intrinsic __name__ _helperlib activations
-    after_kernels aligned array_of as_real binding borrowed buffers cgutils check_array check_count check_hyperparameter
-    check_input check_inputs check_order check_single check_state check_vector compiled config contextlib contiguous cos
-    csr_array descend descent difference digest dis draw elementary emitted epoch evaluate exp exp_parts expected_labels
-    expm1_near_zero facts forward fraction functools gather gauss_newton_vector_product
+    after_kernels aliased_kernel aligned array_of as_real binding borrowed buffers cgutils check_array check_count
+    check_hyperparameter check_input check_inputs check_order check_single check_state check_vector compiled config
+    contextlib contiguous cos csr_array descend descent difference digest dis draw elementary emitted epoch evaluate exp
+    exp_parts expected_labels expm1_near_zero facts forward fraction functools gather gauss_newton_vector_product
     gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gemm
     get_num_threads global_compiler_lock gradient_by_batches gradient_kernel half_expm1 hashlib hessian hessian_buffers
     hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
@@ -33,7 +33,7 @@ GLOBALS = words(
     per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox pickle power_of_two
     prange predict prediction_kernel prediction_labels_in_range prepare prepare_prediction quarter_turns real
     refuse_labels refuse_prediction_labels refuse_rows register_model residuals residuals_buffers residuals_kernel
-    residuals_memory scaled scratch sin sparse_rows split square stencil step sum_of_squares sys take_next tanh
+    residuals_memory scaled scratch sin sparse_rows split square step sum_of_squares sys take_next tanh
     this_threads_memory threading train_epoch truncated_normal types uniform update update_in_threads update_kernel
     update_range upper_half use_mkl vector_jacobian_product vector_jacobian_product_buffers
     vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views vstack warnings workspace

@@ -92,11 +92,11 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     named = {size: sizes[kernel.named.get(size, size)] for size in sizes_in(kernel)}
     read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
     given = [f"{name}: {kind_text(t, named)}" for name, t in kernel.arrays.items()]
-    given += [*([f"{FACTORS}: Factors"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
+    given += [*([f"{FACTORS}: Real[2]"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
     parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
     printer = Printer(kernel, Proof(kernel))
     body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
-    decorator = "parallel_kernel" if parallel else "stencil" if kernel.reads_neighbours else "kernel"
+    decorator = "parallel_kernel" if parallel else "kernel" if kernel.apart else "aliased_kernel"
     return defined(decorator, kernel.name, given, body, printer, parallel)
 
 

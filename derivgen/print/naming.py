@@ -10,7 +10,7 @@ from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.program import InvariantError
 from derivgen.print.kernels import REFERRED_TO
 
-KERNELS = ("kernel", "stencil", "parallel_kernel")
+KERNELS = ("kernel", "aliased_kernel", "parallel_kernel")
 
 
 @dataclass(frozen=True, slots=True)

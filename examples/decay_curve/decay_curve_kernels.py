@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 1734530a8f33063a
+spec sha256 b6eefccbe90f5a29, body sha256 b749d22b87e19ca9
 """
 
 import contextlib
@@ -169,6 +169,9 @@ class Size(str):
     def __sub__(self, other):
         return Size(f"({self} - {other})")
 
+    def __rsub__(self, other):
+        return Size(f"({other} - {self})")
+
     def __floordiv__(self, other):
         return Size(f"({self} // {other})")
 
@@ -186,7 +189,6 @@ class Elements:
 
 
 Real, Integer = Elements(REAL), Elements(INTEGER)
-Factors = (*Real[2], "of a product, and of what its target held")
 N = Size("N")
 
 
@@ -203,7 +205,7 @@ if config.DISABLE_JIT:
     def compiled(function, **options):
         return njit(**options)(function)
 
-    kernel = stencil = layout = compiled
+    kernel = aliased_kernel = layout = compiled
 
     def borrowed(array):
         return array
@@ -307,7 +309,7 @@ else:
                 if isinstance(part, kernel):
                     part.load()
             file = cache.file(signature, dispatcher.targetctx)
-            if THREAD.__dict__.get("alone") or file.exists():
+            if getattr(THREAD, "alone", False) or file.exists():
                 return compile(signature)
             with only_process(file):
                 return compile(signature)
@@ -415,7 +417,6 @@ else:
             super().__init__(function)
             self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
             given = [function.__annotations__.get(name) for name in self.names]
-            apart = apart and Factors not in given  # with these a product takes the place of what it was made of
             shown = {}  # where a size that is known at run time is given first: it is given once
             for name, array in zip(self.names, given, strict=True):
                 member = 1
@@ -423,7 +424,7 @@ else:
                     if isinstance(extent, Size):
                         shown.setdefault(extent, f"arg.{name}.{member}")
                         member += 1
-            self.types = [types.intp if array is None else Shaped(*array[:2], apart, shown) for array in given]
+            self.types = [types.intp if array is None else Shaped(*array, apart, shown) for array in given]
 
         def load(self):
             """Compile it, or take it from the cache, unless that is done."""
@@ -475,8 +476,7 @@ else:
             function.__name__ = f"{self.py_func.__name__}_from_python"
             return compiled(function)
 
-    # Of neighbours in arrays that lie apart LLVM hands one on to the next iteration, and makes no vectors.
-    stencil = functools.partial(kernel, apart=False)
+    aliased_kernel = functools.partial(kernel, apart=False)  # LLVM takes it that its arrays may share memory
 
     class Shaped(types.Type):
         """A contiguous array as a kernel is given it: where it lies, and those extents that are known at run time.

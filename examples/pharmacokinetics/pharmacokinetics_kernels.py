@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 639a52ac39d0d69d
+spec sha256 5cba7650312137ce, body sha256 8e06136a3ce444b5
 """
 
 import contextlib
@@ -200,6 +200,9 @@ class Size(str):
     def __sub__(self, other):
         return Size(f"({self} - {other})")
 
+    def __rsub__(self, other):
+        return Size(f"({other} - {self})")
+
     def __floordiv__(self, other):
         return Size(f"({self} // {other})")
 
@@ -217,7 +220,6 @@ class Elements:
 
 
 Real, Integer = Elements(REAL), Elements(INTEGER)
-Factors = (*Real[2], "of a product, and of what its target held")
 N = Size("N")
 
 
@@ -234,7 +236,7 @@ if config.DISABLE_JIT:
     def compiled(function, **options):
         return njit(**options)(function)
 
-    kernel = stencil = layout = compiled
+    kernel = aliased_kernel = layout = compiled
 
     def borrowed(array):
         return array
@@ -341,7 +343,7 @@ else:
                 if isinstance(part, kernel):
                     part.load()
             file = cache.file(signature, dispatcher.targetctx)
-            if THREAD.__dict__.get("alone") or file.exists():
+            if getattr(THREAD, "alone", False) or file.exists():
                 return compile(signature)
             with only_process(file):
                 return compile(signature)
@@ -449,7 +451,6 @@ else:
             super().__init__(function)
             self.options, self.dispatcher, self.symbol, self.place = options, None, None, None
             given = [function.__annotations__.get(name) for name in self.names]
-            apart = apart and Factors not in given  # with these a product takes the place of what it was made of
             shown = {}  # where a size that is known at run time is given first: it is given once
             for name, array in zip(self.names, given, strict=True):
                 member = 1
@@ -457,7 +458,7 @@ else:
                     if isinstance(extent, Size):
                         shown.setdefault(extent, f"arg.{name}.{member}")
                         member += 1
-            self.types = [types.intp if array is None else Shaped(*array[:2], apart, shown) for array in given]
+            self.types = [types.intp if array is None else Shaped(*array, apart, shown) for array in given]
 
         def load(self):
             """Compile it, or take it from the cache, unless that is done."""
@@ -509,8 +510,7 @@ else:
             function.__name__ = f"{self.py_func.__name__}_from_python"
             return compiled(function)
 
-    # Of neighbours in arrays that lie apart LLVM hands one on to the next iteration, and makes no vectors.
-    stencil = functools.partial(kernel, apart=False)
+    aliased_kernel = functools.partial(kernel, apart=False)  # LLVM takes it that its arrays may share memory
 
     class Shaped(types.Type):
         """A contiguous array as a kernel is given it: where it lies, and those extents that are known at run time.

@@ -28,7 +28,7 @@ ELEMENTARY = 'elementary = functools.partial(internal, fastmath={"contract"})  #
 PARALLEL = """\
 # The prange loops of these run in numba's threads; no other part of them does.
 SERIAL = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
-parallel_kernel = functools.partial(kernel, parallel=dict.fromkeys(SERIAL, False))
+parallel_kernel = functools.partial(aliased_kernel, parallel=dict.fromkeys(SERIAL, False))
 in_threads = functools.partial(compiled, parallel=dict.fromkeys(SERIAL, False))
 """
 START_THREADS = """\
