@@ -86,7 +86,7 @@ def test_products_are_what_numpy_gives(name: str) -> None:
     text = f'{IMPORTS}{HEAD}a = model.let("a", ({out}), {expression})\nmodel.predict(a)\n'
     text += f"model.minimize(Sum(a[{indices}]**2, {indices}))\n"
     source = module_text(Spec(text, (), 0).model())
-    forward = source.split("def a_forward(")[1].split("# ----")[0].split("\n@kernel\n")[0]
+    forward = source.split("def a_forward(")[1].split("\n\n\n")[0]
     assert forward.count(" gemm(") + forward.count(" np.dot(") == calls
     module = execute(source)
     rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ model.minimize(Sum(o[n, t, h, e]**2, n, t, h, e))
 
 def kernel_of(lines: str, name: str) -> str:
     text = f"{IMPORTS}{HEAD}{lines}"
-    return module_text(Spec(text, (), 0).model()).split(f"def {name}(")[1].split("\n@kernel\n")[0]
+    return module_text(Spec(text, (), 0).model()).split(f"def {name}(")[1].split("\n\n\n")[0]
 
 
 def test_a_call_that_no_inner_loop_changes_is_made_outside_it() -> None:
