@@ -26,6 +26,7 @@ from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first
+from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
@@ -51,7 +52,8 @@ def declared_program(model: Model) -> Program:
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("stabilize")
-    return with_tangents(shorten(stabilize(running_sums(reach_back(declared.live(declared.outputs))))))
+    once = equal_constants(declared.live(declared.outputs))
+    return with_tangents(shorten(stabilize(running_sums(reach_back(once)))))
 
 
 def training_program(stable: Program) -> Program:

@@ -18,6 +18,14 @@ CONTRACT = 1
 real = np.REAL
 
 
+class Compiling:
+    seconds = 0.0
+    tell = print
+
+
+COMPILING = Compiling()
+
+
 class Parameter(NamedTuple):
     name: str
     shape: tuple

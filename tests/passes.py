@@ -32,6 +32,7 @@ from derivgen.form.program import Program, Role, Tensor, check_program
 from derivgen.oracle.interpreter import run
 from derivgen.oracle.tensor_values import extent_of
 from derivgen.pipeline import declared_program
+from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
@@ -46,7 +47,7 @@ FREE, GUARDED = 60, 60  # random specs of either kind
 MOST_REFUSED = 4  # of the guarded ones: lowering need not follow every proof
 DIGITS, TOLERANCE = 30, 1e-15  # sums in another order lose some of the digits, at cancellations most
 DERIVED = ("hessian", "hessian_vector_product", "hessian_diagonal", "gauss_newton_vector_product")
-PREPARE: tuple[Pass, ...] = (in_training, reach_back, running_sums, stabilize, shorten, with_tangents)
+PREPARE: tuple[Pass, ...] = (in_training, equal_constants, reach_back, running_sums, stabilize, shorten, with_tangents)
 
 
 def passes_of(stage: ModuleType) -> tuple[Pass, ...]:

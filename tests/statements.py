@@ -4,15 +4,18 @@
     h[t] = h[t - 1] + z[t], t = 0, 1, …
 
 The first letter of an index is its extent's. A tensor that no statement writes is a parameter, one that ends in `_bar`
-or `_dot` an adjoint, any other a helper; what nothing reads is asked for.
+or `_dot` an adjoint, any other a helper; what nothing reads is asked for. Constants with the same first letter hold the
+same.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import sympy as sp
 
 from derivgen.explain.parse import FUNCTIONS
@@ -66,6 +69,7 @@ def program_of(
             roles.get(name, role_of(name) if name in written else Role.PARAMETER),
             integer=name in integers,
             classes=4 if roles.get(name) is Role.LABELS else None,
+            value=table_of(name, shape) if roles.get(name) is Role.CONSTANT else None,
         )
         for name, shape in extents.items()
     ]
@@ -80,6 +84,11 @@ def program_of(
 
 def role_of(name: str) -> Role:
     return Role.ADJOINT if name.endswith(("_bar", "_dot")) else Role.LET if name == "loss" else Role.HELPER
+
+
+def table_of(name: str, shape: tuple[sp.Expr, ...]) -> np.ndarray:
+    """The numbers of a constant: the same for names with the same first letter."""
+    return ord(name[0]) / 100 + np.arange(math.prod(map(int, shape)), dtype=float).reshape(tuple(map(int, shape)))
 
 
 def extent_of(text: str) -> sp.Expr:

@@ -16,9 +16,10 @@ from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import blocks_of, indices_in, statements_in, with_blocks, written_in
 from derivgen.code.walk import inside, is_invariant
-from derivgen.form.expressions import all_of, conjuncts, indices_of, is_integral, reads_of
+from derivgen.form.expressions import all_of, conjuncts, is_integral
+from derivgen.form.inside import limit_of
 
-MORE = {"<": 0, "<=": 1, ">": 1, ">=": 0}  # from what a condition names to a bound
+MORE = {"<": 0, "<=": 1, ">": 1, ">=": 0}  # from the limit that a condition names to a bound of a loop
 
 
 def bounded(function: Function) -> Function:
@@ -57,11 +58,9 @@ def bounds_in(loop: For) -> Iterator[tuple[sp.Expr, Boolean, bool]]:
     if first is None or loop.steps or loop.parallel:
         return
     for condition in conjuncts(first.condition):
-        if isinstance(condition, sp.core.relational.Relational) and loop.index in condition.free_symbols:
-            form = condition if condition.lhs == loop.index else condition.reversed
-            alone = form.lhs == loop.index and loop.index not in form.rhs.free_symbols
-            if alone and form.rel_op in MORE and (indices_of(form.rhs) or reads_of(form.rhs)):
-                yield form.rhs + MORE[form.rel_op], condition, form.rel_op in (">", ">=")
+        if found := limit_of(condition, loop.index):
+            relation, limit = found
+            yield limit + MORE[relation], condition, relation in (">", ">=")
 
 
 def all_under(block: Block, condition: Boolean) -> bool:

@@ -103,6 +103,9 @@ def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any
 @click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if unsaid.")
 @click.option("--parameters", type=FILE, help="Where to start: parameters that were saved, or a checkpoint.")
 @click.option("--no-progress", is_flag=True)
+@click.option(
+    "--interpret", is_flag=True, help="Compile nothing: Python runs the kernels, to try a spec on small data."
+)
 def train(
     spec: str,
     data: tuple[Path, ...],
@@ -151,6 +154,10 @@ def train(
     # Held until the command has said where it saved what was reached.
     interrupts = click.get_current_context().find_root().with_resource(only_the_first())
     arguments["progress"] = not no_progress
+    if arguments["interpret"]:
+        click.echo(
+            "interpreted: Python runs the kernels, nothing is compiled; the same numbers but for rounding, slowly"
+        )
     result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
     stopped = f"{result.stopped}\n" if result.stopped else ""
     click.echo(
@@ -387,5 +394,7 @@ def summary(result: Fit, keep_best: bool, seconds: float) -> str:
     best = f" (epoch {shown.epoch}, the best)" if keep_best else ""
     new = last.epoch - result.resumed_epochs
     more = " more" if result.resumed_epochs else ""
-    epochs = f"{new}{more} epoch{'' if new == 1 else 's'} in {seconds:.1f} s" if new else "nothing was left to do"
+    compiling = f", {result.compiling_seconds:.1f} s of it for compiling" if result.compiling_seconds >= 0.5 else ""
+    spent = f"{new}{more} epoch{'' if new == 1 else 's'} in {seconds:.1f} s{compiling}"
+    epochs = spent if new else "nothing was left to do"
     return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {epochs}"

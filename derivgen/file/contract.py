@@ -15,6 +15,7 @@ PUBLIC = words(
     """
     CONTRACT PARAMETERS INPUTS LAYERS SAMPLE_AXIS MIXED_AXES Parameter Input Layer Workspace State initial_parameters
     views predict loss loss_and_gradient optimizer_state update train_epoch mean_gradient descend activations workspace
+    COMPILING
     """
 )
 
@@ -47,7 +48,7 @@ FIT_ARGUMENTS = words(
     """
     module data epochs batch_size seed parameters state validation_split validation shuffle drop_last accumulate
     class_weights metrics target early_stopping keep_best monitor progress history checkpoints checkpoint_every keep
-    resume callbacks
+    resume callbacks interpret
     """
 )
 

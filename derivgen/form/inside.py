@@ -84,6 +84,15 @@ def at_least_zero(part: Boolean, tensors: Mapping[str, Tensor]) -> sp.Expr | Non
     return high - low - (1 if part.rel_op in ("<", ">") else 0)
 
 
+def limit_of(condition: Boolean, index: sp.Symbol) -> tuple[str, sp.Expr] | None:
+    """(relation, limit) of a condition that keeps an index on one side of what is made of other indices and reads."""
+    if not isinstance(condition, sp.core.relational.Relational):
+        return None
+    form = condition if condition.lhs == index else condition.reversed
+    alone = form.lhs == index and index not in form.rhs.free_symbols and form.rel_op in ("<", "<=", ">", ">=")
+    return (form.rel_op, form.rhs) if alone and (indices_of(form.rhs) or reads_of(form.rhs)) else None
+
+
 def integer_reads(
     expressions: tuple[sp.Expr, ...], path: Boolean, tensors: Mapping[str, Tensor]
 ) -> list[tuple[Read, sp.Expr, sp.Expr]]:

@@ -27,6 +27,7 @@ from derivgen.form.expressions import (
     replace_reads,
     substitute,
 )
+from derivgen.form.inside import limit_of
 from derivgen.form.program import Program, Statement
 
 
@@ -64,16 +65,7 @@ def is_lone(program: Program, s: Statement) -> bool:
 def bounds_innermost(s: Statement) -> bool:
     """Whether a guard bounds the loop over the last axis of the target, from above or from below."""
     last = s.subscripts[-1] if s.subscripts else None
-    return isinstance(last, sp.Symbol) and any(is_bound(condition, last) for condition in conjuncts(s.guard))
-
-
-def is_bound(condition: Boolean, index: sp.Symbol) -> bool:
-    """Whether a condition keeps an index on one side of a bound that is made of other indices and reads."""
-    if not isinstance(condition, sp.core.relational.Relational) or index not in condition.free_symbols:
-        return False
-    form = condition if condition.lhs == index else condition.reversed
-    alone = form.lhs == index and index not in form.rhs.free_symbols and form.rel_op in ("<", "<=", ">", ">=")
-    return alone and bool(indices_of(form.rhs) or reads_of(form.rhs))
+    return isinstance(last, sp.Symbol) and any(limit_of(condition, last) for condition in conjuncts(s.guard))
 
 
 def at_read(s: Statement, read: Read, what: Any) -> Any:

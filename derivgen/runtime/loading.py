@@ -59,6 +59,27 @@ def check_contract(path: Path, text: str) -> None:
         )
 
 
+def interpreted(module: ModuleType) -> ModuleType:
+    """A generated module as Python runs it: nothing is compiled. States are those of the module itself.
+
+    Raises DerivgenError where its file is gone.
+    """
+    text = store.read(Path(str(module.__file__)))
+    if text is None:
+        raise DerivgenError(f"{module.__file__} does not exist any more: generate it again")
+    same = ModuleType(f"{module.__name__}_interpreted", module.__doc__)
+    same.__file__ = module.__file__
+    from numba import config
+
+    compiling, config.DISABLE_JIT = config.DISABLE_JIT, True
+    try:
+        exec(compile(text, str(module.__file__), "exec", dont_inherit=True), same.__dict__)
+    finally:
+        config.DISABLE_JIT = compiling
+    same.__dict__["State"] = module.State
+    return same
+
+
 def execute(path: Path, text: str) -> ModuleType:
     """Run the text under the file's own path, on which numba's cache hangs.
 

@@ -18,7 +18,7 @@ from derivgen.schedule.nests import Compute, Contraction, Fill, Loop, Node
 from derivgen.schedule.schedule import Kernel
 
 LEAST = 3  # equal calls in a row that are worth a loop
-LONGEST = 12  # kernels in what repeats
+LONGEST = 100  # kernels in what repeats
 
 
 def arguments_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
@@ -149,15 +149,16 @@ def equal_blocks(calls: Sequence[Call], start: int, period: int, kinds: Mapping[
     varying: set[tuple[int, int]] | None = None
     count, before = 1, first
     while len(block := calls[start + count * period :][:period]) == period:
+        if any(a.kernel != b.kernel for a, b in zip(first, block, strict=True)):
+            break
         pairs = [
             (k, p, old, new)
             for k, (a, b) in enumerate(zip(before, block, strict=True))
-            for p, (old, new) in enumerate(zip(a.arguments, b.arguments, strict=False))
+            for p, (old, new) in enumerate(zip(a.arguments, b.arguments, strict=True))
         ]
-        same = all(a.kernel == b.kernel for a, b in zip(first, block, strict=True))
         changed = {(k, p) for k, p, old, new in pairs if old != new}
         alike = all(old == new or (old in kinds and kinds[old] == kinds.get(new)) for _, _, old, new in pairs)
-        if not same or not alike or (varying is not None and changed != varying):
+        if not alike or (varying is not None and changed != varying):
             break
         varying, before = changed, block
         count += 1

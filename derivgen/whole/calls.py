@@ -79,7 +79,8 @@ class Calls:
                 if after is not None:
                     calls += after(same)
             if run.count > 1:
-                layers = f"{blocks[0][-1].layer}, …, {blocks[-1][-1].layer}"
+                outcome = 0 if word == "backward" else -1  # the kernel of what a block gives
+                layers = f"{blocks[0][outcome].layer}, …, {blocks[-1][outcome].layer}"
                 found.append(For(RUN, sp.Integer(run.count), tuple(calls), note=layers))
             else:
                 found += calls

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 8e06136a3ce444b5
+spec sha256 5cba7650312137ce, body sha256 022878a61f9ad787
 """
 
 import contextlib
@@ -18,8 +18,10 @@ import inspect
 import math
 import os
 import pickle
+import shutil
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
@@ -226,6 +228,52 @@ N = Size("N")
 # ---- how functions are compiled, and kept --------------------------------------------------------
 
 
+class Compiling:
+    """How many `seconds` compiling took so far. `tell` is called each second of it: it says so on stderr."""
+
+    def __init__(self):
+        self.seconds, self.depth, self.name, self.tell = 0.0, 0, "", self.on_stderr
+
+    @contextlib.contextmanager
+    def of(self, function, parts):
+        """The time in which a function is compiled, or some of its parts in turn. One thread at a time may be in it."""
+        if not self.depth:
+            self.start, self.done, self.parts, self.over = time.perf_counter(), 0, parts, threading.Event()
+            watch = threading.Thread(target=self.watch, daemon=True)
+            watch.start()
+        before = self.name
+        self.depth, self.name = self.depth + 1, function.__name__
+        try:
+            yield
+        finally:
+            self.depth, self.done, self.name = self.depth - 1, self.done + 1, before
+            if not self.depth:
+                self.over.set()
+                watch.join()
+                self.seconds += time.perf_counter() - self.start
+
+    def watch(self):
+        seconds = 0
+        while not self.over.wait(1):
+            seconds += 1
+            number = min(self.done + 1, self.parts)
+            self.tell(f"compiling {self.name} ({number} of {self.parts}), {seconds} s", seconds)
+        if seconds:
+            self.tell("", seconds)
+
+    def on_stderr(self, text, seconds):
+        """On a terminal one line that is gone in the end, elsewhere a line after 1, 10, 20, ... seconds."""
+        text = f"{__name__}: {text}" if text else ""
+        if sys.stderr is not None and sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{text[:width]:{width}}\r", end="", file=sys.stderr, flush=True)
+        elif text and (seconds == 1 or seconds % 10 == 0):
+            print(text, file=sys.stderr, flush=True)
+
+
+COMPILING = Compiling()
+
+
 def view(flat, start, shape):
     """The elements of a flat array from start on, in this shape."""
     return flat[start : start + math.prod(shape)].reshape(shape)
@@ -253,6 +301,7 @@ else:
     from numba.core.caching import _Cache
     from numba.core.compiler import CompileResult
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.dispatcher import Dispatcher
     from numba.core.extending import _Intrinsic
     from numba.core.serialize import NumbaPickler
     from numba.core.typeconv import Conversion
@@ -336,10 +385,11 @@ else:
     def after_kernels(dispatcher, compile, signature):
         """What compile(signature) gives, once all kernels that the function may call can be called."""
         function, cache = dispatcher.py_func, dispatcher._cache
-        with global_compiler_lock:
+        parts = [part for part in parts_of(function) if is_to_compile(part)]
+        with global_compiler_lock, COMPILING.of(function, len(parts)):
             # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
             function.__qualname__ = f"{function.__name__}_{digest(function)}"
-            for part in parts_of(function):
+            for part in parts:
                 if isinstance(part, kernel):
                     part.load()
             file = cache.file(signature, dispatcher.targetctx)
@@ -347,6 +397,11 @@ else:
                 return compile(signature)
             with only_process(file):
                 return compile(signature)
+
+    def is_to_compile(part):
+        if isinstance(part, Dispatcher):
+            return not part.overloads and part.targetoptions.get("inline") != "always"
+        return isinstance(part, kernel) and part.symbol is None
 
     @contextlib.contextmanager
     def only_process(file):

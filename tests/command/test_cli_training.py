@@ -65,6 +65,12 @@ def train(*arguments):
     return succeed("train", "flowers.py", "--data", "iris.csv", "--batch-size", 16, *arguments)
 
 
+def test_a_first_try_compiles_nothing():
+    output = train("--epochs", 2, "--interpret")
+    assert output.startswith("interpreted: Python runs the kernels, nothing is compiled")
+    assert "2 epochs in" in output and "for compiling" not in output
+
+
 def test_from_a_table_to_predictions():
     options = ["--validation-split", 0.2, "--metric", "accuracy", "--keep-best", "--seed", 1]
     kept = ["--checkpoints", "run", "--history", "history.jsonl"]

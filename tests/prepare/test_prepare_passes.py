@@ -28,6 +28,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
+from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
@@ -86,6 +87,19 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)", outputs=("a", "z")),
         kept("a[i] = log(x[i])\nz[i] = (w[i] if a[i] > 1 else 0)"),
         kept("a[i] = log(x[i])\nz[i] = (a[i]·w[i] if x[i] > 1 else 0)\nv[i] += w[i] if a[i] > 1"),
+    ),
+    equal_constants: (
+        Example(
+            """
+            a[i,j] = c[i]·x[i]·c_2[i,j]
+            z[i] += Σ_j a[i,j]·c_3[i,j]·d[i,j]
+            """,
+            """
+            a[i,j] = c[i]·x[i]·c_2[i,j]
+            z[i] += Σ_j a[i,j]·c_2[i,j]·d[i,j]
+            """,
+            roles=dict.fromkeys(("c", "c_2", "c_3", "d"), Role.CONSTANT),
+        ),
     ),
     running_sums: (
         Example(

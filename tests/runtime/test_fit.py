@@ -698,3 +698,33 @@ def test_a_state_that_is_none_is_refused_in_words(modes, points):
     ):
         with pytest.raises(error, match=message):
             runtime.fit(modes, points, epochs=1, state=wrong)
+
+
+# ---- without the compiler
+
+
+def test_what_is_interpreted_is_trained_the_same_and_compiles_nothing(modes, points):
+    before = modes.COMPILING.seconds
+    tried = runtime.fit(modes, points, epochs=2, batch_size=BATCH, interpret=True, validation_split=0.2)
+    assert modes.COMPILING.seconds == before and tried.compiling_seconds == 0
+    wanted = runtime.fit(modes, points, epochs=2, batch_size=BATCH, validation_split=0.2)
+    assert np.abs(tried.parameters - wanted.parameters).max() <= 1e-13 * np.abs(wanted.parameters).max()
+    more = [
+        runtime.fit(modes, points, epochs=1, parameters=fit.last, state=fit.state, interpret=not k)
+        for k, fit in enumerate((tried, wanted))
+    ]
+    assert np.abs(more[0].parameters - more[1].parameters).max() <= 1e-12 * np.abs(wanted.parameters).max()
+
+
+def test_what_is_interpreted_goes_on_from_a_compiled_training(modes, points, tmp_path):
+    for interpret in (False, True):
+        runtime.fit(modes, points, epochs=1 + interpret, checkpoints=tmp_path, resume=interpret, interpret=interpret)
+    assert runtime.latest_checkpoint(tmp_path) is not None
+
+
+def test_compiling_is_told_from_training(tmp_path, points, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
+    module = runtime.load(generate(regression(), tmp_path / "fresh_kernels.py"))
+    fit = runtime.fit(module, points, epochs=1)
+    assert 0.2 < fit.compiling_seconds <= fit.history[0].seconds + 0.5
+    assert runtime.fit(module, points, epochs=1).compiling_seconds == 0

@@ -74,6 +74,38 @@ def test_text_grows_by_the_tables_of_parameters_only() -> None:
     assert len(many) - len(few) <= 5 * 60
 
 
+def transformer(blocks: int) -> Model:
+    """Equal blocks of 13 kernels, each with a table of positions of its own."""
+    model = Model("deep")
+    n = model.batch("N")
+    T, C = model.sizes(T=4, C=5)
+    x, y = model.labels("x", n, T, classes=C), model.labels("y", n, T, classes=C)
+    a = layers.embedding(x, 8, name="embedded")
+    for k in range(1, blocks + 1):
+        a = layers.transformer_block(a, 2, 12, name=f"block{k}", causal=True, rotary=True)
+    p = activations.softmax(layers.dense(a, C, name="logits"), name="p")
+    model.minimize(losses.categorical_cross_entropy(p, y))
+    model.predict(p)
+    return model
+
+
+def test_equal_blocks_of_layers_are_a_loop() -> None:
+    one, six = (module_text(transformer(blocks)) for blocks in (1, 6))
+    assert functions(six, "forward") == functions(one, "forward")
+    assert six.count("for k in range(6):  # block1, …, block6") >= 2  # of the step, and of what predicts
+    assert six.count("for k in range(6):  # block6, …, block1") >= 1
+    assert len(six.splitlines()) <= 1.2 * len(one.splitlines())
+
+
+def test_gradients_of_equal_blocks() -> None:
+    model = transformer(3)
+    declared = declared_program(model)
+    rng = np.random.default_rng(0)
+    values = {p.name: rng.standard_normal(tuple(map(int, p.shape))) for p in declared.parameters}
+    values |= {name: rng.integers(0, 5, (2, 4)) for name in ("x", "y")}
+    assert check_module(execute(module_text(model)), declared, values) == []
+
+
 @pytest.mark.parametrize("rule", ["gradient_descent", "momentum"])
 def test_an_epoch_is_its_steps(rule: str) -> None:
     """Wide enough for updates in place under gradient descent; unequal batches at the end."""

@@ -48,8 +48,10 @@ import inspect
 import math
 import os
 import pickle
+import shutil
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace

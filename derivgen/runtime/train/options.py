@@ -25,7 +25,8 @@ class Fit:
 
     `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
     loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
-    are the monitor's; `resumed_epochs` of the history were done before, by the training that was resumed.
+    are the monitor's; `resumed_epochs` of the history were done before, by the training that was resumed;
+    `compiling_seconds` of the whole time the module was compiled, or read from the cache.
     """
 
     parameters: Array = field(repr=False)
@@ -37,6 +38,7 @@ class Fit:
     stopped: str = ""
     warnings: tuple[str, ...] = field(default=(), repr=False)
     resumed_epochs: int = 0
+    compiling_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -78,11 +78,15 @@ class Display:
     def epoch(self, epoch: Epoch) -> None:
         """An epoch is done, with its validation and metrics."""
 
+    def follow(self, compiling: Any) -> AbstractContextManager[None]:
+        """A block in which this shows what a module compiles, if it can; else the module says so on stderr."""
+        return nullcontext()
+
 
 class Told(Display):
     """One line that is drawn anew (`live`), or plain lines: the first epoch, the last one, and some twenty between.
 
-    rich estimates the speed from its second report on, so that numba's compilation, which is in the first, counts in
+    rich estimates the speed from its second report on, so that compiling, which is in the first, counts in
     neither the speed nor the time left.
     """
 
@@ -125,6 +129,19 @@ class Told(Display):
         print(f"epoch {number}/{self.total}{percent}  {words}", flush=True)
         self.told, self.due = self.done, begun + LONGEST_SILENCE
         self.due_epoch = min(self.total, self.start + ((self.done - self.start) // self.every + 1) * self.every)
+
+    @contextmanager
+    def follow(self, compiling: Any) -> Iterator[None]:
+        said = compiling.tell
+        if self.live:
+            compiling.tell = self.compiling
+        try:
+            yield
+        finally:
+            compiling.tell = said
+
+    def compiling(self, text: str, seconds: int) -> None:
+        self.progress.update(self.task, description=text or WAITING, refresh=True)
 
     def results(self) -> list[str]:
         """What the last epoch gave: losses, then metrics."""

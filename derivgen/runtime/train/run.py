@@ -87,6 +87,7 @@ class Run:
         self.file: HistoryFile | None = None  # of the history
         self.callbacks: Sequence[Callback] = ()
         self.written = perf_counter()  # the last checkpoint
+        self.compiled_before = module.COMPILING.seconds
         # Whether anybody looks at what an epoch has made, so that each must end at a safe point.
         self.looked_at = bool(self.validation or measure or options.monitor or options.keep_best)
 
@@ -167,7 +168,8 @@ class Run:
                     self.records = self.observed(self.steps.initial)
                 self.rehearse()
                 rows = 0 if self.rows is None else self.end_of(self.rows)
-                with quiet, shown(options.epochs, rows, progress, len(self.epochs)) as self.display:
+                display = shown(options.epochs, rows, progress, len(self.epochs))
+                with quiet, display as self.display, self.display.follow(self.module.COMPILING):
                     self.all_epochs()
         except BaseException as error:  # whatever ends it, what was reached is not lost
             with interrupts.ignored():
@@ -228,7 +230,8 @@ class Run:
     def result(self) -> Fit:
         best = self.best if self.options.keep_best and self.best is not None else self.steps.parameters
         views, said, epochs = self.module.views(best), tuple(self.warnings.values()), tuple(self.epochs)
-        ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs))
+        compiling = self.module.COMPILING.seconds - self.compiled_before
+        ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs)), compiling
         return Fit(best, views, epochs, self.steps.state, self.steps.parameters, *ended)
 
     def one_epoch(self) -> bool:

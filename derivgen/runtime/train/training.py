@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.runtime.loading import interpreted
 from derivgen.runtime.train.evaluation import metrics_of
 from derivgen.runtime.train.metrics import Metrics
 from derivgen.runtime.train.options import Fit, Options, check_options
@@ -45,6 +46,7 @@ def fit(
     keep: int = 3,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    interpret: bool = False,
     **hyperparameters: float,
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
@@ -67,6 +69,8 @@ def fit(
       seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit.
     - `callbacks`: called after each epoch with it and views of the parameters, which they may change; True ends the
       training.
+    - `interpret`: nothing is compiled; Python runs the kernels, slowly, and starts at once. The numbers are the same
+      but for rounding.
     - `hyperparameters`: of the update rule, by name.
 
     Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
@@ -93,6 +97,8 @@ def fit(
         raise ValueError("resume goes on from the last checkpoint: give no parameters or state besides")
     if resume and checkpoints is None:
         raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
+    if interpret:
+        module = interpreted(module)
     measure = metrics_of(module, metrics, target) if metrics else None
     run = Run(module, data, options, validation, class_weights, measure, parameters, state)
     if checkpoints is not None:
