@@ -7,15 +7,17 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 022878a61f9ad787
+spec sha256 5cba7650312137ce, body sha256 a31cd75052c2cc5c
 """
 
 import contextlib
 import dis
 import functools
+import gc
 import hashlib
 import inspect
 import math
+import operator
 import os
 import pickle
 import shutil
@@ -301,13 +303,18 @@ else:
     from numba.core.caching import _Cache
     from numba.core.compiler import CompileResult
     from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.dispatcher import Dispatcher
     from numba.core.extending import _Intrinsic
     from numba.core.serialize import NumbaPickler
     from numba.core.typeconv import Conversion
-    from numba.core.typing.templates import AttributeTemplate, infer_getattr
+    from numba.core.typing.templates import (
+        AbstractTemplate,
+        AttributeTemplate,
+        infer_getattr,
+        infer_global,
+    )
     from numba.extending import (
         intrinsic,
+        lower_builtin,
         lower_cast,
         lower_getattr_generic,
         models,
@@ -385,8 +392,10 @@ else:
     def after_kernels(dispatcher, compile, signature):
         """What compile(signature) gives, once all kernels that the function may call can be called."""
         function, cache = dispatcher.py_func, dispatcher._cache
+        if isinstance(signature, tuple):  # one copy for all numbers that calls give as literals
+            signature = tuple(map(types.unliteral, signature))
         parts = [part for part in parts_of(function) if is_to_compile(part)]
-        with global_compiler_lock, COMPILING.of(function, len(parts)):
+        with global_compiler_lock, COMPILING.of(function, 1 + len(parts)):
             # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
             function.__qualname__ = f"{function.__name__}_{digest(function)}"
             for part in parts:
@@ -394,12 +403,22 @@ else:
                     part.load()
             file = cache.file(signature, dispatcher.targetctx)
             if getattr(THREAD, "alone", False) or file.exists():
-                return compile(signature)
+                return undisturbed(compile, signature)
             with only_process(file):
-                return compile(signature)
+                return undisturbed(compile, signature)
+
+    def undisturbed(compile, signature):
+        """What compile(signature) gives; the collection of garbage waits, which takes a sixth of the time otherwise."""
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return compile(signature)
+        finally:
+            if collecting:
+                gc.enable()
 
     def is_to_compile(part):
-        if isinstance(part, Dispatcher):
+        if isinstance(part, numba.core.dispatcher.Dispatcher):
             return not part.overloads and part.targetoptions.get("inline") != "always"
         return isinstance(part, kernel) and part.symbol is None
 
@@ -424,9 +443,11 @@ else:
     @functools.cache
     def made_by():
         """What makes compiled code of functions: the versions of others, and the section on kernels and their calls."""
-        own = (Named, kernel, layout, Viewing, Symbol, Places, PlacesModel, PlacesAttribute, Shaped, ShapedModel)
+        own = [Named, kernel, layout, Viewing, Symbol, Places, PlacesModel, PlacesAttribute, Shaped, ShapedModel]
+        own += [Placed, PlacedModel, PlacedAttribute, PlacedElement, array_of, contiguous, whole_array, attribute_of]
+        own += [element_of, emitted, view_of, borrowed, OPTIONS]
         versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2]
-        return versions, [facts(part) for part in (*own, OPTIONS, array_of, contiguous, emitted, view_of, borrowed)]
+        return versions, [facts(part) for part in own]
 
     @functools.cache
     def digest(function):
@@ -590,16 +611,18 @@ else:
             return Conversion.safe if other == self.array else None
 
         def is_seen_in(self, other):
-            array = isinstance(other, types.Array)
-            return array and (other.dtype, other.ndim, other.layout) == (self.dtype, len(self.shape), "C")
+            if not isinstance(other, Placed | types.Array):
+                return False
+            array = getattr(other, "array", other)  # one that is only read will do
+            return (array.dtype, array.ndim, array.layout) == (self.dtype, len(self.shape), "C")
 
         def seen_in(self, context, builder, kind, array):
-            given = cgutils.create_struct_proxy(kind)(context, builder, array)
-            place = cgutils.create_struct_proxy(self)(context, builder)
-            place.data, extents = given.data, cgutils.unpack_tuple(builder, given.shape)
-            for axis in self.unknown:
-                setattr(place, f"extent_{axis}", extents[axis])
-            return place._getvalue()
+            if isinstance(kind, Placed):
+                data, *extents = cgutils.unpack_tuple(builder, array)
+            else:
+                whole = cgutils.create_struct_proxy(kind)(context, builder, array)
+                data, extents = whole.data, cgutils.unpack_tuple(builder, whole.shape)
+            return cgutils.pack_struct(builder, [data, *(extents[axis] for axis in self.unknown)])
 
         def check(self, name, array):
             if not isinstance(array, np.ndarray) or array.dtype.name != self.dtype.name or not array.flags.carray:
@@ -663,22 +686,87 @@ else:
 
         return array(array), code
 
+    class Placed(types.Type):
+        """A contiguous array by where it lies and its extents: all that a kernel is given of it."""
+
+        def __init__(self, dtype, ndim):
+            self.dtype, self.ndim, self.array = dtype, ndim, types.Array(dtype, ndim, "C")
+            super().__init__(f"Placed({dtype}, {ndim})")
+
+        def can_convert_to(self, typing_context, other):
+            return Conversion.safe if other == self.array else None
+
+    @register_model(Placed)
+    class PlacedModel(models.PrimitiveModel):
+        def __init__(self, manager, kind):
+            parts = [types.CPointer(kind.dtype), *kind.ndim * [types.intp]]
+            super().__init__(manager, kind, ir.LiteralStructType([manager[part].get_value_type() for part in parts]))
+
+    @lower_cast(Placed, types.Array)
+    def whole_array(context, builder, kind, result, value):
+        data, *extents = cgutils.unpack_tuple(builder, value)
+        return contiguous(context, builder, result, data, extents)
+
+    @infer_getattr
+    class PlacedAttribute(AttributeTemplate):
+        key = Placed
+
+        def generic_resolve(self, kind, name):
+            return self.context.resolve_getattr(kind.array, name)
+
+    @lower_getattr_generic(Placed)
+    def attribute_of(context, builder, kind, value, name):
+        array = context.cast(builder, value, kind, kind.array)
+        return context.get_getattr(kind.array, name)(context, builder, kind.array, array, name)
+
+    @infer_global(operator.getitem)
+    @infer_global(operator.setitem)
+    class PlacedElement(AbstractTemplate):
+        """Elements of a placed array, and the parts of its first axis."""
+
+        def generic(self, arguments, _):
+            kind, index, *value = arguments
+            if not isinstance(kind, Placed):
+                return None
+            if isinstance(index, types.Integer) and kind.ndim > 1 and not value:
+                return Placed(kind.dtype, kind.ndim - 1)(kind, index)
+            found = self.context.resolve_function_type(self.key, (kind.array, index, *value), {})
+            return found.return_type(kind, *found.args[1:])
+
+    @lower_builtin(operator.getitem, Placed, types.Any)
+    @lower_builtin(operator.setitem, Placed, types.Any, types.Any)
+    def element_of(context, builder, signature, arguments):
+        kind, result = signature.args[0], signature.return_type
+        if isinstance(result, Placed):
+            data, _, *extents = cgutils.unpack_tuple(builder, arguments[0])
+            start = context.cast(builder, arguments[1], signature.args[1], types.intp)
+            start = functools.reduce(builder.mul, extents, start)
+            return cgutils.pack_struct(builder, [builder.gep(data, [start]), *extents])
+        whole = result(kind.array, *signature.args[1:])
+        item = operator.getitem if len(arguments) == 2 else operator.setitem
+        array = context.cast(builder, arguments[0], kind, kind.array)
+        return context.get_function(item, whole)(builder, (array, *arguments[1:]))
+
     class Viewing(Named):
         """`view` in compiled functions, without the checks of slicing and reshaping, which compile slowly."""
 
         def typed(self, flat, start, shape):
-            if (flat.ndim, flat.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
+            whole = flat.array if isinstance(flat, Placed) else flat
+            if (whole.ndim, whole.layout) != (1, "C") or not all(isinstance(t, types.Integer) for t in (start, *shape)):
                 raise TypeError(f"view({flat}, {start}, {shape})")
-            return types.Array(flat.dtype, len(shape), "C")(flat, start, shape), self.call
+            return Placed(flat.dtype, len(shape))(flat, start, shape), self.call
 
         def call(self, context, builder, signature, arguments):
             flat, start, shape = arguments
             kinds = signature.args[2].types
-            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, flat).data
+            if isinstance(signature.args[0], Placed):
+                data = builder.extract_value(flat, 0)
+            else:
+                data = cgutils.create_struct_proxy(signature.args[0])(context, builder, flat).data
             place = context.cast(builder, start, signature.args[1], types.intp)
             extents = zip(cgutils.unpack_tuple(builder, shape), kinds, strict=True)
             extents = [context.cast(builder, extent, kind, types.intp) for extent, kind in extents]
-            return contiguous(context, builder, signature.return_type, builder.gep(data, [place]), extents)
+            return cgutils.pack_struct(builder, [builder.gep(data, [place]), *extents])
 
         def __call__(self, flat, start, shape):
             return (flat, start, shape) if isinstance(flat, Symbol) else self.py_func(flat, start, shape)
@@ -693,21 +781,19 @@ else:
             return Places(self, arguments)(*arguments), self.call
 
         def call(self, context, builder, signature, arguments):
-            places = cgutils.create_struct_proxy(signature.return_type)(context, builder)
-            given = []
+            given, parts = [], []
             for kind, value in zip(signature.args, arguments, strict=True):
                 if isinstance(kind, types.BaseNamedTuple):
                     given += zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
                 else:
                     given.append((kind, value))
-            for number, (kind, value) in enumerate(given):
+            for kind, value in given:
                 if isinstance(kind, types.Array):
                     array = cgutils.create_struct_proxy(kind)(context, builder, value)
-                    setattr(places, f"given_{number}", array.data)
-                    setattr(places, f"length_{number}", array.nitems)
+                    parts += [array.data, array.nitems]
                 else:
-                    setattr(places, f"given_{number}", context.cast(builder, value, kind, types.intp))
-            return places._getvalue()
+                    parts.append(context.cast(builder, value, kind, types.intp))
+            return cgutils.pack_struct(builder, parts)
 
         def __call__(self, *arguments):
             return self.py_func(*arguments)
@@ -749,7 +835,7 @@ else:
         """What a layout gives in compiled code: where its flat arrays lie, and its sizes."""
 
         def __init__(self, layout, arguments):
-            self.layout, self.given, symbols = layout, [], []
+            self.layout, self.parts, symbols = layout, [], []
             for kind in arguments:
                 if isinstance(kind, types.BaseNamedTuple):
                     fields = {name: self.symbol(own) for name, own in zip(kind.fields, kind, strict=True)}
@@ -760,10 +846,13 @@ else:
             super().__init__(f"{layout.py_func.__name__}.{digest(layout.py_func)}{arguments}")
 
         def symbol(self, kind):
-            number, dtype = len(self.given), kind.dtype if isinstance(kind, types.Array) else None
-            self.given.append(dtype)
-            length = Symbol(lambda builder, places: getattr(places, f"length_{number}"))
-            return Symbol(lambda builder, places: getattr(places, f"given_{number}"), dtype, length)
+            number, given = len(self.parts), Symbol(lambda builder, places: builder.extract_value(places, number))
+            if not isinstance(kind, types.Array):
+                self.parts.append(types.intp)
+                return given
+            self.parts += [types.CPointer(kind.dtype), types.intp]
+            length = Symbol(lambda builder, places: builder.extract_value(places, number + 1))
+            return Symbol(given.emit, kind.dtype, length)
 
         def view(self, name):
             """(flat array, start, shape) of a view; a flat array itself is all of it."""
@@ -771,13 +860,10 @@ else:
             return (found, 0, (found.length,)) if isinstance(found, Symbol) else found
 
     @register_model(Places)
-    class PlacesModel(models.StructModel):
+    class PlacesModel(models.PrimitiveModel):
         def __init__(self, manager, kind):
-            members = []
-            for number, dtype in enumerate(kind.given):
-                members.append((f"given_{number}", types.intp if dtype is None else types.CPointer(dtype)))
-                members += [] if dtype is None else [(f"length_{number}", types.intp)]
-            super().__init__(manager, kind, members)
+            parts = [manager[part].get_value_type() for part in kind.parts]
+            super().__init__(manager, kind, ir.LiteralStructType(parts))
 
     @infer_getattr
     class PlacesAttribute(AttributeTemplate):
@@ -787,15 +873,13 @@ else:
             if name not in places.views:
                 return None
             flat, _, shape = places.view(name)
-            return types.Array(flat.dtype, len(shape), "C")
+            return Placed(flat.dtype, len(shape))
 
     @lower_getattr_generic(Places)
     def view_of(context, builder, kind, value, name):
-        places = cgutils.create_struct_proxy(kind)(context, builder, value)
         flat, start, shape = kind.view(name)
-        result = types.Array(flat.dtype, len(shape), "C")
-        data = builder.gep(flat.emit(builder, places), [emitted(start, builder, places)])
-        return contiguous(context, builder, result, data, [emitted(extent, builder, places) for extent in shape])
+        data = builder.gep(flat.emit(builder, value), [emitted(start, builder, value)])
+        return cgutils.pack_struct(builder, [data, *(emitted(extent, builder, value) for extent in shape)])
 
     view = Viewing(view)
 

@@ -43,9 +43,11 @@ IMPORTS = """\
 import contextlib
 import dis
 import functools
+import gc
 import hashlib
 import inspect
 import math
+import operator
 import os
 import pickle
 import shutil
