@@ -24,6 +24,8 @@ HERE = Place()
 
 
 def reached(stage: str, layer: str = "") -> None:
+    if not HERE.stage:  # of a command that generates no module: it began now
+        HERE.since = time.monotonic()
     HERE.stage, HERE.layer = stage, layer
 
 

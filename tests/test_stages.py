@@ -41,6 +41,16 @@ def test_a_short_one_and_what_is_no_generation_say_nothing() -> None:
     assert said == []
 
 
+def test_a_command_that_generates_no_module_counts_from_its_start(monkeypatch) -> None:
+    monkeypatch.setattr(stages, "HERE", stages.Place())
+    said: list[str] = []
+    with stages.announced(said.append, long=0.05):
+        for _ in range(20):
+            stages.reached("count")
+            time.sleep(0.01)
+    assert said and all(line == "generating for 0 s: count" for line in said)
+
+
 def test_work_grows_as_the_layers_do() -> None:
     """Four times as many equal layers are some four times as much work; growth with the square would be sixteen."""
 

@@ -17,7 +17,7 @@ from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let
 from derivgen.code.visit import blocks_of, mapped, read_by, statements_in, values_of, written_by
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute
 from derivgen.form.sizes import at_most, element_count
-from derivgen.schedule.cost import FREE, ONE, Cost, Moves, bytes_reached, scalar_cost, total
+from derivgen.schedule.cost import FREE, ONE, PARTS, Cost, Moves, bytes_reached, scalar_cost, total
 
 
 def function_cost(function: Function, itemsize: int) -> Cost:
@@ -51,7 +51,8 @@ def statement_cost(code: Code, proof: Proof) -> Cost:
             ranks = Cost(flops=ONE) if is_of_ranks(code) else FREE
             return scalar_cost(code.condition, proof.is_integer) + ranks + costlier(*ways)
         case Product():
-            return Cost(flops=2 * elements(code.left) * (elements(code.out) / sp.Mul(*first_side(code))))
+            flops = 2 * elements(code.left) * (elements(code.out) / sp.Mul(*first_side(code)))
+            return Cost(flops=flops, products=flops)
         case _:
             return FREE
 
@@ -67,7 +68,7 @@ def costlier(a: Cost, b: Cost) -> Cost:
     def most(x: sp.Expr, y: sp.Expr) -> sp.Expr:
         return y if at_most(x, y) else x if at_most(y, x) else x + y
 
-    return Cost(most(a.flops, b.flops), most(a.calls, b.calls), most(a.moved, b.moved))
+    return Cost(*(most(getattr(a, part), getattr(b, part)) for part in PARTS))
 
 
 def elements(m: Matrix) -> sp.Expr:

@@ -17,6 +17,7 @@ from derivgen.code.branch import branched
 from derivgen.code.build import code_of
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
+from derivgen.code.copies import without_copies
 from derivgen.code.extents import with_shown_extents, with_sizes
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
@@ -56,6 +57,7 @@ PASSES: tuple[Pass, ...] = (
     powers_shared,
     in_row_blocks,
     read_once,
+    without_copies,
     without_unused,
     in_blocks,
     as_vectors,

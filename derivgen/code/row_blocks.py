@@ -26,7 +26,7 @@ from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls, size, word_for
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Scratch
 from derivgen.code.visit import mapped, read_by, statements_in, values_of, with_blocks, written_by
-from derivgen.code.walk import Fresh, inside
+from derivgen.code.walk import Fresh, inside, word_of
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -38,16 +38,17 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.program import GIVEN
 from derivgen.form.sizes import typical
-from derivgen.schedule.cost import Cost, scalar_cost
+from derivgen.schedule.cost import DIVISION, Cost, scalar_cost, total
 
 ROWS = 256  # of a block: what a formula of fifty values needs of them stays in the cache next to the processor
 FEWEST = 16  # rows: a loop over fewer is over before it pays
 CHECKED = 8  # pairs of arrays, one of them written: LLVM compares so many before a loop, and gives up with more
 OF_LIBRARIES = (sp.asin, sp.acos, sp.atan, sp.atanh)  # functions that a language calls, for one number at a time
 SHARE = 0.15  # of the time that a function takes
-# Nanoseconds that a row gains by a loop of its own for what is computed, that each value that is copied costs, and that
-# are the least to gain.
-CALL, DIVISION, OPERATION, COPY, LEAST = 5, 1, 0.15, 0.5, 2
+COPY, LEAST = (
+    0.5,
+    2,
+)  # nanoseconds that each value costs that is copied to rows and back, and that are the least to gain
 
 
 def in_row_blocks(function: Function) -> Function:
@@ -93,6 +94,12 @@ class Work:
         """Whether an expression has another value in each iteration, if only by its subscripts."""
         names = {s.name for s in self.statements if isinstance(s, Let)} | self.integers.keys()
         return self.index in indices_of(e) or any(r.tensor in names for r in reads_of(e))
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The array that each integer local was read from."""
+        values = {name: let.value for name, let in self.integers.items()}
+        return {name: e.tensor for name, e in values.items() if isinstance(e, Read) and e.subscripts}
 
     def places_for(self, statements: Sequence[Code]) -> list[Let]:
         """The locals of subscripts that these statements need, in order."""
@@ -253,10 +260,10 @@ class RowBlocks:
     def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
         """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
         reads = [r for r in work.reads() if work.varies(r) or self.proof.may_be_read(r, point)]
-        fixed = {r: work.name_of(r) or self.local(r) for r in reads if not work.varies(r)}
+        fixed = {r: self.local(r, work) for r in reads if not work.varies(r)}
         one = is_one(loop)
         near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
-        copied = {r: work.name_of(r) or self.local(r) for r in work.reads() if work.varies(r) and r not in near}
+        copied = {r: self.local(r, work) for r in work.reads() if work.varies(r) and r not in near}
         kept = {s.value: s.place for s in work.stores() if s.place in near}
         made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]
         self.count = max(self.count, len({*copied, *made}))
@@ -304,11 +311,9 @@ class RowBlocks:
             elif not (isinstance(s, Let) and known.get(s.value) == Read(s.name)):
                 yield mapped_value(s, known)
 
-    def local(self, read: Read) -> Read:
-        parts = (i.tensor if isinstance(i, Read) else str(i) for i in read.subscripts)
-        return Read(
-            self.fresh.name("_".join([read.tensor, *(part for part in parts if part.isidentifier() or part.isdigit())]))
-        )
+    def local(self, read: Read, work: Work) -> Read:
+        """The local that holds an element, or a new one."""
+        return work.name_of(read) or Read(self.fresh.name(word_of(read, work.tables)))
 
 
 def mapped_value(s: Let | Assign, names: Mapping[sp.Expr, sp.Expr]) -> Let | Assign:
@@ -366,17 +371,16 @@ def is_rare(branch: If) -> bool:
 
 
 def time(cost: Cost) -> float:
-    return float(typical(CALL * cost.calls + OPERATION * cost.flops))
+    return float(typical(Cost(cost.flops, cost.calls).nanoseconds()))
 
 
 def pays(work: Work, one: bool, proof: Proof) -> bool:
     """Whether rows gain more by being computed several at once than the copies of what they read and store cost."""
     values = [s.value for s in work.statements]
     costs = [scalar_cost(v, proof.is_integer) for v in values]
-    calls, operations = sum(int(c.calls) for c in costs), sum(int(c.flops) for c in costs)
     divided = sum(is_division(node) for v in values for node in subexpressions(v))
     near = in_place(work) if one else set()
     copies = sum(work.varies(r) for r in work.reads() if r not in near)
     copies += len({s.value for s in work.stores() if s.place not in near})
-    gain = CALL * calls + DIVISION * divided + OPERATION * operations
-    return gain >= COPY * copies + LEAST
+    gain = total(costs).nanoseconds() + DIVISION * divided  # nearly all of what one row at a time takes
+    return bool(gain >= COPY * copies + LEAST)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import sympy as sp
 
@@ -52,6 +53,20 @@ class Fresh:
         while f"{word}_{number}" in self.taken:
             number += 1
         return self.name(f"{word}_{number}")
+
+
+def word_of(element: Read, tables: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What the local of an element is named by: X[i[b], 0] → X_i_0.
+
+    `tables`: the array that each integer local was read from, so that X[i_b, 0] is the same where i_b = i[b].
+    """
+    parts = [element.tensor.split(".")[-1]]
+    for subscript in element.subscripts:
+        if isinstance(subscript, Read):
+            parts.append(tables.get(subscript.tensor, subscript.tensor.split(".")[-1]))
+        elif subscript.is_Symbol or subscript.is_Integer:
+            parts.append(str(subscript))
+    return "_".join(parts)
 
 
 def names_in(block: Block) -> set[str]:

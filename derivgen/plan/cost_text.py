@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import sympy as sp
 
 from derivgen.plan.cost_report import Report, Row
-from derivgen.schedule.cost import Cost
+from derivgen.schedule.cost import REAL_BYTES, Cost
 
-COLUMNS = ("layer", "direction", "kernels", "flops", "calls", "bytes moved")
+COLUMNS = ("layer", "direction", "kernels", "flops", "calls", "bytes moved", "ns")
 WORDS = 2  # columns of words, before those of numbers
 
 
@@ -26,8 +26,10 @@ def header_lines(report: Report) -> tuple[str, ...]:
 
 def report_text(report: Report) -> str:
     """A table with a row a layer and direction, one a total, and one a function of derivatives; workspaces below it."""
-    functions = [cells(row) for row, _ in report.functions]
-    lines = aligned([COLUMNS, *map(cells, report.layers), *map(cells, report.totals), *functions])
+    itemsize = REAL_BYTES[report.dtype]
+    functions = [cells(row, itemsize) for row, _ in report.functions]
+    rows = [cells(row, itemsize) for row in (*report.layers, *report.totals)]
+    lines = aligned([COLUMNS, *rows, *functions])
     lines.insert(1 + len(report.layers), "")  # a layer may be named total
     if functions:
         lines.insert(len(lines) - len(functions), "")
@@ -37,8 +39,19 @@ def report_text(report: Report) -> str:
     return "\n".join([title, *lines, "", *workspaces])
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    return (row.name, row.part, *map(str, (row.kernels, row.cost.flops, row.cost.calls, row.cost.moved)))
+def cells(row: Row, itemsize: int) -> tuple[str, ...]:
+    counts = map(str, (row.kernels, row.cost.flops, row.cost.calls, row.cost.moved))
+    return (row.name, row.part, *counts, in_decimals(row.cost.nanoseconds(itemsize)))
+
+
+def in_decimals(polynomial: sp.Expr) -> str:
+    """The polynomial with its coefficients as decimals, of which all are exact: `1.5*N + 0.6`"""
+    terms = []
+    for term in polynomial.as_ordered_terms():
+        number, rest = term.as_coeff_Mul()
+        factors = [f"{float(number):.12g}"] if number != 1 or rest == 1 else []
+        terms.append("*".join([*factors, *([str(rest)] if rest != 1 else [])]))
+    return " + ".join(terms)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
@@ -69,8 +70,9 @@ def interpreted(module: ModuleType) -> ModuleType:
         raise DerivgenError(f"{module.__file__} does not exist any more: generate it again")
     same = ModuleType(f"{module.__name__}_interpreted", module.__doc__)
     same.__file__ = module.__file__
-    from numba import config
+    import numba
 
+    config: Any = numba.config
     compiling, config.DISABLE_JIT = config.DISABLE_JIT, True
     try:
         exec(compile(text, str(module.__file__), "exec", dont_inherit=True), same.__dict__)

@@ -20,11 +20,9 @@ from derivgen.schedule.nests import Compute, Loop, Node, scalars_of, work_in
 from derivgen.schedule.schedule import Kernel, Schedule, check_schedule
 from derivgen.update.rule import UpdateRule
 
-# A parallel region costs as much as some 60,000 operations where the other threads wait for it, more where they sleep.
-WORTH_THREADS = 2**20  # operations, run-time sizes taken as typical ones
+# A parallel region costs some 10 µs where the other threads wait for it, more where they sleep.
+WORTH_THREADS = 150_000  # nanoseconds of one core, run-time sizes taken as typical ones
 SHARED_OUT = 16  # iterations: of fewer, some threads get many more than others
-OPERATIONS_A_CALL = 20
-OPERATIONS_AN_ELEMENT = 2  # read or written
 
 
 def in_threads(schedule: Schedule) -> Schedule:
@@ -103,15 +101,15 @@ def follow(kernel: Kernel, parallel: Loop, sums: Loop | None) -> bool:
 
 def pays(program: Program, kernel: Kernel, loop: Loop) -> bool:
     """Whether the loop has enough iterations, and enough work."""
-    moved = moved_by(program, kernel, loop, itemsize=1)
+    moved = moved_by(program, kernel, loop, itemsize=8)
     return typical(loop.extent) >= SHARED_OUT and worth_threads(work_of(program, loop) + Cost(moved=moved))
 
 
 def update_pays(rule: UpdateRule, parameters: int) -> bool:
     """Whether the update of that many parameters has enough work."""
-    return worth_threads(update_cost(rule, parameters, itemsize=1))
+    return worth_threads(update_cost(rule, parameters, itemsize=8))
 
 
 def worth_threads(cost: Cost) -> bool:
-    """Whether work, of which `moved` counts elements, gains more from a second thread than it costs to start it."""
-    return typical(cost.flops + OPERATIONS_A_CALL * cost.calls + OPERATIONS_AN_ELEMENT * cost.moved) >= WORTH_THREADS
+    """Whether work, in float64, gains more from a second thread than it costs to start it."""
+    return typical(cost.nanoseconds()) >= WORTH_THREADS

@@ -8,7 +8,7 @@ cost   a step: at most 23*N + 17 flops, 2*N calls, 120*N + 272 bytes moved; work
        residuals: at most 7*N flops, 2*N calls, 40*N + 40 bytes moved; workspace: 8*N bytes
        jacobian: at most 6*N flops, 2*N calls, 80*N + 32 bytes moved; workspace: 16*N bytes
        jacobian_vector_product: at most 15*N flops, 2*N calls, 88*N + 72 bytes moved; workspace: 16*N bytes
-spec sha256 b6eefccbe90f5a29, body sha256 cbcb4c3c56bd265c
+spec sha256 b6eefccbe90f5a29, body sha256 bebc6456a515252c
 """
 
 import contextlib
@@ -360,6 +360,8 @@ else:
         function, cache = dispatcher.py_func, dispatcher._cache
         if isinstance(signature, tuple):  # one copy for all numbers that calls give as literals
             signature = tuple(map(types.unliteral, signature))
+            if signature in dispatcher.overloads:
+                return compile(signature)
         parts = [part for part in parts_of(function) if is_to_compile(part)]
         with global_compiler_lock, COMPILING.of(function, 1 + len(parts)):
             # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.

@@ -7,7 +7,7 @@ sizes  S = 6; N at run time
 cost   a step: at most 4*N + 5210 flops, 542 calls, 24*N + 3256 bytes moved; workspace: 24*N + 632 bytes
        residuals: at most 2*N + 1436 flops, 542 calls, 48*N + 1208 bytes moved; workspace: 8*N + 336 bytes
        jacobian: at most 12*N + 14492 flops, 798 calls, 344*N + 1840 bytes moved; workspace: 56*N + 432 bytes
-spec sha256 5cba7650312137ce, body sha256 a31cd75052c2cc5c
+spec sha256 5cba7650312137ce, body sha256 530c646dde6beefa
 """
 
 import contextlib
@@ -394,6 +394,8 @@ else:
         function, cache = dispatcher.py_func, dispatcher._cache
         if isinstance(signature, tuple):  # one copy for all numbers that calls give as literals
             signature = tuple(map(types.unliteral, signature))
+            if signature in dispatcher.overloads:
+                return compile(signature)
         parts = [part for part in parts_of(function) if is_to_compile(part)]
         with global_compiler_lock, COMPILING.of(function, 1 + len(parts)):
             # Two revisions of a module may be in one process, and LLVM knows their functions by name alone.
@@ -1227,21 +1229,21 @@ def r_gradient(
             rows[5, n - first] = concentration[n]
         for row in range(min(256, N - first)):
             time_n = rows[0, row]
-            alpha_subject_n = rows[1, row]
-            beta_subject_n = rows[2, row]
-            A_ = rows[3, row]
-            B_ = rows[4, row]
+            alpha_subject = rows[1, row]
+            beta_subject = rows[2, row]
+            A_subject = rows[3, row]
+            B_subject = rows[4, row]
             concentration_n = rows[5, row]
-            c_exp = exp(-time_n * alpha_subject_n)
-            c_exp_2 = exp(-time_n * beta_subject_n)
-            c = A_ * c_exp + B_ * c_exp_2
+            c_exp = exp(-time_n * alpha_subject)
+            c_exp_2 = exp(-time_n * beta_subject)
+            c = A_subject * c_exp + B_subject * c_exp_2
             r = (c - concentration_n) / concentration_n
             loss_sum_part += r * r
             c_bar = r / concentration_n
             rows[6, row] = c_exp * c_bar
             rows[7, row] = c_exp_2 * c_bar
-            rows[8, row] = -time_n * B_ * c_exp_2 * c_bar
-            rows[9, row] = -time_n * A_ * c_exp * c_bar
+            rows[8, row] = -time_n * B_subject * c_exp_2 * c_bar
+            rows[9, row] = -time_n * A_subject * c_exp * c_bar
         for n in range(first, min(first + 256, N)):
             subject_n = subject[n]
             A_bar[subject_n] += rows[6, n - first]
@@ -1650,15 +1652,15 @@ def r_through_c(
             rows[5, n - first] = B[subject_n]
         for row in range(min(256, N - first)):
             time_n = rows[0, row]
-            alpha_subject_n = rows[1, row]
+            alpha_subject = rows[1, row]
             r_by_c_n = rows[2, row]
-            A_subject_n = rows[3, row]
-            beta_subject_n = rows[4, row]
-            B_subject_n = rows[5, row]
-            c_exp = exp(-time_n * alpha_subject_n)
-            rows[6, row] = -time_n * c_exp * r_by_c_n * A_subject_n
-            c_exp_2 = exp(-time_n * beta_subject_n)
-            rows[7, row] = -time_n * c_exp_2 * r_by_c_n * B_subject_n
+            A_subject = rows[3, row]
+            beta_subject = rows[4, row]
+            B_subject = rows[5, row]
+            c_exp = exp(-time_n * alpha_subject)
+            rows[6, row] = -time_n * c_exp * r_by_c_n * A_subject
+            c_exp_2 = exp(-time_n * beta_subject)
+            rows[7, row] = -time_n * c_exp_2 * r_by_c_n * B_subject
             rows[8, row] = c_exp * r_by_c_n
             rows[9, row] = c_exp_2 * r_by_c_n
         for n in range(first, min(first + 256, N)):
@@ -1704,18 +1706,18 @@ def r_through_B(
             rows[4, n - first] = A[subject_n]
             rows[5, n - first] = B[subject_n]
         for row in range(min(256, N - first)):
-            log_V1_subject_n = rows[0, row]
+            log_V1_subject = rows[0, row]
             r_by_B_n = rows[1, row]
-            gap_ = rows[2, row]
+            gap_subject = rows[2, row]
             r_by_A_n = rows[3, row]
-            A_ = rows[4, row]
-            B_ = rows[5, row]
-            B_exp_2 = exp(-log_V1_subject_n)
-            rows[6, row] = -dose_0 * B_exp_2 * r_by_B_n / gap_
-            rows[7, row] = dose_0 * B_exp_2 * (r_by_B_n - r_by_A_n) / gap_
-            rows[8, row] = (-A_ * r_by_A_n - B_ * r_by_B_n) / gap_
-            rows[9, row] = dose_0 * B_exp_2 * r_by_A_n / gap_
-            rows[10, row] = -A_ * r_by_A_n - B_ * r_by_B_n
+            A_subject = rows[4, row]
+            B_subject = rows[5, row]
+            B_exp_2 = exp(-log_V1_subject)
+            rows[6, row] = -dose_0 * B_exp_2 * r_by_B_n / gap_subject
+            rows[7, row] = dose_0 * B_exp_2 * (r_by_B_n - r_by_A_n) / gap_subject
+            rows[8, row] = (-A_subject * r_by_A_n - B_subject * r_by_B_n) / gap_subject
+            rows[9, row] = dose_0 * B_exp_2 * r_by_A_n / gap_subject
+            rows[10, row] = -A_subject * r_by_A_n - B_subject * r_by_B_n
         for n in range(first, min(first + 256, N)):
             r_by_beta[n] += rows[6, n - first]
             r_by_k21[n] = rows[7, n - first]
@@ -1764,24 +1766,30 @@ def r_through_beta(
             rows[8, n - first] = k12[subject_n]
         for row in range(min(256, N - first)):
             r_by_beta_n = rows[0, row]
-            alpha_ = rows[1, row]
-            beta_subject_n = rows[2, row]
+            alpha_subject = rows[1, row]
+            beta_subject = rows[2, row]
             r_by_alpha_n = rows[3, row]
             r_by_gap_n = rows[4, row]
-            k21_ = rows[5, row]
-            gap_ = rows[6, row]
-            k10_ = rows[7, row]
-            k12_ = rows[8, row]
-            r_by_alpha_ = r_by_alpha_n - r_by_beta_n * beta_subject_n / alpha_
+            k21_subject = rows[5, row]
+            gap_subject = rows[6, row]
+            k10_subject = rows[7, row]
+            k12_subject = rows[8, row]
+            r_by_alpha_ = r_by_alpha_n - r_by_beta_n * beta_subject / alpha_subject
             rows[9, row] = r_by_alpha_
             r_by_gap_ = real(0.5) * r_by_alpha_ + r_by_gap_n
             rows[10, row] = r_by_gap_
             rows[11, row] = (
-                real(0.5) * r_by_alpha_ + r_by_gap_ * (k10_ + k12_ - k21_) / gap_ + k21_ * r_by_beta_n / alpha_
+                real(0.5) * r_by_alpha_
+                + r_by_gap_ * (k10_subject + k12_subject - k21_subject) / gap_subject
+                + k21_subject * r_by_beta_n / alpha_subject
             )
-            rows[12, row] = real(0.5) * r_by_alpha_ + r_by_gap_ * (k10_ + k12_ + k21_) / gap_
+            rows[12, row] = (
+                real(0.5) * r_by_alpha_ + r_by_gap_ * (k10_subject + k12_subject + k21_subject) / gap_subject
+            )
             rows[13, row] = (
-                real(0.5) * r_by_alpha_ + r_by_gap_ * (k12_ + k21_ - k10_) / gap_ + k10_ * r_by_beta_n / alpha_
+                real(0.5) * r_by_alpha_
+                + r_by_gap_ * (k12_subject + k21_subject - k10_subject) / gap_subject
+                + k10_subject * r_by_beta_n / alpha_subject
             )
         for n in range(first, min(first + 256, N)):
             r_by_alpha[n] = rows[9, n - first]
@@ -1819,13 +1827,13 @@ def r_through_k21(
     for n in range(N):
         subject_n = subject[n]
         r_by_k21_n = r_by_k21[n]
-        k21_ = k21[subject_n]
-        jacobian_entries[n, 3] = -k21_ * r_by_k21_n
+        k21_subject = k21[subject_n]
+        jacobian_entries[n, 3] = -k21_subject * r_by_k21_n
         r_by_k12_n = r_by_k12[n]
-        k12_ = k12[subject_n]
-        jacobian_entries[n, 1] = k12_ * r_by_k12_n + k21_ * r_by_k21_n
+        k12_subject = k12[subject_n]
+        jacobian_entries[n, 1] = k12_subject * r_by_k12_n + k21_subject * r_by_k21_n
         r_by_log_CL = k10[subject_n] * r_by_k10[n]
-        r_by_log_V1[n] -= k12_ * r_by_k12_n + r_by_log_CL
+        r_by_log_V1[n] -= k12_subject * r_by_k12_n + r_by_log_CL
         jacobian_entries[n, 0] = r_by_log_CL
         jacobian_columns[n, 0] = subject_n
         jacobian_columns[n, 1] = subject_n + 6

@@ -15,6 +15,7 @@ from derivgen.code.bound import bounded
 from derivgen.code.branch import branched
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
+from derivgen.code.copies import without_copies
 from derivgen.code.guards import guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
@@ -817,6 +818,34 @@ EXAMPLES = {
         """
         for n in range(N):
             y[l[n]] += x[l[n]] * r[n]
+        """,
+        None,
+    ),
+    "a copy of a local": (
+        without_copies,
+        """
+        for t in range(6):
+            exp_1 = exp(x[t])
+            a = exp_1
+            for u in range(6):
+                b = a
+                w[t, u] = b + exp_1
+        """,
+        """
+        for t in range(6):
+            b = exp(x[t])
+            for u in range(6):
+                w[t, u] = real(2) * b
+        """,
+    ),
+    "a copy of what changes": (
+        without_copies,
+        """
+        for t in range(6):
+            a = x[t]
+            b = a
+            a += y[t]
+            z[t] = a * b
         """,
         None,
     ),
