@@ -30,7 +30,8 @@ print(time.perf_counter() - imported)
 
 
 def first_step(folder: Path) -> float:
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
+    own = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    environment = {**os.environ, **own}
     command = [sys.executable, "-c", IMPORTS + FIRST_STEP]
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 

@@ -36,6 +36,7 @@ from derivgen.print.elementary import CALLED
 from derivgen.print.kernels import RESERVED
 from derivgen.print.module.module import write_module
 from derivgen.print.naming import check_names
+from derivgen.print.templates import generator_digest
 from derivgen.schedule.parallel import in_threads, update_pays
 from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
@@ -165,6 +166,7 @@ def generate_body(
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan, codes)),
         warnings=unused_parameters(model, declared),
+        generator=generator_digest()[:8],
     )
 
 

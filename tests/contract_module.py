@@ -198,7 +198,7 @@ def module_text(model: str = "regression", dtype: str = "float32", body: str | N
     """The text of a module as `derivgen generate` would write it."""
     body = body or body_of(model, dtype)
     header = {"spec_digest": DIGEST, "sizes": "D = 2; N at run time", "costs": ("a step: at most 12*N flops",)}
-    generated = SimpleNamespace(name=model, body=body, **header)
+    generated = SimpleNamespace(name=model, body=body, generator="01234567", **header)
     return store.assemble(generated, f"{model}.py", store.command_line(f"{model}.py"))
 
 

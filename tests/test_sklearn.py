@@ -31,6 +31,7 @@ from sympy.concrete import expr_with_limits
 from derivgen import Model, activations, layers, losses, optimizers, pipeline
 from derivgen import sklearn as estimators
 from derivgen.errors import DerivgenError
+from derivgen.print import templates
 from derivgen.project import module_cache
 from derivgen.sklearn import DerivgenClassifier, DerivgenRegressor, cache_folder
 
@@ -611,7 +612,7 @@ def test_threads_generate_one_after_another(empty):
 def test_a_change_of_the_generator_gives_another_module(empty, monkeypatch):
     x, y = blobs()
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
-    monkeypatch.setattr(module_cache, "generator_digest", lambda: "another")
+    monkeypatch.setattr(templates, "generator_digest", lambda: "another")
     DerivgenClassifier(softmax_regression, epochs=1).fit(x, y)
     assert len(list(empty.glob("*.py"))) == 2
 

@@ -119,7 +119,8 @@ def machine() -> str:
     model = next((text.split(":")[1].strip() for text in lines if text.startswith("model name")), platform.machine())
     cores = len(os.sched_getaffinity(0))
     versions = ", ".join(f"{name} {version(package)}" for package, name in LIBRARIES.items())
-    used = f"cores used: {cores}, threads: {options.threads}"
+    held = os.environ.get("OPENBLAS_CORETYPE")  # to the instructions of another processor
+    used = f"cores used: {cores}, threads: {options.threads}{f', OPENBLAS_CORETYPE={held}' if held else ''}"
     return f"{model}; {used}; Python {platform.python_version()}, {versions}."
 
 

@@ -29,13 +29,8 @@ import numpy as np
 import sympy as sp
 from workloads import Array, Workload
 
-from derivgen.form.expressions import Read, size_symbol
-from derivgen.form.program import Statement
-from derivgen.pipeline import declared_program, plan_module
+from derivgen.pipeline import declared_program, module_codes, plan_module
 from derivgen.plan.cost_report import cost_report, with_sizes
-from derivgen.plan.module_plan import ModulePlan
-from derivgen.schedule.cost import leaves, points
-from derivgen.schedule.nests import Compute, Fill
 
 SIDE, PRODUCTS = 2048, 5  # of the square matrices, and how often they are multiplied
 SAMPLE, SAMPLES = 0.005, 15  # seconds that a sample of the triad takes at least, and their number
@@ -68,29 +63,11 @@ def work_of_step(w: Workload) -> Work:
     """What a step of a full batch needs, whatever computes it."""
     model = w.model()
     plan = plan_module(model, declared_program(model), "float32")
-    report = with_sizes(cost_report(plan), {"N": w.batch})
-    flops = product_flops(plan).subs(size_symbol("N"), w.batch)
+    report = with_sizes(cost_report(plan, module_codes(plan)), {"N": w.batch})
     stored = [bar for _, bar in plan.program.gradients if bar not in plan.training.in_place]
     gradient = sp.Add(*(sp.Mul(*plan.program.tensor(bar).shape) for bar in stored))
     used = (plan.parameter_count + gradient) * ITEMSIZE + report.workspace
-    return Work(int(flops), int(report.step.moved), int(used))
-
-
-def product_flops(plan: ModulePlan) -> sp.Expr:
-    """2·M·K·N for each product of matrices, or of a matrix and a vector."""
-    found = [leaf for kernel in plan.training.kernels for node in kernel.body for leaf in leaves(node)]
-    statements = [
-        s
-        for leaf in found
-        if not isinstance(leaf, Fill)
-        for s in (leaf.statements if isinstance(leaf, Compute) else (leaf.statement,))
-    ]
-    return sp.Add(*(2 * points(s.domain) for s in statements if is_product(s)))
-
-
-def is_product(s: Statement) -> bool:
-    factors = sp.Mul.make_args(s.expression)
-    return s.operator == "+=" and bool(s.reduced) and len(factors) == 2 and all(isinstance(f, Read) for f in factors)
+    return Work(int(report.step.products), int(report.step.moved), int(used))
 
 
 # ---- the rates

@@ -23,6 +23,8 @@ options = parser.parse_args()
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
+COMPILED = tempfile.TemporaryDirectory()  # what an earlier run has compiled is none of this one's
+os.environ["NUMBA_CACHE_DIR"] = COMPILED.name
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402

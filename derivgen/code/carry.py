@@ -16,7 +16,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import NEUTRAL, Assign, Block, Code, For, Function, If, Kind, Let, Operator, Product
 from derivgen.code.visit import indices_in, read_by, statements_in, values_of, with_blocks, written_by, written_in
-from derivgen.code.walk import Fresh, inside, is_invariant, word_of
+from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import TRUE, Read, all_of, any_of, conjuncts, reads_of
 from derivgen.form.functions import of_ordinal, ordinal
 
@@ -162,7 +162,7 @@ def name_of(r: Reduction) -> str:
     if r.operator == "max=":
         return f"{array}_ordinal"
     plain = subscripts != (0,) and all(i.is_Symbol or i.is_Integer for i in subscripts)
-    return word_of(r.place) if plain else f"{array}_total"
+    return "_".join((array, *map(str, subscripts))) if plain else f"{array}_total"
 
 
 def ranked(r: Reduction, value: sp.Expr) -> sp.Expr:

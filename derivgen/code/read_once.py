@@ -1,6 +1,6 @@
 """Elements that several statements read are read once, into locals.
 
-    y[i] = a[k[i], 0]·x; z[i] = a[k[i], 0] + 1  →  k_i = k[i]; a_k_0 = a[k_i, 0]; y[i] = a_k_0·x; z[i] = a_k_0 + 1
+    y[i] = a[k[i], 0]·x; z[i] = a[k[i], 0] + 1  →  k_i = k[i]; a_0 = a[k_i, 0]; y[i] = a_0·x; z[i] = a_0 + 1
 
 A compiler has to read an element again after each store, since the store may have changed it; here it is known which
 arrays a block writes. A read that is proved to be inside its array may be made where its value is not needed.
@@ -17,7 +17,7 @@ import sympy as sp
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let
 from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_in
-from derivgen.code.walk import Fresh, inside, word_of
+from derivgen.code.walk import Fresh, Words, inside
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute
 from derivgen.form.program import Role, Tensor
 
@@ -34,7 +34,7 @@ class ReadOnce:
         self.given, self.proof = function, Proof(function)
         self.fresh = Fresh(function, self.proof)
         self.below, self.order = dict(function.below), dict(function.order)
-        self.tables: dict[str, str] = {}  # the array that each integer local was read from
+        self.words = Words(function.body)
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -53,9 +53,9 @@ class ReadOnce:
                 done.append(inside(rest.pop(0), point, self.block))
                 continue
             integer = self.proof.is_integer(read)
-            local = self.fresh.name(word_of(read, self.tables), integer)
+            local = self.fresh.name(self.words.of(read), integer)
             if integer:
-                self.tables[local] = read.tensor.split(".")[-1]
+                self.words.sources[local] = read.tensor
                 self.below[local] = bound_of(self.given.arrays[read.tensor], self.below)
             if read.tensor in self.order:
                 self.order[local] = self.order[read.tensor]

@@ -26,7 +26,7 @@ from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls, size, word_for
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Scratch
 from derivgen.code.visit import mapped, read_by, statements_in, values_of, with_blocks, written_by
-from derivgen.code.walk import Fresh, inside, word_of
+from derivgen.code.walk import Fresh, Words, inside
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -95,12 +95,6 @@ class Work:
         names = {s.name for s in self.statements if isinstance(s, Let)} | self.integers.keys()
         return self.index in indices_of(e) or any(r.tensor in names for r in reads_of(e))
 
-    @property
-    def tables(self) -> dict[str, str]:
-        """The array that each integer local was read from."""
-        values = {name: let.value for name, let in self.integers.items()}
-        return {name: e.tensor for name, e in values.items() if isinstance(e, Read) and e.subscripts}
-
     def places_for(self, statements: Sequence[Code]) -> list[Let]:
         """The locals of subscripts that these statements need, in order."""
         needed = {name for s in statements for name in read_by(s)}
@@ -117,7 +111,7 @@ class RowBlocks:
         self.given, self.proof = function, Proof(function)
         self.fresh = Fresh(function, self.proof)
         self.rows, self.count, self.length = self.fresh.name("rows"), 0, 0
-        self.uses = names_used(function.body)
+        self.uses, self.words = names_used(function.body), Words(function.body)
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -313,7 +307,7 @@ class RowBlocks:
 
     def local(self, read: Read, work: Work) -> Read:
         """The local that holds an element, or a new one."""
-        return work.name_of(read) or Read(self.fresh.name(word_of(read, work.tables)))
+        return work.name_of(read) or Read(self.fresh.name(self.words.of(read)))
 
 
 def mapped_value(s: Let | Assign, names: Mapping[sp.Expr, sp.Expr]) -> Let | Assign:

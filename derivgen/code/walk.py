@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import MappingProxyType
 
 import sympy as sp
 
 from derivgen.code.names import past
 from derivgen.code.proof import Point, Proof, local
-from derivgen.code.tree import Block, Code, For, Function, If
-from derivgen.code.visit import read_by, statements_in, written_by
-from derivgen.form.expressions import Read, index_symbol
+from derivgen.code.tree import Block, Code, For, Function, If, Let
+from derivgen.code.visit import read_by, statements_in, values_of, written_by
+from derivgen.form.expressions import Read, index_symbol, reads_of
 
 
 class Fresh:
@@ -55,18 +54,38 @@ class Fresh:
         return self.name(f"{word}_{number}")
 
 
-def word_of(element: Read, tables: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What the local of an element is named by: X[i[b], 0] → X_i_0.
+class Words:
+    """What locals of elements are named by: X[i[b], 0] → X_i_0, or X_0 where all elements of X are read through i.
 
-    `tables`: the array that each integer local was read from, so that X[i_b, 0] is the same where i_b = i[b].
+    A subscript that is an integer local counts as what it was read from: X[i_b, 0] as X[i[b], 0].
     """
-    parts = [element.tensor.split(".")[-1]]
-    for subscript in element.subscripts:
+
+    def __init__(self, block: Block) -> None:
+        lets = [c for c in statements_in(block) if isinstance(c, Let) and c.integer and isinstance(c.value, Read)]
+        self.sources = {let.name: let.value.tensor for let in lets if let.value.subscripts}
+        self.tables: dict[str, set[tuple[str, ...]]] = {}
+        for code in statements_in(block):
+            for read in reads_of(*values_of(code)):
+                self.tables.setdefault(read.tensor, set()).add(self.tables_of(read))
+
+    def of(self, element: Read) -> str:
+        plain = [str(i) for i in element.subscripts if i.is_Symbol or i.is_Integer]
+        if plain and len(self.tables.get(element.tensor, ())) <= 1:
+            return "_".join([bare(element.tensor), *plain])
+        found = [word for i in element.subscripts if (word := self.word(i))]
+        return "_".join([bare(element.tensor), *found])
+
+    def word(self, subscript: sp.Expr) -> str:
         if isinstance(subscript, Read):
-            parts.append(tables.get(subscript.tensor, subscript.tensor.split(".")[-1]))
-        elif subscript.is_Symbol or subscript.is_Integer:
-            parts.append(str(subscript))
-    return "_".join(parts)
+            return bare(self.sources.get(subscript.tensor, subscript.tensor))
+        return str(subscript) if subscript.is_Symbol or subscript.is_Integer else ""
+
+    def tables_of(self, element: Read) -> tuple[str, ...]:
+        return tuple(self.word(i) for i in element.subscripts if isinstance(i, Read))
+
+
+def bare(name: str) -> str:
+    return name.split(".")[-1]
 
 
 def names_in(block: Block) -> set[str]:

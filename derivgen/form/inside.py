@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -56,13 +57,26 @@ def all_nonnegative(
     claims: tuple[sp.Expr, ...], path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
 ) -> bool:
     """Whether each claim >= 0 follows from the ranges of indices and sizes, the classes of labels and the path."""
+    known = tuple(integer_reads((*claims, *(r.extent for r in domain)), path, tensors))
+    read = {r.tensor for r in reads_of(*claims, path, *(r.extent for r in domain))}
+    return follow(claims, path, domain, known, frozenset(name for name in read if tensors[name].integer))
+
+
+@lru_cache(maxsize=2**15)  # the passes over code ask the same of a kernel again and again
+def follow(
+    claims: tuple[sp.Expr, ...],
+    path: Boolean,
+    domain: tuple[Range, ...],
+    known: tuple[tuple[Read, sp.Expr, sp.Expr], ...],
+    integers: frozenset[str],
+) -> bool:
+    """Whether each claim >= 0 follows; `known`: what integer reads lie between; `integers`: the tensors of integers."""
 
     def is_integer(read: Read) -> bool:
-        return tensors[read.tensor].integer
+        return read.tensor in integers
 
-    known = [(r.index, sp.Integer(0), r.extent - 1) for r in domain]
-    known += integer_reads((*claims, *(r.extent for r in domain)), path, tensors)
-    facts = [bound for atom, low, high in known for bound in (atom - low, high - atom)]
+    ranges = [*((r.index, sp.Integer(0), r.extent - 1) for r in domain), *known]
+    facts = [bound for atom, low, high in ranges for bound in (atom - low, high - atom)]
     sizes = {s for e in (*claims, *facts) for s in e.free_symbols if is_size(s)}
     forms = [bounds.linear(sp.expand(fact), is_integer) for fact in (*facts, *(s - 1 for s in sizes))]
     base = [form for form in forms if form is not None]

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from derivgen import runtime
-from derivgen.errors import PACKAGE, DerivgenError
+from derivgen.errors import DerivgenError
 from derivgen.file import store
 
 # Modules are loaded without SymPy: what generates is imported late.
@@ -47,6 +47,7 @@ def cached_module(model: Model, program: Program, dtype: str) -> tuple[str, str]
     know them by it.
     """
     from derivgen.pipeline import digest, generate_body
+    from derivgen.print.templates import generator_digest
 
     key = hashlib.sha256(f"{digest(model, program)} {generator_digest()}".encode()).hexdigest()[:16]
     name = f"{program.name}_{key}"
@@ -66,17 +67,6 @@ def kept_text(path: Path) -> str | None:
     except DerivgenError:  # `loaded` says what is wrong with the cache
         return None
     return None if text is None or store.read_header(text) is None or store.is_edited(text) else text
-
-
-@functools.cache
-def generator_digest() -> str:
-    """The digest of all code that writes modules, so that no version of derivgen takes the files of another."""
-    from derivgen.print import templates
-
-    code = hashlib.sha256()
-    for path in [*sorted(PACKAGE.rglob("*.py")), *sorted(templates.folder().rglob("*.jinja"))]:
-        code.update(path.read_bytes())
-    return code.hexdigest()
 
 
 def loaded(name: str, text: str) -> ModuleType:

@@ -103,7 +103,7 @@ def choose(targets: tuple[Target, ...], module: Module) -> Target:
 def check_target(target: Target, output: Path) -> Check:
     text, warnings = expected_text(target, output)
     present = store.read(output)
-    if present == text:
+    if store.is_same(present, text):
         return Check(output, "", warnings=warnings)
     header = store.read_header(present or "")
     if present is not None and present.strip() and header is None:
@@ -114,8 +114,24 @@ def check_target(target: Target, output: Path) -> Check:
     command = mending_command(target, output, header, edited)
     if present is None:
         return Check(output, "stale: the module is missing", "", command, warnings)
-    reason = "stale: edited by hand since it was generated" if edited else "stale: the spec generates another text"
-    return Check(output, reason, store.diff(output, text), command, warnings)
+    return Check(
+        output,
+        f"stale: {why_stale(header, store.read_header(text), edited)}",
+        store.diff(output, text),
+        command,
+        warnings,
+    )
+
+
+def why_stale(present: store.Header | None, wanted: store.Header | None, edited: bool) -> str:
+    """What made a module another one than it should be."""
+    if edited:
+        return "edited by hand since it was generated"
+    if present is None or wanted is None or present.spec_digest != wanted.spec_digest:
+        return "the spec has changed since it was generated"
+    if present.by != wanted.by:
+        return f"made by {present.by}; {wanted.by} writes another text, of the same spec"
+    return "the spec generates another text"
 
 
 def mending_command(target: Target, output: Path, header: store.Header | None, force: bool) -> str:

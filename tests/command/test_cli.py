@@ -241,12 +241,30 @@ def test_check_of_a_stale_module_shows_what_and_how(spec):
     write_spec(function="cos")
     before = Path("wave_kernels.py").read_text()
     lines = fail("check", spec, code=1).splitlines()
-    assert lines[0] == "wave_kernels.py: stale: the spec generates another text"
+    assert lines[0] == "wave_kernels.py: stale: the spec has changed since it was generated"
     assert lines[1:3] == ["--- wave_kernels.py", "+++ wave_kernels.py (generated)"]
     assert any(line.startswith("-") and "sin" in line for line in lines)
     assert any(line.startswith("+") and "cos" in line for line in lines)
     assert lines[-3:] == ["to mend it, run", "    derivgen generate wave.py", "0 up to date, 1 stale"]
     assert Path("wave_kernels.py").read_text() == before
+
+
+def test_check_tells_another_derivgen_from_another_spec(spec):
+    succeed("generate", spec)
+    path = Path("wave_kernels.py")
+    text = path.read_text()
+    present = store.read_header(text)
+    earlier = text.replace(present.by, "derivgen 0.0.9 (source 00000000)")
+    path.write_text(earlier)
+    assert succeed("check", spec) == "1 up to date, 0 stale\n"
+    assert succeed("generate", spec) == "wave_kernels.py: unchanged\n" and path.read_text() == earlier
+    body = earlier[store.read_header(earlier).length :] + "# as it was written then\n"
+    path.write_text(
+        earlier[: store.read_header(earlier).length].replace(present.body_digest, store.digest(body)) + body
+    )
+    line = fail("check", spec, code=1).splitlines()[0]
+    assert line.startswith("wave_kernels.py: stale: made by derivgen 0.0.9 (source 00000000); derivgen ")
+    assert line.endswith(" writes another text, of the same spec")
 
 
 def test_check_knows_the_options_of_the_module():
