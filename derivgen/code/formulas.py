@@ -16,7 +16,7 @@ from derivgen.schedule.schedule import Kernel
 
 
 def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
-    """One line a statement, in order of execution; the first write of a tensor reads as an equation.
+    """One line a statement, in order of execution; the first write of a tensor reads as an equation, or it is cleared.
 
     A sum that no caller knows of, and that one formula reads, is written inside that formula. Last come the arrays
     that hold one tensor after another.
@@ -24,7 +24,7 @@ def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
     plain = Plain(program.order, inlined_sums(program, kernel))
     lines, seen = [], set[str]()
     nodes = kernel.body_nodes
-    fills = {n.tensor for n in nodes if isinstance(n, Fill)}
+    fills = {n.tensor: n.value for n in nodes if isinstance(n, Fill)}
     started = {n.tensor if isinstance(n, Fill) else n.statement.target for n in nodes if starts(n)}
     scaled = {n.statement.target for n in nodes if isinstance(n, Contraction) and n.scaled}
     for s in kernel.statements:
@@ -34,6 +34,8 @@ def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=sp.true)
         plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
         plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
+        if s.target in fills.keys() - seen and s.operator != "=" and not plainly:
+            lines.append(f"{s.target} = {plain.expression(fills[s.target])}")
         if s.target in scaled:
             target = plain.expression(s.write)
             lines.append(f"{target} = α·{plain.value(s)} + β·{target}")

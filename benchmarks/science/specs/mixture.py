@@ -3,7 +3,7 @@
 Source: Srajer, Kukelova and Fitzgibbon 2018, as for `bundle`.
 """
 
-from sympy import Piecewise, Sum, exp, log
+from sympy import Eq, Piecewise, Sum, exp, log
 
 from derivgen import Model
 
@@ -15,7 +15,7 @@ x = model.input("x", N, D)
 alpha = model.parameter("alpha", K)
 mu, q, l = model.parameter("mu", K, D), model.parameter("q", K, D), model.parameter("l", K, D, D)  # noqa: E741
 
-Q = model.let("Q", (k, i, j), Piecewise((exp(q[k, i]), (i >= j) & (i <= j)), (l[k, i, j], i > j), (0, True)))
+Q = model.let("Q", (k, i, j), Piecewise((exp(q[k, i]), Eq(i, j)), (l[k, i, j], i > j), (0, True)))
 y = model.let("y", (n, k, i), Sum(Q[k, i, j] * (x[n, j] - mu[k, j]), j))
 f = model.let("f", (n, k), alpha[k] + Sum(q[k, i], i) - Sum(y[n, k, i] ** 2, i) / 2)
 model.minimize(
