@@ -53,13 +53,22 @@ def kernels_of(module: ModuleType) -> Sequence[Any]:
 def calls_of(module: ModuleType) -> Iterator[tuple[FunctionType, list[Any]]]:
     """The functions of a module that take parameters, each with arguments that fit: zeros, and labels of class 0."""
     known = sample_arguments(module)
+
+    def arguments_of(function: FunctionType) -> list[Any] | None:
+        wanted = inspect.signature(function).parameters.values()
+        required = [p.name for p in wanted if p.default is inspect.Parameter.empty]
+        fits = required[:1] == ["parameters"] and all(name in known for name in required)
+        return [known[name]() for name in required] if fits else None
+
+    if hasattr(module, "predict"):
+        prediction = module.predict(*(arguments_of(module.predict) or ()))
+        known["u"] = lambda: np.zeros_like(prediction)
     for function in list(vars(module).values()):
         if not isinstance(function, FunctionType) or function.__module__ != module.__name__:
             continue
-        wanted = inspect.signature(function).parameters.values()
-        required = [p.name for p in wanted if p.default is inspect.Parameter.empty]
-        if required[:1] == ["parameters"] and all(name in known for name in required):
-            yield function, [known[name]() for name in required]
+        arguments = arguments_of(function)
+        if arguments is not None:
+            yield function, arguments
 
 
 def sample_arguments(module: ModuleType) -> dict[str, Any]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import pytest
-from parallel_module import Outcome, at_once, check_files, write_module
+from parallel_module import SPEC, Outcome, at_once, check_files, write_module
+
+from derivgen import generate
+from derivgen.project.spec import load_target
+from derivgen.runtime.compiling import calls_of
+from derivgen.runtime.loading import load
 
 
 def compile_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,3 +44,16 @@ def test_what_is_no_module_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "is not a generated module" in done.stderr
     assert compile_in(tmp_path, "missing.py").returncode == 2
+
+
+def test_every_function_of_parameters_is_compiled(tmp_path: Path) -> None:
+    spec = SPEC.replace("SCALE", "1") + (
+        'model.predict(a)\nmodel.second_order("vector_jacobian_product", "jacobian_vector_product", "hessian")\n'
+    )
+    (tmp_path / "net.py").write_text(spec)
+    target = load_target(str(tmp_path / "net.py"))
+    module = load(generate(target.model, tmp_path / "net_kernels.py"))
+    own = [f for f in vars(module).values() if isinstance(f, FunctionType) and f.__module__ == module.__name__]
+    wanted = {f.__name__ for f in own if [*inspect.signature(f).parameters][:1] == ["parameters"]}
+    assert {function.__name__ for function, _ in calls_of(module)} == wanted
+    assert "vector_jacobian_product" in wanted
