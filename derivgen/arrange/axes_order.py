@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -78,25 +78,44 @@ def tied(program: Program, name: str) -> list[str]:
 def best_order(program: Program, names: Sequence[str], choices: Sequence[Sequence[Order]]) -> Program:
     """The program with the axes of some tensors in the best of these orders, of those choices of which one pays."""
     touching = [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
-    products = {s: batch_of(program.table, s) for s in touching}
     limit = sum(across(program.table, s) for s in touching) / GAIN
-    time = {s.scan.index for s in touching if s.scan is not None}
-    places = [a for s in touching for name in names for a in accesses(s, name)]
-    in_time = any(i in time for a in places for i in indices_of(a.subscripts[0]))
-    found: list[tuple[int, Program]] = []
+    found: list[Ordered] = []
     for orders in choices if limit else ():
-        own, pays = list[tuple[int, Program]](), False
-        for order in orders:
-            table = dict(program.table)
-            table |= {n: replace(table[n], shape=in_order(table[n].shape, order)) for n in names}
-            after = {s: with_axes(s, names, order) for s in touching}
-            if all(products[s] in (None, batch_of(table, a)) for s, a in after.items()) and not (in_time and order[0]):
-                statements = tuple(after.get(s, s) for s in program.statements)
-                cost = sum(across(table, a, few=1) for a in after.values())
-                own.append((cost, replace(program, tensors=tuple(table.values()), statements=statements)))
-                pays |= sum(across(table, a) for a in after.values()) <= limit
-        found += own if pays else []
-    return min(found, key=lambda pair: pair[0])[1] if found else program
+        own = [o for order in orders if (o := Ordered.of(program, names, touching, order)).is_possible]
+        found += own if any(o.far() <= limit for o in own) else []
+    best = min(found, key=lambda o: o.far(few=1), default=None)
+    return program if best is None else best.program
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A program with some tensors in another order of axes, and those of its statements that this changes."""
+
+    program: Program
+    touching: tuple[Statement, ...]
+    is_possible: bool
+
+    @classmethod
+    def of(cls, program: Program, names: Sequence[str], touching: Sequence[Statement], order: Order) -> Ordered:
+        table = dict(program.table)
+        table |= {n: replace(table[n], shape=in_order(table[n].shape, order)) for n in names}
+        after = {s: with_axes(s, names, order) for s in touching}
+        statements = tuple(after.get(s, s) for s in program.statements)
+        batches = ((batch_of(program.table, s), batch_of(table, own)) for s, own in after.items())
+        kept = not (order[0] and is_in_time(touching, names)) and all(old in (None, new) for old, new in batches)
+        changed = replace(program, tensors=tuple(table.values()), statements=statements)
+        return cls(changed, tuple(after.values()), kept)
+
+    def far(self, few: int = 0) -> int:
+        return sum(across(self.program.table, s, few) for s in self.touching)
+
+
+def is_in_time(statements: Iterable[Statement], names: Iterable[str]) -> bool:
+    """Whether the first axis of one of these tensors is the steps of a recurrence."""
+    own = list(statements)
+    time = {s.scan.index for s in own if s.scan is not None}
+    places = [a for s in own for name in names for a in accesses(s, name)]
+    return any(i in time for a in places for i in indices_of(a.subscripts[0]))
 
 
 def batch_of(tensors: Mapping[str, Tensor], s: Statement) -> int | None:
