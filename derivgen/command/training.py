@@ -48,7 +48,7 @@ FIT_OPTIONS = (
     click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
     click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
     click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
-    click.option("--learning-rate", type=float, help="The spec's if unsaid."),
+    click.option("--learning-rate", "--lr", type=float, help="The spec's if unsaid."),
     click.option(
         "--set",
         "settings",

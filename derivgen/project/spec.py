@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.file import store
 from derivgen.form.as_written import as_written
+from derivgen.project.advice import advice
 
 if TYPE_CHECKING:
     from derivgen.declare.model import Model
@@ -179,7 +180,7 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
     elif isinstance(error, RecursionError) and is_sympys(error):
         text = "an expression is nested too deeply: give parts of it a let"
     else:
-        text = unknown_argument(error) or f"the spec raised {type(error).__name__}: {error}"
+        text = unknown_argument(error) or advice(error) or f"the spec raised {type(error).__name__}: {error}"
     refused = [problem for model in models.values() for problem in model.problems]
     raise SpecError([*refused, Problem(user_place(path, error), text)]) from error
 

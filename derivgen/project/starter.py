@@ -30,8 +30,8 @@ def write_starter(name: str, folder: Path) -> tuple[Path, Path]:
 
 def refuse_name(name: str) -> None:
     if not name.isidentifier():
-        hint = f", {name[:-3]}" if name.endswith(".py") and name[:-3].isidentifier() else ""
-        raise DerivgenError(f"{name!r} is no identifier: give a name of letters, digits and _ without folder{hint}")
+        hint = f"; did you mean {name[:-3]}?" if name.endswith(".py") and name[:-3].isidentifier() else ""
+        raise DerivgenError(f"{name!r} is no identifier: give a name of letters, digits and _ without a folder{hint}")
     if keyword.iskeyword(name):
         raise DerivgenError(f"{name!r} is a keyword of Python: choose another name")
     if name in sys.stdlib_module_names or name in DEPENDENCIES:

@@ -400,7 +400,7 @@ def test_new_never_writes_over_a_file(taken):
     [
         ("my-model", "is no identifier"),
         ("models/points", "is no identifier"),
-        ("points.py", "without folder, points"),
+        ("points.py", "without a folder; did you mean points?"),
         ("../points", "is no identifier"),
         ('a"b', "is no identifier"),
         ("", "is no identifier"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import fail, succeed
+from command import but_compiling, fail, succeed
 
 from derivgen import runtime
 from derivgen.errors import PACKAGE
@@ -66,7 +66,7 @@ def train(*arguments):
 
 
 def test_a_first_try_compiles_nothing():
-    output = train("--epochs", 2, "--interpret")
+    output = train("--epochs", 2, "--interpret", "--lr", 0.01)
     assert output.startswith("interpreted: Python runs the kernels, nothing is compiled")
     assert "2 epochs in" in output and "for compiling" not in output
 
@@ -365,7 +365,7 @@ def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
     wanted = (
         "error: what this command prints can't be written: No space left on device. The parameters so far are saved in"
     )
-    assert done.stderr == f"{wanted} flowers_parameters.npz\n"
+    assert but_compiling(done.stderr) == f"{wanted} flowers_parameters.npz\n"
     assert Path("flowers_parameters.npz").exists()
 
 

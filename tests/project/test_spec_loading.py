@@ -201,10 +201,13 @@ layer(0)
     [
         (RAISING, "digits.py:5: the spec raised ZeroDivisionError: division by zero"),
         ("import no_such_package\n", "digits.py:1: the spec raised ModuleNotFoundError: No module named"),
-        ("x = undefined\n", "digits.py:1: the spec raised NameError: name 'undefined' is not defined"),
+        ("x = undefined\n", "digits.py:1: undefined is not defined here: define it above this line, or import it"),
         ("\nimport sys\nsys.exit(3)\n", "digits.py:3: the spec ended itself by SystemExit(3)"),
         ("def f():\n    return f()\n\nf()\n", "digits.py:2: the spec raised RecursionError"),
-        ("from sympy import Sum\n\nSum(1)\n", "digits.py:3: the spec raised ValueError"),
+        (
+            "from sympy import Sum\n\nSum(1)\n",
+            "digits.py:3: a Sum names the indices that it runs over: write Sum(…, d)",
+        ),
         (
             "from derivgen import optimizers\noptimizers.adamw(weight_deca=0.1)\n",
             "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, "

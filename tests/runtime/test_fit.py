@@ -728,3 +728,8 @@ def test_compiling_is_told_from_training(tmp_path, points, monkeypatch):
     fit = runtime.fit(module, points, epochs=1)
     assert 0.2 < fit.compiling_seconds <= fit.history[0].seconds + 0.5
     assert runtime.fit(module, points, epochs=1).compiling_seconds == 0
+
+
+def test_a_path_is_no_module(points):
+    with pytest.raises(TypeError, match=r"fit takes a generated module, found str: give runtime\.load\(path\)"):
+        runtime.fit("regression_kernels.py", points)

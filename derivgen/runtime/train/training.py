@@ -77,6 +77,8 @@ def fit(
     NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
     written. Whatever ends a training early, the exception has `fit`, what was reached.
     """
+    if not hasattr(module, "CONTRACT"):
+        raise TypeError(f"fit takes a generated module, found {type(module).__name__}: give runtime.load(path)")
     options = Options(
         epochs,
         batch_size,
