@@ -83,8 +83,8 @@ def new(name: str) -> None:
 
 @main.command()
 @click.argument("spec")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; <spec>_kernels.py if unsaid.")
-@click.option("--dtype", type=DTYPE, help="Of the module; the spec's own, or float32, if unsaid.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; <spec>_kernels.py if omitted.")
+@click.option("--dtype", type=DTYPE, help="Of the module; the spec's own, or float32, if omitted.")
 @click.option("--parallel", is_flag=True, help="Loops with much work run in threads.")
 @click.option("--force", is_flag=True, help="Write over a file that was edited by hand or is not derivgen's.")
 def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, force: bool) -> None:
@@ -177,7 +177,7 @@ def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
 
 @main.command()
 @click.argument("spec")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="Largest relative error; by dtype if unsaid.")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Largest relative error; by dtype if omitted.")
 @click.option("--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Value of run-time sizes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--dtype", type=DTYPE, default="float64", show_default=True, help="Of the kernels under test.")
@@ -209,7 +209,7 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
 
 @main.command()
 @click.argument("spec")
-@click.option("--dtype", type=DTYPE, help="Of the kernels; the spec's own, or float32, if unsaid.")
+@click.option("--dtype", type=DTYPE, help="Of the kernels; the spec's own, or float32, if omitted.")
 @click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
 def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""

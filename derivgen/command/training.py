@@ -48,7 +48,7 @@ FIT_OPTIONS = (
     click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
     click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
     click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
-    click.option("--learning-rate", "--lr", type=float, help="The spec's if unsaid."),
+    click.option("--learning-rate", "--lr", type=float, help="The spec's if omitted."),
     click.option(
         "--set",
         "settings",
@@ -78,7 +78,7 @@ FIT_OPTIONS = (
         help="Where to keep what --resume goes on from: the last of them, also after an interrupt.",
     ),
     click.option(
-        "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if unsaid."
+        "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if omitted."
     ),
     click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="So many checkpoints."),
     click.option("--resume", is_flag=True, help="Go on from the last checkpoint, to the bit."),
@@ -100,7 +100,7 @@ def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any
 @click.argument("spec")
 @options_of(DATA_OPTIONS, FIT_OPTIONS)
 @click.option("--plot", type=FILE, metavar="FILE.png", help="A picture of the losses and metrics.")
-@click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if unsaid.")
+@click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if omitted.")
 @click.option("--parameters", type=FILE, help="Where to start: parameters that were saved, or a checkpoint.")
 @click.option("--no-progress", is_flag=True)
 @click.option(
@@ -156,7 +156,7 @@ def train(
     arguments["progress"] = not no_progress
     if arguments["interpret"]:
         click.echo(
-            "interpreted: Python runs the kernels, nothing is compiled; the same numbers but for rounding, slowly"
+            "interpreted: Python runs the kernels, nothing is compiled; the same numbers except for rounding, slowly"
         )
     result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
     stopped = f"{result.stopped}\n" if result.stopped else ""
