@@ -57,8 +57,9 @@ def all_nonnegative(
     claims: tuple[sp.Expr, ...], path: Boolean, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
 ) -> bool:
     """Whether each claim >= 0 follows from the ranges of indices and sizes, the classes of labels and the path."""
-    known = tuple(integer_reads((*claims, *(r.extent for r in domain)), path, tensors))
-    read = {r.tensor for r in reads_of(*claims, path, *(r.extent for r in domain))}
+    used = (*claims, *(r.extent for r in domain))
+    known = tuple(integer_reads(used, path, tensors))
+    read = {r.tensor for r in reads_of(*used, path)}
     return follow(claims, path, domain, known, frozenset(name for name in read if tensors[name].integer))
 
 

@@ -1,4 +1,4 @@
-"""Where the templates are: `derivgen/templates` in a wheel, `templates` beside the package in a checkout."""
+"""Templates, in `derivgen/templates` of a wheel or `templates` of a checkout, and the digest of what writes modules."""
 
 from __future__ import annotations
 

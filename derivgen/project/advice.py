@@ -18,8 +18,8 @@ def advice(error: BaseException) -> str:
     """What to write instead; empty where nothing is known of such an error."""
     for kind, pattern, words in RULES:
         found = re.search(pattern, str(error)) if isinstance(error, kind) else None
-        if found is not None and (said := words(found, error)):
-            return said
+        if found is not None and (text := words(found, error)):
+            return text
     return ""
 
 
