@@ -21,6 +21,7 @@ from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
+from derivgen.form.expressions import names_in_order
 from derivgen.form.notation import print_program
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import cost_report
@@ -143,6 +144,7 @@ def module_text(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
 
 
 @as_written()
+@names_in_order()
 @generation()
 def generate_body(
     model: Model,

@@ -15,7 +15,7 @@ from typing import cast
 import sympy as sp
 
 from derivgen.arrange.contractions import covers_all, is_whole, match_contraction
-from derivgen.form.expressions import TRUE, Read, indices_of, sort_text, split_guard
+from derivgen.form.expressions import TRUE, Read, indices_of, split_guard, sympy_order
 from derivgen.form.program import Names, Program, Role, Statement, Tensor, is_plain_index, names_of
 from derivgen.form.sizes import typical_size
 from derivgen.rewrite.scans import leave_scans
@@ -150,7 +150,7 @@ def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
     reduced = {r.index for r in s.reduced}
     factors = list(sp.Mul.make_args(s.expression))
     outer = [f for f in factors if not indices_of(f) & reduced]
-    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), sort_text(f)))
+    inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), sympy_order(f)))
     groups: list[sp.Expr] = []
     for factor in inner:
         place = next((k for k, g in enumerate(groups) if indices_of(factor) <= indices_of(g)), None)

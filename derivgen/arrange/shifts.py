@@ -12,7 +12,7 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.form.expressions import TRUE, all_of, guarded, indices_of, parts_of, substitute
+from derivgen.form.expressions import TRUE, all_of, guarded, indices_of, parts_of, substitute, sympy_order
 from derivgen.form.inside import all_nonnegative, at_least_zero
 from derivgen.form.program import Program, Range, Statement, Tensor, is_plain_index
 from derivgen.rewrite.calls import calls_in
@@ -86,7 +86,7 @@ def alone(part: Boolean) -> Boolean:
     if not isinstance(part, sp.core.relational.Relational):
         return part
     difference = sp.expand(part.lhs - part.rhs)
-    for index in sorted(indices_of(difference), key=str):
+    for index in sorted(indices_of(difference), key=sympy_order):
         if difference.coeff(index) == 1:
             return part.func(index, index - difference, evaluate=False)
         if difference.coeff(index) == -1:

@@ -26,7 +26,7 @@ def function_cost(function: Function, itemsize: int) -> Cost:
     work = work_of(function.body, proof)
     plain = function.with_body(tuple(with_places(code, places_in(function.body)) for code in function.body))
     moved = sp.Add(*(moved_by(code, plain, itemsize) for code in plain.body))
-    return (work + Cost(moved=moved)).at({})
+    return (work + Cost(moved=moved)).expanded()
 
 
 # ---- operations

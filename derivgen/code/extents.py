@@ -8,7 +8,7 @@ import sympy as sp
 
 from derivgen.code.tree import Assign, Block, Code, For, Function, Product
 from derivgen.code.visit import statements_in, values_of, with_blocks
-from derivgen.form.expressions import is_size, reads_of, subexpressions
+from derivgen.form.expressions import is_size, reads_of, subexpressions, sympy_order
 from derivgen.rewrite.calls import is_costly
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
@@ -17,11 +17,9 @@ KNOWN = 64  # terms of a sum in a local, without calls, whose number LLVM should
 
 def with_sizes(function: Function) -> Function:
     """The function with the run-time sizes that it speaks of, each with an array and the axis that shows it, if any."""
-    found = {
-        s.name for code in statements_in(function.body) for e in values_of(code) for s in e.free_symbols if is_size(s)
-    }
+    found = {s for code in statements_in(function.body) for e in values_of(code) for s in e.free_symbols if is_size(s)}
     sizes = []
-    for size in sorted(found):
+    for size in (s.name for s in sorted(found, key=sympy_order)):
         places = ((a, axis) for a, t in function.arrays.items() for axis, e in enumerate(t.shape) if str(e) == size)
         sizes.append((size, next(places, None)))
     return replace(function, sizes=tuple(sizes))

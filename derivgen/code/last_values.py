@@ -42,7 +42,8 @@ def last_values_in_locals(function: Function) -> Function:
             if point == Point():
                 fresh.restart(code)
             if isinstance(code, For) and code.steps:
-                for array in sorted(written_in(code) & function.arrays.keys()):
+                written = written_in(code)
+                for array in [name for name in function.arrays if name in written]:
                     before, code = Chain(code, array, fresh, proof).in_locals(point)
                     done += before
             done.append(inside(code, point, block))

@@ -15,7 +15,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.tree import Extent
-from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, sort_text
+from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, sympy_order
 from derivgen.form.functions import of_ordinal
 from derivgen.form.notation import ordered_factors, ordered_terms, split_fraction
 
@@ -210,7 +210,7 @@ class Operations:
 
     def extremum(self, e: sp.Expr) -> Operation:
         """Calls of two arguments, the numbers first."""
-        first, *others = sorted(e.args, key=lambda a: (not a.is_Number, sort_text(a)))
+        first, *others = sorted(e.args, key=lambda a: (not a.is_Number, sympy_order(a)))
         found = self.real(first)
         for argument in others:
             found = Call(MAXIMUM if isinstance(e, sp.Max) else MINIMUM, (found, self.real(argument)))

@@ -195,8 +195,8 @@ class RowBlocks:
         self, condition: Boolean, then: Sequence[Let | Assign], other: Sequence[Let | Assign]
     ) -> Iterator[Let | Assign]:
         """Both ways of a branch one after the other, and of what both set, that of the way which is taken."""
-        set_by = [{s.name for s in way if isinstance(s, Let)} for way in (then, other)]
-        chosen: dict[str, list[sp.Expr]] = {name: [] for name in sorted(set_by[0] & set_by[1])}
+        set_by = [dict.fromkeys(s.name for s in way if isinstance(s, Let)) for way in (then, other)]
+        chosen: dict[str, list[sp.Expr]] = {name: [] for name in set_by[0] if name in set_by[1]}
         for way, holds in ((then, condition), (other, sp.Not(condition))):
             names: dict[sp.Expr, sp.Expr] = {}
             for k, s in enumerate(way):

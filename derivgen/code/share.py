@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -19,7 +20,7 @@ from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, Function, If, Let
 from derivgen.code.visit import mapped, statements_in, values_of, written_in
 from derivgen.code.walk import Fresh, inside
-from derivgen.form.expressions import Read, branches_of, reads_of, sort_text, subexpressions, substitute
+from derivgen.form.expressions import Read, branches_of, reads_of, subexpressions, substitute, sympy_order
 from derivgen.form.functions import CHEAP, DERIVATIVES
 
 Calls = frozenset[sp.Expr]
@@ -94,8 +95,8 @@ def word_for(call: sp.Expr) -> str:
     return str(call.func.__name__)
 
 
-def size(call: sp.Expr) -> tuple[int, str]:
-    return sum(1 for _ in subexpressions(call)), sort_text(call)
+def size(call: sp.Expr) -> tuple[int, Any]:
+    return sum(1 for _ in subexpressions(call)), sympy_order(call)
 
 
 def is_costly(node: sp.Basic) -> bool:

@@ -36,7 +36,7 @@ from typing import Literal
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.form.expressions import Read
+from derivgen.form.expressions import IntegerSymbol, Read, place_of, placed
 from derivgen.form.program import Tensor
 
 Operator = Literal["=", "+=", "max="]
@@ -170,14 +170,15 @@ class Scratch:
 # ---- of functions that call others
 
 
-class Extent(sp.Symbol):
+class Extent(IntegerSymbol):
     """How long an axis of an array is."""
 
     array: str
     axis: int
 
     def __new__(cls, array: str, axis: int) -> Extent:
-        made = super().__new__(cls, f"{array}.shape[{axis}]", integer=True, positive=True)
+        name = f"{array}.shape[{axis}]"
+        made: Extent = placed(Extent, name, place_of(name), positive=True)
         made.array, made.axis = array, axis
         return made
 

@@ -61,9 +61,9 @@ def is_short(loop: For) -> bool:
 def written_out(loop: For, before: list[Code], fresh: Fresh) -> Block:
     """The iterations of a loop one after another; a sum into one place at once, with what it starts from."""
     rounds: list[Code] = []
-    locals_ = {c.place.tensor for c in loop.body if isinstance(c, Assign) and is_set(c)}
+    locals_ = dict.fromkeys(c.place.tensor for c in loop.body if isinstance(c, Assign) and is_set(c))
     for k in range(int(loop.stop)):
-        names: dict[sp.Expr, sp.Expr] = {Read(name): Read(fresh.name(f"{name}_{k}")) for name in sorted(locals_)}
+        names: dict[sp.Expr, sp.Expr] = {Read(name): Read(fresh.name(f"{name}_{k}")) for name in locals_}
         change = partial(substitute, mapping={loop.index: sp.Integer(k), **names})
         for code in (mapped(code, change) for code in loop.body):
             own = isinstance(code, Assign) and code.place in names

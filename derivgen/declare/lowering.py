@@ -42,6 +42,7 @@ from derivgen.form.expressions import (
     indices_of,
     is_size,
     negation,
+    place_of,
     reads_of,
     size_symbol,
     split_guard,
@@ -119,6 +120,7 @@ class Lowering:
         self.names = Names(model._names)
         self.place: Place | None = None
         self.layer = ""
+        self.texts: dict[Any, str] = {}
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.matrices: dict[tuple[object, ...], str] = {}  # likewise, the tensors of SymPy matrices
         self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
@@ -126,6 +128,8 @@ class Lowering:
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
         self.earlier: Earlier = itself
+        for name in model._names:
+            place_of(name)
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -455,9 +459,10 @@ class Lowering:
             )
             return any_of(all_of(test, then), all_of(negation(test), other))
         if isinstance(e, sp.And):  # conditions on indices alone are tested first, and guard the others
-            on_indices = [self.convert(a, scope) for a in e.args if not a.has(Indexed)]
+            tests = sorted(e.args, key=self.naming_order)
+            on_indices = [self.convert(a, scope) for a in tests if not a.has(Indexed)]
             inner = scope.under(all_of(*on_indices))
-            return all_of(*on_indices, *(self.convert(a, inner) for a in e.args if a.has(Indexed)))
+            return all_of(*on_indices, *(self.convert(a, inner) for a in tests if a.has(Indexed)))
         if isinstance(e, sp.Or):
             return any_of(*(self.convert(a, scope) for a in sorted(e.args, key=self.naming_order)))
         if isinstance(e, sp.Not):
@@ -506,9 +511,29 @@ class Lowering:
             return condition
         return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))
 
-    def naming_order(self, e: sp.Basic) -> bool:
-        """Sums over data are named before others: a penalty that is added to a loss then renames nothing."""
-        return not any(s in self.model.runtime_sizes for s in e.free_symbols)
+    def naming_order(self, e: sp.Basic) -> tuple[bool, str]:
+        """Sums over data are named before others: a penalty that is added to a loss then renames nothing.
+
+        Else the order is that of the declaration: SymPy's own hangs on names.
+        """
+        return not any(s in self.model.runtime_sizes for s in e.free_symbols), self.by_places(e)
+
+    def by_places(self, e: Any) -> str:
+        """An expression with places in the order of declaration for its names."""
+        if e not in self.texts:
+            if isinstance(e, sp.Symbol):
+                own = e.name.removeprefix(LOCAL)
+                place = int(own) if own.isdigit() else place_of(own)
+                self.texts[e] = own if place is None else f"{place:06}"
+            elif isinstance(e, Idx):
+                self.texts[e] = self.by_places(e.label)
+            elif not getattr(e, "args", ()):
+                self.texts[e] = str(e)
+            else:
+                parts = [self.by_places(a) for a in e.args]
+                unordered = isinstance(e, sp.Add | sp.Mul | sp.And | sp.Or)
+                self.texts[e] = f"{type(e).__name__}({','.join(sorted(parts) if unordered else parts)})"
+        return self.texts[e]
 
     def suggestion(self, tensor: IndexedBase) -> str:
         return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.errors import DerivgenError
-from derivgen.form.expressions import Read, indices_of, is_size, replace_reads, substitute
+from derivgen.form.expressions import Read, index_symbol, indices_of, is_size, replace_reads, substitute
 from derivgen.form.program import Program, Range, Statement, Tensor, check_program, is_plain_index, names_of
 
 
@@ -142,4 +142,4 @@ def row_index(program: Program, size: sp.Expr) -> sp.Symbol:
     found = [r.index for s in program.statements for r in s.domain if r.extent == size and is_plain_index(r.index)]
     if found:
         return max(dict.fromkeys(found), key=found.count)
-    return sp.Symbol(names_of(program).fresh("n"), integer=True, nonnegative=True)
+    return index_symbol(names_of(program).fresh("n"))

@@ -17,7 +17,17 @@ from derivgen.errors import DerivgenError
 from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.explain.parse import SYMPY_FAILURES, parse_expression
 from derivgen.explain.rules import Step, depends, letter, letters, parts, paths, step_at
-from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    indicator,
+    names_in_order,
+    product,
+    reads_of,
+    subexpressions,
+    substitute,
+)
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Program, Statement, differentiable_reads
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
@@ -29,6 +39,7 @@ SQUARES = "in a model, the root of a sum of squares has derivative 0 at 0"
 SIMPLE = 80  # operations up to which a result is also tried over a common denominator
 
 
+@names_in_order()
 def explain_model(model: Model, form: str = "text") -> str:
     """The statements of a model with their adjoints and the rules behind them; form is "text" or "markdown".
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Container, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import sympy as sp
@@ -23,6 +25,79 @@ def is_of_data(condition: Boolean) -> bool:
     return isinstance(condition, ORDERED) and bool(reads_of(condition))
 
 
+PLACES: ContextVar[dict[str, int] | None] = ContextVar("PLACES", default=None)
+
+
+@contextmanager
+def names_in_order() -> Iterator[None]:
+    """Within this, SymPy orders names as they are first spoken of; else by the alphabet. Also a decorator.
+
+    SymPy orders the arguments of sums and products, and all passes go through them in that order. By the alphabet, a
+    tensor's new name would give another order of summation, and so other bits.
+    """
+    outer = PLACES.set({}) if PLACES.get() is None else None
+    try:
+        yield
+    finally:
+        if outer is not None:
+            PLACES.reset(outer)
+
+
+def place_of(name: str) -> int | None:
+    """The place of a name in the order in which names are spoken of; None where that is the alphabet's."""
+    places = PLACES.get()
+    return None if places is None else places.setdefault(name, len(places))
+
+
+class TensorName(Str):
+    """A tensor's name with its place, which is what SymPy orders it by."""
+
+    __slots__ = ("place",)
+
+    def __new__(cls, name: str, place: int) -> TensorName:
+        made = super().__new__(cls, name)
+        made.place = place
+        return made
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        return self.place, self.name
+
+    def sort_key(self, order: Any = None) -> Any:
+        return self.class_key(), (1, (f"{self.place:06}",)), sp.S.One.sort_key(), sp.S.One
+
+
+class IntegerSymbol(sp.Symbol):
+    """An index or a size with its place, which is what SymPy orders it by."""
+
+    place: int | None
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        own = super()._hashable_content()
+        return own if self.place is None else (self.place, *own)
+
+    def sort_key(self, order: Any = None) -> Any:
+        text = self.name if self.place is None else f"{self.place:06}"
+        return self.class_key(), (1, (text,)), sp.S.One.sort_key(), sp.S.One
+
+
+@functools.lru_cache(maxsize=2**14)
+def tensor_name(name: str, place: int | None) -> Str:
+    return Str(name) if place is None else TensorName(name, place)
+
+
+@functools.lru_cache(maxsize=2**14)
+def placed(kind: type[IntegerSymbol], name: str, place: int | None, **assumptions: bool) -> Any:
+    """A symbol of an integer; equal ones are one object."""
+    made = kind.__xnew__(kind, name, integer=True, **assumptions)
+    made.place = place
+    return made
+
+
+def integer_symbol(name: str, **assumptions: bool) -> sp.Symbol:
+    symbol: IntegerSymbol = placed(IntegerSymbol, name, place_of(name), **assumptions)
+    return symbol
+
+
 class Read(sp.Expr):
     """A[h(d)]: the value of a tensor at subscripts that are integer expressions of indices, sizes and integer reads."""
 
@@ -30,7 +105,8 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: str | Str, *subscripts: Any) -> Read:
-        return interned(tensor if isinstance(tensor, Str) else Str(tensor), *map(sp.sympify, subscripts))
+        name = tensor if isinstance(tensor, Str) else tensor_name(tensor, place_of(tensor))
+        return interned(name, *map(sp.sympify, subscripts))
 
     @property
     def tensor(self) -> str:
@@ -52,12 +128,12 @@ def interned(name: Str, *subscripts: sp.Expr) -> Read:
 
 def index_symbol(name: str) -> sp.Symbol:
     """The symbol of an index, 0 .. extent - 1."""
-    return sp.Symbol(name, integer=True, nonnegative=True)
+    return integer_symbol(name, nonnegative=True)
 
 
 def size_symbol(name: str) -> sp.Symbol:
     """The symbol of a size known at run time, at least 1."""
-    return sp.Symbol(name, integer=True, positive=True)
+    return integer_symbol(name, positive=True)
 
 
 def is_index(symbol: sp.Basic) -> bool:
@@ -117,10 +193,7 @@ def reads_in(expression: sp.Basic) -> tuple[Read, ...]:
     return tuple(dict.fromkeys(node for node in subexpressions(expression) if isinstance(node, Read)))
 
 
-@functools.lru_cache(maxsize=2**16)
-def sort_text(expression: sp.Basic) -> str:
-    """The key that sorts expressions if nothing else tells them apart: SymPy takes long to print."""
-    return str(expression)
+sympy_order = functools.cmp_to_key(sp.Basic.compare)  # the key that sorts expressions that nothing else tells apart
 
 
 def substitute(expression: Any, mapping: Mapping[Any, Any]) -> Any:
@@ -298,12 +371,19 @@ def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
 
 def alternatives(union: sp.Or) -> tuple[Boolean, ...]:
     """The parts of an Or in the order in which they are tested, as those of an And."""
-    return tuple(sorted(union.args, key=order_of_tests))
+    return tuple(sorted(union.args, key=lambda c: order_of_tests(c, downwards=True)))
 
 
-def order_of_tests(condition: Boolean) -> tuple[int, str]:
-    """Conditions without reads come first, then those with reads at indices, then those with reads at such reads."""
-    return depth_of_reads(condition), sort_text(condition)
+def order_of_tests(condition: Boolean, downwards: bool = False) -> tuple[Any, ...]:
+    """Conditions without reads come first, then those with reads at indices, then those with reads at such reads.
+
+    Among these, the limits of one value stand together, the lower one first: `i ≥ 1 and i < 9 and j ≥ 1`. `downwards`:
+    so do what lies below and above, `i < 1 or i ≥ 9`.
+    """
+    test = condition.args[0] if isinstance(condition, sp.Not) else condition
+    value = test.lhs if isinstance(test, sp.core.relational.Relational) else test
+    last = isinstance(condition, (sp.Gt, sp.Ge) if downwards else (sp.Lt, sp.Le))
+    return depth_of_reads(condition), sympy_order(value), last, sympy_order(condition)
 
 
 def first_of(union: sp.Or) -> Iterator[Boolean]:

@@ -20,8 +20,8 @@ from derivgen.form.expressions import (
     guarded,
     is_guarded,
     reads_of,
-    sort_text,
     substitute,
+    sympy_order,
 )
 from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
 from derivgen.form.program import Program, Range, Scan, Statement
@@ -43,7 +43,8 @@ def term_key(term: sp.Basic, order: Mapping[str, int]) -> tuple[object, ...]:
         not simple,
         term.is_number,
         min((order.get(r.tensor, len(order)) for r in reads), default=0),
-        sort_text(term),
+        term.is_Symbol,
+        sympy_order(term),
     )
 
 
@@ -58,7 +59,7 @@ def ordered_factors(factors: list[sp.Expr], order: Mapping[str, int]) -> list[sp
         reads = reads_of(factor)
         base = factor.base if isinstance(factor, sp.Pow) else factor
         rank = min((order.get(r.tensor, len(order)) for r in reads), default=-1)
-        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, sort_text(factor)
+        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, sympy_order(factor)
 
     return sorted(factors, key=key)
 

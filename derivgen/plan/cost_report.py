@@ -10,7 +10,6 @@ import sympy as sp
 from derivgen.code.cost import function_cost
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import size_symbol
 from derivgen.form.program import TOGETHER, Direction
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
@@ -63,7 +62,7 @@ def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
     passes = passes_of(plan, layers, itemsize, costs)
     taken = Cost(moved=sp.Integer(2 * itemsize * plan.untrained))  # by running tensors
-    update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).at({}))
+    update = Row("total", "update", 1, (update_cost(plan.rule, plan.trained_count, itemsize) + taken).expanded())
     step = sum_of([*layers, update], "step")
     totals = (*passes, update, step)
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
@@ -109,7 +108,7 @@ def layer_rows(schedule: Schedule, costs: Mapping[Kernel, Cost]) -> tuple[Row, .
 
 
 def sum_of(rows: Sequence[Row], part: str) -> Row:
-    return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).at({}))
+    return Row("total", part, sum(row.kernels for row in rows), total(row.cost for row in rows).expanded())
 
 
 def workspace_bytes(plan: Plan) -> sp.Expr:
@@ -119,15 +118,18 @@ def workspace_bytes(plan: Plan) -> sp.Expr:
 
 def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
     """The report with numbers for these run-time sizes; names of other sizes have no effect."""
-    sizes = {size_symbol(name): sp.Integer(value) for name, value in values.items()}
+
+    def at(e: sp.Expr) -> sp.Expr:
+        found = sp.expand(e)
+        return found.xreplace({s: sp.Integer(values[s.name]) for s in found.free_symbols if s.name in values})
 
     def valued(row: Row) -> Row:
-        return replace(row, cost=row.cost.at(sizes))
+        return replace(row, cost=row.cost.mapped(at))
 
     return replace(
         report,
         layers=tuple(map(valued, report.layers)),
         totals=tuple(map(valued, report.totals)),
-        workspace=sp.expand(report.workspace.xreplace(sizes)),
-        functions=tuple((valued(row), sp.expand(bytes_.xreplace(sizes))) for row, bytes_ in report.functions),
+        workspace=at(report.workspace),
+        functions=tuple((valued(row), at(bytes_)) for row, bytes_ in report.functions),
     )

@@ -10,7 +10,7 @@ from functools import cached_property
 from derivgen.code.names import past
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
-from derivgen.form.expressions import size_symbol
+from derivgen.form.expressions import size_symbol, sympy_order
 from derivgen.form.program import TOGETHER, Program, Tensor
 from derivgen.form.sizes import flat_size
 from derivgen.plan.derivative_plan import DerivativePlan
@@ -91,7 +91,7 @@ class ModulePlan(Plan):
         read = {name for s in schedules for k in s.kernels for name in k.read}
         given = [t for t in self.inputs if t.name in read]
         shown = {e for t in given for e in t.shape}
-        for size in sorted(set().union(*(s.sizes for p in schedules for s in p.program.statements)), key=str):
+        for size in sorted(set().union(*(s.sizes for p in schedules for s in p.program.statements)), key=sympy_order):
             if size not in shown:
                 given.append(next(t for t in self.inputs if size in t.shape))
                 shown |= set(given[-1].shape)

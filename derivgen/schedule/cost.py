@@ -55,9 +55,9 @@ class Cost:
     def mapped(self, change: Callable[[sp.Expr], sp.Expr]) -> Cost:
         return Cost(*(change(getattr(self, part)) for part in PARTS))
 
-    def at(self, sizes: Mapping[sp.Symbol, int]) -> Cost:
-        """With numbers for some sizes, as expanded polynomials in the others."""
-        return self.mapped(lambda part: sp.expand(part).xreplace(sizes))
+    def expanded(self) -> Cost:
+        """With each part as an expanded polynomial in the run-time sizes."""
+        return self.mapped(sp.expand)
 
     def nanoseconds(self, itemsize: int = 8) -> sp.Expr:
         """The time that it takes of one core, with reals of so many bytes."""

@@ -29,7 +29,7 @@ from derivgen.form.program import Tensor
 from derivgen.plan.plan import Plan, field, fields_past
 from derivgen.schedule.repeat import Run, arguments_of
 from derivgen.schedule.schedule import Kernel
-from derivgen.whole.places import RUN, Places
+from derivgen.whole.places import Places, run_index
 
 Names = tuple[str, ...]
 After = Callable[[Sequence[Kernel]], Block]  # what follows the calls of these kernels
@@ -81,7 +81,7 @@ class Calls:
             if run.count > 1:
                 outcome = 0 if word == "backward" else -1  # the kernel of what a block gives
                 layers = f"{blocks[0][outcome].layer}, …, {blocks[-1][outcome].layer}"
-                found.append(For(RUN, sp.Integer(run.count), tuple(calls), note=layers))
+                found.append(For(run_index(), sp.Integer(run.count), tuple(calls), note=layers))
             else:
                 found += calls
             position += run.count * run.period

@@ -13,7 +13,7 @@ from derivgen.form.program import Tensor
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.calls import DATA
 from derivgen.whole.library import OBSERVE
-from derivgen.whole.places import RUN
+from derivgen.whole.places import run_index
 from derivgen.whole.steps import Steps
 
 
@@ -47,7 +47,7 @@ def look(steps: Steps, kernels: Sequence[Kernel]) -> Block:
     rows = rows_of(steps, steps.program.tensor(str(seen[0])))
     layers = [layer for layer, _ in plan.layers]
     numbers = [layers.index(k.layer) for k in kernels]
-    number = numbers[0] + (numbers[1] - numbers[0]) * RUN if len(numbers) > 1 else sp.Integer(numbers[0])
+    number = numbers[0] + (numbers[1] - numbers[0]) * run_index() if len(numbers) > 1 else sp.Integer(numbers[0])
     values = steps.calls.places.each([str(name) for name in seen])
     return (Call(OBSERVE, (values, Number(rows), Item("observed", number))),)
 

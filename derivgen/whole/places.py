@@ -11,7 +11,10 @@ from derivgen.form.expressions import index_symbol
 from derivgen.form.program import Role
 from derivgen.plan.plan import Plan, field
 
-RUN = index_symbol("k")  # of the calls of a run
+
+def run_index() -> sp.Symbol:
+    """The number of a call in its run."""
+    return index_symbol("k")
 
 
 class Places:
@@ -33,7 +36,7 @@ class Places:
         if len(set(names)) == 1:
             return self.one(names[0])
         family, first = self.plan.families[names[0]]
-        return self.member(family, first + (self.plan.families[names[1]][1] - first) * RUN)
+        return self.member(family, first + (self.plan.families[names[1]][1] - first) * run_index())
 
     def member(self, family: tuple[str, ...], position: sp.Expr) -> Arrays:
         """The member of a family at a position."""

@@ -25,8 +25,11 @@ from derivgen.update.rule import factors_of, names_in, t
 from derivgen.whole.calls import STATE
 from derivgen.whole.library import SUM_OF_SQUARES
 
-START, STOP, STEP = Read("start"), Read("stop"), Read("state.step", 0)
 GRADIENT_NORM, TENSOR_NORM = "gradient_norm", "tensor_norm"
+
+
+def step_number() -> Read:
+    return Read("state.step", 0)
 
 
 class Rule:
@@ -103,7 +106,7 @@ class Rule:
 
     def kernel(self) -> Routine:
         """The step of the rule."""
-        body: list[Code] = [Assign(STEP, "+=", sp.S.One), *self.of_step()]
+        body: list[Code] = [Assign(step_number(), "+=", sp.S.One), *self.of_step()]
         if self.ranged:
             body += self.calls()
         elif self.threads:
@@ -130,16 +133,16 @@ class Rule:
 
     def range_function(self) -> Routine:
         """The function that updates some of the parameters."""
-        t_ = (Let("t", STEP, Kind.DOUBLE),) if "t" in self.hoisted.read else ()
-        norm = norm_of(TENSOR_NORM, [(START, STOP)]) if TENSOR_NORM in self.hoisted.read else ()
+        t_ = (Let("t", step_number(), Kind.DOUBLE),) if "t" in self.hoisted.read else ()
+        norm = norm_of(TENSOR_NORM, [(Read("start"), Read("stop"))]) if TENSOR_NORM in self.hoisted.read else ()
         more: dict[str, Type] = {"state": self.state, "start": Kind.INTEGER, "stop": Kind.INTEGER}
         return self.routine(
             "update_range",
             more | dict.fromkeys(self.kept, Kind.DOUBLE),
-            (*t_, *norm, *self.before_the_loop(), self.loop(STOP, START)),
+            (*t_, *norm, *self.before_the_loop(), self.loop(Read("stop"), Read("start"))),
             [*formulas(self.rule), "for the parameters from start to before stop"],
             linkage=Linkage.INTERNAL,
-            given=(sp.Ge(START, 0), sp.Le(STOP, self.count)),
+            given=(sp.Ge(Read("start"), 0), sp.Le(Read("stop"), self.count)),
         )
 
     def threads_function(self) -> Routine:
@@ -173,7 +176,7 @@ class Rule:
         here = {name for part in self.parts for _, e in part.setting for name in names_in(e)}
         here |= {read.tensor for _, e in self.order.step for read in reads_of(e)}
         here |= set() if self.ranged else self.hoisted.read
-        codes: list[Code] = [Let("t", STEP, Kind.DOUBLE)] if "t" in here else []
+        codes: list[Code] = [Let("t", step_number(), Kind.DOUBLE)] if "t" in here else []
         if GRADIENT_NORM in self.read:
             ranges = merged(r for part in self.parts for r in part.ranges)
             codes += norm_of(GRADIENT_NORM, [(sp.Integer(a), sp.Integer(b)) for a, b in ranges])
@@ -227,7 +230,7 @@ class Rule:
         """What sets the factors of products that are added to parameters."""
         scales = factors_of(self.rule)
         assert scales is not None
-        t_ = (Let("t", STEP, Kind.DOUBLE),) if any(t in e.free_symbols for e in scales) else ()
+        t_ = (Let("t", step_number(), Kind.DOUBLE),) if any(t in e.free_symbols for e in scales) else ()
         values = (self.resolved(as_reads(e)) for e in scales)
         return (*t_, *(Assign(Read(FACTORS, k), "=", value, double=True) for k, value in enumerate(values)))
 

@@ -45,10 +45,25 @@ from derivgen.whole.rule import Rule, range_calls
 REFUSED = Return((sp.true, sp.S.Zero))
 
 PARAMETERS, GRADIENT, STEPS = "parameters", "gradient", "steps"
-OBJECTIVE, MEAN, SEEN, ROWS, SHARE = map(Read, ("objective", "mean", "seen", "rows", "share"))
-BATCH_SIZE = Read("batch_size")
-ROW, START = index_symbol("i"), index_symbol("start")  # of the order of rows
-ORDER = Extent("order", 0)
+OBJECTIVE, MEAN, SEEN, ROWS, SHARE = "objective", "mean", "seen", "rows", "share"
+
+
+def rows_in_order() -> Extent:
+    return Extent("order", 0)
+
+
+def batch_size() -> Read:
+    return Read("batch_size")
+
+
+def row_index() -> sp.Symbol:
+    """The position of a row in the order of rows."""
+    return index_symbol("i")
+
+
+def batch_start() -> sp.Symbol:
+    """The position of a batch's first row."""
+    return index_symbol("start")
 
 
 class Steps:
@@ -117,8 +132,8 @@ class Steps:
         written = {name for k in self.plan.training.kernels for name in k.written}
         unused = [bar for _, bar in self.program.gradients if bar not in written]
         fills = (cleared(self.calls.places.one(bar)) for bar in unused)
-        forward: Block = (Receive(OBJECTIVE, "=", Call("forward", ("theta", "data", "work"))),)
-        result = OBJECTIVE
+        forward: Block = (Receive(Read(OBJECTIVE), "=", Call("forward", ("theta", "data", "work"))),)
+        result = Read(OBJECTIVE)
         if self.plan.objective is not None:  # what the step computes itself
             forward, result = self.calls.of("first"), self.calls.scalar(str(self.program.objective))
         words = "The forward and the backward pass; fills the parts of the gradient, and returns the objective."
@@ -231,7 +246,7 @@ class Steps:
             ("The rows order[start], order[start + 1], … of the inputs, into the workspace.",),
             Linkage.INTERNAL,
             below={"order": axis},
-            given=(sp.Ge(Read("start"), 0), sp.Le(Read("start") + rows, ORDER)),
+            given=(sp.Ge(Read("start"), 0), sp.Le(Read("start") + rows, rows_in_order())),
         )
 
     def copied_row(self, t: Tensor, n: sp.Symbol) -> Code:
@@ -246,43 +261,43 @@ class Steps:
         return code
 
     def epoch(self) -> Routine:
-        last = If(sp.And(sp.Symbol("drop_last"), sp.Lt(ORDER - START, BATCH_SIZE)), (Break(),))
+        last = If(sp.And(sp.Symbol("drop_last"), sp.Lt(rows_in_order() - batch_start(), batch_size())), (Break(),))
         body = (
             self.calls.data(DATA, self.plan.given),
             *self.range_checks(),
             *self.readied(Bind("state", self.state())),
-            *self.batches((last,), (*self.update(OBJECTIVE, "batch"), *mean_of_rows())),
-            Return((sp.false, MEAN)),
+            *self.batches((last,), (*self.update(Read(OBJECTIVE), "batch"), *mean_of_rows())),
+            Return((sp.false, Read(MEAN))),
         )
         slots: dict[str, Type] = dict(self.slots)
         more: dict[str, Type] = {"order": order_array(), "batch_size": Kind.INTEGER, "drop_last": TRUTH}
         arguments = self.outside(self.flat(GRADIENT), slots, more)
         arguments |= self.modes.arguments(self.modes.step_arguments()) | self.hyperparameters
         words = ("(whether a row number or a label is out of range, else the mean loss by rows)",)
-        return Routine("epoch", arguments, body, words, given=(sp.Ge(BATCH_SIZE, 1),))
+        return Routine("epoch", arguments, body, words, given=(sp.Ge(batch_size(), 1),))
 
     def batches(self, before: Block, each: Block) -> Block:
         """The loop over batches, the last of which may be smaller, with what is done for each, and before."""
-        rows = Let(ROWS.tensor, sp.Min(BATCH_SIZE, ORDER - START), Kind.INTEGER)
+        rows = Let(ROWS, sp.Min(batch_size(), rows_in_order() - batch_start()), Kind.INTEGER)
         owners = ((field(t.name), "work" if t in self.plan.gathered else "data") for t in self.plan.given)
         batch = Bind("batch", Bundle(DATA, tuple((name, f"{owner}.{name}") for name, owner in owners)))
         loop = (
             *before,
             rows,
-            self.calls.work(self.plan.inputs, {str(self.plan.sample_axis): ROWS}),
-            Call("gather", ("data", "order", Number(START), "work")),
+            self.calls.work(self.plan.inputs, {str(self.plan.sample_axis): Read(ROWS)}),
+            Call("gather", ("data", "order", Number(batch_start()), "work")),
             batch,
             *each,
         )
-        start = Let(MEAN.tensor, sp.S.Zero), Let(SEEN.tensor, sp.S.Zero, Kind.INTEGER)
-        return (*start, For(START, ORDER, loop, step=BATCH_SIZE))
+        start = Let(MEAN, sp.S.Zero), Let(SEEN, sp.S.Zero, Kind.INTEGER)
+        return (*start, For(batch_start(), rows_in_order(), loop, step=batch_size()))
 
     def gradient_by_batches(self) -> Routine:
         """The mean gradient of several batches, for callers in Python."""
-        step = Receive(OBJECTIVE, "=", self.step_call("bar", ASSIGN, "batch"))
-        total = Read("total", ROW)
+        step = Receive(Read(OBJECTIVE), "=", self.step_call("bar", ASSIGN, "batch"))
+        total = Read("total", row_index())
         stop = sp.Integer(self.plan.trained_count) if self.plan.untrained else Extent("total", 0)
-        adding = For(ROW, stop, (Assign(total, "+=", (Read(GRADIENT, ROW) - total) * SHARE),))
+        adding = For(row_index(), stop, (Assign(total, "+=", (Read(GRADIENT, row_index()) - total) * Read(SHARE)),))
         number = Read("number")
         drawing = self.modes.drawing(number)
         counted = ((Let(number.tensor, Read("first_step"), Kind.INTEGER),), (Assign(number, "+=", sp.S.One),))
@@ -294,24 +309,24 @@ class Steps:
             *self.readied(),
             *first,
             *self.batches((), each),
-            Return((sp.false, MEAN)),
+            Return((sp.false, Read(MEAN))),
         )
         more: dict[str, Type] = {"order": order_array(), "batch_size": Kind.INTEGER}
         arguments = self.outside(self.flat(GRADIENT, "total"), more)
         arguments |= self.modes.arguments(self.modes.batch_arguments())
         words = "(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"
-        return Routine("gradient_by_batches", arguments, body, (words,), given=(sp.Ge(BATCH_SIZE, 1),))
+        return Routine("gradient_by_batches", arguments, body, (words,), given=(sp.Ge(batch_size(), 1),))
 
     def range_checks(self) -> Block:
         """What ends the epoch where a row number, or a label that it will read, is out of range."""
         gathered = [t for t in self.plan.gathered if t.integer]
-        row, rows = Read("order", ROW), Extent(f"data.{field(self.plan.gathered[0].name)}", 0)
+        row, rows = Read("order", row_index()), Extent(f"data.{field(self.plan.gathered[0].name)}", 0)
         checks: list[Code] = [If(sp.Or(sp.Lt(row, 0), sp.Ge(row, rows)), (REFUSED,))]
         for t in gathered:
             checks.append(label_check(t, f"data.{field(t.name)}", REFUSED, row))
         whole = [t for t in self.plan.labels if t not in gathered]
         loops = (label_check(t, f"data.{field(t.name)}", REFUSED) for t in whole)
-        return (*loops, For(ROW, ORDER, tuple(checks)))
+        return (*loops, For(row_index(), rows_in_order(), tuple(checks)))
 
     def readied(self, *more: Code) -> Block:
         """What readies parameters and gradient for steps that change them."""
@@ -335,7 +350,7 @@ class Steps:
             self.calls.data(DATA, self.plan.given),
             *self.readied(Bind("state", self.state())),
             self.calls.work(self.plan.inputs),
-            For(ROW, Extent("losses", 0), self.update(Read("losses", ROW), "data")),
+            For(row_index(), Extent("losses", 0), self.update(Read("losses", row_index()), "data")),
         )
         slots: dict[str, Type] = dict(self.slots)
         arguments = self.outside(self.flat(GRADIENT), slots, {"losses": array("losses", Extent("losses", 0))})
@@ -350,15 +365,15 @@ def cleared(place: Arrays) -> Fill:
 
 
 def order_array() -> Tensor:
-    return array("order", ORDER, integer=True)
+    return array("order", rows_in_order(), integer=True)
 
 
 def mean_of_rows() -> Block:
     """The mean by rows so far, in which a batch has the share of its rows."""
     return (
-        Assign(SEEN, "+=", ROWS),
-        Let(SHARE.tensor, ROWS / SEEN),
-        Assign(MEAN, "+=", (OBJECTIVE - MEAN) * SHARE),
+        Assign(Read(SEEN), "+=", Read(ROWS)),
+        Let(SHARE, Read(ROWS) / Read(SEEN)),
+        Assign(Read(MEAN), "+=", (Read(OBJECTIVE) - Read(MEAN)) * Read(SHARE)),
     )
 
 

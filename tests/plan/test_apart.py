@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 
 from derivgen import Model, layers
+from derivgen.form.expressions import size_symbol
 from derivgen.form.program import InvariantError
 from derivgen.pipeline import declared_program, plan_module
 from derivgen.plan.apart import are_apart, check_apart, places_of
@@ -46,7 +47,7 @@ def test_buffers_that_one_kernel_needs_at_one_place_are_refused() -> None:
 
 
 def test_places_are_apart_whatever_the_sizes() -> None:
-    N = sp.Symbol("N", integer=True, positive=True)
+    N = size_symbol("N")
     assert are_apart((False, sp.S.Zero, 3 * N), (False, 3 * N, 4 * N))
     assert are_apart((False, 3 * N, 4 * N), (False, sp.S.Zero, 3 * N))
     assert not are_apart((False, sp.S.Zero, 3 * N), (False, 2 * N, 4 * N))

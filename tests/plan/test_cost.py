@@ -19,7 +19,7 @@ from random_specs import IMPORTS, Spec, for_each_spec
 
 from derivgen import Model, layers, optimizers
 from derivgen.command.main import main
-from derivgen.form.expressions import Read, size_symbol
+from derivgen.form.expressions import Read, names_in_order, size_symbol
 from derivgen.form.program import Role, Statement
 from derivgen.oracle.interpreter import run
 from derivgen.pipeline import declared_program, module_codes, plan_module
@@ -45,7 +45,7 @@ BOUNDED = {
     "soft_decision_tree",
     "support_vector_machine",
 }
-N = sp.Symbol("N", integer=True, positive=True)
+N = size_symbol("N")
 
 
 def plan_of(model: Model, dtype: str = "float64") -> ModulePlan:
@@ -154,6 +154,7 @@ def test_backward_costs_twice_the_forward(depth: int) -> None:
 # ---- by counting while the module runs
 
 
+@names_in_order()
 def assert_counts_as_text(
     model: Model, sizes: Mapping[str, int], values: Mapping[str, np.ndarray], bounded: bool = False
 ) -> None:
@@ -506,7 +507,7 @@ def test_a_size_that_is_left_out_stays_a_symbol() -> None:
     x, w = model.input("x", rows, columns), model.parameter("w")
     model.minimize(sp.Sum((x[n, m] - w) ** 2, n, m))
     report = report_of(plan_of(model))
-    M = sp.Symbol("M", integer=True, positive=True)
+    M = size_symbol("M")
     assert row(report, "total", "forward").flops == 3 * N * M + 1  # the sum of a block
     assert row(with_sizes(report, {"M": 5}), "total", "forward").flops == 15 * N + 1
 

@@ -190,12 +190,12 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         Example(
             """
             a[i] = x[i]·exp(x[i])
-            x_bar[i] = x[i]·y[i]·exp(x[i]) + y[i]·exp(x[i])
+            x_bar[i] = y[i]·exp(x[i]) + x[i]·y[i]·exp(x[i])
             """,
             """
             layer_exp[i] = exp(x[i])
             a[i] = layer_exp[i]·x[i]
-            x_bar[i] = x[i]·y[i]·exp(x[i]) + y[i]·exp(x[i])
+            x_bar[i] = y[i]·exp(x[i]) + x[i]·y[i]·exp(x[i])
             """,
         ),
         Example(
