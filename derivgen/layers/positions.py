@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from mpmath import mp
 
-from derivgen.declare.model import TensorSymbol
+from derivgen.declare.model import Model, TensorSymbol
 from derivgen.layers.checks import described, fixed, is_tensor, positive
+
+PRECISION = 120  # bits
 
 
 def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:
@@ -17,11 +21,12 @@ def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -
     """
     if not is_tensor(x, "sinusoidal_positions", range(3, 4), "(batch, time, features)"):
         return x
-    angles = angles_of(x, "sinusoidal_positions", base)
-    if angles is None:
+    sizes = sizes_of(x, "sinusoidal_positions")
+    if sizes is None:
         return x
-    both = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(angles), -1)
-    table = x.model.constant(f"{name}_table", both[:, : int(fixed(x.model, x.shape[-1]))])
+    sines, cosines = (turns(f, *sizes, base_of(x.model, "sinusoidal_positions", base)) for f in (mp.sin, mp.cos))
+    both = np.stack([sines, cosines], axis=-1).reshape(sizes[0], -1)
+    table = x.model.constant(f"{name}_table", both[:, : sizes[1]])
     _n, t, i = at = x.model.local_indices(*x.shape, letters="nti")
     return x.model.let(name, at, x[at] + table[t, i])
 
@@ -53,18 +58,33 @@ def rotary_tables(
     if fixed(model, x.shape[-1]).is_odd:
         model.problem(f"{layer} turns pairs of features, found an odd number of them: {described(x)}")
         return None
-    tables = [angles_of(each, layer, base) for each in (x, other)]
-    angles = max((t for t in tables if t is not None), key=len, default=None)
-    if angles is None or any(t is None for t in tables):
+    sizes = [sizes_of(each, layer) for each in (x, other)]
+    longest = max((found for found in sizes if found is not None), default=None)
+    if longest is None or None in sizes:
         return None
-    return model.constant(f"{name}_cos", np.cos(angles)), model.constant(f"{name}_sin", np.sin(angles))
+    base = base_of(model, layer, base)
+    cosines, sines = (turns(f, *longest, base) for f in (mp.cos, mp.sin))
+    return model.constant(f"{name}_cos", cosines), model.constant(f"{name}_sin", sines)
 
 
-def angles_of(x: TensorSymbol, layer: str, base: float) -> np.ndarray | None:
-    """t / base^(2i / features), (time, features / 2 rounded up); None where time is not fixed at generation."""
+def sizes_of(x: TensorSymbol, layer: str) -> tuple[int, int] | None:
+    """(time, features); None where they are not fixed at generation."""
     time, features = fixed(x.model, x.shape[1]), fixed(x.model, x.shape[-1])
     if not (time.is_Integer and features.is_Integer):
         x.model.problem(f"{layer} needs time and features known at generation, found {described(x)}: use model.sizes")
         return None
-    frequencies = float(positive(x.model, layer, "base", base)) ** -(np.arange(0, int(features), 2) / int(features))
-    return np.asarray(np.arange(int(time))[:, None] * frequencies)
+    return int(time), int(features)
+
+
+def base_of(model: Model, layer: str, base: float) -> float:
+    return float(positive(model, layer, "base", base))
+
+
+def turns(function: Callable[[Any], Any], time: int, features: int, base: float) -> np.ndarray:
+    """The sine or the cosine of t / base^(2i / features), (time, features / 2 rounded up).
+
+    Each is the float64 next to the number: those of NumPy differ by its version and by the processor.
+    """
+    with mp.workprec(PRECISION):
+        rates = [mp.power(base, -mp.mpf(i) / features) for i in range(0, features, 2)]
+        return np.array([[float(function(t * rate)) for rate in rates] for t in range(time)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +77,8 @@ def assert_same_elsewhere(folder: Path, python: str | Path, **environment: str) 
         assert store.is_same(committed.read_bytes().decode(), made.read_bytes().decode()), name
 
 
-@pytest.mark.parametrize("seed", ["0", "1", "2", "3", "4"])
-def test_under_five_hash_seeds(tmp_path, seed):
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_under_other_hash_seeds(tmp_path, seed):
     assert_same_elsewhere(tmp_path, sys.executable, PYTHONHASHSEED=seed)
 
 
@@ -91,6 +93,20 @@ def test_from_a_wheel_and_under_another_python(tmp_path, wheel):
         folder = tmp_path / f"modules{version}"
         folder.mkdir()
         assert_same_elsewhere(folder, inside, PYTHONPATH="")
+
+
+def test_under_the_oldest_sympy_and_numpy(tmp_path):
+    """Those that pyproject.toml allows, one after another: the newest are what a fresh environment has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = (re.match(r"(sympy|numpy)>=([\d.]+)", text) for text in project["dependencies"])
+    oldest = [f"{match[1]}=={match[2]}.*" for match in found if match]
+    assert len(oldest) == 2
+    pythons = (sys.executable, *OTHER_PYTHONS)
+    python = next(p for p in pythons if version_of(p) in ("3.11", "3.12"))  # for others there is no such NumPy
+    inside = environment(tmp_path / "oldest", python, *oldest, "click", "jinja2")
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    assert_same_elsewhere(folder, inside, PYTHONPATH=str(ROOT))
 
 
 TRAIN = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -46,14 +47,14 @@ def initial_summary(parameters: Sequence[Tensor]) -> str:
     return f"Flat parameter vector, shape (P,){', drawn by the seed' if draws else ''}: {', '.join(words)}"
 
 
-def initial_sources(parameters: Sequence[Tensor]) -> list[str]:
+def initial_sources(parameters: Sequence[Tensor], dtype: str) -> list[str]:
     """The functions that the draws need, and the arrays that are too long for a line."""
     kinds = {distribution(t)[0] for t in parameters}
     sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
     long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
     arrays = [f"INITIAL_{t.name}" for t in long]
     for name, t in zip(arrays, long, strict=True):
-        text, made = array_text(name, t.initial, "np.float64", arrays)
+        text, made = array_text(name, t.initial, dtype, arrays)
         sources.append(f"{text}\n{name} = {made}")
     return sources
 
@@ -102,13 +103,21 @@ def number_text(value: float) -> str:
     return repr(value) if np.isfinite(value) else {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
 
 
+def digits_of(value: Any, dtype: np.dtype) -> str:
+    """A number of an array, by as many digits as its dtype tells apart."""
+    if dtype.kind == "i":
+        return str(int(value))
+    short = str(dtype.type(value))
+    return short if dtype.type(float(short)) == dtype.type(value) else repr(float(value))
+
+
 def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]) -> tuple[str, str]:
     """(its numbers as text, which reads back to the last digit; the expression that makes it) of a module-level array.
 
-    `arrays`: the names of all that there are.
+    `dtype`: that of reals in the module; `arrays`: the names of all that there are.
     """
-    whole = array.dtype.kind in "iu"
-    numbers = [str(int(v)) if whole else repr(float(v)) for v in array.ravel()]
+    kind = np.dtype(np.int64 if array.dtype.kind in "iu" else dtype)
+    numbers = [digits_of(v, kind) for v in array.ravel()]
     lines, line = [], ""
     for number in numbers:
         if len(line) + 1 + len(number) > WIDTH:
@@ -117,4 +126,4 @@ def array_text(name: str, array: np.ndarray, dtype: str, arrays: Collection[str]
         line += f" {number}" if line else number
     text = "\n".join([*lines, line])
     digits = digits_name(name, arrays)
-    return f'{digits} = """\n{text}\n"""', f"np.array({digits}.split(), {dtype})"
+    return f'{digits} = """\n{text}\n"""', f"np.array({digits}.split(), {'np.int64' if kind.kind == 'i' else 'real'})"

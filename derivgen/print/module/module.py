@@ -100,7 +100,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
         "model_title": titled("the whole model"),
         "model_functions": model_functions,
         "public_title": titled("what callers use"),
-        "initial_sources": initial_sources(plan.program.vector),
+        "initial_sources": initial_sources(plan.program.vector, plan.dtype),
         "initial_doc": docstring([initial_summary(plan.program.vector)]),
         "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
         "parameter_count": plan.parameter_count,
@@ -217,10 +217,8 @@ def array_texts(plan: ModulePlan) -> list[str]:
     for name, t in zip(names, plan.constants, strict=True):
         assert t.value is not None
         shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
-        dtype = "np.int64" if t.integer else "np.float64"
-        cast = "" if t.integer else ".astype(real)"
-        text, made = array_text(name, t.value, dtype, names)
-        texts.append("\n".join([text, *line(f"{name} = ", f"{made}{cast}.reshape({shape})")]))
+        text, made = array_text(name, t.value, plan.dtype, names)
+        texts.append("\n".join([text, *line(f"{name} = ", f"{made}.reshape({shape})")]))
     return texts
 
 
