@@ -24,7 +24,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import names_in_order
 from derivgen.form.notation import print_program
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
-from derivgen.plan.cost_report import cost_report
+from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first
 from derivgen.prepare.equal_constants import equal_constants
@@ -141,6 +141,13 @@ def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
 def module_text(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
     """The module's text after its header docstring."""
     return check_names(write_module(plan, codes, routines(plan, codes)))
+
+
+@names_in_order()
+def cost_of(model: Model, dtype: str) -> Report:
+    """What the functions of a model's module cost; raises SpecError with every problem of the spec."""
+    plan = plan_module(model, declared_program(model), dtype)
+    return cost_report(plan, module_codes(plan))
 
 
 @as_written()

@@ -214,18 +214,13 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
 def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
     """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
     from derivgen.file.contract import DTYPES
-    from derivgen.form.expressions import names_in_order
-    from derivgen.pipeline import declared_program, module_codes, plan_module
-    from derivgen.plan.cost_report import cost_report, with_sizes
+    from derivgen.pipeline import cost_of
+    from derivgen.plan.cost_report import with_sizes
     from derivgen.plan.cost_text import report_text
 
     values = pairs_of("--size", sizes, whole_size, "NAME=VALUE with a whole number of at least 1")
     models = [target.model for target in load_targets(spec)]
-    reports = []
-    for model in models:
-        with names_in_order():  # as in a generation
-            plan = plan_module(model, declared_program(model), dtype or model.dtype or DTYPES[0])
-            reports.append(cost_report(plan, module_codes(plan)))
+    reports = [cost_of(model, dtype or model.dtype or DTYPES[0]) for model in models]
     known = list(dict.fromkeys(name for report in reports for name in report.sizes))
     for name in values:
         if name not in known:

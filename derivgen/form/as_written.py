@@ -86,7 +86,7 @@ def evaluation(kind: Any, argument: sp.Expr) -> Any:
 
 
 def power_of_sum(e: sp.Add, exponent: sp.Expr) -> Any:
-    """What SymPy makes of the power of a sum, for numbers alone: of √(u/64 + 0.00001) its 1.13 makes √(u + 0.00064)/8."""
+    """What SymPy makes of the power of a sum, for numbers alone: its 1.13 has √(u + 0.0006)/8 for √(u/64 + 0.00001)."""
     return POWER_OF_SUM(e, exponent) if e.is_number else None
 
 
