@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from derivgen.print.layout import STEP, WIDTH
@@ -39,6 +40,12 @@ def wrapped(text: str, room: int, indent: str = STEP) -> list[str]:
 def titled(title: str) -> str:
     """A comment that opens a section."""
     return f"# ---- {title} {'-' * max(4, 100 - len(title) - 8)}"
+
+
+def fixed_title(dtype: str, text: str) -> str:
+    """The comment before what is the same in all modules."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"# ==== the same in each {dtype} module of one derivgen, sha256 {digest} ".ljust(100, "=")
 
 
 def tuple_text(items: Sequence[str]) -> str:

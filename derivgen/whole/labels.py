@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import sympy as sp
 
-from derivgen.code.routine import Routine
 from derivgen.code.tree import Code, Extent, For, If, Return
 from derivgen.form.expressions import Read, index_symbol
 from derivgen.form.program import Tensor
@@ -22,11 +19,3 @@ def label_check(t: Tensor, name: str, refusal: Return, row: sp.Expr | None = Non
     for axis, index in reversed(list(enumerate(indices, start=len(first)))):
         code = For(index, Extent(name, axis), (code,))
     return code
-
-
-def labels_in_range(name: str, labels: Sequence[Tensor]) -> Routine:
-    """Whether all labels are in range."""
-    names = [f"labels_{k}" for k in range(1, len(labels) + 1)] if len(labels) > 1 else ["labels"]
-    checks = (label_check(t, own, Return((sp.false,))) for t, own in zip(labels, names, strict=True))
-    words = ("Whether every label is a class, or the ignored value.",)
-    return Routine(name, dict(zip(names, labels, strict=True)), (*checks, Return((sp.true,))), words)

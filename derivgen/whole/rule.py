@@ -89,11 +89,9 @@ class Rule:
 
     # ---- functions
 
-    def functions(self) -> list[Routine | str]:
-        """Those of the rule, and the names of those that a language brings."""
-        needed: list[Routine | str] = [SUM_OF_SQUARES] if self.read & {GRADIENT_NORM, TENSOR_NORM} else []
+    def functions(self) -> list[Routine]:
+        """Those of the rule."""
         return [
-            *needed,
             *((self.range_function(),) if self.ranged else ()),
             *((self.threads_function(),) if self.threads else ()),
             self.kernel(),

@@ -11,7 +11,7 @@ from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.print.kernels import integer_text
 from derivgen.print.layout import STEP, WIDTH, bracketed, indented
-from derivgen.print.module.public import block, label_call
+from derivgen.print.module.public import block
 from derivgen.print.templates import environment
 from derivgen.print.text import tuple_lines, wrapped
 from derivgen.whole.calls import size_argument
@@ -32,10 +32,7 @@ class Derivative:
     def public(self) -> list[str]:
         plan = self.plan
         inputs = plan.given_inputs
-        labels = [t for t in inputs if t.integer]
-        own = plan.request.of_prediction and [inputs.index(t) for t in labels] != [
-            plan.whole.inputs.index(t) for t in plan.whole.labels
-        ]
+        entries = self.entries(inputs)
         constants = [f"CONSTANT_{t.name}" for t in plan.constants]
         memory = ["*memory"] if plan.workspace else []
         passed = ["parameters", *self.given, *self.returned, "*arrays", *constants, *memory, *self.draws]
@@ -52,8 +49,8 @@ class Derivative:
                 arrays=block(tuple_lines("arrays = ", [t.name for t in inputs]) if inputs else ["arrays = ()"]),
                 vectors=[VECTOR] if plan.directions else [],
                 seed=block([f'{SEED} = check_count("{SEED}", {SEED}, 0)'] if self.draws else []),
-                entries=self.entries(inputs),
-                labels=label_call("prediction_" if own else "", labels, inputs),
+                entries=entries,
+                labels=block([f"check_labels({entries}, arrays)"] if any(t.integer for t in inputs) else []),
                 weights=block([self.weight_check(t) for t in plan.weights]),
                 function=self.function,
                 memory=block(self.kept_memory()),

@@ -10,6 +10,7 @@ import sympy as sp
 
 from derivgen.form.program import Tensor
 from derivgen.initializers import Initializer
+from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.names import digits_name
 from derivgen.print.layout import WIDTH
 
@@ -17,20 +18,6 @@ from derivgen.print.layout import WIDTH
 INLINE = 88
 
 FIXED = ("constant", "array")  # what draws nothing
-
-SOURCES = {
-    "truncated_normal": '''def truncated_normal(rng, mean, stddev, count):
-    """Normal draws, redrawn beyond two deviations."""
-    draws = rng.standard_normal(count)
-    while (outside := np.abs(draws) > 2).any():
-        draws[outside] = rng.standard_normal(outside.sum())
-    return mean + stddev * draws''',
-    "orthogonal": '''def orthogonal(rng, gain, rows, columns):
-    """A (rows, columns) matrix with orthonormal rows or columns, flat. Source: Saxe et al. 2014."""
-    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
-    q *= np.sign(np.diag(r))
-    return gain * (q if rows >= columns else q.T).ravel()''',
-}
 
 
 def distribution(t: Tensor) -> tuple[str, tuple[float, ...]]:
@@ -47,19 +34,15 @@ def initial_summary(parameters: Sequence[Tensor]) -> str:
     return f"Flat parameter vector, shape (P,){', drawn by the seed' if draws else ''}: {', '.join(words)}"
 
 
-def initial_sources(parameters: Sequence[Tensor], dtype: str) -> list[str]:
-    """The functions that the draws need, and the arrays that are too long for a line."""
-    kinds = {distribution(t)[0] for t in parameters}
-    sources = [SOURCES[kind] for kind in sorted(kinds & set(SOURCES))]
-    long = [t for t in parameters if isinstance(t.initial, np.ndarray) and not is_inline(t)]
-    arrays = [f"INITIAL_{t.name}" for t in long]
-    for name, t in zip(arrays, long, strict=True):
-        text, made = array_text(name, t.initial, dtype, arrays)
-        sources.append(f"{text}\n{name} = {made}")
-    return sources
+def initial_arrays(plan: ModulePlan) -> list[str]:
+    """The given initial values that are too long for a line, as arrays of the module."""
+    long = [t for t in plan.program.vector if isinstance(t.initial, np.ndarray) and not is_inline(t)]
+    names = [f"INITIAL_{t.name}" for t in long]
+    texts = (array_text(name, t.initial, plan.dtype, names) for name, t in zip(names, long, strict=True))
+    return [f"{text}\n{name} = {made}" for name, (text, made) in zip(names, texts, strict=True)]
 
 
-def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
+def initial_lines(parameters: Sequence[Tensor]) -> list[str]:
     lines, offset, draws = [], 0, False
     for t in parameters:
         size = int(sp.Mul(*t.shape))
@@ -71,7 +54,7 @@ def initial_lines(parameters: Sequence[Tensor], total: int) -> list[str]:
             lines.append(f"{place} = {values(t, kind, arguments, size)}")
         offset += size
     start = ["rng = np.random.default_rng(seed)"] if draws else []
-    return [*start, f"parameters = aligned({total})", "parameters[:] = 0", *lines]
+    return [*start, "parameters = aligned(COUNT)", "parameters[:] = 0", *lines]
 
 
 def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str:

@@ -14,54 +14,19 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.elementary import definitions
 from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, write_kernel, write_routine
-from derivgen.print.layout import STEP, WIDTH, bracketed, line
+from derivgen.print.layout import WIDTH, bracketed, line
 from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
-from derivgen.print.module.initial import array_text, initial_lines, initial_sources, initial_summary
+from derivgen.print.module.initial import array_text, initial_arrays, initial_lines, initial_summary
 from derivgen.print.module.public import Public
 from derivgen.print.templates import environment
-from derivgen.print.text import docstring, titled, tuple_text
+from derivgen.print.text import docstring, fixed_title, titled, tuple_text
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.whole import Whole
-
-ELEMENTARY = 'elementary = functools.partial(internal, fastmath={"contract"})  # reassociation would undo its care\n'
-PARALLEL = """\
-# The prange loops of these run in numba's threads; no other part of them does.
-SERIAL = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
-parallel_kernel = functools.partial(aliased_kernel, parallel=dict.fromkeys(SERIAL, False))
-in_threads = functools.partial(compiled, parallel=dict.fromkeys(SERIAL, False))
-"""
-START_THREADS = """\
-            get_num_threads()  # starts the threads: without them numba can't load all that it keeps of parallel code
-"""
 
 NAMES_OF_DERIVATIVES = """\
 # Below, a_dot is the tangent of a along a vector v, and p_by_a is the derivative of p by a, with the axes of a first;
 # p_through_b is the kernel that takes the derivatives of p back through the layer b, to what b reads."""
-
-IMPORTS = """\
-import contextlib
-import dis
-import functools
-import gc
-import hashlib
-import inspect
-import math
-import operator
-import os
-import pickle
-import shutil
-import sys
-import threading
-import time
-import warnings
-from pathlib import Path
-from types import CodeType, FunctionType, ModuleType, SimpleNamespace
-from typing import NamedTuple
-
-import numpy as np
-from numba import {numba}
-"""
 
 
 @as_written()
@@ -71,68 +36,51 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
     sizes = size_names(runtime, plan.kernel_names.values())
     kernels = {k: write_kernel(code, sizes) for k, code in codes.items()}
     routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
-    written = (*kernels.values(), *routines.values())
-    used, parallel = frozenset().union(*(text.used for text in written)), any(text.parallel for text in written)
-    public = Public(plan, {name: text_of(routines[r.name]) for name, r in whole.labels.items()})
-    products = ["\n\n\n".join([titled("products of matrices"), gemm_section(plan.dtype)])] if GEMM in used else []
-    functions = used - {GEMM, SCRATCH}
-    derived = [Derivative(part) for part in plan.parts]
-    sections = [*elementary_section(functions, plan.dtype), *products, *layer_sections(plan, kernels)]
-    steps = (LIBRARY[item] if isinstance(item, str) else text_of(routines[item.name]) for item in whole.steps)
+    used = frozenset().union(*(text.used for text in (*kernels.values(), *routines.values())))
+    public, derived = Public(plan), [Derivative(part) for part in plan.parts]
     own = {function: [text_of(routines[r.name]) for r in group] for function, group in whole.derived.items()}
-    model_functions = [*steps, *derivative_sections(plan, kernels, own)]
     values = {
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "mixed_axes": mixed_axes_table(plan),
+        "sizes": tuple_text([sizes[size] for size in plan.runtime_sizes]) if plan.runtime_sizes else "()",
+        "size_names": "".join(f'{name} = "{size}"\n' for size, name in sizes.items()),
         "dtype": plan.dtype,
-        "decorators": (ELEMENTARY if functions else "") + (PARALLEL if parallel else ""),
+        "kernel_sections": layer_sections(plan, kernels),
+        "tables_title": titled("what the model has"),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
-        "inputs_table": table("INPUTS", input_rows(plan)) + random_table(plan),
+        "inputs_table": inputs_tables(plan),
         "layers_table": table("LAYERS", layer_rows(plan)),
-        "trained_field": "\n    trained: bool = True" if plan.untrained else "",
-        "arrays": "".join(f"\n\n{text}" for text in array_texts(plan)),
+        "arrays": "".join(f"\n\n{text}" for text in [*array_texts(plan), *initial_arrays(plan)]),
         "tuples": (named := tuples(plan)),
         "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
-        "has_scratch": SCRATCH in used,
-        "kernel_sections": sections,
         "model_title": titled("the whole model"),
-        "model_functions": model_functions,
+        "model_functions": [
+            *(text_of(routines[r.name]) for r in whole.steps),
+            *derivative_sections(plan, kernels, own),
+        ],
         "public_title": titled("what callers use"),
-        "initial_sources": initial_sources(plan.program.vector, plan.dtype),
         "initial_doc": docstring([initial_summary(plan.program.vector)]),
-        "initial_lines": initial_lines(plan.program.vector, plan.parameter_count),
-        "parameter_count": plan.parameter_count,
+        "initial_lines": initial_lines(plan.program.vector),
         "public_functions": [*public.functions(), *(text for function in derived for text in function.public())],
-        "checks_title": titled("checks of what callers pass"),
-        "slot_checks": slot_checks(plan),
-        "check_functions": public.checks(),
-        "start_threads": START_THREADS if parallel else "",
-        "compile_title": titled("how functions are compiled, and kept"),
-        "runtime_sizes": "".join(f'{name} = Size("{size}")\n' for size, name in sizes.items()),
+        "elementary": "".join(f"{section}\n\n\n" for section in elementary_section(used, plan.dtype)),
     }
-    text = environment().get_template("module.py.jinja").render(**values)
-    return f"{imports(bool(products), parallel, any(d.is_sparse for d in derived))}\n{text}"
+    return environment().get_template("module.py.jinja").render(**values) + fixed_text(plan.dtype)
 
 
-def imports(products: bool, parallel: bool, sparse: bool) -> str:
-    """Imports of what a module uses."""
-    threads = ["get_num_threads", "prange"]
-    names = ["config", "njit", *(["_helperlib"] if products else []), *(threads if parallel else [])]
-    text = IMPORTS.format(numba=", ".join(sorted(names)))
-    return text + ("from scipy.sparse import csr_array, vstack\n" if sparse else "")
-
-
-def gemm_section(dtype: str) -> str:
-    """The function that products of matrices call, with its factors."""
+def fixed_text(dtype: str) -> str:
+    """The part of a module that all modules of a dtype have, with its digest in its first line."""
     kind = {"float32": "s", "float64": "d"}[dtype]
-    return environment().get_template("gemm.py.jinja").render(kind=kind).rstrip()
+    library = "\n\n\n".join(LIBRARY.values())
+    text = environment().get_template("fixed.py.jinja").render(kind=kind, library=library)
+    return f"{fixed_title(dtype, text)}\n\n{text}"
 
 
 def elementary_section(used: frozenset[str], dtype: str) -> list[str]:
     """The elementary functions in use, and those that they call."""
-    return ["\n\n\n".join([titled("elementary functions"), *definitions(used, dtype)])] if used else []
+    functions = used - {GEMM, SCRATCH}
+    return ["\n\n\n".join([titled("elementary functions"), *definitions(functions, dtype)])] if functions else []
 
 
 def text_of(text: Text) -> str:
@@ -181,10 +129,13 @@ def mixed_axes_table(plan: ModulePlan) -> str:
     return f"\n{table('MIXED_AXES', quoted)}" if quoted else ""
 
 
-def random_table(plan: ModulePlan) -> str:
-    """The names of what a step draws, where it draws."""
-    drawn = [f'"{t.name}"' for t in plan.drawn(plan.training)]
-    return f"\n{table('RANDOM', drawn)}" if drawn else ""
+def inputs_tables(plan: ModulePlan) -> str:
+    """The inputs, and those of predictions; what a step draws, where it draws."""
+    predicting = plan.prediction_inputs if plan.prediction is not None else ()
+    made = [table("INPUTS", input_rows(plan)), table("PREDICTION_INPUTS", [f'"{t.name}"' for t in predicting])]
+    if drawn := plan.drawn(plan.training):
+        made.append(table("RANDOM", [f'"{t.name}"' for t in drawn]))
+    return "\n".join(made)
 
 
 def input_rows(plan: ModulePlan) -> list[str]:
@@ -254,20 +205,6 @@ def tuples(plan: ModulePlan) -> list[dict[str, object]]:
         if part.workspace
     ]
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
-
-
-def slot_checks(plan: ModulePlan) -> str:
-    """Lines that check the slots of a state."""
-    shared = plan.rule.shared_slots
-    own = [slot for slot in plan.slots if slot not in shared]
-    names = "State._fields[1:]" if len(own) == len(plan.slots) else tuple_text([f'"{slot}"' for slot in own])
-    lines = (
-        [f"for name in {names}:", '    check_vector(f"state.{name}", getattr(state, name))']
-        if own or not shared
-        else []
-    )
-    lines += [f'check_single("{slot}", state.{slot}, np.dtype(np.float64))' for slot in shared]
-    return "".join(f"{STEP}{line}\n" for line in lines)
 
 
 def slot_shape(plan: ModulePlan, slot: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from derivgen.form.notation import Plain
-from derivgen.form.program import Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
 from derivgen.print.layout import STEP, WIDTH, Bracket, bracketed, indented, line
@@ -15,27 +14,13 @@ from derivgen.print.text import tuple_lines, wrapped
 from derivgen.update.notation import formulas
 from derivgen.whole.calls import size_argument
 from derivgen.whole.modes import FIRST_STEP, SEED, TRAINING, Modes
-from derivgen.whole.whole import prediction_labels
-
-KEPT_MEMORY = '''
-def kept_memory(make, sizes):
-    """What make(*sizes) gives, kept between the calls of one thread for as long as the sizes are the same."""
-    memories = vars(THREAD).setdefault("memories", {})
-    kept = memories.get(make)
-    if kept is None or kept[0] != sizes:
-        kept = memories[make] = (sizes, make(*sizes))
-    return kept[1]
-
-'''
 
 
 class Public:
     """Writes the public functions of one module."""
 
-    def __init__(self, plan: ModulePlan, label_checks: Mapping[str, str]) -> None:
-        """`label_checks`: the compiled ones, by the prefix of their names."""
+    def __init__(self, plan: ModulePlan) -> None:
         self.plan, self.program, self.modes = plan, plan.program, Modes(plan)
-        self.label_checks = label_checks
         self.templates = environment()
         self.names = [t.name for t in plan.inputs]
         self.hyperparameters = [name for name, _ in plan.rule.hyperparameters]
@@ -57,11 +42,7 @@ class Public:
         functions += [self.train_epoch(), self.mean_gradient()] if self.plan.sample_axis else []
         functions.append(self.descend())
         functions += [self.activations()] if self.plan.is_observed else []
-        functions.append(self.workspace())
-        sparse = any(t.integer for part in self.plan.parts for t in part.results)
-        return (
-            [*functions, self.render("sparse_rows", parameter_count=self.plan.parameter_count)] if sparse else functions
-        )
+        return [*functions, self.workspace()]
 
     # ---- shared parts
 
@@ -145,10 +126,9 @@ class Public:
         )
 
     def optimizer_state(self) -> str:
-        count = self.plan.parameter_count
         values = ["np.zeros(1, np.int64)"]
         for slot, initial in self.plan.rule.slots:
-            shape = "1, " if slot.name in self.plan.rule.shared_slots else f"{count}, "
+            shape = "1, " if slot.name in self.plan.rule.shared_slots else "COUNT, "
             dtype = "np.float64" if slot.name in self.plan.rule.shared_slots else "real"
             full = f"np.full({shape}{number_text(initial)}, {dtype})"
             values.append(f"np.zeros({shape}{dtype})" if initial == 0 else full)
@@ -237,57 +217,7 @@ class Public:
             memory=self.signature("new_memory", arguments),
             made=block(bracketed("return Memory(", counts, ")", depth=1)),
             laid_out=", ".join(["new_memory({})".format(", ".join(arguments)), *arguments]),
-            sizes=block(tuple_lines("    names = ", [f'"{s}"' for s in sizes]) if sizes else ["    names = ()"]),
-            parameter_count=self.plan.parameter_count,
-            constants=self.constants(),
-            kept_memory=KEPT_MEMORY if self.plan.derived else "",
-            check=label_call("", self.plan.labels, self.plan.inputs),
         )
-
-    # ---- checks
-
-    def checks(self) -> list[str]:
-        functions = []
-        if self.plan.sample_axis:
-            functions.append(self.render("check_order"))
-            rows = f"arrays[{self.plan.inputs.index(self.plan.gathered[0])}].shape[0]"
-            refuse = block(["refuse_labels(arrays)"]) if self.plan.labels else ""
-            functions.append(self.render("refuse_rows", row_count=rows, refuse_labels=refuse))
-        if self.plan.labels:
-            functions += self.refusal("", self.plan.labels, self.plan.inputs)
-        if self.plan.prediction is not None:
-            functions += self.prediction_checks()
-        return functions
-
-    def refusal(self, prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[str]:
-        """The compiled check of all labels, and what raises for the first bad one."""
-        entries = [f"(INPUTS[{self.plan.inputs.index(t)}], arrays[{inputs.index(t)}])" for t in labels]
-        refusal = self.render("refuse_labels", prefix=prefix, entries=block(tuple_lines("entries = ", entries)))
-        return [self.label_checks[prefix], refusal]
-
-    def prediction_checks(self) -> list[str]:
-        given = self.plan.prediction_inputs
-        labels = [t for t in given if t.integer]
-        own = bool(prediction_labels(self.plan))
-        prefix = "prediction_" if own else ""
-        ready = self.render(
-            "prepare_prediction",
-            entries=block(
-                tuple_lines("entries = ", [f"INPUTS[{self.plan.inputs.index(t)}]" for t in given])
-                if given
-                else ["entries = ()"]
-            ),
-            sizes="".join(f'"{s}": 1, ' for s in self.plan.runtime_sizes),
-            check=label_call(prefix, labels, given),
-        )
-        return [*self.refusal(prefix, labels, given), ready] if own else [ready]
-
-
-def label_call(prefix: str, labels: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:
-    """Lines that refuse a label that is out of range."""
-    arguments = ", ".join(f"arrays[{inputs.index(t)}]" for t in labels)
-    check = [f"if not {prefix}labels_in_range({arguments}):", f"    refuse_{prefix}labels(arrays)"]
-    return block(check) if labels else ""
 
 
 def block(lines: Sequence[str]) -> str:
