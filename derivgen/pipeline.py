@@ -22,7 +22,7 @@ from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import names_in_order
-from derivgen.form.notation import print_program
+from derivgen.form.notation import formulas, print_program
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
@@ -138,9 +138,9 @@ def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
     return whole_model(plan, codes, CALLED)
 
 
-def module_text(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
+def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
     """The module's text after its header docstring."""
-    return check_names(write_module(plan, codes, routines(plan, codes)))
+    return check_names(write_module(formulas(declared.live(declared.outputs)), plan, codes, routines(plan, codes)))
 
 
 @names_in_order()
@@ -170,7 +170,7 @@ def generate_body(
     codes = module_codes(plan)
     return Generated(
         name=model.name,
-        body=module_text(plan, codes),
+        body=module_text(declared, plan, codes),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan, codes)),

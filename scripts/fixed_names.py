@@ -73,8 +73,9 @@ def modules(make: Callable[[Called], Model]) -> list[tuple[str, set[str]]]:
         for threads in (False, True):
             model = make(marked)
             rule = {h for h, _ in model.rule.hyperparameters} | {str(slot) for slot, _ in model.rule.slots}
-            plan = plan_module(model, declared_program(model), "float64", threads)
-            found.append((module_text(plan, module_codes(plan)), rule))
+            declared = declared_program(model)
+            plan = plan_module(model, declared, "float64", threads)
+            found.append((module_text(declared, plan, module_codes(plan)), rule))
     return found
 
 

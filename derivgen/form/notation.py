@@ -24,7 +24,7 @@ from derivgen.form.expressions import (
     sympy_order,
 )
 from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
-from derivgen.form.program import Program, Range, Scan, Statement
+from derivgen.form.program import Program, Range, Role, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -388,6 +388,20 @@ def print_program(program: Program) -> str:
     """The program, one statement a line; those of a recurrence with the order of their steps."""
     plain = Plain(program.order)
     return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
+
+
+def formulas(program: Program) -> list[str]:
+    """What the tensors of a program are: a line each, and in it the sums that it alone reads."""
+    writers, readers = program.writers, program.readers
+    inlined = {
+        s.target: s
+        for s in program.statements
+        if s.operator == "+=" and program.table[s.target].role is Role.HELPER
+        if len(writers[s.target]) == len(readers.get(s.target, ())) == 1
+    }
+    plain = Plain(program.order, inlined)
+    shown = [s for s in program.statements if s.target not in inlined]
+    return [plain.statement(s, "=" if len(writers[s.target]) == 1 else "") + steps(s.scan) for s in shown]
 
 
 def steps(scan: Scan | None) -> str:

@@ -20,7 +20,7 @@ from derivgen.print.module.derivatives import Derivative
 from derivgen.print.module.initial import array_text, initial_arrays, initial_lines, initial_summary
 from derivgen.print.module.public import Public
 from derivgen.print.templates import environment
-from derivgen.print.text import docstring, fixed_title, titled, tuple_text
+from derivgen.print.text import docstring, fixed_title, titled, tuple_text, wrapped
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.whole import Whole
 
@@ -30,8 +30,11 @@ NAMES_OF_DERIVATIVES = """\
 
 
 @as_written()
-def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whole) -> str:
-    """The module's text after its header docstring; `codes`: those of its kernels; `whole`: what calls them."""
+def write_module(formulas: Sequence[str], plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whole) -> str:
+    """The module's text after its header docstring.
+
+    `formulas`: those of the model; `codes`: those of its kernels; `whole`: what calls them.
+    """
     runtime = [name for name, value in plan.program.sizes if not value.is_Integer]
     sizes = size_names(runtime, plan.kernel_names.values())
     kernels = {k: write_kernel(code, sizes) for k, code in codes.items()}
@@ -40,6 +43,7 @@ def write_module(plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whol
     public, derived = Public(plan), [Derivative(part) for part in plan.parts]
     own = {function: [text_of(routines[r.name]) for r in group] for function, group in whole.derived.items()}
     values = {
+        "formulas": [f"# {text}" for formula in formulas for text in wrapped(f"    {formula}", WIDTH - 2, "        ")],
         "contract": CONTRACT,
         "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
