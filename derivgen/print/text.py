@@ -27,7 +27,7 @@ def wrapped(text: str, room: int, indent: str = STEP) -> list[str]:
     """A formula over several lines, broken at spaces, the rest indented."""
     lines, rest = [], text
     while len(rest) > room:
-        cut = rest.rfind(" ", len(STEP) + 1, room + 1)
+        cut = rest.rfind(" ", max(len(STEP), len(indent)) + 1, room + 1)
         if cut < 0:
             cut = rest.find(" ", room)
             if cut < 0:
