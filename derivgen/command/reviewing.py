@@ -1,0 +1,54 @@
+"""The commands for who reviews modules: what an edit changes, and who has read what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from derivgen.file import store
+
+FORMS = click.Choice(["text", "markdown", "html", "json"])
+
+
+@click.command()
+@click.argument("spec")
+@click.option("--against", metavar="REV|FILE", help="A revision of git, or another spec's file; HEAD if omitted.")
+@click.option("--format", "form", type=FORMS, default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; stdout if omitted.")
+def review(spec: str, against: str | None, form: str, output: Path | None) -> None:
+    """Say what an edit of SPEC changes in its module: formulas, derivatives, kernels to read, contract, cost.
+
+    Exit with 0 if there is nothing of substance, 1 if there is something to read, 2 on an error.
+    """
+    from derivgen.review.approvals import file_for, signed_in
+    from derivgen.review.compare import compared, new_model
+    from derivgen.review.page import page
+    from derivgen.review.state import states
+
+    signed = signed_in(file_for(Path(spec.partition(":")[0]).parent))
+    with states(spec, against) as pairs:
+        found = [new_model(now, signed) if before is None else compared(before, now, signed) for before, now in pairs]
+        text = page(found, form)
+    if output is None:
+        click.echo(text)
+    else:
+        store.write_bytes(output, f"{text}\n".encode())
+    sys.exit(1 if any(r.is_of_substance for r in found) else 0)
+
+
+@click.command()
+@click.argument("modules", nargs=-1, required=True, metavar="MODULE...", type=click.Path(path_type=Path))
+@click.option("--by", "who", required=True, metavar="NAME", help="Who has read it.")
+def approve(modules: tuple[Path, ...], who: str) -> None:
+    """Note that somebody has read all sections of generated modules, in derivgen-approvals.toml.
+
+    A section that stands in several modules with the same text is signed once for all of them.
+    """
+    from derivgen.review.approvals import approve
+
+    for module in modules:
+        count, file = approve(module, who)
+        said = f"{count} sections signed by {who} in {file}" if count else "all its sections are signed already"
+        click.echo(f"{module}: {said}")

@@ -1,0 +1,83 @@
+"""Whether two functions are the same but for names and sizes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+
+EXTENTS = ("range", "reshape", "scratch", "view")  # calls whose whole numbers are extents
+
+
+@dataclass
+class Alike:
+    """How one function becomes another: names, each always to the same one, and extents.
+
+    `kept`: names that mean the same in both, as those of the functions that kernels call; `numbers`: all whole numbers
+    may be others.
+    """
+
+    kept: Container[str] = ()
+    numbers: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    extents: dict[tuple[str, str], None] = field(default_factory=dict)
+
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        return [(a, b) for a, b in self.names.items() if a != b]
+
+    def words(self, names: Iterable[tuple[str, str]]) -> str:
+        """These names, and the extents, in words."""
+        return ", ".join(f"{old} → {new}" for old, new in [*names, *self.extents])
+
+    def matches(self, a: object, b: object, extent: bool = False) -> bool:
+        """Whether two nodes of Python's syntax are the same but for names, and extents."""
+        if isinstance(a, list) and isinstance(b, list):
+            return len(a) == len(b) and all(self.matches(x, y, extent) for x, y in zip(a, b, strict=True))
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, ast.Name) and isinstance(b, ast.Name):
+            return self.named(a.id, b.id)
+        if isinstance(a, ast.Constant) and isinstance(b, ast.Constant) and type(a.value) is type(b.value) is int:
+            if a.value != b.value:
+                self.extents[str(a.value), str(b.value)] = None
+            return extent or self.numbers or a.value == b.value
+        if isinstance(a, ast.arg) and isinstance(b, ast.arg):
+            return self.named(a.arg, b.arg) and self.matches(a.annotation, b.annotation, True)
+        if isinstance(a, ast.FunctionDef) and isinstance(b, ast.FunctionDef):
+            parts = ((a.decorator_list, b.decorator_list), (a.args, b.args), (body_of(a), body_of(b)))
+            return all(self.matches(x, y) for x, y in parts)
+        if isinstance(a, ast.Call) and isinstance(b, ast.Call):
+            inside = called(a) in EXTENTS
+            return self.matches(a.func, b.func) and self.matches([*a.args, *a.keywords], [*b.args, *b.keywords], inside)
+        if isinstance(a, ast.AST) and isinstance(b, ast.AST):
+            return all(self.matches(getattr(a, f, None), getattr(b, f, None), extent) for f in a._fields)
+        return a == b
+
+    def named(self, a: str, b: str) -> bool:
+        if a in self.kept or b in self.kept:
+            return a == b
+        return self.names.setdefault(a, b) == b
+
+
+def alike(before: str, after: str, found: Alike) -> Alike | None:
+    """How one function's text becomes the other's, but for layout and docstring; None where it takes more."""
+    same = found.matches(ast.parse(before).body, ast.parse(after).body)
+    one_to_one = len({*found.names.values()}) == len(found.names)
+    return found if same and one_to_one else None
+
+
+def called(node: ast.Call) -> str:
+    return str(getattr(node.func, "id", getattr(node.func, "attr", "")))
+
+
+def body_of(node: ast.FunctionDef) -> list[ast.stmt]:
+    """What a function does, without its docstring."""
+    return node.body[1:] if ast.get_docstring(node) is not None else node.body
+
+
+def docstring(text: str) -> str:
+    """The docstring of a function's text, on one line."""
+    (node,) = ast.parse(text).body
+    found = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
+    return " ".join((found or "").split())

@@ -1,0 +1,317 @@
+"""Two states of a spec → what changed between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+import sympy as sp
+
+from derivgen.errors import DerivgenError
+from derivgen.form.program import Program, Role, Tensor
+from derivgen.oracle.differences import compare_gradients
+from derivgen.oracle.interpreter import run
+from derivgen.plan.cost_report import Report
+from derivgen.prepare.modes import in_training
+from derivgen.print.kernels import REFERRED_TO
+from derivgen.project.gradcheck import finite_values
+from derivgen.review.alike import Alike, alike, docstring
+from derivgen.review.sections import Section
+from derivgen.review.state import Formulas, State, tensor_of
+
+KEPT = frozenset({*REFERRED_TO, "range", "max"})  # names that mean the same in all kernels
+SAME, SIZES, REORDERED, CHANGED = "same bits", "other sizes", "reordered", "changed"
+SAMPLED = 30_000  # operations of a step up to which its derivatives are compared with differences
+ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A formula, or a fact, before and after; None where there is none."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that is there now: `numbers` says what becomes of its results, `how` what changed with them the same."""
+
+    name: str
+    numbers: str
+    how: str
+    lines: int
+    before: str = ""  # the name that it had
+
+
+@dataclass(frozen=True)
+class Review:
+    """All that a reviewer asks of an edit; `signed` has the digests of sections that somebody has approved."""
+
+    model: str
+    before: str
+    after: str
+    generators: tuple[str, str]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    formulas: tuple[Change, ...] = ()
+    derivatives: tuple[Change, ...] = ()
+    sampled: str = ""
+    kernels: tuple[Kernel, ...] = ()
+    gone: tuple[str, ...] = ()
+    parts: tuple[Change, ...] = ()  # of the text that is no kernel: what reviewers read besides
+    contract: tuple[Change, ...] = ()
+    cost: tuple[Change, ...] = ()
+    unsigned: tuple[str, ...] = ()
+
+    @property
+    def to_read(self) -> tuple[Kernel, ...]:
+        return tuple(kernel for kernel in self.kernels if kernel.numbers in (REORDERED, CHANGED))
+
+    @property
+    def is_of_substance(self) -> bool:
+        return bool(self.formulas or self.derivatives or self.to_read or self.gone or self.parts or self.contract)
+
+
+def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
+    """What changed between two states of a model."""
+    names = renames(before.formulas, after.formulas) | renamed_tensors(before.declared, after.declared)
+    kernels, gone = compared_kernels(before.sections, after.sections, names)
+    derivatives = tuple(changes(before.derivatives, after.derivatives, names))
+    return Review(
+        model=str(after.model.name),
+        before=before.words,
+        after=after.words,
+        generators=(before.header.by, after.header.by),
+        renamed=names,
+        formulas=tuple(changes(before.formulas, after.formulas, names)),
+        derivatives=derivatives,
+        sampled=sampled(after) if derivatives else "",
+        kernels=kernels,
+        gone=gone,
+        parts=tuple(other_parts(before.sections, after.sections, names)),
+        contract=tuple(contract_changes(before, after, names)),
+        cost=tuple(cost_changes(before.cost, after.cost)),
+        unsigned=tuple(s.name for s in after.sections if s.digest not in signed) if signed else (),
+    )
+
+
+def new_model(state: State, signed: Mapping[str, str]) -> Review:
+    """All of a model that was not there before."""
+    nothing = {target: Change(tensor_of(target), None, line) for target, line in state.formulas.items()}
+    return Review(
+        model=str(state.model.name),
+        before="nothing",
+        after=state.words,
+        generators=(state.header.by, state.header.by),
+        formulas=tuple(nothing.values()),
+        derivatives=tuple(Change(tensor_of(target), None, line) for target, line in state.derivatives.items()),
+        sampled=sampled(state),
+        kernels=tuple(Kernel(s.name, CHANGED, "new", s.lines) for s in state.sections if s.kind == "kernel"),
+        unsigned=tuple(s.name for s in state.sections if s.digest not in signed) if signed else (),
+    )
+
+
+# ---- names
+
+
+def renames(before: Formulas, after: Formulas) -> dict[str, str]:
+    """Tensors whose formulas are the same but for names, as pairs of old and new, in their order."""
+    gone = [target for target in before if tensor_of(target) not in map(tensor_of, after)]
+    new = [target for target in after if tensor_of(target) not in map(tensor_of, before)]
+    there = {word for line in after.values() for word in WORD.findall(line)}
+    found: dict[str, str] = {}
+    for old in gone:
+        twin = next((target for target in new if same_but_names(before[old], after[target], there)), None)
+        if twin is not None:
+            found[tensor_of(old)] = tensor_of(twin)
+            new.remove(twin)
+    return found
+
+
+def renamed_tensors(before: Program, after: Program) -> dict[str, str]:
+    """Parameters and inputs of one kind that stand at the same place of the declaration, under another name."""
+    found: dict[str, str] = {}
+    for roles in ((Role.PARAMETER, Role.RUNNING), (Role.INPUT, Role.LABELS)):
+        old, new = before.of_role(*roles), after.of_role(*roles)
+        if len(old) == len(new):
+            pairs = zip(old, new, strict=True)
+            same = {new.name for new in new} & {t.name for t in old}
+            found |= {a.name: b.name for a, b in pairs if not {a.name, b.name} & same and shape_of(a) == shape_of(b)}
+    return found
+
+
+WORD = re.compile(r"[A-Za-z]\w*")
+
+
+def words_of(line: str, names: Mapping[str, str]) -> str:
+    """A formula with its tensors' new names."""
+    return WORD.sub(lambda m: renamed(m[0], names), line)
+
+
+def renamed(word: str, names: Mapping[str, str]) -> str:
+    """`a_bar` → `b_bar` where a is now b."""
+    if word in names:
+        return names[word]
+    stems = [old for old in names if word.startswith(f"{old}_")]
+    return names[longest] + word[len(longest) :] if (longest := max(stems, key=len, default="")) else word
+
+
+def same_but_names(before: str, after: str, there: Set[str]) -> bool:
+    """Whether two formulas become one by renaming words, each always to the same one, and none that is still there."""
+    pairs = {*zip(WORD.findall(before), WORD.findall(after), strict=False)}
+    one_to_one = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+    return WORD.sub("·", before) == WORD.sub("·", after) and one_to_one and all(a == b for a, b in pairs if a in there)
+
+
+# ---- formulas
+
+
+def changes(before: Formulas, after: Formulas, names: Mapping[str, str]) -> Iterator[Change]:
+    """The formulas that differ, under the names of now."""
+    old = {words_of(target, names): words_of(line, names) for target, line in before.items()}
+    for target in dict.fromkeys([*after, *old]):
+        if old.get(target) != after.get(target):
+            yield Change(tensor_of(target), old.get(target), after.get(target))
+
+
+def sampled(state: State) -> str:
+    """How far the derivatives are from differences of the declared formulas at 50 digits, at a random point."""
+    rows = {symbol: ROWS for _, symbol in state.declared.sizes if not symbol.is_Integer}
+    flops = max((int(row.cost.flops.xreplace(by_name(row.cost.flops, rows))) for row in state.cost.totals), default=0)
+    if flops > SAMPLED:
+        return f"not sampled here, a step has {flops} operations: derivgen gradcheck does it"
+    declared, training = in_training(state.declared), state.training
+    try:
+        values = finite_values(state.declared, "float64", ROWS, seed=0)
+        found = run(training, values)
+        gradient = {p: np.asarray(found[bar]) for p, bar in training.gradients}
+        compared = compare_gradients(declared, values, gradient)
+    except DerivgenError as error:
+        return f"not sampled: {error}"
+    worst = max((c.error for c in compared), default=0.0)
+    return f"at a random point, against differences at 50 digits, {len(compared)} gradients: error {worst:.0e} at most"
+
+
+def by_name(expression: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> dict[sp.Symbol, sp.Integer]:
+    known = {symbol.name: sp.Integer(value) for symbol, value in sizes.items()}
+    return {s: known[s.name] for s in expression.free_symbols if s.name in known}
+
+
+# ---- the text
+
+
+def compared_kernels(
+    before: Sequence[Section], after: Sequence[Section], names: Mapping[str, str]
+) -> tuple[tuple[Kernel, ...], tuple[str, ...]]:
+    """(the kernels of now, the names of those that are gone)"""
+    left = {s.name: s for s in before if s.kind == "kernel"}
+    mine = [s for s in after if s.kind == "kernel"]
+    by_new_name = {renamed(name, names): name for name in left}
+    found: dict[str, Kernel] = {}
+    for s in mine:  # under its name, or the one that it had
+        old = left.get(s.name) or left.get(by_new_name.get(s.name, ""))
+        if old is not None and (kernel := kernel_of(old, s, names)).numbers in (SAME, SIZES):
+            found[s.name] = kernel
+            left.pop(old.name, None)
+    for s in mine:  # one of another name that does the same
+        if s.name not in found:
+            twin = next((old for old in left.values() if kernel_of(old, s, names).numbers == SAME), None)
+            if twin is not None:
+                found[s.name] = kernel_of(left.pop(twin.name), s, names)
+    for s in mine:
+        if s.name not in found:
+            old = left.pop(s.name, None) or left.pop(by_new_name.get(s.name, ""), None)
+            found[s.name] = kernel_of(old, s, names) if old is not None else Kernel(s.name, CHANGED, "new", s.lines)
+    return tuple(found[s.name] for s in mine), tuple(left)
+
+
+def kernel_of(old: Section, new: Section, names: Mapping[str, str]) -> Kernel:
+    """A kernel of now beside one of before."""
+    had = "" if old.name == new.name else old.name
+    if old.text == new.text:
+        return Kernel(new.name, SAME, "", new.lines, had)
+    found = alike(old.text, new.text, Alike(KEPT))
+    if found is not None:
+        how = found.words([pair for pair in found.renamed if renamed(pair[0], names) != pair[1]])
+        return Kernel(new.name, SIZES if found.extents else SAME, how or "under the new names", new.lines, had)
+    same = words_of(docstring(old.text), names) == docstring(new.text)
+    return Kernel(new.name, REORDERED if same else CHANGED, "", new.lines, had)
+
+
+def other_parts(before: Sequence[Section], after: Sequence[Section], names: Mapping[str, str]) -> Iterator[Change]:
+    """Elementary functions, and what all modules have: new ones, and those with another text. Then all else that
+    differs in more than names and sizes."""
+    old = {renamed(s.name, names): s for s in before if s.kind != "kernel"}
+    new = {s.name: s for s in after if s.kind != "kernel"}
+    for name in dict.fromkeys([*new, *old]):
+        a, b = old.get(name), new.get(name)
+        if b is None:
+            if a is not None and a.kind != "table":
+                yield Change(name, f"{a.lines} lines", None)
+        elif a is None:
+            yield Change(name, None, f"{b.lines} lines")
+        elif a.text != b.text and b.kind in ("elementary", "fixed"):
+            yield Change(name, a.digest, b.digest)
+        elif a.text != b.text and b.kind == "function" and not is_numbers_only(words_of(a.text, names), b.text):
+            yield Change(name, f"{a.lines} lines", f"{b.lines} lines")
+
+
+def is_numbers_only(before: str, after: str) -> bool:
+    """Whether only whole numbers of a function differ: offsets, and counts."""
+    found = alike(before, after, Alike(numbers=True))
+    return found is not None and all(a == b for a, b in found.names.items())
+
+
+# ---- contract and cost
+
+
+def contract_changes(before: State, after: State, names: Mapping[str, str]) -> Iterator[Change]:
+    """Inputs and parameters by name, the update rule, functions of derivatives, and the dtype."""
+    for word, old, new in zip(("input", "parameter"), tensors(before.declared), tensors(after.declared), strict=True):
+        moved = {a: b for a, b in names.items() if a in old and b in new}
+        yield from (Change(f"{word} renamed", a, b) for a, b in moved.items())
+        known = {moved.get(name, name): shape for name, shape in old.items()}
+        for name in dict.fromkeys([*known, *new]):
+            if known.get(name) != new.get(name):
+                yield Change(f"{word} {name}", known.get(name), new.get(name))
+    old_rule, new_rule = rule_words(before), rule_words(after)
+    if old_rule != new_rule:
+        yield Change("update rule", old_rule, new_rule)
+    requests = ", ".join(before.model.requests), ", ".join(after.model.requests)
+    if requests[0] != requests[1]:
+        yield Change("functions of derivatives", requests[0] or None, requests[1] or None)
+    if before.dtype != after.dtype:
+        yield Change("dtype", before.dtype, after.dtype)
+
+
+def tensors(program: Program) -> tuple[dict[str, str], dict[str, str]]:
+    """(inputs, parameters), each with its shape."""
+    given = {t.name: shape_of(t) for t in program.of_role(Role.INPUT, Role.LABELS)}
+    return given, {t.name: shape_of(t) for t in program.of_role(Role.PARAMETER, Role.RUNNING)}
+
+
+def shape_of(t: Tensor) -> str:
+    classes = f", labels 0 .. {t.classes - 1}" if t.classes is not None else ""
+    return f"({', '.join(map(str, t.shape))}){classes}"
+
+
+def rule_words(state: State) -> str:
+    rule = state.model.rule
+    return f"{rule.name}({', '.join(f'{name}={value:g}' for name, value in rule.hyperparameters)})"
+
+
+def cost_changes(before: Report, after: Report) -> Iterator[Change]:
+    """Operations, calls and bytes of a step, and its workspace."""
+    old, new = costs(before), costs(after)
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield Change(name, old.get(name), new.get(name))
+
+
+def costs(report: Report) -> dict[str, str]:
+    found = {f"{row.part}, operations": str(row.cost.flops) for row in report.totals if row.part != "update"}
+    found |= {f"{row.part}, calls": str(row.cost.calls) for row in report.totals if row.part != "update"}
+    return found | {"workspace, bytes": str(report.workspace)}

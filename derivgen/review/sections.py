@@ -1,0 +1,85 @@
+"""A module's text in sections that a reviewer signs: functions, tables, and what all modules have."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*$", re.MULTILINE)
+KERNELS = ("kernel", "aliased_kernel", "parallel_kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a module: `kind` is kernel, elementary, function, table, frame or fixed."""
+
+    name: str
+    kind: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n") + 1
+
+
+def sections_of(text: str) -> tuple[Section, ...]:
+    """The sections of a module's text, in its order; blank lines, comments and the header belong to none.
+
+    "def f(): …" is the section f, "PARAMETERS = …" the section PARAMETERS.
+    """
+    found = FIXED.search(text)
+    own = text[: found.start()] if found else text
+    sections = list(merged(own))
+    if found:
+        sections.append(Section(f"what all {found[1]} modules have", "fixed", text[found.start() :].rstrip("\n")))
+    return tuple(sections)
+
+
+def merged(text: str) -> Iterator[Section]:
+    """The sections of what is a model's own; what precedes its first kernel is the frame."""
+    lines, nodes = text.splitlines(), ast.parse(text).body
+    frame: list[str] = []
+    nodes = [node for node in nodes if not is_docstring(node)]
+    started = False
+    for node in nodes:
+        piece = "\n".join(lines[first_line(node) - 1 : node.end_lineno])
+        if not started and not (isinstance(node, ast.FunctionDef) and node.decorator_list):
+            frame.append(piece)
+            continue
+        if not started:
+            started = True
+            yield Section("frame", "frame", "\n".join(frame))
+        yield Section(name_of(node), kind_of(node), piece)
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def first_line(node: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def name_of(node: ast.stmt) -> str:
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Assign(targets=[target, *_]):
+            return ast.unparse(target)
+        case _:
+            return ast.unparse(node).splitlines()[0]
+
+
+def kind_of(node: ast.stmt) -> str:
+    if not isinstance(node, ast.FunctionDef):
+        return "table"
+    word = node.decorator_list[0].id if node.decorator_list and isinstance(node.decorator_list[0], ast.Name) else ""
+    return "kernel" if word in KERNELS else "elementary" if word == "elementary" else "function"
