@@ -22,7 +22,7 @@ from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import names_in_order
-from derivgen.form.notation import formulas, print_program
+from derivgen.form.notation import folded, formulas, print_program
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
@@ -140,7 +140,9 @@ def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
 
 def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
     """The module's text after its header docstring."""
-    return check_names(write_module(formulas(declared.live(declared.outputs)), plan, codes, routines(plan, codes)))
+    return check_names(
+        write_module(folded(formulas(declared.live(declared.outputs))), plan, codes, routines(plan, codes))
+    )
 
 
 @names_in_order()

@@ -5,6 +5,7 @@ Loop(n, N, (Compute(z[n] += x[n,k]·w[k]),))  →  for n: z[n] = 0; for k: z[n] 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -46,6 +47,7 @@ from derivgen.schedule.repeat import arguments_of
 from derivgen.schedule.schedule import Kernel
 
 ONE = sp.Integer(1)
+DERIVED = ("bar", "dot", "by")  # begin what a derivative of a layer is called after the layer
 
 
 def code_of(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:
@@ -65,7 +67,7 @@ class Builder:
         self.resolved = cache(self.resolve)
 
     def function(self, name: str) -> Function:
-        formulas = formulas_of(self.program, self.kernel)
+        formulas = formulas_of(self.program, self.kernel, self.tensor)
         table, order, winners = self.program.table, self.program.order, winners_of(self.program)
         arguments = arguments_of(self.program, self.kernel)
         names = (self.name(t) for t in sorted(self.tensors, key=lambda t: order.get(t, len(order))))
@@ -84,6 +86,7 @@ class Builder:
         own = [name for s in statements for name in (s.target, *(r.tensor for r in s.reads))]
         names = (*self.kernel.read, *self.kernel.written, *own, *self.heirs.values())
         self.tensors = tuple(dict.fromkeys(names))
+        self.roles = self.roles_in(self.kernel.layer, [r.index.name for s in statements for r in s.domain])
         for name in self.tensors:
             self.tensor(name)
         for name, size in self.program.sizes:
@@ -94,9 +97,26 @@ class Builder:
         self.symbols = {old: new for old, new in self.symbols.items() if old != new}
         self.locals.taken.update(self.program.table)
 
+    def roles_in(self, layer: str, indices: Iterable[str]) -> dict[str, str]:
+        """Shorter names: of tensors of the kernel's layer, and where all others begin with that of another layer.
+
+        `norm1_gain` is `gain` in the kernels of norm1. Where attention reads `block1_attention_query` and writes
+        `block1_attention_heads`, these are `query` and `heads`. So the kernels of equal layers and blocks are one text.
+        """
+        own = {name: name.removeprefix(f"{layer}_") for name in self.tensors if is_part(name, layer)}
+        others = [name for name in self.tensors if name not in own]
+        layers = {s.layer for s in self.program.statements}
+        around = [name for name in layers if len(others) > 1 and all(is_part(other, name) for other in others)]
+        prefix = max(around, key=len, default="")
+        short = own | {name: name.removeprefix(f"{prefix}_") for name in others if prefix}
+        wanted = [short.get(name, name) for name in self.tensors]
+        taken = {*indices, *(name for name, _ in self.program.sizes), *(n for n in wanted if wanted.count(n) > 1)}
+        functions = {*self.locals.taken, *dir(builtins)}  # `exp_2` would say nothing beside exp
+        return {n: role for n, role in short.items() if role not in taken and role.split("_")[0] not in functions}
+
     def tensor(self, name: str) -> str:
         """A tensor's own array, or its scalar."""
-        return self.locals.of(("tensor", name), name)
+        return self.locals.of(("tensor", name), self.roles.get(name, name))
 
     def name(self, tensor: str) -> str:
         """The array or the scalar that holds a tensor."""
@@ -212,6 +232,12 @@ class Builder:
         rows, columns = [*filter(None, (tuple(free[: o.rows]), tuple(free[o.rows :]))), ()][:2]
         point = tuple(self.resolved(i) if i in o.batch else None for i in o.read.subscripts)
         return Matrix(self.name(o.tensor), point, rows, columns, o.transposed and bool(columns))
+
+
+def is_part(name: str, layer: str) -> bool:
+    """Whether a tensor is named after a layer, and is neither the layer's own value nor a derivative of it."""
+    rest = name.removeprefix(f"{layer}_")
+    return rest != name and rest.isidentifier() and rest.split("_")[0] not in DERIVED
 
 
 def is_reduced_by(c: nests.Compute, loop: nests.Loop) -> bool:

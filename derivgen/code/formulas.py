@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -15,13 +16,13 @@ from derivgen.schedule.nests import Compute, Contraction, Fill, Node
 from derivgen.schedule.schedule import Kernel
 
 
-def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
+def formulas_of(program: Program, kernel: Kernel, name: Callable[[str], str]) -> tuple[str, ...]:
     """One line a statement, in order of execution; the first write of a tensor reads as an equation, or it is cleared.
 
     A sum that no caller knows of, and that one formula reads, is written inside that formula. Last come the arrays
-    that hold one tensor after another.
+    that hold one tensor after another. `name`: of a tensor, in the kernel.
     """
-    plain = Plain(program.order, inlined_sums(program, kernel))
+    plain = Plain(program.order, inlined_sums(program, kernel), name)
     lines, seen = [], set[str]()
     nodes = kernel.body_nodes
     fills = {n.tensor: n.value for n in nodes if isinstance(n, Fill)}
@@ -35,7 +36,7 @@ def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
         plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
         plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
         if s.target in fills.keys() - seen and s.operator != "=" and not plainly:
-            lines.append(f"{s.target} = {plain.expression(fills[s.target])}")
+            lines.append(f"{name(s.target)} = {plain.expression(fills[s.target])}")
         if s.target in scaled:
             target = plain.expression(s.write)
             lines.append(f"{target} = α·{plain.value(s)} + β·{target}")
@@ -43,8 +44,8 @@ def formulas_of(program: Program, kernel: Kernel) -> tuple[str, ...]:
             lines.append(plain.statement(s, "=" if plainly else ""))
         seen.add(s.target)
     for array in dict.fromkeys(heir for _, heir in kernel.heirs):
-        before = [name for name, heir in kernel.heirs if heir == array and name in seen]
-        lines += [f"{array} holds {' and '.join(before)} before"] if before else []
+        before = [name(own) for own, heir in kernel.heirs if heir == array and own in seen]
+        lines += [f"{name(array)} holds {' and '.join(before)} before"] if before else []
     return tuple(lines)
 
 

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -84,6 +85,7 @@ def split_fraction(expression: sp.Expr) -> tuple[bool, list[sp.Expr], list[sp.Ex
     return negative, above, below
 
 
+NAME = re.compile(r"(?:(?<!\w)|(?<=Σ_))[A-Za-z]\w*(?![\w(])")  # of a tensor, an index or a size in a formula
 SYMBOLS = {sp.pi: "π", sp.E: "e"}
 
 
@@ -94,9 +96,15 @@ class Plain:
     symbol = "∂"
     piecewise_precedence = ATOM
 
-    def __init__(self, order: Mapping[str, int], inlined: Mapping[str, Statement] | None = None) -> None:
-        """`inlined`: sums that are written where they are read, instead of their names."""
-        self.order, self.inlined = order, inlined or {}
+    def __init__(
+        self,
+        order: Mapping[str, int],
+        inlined: Mapping[str, Statement] | None = None,
+        named: Callable[[str], str] = str,
+    ) -> None:
+        """`inlined`: sums that are written where they are read, instead of their names; `named`: what tensors are
+        called."""
+        self.order, self.inlined, self.named = order, inlined or {}, named
 
     # -- statements
 
@@ -173,7 +181,8 @@ class Plain:
         return name
 
     def read(self, e: Read) -> str:
-        return f"{e.tensor}[{','.join(self.expression(s) for s in e.subscripts)}]" if e.subscripts else e.tensor
+        name = self.named(e.tensor)
+        return f"{name}[{','.join(self.expression(s) for s in e.subscripts)}]" if e.subscripts else name
 
     def number(self, e: sp.Basic) -> tuple[str, int]:
         if e.is_Float:
@@ -402,6 +411,37 @@ def formulas(program: Program) -> list[str]:
     plain = Plain(program.order, inlined)
     shown = [s for s in program.statements if s.target not in inlined]
     return [plain.statement(s, "=" if len(writers[s.target]) == 1 else "") + steps(s.scan) for s in shown]
+
+
+def folded(lines: Sequence[str]) -> list[str]:
+    """Formulas, of equal layers or blocks of layers in a row the first alone, where there are three or more."""
+    made, start = list[str](), 0
+    while start < len(lines):
+        found = ((period, repeats(lines[start:], period)) for period in range(1, (len(lines) - start) // 3 + 1))
+        period, count = next((run for run in found if run[1] >= 3), (1, 1))
+        made += lines[start : start + period]
+        start += period * count
+        if count > 1:
+            last = lines[start - 1].partition("[")[0].partition(" ")[0]
+            made.append(f"… likewise, {count} times in all, up to {last}")
+    return made
+
+
+def repeats(lines: Sequence[str], period: int) -> int:
+    """How many times the first lines stand there one after another, each time under other names."""
+    first, count = lines[:period], 1
+    while is_renamed(first, lines[period * count : period * (count + 1)]):
+        count += 1
+    return count
+
+
+def is_renamed(lines: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether formulas are others but for names, each of which always becomes the same one."""
+    if len(lines) != len(others) or any(NAME.sub("", a) != NAME.sub("", b) for a, b in zip(lines, others, strict=True)):
+        return False
+    words, new = (NAME.findall("\n".join(text)) for text in (lines, others))
+    pairs = {*zip(words, new, strict=True)}
+    return len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
 
 
 def steps(scan: Scan | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 import sympy as sp
 
 from derivgen.errors import DerivgenError
+from derivgen.form.notation import NAME
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.differences import compare_gradients
 from derivgen.oracle.interpreter import run
@@ -121,7 +121,7 @@ def renames(before: Formulas, after: Formulas) -> dict[str, str]:
     """Tensors whose formulas are the same but for names, as pairs of old and new, in their order."""
     gone = [target for target in before if tensor_of(target) not in map(tensor_of, after)]
     new = [target for target in after if tensor_of(target) not in map(tensor_of, before)]
-    there = {word for line in after.values() for word in WORD.findall(line)}
+    there = {word for line in after.values() for word in NAME.findall(line)}
     found: dict[str, str] = {}
     for old in gone:
         twin = next((target for target in new if same_but_names(before[old], after[target], there)), None)
@@ -143,12 +143,9 @@ def renamed_tensors(before: Program, after: Program) -> dict[str, str]:
     return found
 
 
-WORD = re.compile(r"[A-Za-z]\w*")
-
-
 def words_of(line: str, names: Mapping[str, str]) -> str:
     """A formula with its tensors' new names."""
-    return WORD.sub(lambda m: renamed(m[0], names), line)
+    return NAME.sub(lambda m: renamed(m[0], names), line)
 
 
 def renamed(word: str, names: Mapping[str, str]) -> str:
@@ -161,9 +158,9 @@ def renamed(word: str, names: Mapping[str, str]) -> str:
 
 def same_but_names(before: str, after: str, there: Set[str]) -> bool:
     """Whether two formulas become one by renaming words, each always to the same one, and none that is still there."""
-    pairs = {*zip(WORD.findall(before), WORD.findall(after), strict=False)}
+    pairs = {*zip(NAME.findall(before), NAME.findall(after), strict=False)}
     one_to_one = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
-    return WORD.sub("·", before) == WORD.sub("·", after) and one_to_one and all(a == b for a, b in pairs if a in there)
+    return NAME.sub("·", before) == NAME.sub("·", after) and one_to_one and all(a == b for a, b in pairs if a in there)
 
 
 # ---- formulas

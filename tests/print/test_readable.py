@@ -117,7 +117,8 @@ def test_an_edit_of_one_line_changes_few_lines_of_one_layer(tmp_path, edit):
     after = text_of(tmp_path, NET.replace(old, new)).splitlines()
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
-    assert 2 <= sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changes) <= 16  # an argument may break a signature
+    below = [op for op in changes if enclosing(before, op[1]) != "header"]  # the header has costs, digests and formulas
+    assert 2 <= sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in below) <= 14  # an argument may break a signature
     allowed = {"a2_forward", "a2_backward", "loss_forward", "loss_backward"}
     for _, i1, i2, j1, j2 in changes:
         for lines, start, stop in ((before, i1, i2), (after, j1, j2)):

@@ -50,7 +50,7 @@ def test_equal_layers_share_the_kernels_of_the_first() -> None:
     assert re.findall(r"(\w+): ", rows)[:3] == [
         "y",
         "last_sum",
-        "last_b",
+        "b",
     ]  # of the rows of the last layer, and the loss
     assert "for k in range(12):  # layer1, …, layer12" in text
     assert "for k in range(12):  # layer12, …, layer1" in text
