@@ -7,14 +7,13 @@ statements at the top of a function, and everything does inside one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import sympy as sp
 
 from derivgen.code.proof import Proof
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
-from derivgen.code.visit import blocks_of, mapped, read_by, statements_in, values_of, written_by
+from derivgen.code.visit import blocks_of, mapped, read_by, values_of, with_blocks, written_by
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute
 from derivgen.form.sizes import at_most, element_count
 from derivgen.schedule.cost import FREE, ONE, PARTS, Cost, Moves, bytes_reached, scalar_cost, total
@@ -24,7 +23,7 @@ def function_cost(function: Function, itemsize: int) -> Cost:
     """The cost of one call."""
     proof = Proof(function)
     work = work_of(function.body, proof)
-    plain = function.with_body(tuple(with_places(code, places_in(function.body)) for code in function.body))
+    plain = function.with_body(with_places(function.body))
     moved = sp.Add(*(moved_by(code, plain, itemsize) for code in plain.body))
     return (work + Cost(moved=moved)).expanded()
 
@@ -128,11 +127,15 @@ def note(code: Code, moves: Moves, reached: Reached, function: Function, extents
 # ---- locals that hold places
 
 
-def places_in(block: Block) -> dict[sp.Expr, sp.Expr]:
-    """What integer locals hold: an element at `k_n = k[n]` is as many elements as there are n."""
-    lets = (code for code in statements_in(block) if isinstance(code, Let) and code.integer)
-    return {Read(code.name): code.value for code in lets if isinstance(code.value, Read)}
+def with_places(block: Block) -> Block:
+    """The block with what integer locals hold in place of them: an element at `k_n = k[n]` is as many as there are n.
 
-
-def with_places(code: Code, places: Mapping[sp.Expr, sp.Expr]) -> Code:
-    return mapped(code, partial(substitute, mapping=places)) if places else code
+    Blocks beside each other may have locals of one name.
+    """
+    held, made = dict[sp.Expr, sp.Expr](), list[Code]()
+    for code in block:
+        code = with_blocks(mapped(code, partial(substitute, mapping=dict(held))), with_places)
+        if isinstance(code, Let) and code.integer and isinstance(code.value, Read):
+            held[Read(code.name)] = code.value
+        made.append(code)
+    return tuple(made)
