@@ -116,8 +116,11 @@ def compile_modules(modules: tuple[Path, ...], jobs: int) -> None:
 
 @main.command()
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-def check(specs: tuple[str, ...]) -> None:
+@click.option("--format", "form", type=click.Choice(["text", "github"]), default="text", show_default=True)
+def check(specs: tuple[str, ...], form: str) -> None:
     """Exit with 0 if the modules are what their specs generate, 1 if one is stale, 2 on an error.
+
+    With --format github, what is stale is an annotation of the pull request too.
 
     Without SPEC: the pairs under [tool.derivgen] in the nearest pyproject.toml,
 
@@ -129,20 +132,30 @@ def check(specs: tuple[str, ...]) -> None:
         try:
             for result in check_module(module):
                 fresh, stale = fresh + (not result.stale), stale + bool(result.stale)
-                show_check(result)
+                show_check(result, form)
         except DerivgenError as error:
             failed += 1
             report_error(error)
+            if form == "github":
+                click.echo(annotation(module.spec.partition(":")[0], str(error)))
     click.echo(f"{fresh} up to date, {stale} stale" + (f", {failed} failed" if failed else ""))
     sys.exit(ERROR if failed else STALE if stale else 0)
 
 
-def show_check(result: Check) -> None:
+def show_check(result: Check, form: str) -> None:
     show_warnings(result.warnings)
+    if result.stale and form == "github":
+        click.echo(annotation(str(result.path), f"{result.stale}; to mend it, run {result.command}"))
     if result.stale:
         click.echo(f"{result.path}: {result.stale}")
         click.echo(result.diff, nl=False)
         click.echo(f"to mend it, run\n    {result.command}")
+
+
+def annotation(file: str, message: str) -> str:
+    """An error at a file, as GitHub's runners take it from a job's output."""
+    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::error file={file},line=1::{escaped}"
 
 
 @main.command()

@@ -46,9 +46,10 @@ def approve(modules: tuple[Path, ...], who: str) -> None:
 
     A section that stands in several modules with the same text is signed once for all of them.
     """
+    from derivgen.project.project import shortest
     from derivgen.review.approvals import approve
 
     for module in modules:
         count, file = approve(module, who)
-        said = f"{count} sections signed by {who} in {file}" if count else "all its sections are signed already"
+        said = f"{count} sections signed by {who} in {shortest(file)}" if count else "all its sections are signed already"
         click.echo(f"{module}: {said}")

@@ -249,6 +249,26 @@ def test_check_of_a_stale_module_shows_what_and_how(spec):
     assert Path("wave_kernels.py").read_text() == before
 
 
+def test_check_annotates_pull_requests(spec):
+    succeed("generate", spec)
+    assert "::error" not in succeed("check", spec, "--format", "github")
+    write_spec(function="cos")
+    output = fail("check", spec, "--format", "github", code=1)
+    line = next(line for line in output.splitlines() if line.startswith("::error"))
+    assert line.startswith("::error file=wave_kernels.py,line=1::stale: the spec has changed")
+    assert line.endswith("to mend it, run derivgen generate wave.py")
+    spec.write_text("model = None\n1/0\n")
+    output = fail("check", spec, "--format", "github")
+    assert "::error file=wave.py,line=1::wave.py:2:" in output
+
+
+def test_the_hook_of_pre_commit_is_a_command():
+    hook = (PACKAGE.parent / ".pre-commit-hooks.yaml").read_text()
+    (entry,) = (line.split(": ")[1] for line in hook.splitlines() if line.strip().startswith("entry:"))
+    program, command = entry.split()
+    assert program == "derivgen" and command in main.commands
+
+
 def test_check_tells_another_derivgen_from_another_spec(spec):
     succeed("generate", spec)
     path = Path("wave_kernels.py")
