@@ -51,5 +51,5 @@ def approve(modules: tuple[Path, ...], who: str) -> None:
 
     for module in modules:
         count, file = approve(module, who)
-        said = f"{count} sections signed by {who} in {shortest(file)}" if count else "all its sections are signed already"
-        click.echo(f"{module}: {said}")
+        said = f"{count} sections signed by {who} in {shortest(file)}"
+        click.echo(f"{module}: {said if count else 'all its sections are signed already'}")

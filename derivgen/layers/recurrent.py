@@ -49,13 +49,14 @@ def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> A
     cell = cell_of(x, "lstm", units, name, reverse, 4)
     n, t, j = cell.at
 
-    def step(h: Any, c: Any, z: Any) -> tuple[sp.Expr, ...]:
-        start, keep, show = (sigmoid(z[n, t, gate, j]) for gate in (0, 1, 3))
-        kept = keep * c[n, cell.before, j] + start * sp.tanh(z[n, t, 2, j])
-        return show * sp.tanh(c[n, t, j]), kept, cell.inputs + cell.states(h)
+    def step(h: Any, c: Any, z: Any, *gates: Any) -> tuple[sp.Expr, ...]:
+        start, keep, new, show = (gate[cell.at] for gate in gates)
+        kept = keep * c[n, cell.before, j] + start * new
+        opened = (f(z[n, t, gate, j]) for gate, f in enumerate((sigmoid, sigmoid, sp.tanh, sigmoid)))
+        return show * sp.tanh(c[n, t, j]), kept, cell.inputs + cell.states(h), *opened
 
-    members = [name, f"{name}_cell", f"{name}_gates"]
-    return x.model.recur(members, [cell.at, cell.at, cell.at_gates], step)[0]
+    members = [name, *(f"{name}_{word}" for word in ("cell", "gates", "input", "forget", "new", "output"))]
+    return x.model.recur(members, [cell.at, cell.at, cell.at_gates, *4 * [cell.at]], step)[0]
 
 
 def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
