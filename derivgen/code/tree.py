@@ -178,7 +178,8 @@ class Extent(IntegerSymbol):
 
     def __new__(cls, array: str, axis: int) -> Extent:
         name = f"{array}.shape[{axis}]"
-        made: Extent = placed(Extent, name, place_of(name), positive=True)
+        place = place_of(array.rpartition(".")[2])
+        made: Extent = placed(Extent, name, place and f"{place}.{array}.{axis}", positive=True)
         made.array, made.axis = array, axis
         return made
 

@@ -35,6 +35,7 @@ from derivgen.form.expressions import (
     all_of,
     any_of,
     conjuncts,
+    declare_in_order,
     guarded,
     guarded_reads,
     index_symbol,
@@ -128,8 +129,9 @@ class Lowering:
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
         self.earlier: Earlier = itself
-        for name in model._names:
-            place_of(name)
+        rule = model.rule
+        own = (*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots))
+        declare_in_order([*model._names, *own])
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -523,8 +525,7 @@ class Lowering:
         if e not in self.texts:
             if isinstance(e, sp.Symbol):
                 own = e.name.removeprefix(LOCAL)
-                place = int(own) if own.isdigit() else place_of(own)
-                self.texts[e] = own if place is None else f"{place:06}"
+                self.texts[e] = own.zfill(6) if own.isdigit() else place_of(own) or own
             elif isinstance(e, Idx):
                 self.texts[e] = self.by_places(e.label)
             elif not getattr(e, "args", ()):

@@ -43,6 +43,20 @@ NAMES: dict[type | str, str] = dict(FUNCTIONS) | {
 }
 
 
+SHORT = 4  # characters of a decimal number that stands in place of a fraction, as 0.25
+EXACT = 2**53  # up to which whole numbers are numbers of double precision
+
+
+def digits(number: sp.Expr) -> str:
+    """A number as its formula has it: `1 / 64`, which Python divides when it compiles, and not `0.015625`."""
+    if number.is_Integer:
+        return str(number)
+    decimal = repr(float(number))
+    if not number.is_Rational or len(decimal) <= SHORT or max(abs(number.p), number.q) > EXACT:
+        return decimal
+    return f"{number.p} / {number.q}"
+
+
 class Scalar:
     """Writes operations, and notes in `used` which functions of the module they call."""
 
@@ -95,7 +109,7 @@ class Scalar:
             return str(n.value), ATOM if n.value >= 0 else UNARY
         if n.value in (sp.oo, -sp.oo):
             return Bracket("real", ("np.inf" if n.value == sp.oo else "-np.inf",)), ATOM
-        return Bracket("real", (str(n.value) if n.value.is_Integer else repr(float(n.value)),)), ATOM
+        return Bracket("real", (digits(n.value),)), ATOM
 
     def to_real(self, o: op.ToReal) -> Part:
         return Bracket("real", (self.part(o.value),))

@@ -82,6 +82,31 @@ def test_under_other_hash_seeds(tmp_path, seed):
     assert_same_elsewhere(tmp_path, sys.executable, PYTHONHASHSEED=seed)
 
 
+HASHES = """
+import hashlib, random
+from derivgen import Model, optimizers, schedules
+from derivgen.pipeline import generate_body
+from random_specs import Writer
+models = [Writer(random.Random(k)).spec(3).model() for k in range(12)]
+for rule in optimizers.BY_NAME.values():
+    model = Model("ruled")
+    w = model.parameter("w", 3)
+    i = model.indices(i=3)
+    model.minimize(sum(w[k]**2 for k in range(3)))
+    model.update(rule(learning_rate=schedules.warm_up(0.02, 10)) if rule is not optimizers.rprop else rule())
+    models.append(model)
+print([hashlib.sha256(generate_body(model).body.encode()).hexdigest() for model in models])
+"""
+
+
+def test_random_specs_and_all_rules_under_other_hash_seeds():
+    """What goes through a set must not show in the order of anything."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    assert (
+        len({run(sys.executable, "-c", HASHES, PYTHONHASHSEED=seed, PYTHONPATH=path) for seed in ("0", "3", "5")}) == 1
+    )
+
+
 def test_from_a_wheel_and_under_another_python(tmp_path, wheel):
     """This Python, and each other version of Python that the machine has."""
     pythons = {version_of(python): python for python in (*OTHER_PYTHONS, sys.executable)}
