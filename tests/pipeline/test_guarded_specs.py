@@ -20,7 +20,7 @@ from shrinking import shrink
 from derivgen.errors import SpecError
 from derivgen.pipeline import declared_program
 
-SPECS, PARTS = 84, 2
+SPECS, PARTS = 56, 2
 MOST_REFUSED = 3  # of a part; lowering need not follow every proof
 MUTATED = 3
 LEAST_FOUND = 0.5  # of dropped guards; one may be implied by what is left, or by the ranges of its indices
