@@ -87,7 +87,7 @@ import hashlib, random
 from derivgen import Model, optimizers, schedules
 from derivgen.pipeline import generate_body
 from random_specs import Writer
-models = [Writer(random.Random(k)).spec(3).model() for k in range(12)]
+models = [Writer(random.Random(k)).spec(3).model() for k in range(6)]
 for rule in optimizers.BY_NAME.values():
     model = Model("ruled")
     w = model.parameter("w", 3)

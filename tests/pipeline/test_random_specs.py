@@ -23,7 +23,7 @@ from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.stabilize import stabilize
 from derivgen.runtime.loading import load
 
-EXAMPLES, PARTS = 160, 8
+EXAMPLES, PARTS = 104, 8
 COMPILED, COMPILED_PARTS = 14, 2
 SECOND_ORDER = 60
 DECLARED_TOLERANCE = 1e-13  # where the sizes' numbers meet others, SymPy multiplies them at double precision
