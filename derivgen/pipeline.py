@@ -21,8 +21,9 @@ from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import names_in_order
-from derivgen.form.notation import folded, formulas, print_program
+from derivgen.form.formulas import folded, formulas
+from derivgen.form.notation import print_program
+from derivgen.form.places import names_in_order
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines

@@ -33,27 +33,22 @@ def states(edit: Edit) -> tuple[State, State]:
     return found[0], found[1]
 
 
-def changed_lines(before: str, after: str) -> int:
-    """Lines that a diff shows, but for those of the header's digests."""
-    old, new = (text.split('"""', 2)[2].splitlines() for text in (before, after))
-    return sum(
-        line[0] in "+-" for line in difflib.unified_diff(old, new, n=0, lineterm="") if line[:3] not in ("+++", "---")
-    )
+def differing(before: str, after: str) -> int:
+    """Lines that a diff shows."""
+    found = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return sum(line[0] in "+-" and line[:3] not in ("+++", "---") for line in found)
+
+
+def below_header(text: str) -> str:
+    return text.split('"""', 2)[2]
 
 
 def lines_of_substance(before: State, after: State, review: Review) -> int:
     """Those that the diff shows in kernels which compute something else, are new, or are gone."""
     old, new = ({s.name: s.text for s in state.sections if s.kind == "kernel"} for state in (before, after))
-    total = sum(old[name].count("\n") + 1 for name in review.gone)
-    for kernel in review.kernels:
-        if kernel.numbers == CHANGED:
-            a, b = old.get(kernel.before or kernel.name, "").splitlines(), new[kernel.name].splitlines()
-            total += sum(
-                line[0] in "+-"
-                for line in difflib.unified_diff(a, b, n=0, lineterm="")
-                if line[:3] not in ("+++", "---")
-            )
-    return total
+    gone = sum(differing(old[name], "") for name in review.gone)
+    changed = (k for k in review.kernels if k.numbers == CHANGED)
+    return gone + sum(differing(old.get(k.before or k.name, ""), new[k.name]) for k in changed)
 
 
 def main() -> None:
@@ -61,7 +56,8 @@ def main() -> None:
     for edit in EDITS:
         before, after = states(edit)
         review = compared(before, after, {})
-        changed, substance = changed_lines(before.text, after.text), lines_of_substance(before, after, review)
+        changed = differing(below_header(before.text), below_header(after.text))
+        substance = lines_of_substance(before, after, review)
         all_changed, all_substance = all_changed + changed, all_substance + substance
         read = page([review], "text").count("\n") + 1
         print(f"{edit.example:24} {edit.title:30} changed {changed:5}, of substance {substance:5}, read {read:3}")

@@ -36,7 +36,8 @@ from typing import Literal
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.form.expressions import IntegerSymbol, Read, place_of, placed
+from derivgen.form.expressions import Read
+from derivgen.form.places import IntegerSymbol, place_of, placed
 from derivgen.form.program import Tensor
 
 Operator = Literal["=", "+=", "max="]

@@ -35,7 +35,6 @@ from derivgen.form.expressions import (
     all_of,
     any_of,
     conjuncts,
-    declare_in_order,
     guarded,
     guarded_reads,
     index_symbol,
@@ -43,7 +42,6 @@ from derivgen.form.expressions import (
     indices_of,
     is_size,
     negation,
-    place_of,
     reads_of,
     size_symbol,
     split_guard,
@@ -51,6 +49,7 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.functions import DERIVATIVES, digamma, loggamma, partial, trigamma
 from derivgen.form.inside import all_nonnegative, out_of_bounds
+from derivgen.form.places import declare_in_order, place_of
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
 from derivgen.stages import reached
 from derivgen.update.groups import setting_for

@@ -8,7 +8,7 @@ from derivgen.declare.model import Model
 from derivgen.derive.blocks import blocks_of
 from derivgen.derive.second_order import hessian_blocks, hessian_vector_product, without_objective
 from derivgen.explain.pages import Block, Heading, Prose, Table, TextPage, page_for
-from derivgen.form.expressions import names_in_order
+from derivgen.form.places import names_in_order
 from derivgen.form.program import Program, reached
 from derivgen.pipeline import declared_program, stable_program
 from derivgen.prepare.modes import in_training

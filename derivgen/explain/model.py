@@ -17,18 +17,9 @@ from derivgen.errors import DerivgenError
 from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
 from derivgen.explain.parse import SYMPY_FAILURES, parse_expression
 from derivgen.explain.rules import Step, depends, letter, letters, parts, paths, step_at
-from derivgen.form.expressions import (
-    TRUE,
-    Read,
-    bottom_up,
-    indicator,
-    names_in_order,
-    product,
-    reads_of,
-    subexpressions,
-    substitute,
-)
+from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
 from derivgen.form.functions import derivative, stop_gradient
+from derivgen.form.places import names_in_order
 from derivgen.form.program import Program, Statement, differentiable_reads
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.prepare.modes import in_training

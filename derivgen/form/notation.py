@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -25,7 +24,7 @@ from derivgen.form.expressions import (
     sympy_order,
 )
 from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
-from derivgen.form.program import Program, Range, Role, Scan, Statement
+from derivgen.form.program import Program, Range, Scan, Statement
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -85,7 +84,6 @@ def split_fraction(expression: sp.Expr) -> tuple[bool, list[sp.Expr], list[sp.Ex
     return negative, above, below
 
 
-NAME = re.compile(r"(?:(?<!\w)|(?<=Σ_))[A-Za-z]\w*(?![\w(])")  # of a tensor, an index or a size in a formula
 SYMBOLS = {sp.pi: "π", sp.E: "e"}
 
 
@@ -397,51 +395,6 @@ def print_program(program: Program) -> str:
     """The program, one statement a line; those of a recurrence with the order of their steps."""
     plain = Plain(program.order)
     return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
-
-
-def formulas(program: Program) -> list[str]:
-    """What the tensors of a program are: a line each, and in it the sums that it alone reads."""
-    writers, readers = program.writers, program.readers
-    inlined = {
-        s.target: s
-        for s in program.statements
-        if s.operator == "+=" and program.table[s.target].role is Role.HELPER
-        if len(writers[s.target]) == len(readers.get(s.target, ())) == 1
-    }
-    plain = Plain(program.order, inlined)
-    shown = [s for s in program.statements if s.target not in inlined]
-    return [plain.statement(s, "=" if len(writers[s.target]) == 1 else "") + steps(s.scan) for s in shown]
-
-
-def folded(lines: Sequence[str]) -> list[str]:
-    """Formulas, of equal layers or blocks of layers in a row the first alone, where there are three or more."""
-    made, start = list[str](), 0
-    while start < len(lines):
-        found = ((period, repeats(lines[start:], period)) for period in range(1, (len(lines) - start) // 3 + 1))
-        period, count = next((run for run in found if run[1] >= 3), (1, 1))
-        made += lines[start : start + period]
-        start += period * count
-        if count > 1:
-            last = lines[start - 1].partition("[")[0].partition(" ")[0]
-            made.append(f"… likewise, {count} times in all, up to {last}")
-    return made
-
-
-def repeats(lines: Sequence[str], period: int) -> int:
-    """How many times the first lines stand there one after another, each time under other names."""
-    first, count = lines[:period], 1
-    while is_renamed(first, lines[period * count : period * (count + 1)]):
-        count += 1
-    return count
-
-
-def is_renamed(lines: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether formulas are others but for names, each of which always becomes the same one."""
-    if len(lines) != len(others) or any(NAME.sub("", a) != NAME.sub("", b) for a, b in zip(lines, others, strict=True)):
-        return False
-    words, new = (NAME.findall("\n".join(text)) for text in (lines, others))
-    pairs = {*zip(words, new, strict=True)}
-    return len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
 
 
 def steps(scan: Scan | None) -> str:

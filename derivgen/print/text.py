@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from derivgen.print.layout import STEP, WIDTH
@@ -40,6 +41,9 @@ def wrapped(text: str, room: int, indent: str = STEP) -> list[str]:
 def titled(title: str) -> str:
     """A comment that opens a section."""
     return f"# ---- {title} {'-' * max(4, 100 - len(title) - 8)}"
+
+
+FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*$", re.MULTILINE)
 
 
 def fixed_title(dtype: str, text: str) -> str:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
-import sympy as sp
 
 from derivgen.errors import DerivgenError
-from derivgen.form.notation import NAME
+from derivgen.form.formulas import NAME, renaming
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.differences import compare_gradients
 from derivgen.oracle.interpreter import run
-from derivgen.plan.cost_report import Report
+from derivgen.plan.cost_report import Report, with_sizes
 from derivgen.prepare.modes import in_training
 from derivgen.print.kernels import REFERRED_TO
 from derivgen.project.gradcheck import finite_values
@@ -102,14 +101,13 @@ def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
 
 def new_model(state: State, signed: Mapping[str, str]) -> Review:
     """All of a model that was not there before."""
-    nothing = {target: Change(tensor_of(target), None, line) for target, line in state.formulas.items()}
     return Review(
         model=str(state.model.name),
         before="nothing",
         after=state.words,
         generators=(state.header.by, state.header.by),
-        formulas=tuple(nothing.values()),
-        derivatives=tuple(Change(tensor_of(target), None, line) for target, line in state.derivatives.items()),
+        formulas=tuple(changes({}, state.formulas, {})),
+        derivatives=tuple(changes({}, state.derivatives, {})),
         sampled=sampled(state),
         kernels=tuple(Kernel(s.name, CHANGED, "new", s.lines) for s in state.sections if s.kind == "kernel"),
         unsigned=tuple(s.name for s in state.sections if s.digest not in signed) if signed else (),
@@ -159,10 +157,9 @@ def renamed(word: str, names: Mapping[str, str]) -> str:
 
 
 def same_but_names(before: str, after: str, there: Set[str]) -> bool:
-    """Whether two formulas become one by renaming words, each always to the same one, and none that is still there."""
-    pairs = {*zip(NAME.findall(before), NAME.findall(after), strict=False)}
-    one_to_one = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
-    return NAME.sub("·", before) == NAME.sub("·", after) and one_to_one and all(a == b for a, b in pairs if a in there)
+    """Whether two formulas become one by other names, of none that is still there."""
+    names = renaming([before], [after])
+    return names is not None and all(old == new for old, new in names.items() if old in there)
 
 
 # ---- formulas
@@ -178,8 +175,8 @@ def changes(before: Formulas, after: Formulas, names: Mapping[str, str]) -> Iter
 
 def sampled(state: State) -> str:
     """How far the derivatives are from differences of the declared formulas at 50 digits, at a random point."""
-    rows = {symbol: ROWS for _, symbol in state.declared.sizes if not symbol.is_Integer}
-    flops = max((int(row.cost.flops.xreplace(by_name(row.cost.flops, rows))) for row in state.cost.totals), default=0)
+    cost = with_sizes(state.cost, dict.fromkeys(state.cost.sizes, ROWS))
+    flops = max(int(row.cost.flops) for row in cost.totals)
     if flops > SAMPLED:
         return f"not sampled here, a step has {flops} operations: derivgen gradcheck does it"
     reached("sample derivatives")
@@ -195,11 +192,6 @@ def sampled(state: State) -> str:
     if not worst < WRONG:
         return f"WRONG, by {worst:.0e} against differences at 50 digits: a bug of derivgen, please report it"
     return f"at a random point, against differences at 50 digits, {len(compared)} gradients: error {worst:.0e} at most"
-
-
-def by_name(expression: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> dict[sp.Symbol, sp.Integer]:
-    known = {symbol.name: sp.Integer(value) for symbol, value in sizes.items()}
-    return {s: known[s.name] for s in expression.free_symbols if s.name in known}
 
 
 # ---- the text

@@ -13,6 +13,7 @@ from derivgen.review.compare import CHANGED, REORDERED, SAME, SIZES, Change, Ker
 WIDTH = 120
 MOST = 4  # entries of a kind that are shown; JSON and HTML have all
 SHORT = textwrap.TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="      ", max_lines=2, placeholder=" …")
+WORDS = {CHANGED: "computes something else", REORDERED: "the same formulas in another order"}
 Block = tuple[str, list[str]]  # a heading, and what stands below it
 
 
@@ -72,10 +73,7 @@ def formula_lines(change: Change) -> list[str]:
 
 
 def kernel_line(kernel: Kernel) -> str:
-    how = (
-        kernel.how
-        or {CHANGED: "computes something else", REORDERED: "the same formulas in another order"}[kernel.numbers]
-    )
+    how = kernel.how or WORDS[kernel.numbers]
     had = f", before {kernel.before}" if kernel.before else ""
     return f"{kernel.name}: {how}, {kernel.lines} lines{had}"
 
@@ -92,22 +90,20 @@ def listed(lines: list[str], most: int) -> list[str]:
     return lines if more <= 1 else [*lines[:most], f"… and {more} more, see --format html"]
 
 
-def opening(review: Review) -> list[str]:
+def opening(review: Review) -> str:
     old, new = review.generators
     by = f"both by {new}" if old == new else f"before by {old}, now by {new}"
-    return [f"{review.model}: {review.before} → {review.after}, {by}"]
+    return f"{review.model}: {review.before} → {review.after}, {by}"
 
 
 def text(reviews: Sequence[Review]) -> str:
     lines: list[str] = []
     for review in reviews:
-        lines += opening(review)
+        lines.append(opening(review))
         for heading, below in blocks(review, MOST):
             lines.append(heading)
             for line in below:
-                lines += textwrap.wrap(
-                    line, WIDTH, initial_indent="  ", subsequent_indent="      ", max_lines=2, placeholder=" …"
-                )
+                lines += SHORT.wrap(line)
         lines.append("")
     return "\n".join(lines).rstrip("\n")
 
@@ -115,7 +111,7 @@ def text(reviews: Sequence[Review]) -> str:
 def markdown(reviews: Sequence[Review]) -> str:
     lines: list[str] = []
     for review in reviews:
-        lines += [f"### {opening(review)[0]}", ""]
+        lines += [f"### {opening(review)}", ""]
         for heading, below in blocks(review, MOST):
             lines.append(f"**{heading}**")
             if any(line[:2] in ("- ", "+ ") for line in below):
@@ -131,5 +127,5 @@ def html_page(reviews: Sequence[Review]) -> str:
     def kinds(lines: list[str]) -> list[tuple[str, str]]:
         return [({"- ": "before", "+ ": "after"}.get(line[:2], "line"), line) for line in lines]
 
-    pages = [(opening(r)[0], [(heading, kinds(lines)) for heading, lines in blocks(r, most=10**6)]) for r in reviews]
+    pages = [(opening(r), [(heading, kinds(lines)) for heading, lines in blocks(r, most=10**6)]) for r in reviews]
     return environment().get_template("review.html.jinja").render(reviews=pages).rstrip("\n")

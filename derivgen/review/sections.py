@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*$", re.MULTILINE)
-KERNELS = ("kernel", "aliased_kernel", "parallel_kernel")
+from derivgen.print.naming import KERNELS
+from derivgen.print.text import FIXED
 
 
 @dataclass(frozen=True, slots=True)

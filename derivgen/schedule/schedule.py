@@ -120,11 +120,8 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
         body = scaled_last(body, bars)
         own = private[layer, direction] - set(program.outputs)
         scalars = scalars_of(body, own)
-        rows = (
-            row_arrays_of(program, body, [t.name for t in program.tensors if t.name in own - scalars])
-            if (layer, direction) in over_rows
-            else {}
-        )
+        arrays = [t.name for t in program.tensors if t.name in own - scalars]
+        rows = row_arrays_of(program, body, arrays) if (layer, direction) in over_rows else {}
         helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars - rows.keys()]
         candidates = [t for t in helpers if not program.tensor(t).integer]
         heirs = taken_over(program, body, candidates, scalars | rows.keys())

@@ -19,7 +19,8 @@ from random_specs import IMPORTS, Spec, for_each_spec
 
 from derivgen import Model, layers, optimizers
 from derivgen.command.main import main
-from derivgen.form.expressions import Read, names_in_order, size_symbol
+from derivgen.form.expressions import Read, size_symbol
+from derivgen.form.places import names_in_order
 from derivgen.form.program import Role, Statement
 from derivgen.oracle.interpreter import run
 from derivgen.pipeline import declared_program, module_codes, plan_module

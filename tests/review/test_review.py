@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from edits import EDITS, Edit
+from example_files import EXAMPLES
 
 from derivgen.print.kernels import REFERRED_TO
 from derivgen.project.spec import load_target
@@ -117,6 +118,13 @@ def test_other_forms(tmp_path: Path) -> None:
     html = page(found, "html")
     assert html.startswith("<!doctype html>") and '<pre class="before">- loss' in html
     assert "```diff" in page(found, "markdown")
+
+
+@pytest.mark.parametrize("example", ["heat_equation", "pharmacokinetics", "characters_lstm"])
+def test_formulas_are_those_that_the_module_opens_with(example: str) -> None:
+    found = state_of(load_target(str(EXAMPLES / example / f"{example}.py")), "now", None)
+    opening = found.text.split("# The model:\n")[1].split("\nfrom __future__")[0]
+    assert " ".join(opening.replace("#", " ").split()) == " ".join(" ".join(found.formulas.values()).split())
 
 
 def test_sections_are_all_of_a_module(tmp_path: Path) -> None:

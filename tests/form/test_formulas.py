@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from derivgen.form.notation import folded
+from derivgen.form.formulas import folded
 
 
 def test_equal_layers_are_folded() -> None:
@@ -20,10 +20,12 @@ def test_equal_blocks_are_folded() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        ["a[n] = tanh(x[n])", "b[n] = sinh(a[n])", "c[n] = cosh(b[n])"],  # other functions
-        ["a[n] = 2·x[n]", "b[n] = 3·a[n]", "c[n] = 4·b[n]"],  # other numbers
-        ["a[n] = x[n]·w", "b[n] = a[n]·w", "c[n] = b[n]·b[n]"],  # one name for two
+        ["a1[n] = tanh(x[n])", "a2[n] = sinh(a1[n])", "a3[n] = cosh(a2[n])"],  # other functions
+        ["a1[n] = 2·x[n]", "a2[n] = 3·a1[n]", "a3[n] = 4·a2[n]"],  # other numbers
+        ["a1[n] = x[n]·w", "a2[n] = a1[n]·w", "a3[n] = a2[n]·a2[n]"],  # one name for two
         ["a[n] = x[n]", "b[n] = a[n]"],  # two are few
+        ["a1[n] = x[n]·w1", "a2[n] = a1[n]·w7", "a3[n] = a2[n]·w4"],  # other numbers in names
+        ["a[s] = exp(p[s] - q[s])", "b[s] = exp(r[s] - q[s])", "c[s] = exp(r[s] - t[s])"],  # who reads a can't know c
     ],
 )
 def test_others_are_not(lines: list[str]) -> None:
