@@ -43,7 +43,9 @@ def is_local(code: Let | Assign) -> bool:
 
 def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     """The outermost loop over rows, in a loop or itself, as a loop over blocks of them."""
-    own = [t for t in totals if any(is_added_to(code, t) for code in statements_in(loop.body))]
+    inner = [*statements_in(loop.body)]
+    made = {code.name for code in inner if isinstance(code, Let)}  # another local of that name, of each iteration
+    own = [t for t in totals if t not in made and any(is_added_to(code, t) for code in inner)]
     if not own or loop.steps or loop.parallel:
         return loop
     if loop.stop.is_Integer or loop.most is not None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derivgen.arrange.contractions import covers_all
 from derivgen.form.expressions import guarded
-from derivgen.form.notation import Plain
+from derivgen.form.notation import Plain, apart, steps, untold_ranges
 from derivgen.form.program import Program, Role, Statement, is_plain_index
 from derivgen.rewrite.conditions import is_lone
 from derivgen.schedule.nests import Compute, Contraction, Fill, Node
@@ -19,29 +20,42 @@ from derivgen.schedule.schedule import Kernel
 def formulas_of(program: Program, kernel: Kernel, name: Callable[[str], str]) -> tuple[str, ...]:
     """One line a statement, in order of execution; the first write of a tensor reads as an equation, or it is cleared.
 
-    A sum that no caller knows of, and that one formula reads, is written inside that formula. Last come the arrays
-    that hold one tensor after another. `name`: of a tensor, in the kernel.
+    A sum that no caller knows of, and that one formula reads, is written inside that formula. After a formula stands
+    each range that no array tells, and the order of its steps. Last come the arrays that hold one tensor after another.
+    `name`: of a tensor, in the kernel.
     """
     plain = Plain(program.order, inlined_sums(program, kernel), name)
-    lines, seen = [], set[str]()
+    inside = kernel.inside - {own for own, _ in kernel.heirs}
+    shapes = {t.name: t.shape for t in program.tensors if t.name not in inside}
+    untold = untold_ranges([plain.inlined.get(s.target, s) for s in kernel.statements], shapes)
+    lines, seen = list[str](), set[str]()
     nodes = kernel.body_nodes
     fills = {n.tensor: n.value for n in nodes if isinstance(n, Fill)}
     started = {n.tensor if isinstance(n, Fill) else n.statement.target for n in nodes if starts(n)}
+    products = {n.statement.target for n in nodes if isinstance(n, Contraction)}
     scaled = {n.statement.target for n in nodes if isinstance(n, Contraction) and n.scaled}
+    previous, start = None, 0
     for s in kernel.statements:
         if s.target in plain.inlined:
             continue
+        if s.scan != previous:  # what its steps add to is cleared before them
+            start = len(lines)
         if s.target in fills and is_lone(program, s):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=sp.true)
         plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
-        plainly = plainly and not (s.scan and s.target in fills)  # other steps add to it
+        # Other steps add to it, or it leaves some of it as it is cleared.
+        plainly = plainly and (s.target not in fills or (not s.scan and covers_all(program.table, s)))
         if s.target in fills.keys() - seen and s.operator != "=" and not plainly:
-            lines.append(f"{name(s.target)} = {plain.expression(fills[s.target])}")
+            lines.insert(start if s.scan else len(lines), f"{name(s.target)} = {plain.expression(fills[s.target])}")
         if s.target in scaled:
             target = plain.expression(s.write)
-            lines.append(f"{target} = α·{plain.value(s)} + β·{target}")
+            formula = f"{target} = α·{plain.value(s)} + β·{target}"
+        elif plainly and s.reduced and s.target not in products:
+            formula = plain.equation(s)
         else:
-            lines.append(plain.statement(s, "=" if plainly else ""))
+            formula = plain.statement(s, "=" if plainly else "")
+        lines.append(formula + plain.ranges(s, untold) + steps(s.scan, previous))
+        previous = s.scan
         seen.add(s.target)
     for array in dict.fromkeys(heir for _, heir in kernel.heirs):
         before = [name(own) for own, heir in kernel.heirs if heir == array and own in seen]
@@ -58,7 +72,7 @@ def inlined_sums(program: Program, kernel: Kernel) -> dict[str, Statement]:
         reader = next((t for t in kernel.statements if s.write in t.reads and not t.reduced), None)
         alone = helper and s.target in kernel.inside and len(program.readers[s.target]) == 1
         if alone and reader is not None:
-            inlined[s.target] = s
+            inlined[s.target] = apart(s, reader)
     return inlined
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -53,3 +54,26 @@ def approve(modules: tuple[Path, ...], who: str) -> None:
         count, file = approve(module, who)
         said = f"{count} sections signed by {who} in {shortest(file)}"
         click.echo(f"{module}: {said if count else 'all its sections are signed already'}")
+
+
+@click.command()
+@click.argument("spec")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; SPEC_certificate.json if omitted.")
+def certify(spec: str, output: Path | None) -> None:
+    """Write the certificate of SPEC's model: its formulas, and each adjoint with the rule that it follows by.
+
+    `python verify.py MODULE CERTIFICATE` checks it without derivgen, see docs/review.md.
+    """
+    from derivgen.errors import DerivgenError
+    from derivgen.project.spec import load_targets
+    from derivgen.review.certificate import certificate
+
+    targets = load_targets(spec)
+    if output is not None and len(targets) > 1:
+        names = ", ".join(target.model.name for target in targets)
+        raise DerivgenError(f"{spec} has several models ({names}), which one file cannot hold: name one as SPEC:NAME")
+    for target in targets:
+        made = certificate(target.model, target.spec)
+        file = output or target.output.with_name(target.output.name.replace("_kernels.py", "_certificate.json"))
+        store.write_bytes(file, f"{json.dumps(made, ensure_ascii=False, indent=1)}\n".encode())
+        click.echo(f"{file}: {len(made['stable'])} formulas, {len(made['adjoints'])} adjoints")

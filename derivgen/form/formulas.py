@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from derivgen.form.notation import Plain, steps
+from derivgen.form.notation import Plain, apart, steps, untold_ranges
 from derivgen.form.program import Program, Role
 
 NAME = re.compile(r"(?:(?<!\w)|(?<=Σ_))[A-Za-z]\w*(?![\w(])")  # of a tensor, an index or a size in a formula
@@ -16,14 +16,21 @@ def formulas(program: Program) -> list[str]:
     """What the tensors of a program are: a line each, and in it the sums that it alone reads."""
     writers, readers = program.writers, program.readers
     inlined = {
-        s.target: s
+        s.target: apart(s, readers[s.target][0])
         for s in program.statements
         if s.operator == "+=" and program.table[s.target].role is Role.HELPER
         if len(writers[s.target]) == len(readers.get(s.target, ())) == 1
     }
     plain = Plain(program.order, inlined)
     shown = [s for s in program.statements if s.target not in inlined]
-    return [plain.statement(s, "=" if len(writers[s.target]) == 1 else "") + steps(s.scan) for s in shown]
+    lines, later, before = [], {s.target for s in program.statements}, None
+    for s in shown:  # what stands before it tells how far its indices go
+        shapes = {t.name: t.shape for t in program.tensors if t.name not in later}
+        formula = plain.equation(s) if len(writers[s.target]) == 1 else plain.statement(s)
+        later.discard(s.target)
+        lines.append(formula + plain.ranges(s, untold_ranges(plain.written_in(s), shapes)) + steps(s.scan, before))
+        before = s.scan
+    return lines
 
 
 def folded(lines: Sequence[str]) -> list[str]:

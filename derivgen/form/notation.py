@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -18,13 +19,15 @@ from derivgen.form.expressions import (
     alternatives,
     conjuncts,
     guarded,
+    index_symbol,
     is_guarded,
     reads_of,
     substitute,
     sympy_order,
 )
-from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
-from derivgen.form.program import Program, Range, Scan, Statement
+from derivgen.form.functions import RECORDS, difference, partial, root
+from derivgen.form.program import Names, Program, Range, Scan, Statement, is_plain_index
+from derivgen.form.sizes import at_most
 
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -111,6 +114,12 @@ class Plain:
         operator = operator or ("+=" if statement.operator == "+=" else "=")
         return f"{self.expression(statement.write)} {operator} {self.value(statement)}"
 
+    def equation(self, statement: Statement) -> str:
+        """A statement that alone makes its target: of a sum, 0 where its guard does not hold."""
+        if statement.operator == "+=" and is_guarded_apart(statement):
+            return f"{self.expression(statement.write)} = ({self.value(statement)} else 0)"
+        return self.statement(statement, "=")
+
     def value(self, statement: Statement) -> str:
         """What a statement computes: its right-hand side, and where."""
         if statement.operator == "max=":
@@ -134,6 +143,18 @@ class Plain:
 
     def where(self, guard: Boolean) -> str:
         return "" if guard == TRUE else f" if {self.condition(guard)}"
+
+    def ranges(self, statement: Statement, untold: Container[Range]) -> str:
+        """The ranges that no array tells: `, q < 2`."""
+        own = self.written_in(statement)
+        said = (f", {r.index} < {self.expression(r.extent)}" for s in own for r in s.domain if r in untold)
+        return "".join(dict.fromkeys(said))
+
+    def written_in(self, statement: Statement) -> list[Statement]:
+        """The statement, and those whose sums are written inside it, also inside of these."""
+        inner = [(r, self.inlined[r.tensor]) for r in statement.reads if r.tensor in self.inlined]
+        placed = (s.at(dict(zip(s.subscripts, r.subscripts, strict=True))) for r, s in inner)
+        return [statement, *(s for own in placed for s in self.written_in(own))]
 
     # -- expressions
 
@@ -161,8 +182,6 @@ class Plain:
             return self.power(e)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e), self.piecewise_precedence
-        if isinstance(e, stop_gradient):
-            return self._render(e.args[0])
         if isinstance(e, difference):
             return f"{self.expression(e.args[0])} - {self.expression(e.args[1], MULTIPLY)}", ADD
         if isinstance(e, partial):
@@ -243,7 +262,8 @@ class Plain:
         if isinstance(e, root):
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
-            return f"|{self.expression(e.args[0])}|"
+            inside = self.expression(e.args[0])
+            return f"abs({inside})" if "|" in inside else f"|{inside}|"
         return f"{e.func.__name__.lower()}({self.arguments(e)})"
 
     def arguments(self, e: sp.Basic) -> str:
@@ -281,6 +301,9 @@ class Plain:
             return self.all_of([self.condition(p) for p in conjuncts(c)])
         if isinstance(c, sp.Or):
             return f"({self.any_of([self.condition(p) for p in alternatives(c)])})"
+        if isinstance(c, sp.ITE):
+            test, then, otherwise = map(self.condition, c.args)
+            return f"({then} if {test} else {otherwise})"
         if isinstance(c, sp.Not):
             text = self.condition(c.args[0])
             return f"not {text}" if isinstance(c.args[0], sp.Or) else f"not ({text})"
@@ -397,7 +420,45 @@ def print_program(program: Program) -> str:
     return "\n".join(plain.statement(s) + steps(s.scan) for s in program.statements)
 
 
-def steps(scan: Scan | None) -> str:
+def is_guarded_apart(s: Statement) -> bool:
+    """Whether a guard says for which elements there is a value, not which terms a sum has."""
+    return s.guard != TRUE and s.guard.free_symbols.isdisjoint(r.index for r in s.reduced)
+
+
+def apart(inner: Statement, outer: Statement) -> Statement:
+    """A sum that is written inside a formula, its indices under other names than the formula's own."""
+    taken = {r.index.name for s in (inner, outer) for r in s.domain}
+    names = Names(taken)
+    new = {
+        r.index: index_symbol(names.fresh(r.index.name))
+        for r in inner.reduced
+        if any(r.index == own.index for own in outer.domain)
+    }
+    domain = tuple(replace(r, index=new.get(r.index, r.index)) for r in inner.domain)
+    return replace(inner.mapped(lambda e: substitute(e, new)), domain=domain) if new else inner
+
+
+def untold_ranges(shown: Iterable[Statement], shapes: Mapping[str, Sequence[sp.Expr]]) -> set[Range]:
+    """Those of indices that run along no whole axis of the tensors of known shapes, or along one that may be shorter.
+
+    A reader takes the shortest axis that an index of this name runs along: Σ_q a[2·i + q] does not say how far q goes.
+    """
+    shown, axes = list(shown), dict[sp.Symbol, set[sp.Expr]]()
+    for read in (read for s in shown for read in (s.write, *s.reads)):
+        for index, axis in zip(read.subscripts, shapes.get(read.tensor, ()), strict=False):
+            if is_plain_index(index):
+                axes.setdefault(index, set()).add(axis)
+
+    def told(r: Range) -> bool:
+        own = axes.get(r.index, set())
+        return r.extent in own and all(at_most(r.extent, axis) for axis in own)
+
+    return {r for s in shown for r in s.domain if not told(r)}
+
+
+def steps(scan: Scan | None, before: Scan | None = None) -> str:
+    """The order of the steps; `then`: those of another recurrence have been taken before."""
     if scan is None:
         return ""
-    return f", {scan.index} = …, 1, 0" if scan.reverse else f", {scan.index} = 0, 1, …"
+    word = "then " if before is not None and before.name != scan.name else ""
+    return f", {word}{scan.index} = …, 1, 0" if scan.reverse else f", {word}{scan.index} = 0, 1, …"

@@ -1,0 +1,161 @@
+"""`verify.py`: no false alarm on the examples and on random specs, and the mistakes of mutants found."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_files import EXAMPLES
+from generated import execute, module_text
+from module_mutants import certificate_mutants, sample
+from random_specs import Spec, for_each_spec
+
+from derivgen.project.spec import load_target
+from derivgen.review.certificate import certificate
+from derivgen.verify import verify
+
+MODULES = sorted(EXAMPLES.glob("*/*_kernels.py"))
+SMALL = ("xor", "option_greeks", "pharmacokinetics", "matrix_factorization", "soft_decision_tree")
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+def module(name: str) -> str:
+    return (EXAMPLES / name / f"{name}_kernels.py").read_text(encoding="utf-8")
+
+
+def certificate_of(name: str) -> dict[str, object]:
+    spec = EXAMPLES / name / f"{name}.py"
+    return json.loads(json.dumps(certificate(load_target(str(spec)).model, spec)))
+
+
+def found(text: str, own: dict[str, object] | None = None) -> list[str]:
+    return [*verify.findings(text, own)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.parent.name)
+def test_nothing_is_found_in_an_example_and_its_certificate(path):
+    assert found(path.read_text(encoding="utf-8"), certificate_of(path.parent.name)) == []
+
+
+def test_it_needs_python_and_numpy_alone():
+    tree = ast.parse(Path(verify.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {a.name for node in imports if isinstance(node, ast.Import) for a in node.names}
+    names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy"}
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, verify.__file__, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(verify.__file__).anchor)
+
+
+def test_it_runs_by_itself(tmp_path):
+    file = tmp_path / "xor_certificate.json"
+    file.write_text(json.dumps(certificate_of("xor")))
+    right = run(EXAMPLES / "xor" / "xor_kernels.py", file)
+    assert (right.returncode, right.stdout.strip().endswith("nothing found")) == (0, True)
+    wrong = tmp_path / "wrong.py"
+    assert "= sigmoid(" in module("xor")
+    wrong.write_text(module("xor").replace("= sigmoid(", "= -sigmoid(", 1))
+    assert run(wrong).returncode == 1
+    assert run(tmp_path / "nowhere.py").returncode == 2
+    assert "cannot read" in run(tmp_path / "nowhere.py").stdout
+    assert run().returncode == 2
+
+
+def test_random_specs_give_modules_and_certificates_without_findings(tmp_path):
+    """Nested sums, recurrences, guards, tables, maxima: what no example has."""
+
+    def check(spec: Spec) -> None:
+        path = tmp_path / "spec.py"
+        path.write_text(spec.text)
+        model = load_target(str(path)).model
+        assert found(module_text(model), json.loads(json.dumps(certificate(model, path)))) == []
+
+    for_each_spec(check, 12, 700)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_mistakes_are_found(name):
+    """All that change what callers get: a mutant that nothing is found in gives the same to the last bit."""
+    text = module(name)
+    missed = [mutant for mutant in sample(text, 16) if not found_first(mutant.text)]
+    right = results(text)
+    for mutant in missed:
+        for ours, theirs in zip(right, results(mutant.text), strict=True):
+            np.testing.assert_array_equal(ours, theirs, err_msg=f"{mutant.function}: {mutant.change}")
+
+
+def results(text: str) -> list[np.ndarray]:
+    """What the functions of a module give, by plain Python."""
+    own, rng = execute(text), np.random.default_rng(5)
+    count = sum(math.prod(p.shape) for p in own.PARAMETERS)
+    real = np.dtype(own.PARAMETERS[0].dtype)
+    flat = rng.uniform(0.5, 1.5, count).astype(real)
+    inputs = {}
+    for entry in own.INPUTS:
+        shape = tuple(4 if isinstance(axis, str) else axis for axis in entry.shape)
+        inputs[entry.name] = (
+            rng.uniform(0.5, 1.5, shape).astype(real)
+            if entry.classes is None
+            else rng.integers(0, entry.classes, shape)
+        )
+    with np.errstate(all="ignore"):
+        found = [own.loss(flat, **inputs), *own.loss_and_gradient(flat, **inputs)]
+        state = own.optimizer_state()
+        losses = own.descend(flat, state, 2, **inputs)
+        return [np.array(value) for value in (*found, losses, flat)]
+
+
+def found_first(text: str) -> bool:
+    return next(verify.findings(text, None), None) is not None
+
+
+@pytest.mark.parametrize("name", SMALL[:3])
+def test_mistakes_in_certificates_are_found(name):
+    parts, changes = verify.parts_of(module(name)), [*certificate_mutants(certificate_of(name))]
+    drawn = parts.drawn(0.3)
+    missed = [change for change, c in changes if not [*verify.attempt("", verify.check_certificate, parts, c, drawn)]]
+    assert changes and missed == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("    N = x.shape[0]\n", "    import os\n    N = x.shape[0]\n", "Import is not understood"),
+        ("    N = x.shape[0]\n", "    open('file')\n    N = x.shape[0]\n", "open is not understood"),
+        ("    N = x.shape[0]\n", "    x.__class__\n    N = x.shape[0]\n", "__class__ is not understood"),
+        ("\nimport contextlib\n", "\nimport contextlib  # \n", "its digest is another one"),
+    ],
+)
+def test_what_is_not_understood_is_not_run(old, new, words):
+    text = module("xor")
+    assert text.count(old) >= 1
+    assert any(words in line for line in found(text.replace(old, new, 1)))
+
+
+def test_an_access_beyond_its_array_is_found_though_no_value_changes():
+    """A read whose value nobody uses, one past the end."""
+    text = module("digits")
+    old = "        for c in range(10):\n"
+    assert old in text
+    wrong = text.replace(old, old + "            beside = z2[n, c + 1]\n", 1)
+    assert any("is not proved to lie in its array" in line for line in found(wrong))
+
+
+def test_a_buffer_that_lies_in_another_one_is_found():
+    text = module("digits")
+    a1 = re.search(r"a1=view\(memory\.reals, ([^(]*), \(", text)
+    place = re.compile(r"(?<=z2_bar=view\(memory\.reals, )[^(]*(?=, \()")
+    assert a1 and place.search(text)
+    lines = found(place.sub(a1[1], text))
+    assert any("share memory" in line for line in lines)
+    assert any("a1 and z2_bar are in use at once and overlap" in line for line in lines)
