@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 
 import sympy as sp
@@ -14,7 +15,18 @@ import sympy as sp
 from derivgen.declare.model import Model
 from derivgen.derive.differentiate import adjoints_of, assuming, cotangents, seeds
 from derivgen.errors import DerivgenError
-from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage, page_for, varies_beside
+from derivgen.explain.pages import (
+    Block,
+    Formula,
+    Heading,
+    Item,
+    Prose,
+    Table,
+    TextPage,
+    page_for,
+    page_kind,
+    varies_beside,
+)
 from derivgen.explain.parse import SYMPY_FAILURES, parse_expression
 from derivgen.explain.rules import Step, depends, letter, letters, parts, paths, step_at
 from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, product, reads_of, subexpressions, substitute
@@ -39,13 +51,13 @@ def explain_model(model: Model, form: str = "text") -> str:
     declared = declared_program(model)
     training = in_training(declared)
     used = {s.target for s in declared.live(declared.outputs).statements}
-    return ModelExplanation(model, training, stable_program(training), form, used).text()
+    return ModelExplanation(model, training, stable_program(training), page_kind(form), used).text()
 
 
 class ModelExplanation:
     """The state of one explanation: the stable program, and the adjoint statements of each of its statements."""
 
-    def __init__(self, model: Model, declared: Program, stable: Program, form: str, used: set[str]) -> None:
+    def __init__(self, model: Model, declared: Program, stable: Program, kind: type[TextPage], used: set[str]) -> None:
         self.model, self.declared, self.stable, self.used = model, declared, stable, used
         self.objective = str(stable.objective)
         live = stable.live([self.objective])
@@ -57,7 +69,7 @@ class ModelExplanation:
         self.argmaxima = [s for s in program.statements if s.operator == "argmax="]
         made = [t for t in program.tensors if t.name not in stable.table]
         tensors = (*stable.tensors, *made, *self.bars.tensors)
-        self.page = page_for(form, replace(stable, tensors=tensors).order)
+        self.page = kind(replace(stable, tensors=tensors).order)
         indices = {r.index.name for s in stable.statements for r in s.domain}
         self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
         self.right_side = free_name(self.taken)
@@ -65,13 +77,17 @@ class ModelExplanation:
     def text(self) -> str:
         blocks: list[Block] = [Heading(1, f"Derivatives of `{self.model.name}`"), *self.introduction()]
         blocks.append(Heading(2, "Statements, each with its adjoints"))
+        for number, (s, former) in enumerate(self.statements(), 1):
+            blocks += [*self.statement(number, s, former), *self.reasons(s)]
+        return self.page.write([*blocks, *self.backward_program(), *self.update_rule()])
+
+    def statements(self) -> Iterator[tuple[Statement, Statement | None]]:
+        """The statements of the stable program in order, each with what was declared of its tensor."""
         declared = defaultdict(list)
         for s in self.declared.statements:
             declared[s.target].append(s)
-        for number, s in enumerate(self.stable.statements, 1):
-            former = declared[s.target].pop(0) if declared[s.target] else None
-            blocks += [*self.statement(number, s, former), *self.reasons(s)]
-        return self.page.write([*blocks, *self.backward_program(), *self.update_rule()])
+        for s in self.stable.statements:
+            yield s, declared[s.target].pop(0) if declared[s.target] else None
 
     def introduction(self) -> list[Block]:
         f, loss = self.right_side, self.objective
@@ -210,10 +226,10 @@ class ModelExplanation:
         what = f"{page.math(f)} = {page.math(s.expression)}"
         if s.operator == "max=":
             first = indicator(sp.And(*(sp.Eq(k, read) for k, read in self.winners[s.target].items())))
-            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {f}")
-            return f"maximum over {over}", f"{page.ratio(whole, str(f), True)} = {page.math(first)}", what
-        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {f}")
-        return f"sum over {over}", f"{page.ratio(whole, str(f), True)} = 1", what
+            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {page.math(f)}")
+            return f"maximum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(first)}", what
+        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {page.math(f)}")
+        return f"sum over {over}", f"{page.ratio(whole, page.math(f), True)} = 1", what
 
     # ---- the end
 

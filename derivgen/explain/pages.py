@@ -181,6 +181,10 @@ PAGES: dict[str, type[TextPage]] = {"text": TextPage, "markdown": MarkdownPage}
 
 
 def page_for(form: str, order: Mapping[str, int]) -> TextPage:
+    return page_kind(form)(order)
+
+
+def page_kind(form: str) -> type[TextPage]:
     if form not in PAGES:
         raise ValueError(f"format must be one of {', '.join(PAGES)}, found {form!r}")
-    return PAGES[form](order)
+    return PAGES[form]

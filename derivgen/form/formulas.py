@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from derivgen.form.notation import Plain, apart, steps, untold_ranges
-from derivgen.form.program import Program, Role
+from derivgen.form.program import Program, Role, Statement
 
 NAME = re.compile(r"(?:(?<!\w)|(?<=Σ_))[A-Za-z]\w*(?![\w(])")  # of a tensor, an index or a size in a formula
 NUMBER = re.compile(r"\d+")
@@ -14,6 +14,11 @@ NUMBER = re.compile(r"\d+")
 
 def formulas(program: Program) -> list[str]:
     """What the tensors of a program are: a line each, and in it the sums that it alone reads."""
+    return [text for _, text in shown(program)]
+
+
+def shown(program: Program, notation: type[Plain] = Plain) -> list[tuple[Statement, str]]:
+    """The statements that have a line of their own, each as it reads in a notation."""
     writers, readers = program.writers, program.readers
     inlined = {
         s.target: apart(s, readers[s.target][0])
@@ -21,14 +26,14 @@ def formulas(program: Program) -> list[str]:
         if s.operator == "+=" and program.table[s.target].role is Role.HELPER
         if len(writers[s.target]) == len(readers.get(s.target, ())) == 1
     }
-    plain = Plain(program.order, inlined)
-    shown = [s for s in program.statements if s.target not in inlined]
-    lines, later, before = [], {s.target for s in program.statements}, None
-    for s in shown:  # what stands before it tells how far its indices go
-        shapes = {t.name: t.shape for t in program.tensors if t.name not in later}
-        formula = plain.equation(s) if len(writers[s.target]) == 1 else plain.statement(s)
+    plain = notation(program.order, inlined)
+    lines, later, before = list[tuple[Statement, str]](), {s.target for s in program.statements}, None
+    for s in (s for s in program.statements if s.target not in inlined):
+        shapes = {t.name: t.shape for t in program.tensors if t.name not in later}  # known from earlier formulas
+        formula = plain.definition(s) if len(writers[s.target]) == 1 else plain.statement(s)
+        untold = untold_ranges(plain.written_in(s), shapes)
+        lines.append((s, formula + plain.ranges(s, untold) + plain.aside(steps(s.scan, before))))
         later.discard(s.target)
-        lines.append(formula + plain.ranges(s, untold_ranges(plain.written_in(s), shapes)) + steps(s.scan, before))
         before = s.scan
     return lines
 

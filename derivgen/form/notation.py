@@ -94,6 +94,8 @@ class Plain:
     """Formulas as text."""
 
     dot = "·"
+    plus, minus, negative = " + ", " - ", "-"
+    comma = ", "
     symbol = "∂"
     piecewise_precedence = ATOM
 
@@ -112,13 +114,21 @@ class Plain:
     def statement(self, statement: Statement, operator: str = "") -> str:
         """A statement, with another operator if one is given."""
         operator = operator or ("+=" if statement.operator == "+=" else "=")
-        return f"{self.expression(statement.write)} {operator} {self.value(statement)}"
+        return self.equation(self.expression(statement.write), self.value(statement), operator)
 
-    def equation(self, statement: Statement) -> str:
+    def equation(self, left: str, right: str, operator: str = "=") -> str:
+        return f"{left} {operator} {right}"
+
+    def definition(self, statement: Statement) -> str:
         """A statement that alone makes its target: of a sum, 0 where its guard does not hold."""
         if statement.operator == "+=" and is_guarded_apart(statement):
-            return f"{self.expression(statement.write)} = ({self.value(statement)} else 0)"
+            otherwise = f"({self.value(statement)}{self.aside(' else 0')})"
+            return self.equation(self.expression(statement.write), otherwise)
         return self.statement(statement, "=")
+
+    def aside(self, text: str) -> str:
+        """Words beside a formula."""
+        return text
 
     def value(self, statement: Statement) -> str:
         """What a statement computes: its right-hand side, and where."""
@@ -147,7 +157,9 @@ class Plain:
     def ranges(self, statement: Statement, untold: Container[Range]) -> str:
         """The ranges that no array tells: `, q < 2`."""
         own = self.written_in(statement)
-        said = (f", {r.index} < {self.expression(r.extent)}" for s in own for r in s.domain if r in untold)
+        less = f" {self.relation('<')} "
+        found = [r for s in own for r in s.domain if r in untold]
+        said = (f"{self.comma}{self.name(r.index.name)}{less}{self.expression(r.extent)}" for r in found)
         return "".join(dict.fromkeys(said))
 
     def written_in(self, statement: Statement) -> list[Statement]:
@@ -183,7 +195,7 @@ class Plain:
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e), self.piecewise_precedence
         if isinstance(e, difference):
-            return f"{self.expression(e.args[0])} - {self.expression(e.args[1], MULTIPLY)}", ADD
+            return f"{self.expression(e.args[0])}{self.minus}{self.expression(e.args[1], MULTIPLY)}", ADD
         if isinstance(e, partial):
             return self.partial(e), MULTIPLY
         if e in SYMBOLS:
@@ -215,17 +227,17 @@ class Plain:
             if not text:
                 text = self.expression(term)
             else:
-                sign, term = (" - ", -term) if negative else (" + ", term)
+                sign, term = (self.minus, -term) if negative else (self.plus, term)
                 text += sign + self.expression(term, MULTIPLY)
         return text
 
     def multiply(self, e: sp.Expr) -> tuple[str, int]:
         negative, above, below = split_fraction(e)
         if not above and not below:
-            return ("-1" if negative else "1"), ADD if negative else ATOM
-        numerator = self.factors(above) or "1"
+            return self.number(sp.Integer(-1 if negative else 1))
+        numerator = self.factors(above) or self.number(sp.Integer(1))[0]
         text = self.fraction(numerator, below) if below else numerator
-        return (f"-{text}", ADD) if negative else (text, MULTIPLY)
+        return (f"{self.negative}{text}", ADD) if negative else (text, MULTIPLY)
 
     def fraction(self, numerator: str, below: list[sp.Expr]) -> str:
         if len(below) == 1:
@@ -269,7 +281,7 @@ class Plain:
     def arguments(self, e: sp.Basic) -> str:
         unordered = isinstance(e, sp.Max | sp.Min)
         arguments = sorted(e.args, key=lambda a: term_key(a, self.order)) if unordered else e.args
-        return ", ".join(self.expression(a) for a in arguments)
+        return self.comma.join(self.expression(a) for a in arguments)
 
     def partial(self, e: partial) -> str:
         """∂u/∂x, ∂²u/∂x², ∂²u/(∂x·∂t)"""
