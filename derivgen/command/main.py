@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from derivgen.command.reviewing import approve, certify, review
+from derivgen.command.reviewing import approve, certify, report, review
 from derivgen.command.training import pairs_of, predict, train
 from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
 from derivgen.file import store
@@ -252,6 +252,7 @@ def whole_size(text: str) -> int:
 main.add_command(review)
 main.add_command(approve)
 main.add_command(certify)
+main.add_command(report)
 main.add_command(train)
 main.add_command(predict)
 

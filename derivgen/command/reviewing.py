@@ -77,3 +77,22 @@ def certify(spec: str, output: Path | None) -> None:
         file = output or target.output.with_name(target.output.name.replace("_kernels.py", "_certificate.json"))
         store.write_bytes(file, f"{json.dumps(made, ensure_ascii=False, indent=1)}\n".encode())
         click.echo(f"{file}: {len(made['stable'])} formulas, {len(made['adjoints'])} adjoints")
+
+
+@click.command()
+@click.argument("spec")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File of HTML to write.")
+@click.option("--against", metavar="REV|FILE", help="A revision of git, or another spec's file, to compare with.")
+def report(spec: str, output: Path, against: str | None) -> None:
+    """Write one page on SPEC: its statements, each with formula, adjoints, kernels, and the evidence for them."""
+    from derivgen.report.page import html_page, report_of
+    from derivgen.review.state import state_now, states
+
+    if against is None:
+        found = [(None, state) for state in state_now(spec)]
+        text = html_page([report_of(state) for _, state in found])
+    else:
+        with states(spec, against) as pairs:
+            text = html_page([report_of(now) for before, now in pairs])
+    store.write_bytes(output, text.encode())
+    click.echo(f"{output}: written")

@@ -156,8 +156,12 @@ class ModelExplanation:
 
     def reasons(self, s: Statement) -> list[Block]:
         """The adjoint statements of a statement, each with the rules that gave it."""
+        return [block for _, blocks in self.contributions(s) for block in blocks]
+
+    def contributions(self, s: Statement) -> list[tuple[Statement | None, list[Block]]]:
+        """Each adjoint statement of a statement with its reasons; None where there is no adjoint, with the reason."""
         if s not in self.needed:
-            return [Prose(f"`{self.objective}` does not read it: no adjoint.", 3)]
+            return [(None, [Prose(f"`{self.objective}` does not read it: no adjoint.", 3)])]
         if s not in self.adjoints:
             smooth = s.target in self.bars.active
             why = (
@@ -165,8 +169,8 @@ class ModelExplanation:
                 if smooth
                 else "It depends on no parameter: no adjoint."
             )
-            return [Prose(why, 3)]
-        blocks: list[Block] = []
+            return [(None, [Prose(why, 3)])]
+        found: list[tuple[Statement | None, list[Block]]] = []
         left = list(self.adjoints[s])
         at_winner = self.winners.get(s.target, {})
         for read in sorted(differentiable_reads(s), key=lambda r: r.subscripts != tuple(d.index for d in s.domain)):
@@ -174,14 +178,17 @@ class ModelExplanation:
                 continue
             bar = next(iter(self.bars.by(read.tensor)), None)
             subscripts = substitute(read, at_winner).subscripts
-            found = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
-            if found is None:
-                blocks.append(Prose(f"{self.page.code(read)} takes no adjoint: {self.why_constant(s, read)}.", 3))
+            adjoint = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
+            if adjoint is None:
+                found.append((None, [self.no_adjoint(s, read)]))
             else:
-                left.remove(found)
-                blocks += self.reason(s, read, found)
+                left.remove(adjoint)
+                found.append((adjoint, self.reason(s, read, adjoint)))
         held = [r for r in reads_of(s.expression) if r in stopped_reads(s.expression) - set(differentiable_reads(s))]
-        return blocks + [Prose(f"{self.page.code(r)} takes no adjoint: {self.why_constant(s, r)}.", 3) for r in held]
+        return [*found, *((None, [self.no_adjoint(s, r)]) for r in held)]
+
+    def no_adjoint(self, s: Statement, read: Read) -> Prose:
+        return Prose(f"{self.page.code(read)} takes no adjoint: {self.why_constant(s, read)}.", 3)
 
     def why_constant(self, s: Statement, read: Read) -> str:
         ends = [path[-1] for path in paths(s.expression, read, self.taken) if path and path[-1].locals[0] == 0]
@@ -229,7 +236,7 @@ class ModelExplanation:
             whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {page.math(f)}")
             return f"maximum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(first)}", what
         whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {page.math(f)}")
-        return f"sum over {over}", f"{page.ratio(whole, page.math(f), True)} = 1", what
+        return f"sum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(sp.Integer(1))}", what
 
     # ---- the end
 

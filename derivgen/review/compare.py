@@ -10,7 +10,7 @@ import numpy as np
 from derivgen.errors import DerivgenError
 from derivgen.form.formulas import NAME, renaming
 from derivgen.form.program import Program, Role, Tensor
-from derivgen.oracle.differences import compare_gradients
+from derivgen.oracle.differences import Comparison, compare_gradients
 from derivgen.oracle.interpreter import run
 from derivgen.plan.cost_report import Report, with_sizes
 from derivgen.prepare.modes import in_training
@@ -175,6 +175,17 @@ def changes(before: Formulas, after: Formulas, names: Mapping[str, str]) -> Iter
 
 def sampled(state: State) -> str:
     """How far the derivatives are from differences of the declared formulas at 50 digits, at a random point."""
+    compared = comparisons(state)
+    if isinstance(compared, str):
+        return compared
+    worst = max((c.error for c in compared), default=0.0)
+    if not worst < WRONG:
+        return f"WRONG, by {worst:.0e} against differences at 50 digits: a bug of derivgen, please report it"
+    return f"at a random point, against differences at 50 digits, {len(compared)} gradients: error {worst:.0e} at most"
+
+
+def comparisons(state: State) -> list[Comparison] | str:
+    """Each gradient against differences at 50 digits, at a random point, or why that was not done."""
     cost = with_sizes(state.cost, dict.fromkeys(state.cost.sizes, ROWS))
     flops = max(int(row.cost.flops) for row in cost.totals)
     if flops > SAMPLED:
@@ -185,13 +196,9 @@ def sampled(state: State) -> str:
         values = finite_values(state.declared, "float64", ROWS, seed=0)
         found = run(training, values)
         gradient = {p: np.asarray(found[bar]) for p, bar in training.gradients}
-        compared = compare_gradients(declared, values, gradient)
+        return compare_gradients(declared, values, gradient)
     except DerivgenError as error:
         return f"not sampled: {error}"
-    worst = max((c.error for c in compared), default=0.0)
-    if not worst < WRONG:
-        return f"WRONG, by {worst:.0e} against differences at 50 digits: a bug of derivgen, please report it"
-    return f"at a random point, against differences at 50 digits, {len(compared)} gradients: error {worst:.0e} at most"
 
 
 # ---- the text

@@ -100,6 +100,12 @@ def state_of(target: Target, words: str, text: str | None, header: store.Header 
     return State(words, target.model, text, kind)
 
 
+def state_now(spec: str) -> list[State]:
+    """The state of each model of a spec, with the module that it generates."""
+    headers = ((target, store.read_header(store.read(target.output) or "")) for target in load_targets(spec))
+    return [state_of(target, "now", None, header) for target, header in headers]
+
+
 @contextmanager
 def states(spec: str, against: str | None) -> Iterator[list[tuple[State | None, State]]]:
     """(before, after) of each model of a spec; `against` is a revision of git or the file of another spec.

@@ -1,0 +1,93 @@
+"""The kernels of a module for its readers: each line with its cause, and what is known of each kernel."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from derivgen.code.cost import function_cost
+from derivgen.print.elementary import BOUNDS, DTYPES, NUMPY
+from derivgen.print.naming import KERNELS
+from derivgen.report.causes import HOLDS, TARGET, Line, formulas_of, lines_of
+from derivgen.report.evidence import docstring_verdicts
+from derivgen.report.material import Material
+from derivgen.schedule.cost import REAL_BYTES
+
+NOT_VERIFIED = "not verified"
+BY_NUMPY = "NumPy's, no bound stated"
+ROUNDED = {"np.sqrt": "correctly rounded", "abs": "exact", "np.floor": "exact", "np.ceil": "exact"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel of the module's text. `labels`: a name for each formula of its docstring; `users`: what it is called for."""
+
+    name: str
+    lines: tuple[Line, ...]
+    labels: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    verdict: str = NOT_VERIFIED
+    bounds: tuple[tuple[str, str], ...] = ()
+    cost: str = ""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.text for line in self.lines)
+
+    @property
+    def unexplained(self) -> int:
+        """The lines without a cause."""
+        return sum(not line.has_cause for line in self.lines)
+
+
+def kernels_in(text: str) -> dict[str, Kernel]:
+    """The kernels of a module's text, by name, with the causes of their lines."""
+    lines, found = text.splitlines(), dict[str, Kernel]()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and any(getattr(d, "id", "") in KERNELS for d in node.decorator_list):
+            found[node.name] = Kernel(node.name, tuple(lines_of(node, lines)), labels(formulas_of(node)))
+    return found
+
+
+def kernels_of(material: Material) -> dict[str, Kernel]:
+    """The kernels of a state's module, with what is known of each."""
+    text, dtype = material.state.text, material.state.dtype
+    verdicts, found = docstring_verdicts(text), kernels_in(text)
+    users: dict[str, dict[str, None]] = {}
+    costs = {material.function(k): function_cost(code, REAL_BYTES[dtype]) for k, code in material.codes.items()}
+    for _, kernel in material.plan.all_kernels:
+        users.setdefault(material.function(kernel), {})[f"{kernel.layer}, {kernel.direction}"] = None
+    return {
+        name: Kernel(
+            name,
+            kernel.lines,
+            kernel.labels,
+            tuple(users.get(name, ())),
+            verdicts.get(name, NOT_VERIFIED),
+            tuple(bounds_in(kernel.text, dtype)),
+            f"{costs[name].flops} operations, {costs[name].calls} calls, {costs[name].moved} bytes moved",
+        )
+        for name, kernel in found.items()
+    }
+
+
+def labels(formulas: Sequence[str]) -> tuple[str, ...]:
+    """What each formula defines; from the second of one name on, with a number."""
+    counts, found = Counter[str](), []
+    for formula in formulas:
+        match = TARGET.match(formula) or HOLDS.match(formula)
+        name = match[1] if match else "formula"
+        counts[name] += 1
+        found.append(name if counts[name] == 1 else f"{name}-{counts[name]}")
+    return tuple(found)
+
+
+def bounds_in(text: str, dtype: str) -> list[tuple[str, str]]:
+    """The functions that a kernel calls, each with how far it is off at most."""
+    called = dict.fromkeys(ast.unparse(n.func) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call))
+    stated = {name: f"{bound[DTYPES.index(dtype)]:g} ulp" for name, bound in BOUNDS.items()}
+    numpy = dict.fromkeys(NUMPY.values(), BY_NUMPY) | ROUNDED
+    known: Mapping[str, str] = numpy | stated
+    return [(name, known[name]) for name in called if name in known]

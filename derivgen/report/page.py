@@ -1,0 +1,107 @@
+"""The rows as a page of HTML that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from derivgen.form.places import names_in_order
+from derivgen.print.templates import environment
+from derivgen.report.causes import HOLDS, Line
+from derivgen.report.kernels import NOT_VERIFIED, Kernel, kernels_of
+from derivgen.report.material import Material, material
+from derivgen.report.rows import Row, rows_of
+from derivgen.review.compare import comparisons
+from derivgen.review.sections import Section
+from derivgen.review.state import State
+
+FEW = 2  # causes of a line that are named; all are, where the pointer is
+WORDS = {"part": "for ", "clears": "start of ", "loop": "loop: ", "condition": "condition: ", "formula": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLine:
+    """A line of a kernel as it is shown: its cause in words, and links to formulas."""
+
+    number: int
+    text: str
+    words: str
+    links: tuple[Link, ...]
+    more: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page of one model shows."""
+
+    state: State
+    rows: tuple[Row, ...]
+    kernels: dict[str, Kernel]
+    sampled: str
+    others: tuple[Section, ...]  # the module's text beside kernels
+
+    @property
+    def unexplained(self) -> int:
+        return sum(k.unexplained for k in self.kernels.values())
+
+    @property
+    def lines(self) -> int:
+        return sum(len(k.lines) for k in self.kernels.values())
+
+    @property
+    def verified(self) -> int:
+        return sum(k.verdict != NOT_VERIFIED for k in self.kernels.values())
+
+    def code(self, name: str) -> list[CodeLine]:
+        """The lines of a kernel; the first one that computes a formula bears its anchor."""
+        kernel, met = self.kernels[name], set[int]()
+        found = []
+        for line in kernel.lines:
+            new = [i for i in line.formulas if line.kind == "computes" and i not in met][:1]
+            met.update(new)
+            anchor = f"code-{name}-{kernel.labels[new[0]]}" if new else ""
+            found.append(self.shown(kernel, line, anchor))
+        return found
+
+    def shown(self, kernel: Kernel, line: Line, anchor: str) -> CodeLine:
+        links = [Link(kernel.labels[i], self.entry_of(kernel, i)) for i in line.formulas]
+        if line.kind in ("signature", "size") or not line.text.strip('" '):
+            return CodeLine(
+                line.number, line.text, line.kind if line.kind != "formula" else "docstring", (), "", anchor
+            )
+        if not line.has_cause:
+            return CodeLine(line.number, line.text, "no cause found", (), "", anchor)
+        more = ", ".join(link.text for link in links) if len(links) > FEW else ""
+        return CodeLine(line.number, line.text, WORDS.get(line.kind, ""), tuple(links[:FEW]), more, anchor)
+
+    def entry_of(self, kernel: Kernel, position: int) -> str:
+        """The anchor of the formula that stands at a position of a kernel's docstring; of no formula, the kernel's."""
+        found = (e for row in self.rows for e in row.entries if (e.kernel, e.position) == (kernel.name, position))
+        entry = next(found, None)
+        return f"kernel-{kernel.name}" if entry is None else entry.anchor
+
+    def code_of(self, kernel: str, position: int) -> str:
+        """The anchor of the first line that computes a formula."""
+        return f"code-{kernel}-{self.kernels[kernel].labels[position]}"
+
+
+@names_in_order()
+def report_of(state: State) -> Report:
+    made: Material = material(state)
+    kernels, compared = kernels_of(made), comparisons(state)
+    rows = rows_of(made, kernels, compared)
+    worst = max((c.error for c in compared), default=0.0) if not isinstance(compared, str) else 0.0
+    said = compared if isinstance(compared, str) else f"{len(compared)} gradients, error {worst:.0e} at most"
+    others = tuple(s for s in state.sections if s.kind != "kernel")
+    return Report(state, tuple(rows), kernels, said, others)
+
+
+def html_page(reports: Sequence[Report]) -> str:
+    return environment().get_template("report.html.jinja").render(reports=reports, holds=HOLDS).rstrip("\n") + "\n"

@@ -1,0 +1,215 @@
+"""The rows of the page: each statement of the spec with its adjoints, its kernels and the evidence for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+
+from derivgen.code.formulas import lines_of
+from derivgen.errors import Place
+from derivgen.explain.pages import Block
+from derivgen.form.formulas import shown
+from derivgen.form.mathml import Mathml, pieces
+from derivgen.form.notation import steps
+from derivgen.form.program import Program, Statement
+from derivgen.oracle.differences import Comparison
+from derivgen.report.kernels import Kernel
+from derivgen.report.material import Material
+from derivgen.report.sources import Source, source_at
+from derivgen.schedule.schedule import Kernel as Scheduled
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A formula that a kernel computes; `position` in the kernel's docstring."""
+
+    anchor: str
+    html: str
+    target: str
+    kernel: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoint:
+    """What a statement contributes to the adjoint of one that it reads, and the entries that compute it."""
+
+    anchor: str
+    target: str
+    html: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A statement as it is differentiated."""
+
+    anchor: str
+    target: str
+    html: str
+    notes: str
+    adjoints: tuple[Adjoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`kernels`: those that are shown in this row; `elsewhere`: others that compute entries of it."""
+
+    name: str
+    source: Source
+    formulas: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    kernels: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(e.kernel for e in self.entries if e.kernel not in self.kernels))
+
+
+class Anchors:
+    """Names of places on the page: made of names of the spec, from the second of one name on with a number."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+
+    def new(self, *words: str) -> str:
+        name = "-".join(words)
+        self.counts[name] += 1
+        return name if self.counts[name] == 1 else f"{name}-{self.counts[name]}"
+
+
+def rows_of(material: Material, kernels: Mapping[str, Kernel], compared: list[Comparison] | str) -> list[Row]:
+    """A row for each statement of the spec, then one for each kernel of a function of derivatives."""
+    entries, anchors = entries_of(material, kernels), Anchors()
+    homes = homes_of(material)
+    declared = dict.fromkeys(material.rows, ()) | grouped(material, [*shown(material.live, Mathml)])
+    rows = []
+    for name in material.rows:
+        own = tuple(entries.get(name, ()))
+        rows.append(
+            Row(
+                name,
+                source_at(place_of(material, name)),
+                tuple(formulas) if (formulas := declared[name]) else unneeded(material, name),
+                tuple(parts_of(material, name, own, anchors)),
+                own,
+                tuple(kernel for kernel, home in homes.items() if home == name),
+                tuple(checks_of(material, name, compared)),
+            )
+        )
+    return rows + [derived_row(material, name, kernels) for name in kernels if name not in homes]
+
+
+def place_of(material: Material, name: str) -> Place | None:
+    model = material.model
+    if (definition := next((d for d in model.definitions if d.name == name), None)) is not None:
+        return definition.place
+    if name == material.declared.objective and model.objective is not None:
+        return model.objective.place
+    given = next((t for t, own in material.declared.running if own == name), name)
+    return model.declarations[given].place if given in model.declarations else model.place
+
+
+def typeset(html: str, s: Statement) -> str:
+    return pieces(html) + escape(steps(s.scan))
+
+
+def grouped(material: Material, lines: list[tuple[Statement, str]]) -> dict[str, tuple[str, ...]]:
+    """Declared formulas by row; what a let is made of, before it."""
+    found: dict[str, list[str]] = {}
+    for s, html in lines:
+        found.setdefault(material.owner(s.target, s.layer), []).append(typeset(html, s))
+    return {name: tuple(formulas) for name, formulas in found.items()}
+
+
+def unneeded(material: Material, name: str) -> tuple[str, ...]:
+    """The formulas of what neither the objective nor the prediction needs."""
+    return grouped(material, shown(material.declared, Mathml)).get(name, ())
+
+
+# ---- what kernels compute
+
+
+def entries_of(material: Material, kernels: Mapping[str, Kernel]) -> dict[str, list[Entry]]:
+    """By row, the formulas that kernels of steps, losses and predictions compute for it."""
+    anchors, found, seen = Anchors(), dict[str, list[Entry]](), set[tuple[str, str, int]]()
+    for program, kernel in material.step_kernels:
+        function = material.function(kernel)
+        for position, (s, html) in enumerate(lines_of(program, kernel, notation=Mathml)):
+            for row in material.origins(s):
+                if (row, function, position) in seen:
+                    continue
+                seen.add((row, function, position))
+                anchor = anchors.new("computed", row, function, kernels[function].labels[position])
+                entry = Entry(anchor, typeset(html, s), s.target, function, position)
+                found.setdefault(row, []).append(entry)
+    return found
+
+
+def homes_of(material: Material) -> dict[str, str]:
+    """The row in which each kernel of steps, losses and predictions is shown: that of its first layer."""
+    homes: dict[str, str] = {}
+    for _, kernel in sorted(material.step_kernels, key=lambda item: material.rows.index(home(material, item[1]))):
+        homes.setdefault(material.function(kernel), home(material, kernel))
+    return homes
+
+
+def home(material: Material, kernel: Scheduled) -> str:
+    return material.owner(kernel.layer, kernel.layer)
+
+
+def derived_row(material: Material, name: str, kernels: Mapping[str, Kernel]) -> Row:
+    """The row of a kernel that only functions of derivatives call."""
+    anchors = Anchors()
+    users = [(p, k) for p, k in material.plan.all_kernels if material.function(k) == name]
+    entries = []
+    if users:
+        program, kernel = users[0]
+        for position, (s, html) in enumerate(lines_of(program, kernel, notation=Mathml)):
+            anchor = anchors.new("computed", name, kernels[name].labels[position])
+            entries.append(Entry(anchor, typeset(html, s), s.target, name, position))
+    return Row(name, source_at(material.model.request_place), (), (), tuple(entries), (name,))
+
+
+# ---- adjoints
+
+
+def parts_of(material: Material, name: str, entries: tuple[Entry, ...], anchors: Anchors) -> Iterator[Part]:
+    """The statements of a row as they are differentiated, each with its adjoints."""
+    explanation = material.explanation
+    for number, (s, former) in enumerate(explanation.statements(), 1):
+        if material.owner(s.target, s.layer) != name:
+            continue
+        adjoints, notes = [], list[Block]()
+        for adjoint, blocks in explanation.contributions(s):
+            if adjoint is None:
+                notes += blocks
+                continue
+            anchor = anchors.new("adjoint", s.target, adjoint.target)
+            own = tuple(e for e in entries if e.target == adjoint.target)
+            adjoints.append(Adjoint(anchor, adjoint.target, written(material, blocks[1:]), own))
+        html = written(material, explanation.statement(number, s, former))
+        yield Part(anchors.new("statement", s.target), s.target, html, written(material, notes), tuple(adjoints))
+
+
+def written(material: Material, blocks: list[Block]) -> str:
+    page = material.explanation.page
+    return "\n".join(line for block in blocks for line in page.lines(block))
+
+
+# ---- evidence
+
+
+def checks_of(material: Material, name: str, compared: list[Comparison] | str) -> Iterator[str]:
+    """What is known of the gradients of the parameters that a row brings in."""
+    parameters = [*material.parameters_of(name)]
+    if isinstance(compared, str):
+        yield from (f"{p}: {compared}" for p in parameters)
+        return
+    for c in compared:
+        if c.parameter in parameters:
+            yield f"{c.parameter}: relative error {c.error:.0e}, {c.checked}"
