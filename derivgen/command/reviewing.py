@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from derivgen.errors import DerivgenError
 from derivgen.file import store
 
 FORMS = click.Choice(["text", "markdown", "html", "json"])
@@ -85,14 +86,15 @@ def certify(spec: str, output: Path | None) -> None:
 @click.option("--against", metavar="REV|FILE", help="A revision of git, or another spec's file, to compare with.")
 def report(spec: str, output: Path, against: str | None) -> None:
     """Write one page on SPEC: its statements, each with formula, adjoints, kernels, and the evidence for them."""
-    from derivgen.report.page import html_page, report_of
+    from derivgen.report.page import html_page, report_against, report_of
     from derivgen.review.state import state_now, states
 
+    if output.suffix.casefold() not in (".html", ".htm"):
+        raise DerivgenError(f"-o {output}: expected a file of HTML, such as {output.stem or 'report'}.html")
     if against is None:
-        found = [(None, state) for state in state_now(spec)]
-        text = html_page([report_of(state) for _, state in found])
+        text = html_page([report_of(state) for state in state_now(spec)])
     else:
         with states(spec, against) as pairs:
-            text = html_page([report_of(now) for before, now in pairs])
+            text = html_page([report_against(before, now) for before, now in pairs])
     store.write_bytes(output, text.encode())
     click.echo(f"{output}: written")

@@ -185,7 +185,9 @@ class ModelExplanation:
                 left.remove(adjoint)
                 found.append((adjoint, self.reason(s, read, adjoint)))
         held = [r for r in reads_of(s.expression) if r in stopped_reads(s.expression) - set(differentiable_reads(s))]
-        return [*found, *((None, [self.no_adjoint(s, r)]) for r in held)]
+        for r in held:
+            found.append((None, [self.no_adjoint(s, r)]))
+        return found
 
     def no_adjoint(self, s: Statement, read: Read) -> Prose:
         return Prose(f"{self.page.code(read)} takes no adjoint: {self.why_constant(s, read)}.", 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from xml.etree import ElementTree
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -14,6 +15,8 @@ from derivgen.form.notation import ADD, ATOM, MULTIPLY, POWER, Plain
 from derivgen.form.program import Range, Statement
 
 BREAK = "\ue000"  # where a line may break
+SHORT, WIDE = 3, 36  # letters of a piece that stays with the next; of one that fits into a column
+TAG = re.compile("<[^>]*>")
 TALL = re.compile("<(mfrac|munder|mtable)")
 BAR, DOT = "_bar", "_dot"
 
@@ -31,10 +34,39 @@ def row(fragment: str) -> str:
     return f"<mrow>{fragment.replace(BREAK, '')}</mrow>"
 
 
-def pieces(fragment: str) -> str:
+def pieces(fragment: str, wide: int = WIDE) -> str:
     """A fragment as elements for a page: what explanations put between formulas, ` = `, becomes a sign of its own."""
     whole = re.sub(r" \+= | = ", lambda found: infix(found[0].strip()), fragment)
-    return "".join(f"<math>{piece.strip()}</math>" for piece in whole.split(BREAK) if piece.strip())
+    parts = joined([piece.strip() for piece in whole.split(BREAK) if piece.strip()])
+    return "".join(element(part, wide) for part in parts)
+
+
+def joined(parts: list[str]) -> list[str]:
+    """The pieces, of which a short first one stays with the next: `v` with `= …`."""
+    short = len(parts) > 1 and len(TAG.sub("", parts[0])) <= SHORT
+    return ["".join(parts[:2]), *parts[2:]] if short else parts
+
+
+def element(piece: str, wide: int) -> str:
+    """A piece as an element; one that is wider than so many letters is set in smaller ones, down to half their size."""
+    own = width(ElementTree.fromstring(f"<math>{piece}</math>"))
+    size = f' style="font-size: {max(50, round(100 * wide / own))}%"' if own > wide else ""
+    return f'<math displaystyle="true"{size}>{piece}</math>'
+
+
+def width(e: ElementTree.Element) -> float:
+    """About how many letters wide an element is."""
+    inside = [width(child) for child in e]
+    match e.tag:
+        case "mfrac" | "munder" | "mover":
+            return max(inside)
+        case "msub" | "msup":
+            return inside[0] + 0.7 * inside[1]
+        case "mtable":
+            columns = zip(*([width(cell) for cell in row] for row in e), strict=True)
+            return sum(map(max, columns))
+        case _:
+            return sum(inside) + len(e.text or "")
 
 
 class Mathml(Plain):
@@ -108,7 +140,8 @@ class Mathml(Plain):
         plain = exponent.is_Integer or exponent == sp.Rational(1, 2) or (exponent.is_Number and exponent.is_negative)
         if plain:
             return super().power(e)
-        return f"<msup>{row(self.expression(base, ATOM))}{row(self.expression(exponent))}</msup>", POWER
+        above = f"<mn>{exponent}</mn>" if exponent.is_Rational else row(self.expression(exponent))
+        return f"<msup>{row(self.expression(base, ATOM))}{above}</msup>", POWER
 
     def superscript(self, base: str, exponent: str) -> str:
         return f"<msup>{row(base)}<mn>{exponent.replace('-', '−')}</mn></msup>"

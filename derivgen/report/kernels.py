@@ -13,7 +13,7 @@ from derivgen.print.naming import KERNELS
 from derivgen.report.causes import HOLDS, TARGET, Line, formulas_of, lines_of
 from derivgen.report.evidence import docstring_verdicts
 from derivgen.report.material import Material
-from derivgen.schedule.cost import REAL_BYTES
+from derivgen.schedule.cost import REAL_BYTES, Cost
 
 NOT_VERIFIED = "not verified"
 BY_NUMPY = "NumPy's, no bound stated"
@@ -22,7 +22,7 @@ ROUNDED = {"np.sqrt": "correctly rounded", "abs": "exact", "np.floor": "exact", 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel of the module's text. `labels`: a name for each formula of its docstring; `users`: what it is called for."""
+    """A kernel of a module. `labels`: a name for each formula of its docstring; `users`: what it is called for."""
 
     name: str
     lines: tuple[Line, ...]
@@ -57,7 +57,7 @@ def kernels_of(material: Material) -> dict[str, Kernel]:
     verdicts, found = docstring_verdicts(text), kernels_in(text)
     users: dict[str, dict[str, None]] = {}
     costs = {material.function(k): function_cost(code, REAL_BYTES[dtype]) for k, code in material.codes.items()}
-    for _, kernel in material.plan.all_kernels:
+    for _, kernel in sorted(material.plan.all_kernels, key=lambda item: material.position(item[1].layer)):
         users.setdefault(material.function(kernel), {})[f"{kernel.layer}, {kernel.direction}"] = None
     return {
         name: Kernel(
@@ -67,10 +67,14 @@ def kernels_of(material: Material) -> dict[str, Kernel]:
             tuple(users.get(name, ())),
             verdicts.get(name, NOT_VERIFIED),
             tuple(bounds_in(kernel.text, dtype)),
-            f"{costs[name].flops} operations, {costs[name].calls} calls, {costs[name].moved} bytes moved",
+            cost_words(costs[name]) if name in costs else "",
         )
         for name, kernel in found.items()
     }
+
+
+def cost_words(cost: Cost) -> str:
+    return f"{cost.flops} operations, {cost.calls} calls, {cost.moved} bytes moved"
 
 
 def labels(formulas: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +11,16 @@ from derivgen.code.tree import Function
 from derivgen.declare.model import Model
 from derivgen.explain.model import ModelExplanation
 from derivgen.form.as_written import as_written
-from derivgen.form.program import Program, Role, Statement, Tensor
+from derivgen.form.program import TOGETHER, Program, Role, Statement, Tensor
 from derivgen.pipeline import declared_program, module_codes, plan_module, stable_program
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.prepare.modes import in_training
 from derivgen.report.typeset import HtmlPage
 from derivgen.review.state import State
 from derivgen.schedule.schedule import Kernel
+
+
+ADJOINTS = ("backward", "backward_tangent", TOGETHER)  # directions of statements that make adjoints
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,31 @@ class Material:
         named = next((stem for stem in stems if stem in self.rows), layer)
         return named if named in self.rows else self.rows[-1]
 
+    def position(self, layer: str) -> int:
+        """That of the row which a layer belongs to."""
+        return self.rows.index(self.owner(layer, layer))
+
     def origins(self, s: Statement) -> tuple[str, ...]:
-        """The rows that a statement comes from: of an adjoint, those whose adjoints it reads; else that of its target."""
-        if not self.is_adjoint(s.target) or s.direction not in ("backward", "gradient", "backward_tangent"):
+        """The rows that a statement comes from: of an adjoint, those whose adjoints it reads; else its target's.
+
+        An adjoint that reads none comes from what the objective's own adjoint, 1, has reached.
+        """
+        if not self.is_adjoint(s.target) or s.direction not in ADJOINTS:
             return (self.owner(s.target, s.layer),)
         bars = (r.tensor for r in s.reads if self.is_adjoint(r.tensor))
-        return tuple(dict.fromkeys(self.owner(bar, s.layer) for bar in bars)) or (self.owner(s.layer, s.layer),)
+        if found := tuple(dict.fromkeys(self.owner(bar, s.layer) for bar in bars)):
+            return found
+        objective = self.rows[-1]
+        return (objective if objective in self.contributors[s.target] else self.owner(s.layer, s.layer),)
+
+    @cached_property
+    def contributors(self) -> dict[str, set[str]]:
+        """By adjoint, the rows whose statements contribute to it."""
+        found = defaultdict[str, set[str]](set)
+        for s, adjoints in self.explanation.adjoints.items():
+            for adjoint in adjoints:
+                found[adjoint.target].add(self.owner(s.target, s.layer))
+        return found
 
     def is_adjoint(self, tensor: str) -> bool:
         found = self.table.get(tensor)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derivgen.form.places import names_in_order
 from derivgen.print.templates import environment
-from derivgen.report.causes import HOLDS, Line
+from derivgen.report.against import Comparison, all_new, comparison
+from derivgen.report.causes import Line
 from derivgen.report.kernels import NOT_VERIFIED, Kernel, kernels_of
 from derivgen.report.material import Material, material
 from derivgen.report.rows import Row, rows_of
-from derivgen.review.compare import comparisons
+from derivgen.review.compare import compared, comparisons
 from derivgen.review.sections import Section
 from derivgen.review.state import State
 
@@ -36,6 +37,10 @@ class CodeLine:
     more: str
     anchor: str
 
+    @property
+    def indent(self) -> str:
+        return self.text[: len(self.text) - len(self.text.lstrip())]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -46,6 +51,7 @@ class Report:
     kernels: dict[str, Kernel]
     sampled: str
     others: tuple[Section, ...]  # the module's text beside kernels
+    against: Comparison | None = None
 
     @property
     def unexplained(self) -> int:
@@ -95,13 +101,24 @@ class Report:
 @names_in_order()
 def report_of(state: State) -> Report:
     made: Material = material(state)
-    kernels, compared = kernels_of(made), comparisons(state)
-    rows = rows_of(made, kernels, compared)
-    worst = max((c.error for c in compared), default=0.0) if not isinstance(compared, str) else 0.0
-    said = compared if isinstance(compared, str) else f"{len(compared)} gradients, error {worst:.0e} at most"
+    kernels, errors = kernels_of(made), comparisons(state)
+    rows = rows_of(made, kernels, errors)
+    worst = max((c.error for c in errors), default=0.0) if not isinstance(errors, str) else 0.0
+    said = errors if isinstance(errors, str) else f"{len(errors)} gradients, error {worst:.0e} at most"
     others = tuple(s for s in state.sections if s.kind != "kernel")
     return Report(state, tuple(rows), kernels, said, others)
 
 
+def report_against(before: State | None, now: State) -> Report:
+    """The page of now, with what stood in each row before."""
+    report = report_of(now)
+    if before is None:
+        return replace(report, against=all_new(report.rows))
+    old = report_of(before)
+    review = compared(before, now, signed={})
+    found = comparison(review, report.rows, old.rows, report.kernels, old.kernels)
+    return replace(report, against=found)
+
+
 def html_page(reports: Sequence[Report]) -> str:
-    return environment().get_template("report.html.jinja").render(reports=reports, holds=HOLDS).rstrip("\n") + "\n"
+    return environment().get_template("report.html.jinja").render(reports=reports).rstrip("\n") + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,12 +13,11 @@ from derivgen.explain.pages import Block
 from derivgen.form.formulas import shown
 from derivgen.form.mathml import Mathml, pieces
 from derivgen.form.notation import steps
-from derivgen.form.program import Program, Statement
+from derivgen.form.program import Statement
 from derivgen.oracle.differences import Comparison
 from derivgen.report.kernels import Kernel
 from derivgen.report.material import Material
 from derivgen.report.sources import Source, source_at
-from derivgen.schedule.schedule import Kernel as Scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def rows_of(material: Material, kernels: Mapping[str, Kernel], compared: list[Co
                 name,
                 source_at(place_of(material, name)),
                 tuple(formulas) if (formulas := declared[name]) else unneeded(material, name),
-                tuple(parts_of(material, name, own, anchors)),
+                tuple(parts_of(material, name, entries, anchors)),
                 own,
                 tuple(kernel for kernel, home in homes.items() if home == name),
                 tuple(checks_of(material, name, compared)),
@@ -140,6 +139,8 @@ def entries_of(material: Material, kernels: Mapping[str, Kernel]) -> dict[str, l
     for program, kernel in material.step_kernels:
         function = material.function(kernel)
         for position, (s, html) in enumerate(lines_of(program, kernel, notation=Mathml)):
+            if function not in kernels or position >= len(kernels[function].labels):
+                continue  # the text is of another derivgen
             for row in material.origins(s):
                 if (row, function, position) in seen:
                     continue
@@ -153,13 +154,9 @@ def entries_of(material: Material, kernels: Mapping[str, Kernel]) -> dict[str, l
 def homes_of(material: Material) -> dict[str, str]:
     """The row in which each kernel of steps, losses and predictions is shown: that of its first layer."""
     homes: dict[str, str] = {}
-    for _, kernel in sorted(material.step_kernels, key=lambda item: material.rows.index(home(material, item[1]))):
-        homes.setdefault(material.function(kernel), home(material, kernel))
+    for _, kernel in sorted(material.step_kernels, key=lambda item: material.position(item[1].layer)):
+        homes.setdefault(material.function(kernel), material.owner(kernel.layer, kernel.layer))
     return homes
-
-
-def home(material: Material, kernel: Scheduled) -> str:
-    return material.owner(kernel.layer, kernel.layer)
 
 
 def derived_row(material: Material, name: str, kernels: Mapping[str, Kernel]) -> Row:
@@ -178,7 +175,7 @@ def derived_row(material: Material, name: str, kernels: Mapping[str, Kernel]) ->
 # ---- adjoints
 
 
-def parts_of(material: Material, name: str, entries: tuple[Entry, ...], anchors: Anchors) -> Iterator[Part]:
+def parts_of(material: Material, name: str, entries: Mapping[str, Sequence[Entry]], anchors: Anchors) -> Iterator[Part]:
     """The statements of a row as they are differentiated, each with its adjoints."""
     explanation = material.explanation
     for number, (s, former) in enumerate(explanation.statements(), 1):
@@ -190,10 +187,17 @@ def parts_of(material: Material, name: str, entries: tuple[Entry, ...], anchors:
                 notes += blocks
                 continue
             anchor = anchors.new("adjoint", s.target, adjoint.target)
-            own = tuple(e for e in entries if e.target == adjoint.target)
-            adjoints.append(Adjoint(anchor, adjoint.target, written(material, blocks[1:]), own))
+            adjoints.append(
+                Adjoint(anchor, adjoint.target, written(material, blocks[1:]), computing(adjoint.target, name, entries))
+            )
         html = written(material, explanation.statement(number, s, former))
         yield Part(anchors.new("statement", s.target), s.target, html, written(material, notes), tuple(adjoints))
+
+
+def computing(adjoint: str, name: str, entries: Mapping[str, Sequence[Entry]]) -> tuple[Entry, ...]:
+    """The entries that compute what a row contributes to an adjoint: its own, or those into which it went."""
+    own = tuple(e for e in entries.get(name, ()) if e.target == adjoint)
+    return own or tuple(e for found in entries.values() for e in found if e.target == adjoint)
 
 
 def written(material: Material, blocks: list[Block]) -> str:
@@ -208,7 +212,8 @@ def checks_of(material: Material, name: str, compared: list[Comparison] | str) -
     """What is known of the gradients of the parameters that a row brings in."""
     parameters = [*material.parameters_of(name)]
     if isinstance(compared, str):
-        yield from (f"{p}: {compared}" for p in parameters)
+        if parameters:
+            yield f"{', '.join(parameters)}: {compared}"
         return
     for c in compared:
         if c.parameter in parameters:

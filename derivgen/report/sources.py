@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,7 @@ class Source:
 
     @property
     def text(self) -> str:
-        return "\n".join(line for _, line in self.lines)
+        return textwrap.dedent("\n".join(line for _, line in self.lines))
 
 
 def source_at(place: Place | None) -> Source:

@@ -6,18 +6,19 @@ import re
 from html import escape
 
 from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage
-from derivgen.form.mathml import Mathml, pieces, row
-from derivgen.form.notation import ATOM
+from derivgen.form.mathml import TAG, Mathml, pieces, row
+from derivgen.form.notation import MULTIPLY
 from derivgen.form.program import Statement
 
-LARGE = 600  # letters of a formula in MathML beyond which it stands beside d/du, not above it
+NARROW = 27  # letters that fit beside the name of a rule
+LARGE = 24  # letters of a formula beyond which it stands beside d/du, not above it
 
 
 class HtmlPage(TextPage):
     """Blocks as HTML."""
 
     notation_class = Mathml
-    whole_precedence = ATOM
+    whole_precedence = MULTIPLY
 
     def statement(self, s: Statement) -> str:
         operator = "+=" if s.operator == "+=" else "="
@@ -25,7 +26,7 @@ class HtmlPage(TextPage):
 
     def ratio(self, whole: str, by: str, partial: bool) -> str:
         sign = "<mo>∂</mo>" if partial else '<mi>d</mi><mspace width="0.17em"/>'
-        if len(whole) > LARGE:
+        if len(TAG.sub("", whole)) > LARGE:
             return f"<mfrac>{row(sign)}{row(sign + by)}</mfrac>{whole}"
         return f"<mfrac>{row(sign + whole)}{row(sign + by)}</mfrac>"
 
@@ -44,7 +45,7 @@ class HtmlPage(TextPage):
 
     def rule(self, kinds: str, cells: tuple[str, ...]) -> str:
         """A row of a table: the rule by its name, then its formulas."""
-        shown = [escape(c) if kind == "t" else pieces(c) for kind, c in zip(kinds, cells, strict=True) if c]
+        shown = [escape(c) if kind == "t" else pieces(c, NARROW) for kind, c in zip(kinds, cells, strict=True) if c]
         rest = "".join(f'<span class="step">{cell}</span> ' for cell in shown[1:])
         return f"<li><span>{shown[0]}</span><span>{rest}</span></li>"
 
