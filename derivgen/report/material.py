@@ -19,7 +19,6 @@ from derivgen.report.typeset import HtmlPage
 from derivgen.review.state import State
 from derivgen.schedule.schedule import Kernel
 
-
 ADJOINTS = ("backward", "backward_tangent", TOGETHER)  # directions of statements that make adjoints
 
 
@@ -59,7 +58,8 @@ class Material:
     @cached_property
     def step_kernels(self) -> list[tuple[Program, Kernel]]:
         """The kernels of steps, losses and predictions, each with the program that knows its tensors."""
-        return [(s.program, k) for s in self.plan.schedules for k in s.kernels]
+        programs = {kernel: program for program, kernel in reversed(self.plan.all_kernels)}
+        return [(programs[k], k) for k in dict.fromkeys(k for s in self.plan.schedules for k in s.kernels)]
 
     def function(self, kernel: Kernel) -> str:
         """The name of the function that does what a kernel does."""

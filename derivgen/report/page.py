@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from derivgen.form.places import names_in_order
 from derivgen.print.templates import environment
@@ -11,12 +12,13 @@ from derivgen.report.against import Comparison, all_new, comparison
 from derivgen.report.causes import Line
 from derivgen.report.kernels import NOT_VERIFIED, Kernel, kernels_of
 from derivgen.report.material import Material, material
-from derivgen.report.rows import Row, rows_of
+from derivgen.report.rows import Row, Update, rows_of, update_of
 from derivgen.review.compare import compared, comparisons
 from derivgen.review.sections import Section
 from derivgen.review.state import State
 
 FEW = 2  # causes of a line that are named; all are, where the pointer is
+RANK = ("computes", "clears", "part")  # of lines that do something for a formula, the first is the best
 WORDS = {"part": "for ", "clears": "start of ", "loop": "loop: ", "condition": "condition: ", "formula": ""}
 
 
@@ -49,6 +51,7 @@ class Report:
     state: State
     rows: tuple[Row, ...]
     kernels: dict[str, Kernel]
+    update: Update
     sampled: str
     others: tuple[Section, ...]  # the module's text beside kernels
     against: Comparison | None = None
@@ -66,14 +69,22 @@ class Report:
         return sum(k.verdict != NOT_VERIFIED for k in self.kernels.values())
 
     def code(self, name: str) -> list[CodeLine]:
-        """The lines of a kernel; the first one that computes a formula bears its anchor."""
-        kernel, met = self.kernels[name], set[int]()
-        found = []
-        for line in kernel.lines:
-            new = [i for i in line.formulas if line.kind == "computes" and i not in met][:1]
-            met.update(new)
-            anchor = f"code-{name}-{kernel.labels[new[0]]}" if new else ""
-            found.append(self.shown(kernel, line, anchor))
+        """The lines of a kernel."""
+        kernel = self.kernels[name]
+        anchors = dict(self.anchors[name].values())
+        return [self.shown(kernel, line, anchors.get(line.number, "")) for line in kernel.lines]
+
+    @cached_property
+    def anchors(self) -> dict[str, dict[int, tuple[int, str]]]:
+        """By kernel and formula, the first line that computes it, or else clears for it, with the line's anchor."""
+        found: dict[str, dict[int, tuple[int, str]]] = {}
+        for name, kernel in self.kernels.items():
+            taken, found[name] = dict[int, str](), {}
+            for position, label in enumerate(kernel.labels):
+                own = [line for line in kernel.lines if line.kind in RANK and position in line.formulas]
+                first = min(own, key=lambda line: (RANK.index(line.kind), line.number), default=kernel.lines[0])
+                anchor = taken.setdefault(first.number, f"code-{name}-{label}")
+                found[name][position] = first.number, anchor
         return found
 
     def shown(self, kernel: Kernel, line: Line, anchor: str) -> CodeLine:
@@ -95,7 +106,7 @@ class Report:
 
     def code_of(self, kernel: str, position: int) -> str:
         """The anchor of the first line that computes a formula."""
-        return f"code-{kernel}-{self.kernels[kernel].labels[position]}"
+        return self.anchors[kernel][position][1]
 
 
 @names_in_order()
@@ -106,7 +117,7 @@ def report_of(state: State) -> Report:
     worst = max((c.error for c in errors), default=0.0) if not isinstance(errors, str) else 0.0
     said = errors if isinstance(errors, str) else f"{len(errors)} gradients, error {worst:.0e} at most"
     others = tuple(s for s in state.sections if s.kind != "kernel")
-    return Report(state, tuple(rows), kernels, said, others)
+    return Report(state, tuple(rows), kernels, update_of(made), said, others)
 
 
 def report_against(before: State | None, now: State) -> Report:

@@ -205,6 +205,18 @@ def written(material: Material, blocks: list[Block]) -> str:
     return "\n".join(line for block in blocks for line in page.lines(block))
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The rule by which a step changes the parameters."""
+
+    source: Source
+    html: str
+
+
+def update_of(material: Material) -> Update:
+    return Update(source_at(material.model.update_place), written(material, material.explanation.update_rule()[1:]))
+
+
 # ---- evidence
 
 

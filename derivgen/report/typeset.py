@@ -10,7 +10,7 @@ from derivgen.form.mathml import TAG, Mathml, pieces, row
 from derivgen.form.notation import MULTIPLY
 from derivgen.form.program import Statement
 
-NARROW = 27  # letters that fit beside the name of a rule
+NARROW = 25  # letters that fit beside the name of a rule
 LARGE = 24  # letters of a formula beyond which it stands beside d/du, not above it
 
 
@@ -44,7 +44,9 @@ class HtmlPage(TextPage):
                 return ['<ul class="rules">', *(self.rule(kinds, cells) for cells in rows), "</ul>"]
 
     def rule(self, kinds: str, cells: tuple[str, ...]) -> str:
-        """A row of a table: the rule by its name, then its formulas."""
+        """A row of a table: the rule by its name, if it has one, then its formulas."""
+        if kinds == "m":
+            return f'<li class="alone">{pieces(cells[0])}</li>'
         shown = [escape(c) if kind == "t" else pieces(c, NARROW) for kind, c in zip(kinds, cells, strict=True) if c]
         rest = "".join(f'<span class="step">{cell}</span> ' for cell in shown[1:])
         return f"<li><span>{shown[0]}</span><span>{rest}</span></li>"
