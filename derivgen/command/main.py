@@ -178,8 +178,9 @@ def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
         raise click.UsageError("give either SPEC or --expr TEXT")
     if expr is not None and order != "1":
         raise click.UsageError("--order 2 takes a SPEC: explain the derivative itself by --expr")
+    from derivgen.explain.expression import explain_expression
     from derivgen.explain.hessian import explain_hessian
-    from derivgen.explain.model import explain_expression, explain_model
+    from derivgen.explain.model import explain_model
 
     of_model = explain_model if order == "1" else explain_hessian
     if expr is not None:

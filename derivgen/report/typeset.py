@@ -7,7 +7,7 @@ from html import escape
 
 from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage
 from derivgen.form.mathml import TAG, Mathml, pieces, row
-from derivgen.form.notation import MULTIPLY
+from derivgen.form.notation import ATOM
 from derivgen.form.program import Statement
 
 NARROW = 25  # letters that fit beside the name of a rule
@@ -18,7 +18,7 @@ class HtmlPage(TextPage):
     """Blocks as HTML."""
 
     notation_class = Mathml
-    whole_precedence = MULTIPLY
+    whole_precedence = ATOM
 
     def statement(self, s: Statement) -> str:
         operator = "+=" if s.operator == "+=" else "="

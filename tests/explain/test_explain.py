@@ -22,7 +22,8 @@ from derivgen import MaxOver, Model, optimizers, stop_gradient
 from derivgen.command.main import main
 from derivgen.derive.differentiate import adjoint
 from derivgen.errors import DerivgenError
-from derivgen.explain.model import explain_expression, explain_model
+from derivgen.explain.expression import explain_expression
+from derivgen.explain.model import explain_model
 from derivgen.explain.parse import DEEPEST, FORMS, FUNCTIONS, LONGEST, arities, parse_expression
 from derivgen.form.as_written import as_written
 from derivgen.form.notation import Plain

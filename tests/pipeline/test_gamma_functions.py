@@ -11,7 +11,7 @@ from sympy import Sum, exp, log
 
 from derivgen import Model
 from derivgen.errors import DerivgenError, SpecError
-from derivgen.explain.model import explain_expression
+from derivgen.explain.expression import explain_expression
 from derivgen.form.expressions import Read
 from derivgen.form.functions import loggamma
 from derivgen.form.notation import Latex
