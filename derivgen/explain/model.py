@@ -25,6 +25,7 @@ from derivgen.explain.pages import (
     page_kind,
 )
 from derivgen.explain.rules import Step, letters, paths
+from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, reads_of, subexpressions, substitute
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.places import names_in_order
@@ -35,6 +36,7 @@ from derivgen.simplify.guarded import compare
 from derivgen.update.notation import equations, remarks, term_order
 
 
+@as_written()
 @names_in_order()
 def explain_model(model: Model, form: str = "text") -> str:
     """The statements of a model with their adjoints and the rules behind them; form is "text" or "markdown".

@@ -2,7 +2,7 @@
 
 Read off the text alone: a line that writes the target of a formula computes that formula; a line that writes a local is
 there for what reads the local; a loop or a condition is there for what stands in it. Where one array takes several
-formulas, their order and subscripts tell which; what only rescales an array goes on with the formula before.
+formulas, subscripts, what is read, and order tell which: a guess, which a reader can check, where these are alike.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class Step:
     inside: list[Step] = field(default_factory=list)
     subscripts: str = ""
     operator: str = "="
+    made_of: frozenset[str] = frozenset()  # what it and its locals read
     causes: set[int] = field(default_factory=set)
+    sure: bool = False  # whether the causes are all
 
 
 def steps_of(node: ast.stmt) -> Iterator[Step]:
@@ -194,20 +196,28 @@ def assign_causes(steps: Sequence[Step], targets: Sequence[Target], indices: fro
     written = {step.writes for step in every}
     elements = {w: t.array for t in targets if t.array not in written for w in written if is_element(w, t.array)}
     own = {t.array for t in targets} | elements.keys()
-    last, behind = dict[str, Target](), dict[str, frozenset[str]]()
+    last, behind, terms = dict[str, Target](), dict[str, frozenset[str]](), dict[str, list[Step]]()
     for step in every:
         array = elements.get(step.writes, step.writes)
-        read = frozenset().union(*(behind.get(name, {name}) for name in step.reads - indices - {step.writes}))
+        others = step.reads - indices - {step.writes}
+        step.made_of = frozenset().union(*(behind.get(name, {name}) for name in others))
+        inside = [term for name in others for term in terms.get(name, ())]
         if step.writes in own:
-            last[array] = chosen(step, read, [t for t in targets if t.array == array], last.get(array))
-            step.causes = {last[array].position}
+            formulas = [t for t in targets if t.array == array]
+            for part in inside if len(formulas) > 1 and inside else [step]:
+                last[array] = chosen(part, formulas, last.get(array))
+                part.causes, part.sure = {last[array].position}, True
+                step.causes |= part.causes
+            step.sure = True
         elif step.writes:
             step.kind = "part" if step.kind == "computes" else step.kind
-            behind[step.writes] = read if step.operator == "=" else read | behind.get(step.writes, frozenset())
+            kept = step.operator == "+="
+            behind[step.writes] = step.made_of | (behind.get(step.writes, frozenset()) if kept else frozenset())
+            terms[step.writes] = [*terms.get(step.writes, ()), *(inside or [step])] if kept else []
     count = -1
     while count != (count := sum(len(step.causes) for step in every)):
         for step in reversed(every):
-            if step.writes and step.writes not in own:
+            if step.writes and not step.sure:
                 step.causes.update(*(reader.causes for reader in every if step.writes in reader.reads))
             step.causes.update(*(inner.causes for inner in step.inside))
 
@@ -217,23 +227,27 @@ def is_element(name: str, tensor: str) -> bool:
     return re.fullmatch(rf"{tensor}(_\d+)+", name) is not None
 
 
-def chosen(step: Step, read: frozenset[str], own: Sequence[Target], before: Target | None) -> Target:
-    """The one of the formulas of an array that a step computes; `read`: what it and its locals read.
+def chosen(step: Step, own: Sequence[Target], before: Target | None) -> Target:
+    """The one of the formulas of an array that a step computes, or a term of it in a local.
 
-    What only rescales the array goes on with the formula before. Else subscripts tell, then what is read, then order.
+    What only rescales the array goes on with the formula before, unless another one is just that. Else subscripts
+    and operator tell, then what is read, then order.
     """
     if step.kind == "clears" and before is None:
         return own[0]
     arrays = frozenset().union(*(t.names | {t.array} for t in own))
-    if before is not None and step.operator == "=" and step.writes in step.reads and read.isdisjoint(arrays):
-        return before
+    if before is not None and step.operator == "=" and step.writes in step.reads and step.made_of.isdisjoint(arrays):
+        return next((t for t in own if t is not before and t.names == {step.writes}), before)
 
-    read |= step.reads & {step.writes}
+    itself = {step.writes} if step.operator == "+=" else step.reads & {step.writes}
+    read = step.made_of | itself
 
-    def fit(t: Target) -> tuple[bool, bool, float, bool, bool]:
+    def fit(t: Target) -> tuple[bool, bool, float, bool, bool, bool]:
         alike = len(read & t.names) / max(1, len(read | t.names))
         more = bool(t.names or t.subscripts)  # than `W_bar = 0`
-        return more, t.subscripts == step.subscripts, alike, t.operator == step.operator, t is not before
+        adds = step.operator == "+=" and t.array in t.names  # a[n] = a[n] + b is a[n] += b
+        at, by = t.subscripts == step.subscripts, t.operator == step.operator or adds
+        return more, bool(t.subscripts) and at and by, alike, at, by, t is not before
 
     return max(own, key=fit)
 

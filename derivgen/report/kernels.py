@@ -41,6 +41,13 @@ class Kernel:
         """The lines without a cause."""
         return sum(not line.has_cause for line in self.lines)
 
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """The formulas for which no line of their own was found."""
+        found = {i for line in self.lines if line.kind in ("computes", "clears", "part") for i in line.formulas}
+        found |= {i for line in self.lines if HOLDS.search(line.text) for i in line.formulas}
+        return tuple(i for i in range(len(self.labels)) if i not in found)
+
 
 def kernels_in(text: str) -> dict[str, Kernel]:
     """The kernels of a module's text, by name, with the causes of their lines."""

@@ -10,7 +10,6 @@ from functools import cached_property
 from derivgen.code.tree import Function
 from derivgen.declare.model import Model
 from derivgen.explain.model import ModelExplanation
-from derivgen.form.as_written import as_written
 from derivgen.form.program import TOGETHER, Program, Role, Statement, Tensor
 from derivgen.pipeline import declared_program, module_codes, plan_module, stable_program
 from derivgen.plan.module_plan import ModulePlan
@@ -24,7 +23,7 @@ ADJOINTS = ("backward", "backward_tangent", TOGETHER)  # directions of statement
 
 @dataclass(frozen=True)
 class Material:
-    """To be made, and read, where names are in order."""
+    """To be made, and read, where names are in order and SymPy leaves formulas as written."""
 
     state: State
     declared: Program
@@ -39,9 +38,12 @@ class Material:
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """What the page has a row for: each definition, each running tensor's next value, the objective."""
-        written = {d.name for d in self.model.definitions}
-        nexts = [name for name in self.declared.nexts if name not in written]
-        return (*(d.name for d in self.model.definitions), *nexts, str(self.declared.objective))
+        defined = (d.name for d in self.model.definitions)
+        return tuple(dict.fromkeys((*defined, *self.declared.nexts, self.objective)))
+
+    @property
+    def objective(self) -> str:
+        return str(self.declared.objective)
 
     @cached_property
     def table(self) -> dict[str, Tensor]:
@@ -73,7 +75,7 @@ class Material:
         words = tensor.split("_")
         stems = ("_".join(words[:count]) for count in range(len(words), 0, -1))
         named = next((stem for stem in stems if stem in self.rows), layer)
-        return named if named in self.rows else self.rows[-1]
+        return named if named in self.rows else self.objective
 
     def position(self, layer: str) -> int:
         """That of the row which a layer belongs to."""
@@ -89,8 +91,8 @@ class Material:
         bars = (r.tensor for r in s.reads if self.is_adjoint(r.tensor))
         if found := tuple(dict.fromkeys(self.owner(bar, s.layer) for bar in bars)):
             return found
-        objective = self.rows[-1]
-        return (objective if objective in self.contributors[s.target] else self.owner(s.layer, s.layer),)
+        reached = self.objective in self.contributors[s.target]
+        return (self.objective if reached else self.owner(s.layer, s.layer),)
 
     @cached_property
     def contributors(self) -> dict[str, set[str]]:
@@ -115,7 +117,6 @@ class Material:
                 yield from new
 
 
-@as_written()
 def material(state: State) -> Material:
     declared = declared_program(state.model)
     plan = plan_module(state.model, declared, state.dtype, state.header.parallel)

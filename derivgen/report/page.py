@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from derivgen.form.as_written import as_written
 from derivgen.form.places import names_in_order
 from derivgen.print.templates import environment
 from derivgen.report.against import Comparison, all_new, comparison
@@ -61,6 +62,10 @@ class Report:
         return sum(k.unexplained for k in self.kernels.values())
 
     @property
+    def missed(self) -> int:
+        return sum(len(k.missed) for k in self.kernels.values())
+
+    @property
     def lines(self) -> int:
         return sum(len(k.lines) for k in self.kernels.values())
 
@@ -109,6 +114,7 @@ class Report:
         return self.anchors[kernel][position][1]
 
 
+@as_written()
 @names_in_order()
 def report_of(state: State) -> Report:
     made: Material = material(state)

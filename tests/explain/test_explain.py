@@ -291,6 +291,23 @@ def test_what_the_objective_does_not_need_is_said():
     assert "Note: neither the objective nor the prediction needs dead." in text
 
 
+def test_conditions_stand_as_they_are_written():
+    """SymPy by itself looks for the sets where a condition on a condition holds, and calls itself for ever."""
+    model = Model("folded")
+    N = model.batch("N")
+    D, H, C = model.sizes(D=2, H=4, C=5)
+    n, n2, c, h, d = model.indices(n=N, n2=N, c=C, h=H, d=D)
+    x, y = model.input("x", N, D, H), model.labels("y", N, classes=C)
+    W, A = model.parameter("W", H, D), model.constant("A", [-0.5, -0.13])
+    chosen = sp.Piecewise((x[0, 0, h] * W[H - 1, n], n < D), (0, True))
+    a = model.let("a", (n, c), sp.log(sp.Sum(sp.exp(chosen / 2), h)))
+    inner = sp.Piecewise((a[n2, n], n <= C - 1), (0, True)) / 2
+    value = sp.Piecewise((inner, A[d] <= 0.2), (A[d], sp.Eq(y[n], 0)), (A[d], True)) / 2
+    b = model.let("b", (n, d, n2), sp.Max(value, 0))
+    model.minimize(sp.Sum(b[n, d, n2] ** 2, n, d, n2) / N)
+    assert "b[n,d,n2] = max(" in explain_model(model)
+
+
 def test_a_model_without_parameters():
     model = Model("fixed")
     N = model.batch("N")
