@@ -28,7 +28,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     for name in MODELS:
         succeed("report", EXAMPLES / name / f"{name}.py", "-o", folder / f"{name}.html")
-    return {name: folder / f"{name}.html" for name in MODELS}
+    text = (EXAMPLES / "digits" / "digits.py").read_text(encoding="utf-8")
+    (folder / "edited.py").write_text(text.replace("n) / N)", "n) / N + 0.001 * Sum(W2[h, c] ** 2, h, c))"))
+    old = EXAMPLES / "digits" / "digits.py"
+    succeed("report", folder / "edited.py", "--against", old, "-o", folder / "against.html")
+    return {name: folder / f"{name}.html" for name in (*MODELS, "against")}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "against"])
 def test_fits_its_width(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     assert browser.open(pages[name], width) == [pages[name].as_uri()]  # it asks for nothing else
     assert browser.value("innerWidth") == width
