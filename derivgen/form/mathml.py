@@ -82,6 +82,9 @@ class Mathml(Plain):
     def equation(self, left: str, right: str, operator: str = "=") -> str:
         return f"{left}{infix(operator)}{right}"
 
+    def aside(self, text: str) -> str:
+        return BREAK + word(text.strip().replace(" ", "\u00a0")) if text else ""
+
     def over(self, sign: str, ranges: tuple[Range, ...]) -> str:
         below = '<mo separator="true">,</mo>'.join(self.name(r.index.name) for r in ranges)
         return f"<munder>{sign}<mrow>{below}</mrow></munder>"

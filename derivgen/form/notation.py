@@ -122,7 +122,7 @@ class Plain:
     def definition(self, statement: Statement) -> str:
         """A statement that alone makes its target: of a sum, 0 where its guard does not hold."""
         if statement.operator == "+=" and is_guarded_apart(statement):
-            otherwise = f"({self.value(statement)}{self.aside(' else 0')})"
+            otherwise = self.parenthesized(self.value(statement) + self.aside(" else 0"))
             return self.equation(self.expression(statement.write), otherwise)
         return self.statement(statement, "=")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 TARGET = re.compile(r"(\w+)(?:\[(.*?)\])? (=|\+=) ")
 HOLDS = re.compile(r"(\w+) holds ([\w ]+) before")
 NAME = re.compile(r"(?<!\w)[A-Za-z]\w*")
+STEPS = re.compile(r"\w+ = (0, 1, …|…, 1, 0)$")  # the end of a formula of a recurrence
 SIZE = re.compile(r"\w+ = \w+\.shape\[\d+\]")
 
 
@@ -76,11 +77,16 @@ def formulas_of(function: ast.FunctionDef) -> list[str]:
     """The formulas of a docstring, each on one line again."""
     found: list[str] = []
     for line in (ast.get_docstring(function) or "").splitlines():
-        if found and not (TARGET.match(line) or HOLDS.match(line)):
+        if found and not begins(line):
             found[-1] += f" {line.strip()}"
         else:
             found.append(line.strip())
     return found
+
+
+def begins(line: str) -> bool:
+    """Whether a line of a docstring begins a formula, and does not go on with one."""
+    return not line.startswith("    ") and not STEPS.match(line) and bool(TARGET.match(line) or HOLDS.match(line))
 
 
 def said_in(function: ast.FunctionDef, lines: Sequence[str]) -> dict[int, tuple[int, ...]]:
@@ -88,7 +94,7 @@ def said_in(function: ast.FunctionDef, lines: Sequence[str]) -> dict[int, tuple[
     node, found, position = function.body[0], dict[int, tuple[int, ...]](), -1
     for number in range(node.lineno, int(node.end_lineno or node.lineno) + 1):
         text = lines[number - 1].strip().removeprefix('"""').removesuffix('"""')
-        position += bool(TARGET.match(text) or HOLDS.match(text))
+        position += begins(lines[number - 1].removeprefix("    ").removeprefix('"""'))
         found[number] = (max(position, 0),) if text else ()
     return found
 

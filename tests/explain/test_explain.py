@@ -60,6 +60,7 @@ NAMESPACE = {
     "xlogy": xlogy,
     "arctan2": mp.atan2,
     "ln": mp.log,
+    "stop_gradient": lambda u: u,
 }
 
 
