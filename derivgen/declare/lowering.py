@@ -150,7 +150,7 @@ class Lowering:
         elements = sp.Mul(*(extent for extent in shape if extent.is_Integer))
         if elements > ELEMENTS and all(not extent.is_Integer or extent <= ELEMENTS for extent in shape):
             self.model.problem(f"{d.name} has {shown(elements)} elements: expected at most 2^47", d.place)
-        return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value)
+        return Tensor(d.name, shape, d.role, d.integer, d.classes, d.ignore, d.initial, d.value, d.formula)
 
     def check_sizes(self, extent: sp.Expr, name: str, place: Place | None) -> None:
         known = {size_symbol(s.name) for s in self.model.runtime_sizes}

@@ -17,11 +17,13 @@ from numpy.typing import ArrayLike
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import initializers, optimizers
+from derivgen.declare.tables import table
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
 from derivgen.file import contract
 from derivgen.file.contract import DTYPES, TRAINING
 from derivgen.form.functions import partial
 from derivgen.form.program import Role
+from derivgen.form.tables import Formula
 from derivgen.initializers import Initializer
 from derivgen.update.groups import Group, groups_of
 from derivgen.update.rule import UpdateRule
@@ -71,6 +73,7 @@ class Declaration:
     ignore: int | None = None
     initial: Initializer | np.ndarray | None = None
     value: np.ndarray | None = None
+    formula: Formula | None = None  # CONSTANT: what gives its values, where a formula does
     next: Any = None  # RUNNING: an expression, or a function of the indices that gives one
 
 
@@ -230,8 +233,13 @@ class Model:
             self.declarations[TRAINING] = Declaration(TRAINING, (), Role.MODE, caller(), integer=True)
         return sp.Symbol(TRAINING, integer=True)
 
-    def constant(self, name: str, array: ArrayLike) -> Any:
-        """A fixed array, part of the module; an integer one may stand inside an index."""
+    def constant(self, name: str, array: Any, expression: Any = None) -> Any:
+        """A fixed array, part of the module; an integer one may stand inside an index.
+
+        Given as an array, or by a formula of its indices, as a let is: `constant("wave", (t, i), sin(t / 2**i))`.
+        """
+        if expression is not None:
+            return self._declare(name, **self._table(name, self._left("constant", name, array), expression))
         self._refuse_mask(f"constant {name}", array)
         value = np.asarray(array)
         faults = {
@@ -441,6 +449,16 @@ class Model:
             return extent
         self.problem(f"{expected} of at least 1, found {size!r}")
         return sp.Integer(1)
+
+    def _table(self, name: str, over: tuple[Idx, ...], expression: Any) -> dict[str, Any]:
+        """What a constant by a formula is declared with; a table of its shape after a refusal."""
+        try:
+            value, formula = table(over, self._expression(expression), self.fixed_sizes, self.wanted_letters)
+        except ValueError as error:
+            self.problem(f"constant {name}: {error}")
+            return {"shape": [i.upper + 1 for i in over], "role": Role.CONSTANT, "value": np.zeros(1)}
+        integer = value.dtype.kind == "i"
+        return {"shape": value.shape, "role": Role.CONSTANT, "integer": integer, "value": value, "formula": formula}
 
     def _declare_name(self, name: str, kind: str) -> bool:
         why = contract.refusal(name, kind)

@@ -39,6 +39,7 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.functions import partial
+from derivgen.form.tables import Formula
 
 Operator = Literal["=", "+=", "max=", "argmax="]
 # The pass that made a statement: one of PASSES, or the name of an output's derivatives by layer: "p_through_{}".
@@ -79,6 +80,7 @@ class Tensor:
     ignore: int | None = None  # LABELS: a value that makes its row count as absent
     initial: Any = None  # PARAMETER, RUNNING: the name of an initializer, an Initializer or an array
     value: np.ndarray | None = field(default=None, compare=False)  # CONSTANT
+    formula: Formula | None = field(default=None, compare=False)  # CONSTANT: what gives the value, where a formula does
     of: str | None = None  # ADJOINT, SEED: the tensor whose cotangent or tangent this is
 
 

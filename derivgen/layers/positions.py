@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from mpmath import mp
+import sympy as sp
 
 from derivgen.declare.model import Model, TensorSymbol
 from derivgen.layers.checks import described, fixed, is_tensor, positive
-
-PRECISION = 120  # bits
 
 
 def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:
@@ -24,10 +20,10 @@ def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -
     sizes = sizes_of(x, "sinusoidal_positions")
     if sizes is None:
         return x
-    sines, cosines = (turns(f, *sizes, base_of(x.model, "sinusoidal_positions", base)) for f in (mp.sin, mp.cos))
-    both = np.stack([sines, cosines], axis=-1).reshape(sizes[0], -1)
-    table = x.model.constant(f"{name}_table", both[:, : sizes[1]])
+    base = base_of(x.model, "sinusoidal_positions", base)
     _n, t, i = at = x.model.local_indices(*x.shape, letters="nti")
+    sine, cosine = (f(angle(t, pair, sizes[1], base)) for f, pair in ((sp.sin, i / 2), (sp.cos, (i - 1) / 2)))
+    table = x.model.constant(f"{name}_table", (t, i), sp.Piecewise((sine, sp.Eq(i % 2, 0)), (cosine, True)))
     return x.model.let(name, at, x[at] + table[t, i])
 
 
@@ -62,9 +58,9 @@ def rotary_tables(
     longest = max((found for found in sizes if found is not None), default=None)
     if longest is None or None in sizes:
         return None
-    base = base_of(model, layer, base)
-    cosines, sines = (turns(f, *longest, base) for f in (mp.cos, mp.sin))
-    return model.constant(f"{name}_cos", cosines), model.constant(f"{name}_sin", sines)
+    t, i = at = model.local_indices(longest[0], longest[1] // 2, letters="ti")
+    turn = angle(t, i, longest[1], base_of(model, layer, base))
+    return model.constant(f"{name}_cos", at, sp.cos(turn)), model.constant(f"{name}_sin", at, sp.sin(turn))
 
 
 def sizes_of(x: TensorSymbol, layer: str) -> tuple[int, int] | None:
@@ -80,11 +76,6 @@ def base_of(model: Model, layer: str, base: float) -> float:
     return float(positive(model, layer, "base", base))
 
 
-def turns(function: Callable[[Any], Any], time: int, features: int, base: float) -> np.ndarray:
-    """The sine or the cosine of t / base^(2i / features), (time, features / 2 rounded up).
-
-    Each is the float64 next to the number: those of NumPy differ by its version and by the processor.
-    """
-    with mp.workprec(PRECISION):
-        rates = [mp.power(base, -mp.mpf(i) / features) for i in range(0, features, 2)]
-        return np.array([[float(function(t * rate)) for rate in rates] for t in range(time)])
+def angle(t: Any, i: Any, features: int, base: float) -> sp.Expr:
+    """t / base^(2i / features), in exact numbers."""
+    return t / sp.Rational(base) ** (2 * i / sp.Integer(features))

@@ -14,11 +14,12 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.print.elementary import definitions
 from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, write_kernel, write_routine
-from derivgen.print.layout import WIDTH, bracketed, line
+from derivgen.print.layout import WIDTH, bracketed
 from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
-from derivgen.print.module.initial import array_text, initial_arrays, initial_lines, initial_summary
+from derivgen.print.module.initial import initial_arrays, initial_lines, initial_summary
 from derivgen.print.module.public import Public
+from derivgen.print.module.tables import constant_text
 from derivgen.print.templates import environment
 from derivgen.print.text import docstring, fixed_title, titled, tuple_text, wrapped
 from derivgen.schedule.schedule import Kernel
@@ -168,13 +169,8 @@ def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
 
 def array_texts(plan: ModulePlan) -> list[str]:
     """The constants as arrays of the kernels' dtypes."""
-    texts, names = [], [f"CONSTANT_{t.name}" for t in plan.constants]
-    for name, t in zip(names, plan.constants, strict=True):
-        assert t.value is not None
-        shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
-        text, made = array_text(name, t.value, plan.dtype, names)
-        texts.append("\n".join([text, *line(f"{name} = ", f"{made}.reshape({shape})")]))
-    return texts
+    names = [f"CONSTANT_{t.name}" for t in plan.constants]
+    return [constant_text(name, t, plan.dtype, names) for name, t in zip(names, plan.constants, strict=True)]
 
 
 def tuples(plan: ModulePlan) -> list[dict[str, object]]:
