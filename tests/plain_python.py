@@ -37,7 +37,6 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
-    Scale,
     Scratch,
     View,
 )
@@ -167,9 +166,9 @@ class Printer:
                 return [f"{code.array}[{self.value(code.start, True)} : {stop}] = {self.value(code.value)}"]
             case Product():
                 left, right, out = map(self.matrix, (code.left, code.right, code.out))
-                if code.scale is Scale.FACTORS:
-                    return [f"{out}[...] = scaled({left} @ {right}, {out}, *alpha_beta)"]
-                return [f"{out}[...] {'+=' if code.scale is Scale.ADD else '='} {left} @ {right}"]
+                known = {"ASSIGN": "1, 0", "ADD": "1, 1", "NEGATE": "-1, 0", "SUBTRACT": "-1, 1"}
+                factors = known.get(code.scale.name, "*alpha_beta")
+                return [f"{out}[...] = scaled({left} @ {right}, {out}, {factors})"]
             case Scratch():
                 return [f"{code.name} = empty({code.shape})"]
             case Receive():

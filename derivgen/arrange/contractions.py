@@ -44,12 +44,13 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """out = left · right as matrices, at each point of the batch."""
+    """out = left · right as matrices, or its opposite, at each point of the batch."""
 
     left: Operand
     right: Operand
     out: Operand
     batch: tuple[Range, ...]
+    negative: bool = False
 
 
 def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool = True) -> Product | None:
@@ -59,7 +60,7 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
     """
     if s.operator != "+=" or s.guard != sp.true or not covers_all(tensors, s):
         return None
-    reads = sp.Mul.make_args(s.expression)
+    reads = [factor for factor in sp.Mul.make_args(s.expression) if factor != -1]
     if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(tensors, r, s) for r in reads):
         return None
     if any(all(r.index not in read.subscripts for read in reads) for r in s.domain):  # summed over beside
@@ -70,7 +71,7 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
             for batch in batches(s, a, b, with_loops):
                 product = matrix_product(s, a, b, batch)
                 if product is not None:
-                    return product
+                    return replace(product, negative=s.expression.could_extract_minus_sign())
     return None
 
 

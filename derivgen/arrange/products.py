@@ -146,9 +146,12 @@ def contracted(copies: Copies, s: Statement) -> Rewritten:
 
 
 def factor_groups(s: Statement) -> tuple[list[sp.Expr], list[sp.Expr]]:
-    """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)"""
+    """(factors that the sum does not run over, the others, those of fewer indices multiplied into one of more)
+
+    A minus sign is none of them: products of matrices have one.
+    """
     reduced = {r.index for r in s.reduced}
-    factors = list(sp.Mul.make_args(s.expression))
+    factors = [factor for factor in sp.Mul.make_args(s.expression) if factor != -1]
     outer = [f for f in factors if not indices_of(f) & reduced]
     inner = sorted((f for f in factors if f not in outer), key=lambda f: (-len(indices_of(f)), sympy_order(f)))
     groups: list[sp.Expr] = []
@@ -195,8 +198,8 @@ def as_product(
     domain = tuple(r for r in s.domain if r.index in inside)
     for held in operands(copies, s, groups, copied):
         state, total = (held.copies, s.write) if direct else held.copies.with_helper(s, "product", subscripts)
-        product = replace(s, target=total.tensor, subscripts=total.subscripts, expression=sp.Mul(*held.factors))
-        product = replace(product, domain=domain)
+        value = sp.Mul(-1 if -1 in s.expression.args else 1, *held.factors)
+        product = replace(s, target=total.tensor, subscripts=total.subscripts, expression=value, domain=domain)
         if match_contraction(state.table, product, loops) is None:
             continue
         rest = tuple(r for r in s.domain if r not in s.reduced)

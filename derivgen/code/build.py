@@ -221,8 +221,9 @@ class Builder:
     # ---- products of matrices
 
     def product(self, c: nests.Contraction) -> Product:
-        scale = Scale.FACTORS if c.scaled else Scale.ASSIGN if c.first else Scale.ADD
         p = c.product
+        assign, add = (Scale.NEGATE, Scale.SUBTRACT) if p.negative else (Scale.ASSIGN, Scale.ADD)
+        scale = Scale.FACTORS if c.scaled else assign if c.first else add
         return Product(self.matrix(p.left), self.matrix(p.right), self.matrix(p.out), scale)
 
     def matrix(self, o: Operand) -> Matrix:

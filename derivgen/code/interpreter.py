@@ -18,6 +18,7 @@ from derivgen.code.proof import Proof
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product, Scale, Scratch
 from derivgen.form.functions import of_ordinal, ordinal
 
+ALPHA_BETA = {Scale.ASSIGN: (1, 0), Scale.ADD: (1, 1), Scale.NEGATE: (-1, 0), Scale.SUBTRACT: (-1, 1)}
 RELATIONS: dict[str, Callable[[Value, Value], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -136,7 +137,7 @@ class Machine:
 
     def product(self, p: Product) -> None:
         left, right, out = map(self.matrix, (p.left, p.right, p.out))
-        alpha, beta = {Scale.ASSIGN: (1, 0), Scale.ADD: (1, 1), Scale.FACTORS: self.factors}[p.scale]
+        alpha, beta = self.factors if p.scale is Scale.FACTORS else ALPHA_BETA[p.scale]
         out[...] = alpha * (left @ right) + (beta * out if beta else 0)
 
     def matrix(self, m: Matrix) -> np.ndarray:

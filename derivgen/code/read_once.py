@@ -18,7 +18,7 @@ from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let
 from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_in
 from derivgen.code.walk import Fresh, Words, inside
-from derivgen.form.expressions import Read, indices_of, reads_of, substitute
+from derivgen.form.expressions import Read, indices_of, reads_of, substitute, sympy_order
 from derivgen.form.program import Role, Tensor
 
 
@@ -90,7 +90,7 @@ def elements(code: Code) -> list[Read]:
     own = indices_in((code,))
     values = [e for c in statements_in((code,)) for e in values_read(c)]
     found = [r for r in reads_of(*values) if r.subscripts and not indices_of(r) & own]
-    return sorted(found, key=lambda r: len(reads_of(r)))
+    return sorted(found, key=lambda r: (len(reads_of(r)), sympy_order(r)))
 
 
 def values_read(code: Code) -> Sequence[sp.Basic]:

@@ -49,6 +49,8 @@ class Scale(Enum):
 
     ASSIGN = "assign"  # out = left · right
     ADD = "add"  # out = out + left · right
+    NEGATE = "negate"  # out = -left · right
+    SUBTRACT = "subtract"  # out = out - left · right
     FACTORS = "factors"  # out = β·out + α·left · right, where α and β are given to the function
 
 

@@ -157,7 +157,8 @@ def read_by(code: Code) -> set[str]:
     """The names of all that a statement itself reads; sums and maxima read what they go on from."""
     names = {r.tensor for r in reads_of(*values_of(code))}
     if isinstance(code, Product):
-        names |= {code.left.array, code.right.array} | ({code.out.array} if code.scale is not Scale.ASSIGN else set())
+        names |= {code.left.array, code.right.array}
+        names |= set() if code.scale in (Scale.ASSIGN, Scale.NEGATE) else {code.out.array}
     return names
 
 

@@ -12,15 +12,15 @@ GLOBALS = words(
     CompileResult Compiling Conversion Data ENTRIES Elements FunctionType GaussNewtonVectorProductWorkspace
     HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace INPUTS INTEGER Input Integer
     JacobianVectorProductWorkspace JacobianWorkspace LABELED LAYERS Layer LossAndInputGradientsWorkspace MARKED
-    MIXED_AXES MKL Memory ModuleType Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PREDICTION_INPUTS
+    MIXED_AXES MKL Memory ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PREDICTION_INPUTS
     Parameter Path PerSampleGradientsWorkspace Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute
-    PlacesModel PredictionData RANDOM REAL Reader Real ResidualsWorkspace SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS Shaped
-    ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Tensors VectorJacobianProductWorkspace Viewing
-    Workspace Writer _Cache _Intrinsic __name__ _helperlib activations after_kernels aliased_kernel aligned annotations
-    array_of as_real attribute_of binding borrowed buffers cgutils check_array check_count check_hyperparameter
-    check_input check_inputs check_labels check_order check_single check_state check_vector compiled config contextlib
-    contiguous cos descend descent difference digest dis draw element_of elementary emitted entry epoch evaluate exp
-    exp_parts expected_labels expm1_near_zero facts forward fraction function functools gather
+    PlacesModel PredictionData RANDOM REAL Reader Real ResidualsWorkspace SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT
+    Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Tensors VectorJacobianProductWorkspace
+    Viewing Workspace Writer _Cache _Intrinsic __name__ _helperlib activations after_kernels aliased_kernel aligned
+    annotations array_of as_real attribute_of binding borrowed buffers cgutils check_array check_count
+    check_hyperparameter check_input check_inputs check_labels check_order check_single check_state check_vector
+    compiled config contextlib contiguous cos descend descent difference digest dis draw element_of elementary emitted
+    entry epoch evaluate exp exp_parts expected_labels expm1_near_zero facts forward fraction function functools gather
     gauss_newton_vector_product gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel
     gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
     half_expm1 hashlib hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel

@@ -97,6 +97,11 @@ def subexpressions(expression: sp.Basic) -> Iterator[sp.Basic]:
         yield from subexpressions(argument)
 
 
+def read_or_opposite(expression: sp.Expr) -> Read | None:
+    """The read that an expression is, but for a minus sign; None if it is none."""
+    return next((e for e in (expression, -expression) if isinstance(e, Read)), None)
+
+
 def unconditional_parts(expression: sp.Expr) -> Iterator[sp.Expr]:
     """The real parts outside branches: taking one of those out would evaluate what the branch guards."""
     if not isinstance(expression, sp.Expr) or expression.is_number or isinstance(-expression, Read):

@@ -12,7 +12,6 @@ from derivgen.code.names import past
 from derivgen.code.operations import Operations
 from derivgen.code.proof import Proof
 from derivgen.code.routine import (
-    ASSIGN,
     FACTORS,
     Linkage,
     Routine,
@@ -60,11 +59,19 @@ from derivgen.print.scalar import Double, Scalar
 from derivgen.print.text import docstring, tuple_text, wrapped
 
 GEMM, SCRATCH = "gemm", "scratch"
-ADD = "ADD"
-SCALES = {Scale.ASSIGN: ASSIGN, Scale.ADD: ADD, Scale.FACTORS: FACTORS}
+SCALES = {scale: scale.name for scale in Scale} | {Scale.FACTORS: FACTORS}
 
 # What the text of a kernel refers to besides its own names; `check_names` holds each kernel to it.
-REFERRED_TO = {*CALLED, "np", "real", "prange", "min", GEMM, SCRATCH, ASSIGN, ADD}
+REFERRED_TO = {
+    *CALLED,
+    "np",
+    "real",
+    "prange",
+    "min",
+    GEMM,
+    SCRATCH,
+    *(scale.name for scale in Scale if scale is not Scale.FACTORS),
+}
 DECORATORS = {
     Linkage.PUBLIC: "compiled",
     Linkage.INTERNAL: "internal",

@@ -43,7 +43,7 @@ NAMES: dict[type | str, str] = dict(FUNCTIONS) | {
 }
 
 
-SHORT = 4  # characters of a decimal number that stands in place of a fraction, as 0.25
+SHORT = 4  # characters of a decimal number, but for its sign, that stands in place of a fraction, as 0.25
 EXACT = 2**53  # up to which whole numbers are numbers of double precision
 
 
@@ -52,7 +52,7 @@ def digits(number: sp.Expr) -> str:
     if number.is_Integer:
         return str(number)
     decimal = repr(float(number))
-    if not number.is_Rational or len(decimal) <= SHORT or max(abs(number.p), number.q) > EXACT:
+    if not number.is_Rational or len(decimal.lstrip("-")) <= SHORT or max(abs(number.p), number.q) > EXACT:
         return decimal
     return f"{number.p} / {number.q}"
 

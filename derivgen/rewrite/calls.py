@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, guarded_reads, indices_of, reads_of, subexpressions
+from derivgen.form.expressions import TRUE, Read, guarded_reads, indices_of, reads_of, subexpressions, sympy_order
 from derivgen.form.functions import CHEAP
 from derivgen.form.program import Range, Statement
 
@@ -33,11 +35,18 @@ def costly_calls(s: Statement) -> list[sp.Expr]:
         if is_costly(node) and node is not s.expression and always.issuperset(reads_of(node)):
             found[node] = None
         elif not isinstance(node, Read | sp.Piecewise):
-            for argument in node.args:
+            for argument in in_order(node):
                 visit(argument)
 
     visit(s.expression)
     return list(found)
+
+
+def in_order(node: sp.Basic) -> Sequence[sp.Basic]:
+    """Arguments, the terms of a sum in the order that they have without their signs: a turned sign moves no call."""
+    if not isinstance(node, sp.Add):
+        return node.args
+    return sorted(node.args, key=lambda term: sympy_order(-term if term.could_extract_minus_sign() else term))
 
 
 def domain_of(s: Statement, call: sp.Expr) -> tuple[Range, ...]:

@@ -128,15 +128,23 @@ class Reuse:
 
 
 def forms(held: Held, node: sp.Basic) -> Iterator[tuple[sp.Expr, Callable[[Read], sp.Expr]]]:
-    """(template, what the held value makes of it): the value itself, and what follows from it by one operation."""
+    """(template, what the held value makes of it): the value itself, and what follows from it by one operation.
+
+    A value of the other sign is held as well: so the mirror image of a model takes the same form.
+    """
     yield held.expression, lambda read: read
-    if isinstance(held.expression, sigmoid):
-        yield sigmoid(-held.expression.args[0]), lambda read: 1 - read
-    if isinstance(held.expression, sp.Pow) and isinstance(node, sp.Pow):
-        ratio = node.exp / held.expression.exp
-        reciprocal = held.expression.exp.is_negative and ratio.is_negative  # u² is no power of 1/u to a reader
+    coefficient, rest = held.expression.as_coeff_Mul()
+    sign = -1 if coefficient.is_negative else 1
+    value = sign * held.expression
+    if coefficient != 1 and not isinstance(rest, Read | sp.Symbol):
+        yield -held.expression, lambda read: -read
+    if isinstance(value, sigmoid):
+        yield sigmoid(-value.args[0]), lambda read: 1 - sign * read
+    if isinstance(value, sp.Pow) and isinstance(node, sp.Pow):
+        ratio = node.exp / value.exp
+        reciprocal = value.exp.is_negative and ratio.is_negative  # u² is no power of 1/u to a reader
         if ratio.is_Integer and ratio != 1 and not reciprocal:
-            yield sp.Pow(held.expression.base, node.exp), lambda read: read**ratio
+            yield sp.Pow(value.base, node.exp), lambda read: (sign * read) ** ratio
 
 
 def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | None:
@@ -148,29 +156,37 @@ def replaced(node: sp.Basic, template: sp.Expr, value: sp.Expr) -> sp.Expr | Non
             if set(part.args) <= set(node.args):
                 return sp.Add(sub, *(a for a in node.args if a not in part.args))
     if isinstance(node, sp.Mul) and isinstance(template, sp.Mul):
-        rest = without_factors(node, template)
-        return None if rest is None else sp.Mul(value, *rest)
+        found = without_factors(node, template)
+        return None if found is None else sp.Mul(found[0], value, *found[1])
     return None
 
 
-def without_factors(product: sp.Expr, part: sp.Expr) -> list[sp.Expr] | None:
-    """The factors of a product without those of another one, which may be lower powers; None where some are missing."""
-    numbers = [factor for factor in product.args if factor.is_number]  # 2·√2 has two of one base
+def without_factors(product: sp.Expr, part: sp.Expr) -> tuple[int, list[sp.Expr]] | None:
+    """(1 or -1, the factors of a product without those of another one, which may be lower powers); None without them.
+
+    A factor may have the other sign, and a sum among them: a·(1 - b) is -1 times a·(b - 1).
+    """
+    sign, numbers = 1, [factor for factor in product.args if factor.is_number]  # 2·√2 has two of one base
     powers = dict(factor.as_base_exp() for factor in product.args if not factor.is_number)
     for factor in part.args:
         if factor.is_number:
-            if factor not in numbers:
+            present = next((f for f in (factor, -factor) if f in numbers), None)
+            if present is None and factor != -1:
                 return None
-            numbers.remove(factor)
+            if present is not None:
+                numbers.remove(present)
+            sign *= 1 if present == factor else -1
             continue
         base, exponent = factor.as_base_exp()
+        if base not in powers and isinstance(base, sp.Add) and exponent.is_Integer:
+            base, sign = -base, sign * (-1) ** int(exponent)
         if base not in powers:
             return None
         left = powers[base] - exponent
         if left != 0 and not (exponent.is_Integer and (left * exponent).is_nonnegative):
             return None
         powers[base] = left
-    return [*numbers, *(sp.Pow(base, exponent) for base, exponent in powers.items())]
+    return sign, [*numbers, *(sp.Pow(base, exponent) for base, exponent in powers.items())]
 
 
 # ---- what is worth a tensor

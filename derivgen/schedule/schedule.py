@@ -328,7 +328,7 @@ def updated_in_place(program: Program, bodies: Sequence[tuple[Node, ...]]) -> di
 
 def whole_product(node: Node) -> str | None:
     """The tensor of which a node gives the whole by one product of two matrices."""
-    if not isinstance(node, Contraction) or node.product.batch:
+    if not isinstance(node, Contraction) or node.product.batch or node.product.negative:
         return None
     return node.statement.target if 0 < node.product.out.rows < len(node.product.out.free) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derivgen.form.expressions import Read, indices_of, reads_of, replace_reads
+from derivgen.form.expressions import Read, indices_of, read_or_opposite, reads_of, replace_reads
 from derivgen.form.program import Program, Role, Statement, is_internal
 from derivgen.rewrite.calls import pass_of
 from derivgen.rewrite.conditions import read_through
@@ -35,7 +35,7 @@ def read_through_constants(program: Program) -> Program:
 
 
 def read_through_copies(program: Program) -> Program:
-    """A copy is read as its source, or the source takes the copy's name if that says more.
+    """A copy, or its opposite, is read as its source, or the source takes a copy's name if that says more.
 
     `h[n,i] = x[i,n]` and `z[n] += Σ_i h[n,i]` → `z[n] += Σ_i x[i,n]`
     """
@@ -45,7 +45,8 @@ def read_through_copies(program: Program) -> Program:
 
 
 def is_copy(program: Program, s: Statement) -> bool:
-    return s.operator == "=" and isinstance(s.expression, Read) and (named_after(program, s) or readable_as(program, s))
+    copies = s.operator == "=" and read_or_opposite(s.expression) is not None
+    return copies and (named_after(program, s) or readable_as(program, s))
 
 
 def readable_as(program: Program, s: Statement) -> bool:
@@ -56,7 +57,7 @@ def readable_as(program: Program, s: Statement) -> bool:
 def named_after(program: Program, s: Statement) -> bool:
     """Whether the source may take the target's name: it is internal, of equal shape, and that name says more."""
     source = s.expression
-    if not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
+    if not isinstance(source, Read) or not is_internal(program, source.tensor) or source.subscripts != s.subscripts:
         return False
     target = program.tensor(s.target)
     internal = is_internal(program, s.target)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, bottom_up, is_guarded, parts_of
+from derivgen.form.expressions import TRUE, Read, bottom_up, is_guarded, parts_of, read_or_opposite
 from derivgen.form.inside import is_inside
 from derivgen.form.program import Program, Statement, is_internal, is_plain_index, map_expressions
 from derivgen.rewrite.conditions import at_read, guard_outside, implies, is_lone, knows, read_through
@@ -63,7 +63,7 @@ def read_through_guarded_copies(program: Program) -> Program:
         if not is_lone(program, copy) or copy.scan is not None or not is_internal(program, copy.target):
             continue
         copy = next(t for t in statements if t.target == copy.target)  # others have been read through
-        if not isinstance(copy.expression, Read) or not all(knows(t, copy) for t in statements):
+        if read_or_opposite(copy.expression) is None or not all(knows(t, copy) for t in statements):
             continue
         statements = [read_through(t, copy) for t in statements if t is not copy]
     return program.with_statements(statements)

@@ -35,14 +35,14 @@ def keep_calls(program: Program) -> Program:
         for call in costly_calls(s):
             partner = sigmoid(-call.args[0]) if isinstance(call, sigmoid) else call
             last = max(passes.get((s.layer, c), 0) for c in (call, partner))
-            if last > pass_of(s) and call not in whole:
+            if last > pass_of(s) and call not in {*whole, -s.expression}:
                 domain = domain_of(s, call)
                 read = kept[call] = Read(names.fresh(f"{s.layer}_{type(call).__name__}"), *(r.index for r in domain))
                 tensors.append(Tensor(read.tensor, tuple(r.extent for r in domain), Role.HELPER))
                 made = replace(s, target=read.tensor, subscripts=read.subscripts, operator="=", expression=call)
                 statements.append(replace(made, domain=domain))
         if s.operator == "=":
-            whole.add(s.expression)
+            whole |= {s.expression, -s.expression}
         statements.append(replace(s, expression=substitute(s.expression, kept)))
     return leave_scans(program.with_statements(statements, tensors))
 

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, replace_reads, substitute
+from derivgen.form.expressions import TRUE, Read, read_or_opposite, replace_reads, substitute
 from derivgen.form.program import Program, Statement, Tensor, are_plain, is_internal, is_plain_index
 
 
@@ -84,24 +84,21 @@ def write_through_copies(program: Program) -> Program:
     """
     moved: dict[Statement, Statement] = {}
     for copy in program.statements:
-        source = copy.expression.tensor if isinstance(copy.expression, Read) else ""
-        if (
-            source
-            and program.readers[source] == [copy]
-            and is_internal(program, source)
-            and len(program.writers[source]) == 1
-        ):
+        if (read := read_or_opposite(copy.expression)) is None:
+            continue
+        source = read.tensor
+        if program.readers[source] == [copy] and is_internal(program, source) and len(program.writers[source]) == 1:
             writer = program.writers[source][0]
-            if is_placing(copy, program.tensor(source)) and is_whole(writer, program.tensor(source)):
-                moved[writer] = placed(writer, copy)
+            if is_placing(copy, read, program.tensor(source)) and is_whole(writer, program.tensor(source)):
+                moved[writer] = placed(writer, copy, read)
                 moved[copy] = copy
     statements = [moved.get(s, s) for s in program.statements if moved.get(s) is not s]
     return program.with_statements(statements)
 
 
-def is_placing(copy: Statement, source: Tensor) -> bool:
+def is_placing(copy: Statement, read: Read, source: Tensor) -> bool:
     """Whether a copy takes each element of its source once."""
-    at = copy.expression.subscripts
+    at = read.subscripts
     plain = are_plain(at) and copy.operator == "=" and copy.guard == TRUE
     extents = {r.index: r.extent for r in copy.domain}
     return plain and copy.scan is None and {*extents} == {*at} and tuple(extents[i] for i in at) == source.shape
@@ -111,9 +108,10 @@ def is_whole(writer: Statement, source: Tensor) -> bool:
     return writer.operator == "=" and writer.scan is None and writer.covers(source.shape)
 
 
-def placed(writer: Statement, copy: Statement) -> Statement:
-    """The writer with the copy's target, its loops in the order of the copy's axes."""
-    at = dict(zip(copy.expression.subscripts, writer.subscripts, strict=True))
+def placed(writer: Statement, copy: Statement, read: Read) -> Statement:
+    """The writer with the copy's target and sign, its loops in the order of the copy's axes."""
+    at = dict(zip(read.subscripts, writer.subscripts, strict=True))
+    value = writer.expression if copy.expression == read else -writer.expression
     subscripts = tuple(substitute(i, at) for i in copy.subscripts)
 
     def place(index: sp.Symbol) -> tuple[int, int]:
@@ -121,4 +119,4 @@ def placed(writer: Statement, copy: Statement) -> Statement:
         return axis, -int(subscripts[axis].coeff(index))
 
     domain = tuple(sorted(writer.domain, key=lambda r: place(r.index)))
-    return replace(writer, target=copy.target, subscripts=subscripts, domain=domain)
+    return replace(writer, target=copy.target, subscripts=subscripts, expression=value, domain=domain)

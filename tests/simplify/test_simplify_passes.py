@@ -127,6 +127,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     ),
     read_through_copies: (
         Example("c[i,k] = x[k,i]\nz[i] += Σ_k c[i,k]·w[k]", "z[i] += Σ_k x[k,i]·w[k]"),
+        Example("c[i,k] = -x[k,i]\nz[i] += Σ_k c[i,k]·w[k]", "z[i] += Σ_k (-x[k,i]·w[k])"),
         Example("c[i] = x[i + 1]\nz[i] = c[2 - i]·w[i]", "z[i] = x[3 - i]·w[i]", shapes={"x": "j"}),
         Example(  # the better name stays
             """
@@ -225,6 +226,28 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             outputs=("a", "z_bar"),
         ),
+        Example(  # of the other sign
+            """
+            a[i] = -y[i]·exp(z[i])
+            z_bar[i] = y[i]·w[i]·exp(z[i])
+            """,
+            """
+            a[i] = -y[i]·exp(z[i])
+            z_bar[i] = -a[i]·w[i]
+            """,
+            outputs=("a", "z_bar"),
+        ),
+        Example(  # a sum of the other sign in a product
+            """
+            a[i] = y[i]·(w[i]² - 1)
+            z_bar[i] = 2·y[i]·(1 - w[i]²)
+            """,
+            """
+            a[i] = y[i]·(w[i]² - 1)
+            z_bar[i] = -2·a[i]
+            """,
+            outputs=("a", "z_bar"),
+        ),
         Example(  # under the guard alone
             """
             a[i] += exp(z[i]) if i > 0
@@ -319,6 +342,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     write_through_copies: (
         Example("c[i,k] = x[i]·y[k]\nz[5·i + k] = c[i,k]", "z[5·i + k] = x[i]·y[k]", shapes={"z": "15"}),
         Example("c[i2,k2] = x[i2]·y[k2]\nz[5·i + k] = c[i,k]", "z[5·i2 + k2] = x[i2]·y[k2]", shapes={"z": "15"}),
+        Example("c[i,k] = x[i]·y[k]\nz[5·i + k] = -c[i,k]", "z[5·i + k] = -x[i]·y[k]", shapes={"z": "15"}),
         kept("c[i,k] = x[i]·y[k]\nz[5·i + k] = c[i,k]\nv[i] = c[i,0]", shapes={"z": "15"}),
         kept("c[i,k] += Σ_j x[i,j]·y[k,j]\nz[5·i + k] = c[i,k]", shapes={"z": "15"}),
     ),
