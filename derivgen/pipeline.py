@@ -35,8 +35,8 @@ from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.print.elementary import CALLED
-from derivgen.print.kernels import RESERVED
-from derivgen.print.module.module import write_module
+from derivgen.print.kernels import RESERVED, documented
+from derivgen.print.module.module import kernels_by_layer, write_module
 from derivgen.print.naming import check_names
 from derivgen.print.templates import generator_digest
 from derivgen.schedule.parallel import in_threads, update_pays
@@ -151,6 +151,16 @@ def cost_of(model: Model, dtype: str) -> Report:
     """What the functions of a model's module cost; raises SpecError with every problem of the spec."""
     plan = plan_module(model, declared_program(model), dtype)
     return cost_report(plan, module_codes(plan))
+
+
+@as_written()
+@names_in_order()
+def docstrings(model: Model) -> dict[str, tuple[str, ...]]:
+    """The lines of the docstring of each kernel of the layers, by its name, in the order of the module."""
+    plan = plan_module(model, declared_program(model), model.dtype or DTYPES[0], functions=())
+    codes = module_codes(plan)
+    kernels = [kernel for group in kernels_by_layer(plan, codes).values() for kernel in group]
+    return {codes[k].name: documented(codes[k]) for k in kernels}
 
 
 @as_written()

@@ -14,6 +14,7 @@ import sympy as sp
 
 from derivgen.declare.model import Model
 from derivgen.derive.differentiate import adjoints_of, assuming, cotangents, seeds
+from derivgen.explain.kernels import kernel_blocks
 from derivgen.explain.pages import (
     Block,
     Formula,
@@ -74,7 +75,7 @@ class ModelExplanation:
         blocks.append(Heading(2, "Statements, each with its adjoints"))
         for number, (s, former) in enumerate(self.statements(), 1):
             blocks += [*self.statement(number, s, former), *self.reasons(s)]
-        return self.page.write([*blocks, *self.backward_program(), *self.update_rule()])
+        return self.page.write([*blocks, *self.backward_program(), *kernel_blocks(self.model), *self.update_rule()])
 
     def statements(self) -> Iterator[tuple[Statement, Statement | None]]:
         """The statements of the stable program in order, each with what was declared of its tensor."""
@@ -244,7 +245,7 @@ class ModelExplanation:
         program = training_program(self.stable)
         page = type(self.page)(program.order)
         backward = [s for s in program.statements if s.direction == "backward"]
-        blocks: list[Block] = [Heading(2, "Backward program, simplified, as it is emitted")]
+        blocks: list[Block] = [Heading(2, "Backward program, simplified")]
         blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))
         gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]

@@ -61,7 +61,15 @@ class Table:
     indent: int = 0
 
 
-Block = Heading | Item | Prose | Formula | Table
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines of a module, as they stand there."""
+
+    text: tuple[str, ...]
+    indent: int = 0
+
+
+Block = Heading | Item | Prose | Formula | Table | Code
 
 
 class TextPage:
@@ -121,6 +129,8 @@ class TextPage:
                 return [" " * indent + (f"{label} {text}" if label else text)]
             case Table(_, rows, indent):
                 return self.table(rows, indent)
+            case Code(text, indent):
+                return [" " * indent + line for line in text]
 
     def table(self, rows: tuple[tuple[str, ...], ...], indent: int) -> list[str]:
         widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -156,6 +166,8 @@ class MarkdownPage(TextPage):
                 return [*([label, ""] if label else []), "$$", text, "$$", ""]
             case Table(kinds, rows):
                 return ["$$", r"\begin{aligned}", *(self.row(kinds, r) for r in rows), r"\end{aligned}", "$$", ""]
+            case Code(text):
+                return ["```text", *text, "```", ""]
 
     def row(self, kinds: str, cells: tuple[str, ...]) -> str:
         shown = [rf"\text{{{escaped(c)}}}" if kind == "t" else c for kind, c in zip(kinds, cells, strict=True) if c]

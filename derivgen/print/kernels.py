@@ -107,6 +107,12 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     return defined(decorator, kernel.name, given, body, printer, parallel)
 
 
+def documented(kernel: Function) -> tuple[str, ...]:
+    """The lines of a kernel's docstring, without its quotes."""
+    lines = (line.removeprefix('"""').removesuffix('"""') for line in docstring(kernel.formulas))
+    return tuple(line for line in lines if line)
+
+
 def sizes_in(kernel: Function) -> set[str]:
     """The run-time sizes in the shapes of a kernel's arrays."""
     return {size.name for t in kernel.arrays.values() for e in t.shape for size in e.free_symbols}

@@ -246,7 +246,7 @@ def test_the_backward_program_is_the_emitted_one(model):
     program = training_program(stable_program(declared_program(model)))
     plain = Plain(program.order)
     backward = [plain.statement(s) for s in program.statements if s.direction == "backward"]
-    end = explain_model(model).partition("Backward program, simplified")[2].partition("Update rule")[0]
+    end = explain_model(model).partition("Backward program, simplified")[2].partition("Kernels of the module")[0]
     assert [line.strip() for line in end.splitlines() if line.startswith("   ")] == backward
 
 
@@ -671,3 +671,24 @@ def test_the_command_explains_a_spec(tmp_path):
         ran = CliRunner().invoke(main, ["explain", str(spec), "--format", form])
         assert ran.exit_code == 0, ran.output
         assert "Derivatives of " in ran.output and "power rule" in ran.output
+
+
+# ---- the kernels that it leads to
+
+
+@pytest.mark.parametrize("name", ["option_greeks", "characters_transformer", "digits", "rosenbrock"])
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_the_lines_of_docstrings_stand_in_the_module(name: str, form: str) -> None:
+    """Each kernel of the committed module is there, with every line of its docstring."""
+    folder = ROOT / "examples" / name
+    explained = CliRunner().invoke(main, ["explain", str(folder / f"{name}.py"), "--format", form]).output
+    found = explained.partition("Kernels of the module")[2].partition("Update rule")[0]
+    module = (folder / f"{name}_kernels.py").read_text("utf-8").partition("# ---- what the model has")[0]
+    names = re.findall(r"^@\w*kernel\ndef (\w+)", module, re.MULTILINE)
+    assert re.findall(r"^ *`?(\w+)`?$", found, re.MULTILINE) == names
+    for kernel in names:
+        text = module.partition(f"\ndef {kernel}(")[2].split('"""')[1]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        own = re.split(rf"^ *`?{kernel}`?\n", found, flags=re.MULTILINE)[1]
+        shown = [line.strip() for line in own.splitlines() if line.strip() not in ("", "```text", "```")]
+        assert shown[: len(lines)] == lines

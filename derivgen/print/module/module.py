@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sympy as sp
 
@@ -94,12 +94,17 @@ def text_of(text: Text) -> str:
 
 def layer_sections(plan: ModulePlan, kernels: Mapping[Kernel, Text]) -> list[str]:
     """A section a layer, in order of the forward pass: its forward kernel, then its backward one."""
+    groups = kernels_by_layer(plan, kernels).items()
+    return ["\n\n\n".join([titled(layer), *(text_of(kernels[k]) for k in group)]) for layer, group in groups]
+
+
+def kernels_by_layer(plan: ModulePlan, kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
+    """The kernels of the layers that the module has, each text once."""
     main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
     own = [k for k in kernels if plan.equal[k] is k and k in main]
     forward_first = sorted(own, key=lambda k: k.direction != "forward")
     layers = dict.fromkeys(k.layer for k in forward_first)
-    texts = {layer: [text_of(kernels[k]) for k in forward_first if k.layer == layer] for layer in layers}
-    return ["\n\n\n".join([titled(layer), *functions]) for layer, functions in texts.items()]
+    return {layer: [k for k in forward_first if k.layer == layer] for layer in layers}
 
 
 def derivative_sections(
