@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from derivgen.declare.model import Model
-    from derivgen.form.expressions import MaxOver
+    from derivgen.form.expressions import MaxOver, named
     from derivgen.form.functions import stop_gradient
     from derivgen.project.generate import generate
 
 from derivgen.version import __version__ as __version__
 
-__all__ = ["MaxOver", "Model", "generate", "stop_gradient"]
+__all__ = ["MaxOver", "Model", "generate", "named", "stop_gradient"]
 
 _HOMES = {
     "MaxOver": "derivgen.form.expressions",
     "Model": "derivgen.declare.model",
     "generate": "derivgen.project.generate",
+    "named": "derivgen.form.expressions",
     "stop_gradient": "derivgen.form.functions",
 }
 

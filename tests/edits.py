@@ -31,7 +31,7 @@ class Edit:
 ADAM = ("model.update(optimizers.adam())", "model.update(optimizers.momentum())")
 DIGITS_MODEL = 'model = Model("digits")'
 LSTM_DENSE = 'p = activations.softmax(layers.dense(h, C, name="logits"), name="p")'
-PRICE = 'value = model.let("value", n, exp(-rate * maturity) * payoff[n])'
+PRICE = 'value = model.let("value", n, named("discount", exp(-rate * maturity)) * payoff[n])'
 IMPORTS = ("from derivgen import Model\n", "from derivgen import Model, layers, optimizers\n")
 W1 = 'W1, b1 = model.parameter("W1", D, H, init="glorot_uniform"), model.parameter("b1", H)\n'
 LAST = 'model.parameter("b2", C)\n'

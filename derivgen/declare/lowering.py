@@ -41,6 +41,7 @@ from derivgen.form.expressions import (
     indicator,
     indices_of,
     is_size,
+    named,
     negation,
     reads_of,
     size_symbol,
@@ -73,7 +74,7 @@ CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 
 
 Earlier = Callable[[Read], sp.Expr]  # what a read stands for: in a recurrence it may be that of an earlier step
-DeclaredPartial = Callable[["Lowering", partial, Scope], sp.Expr]  # what a declared derivative becomes
+Converter = Callable[["Lowering", Any, Scope], sp.Expr]  # what a declared derivative, or a named part, becomes
 
 
 def itself(read: Read) -> sp.Expr:
@@ -110,14 +111,25 @@ def real_gamma(e: sp.Basic) -> sp.Basic:
     return e
 
 
+def names_of_parts(model: Model) -> list[str]:
+    """The names that a model's formulas give to parts of them, in order."""
+    expressions = [e for d in model.definitions for e in (d.expression, *d.initial)]
+    expressions += [model.objective.expression] if model.objective is not None else []
+    nodes = (node for e in expressions for node in sp.preorder_traversal(e))
+    return list(dict.fromkeys(node.name for node in nodes if isinstance(node, named)))
+
+
 class Lowering:
     """The state of one lowering: tensors and statements so far."""
 
-    def __init__(self, model: Model, declared_partial: DeclaredPartial) -> None:
-        self.model, self.declared_partial = model, declared_partial
+    def __init__(self, model: Model, declared_partial: Converter, named_part: Converter) -> None:
+        self.model, self.declared_partial, self.named_part = model, declared_partial, named_part
         self.tensors: dict[str, Tensor] = {}
         self.statements: list[Statement] = []
-        self.names = Names(model._names)
+        parts = names_of_parts(model)
+        self.names = Names({*model._names, *parts})
+        # What has a name in formulas, and at which indices.
+        self.parts: dict[str, tuple[sp.Expr, tuple[sp.Symbol, ...]]] = {}
         self.place: Place | None = None
         self.layer = ""
         self.texts: dict[Any, str] = {}
@@ -130,7 +142,7 @@ class Lowering:
         self.earlier: Earlier = itself
         rule = model.rule
         own = (*(name for name, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots))
-        declare_in_order([*model._names, *own])
+        declare_in_order([*model._names, *own, *parts])
         for declaration in model.declarations.values():
             if declaration.role is not Role.LET:
                 self.tensors[declaration.name] = self.declared(declaration)
@@ -448,6 +460,8 @@ class Lowering:
             return self.reduce(e, scope)
         if isinstance(e, MatrixElement):
             return self.element(e, scope)
+        if isinstance(e, named):
+            return self.named_part(self, e, scope)
         if isinstance(e, partial):
             return self.declared_partial(self, e, scope)
         if isinstance(e, sp.Piecewise):

@@ -400,6 +400,23 @@ def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read
         path = (*path, conjunct)
 
 
+class named(sp.Expr):
+    """An expression by a name: `named("discount", exp(-rate * maturity))` is a part of that name wherever it stands.
+
+    Part of the language of specs; in a Program it is a tensor over the indices that the expression has.
+    """
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, name: Any, expression: Any) -> named:
+        return sp.Expr.__new__(cls, Str(name if isinstance(name, str) else repr(name)), sp.sympify(expression))
+
+    @property
+    def name(self) -> str:
+        return str(self.args[0].name)
+
+
 class MaxOver(sp.Expr):
     """The largest value of a body over indices: `MaxOver(x[i, k], k)`; the first maximum gets the derivative on a tie.
 

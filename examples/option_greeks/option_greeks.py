@@ -14,7 +14,7 @@ methods in financial engineering", chapter 7, for derivatives by paths.
 
 from sympy import Sum, exp, log, sqrt
 
-from derivgen import Model
+from derivgen import Model, named
 
 model = Model("option_greeks", dtype="float64")
 N = model.batch("N")
@@ -27,9 +27,9 @@ volatility = model.parameter("volatility", init=0.2)  # per root of a year
 rate = model.parameter("rate", init=0.03)  # per year, continuously compounded
 maturity = model.parameter("maturity", init=0.5)  # in years
 
-growth = (rate - volatility**2 / 2) * maturity + volatility * sqrt(maturity) * z[n]
+growth = named("growth", (rate - volatility**2 / 2) * maturity + volatility * sqrt(maturity) * z[n])
 S = model.let("S", n, spot * exp(growth), layer="value")
 payoff = model.let("payoff", n, width * log(1 + exp((S[n] - strike) / width)), layer="value")
-value = model.let("value", n, exp(-rate * maturity) * payoff[n])
+value = model.let("value", n, named("discount", exp(-rate * maturity)) * payoff[n])
 model.minimize(Sum(value[n], n) / N)
 model.second_order("hessian")
