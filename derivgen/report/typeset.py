@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from derivgen.explain.pages import Block, Formula, Heading, Item, Prose, Table, TextPage
+from derivgen.explain.pages import Block, Code, Formula, Heading, Item, Prose, Table, TextPage
 from derivgen.form.mathml import TAG, Mathml, pieces, row
 from derivgen.form.notation import ATOM
 from derivgen.form.program import Statement
@@ -42,6 +42,8 @@ class HtmlPage(TextPage):
                 return [f'<p class="formula">{prose(label)} {pieces(text)}</p>']
             case Table(kinds, rows):
                 return ['<ul class="rules">', *(self.rule(kinds, cells) for cells in rows), "</ul>"]
+            case Code(text):
+                return ["<pre>" + escape("\n".join(text)) + "</pre>"]
 
     def rule(self, kinds: str, cells: tuple[str, ...]) -> str:
         """A row of a table: the rule by its name, if it has one, then its formulas."""

@@ -501,7 +501,8 @@ NUMPY = {name: getattr(np, name) for name in ("sqrt", "tan", "arctan", "arcsin",
 IN_LOOPS: dict[str, Any] = (
     SCALARS
     | {"range": range, "prange": range, "min": min, "max": max, "abs": abs, "real": float, "divided": divided}
-    | {"gemm": product, "ASSIGN": (1.0, 0.0), "ADD": (1.0, 1.0), "scratch": lambda *shape: np.full(shape, np.nan)}
+    | {"gemm": product, "scratch": lambda *shape: np.full(shape, np.nan)}
+    | {"ASSIGN": (1.0, 0.0), "ADD": (1.0, 1.0), "NEGATE": (-1.0, 0.0), "SUBTRACT": (-1.0, 1.0)}
     | {"square": lambda u: u * u, "cube": lambda u: u * u * u, "difference": lambda u, v: u - v}
     | {"ordinal": lambda u: u, "of_ordinal": lambda u: u, "maximum": scalar(greater), "memoryview": memoryview}
     | {"minimum": scalar(FUNCTIONS["min"]), "power": scalar(np.power), "integer_power": scalar(np.power)}
@@ -809,7 +810,7 @@ KERNELS = {"kernel", "aliased_kernel", "parallel_kernel"}
 CALLERS = {"layout", "internal", "pasted", "compiled", "in_threads"}
 FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*\n", re.MULTILINE)
 LIBRARY = {name: getattr(np, name) for name in ("sqrt", "power", "cos", "minimum", "maximum", "sign", "exp", "log")}
-LIBRARY |= {name: getattr(np, name) for name in ("int64", "int32", "empty", "inf", "nan")}
+LIBRARY |= {name: getattr(np, name) for name in ("int64", "int32", "empty", "inf", "nan", "sin", "fromfunction")}
 LIBRARY["array"] = lambda values, kind: np.array(values, np.int64 if kind is np.int64 else float)
 
 
