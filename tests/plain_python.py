@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.special
 import sympy as sp
+from plain_library import fill_uniform, observe, parts_by, view
 
 from derivgen.code import operations as op
 from derivgen.code.proof import Proof
@@ -41,7 +42,6 @@ from derivgen.code.tree import (
     View,
 )
 from derivgen.form import functions as form
-from derivgen.form import randomness
 from derivgen.whole.whole import Whole
 
 NAMES: dict[type | str, Callable[..., float]] = {
@@ -89,7 +89,8 @@ def module(whole: Whole, codes: Iterable[Function]) -> dict[str, Callable]:
     """The functions of a module: its kernels, what calls them, and what a language brings."""
     texts = [kernel_text(code) for code in codes]
     texts += [routine_text(routine, whole.signatures) for routine in whole.routines]
-    namespace = {**CALLED, **LIBRARY, "inf": math.inf, "pi": math.pi, "min": min, "ASSIGN": (1.0, 0.0)}
+    parts = parts_by(whole.signatures["parts"].result.fields)
+    namespace = {**CALLED, **LIBRARY, "parts": parts, "inf": math.inf, "pi": math.pi, "min": min, "ASSIGN": (1.0, 0.0)}
     exec("\n\n".join(texts), namespace)
     return namespace
 
@@ -104,20 +105,6 @@ def routine_text(routine: Routine, known: Mapping[str, Signature]) -> str:
     function = as_function(routine, known)
     printer = Printer(function, proof_of(routine, function))
     return "\n".join([f"def {routine.name}({', '.join(routine.arguments)}):", *printer.block(routine.body)])
-
-
-def view(flat: np.ndarray, start: int, *shape: int) -> np.ndarray:
-    assert start >= 0 and start + math.prod(shape) <= flat.size
-    return flat[start : start + math.prod(shape)].reshape(shape)
-
-
-def fill_uniform(seed: int, step: int, number: int, out: np.ndarray) -> None:
-    out[...] = randomness.uniform(seed, int(step), number, out.size).reshape(out.shape)
-
-
-def observe(values: np.ndarray, rows: int, observed: np.ndarray) -> None:
-    flat = values.reshape(rows, -1)
-    observed[:] = np.sqrt(np.mean(flat**2)), np.mean(np.all(flat == 0, axis=0))
 
 
 LIBRARY = {

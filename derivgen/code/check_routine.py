@@ -50,6 +50,21 @@ def check_routine(routine: Routine, known: Mapping[str, Signature]) -> Routine:
     return routine
 
 
+def follows_slots(bundle: Bundle) -> bool:
+    """Whether each view starts where its slot does, and is at most as long as the first one there."""
+    views, ends, seen = dict(bundle.fields), dict[str, sp.Expr](), list[str]()
+    for flat, names in bundle.slots:
+        own = [view for name in names if isinstance(view := views[name], View) and view.flat == flat]
+        sizes = [element_count(array("", *view.shape)) for view in own]
+        start = ends.get(flat, sp.S.Zero)
+        right = all(sp.expand(view.start - start) == 0 for view in own) and all(at_most(n, sizes[0]) for n in sizes)
+        if not right or len(own) < len(names):
+            return False
+        ends[flat] = start + sizes[0]
+        seen += names
+    return sorted(seen) == sorted(views)
+
+
 class CheckCalls(Check):
     """The check of a routine, which learns of arrays as they get names."""
 
@@ -115,6 +130,8 @@ class CheckCalls(Check):
             case Bundle():
                 for _, part in a.fields:
                     self.arrays(part, point)
+                if a.slots and not follows_slots(a):
+                    raise self.fault(f"{a.kind}: its views do not lie as its slots do", point)
             case View():
                 size = element_count(array("", *a.shape))
                 whole = self.types.array(a.flat).shape[0]

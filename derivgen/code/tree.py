@@ -206,10 +206,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Arrays together, each with a name of its own."""
+    """Arrays together, each with a name of its own.
+
+    `slots`: the stretches of flat arrays that they are, one after another, each as long as the first of the names that
+    share it.
+    """
 
     kind: str
     fields: tuple[tuple[str, Arrays], ...]
+    slots: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ SEED, TRAINING, FIRST_STEP = "seed", "training", "first_step"  # arguments of mo
 
 PUBLIC = words(
     """
-    CONTRACT PARAMETERS INPUTS LAYERS SAMPLE_AXIS MIXED_AXES Parameter Input Layer Workspace State initial_parameters
+    CONTRACT PARAMETERS INPUTS LAYERS SAMPLE_AXIS MIXED_AXES Parameter Input Layer State initial_parameters
     views predict loss loss_and_gradient optimizer_state update train_epoch mean_gradient descend activations workspace
     COMPILING
     """

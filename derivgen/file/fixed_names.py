@@ -9,37 +9,35 @@ def words(text: str) -> tuple[str, ...]:
 GLOBALS = words(
     """
     ADD ANNOTATED ASSIGN AbstractTemplate Annotated AppDirs AttributeTemplate COMPILING CONTRACT COUNT Cache CodeType
-    CompileResult Compiling Conversion Data ENTRIES Elements FunctionType GaussNewtonVectorProductWorkspace
-    HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace INPUTS INTEGER Input Integer
-    JacobianVectorProductWorkspace JacobianWorkspace LABELED LAYERS Layer LossAndInputGradientsWorkspace MARKED
-    MIXED_AXES MKL Memory ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PREDICTION_INPUTS
-    Parameter Path PerSampleGradientsWorkspace Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute
-    PlacesModel PredictionData RANDOM REAL Reader Real ResidualsWorkspace SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT
-    Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Tensors VectorJacobianProductWorkspace
-    Viewing Workspace Writer _Cache _Intrinsic __name__ _helperlib activations after_kernels aliased_kernel aligned
-    annotations array_of as_real attribute_of binding borrowed buffers cgutils check_array check_count
-    check_hyperparameter check_input check_inputs check_labels check_order check_single check_state check_vector
-    compiled config contextlib contiguous cos descend descent difference digest dis draw element_of elementary emitted
-    entry epoch evaluate exp exp_parts expected_labels expm1_near_zero facts forward fraction function functools gather
-    gauss_newton_vector_product gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel
-    gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
-    half_expm1 hashlib hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel
-    hessian_diagonal_memory hessian_kernel hessian_memory hessian_vector_product hessian_vector_product_buffers
-    hessian_vector_product_kernel hessian_vector_product_memory in_threads infer_getattr infer_global initial_parameters
-    inspect internal intrinsic ir is_to_compile jacobian jacobian_buffers jacobian_kernel jacobian_memory
-    jacobian_vector_product jacobian_vector_product_buffers jacobian_vector_product_kernel
-    jacobian_vector_product_memory kept_memory kernel kind labels_in_range layout layout_of llvmlite log log_shifted
-    loss loss_and_gradient loss_and_input_gradients loss_and_input_gradients_buffers loss_and_input_gradients_kernel
-    loss_and_input_gradients_memory loss_kernel lower_builtin lower_cast lower_getattr_generic made_by marked math
-    maximum mean_gradient models names_in nearest new_memory njit np numba number_of observation observe of_ordinal
-    only_process operator optimizer_state ordinal orthogonal os p parallel_kernel parts_of pasted per_sample_gradients
-    per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox pickle power_of_two
-    prange predict prediction_kernel prepare prepare_prediction quarter_turns real refuse_labels refuse_rows
-    register_model residuals residuals_buffers residuals_kernel residuals_memory scaled scratch shutil sin slot
-    sparse_rows split square step sum_of_squares sys take_next tanh this_threads_memory threading time train_epoch
-    truncated_normal types undisturbed uniform update update_in_threads update_kernel update_range upper_half use_mkl
-    vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
-    vector_jacobian_product_memory view view_of views warnings whole_array workspace written_as
+    CompileResult Compiling Conversion Data ENDS ENTRIES Elements FunctionType INPUTS INTEGER Input Integer LABELED
+    LAYERS Layer MARKED MIXED_AXES MKL Memory ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS
+    PARAMETERS PLACES PREDICTION_INPUTS Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places
+    PlacesAttribute PlacesModel PredictionData RANDOM REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT
+    Shaped ShapedModel SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Viewing Views Writer _Cache _Intrinsic
+    __name__ _helperlib activations after_kernels aliased_kernel aligned annotations array_of as_real attribute_of
+    binding borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_labels
+    check_order check_single check_state check_vector compiled config contextlib contiguous cos descend descent
+    difference digest dis draw element_of elementary emitted entry epoch evaluate exp exp_parts expected_labels
+    expm1_near_zero facts forward fraction function functools gather gauss_newton_vector_product
+    gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gc gemm
+    get_num_threads global_compiler_lock gradient_by_batches gradient_kernel half_expm1 hashlib hessian hessian_buffers
+    hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
+    hessian_memory hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel
+    hessian_vector_product_memory in_threads infer_getattr infer_global initial_parameters inspect internal intrinsic ir
+    is_to_compile itertools jacobian jacobian_buffers jacobian_kernel jacobian_memory jacobian_vector_product
+    jacobian_vector_product_buffers jacobian_vector_product_kernel jacobian_vector_product_memory kept_memory kernel
+    kind labels_in_range layout layout_of llvmlite log log_shifted loss loss_and_gradient loss_and_input_gradients
+    loss_and_input_gradients_buffers loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel
+    lower_builtin lower_cast lower_getattr_generic made_by marked math maximum mean_gradient models names_in nearest
+    new_memory njit np numba number_of observation observe of_ordinal only_process operator optimizer_state ordinal
+    orthogonal os p parallel_kernel parts parts_of pasted per_sample_gradients per_sample_gradients_buffers
+    per_sample_gradients_kernel per_sample_gradients_memory philox pickle power_of_two prange predict prediction_kernel
+    prepare prepare_prediction quarter_turns real refuse_labels refuse_rows register_model residuals residuals_buffers
+    residuals_kernel residuals_memory scaled scratch shutil sin slot slots sparse_rows split square start step
+    sum_of_squares sys take_next tanh this_threads_memory threading time train_epoch truncated_normal types undisturbed
+    uniform update update_in_threads update_kernel update_range upper_half use_mkl vector_jacobian_product
+    vector_jacobian_product_buffers vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views
+    warnings whole_array workspace written_as
     """
 )
 
@@ -92,9 +90,7 @@ BESIDE_RULE = words(
 # all that functions have where sizes known at run time stand
 BESIDE_SIZES = words(
     """
-    GaussNewtonVectorProductWorkspace HessianDiagonalWorkspace HessianVectorProductWorkspace HessianWorkspace
-    JacobianVectorProductWorkspace JacobianWorkspace LossAndInputGradientsWorkspace Memory PerSampleGradientsWorkspace
-    ResidualsWorkspace VectorJacobianProductWorkspace Workspace aligned buffers layout memory new_memory np view
+    Memory Views aligned buffers layout memory new_memory np slot slots
     """
 )
 

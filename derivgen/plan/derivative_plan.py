@@ -28,8 +28,6 @@ class Whole(Protocol):
     @property
     def prediction_inputs(self) -> tuple[Tensor, ...]: ...
     @property
-    def single_parameters(self) -> tuple[Tensor, ...]: ...
-    @property
     def has_modes(self) -> bool: ...
     @property
     def memories(self) -> list[str]: ...
@@ -51,11 +49,6 @@ class DerivativePlan(Plan):
     @property
     def function(self) -> str:
         return self.request.function
-
-    @property
-    def workspace_name(self) -> str:
-        """`HessianWorkspace`"""
-        return "".join(word.capitalize() for word in self.function.split("_")) + "Workspace"
 
     @property
     def given_inputs(self) -> tuple[Tensor, ...]:
@@ -89,10 +82,6 @@ class DerivativePlan(Plan):
     @cached_property
     def memories(self) -> list[str]:
         return self.whole.memories
-
-    @property
-    def single_parameters(self) -> tuple[Tensor, ...]:
-        return self.whole.single_parameters
 
     @cached_property
     def equal(self) -> dict[Kernel, Kernel]:

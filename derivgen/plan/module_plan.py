@@ -106,17 +106,6 @@ class ModulePlan(Plan):
     def prediction_name(self) -> str | None:
         return self.prediction_program.prediction
 
-    @cached_property
-    def single_parameters(self) -> tuple[Tensor, ...]:
-        """What of the flat vector no run of equal calls goes through, nor through its gradient."""
-        bars = dict(self.program.gradients)
-        return tuple(t for t in self.program.vector if self.families.keys().isdisjoint((t.name, bars.get(t.name))))
-
-    @property
-    def loops_over_parameters(self) -> bool:
-        """Whether a run of equal calls goes through parts of a flat vector."""
-        return any(plan.families.keys() & plan.offsets.keys() for plan in (self, *self.parts))
-
     @property
     def parameter_count(self) -> int:
         """The length of the flat vector."""

@@ -74,14 +74,9 @@ class Plan(ABC):
         """The arrays that buffers lie in."""
 
     @property
-    @abstractmethod
-    def single_parameters(self) -> tuple[Tensor, ...]:
-        """What of the flat vector no run of equal calls of a step goes through, nor through its gradient."""
-
-    @property
     def flat(self) -> str:
         """The field that has a flat vector beside its parts."""
-        return past("flat", [field(t.name) for t in self.single_parameters])
+        return past("flat", [t.name for t in self.program.vector])
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:

@@ -211,7 +211,7 @@ class Printer:
 
     def bundle(self, opening: str, value: Arrays | sp.Basic, depth: int) -> list[str]:
         """Arrays, each view on a line of its own where there are several."""
-        views = isinstance(value, Bundle) and any(isinstance(part, View) for _, part in value.fields)
+        views = isinstance(value, Bundle) and not value.slots and any(isinstance(v, View) for _, v in value.fields)
         part = self.result(value)
         if not views or not isinstance(part, Bracket):
             return line(opening, part, depth=depth)
@@ -232,6 +232,8 @@ class Printer:
                 return Bracket("view", (a.flat, self.integer(a.start), tuple_text(shape)))
             case Item():
                 return f"{a.stack}[{self.integer(a.index)}]"
+            case Bundle(slots=slots) if slots:
+                return self.in_slots(a)
             case Bundle():
                 return Bracket(a.kind, tuple(named(name, self.arrays(part)) for name, part in a.fields))
             case Borrowed():
@@ -242,6 +244,18 @@ class Printer:
                 return Bracket(a.function, tuple(map(self.arrays, a.arguments)))
             case Number():
                 return self.number(a)
+
+    def in_slots(self, bundle: Bundle) -> Part:
+        """Views as the shapes of those that share a stretch of memory, a line each."""
+        shapes = {name: view.shape or (sp.S.One,) for name, view in bundle.fields if isinstance(view, View)}
+        flats = dict.fromkeys(flat for flat, _ in bundle.slots)
+
+        def shape(name: str) -> Part:
+            return named(name, tuple_text([self.integer(e) for e in shapes[name]]))
+
+        own = {f: [names for flat, names in bundle.slots if flat == f] for f in flats}
+        lines = {f: [Bracket("slot", tuple(map(shape, names))) for names in found] for f, found in own.items()}
+        return Bracket(bundle.kind, tuple(Bracket("**slots", (f, *found)) for f, found in lines.items()))
 
     def number(self, n: Number) -> Part:
         """A number as an argument; in double precision a float always, for which numba has compiled the function."""

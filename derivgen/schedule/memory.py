@@ -89,11 +89,15 @@ def touched(node: Node) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The start of each buffer in the memory of its kind, and the sizes of both memories, in elements."""
+    """The start of each buffer in the memory of its kind, and the sizes of both memories, in elements.
+
+    `slots`: the buffers of each stretch, in their order, the largest first.
+    """
 
     starts: Mapping[str, sp.Expr]
     reals: sp.Expr
     integers: sp.Expr
+    slots: tuple[tuple[Tensor, ...], ...] = ()
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
     """A place for each buffer; a kernel is never given two buffers that overlap."""
     lives = [lifetimes(timeline) for timeline in timelines]
     starts: dict[str, sp.Expr] = {}
-    sizes = []
+    sizes, shared = [], list[tuple[Tensor, ...]]()
     for integer in (False, True):
         slots: list[Slot] = []
         for t in sorted(
@@ -119,8 +123,9 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
         for slot in sorted(slots, key=lambda s: not is_multiple(s.size, ALIGNED)):
             starts.update({t.name: start for t in slot.users})
             start = sp.expand(start + slot.size)
+            shared.append(tuple(sorted(slot.users, key=lambda t, own=slot.size: element_count(t) != own)))  # type: ignore[misc]
         sizes.append(start)
-    return Storage(starts, *sizes)
+    return Storage(starts, sizes[0], sizes[1], tuple(shared))
 
 
 def lifetimes(timeline: Timeline) -> dict[str, tuple[int, int]]:

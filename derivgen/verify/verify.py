@@ -820,15 +820,30 @@ def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:
     return flat[start : start + math.prod(shape)].reshape(shape)
 
 
+def placed(rows: Any) -> Any:
+    """The rows of PARAMETERS with their places in the flat vector, one after another."""
+    ends = [0, *itertools.accumulate(math.prod(row.shape) for row in rows)]
+    return tuple(row._replace(offset=ends[k]) for k, row in enumerate(rows))
+
+
 def uniform(seed: int, step: int, number: int, out: np.ndarray) -> None:
     out[...] = np.random.default_rng([seed, step, number]).uniform(size=out.shape)
 
 
+class Views(SimpleNamespace):
+    """Arrays by names."""
+
+    def _asdict(self) -> Arrays:
+        return vars(self)
+
+
 def separate(kind: Any) -> Callable[[Any], Any]:
     """Buffers with an array each, NaN before."""
-    return lambda work: type(work)(
-        *(np.zeros(a.shape, a.dtype) if a.dtype.kind == "i" else np.full(a.shape, np.nan, kind) for a in work)
-    )
+
+    def alone(a: np.ndarray) -> np.ndarray:
+        return np.zeros(a.shape, a.dtype) if a.dtype.kind == "i" else np.full(a.shape, np.nan, kind)
+
+    return lambda work: Views(**{name: alone(a) for name, a in work._asdict().items()})
 
 
 @dataclass
@@ -855,6 +870,7 @@ class Module:
             | {"np": SimpleNamespace(**LIBRARY), "aligned": lambda count: np.full(count, np.nan)}
             | {"observe": lambda *given: None, "sum_of_squares": lambda v, start, stop: (v[start:stop] ** 2).sum()}
             | {"square": lambda u: u * u, "maximum": np.maximum, "minimum": np.minimum, "__builtins__": {}}
+            | {"Views": Views, "slots": self.slots, "slot": lambda **shapes: shapes, "parts": self.parts}
             | {name: self.called(kernel) for name, kernel in self.kernels.items()}
         )
         for node in nodes:
@@ -867,11 +883,30 @@ class Module:
                 case ast.Assign([ast.Name(name)]) if name.isupper() or name.startswith("CONSTANT_"):
                     if not {"__", "import"} & {word for word in ("__", "import") if word in ast.unparse(node)}:
                         self.define(ast.unparse(node))
+                    if name == "PARAMETERS":
+                        self.space[name] = placed(self.space[name])
         for f in run:
             refuse_unknown(f, {*self.space, *(g.name for g in run)})
             names = [a.arg for a in f.args.args]
             body = "\n    ".join("\n".join(map(ast.unparse, f.body)).splitlines())
             self.define(f"def {f.name}({', '.join(names)}):\n    {body}")
+
+    def parts(self, flat: np.ndarray) -> Views:
+        """The parts of a flat vector, one after another, and itself as `flat`."""
+        found, start = dict[str, np.ndarray](), 0
+        for row in self.space["PARAMETERS"]:
+            found[row.name] = self.space["view"](flat, start, row.shape or (1,))
+            start += math.prod(row.shape)
+        whole = "flat" + "_" * sum(f"flat{'_' * k}" in found for k in range(len(found)))
+        return Views(**found, **{whole: flat})
+
+    def slots(self, flat: Any, *shared: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Views of a flat array: those of each dict share a stretch of it, which is as long as its first one."""
+        start, found = 0, dict[str, Any]()
+        for shapes in shared:
+            found |= {name: self.space["view"](flat, start, shape) for name, shape in shapes.items()}
+            start += math.prod(next(iter(shapes.values())))
+        return found
 
     def define(self, text: str) -> None:
         exec(compile(text, "module", "exec"), self.space)

@@ -34,14 +34,18 @@ from derivgen.whole.places import Places, run_index
 Names = tuple[str, ...]
 After = Callable[[Sequence[Kernel]], Block]  # what follows the calls of these kernels
 
-MEMORY, STATE, TENSORS, DATA, PREDICTION_DATA = "Memory", "State", "Tensors", "Data", "PredictionData"
+MEMORY, STATE, VIEWS, DATA, PREDICTION_DATA = "Memory", "State", "Views", "Data", "PredictionData"
+
+
+def memory_of(t: Tensor) -> str:
+    return "memory.integers" if t.integer else "memory.reals"
 
 
 class Calls:
     """What functions with one set of buffers have in common.
 
-    `inputs`: what a pass is given; `beside`: arguments that stand beside those of every module. `workspace`,
-    `laid_out_by`, `work_of`: what holds the buffers, the function that lays them out, and what they are for.
+    `inputs`: what a pass is given; `beside`: arguments that stand beside those of every module. `laid_out_by`,
+    `work_of`: the function that lays the buffers out, and what they are for.
     """
 
     def __init__(
@@ -50,12 +54,11 @@ class Calls:
         codes: Mapping[Kernel, Function],
         inputs: Callable[[str], Sequence[Tensor]],
         beside: Sequence[str] = (),
-        workspace: str = "Workspace",
         laid_out_by: str = "buffers",
         work_of: str = "a step",
     ) -> None:
         self.plan, self.program, self.codes, self.inputs, self.beside = plan, plan.program, codes, inputs, beside
-        self.workspace, self.laid_out_by, self.work_of = workspace, laid_out_by, work_of
+        self.laid_out_by, self.work_of = laid_out_by, work_of
         self.places = Places(plan)
         programs = {k: s.program for s in reversed(plan.schedules) for k in s.kernels}
         self.given = {k: arguments_of(program, k) for k, program in programs.items()}
@@ -171,17 +174,18 @@ class Calls:
         storage, named = self.plan.storage, {size_symbol(s): argument_symbol(s) for s in self.plan.runtime_sizes}
         parts = []
         for t in self.plan.workspace:
-            memory = "memory.integers" if t.integer else "memory.reals"
+            memory = memory_of(t)
             start, *shape = (substitute(e, named) for e in (storage.starts[t.name], *t.shape))
             parts.append((field(t.name), View(memory, start, tuple(shape))))
         shared = len({*storage.starts.values()}) < len(storage.starts)
-        sharing = "; those that are never needed at once share it" if shared else ""
+        sharing = "; those of one line, which are never needed at once, share a part of it" if shared else ""
+        slots = tuple((memory_of(users[0]), tuple(field(t.name) for t in users)) for users in storage.slots)
         memory_type = in_sizes(self.memory_type, named)
         sizes = {argument_symbol(s).name: SIZE for s in self.plan.runtime_sizes}
         return Routine(
             self.laid_out_by,
             {"memory": memory_type, **sizes},
-            (Return((Bundle(self.workspace, tuple(parts)),)),),
+            (Return((Bundle(VIEWS, tuple(parts), slots),)),),
             (f"The buffers of {self.work_of}, as views of memory{sharing}.",),
             Linkage.LAYOUT,
             in_sizes(self.work_type, named),
@@ -195,7 +199,7 @@ class Calls:
 
     @property
     def work_type(self) -> Group:
-        return Group(self.workspace, {field(t.name): t for t in self.plan.workspace})
+        return Group(VIEWS, {field(t.name): t for t in self.plan.workspace})
 
     def data_type(self, kind: str, tensors: Sequence[Tensor]) -> Group:
         return Group(kind, {field(t.name): t for t in tensors})

@@ -43,7 +43,6 @@ class Derivative:
             codes,
             lambda word: plan.given_inputs,
             (*self.given, *self.returned),
-            plan.workspace_name,
             f"{self.function}_buffers",
             f"`{self.function}`",
         )

@@ -3,6 +3,7 @@
 uniform(seed, step, number, out)         fills an array with random numbers, those of form/randomness.py
 sum_of_squares(vector, start, stop)      of a part of a vector, in double precision
 observe(values, rows, observed)          root mean square, and the share of units that are 0 in every row
+parts(flat)                              the parts of a flat vector, by the names of parameters, and it as a whole
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from derivgen.code.routine import ANY, Signature, array
 from derivgen.code.tree import Extent, Kind
 from derivgen.form.expressions import Read
 
-UNIFORM, SUM_OF_SQUARES, OBSERVE = "uniform", "sum_of_squares", "observe"
+UNIFORM, SUM_OF_SQUARES, OBSERVE, PARTS = "uniform", "sum_of_squares", "observe", "parts"
 LENGTH = Extent("vector", 0)
 
 LIBRARY = {

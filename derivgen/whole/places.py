@@ -24,7 +24,6 @@ class Places:
         self.plan = plan
         self.table = plan.table
         self.parameters = {bar: p for p, bar in plan.program.gradients}
-        self.single = {t.name for t in plan.single_parameters}
 
     def one(self, name: str) -> Arrays:
         """A tensor."""
@@ -44,15 +43,18 @@ class Places:
         if owner == "":
             return self.plan.local_names[name]
         if owner in ("theta", "bar", "into", "dot"):
-            parameter = self.parameters.get(name, str(self.table[name].of) if owner == "dot" else name)
-            if parameter in self.single and position.is_number:
-                return f"{owner}.{field(parameter)}"
-            start = self.plan.offsets[parameter] + int(self.plan.stride(family) or 0) * position
+            if position.is_number:
+                return f"{owner}.{self.parameter(family[int(position)], owner)}"
+            start = self.plan.offsets[self.parameter(name, owner)] + int(self.plan.stride(family) or 0) * position
             return View(f"{owner}.{self.plan.flat}", start, self.table[name].shape)
         places, array = self.plan.places.get(family, 1), f"{owner}.{field(name)}"
         if places == 1:
             return array
         return Item(array, position if places == len(family) else sp.Mod(position, places, evaluate=position.is_number))
+
+    def parameter(self, name: str, owner: str) -> str:
+        """What a gradient or a tangent is of; a parameter itself."""
+        return self.parameters.get(name, str(self.table[name].of) if owner == "dot" else name)
 
     def owner(self, name: str) -> str:
         """The tuple of a step that has the tensor (theta, bar, into, dot, data, work), or none of them."""

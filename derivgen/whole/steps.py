@@ -36,8 +36,9 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import count, field
 from derivgen.plan.ranges import in_step
 from derivgen.schedule.schedule import Kernel
-from derivgen.whole.calls import DATA, PREDICTION_DATA, STATE, TENSORS, Calls
+from derivgen.whole.calls import DATA, PREDICTION_DATA, STATE, VIEWS, Calls
 from derivgen.whole.labels import label_check
+from derivgen.whole.library import PARTS
 from derivgen.whole.modes import Modes
 from derivgen.whole.rule import Rule, range_calls
 
@@ -85,9 +86,8 @@ class Steps:
 
     @property
     def tensors(self) -> Group:
-        parts = {field(t.name): t for t in self.plan.single_parameters}
         whole = {self.plan.flat: array(self.plan.flat, *self.vector)}
-        return Group(TENSORS, parts if len(parts) == len(self.program.vector) else parts | whole)
+        return Group(VIEWS, {t.name: t for t in self.program.vector} | whole)
 
     @property
     def passed(self) -> dict[str, Type]:
@@ -112,13 +112,8 @@ class Steps:
     # ---- passes
 
     def split(self) -> Routine:
-        parts: list[tuple[str, Arrays]] = []
-        for t in self.plan.single_parameters:
-            parts.append((field(t.name), View("flat", sp.Integer(self.plan.offsets[t.name]), t.shape)))
-        if len(parts) < len(self.program.vector):
-            parts.append((self.plan.flat, "flat"))
-        words = ("The parts of a flat vector, shape (P,), as views.",)
-        body = (Return((Bundle(TENSORS, tuple(parts)),)),)
+        words = ("The parts of a flat vector, shape (P,), as views, by the names of PARAMETERS.",)
+        body = (Return((Call(PARTS, ("flat",)),)),)
         return Routine("split", self.flat("flat"), body, words, Linkage.LAYOUT, self.tensors)
 
     def forward(self, name: str = "forward", word: str = "forward") -> Routine:

@@ -16,7 +16,7 @@ from derivgen.plan.apart import check_apart
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.derivatives import Derivative
-from derivgen.whole.library import LIBRARY
+from derivgen.whole.library import LIBRARY, PARTS
 from derivgen.whole.observation import observation
 from derivgen.whole.rule import Rule
 from derivgen.whole.steps import Steps
@@ -50,6 +50,7 @@ def whole_model(plan: ModulePlan, codes: Mapping[Kernel, Function], called: Coll
     rule = Rule(plan, called)
     steps = Steps(plan, codes, rule)
     names = Locals({*GLOBALS, *plan.kernel_names.values()})
+    known[PARTS] = Signature(steps.flat("flat"), result=steps.tensors)
     derived = [Derivative(part, codes, steps.tensors, names) for part in plan.parts]
 
     def checked(routine: Routine) -> Routine:

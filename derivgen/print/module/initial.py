@@ -6,13 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from derivgen.form.program import Tensor
 from derivgen.initializers import Initializer
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.names import digits_name
-from derivgen.print.layout import WIDTH
+from derivgen.print.layout import WIDTH, Bracket, Part, line
 
 # Arrays whose numbers take up to so many columns stand in the line that uses them.
 INLINE = 88
@@ -43,38 +42,36 @@ def initial_arrays(plan: ModulePlan) -> list[str]:
 
 
 def initial_lines(parameters: Sequence[Tensor]) -> list[str]:
-    lines, offset, draws = [], 0, False
+    lines, draws = [], False
     for t in parameters:
-        size = int(sp.Mul(*t.shape))
-        place = f"parameters[{offset}:{offset + size}]"
         kind, arguments = distribution(t)
         drawn = kind not in FIXED
         draws |= drawn
         if kind != "constant" or arguments != (0.0,):
-            lines.append(f"{place} = {values(t, kind, arguments, size)}")
-        offset += size
+            lines += line(f"own.{t.name}.flat = ", values(t, kind, arguments), depth=1)
     start = ["rng = np.random.default_rng(seed)"] if draws else []
-    return [*start, "parameters = aligned(COUNT)", "parameters[:] = 0", *lines]
+    named = ["own = parts(parameters)"] if lines else []
+    return [*start, "parameters = aligned(COUNT)", "parameters[:] = 0", *named, *lines]
 
 
-def values(t: Tensor, kind: str, arguments: tuple[float, ...], size: int) -> str:
-    numbers = ", ".join(number_text(a) for a in arguments)
+def values(t: Tensor, kind: str, arguments: tuple[float, ...]) -> Part:
+    size, numbers = f"own.{t.name}.size", tuple(map(number_text, arguments))
     match kind:
         case "constant":
-            return numbers
+            return numbers[0]
         case "array":
             return numbers_text(t) if is_inline(t) else f"INITIAL_{t.name}"
         case "truncated_normal":
-            return f"truncated_normal(rng, {numbers}, {size})"
+            return Bracket("truncated_normal", ("rng", *numbers, size))
         case "orthogonal":
             rows = int(t.shape[0]) if t.shape else 1
-            return f"orthogonal(rng, {numbers}, {rows}, {size // rows})"
+            return Bracket("orthogonal", ("rng", *numbers, str(rows), f"{size} // {rows}"))
         case _:
-            return f"rng.{kind}({numbers}, {size})"
+            return Bracket(f"rng.{kind}", (*numbers, size))
 
 
 def is_inline(t: Tensor) -> bool:
-    return len(numbers_text(t)) <= INLINE
+    return len(numbers_text(t)) + len(t.name) <= INLINE
 
 
 def numbers_text(t: Tensor) -> str:

@@ -11,7 +11,7 @@ from derivgen.file.contract import CONTRACT
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
-from derivgen.plan.plan import count, field
+from derivgen.plan.plan import field
 from derivgen.print.elementary import definitions
 from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, write_kernel, write_routine
 from derivgen.print.layout import WIDTH, bracketed
@@ -125,11 +125,10 @@ def derivative_sections(
 
 
 def parameter_rows(plan: ModulePlan) -> list[str]:
-    rows, offset = [], 0
+    rows = []
     for t in plan.program.vector:
         trained = ", trained=False" if t.role is Role.RUNNING else ""
-        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}", {offset}{trained})')
-        offset += count(t)
+        rows.append(f'Parameter("{t.name}", {shape_text(t.shape)}, "{plan.dtype}"{trained})')
     return rows
 
 
@@ -184,16 +183,8 @@ def tuples(plan: ModulePlan) -> list[dict[str, object]]:
     def fields(*tensors: Tensor) -> list[str]:
         return [f"{field(t.name)}: np.ndarray  # {shape_text(t.shape)}" for t in tensors]
 
-    families = plan.loops_over_parameters
-    whole = [f"{plan.flat}: np.ndarray  # (P,), for the layers that a loop goes through"] if families else []
     made = [
         ("Data", "What a step reads besides the parameters.", fields(*plan.given)),
-        ("Tensors", "The parts of a flat vector, shape (P,).", [*fields(*plan.single_parameters), *whole]),
-        (
-            "Workspace",
-            "Buffers of one step; some share memory, and threads must never share one.",
-            fields(*plan.workspace),
-        ),
         ("Memory", "What the buffers of a step are views of.", [f"{name}: np.ndarray" for name in plan.memories]),
         (
             "State",
@@ -204,11 +195,6 @@ def tuples(plan: ModulePlan) -> list[dict[str, object]]:
     if plan.prediction is not None:
         read = fields(*plan.prediction_inputs, *plan.constants)
         made.insert(1, ("PredictionData", "What a prediction reads besides the parameters.", read))
-    made += [
-        (part.workspace_name, f"Buffers of `{part.function}`.", fields(*part.workspace))
-        for part in plan.parts
-        if part.workspace
-    ]
     return [{"name": name, "meaning": meaning, "fields": rows} for name, meaning, rows in made]
 
 
