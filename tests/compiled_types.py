@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
@@ -25,7 +26,8 @@ def doubles(function: FunctionType, arguments: tuple[Any, ...]) -> list[str]:
     typing.refresh()
     target.refresh()
     code = compiler.run_frontend(function)
-    inferred = typed_passes.type_inference_stage(typing, target, code, tuple(map(numba.typeof, arguments)), None)
+    given = tuple(numba.typeof(as_tuple(argument)) for argument in arguments)
+    inferred = typed_passes.type_inference_stage(typing, target, code, given, None)
     literals: set[str] = set()
     found = []
     first = before_the_loop(function)
@@ -39,6 +41,14 @@ def doubles(function: FunctionType, arguments: tuple[Any, ...]) -> list[str]:
         elif holds_float64(inferred.typemap[name]):
             found.append(f"{function.__name__}, line {statement.loc.line}: {inferred.typemap[name]}")
     return found
+
+
+def as_tuple(argument: Any) -> Any:
+    """Views by names, which compiled functions know by their layout, as a tuple with these names."""
+    if not hasattr(argument, "_asdict") or isinstance(argument, tuple):
+        return argument
+    views = {name: view for name, view in argument._asdict().items() if not name.startswith("_")}
+    return namedtuple("Views", views)(**views)
 
 
 def before_the_loop(function: FunctionType) -> int:
@@ -86,7 +96,8 @@ def doubles_in(module: ModuleType, calls: Mapping[str, tuple[Any, ...]], names: 
         named = isinstance(argument, tuple) and hasattr(argument, "_fields")
         return getattr(module, type(argument).__qualname__)(*argument) if named else argument
 
-    own = (name for name in names if hasattr(getattr(module, name), "py_func"))  # `gemm` is written in LLVM's code
+    # `gemm` is written in LLVM's code, and layouts run in Python while others compile.
+    own = (n for n in names if hasattr(getattr(module, n), "py_func") and not n.endswith(("buffers", "split")))
     functions = [(getattr(module, name).py_func, tuple(map(compiled, calls[name]))) for name in own]
     return [line for function, arguments in functions for line in doubles(function, arguments)]
 

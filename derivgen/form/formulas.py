@@ -27,6 +27,7 @@ def shown(program: Program, notation: type[Plain] = Plain) -> list[tuple[Stateme
         if len(writers[s.target]) == len(readers.get(s.target, ())) == 1
     }
     plain = notation(program.order, inlined)
+    plain.stops = True
     lines, later, before = list[tuple[Statement, str]](), {s.target for s in program.statements}, None
     for s in (s for s in program.statements if s.target not in inlined):
         shapes = {t.name: t.shape for t in program.tensors if t.name not in later}  # known from earlier formulas

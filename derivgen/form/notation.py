@@ -25,7 +25,7 @@ from derivgen.form.expressions import (
     substitute,
     sympy_order,
 )
-from derivgen.form.functions import RECORDS, difference, partial, root
+from derivgen.form.functions import RECORDS, difference, partial, root, stop_gradient
 from derivgen.form.program import Names, Program, Range, Scan, Statement, is_plain_index
 from derivgen.form.sizes import at_most
 
@@ -98,6 +98,7 @@ class Plain:
     comma = ", "
     symbol = "∂"
     piecewise_precedence = ATOM
+    stops = False  # whether it says where a derivative ends: only formulas that somebody differentiates do
 
     def __init__(
         self,
@@ -194,6 +195,8 @@ class Plain:
             return self.power(e)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e), self.piecewise_precedence
+        if isinstance(e, stop_gradient) and not self.stops:
+            return self._render(e.args[0])
         if isinstance(e, difference):
             return f"{self.expression(e.args[0])}{self.minus}{self.expression(e.args[1], MULTIPLY)}", ADD
         if isinstance(e, partial):

@@ -41,6 +41,7 @@ def certificate(model: Model, spec: Path) -> dict[str, Any]:
         program = bars.program
         shapes: Shapes = {t.name: t.shape for t in (*program.tensors, *bars.tensors)}
         plain = Plain({t.name: rank for rank, t in enumerate((*program.tensors, *bars.tensors))})
+        plain.stops = True
         places = {s: rank for rank, s in enumerate(program.statements)}
         back = texts(plain, [made for _, made in adjoints], shapes)
         return {
