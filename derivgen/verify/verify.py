@@ -601,7 +601,7 @@ def differs(a: Any, b: Any, tolerance: float = 1e-9) -> Any:
 def check_loops(kernel: Kernel, limits: Sizes) -> None:
     """The loops give what the docstring says."""
     run, rng, usable = runnable(kernel), np.random.default_rng(0), set[str]()
-    rows = 2 if block_of(kernel.function) < 0 else 5
+    rows = 5 if block_of(kernel.function) > 0 or kernel.integers else 2
     sizes = {name: rows + number for number, name in enumerate(kernel.sizes)}
     for kind in ("positive", "signed", "equal"):
         given = values_for(kernel, sizes, limits, kind, rng)
@@ -1119,6 +1119,10 @@ def check_gradient(module: Module, drawn: Arrays) -> None:
     else:
         values = module.evaluated(module.formulas, {**drawn, **moved})
     loss = complex(values[module.objective].reshape(()))
+    alone = (
+        found if "evaluate" in module.functions else module.call("loss_kernel", inputs_of(module, drawn), apart=True)
+    )
+    assert not differs(alone[""], found[""]), f"loss gives {alone['']!r}, a step {found['']!r}"
     assert not differs(loss.real, found[""]), f"the model's formulas give {loss.real!r}, the kernels {found['']!r}"
     assert abs(loss.imag / STEP - slope) <= 1e-9 * size, (
         f"the slope of the formulas is {loss.imag / STEP!r}, by the gradient {slope!r}"
@@ -1158,7 +1162,7 @@ def check_update(module: Module) -> None:
     rng, count = np.random.default_rng(3), len(module.flat(module.drawn(0.3)))
     kind = module.space["State"]
     state = kind(*(np.array([3]) if name == "step" else rng.uniform(0.1, 1, count) for name in kind._fields))
-    rates = {a.arg: rng.uniform(0.1, 0.9) for a in function.args.args[3:]}
+    rates = rates_of(module)
     arrays = {"θ": rng.uniform(0.1, 1, count), "g": rng.normal(size=count), "t": np.array(state.step[0] + 1.0)}
     arrays |= {n: np.array(v) for n, v in rates.items()} | {n: a.copy() for n, a in state._asdict().items()}
     parameters, gradient, before = arrays["θ"].copy(), arrays["g"].copy(), arrays["θ"].copy()
@@ -1166,6 +1170,7 @@ def check_update(module: Module) -> None:
     scope = Scope(arrays, {})
     for line in lines:
         arrays[line.target] = scope.value(line.value)
+    assert state.step[0] == 4, f"after step 3 the step is {state.step[0]}"
     for name, array in {"θ": parameters, **state._asdict()}.items():
         if name != "step":
             trained = sum(math.prod(row.shape) for row in module.space["PARAMETERS"] if row.trained)
@@ -1175,34 +1180,65 @@ def check_update(module: Module) -> None:
 
 
 def check_training(module: Module, drawn: Arrays) -> None:
-    """An epoch and a descent do what steps and updates one after another do."""
-    space, axis, rows = module.space, module.space["SAMPLE_AXIS"], module.space["INPUTS"]
-    sampled = {row.name for row in rows if row.shape and row.shape[0] == axis}
+    """Epochs and descents do what steps and updates one after another do, and refuse wrong rows and labels."""
     order = np.array([2, 0, 1, 1, 0])
-    for name in (n for n in ("epoch", "descent") if n in module.functions):
-        hyper = [a.arg for a in module.functions["update_kernel"].args.args[3:]]
-        kind, count = space["State"], len(module.flat(drawn))
-        rates = {n: 0.1 + 0.05 * k for k, n in enumerate(hyper)}
-        states = [kind(*(np.zeros(1, int) if n == "step" else np.zeros(count) for n in kind._fields)) for _ in range(2)]
-        given = inputs_of(module, drawn, order=order, batch_size=2, drop_last=False, losses=np.zeros(3), **rates)
-        given |= {"steps" if n == "step" else n: a for n, a in states[0]._asdict().items()}
-        module.call(name, given, kind=float)
-        parameters, gradient, work = module.flat(drawn), np.full(count, np.nan), None
-        memory = space["new_memory"](*(module.sizes[a.arg] for a in module.functions["new_memory"].args.args))
-        everything = np.arange(module.sizes.get(axis, 1))
-        batches = [order[:2], order[2:4], order[4:]] if name == "epoch" else [everything] * 3
-        losses = list[float]()
-        for batch in batches:
-            data = space["Data"](*(drawn[f][batch] if f in sampled else drawn[f] for f in space["Data"]._fields))
-            sizes = module.sizes | {axis: len(batch)}
-            work = space["buffers"](memory, *(sizes[a.arg] for a in module.functions["buffers"].args.args[1:]))
-            for draw in (space[f] for f in ("draw",) if f in module.functions):
-                draw(0, states[1].step[0], work)
-            losses.append(float(space["step"](space["split"](parameters), space["split"](gradient), data, work)))
-            space["update_kernel"](parameters, gradient, states[1], *rates.values())
-            for take in (space[f] for f in ("take_next",) if f in module.functions):
-                take(space["split"](parameters), work)
-        assert np.array_equal(given["parameters"], parameters), f"{name} ends at other parameters than its steps"
+    for name, drops in (("epoch", False), ("epoch", True), ("descent", False)):
+        if name not in module.functions:
+            continue
+        batches = [order[:2], order[2:4], order[4:]] if name == "epoch" else [order] * 3
+        parameters, losses = trained(module, drawn, batches[: 2 if drops else 3], by_rows=name == "epoch")
+        found = run_training(module, drawn, name, order, drops)
+        assert np.array_equal(found["parameters"], parameters), f"{name} ends at other parameters than its steps"
+        weights = [len(batch) for batch in batches[: len(losses)]]
+        given, expected = (
+            (found[""][1], np.average(losses, weights=weights)) if name == "epoch" else (found["losses"], losses)
+        )
+        assert not np.any(differs(given, np.array(expected))), f"{name} gives other losses than its steps"
+    if "epoch" in module.functions:
+        rows = module.sizes[module.space["SAMPLE_AXIS"]]
+        wrong: list[tuple[Arrays, np.ndarray]] = [({}, np.array([0, row])) for row in (-1, rows)]
+        for entry in (e for e in module.space["INPUTS"] if e.classes is not None):
+            wrong += [({entry.name: np.full_like(drawn[entry.name], label)}, order) for label in (-3, entry.classes)]
+        for changed, own in wrong:
+            refused = run_training(module, {**drawn, **changed}, "epoch", own, False)[""][0]
+            assert refused, f"epoch takes rows {own.tolist()}, or labels {[v.flat[0] for v in changed.values()]}"
+
+
+def rates_of(module: Module) -> dict[str, float]:
+    hyper = [a.arg for a in module.functions["update_kernel"].args.args[3:]]
+    return {name: 9.0 if name.endswith("steps") else 0.1 + 0.05 * k for k, name in enumerate(hyper)}
+
+
+def fresh_state(module: Module, count: int) -> Any:
+    kind = module.space["State"]
+    return kind(*(np.zeros(1, int) if name == "step" else np.zeros(count) for name in kind._fields))
+
+
+def run_training(module: Module, drawn: Arrays, name: str, order: np.ndarray, drops: bool) -> dict[str, Any]:
+    state = fresh_state(module, len(module.flat(drawn)))
+    given = inputs_of(module, drawn, order=order, batch_size=2, drop_last=drops, losses=np.zeros(3), **rates_of(module))
+    given |= {"steps" if n == "step" else n: a for n, a in state._asdict().items()}
+    return module.call(name, given, kind=float)
+
+
+def trained(module: Module, drawn: Arrays, batches: list[np.ndarray], by_rows: bool) -> tuple[np.ndarray, list[float]]:
+    """Parameters and losses of steps and updates, one after another."""
+    space, axis = module.space, module.space["SAMPLE_AXIS"]
+    sampled = {e.name for e in space["INPUTS"] if by_rows and e.shape and e.shape[0] == axis}
+    parameters = module.flat(drawn)
+    gradient, state, losses = np.full(parameters.shape, np.nan), fresh_state(module, len(parameters)), list[float]()
+    memory = space["new_memory"](*(module.sizes[a.arg] for a in module.functions["new_memory"].args.args))
+    for batch in batches:
+        data = space["Data"](*(drawn[f][batch] if f in sampled else drawn[f] for f in space["Data"]._fields))
+        sizes = module.sizes | ({axis: len(batch)} if by_rows else {})
+        work = space["buffers"](memory, *(sizes[a.arg] for a in module.functions["buffers"].args.args[1:]))
+        if "draw" in module.functions:
+            space["draw"](0, state.step[0], work)
+        losses.append(float(space["step"](space["split"](parameters), space["split"](gradient), data, work)))
+        space["update_kernel"](parameters, gradient, state, *rates_of(module).values())
+        if "take_next" in module.functions:
+            space["take_next"](space["split"](parameters), work)
+    return parameters, losses
 
 
 # ---- certificates --------------------------------------------------------------------------------
