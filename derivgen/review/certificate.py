@@ -74,9 +74,5 @@ def rule(s: Statement, made: Statement, bars: dict[str, Any]) -> str:
     """The rules on the ways from a formula to what its adjoint is of."""
     of = next(name for name, found in bars.items() if any(made.target == bar.tensor.name for bar in found.values()))
     reads: Iterable[Read] = (read for read in s.reads if read.tensor == of)
-    names = [step.rule for read in reads for way in ways(s, read) for step in way]
+    names = [step.rule for read in reads for way in paths(s.expression, read, ()) for step in way]
     return ", ".join(dict.fromkeys(names)) or "identity"
-
-
-def ways(s: Statement, read: Read) -> Sequence[Sequence[Any]]:
-    return paths(s.expression, read, ())

@@ -851,6 +851,40 @@ def separate(kind: Any) -> Callable[[Any], Any]:
     return lambda work: Views(**{name: alone(a) for name, a in work._asdict().items()})
 
 
+MARK = "def mark(function):\n        MARKED.append((word, function))\n        return function"
+FRAME = {f"def marked(word):\n\n    {MARK}\n    return mark", "sys.modules.setdefault(__name__, THIS)"}
+NAMED = "kind.__name__ = f'{__name__}_{kind.__name__}'"
+
+
+def refuse_rebinding(nodes: list[ast.stmt]) -> None:
+    """Each name of a module is bound once, and nothing unknown runs on import: what is read is what runs."""
+    bound = list[str]()
+    for place, node in enumerate(nodes):
+        match node:
+            case ast.Import(names) | ast.ImportFrom(_, names):
+                bound += [alias.asname or alias.name for alias in names]
+            case ast.FunctionDef(name) | ast.ClassDef(name):
+                bound.append(name)
+            case ast.Assign([ast.Name(name)]):
+                bound.append(name)
+            case ast.Assign([ast.Tuple(names)], ast.Call(ast.Name("map"), [ast.Name("marked"), words])):
+                bound += [ast.unparse(name) for name in names]
+                if [ast.unparse(name) for name in names] != list(ast.literal_eval(words)):
+                    raise Unclear(f"line {node.lineno}: decorators have other names than their words")
+            case ast.Expr(ast.Constant()) if place == 0:
+                continue
+            case ast.For(ast.Name("kind"), ast.Tuple(), [named]) if ast.unparse(named) == NAMED:
+                continue
+            case ast.Expr() if ast.unparse(node) in FRAME:
+                continue
+            case _:
+                raise Unclear(f"line {node.lineno}: {ast.unparse(node)[:60]!r} is not understood")
+        if getattr(node, "name", "") == "marked" and ast.unparse(node) not in FRAME:
+            raise Unclear(f"line {node.lineno}: `marked` does something else")
+    if twice := [name for name in bound if bound.count(name) > 1]:
+        raise Unclear(f"{twice[0]} is bound twice")
+
+
 @dataclass
 class Module:
     """A module's text in parts; its tables, and its functions as Python runs them on the formulas of kernels."""
@@ -864,6 +898,7 @@ class Module:
 
     def __post_init__(self) -> None:
         nodes = ast.parse(self.text).body
+        refuse_rebinding(nodes)
         self.functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
         marks = {n: {d.id for d in f.decorator_list if isinstance(d, ast.Name)} for n, f in self.functions.items()}
         self.kernels = {n: kernel_of(f) for n, f in self.functions.items() if marks[n] & KERNELS}
@@ -886,7 +921,9 @@ class Module:
                     defaults = [ast.literal_eval(row.value) for row in rows if row.value is not None]
                     self.space[name] = namedtuple(name, fields, defaults=defaults)
                 case ast.Assign([ast.Name(name)]) if name.isupper() or name.startswith("CONSTANT_"):
-                    if not {"__", "import"} & {word for word in ("__", "import") if word in ast.unparse(node)}:
+                    if "__" in ast.unparse(node) and name != "THIS":
+                        raise Unclear(f"line {node.lineno}: {name} is not understood")
+                    if name != "THIS":
                         self.define(ast.unparse(node))
                     if name == "PARAMETERS":
                         self.space[name] = placed(self.space[name])
@@ -898,10 +935,8 @@ class Module:
 
     def parts(self, flat: np.ndarray) -> Views:
         """The parts of a flat vector, one after another, and itself as `flat`."""
-        found, start = dict[str, np.ndarray](), 0
-        for row in self.space["PARAMETERS"]:
-            found[row.name] = self.space["view"](flat, start, row.shape or (1,))
-            start += math.prod(row.shape)
+        rows = self.space["PARAMETERS"]
+        found = {row.name: self.space["view"](flat, row.offset, row.shape or (1,)) for row in rows}
         whole = "flat" + "_" * sum(f"flat{'_' * k}" in found for k in range(len(found)))
         return Views(**found, **{whole: flat})
 
@@ -930,7 +965,7 @@ class Module:
             for name in kernel.integers - {line.target for line in kernel.lines}:
                 count = min(bounds.get(name, 1 << 40), self.limits.get(name, 1 << 40))
                 values = arrays[name][
-                    ~np.isin(arrays[name], [row.ignore for row in self.space["INPUTS"] if row.ignore])
+                    ~np.isin(arrays[name], [row.ignore for row in self.space["INPUTS"] if row.ignore is not None])
                 ]
                 if values.size and (values.min() < 0 or values.max() >= count):
                     raise IndexError(f"{kernel.function.name}: {name} has numbers outside of 0 … {count - 1}")
@@ -1070,10 +1105,9 @@ def check_memory(module: Module, name: str, drawn: Arrays) -> None:
     for key in apart.keys() - drawn.keys() - {"reals", "integers", "parameters"}:
         if key != "gradient" or "gradient" in (a.arg for a in module.functions[name].args.args):
             a, b, what = np.asarray(shared[key]), np.asarray(apart[key]), key or "its result"
-            trained = [row for row in module.space["PARAMETERS"] if row.trained or key != "gradient"]
-            assert not np.isnan(b[: sum(math.prod(r.shape) for r in trained)] if b.ndim else b).any(), (
-                f"{what} has NaN: a buffer is read before it is complete"
-            )
+            trained = sum(math.prod(row.shape) for row in module.space["PARAMETERS"] if row.trained)
+            filled = b[:trained] if key == "gradient" else b  # nothing is written for what is not trained
+            assert not np.isnan(filled).any(), f"{what} has NaN: a buffer is read before it is complete"
             assert np.array_equal(a, b, equal_nan=True), f"{what} is another where buffers share memory"
 
 
@@ -1089,7 +1123,7 @@ def check_lifetimes(module: Module, drawn: Arrays) -> None:
     record = {"view": lambda flat, start, shape: (flat, start, start + math.prod(shape))}
     counts = [a.arg for a in module.functions["buffers"].args.args][1:]
     tuples = SimpleNamespace(reals="reals", integers="integers")
-    for sizes in itertools.product((1, 2, 1000), repeat=len(counts)):
+    for sizes in itertools.product((1, 2, 10**9), repeat=len(counts)):
         places = run_with(module, record, "buffers", tuples, *sizes)._asdict()
         for (a, (first, last)), (b, (start, end)) in itertools.combinations(spans.items(), 2):
             (flat, low, high), (other, below, above) = places[a], places[b]
@@ -1380,15 +1414,21 @@ def check_elementary(module: Module, dtype: str) -> None:
         refuse_unknown(function, {*library, *names})
         plain = ast.FunctionDef(function.name, function.args, function.body, [])
         exec(compile(ast.unparse(ast.fix_missing_locations(plain)), function.name, "exec"), library)
+    for name in ("square", "cube", "difference", "maximum", "minimum"):
+        for u, v in itertools.product((real(-1.5), real(0.25), real(3), real("nan")), repeat=2):
+            if name in names:
+                own = (u, v)[: len(names[name].args.args)]
+                exact = real(IN_LOOPS[name](*map(float, own)))
+                assert np.array_equal(library[name](*own), exact, equal_nan=True), f"{name} of {own} is not {exact}"
     points = np.random.default_rng(4).uniform(-1, 1, 400) * 10 ** np.linspace(-3, 1.3, 400)
     for name, function in names.items():
         stated = re.search(r"at most ([\d.]+) ulp", ast.get_docstring(function) or "")
         if stated and name in FUNCTIONS and len(function.args.args) == 1:
             given = points.astype(real)
             exact = np.asarray(FUNCTIONS[name](given.astype(float))).real
-            own = np.array([library[name](u) for u in given])
+            found = np.array([library[name](u) for u in given])
             finite = np.isfinite(exact) & (np.abs(exact) < np.finfo(real).max) & (np.abs(exact) > np.finfo(real).tiny)
-            far = np.abs(own - exact)[finite] / np.spacing(np.abs(exact[finite]).astype(real))
+            far = np.abs(found - exact)[finite] / np.spacing(np.abs(exact[finite]).astype(real))
             assert far.max(initial=0) <= float(stated[1]) + 4 * (dtype == "float64") + 0.5, (
                 f"{name} is {far.max()} ulp off"
             )

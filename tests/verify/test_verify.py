@@ -141,6 +141,26 @@ def test_what_is_not_understood_is_not_run(old, new, words):
     assert any(words in line for line in found(text.replace(old, new, 1)))
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "hidden_forward = hidden_backward",
+        "np.exp = np.log",
+        "for kind in ():\n    pass",
+        "def loss(parameters):\n    pass",
+    ],
+)
+def test_a_module_that_changes_itself_as_it_is_imported_is_refused(more):
+    text = module("xor").replace("\nPREDICTION_INPUTS = ", f"\n{more}\nPREDICTION_INPUTS = ", 1)
+    assert any(" is not understood" in line or " is bound twice" in line for line in found(text))
+
+
+def test_another_square_is_found():
+    text = module("characters_transformer")
+    assert "    return u * u\n" in text
+    assert any("square of" in line for line in found(text.replace("    return u * u\n", "    return u + u\n", 1)))
+
+
 def test_an_access_beyond_its_array_is_found_though_no_value_changes():
     """A read whose value nobody uses, one past the end."""
     text = module("digits")
