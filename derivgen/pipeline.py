@@ -15,19 +15,22 @@ from derivgen.declare.model import Model
 from derivgen.derive.by_row import mixed_axes
 from derivgen.derive.cotangents import tensors_behind
 from derivgen.derive.differentiate import adjoint
+from derivgen.derive.over_rows import over_rows, with_share
 from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import derived_program, request_for
 from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
+from derivgen.form.expressions import size_symbol
 from derivgen.form.formulas import folded, formulas
 from derivgen.form.notation import print_program
 from derivgen.form.places import names_in_order
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
+from derivgen.plan.blocks import rows_a_block
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
-from derivgen.plan.module_plan import ModulePlan, axes_beyond_first
+from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
@@ -86,9 +89,10 @@ def plan_module(
 
     `parallel`: large loops run in threads; `functions` of derivatives are those that the spec asks for if None.
     """
-    threaded = in_threads if parallel else lambda result: result
     modes = has_modes(declared)
-    stable = stable_program(in_training(declared))
+    stepping, evaluating = (stable_program(mode(declared)) for mode in (in_training, in_evaluation))
+    combined, stable, evaluated = in_blocks(stepping, evaluating)
+    threaded = in_threads if parallel and combined is None else lambda result: result
     in_place = factors_of(model.rule) is not None and not model.groups
     training = threaded(schedule(arrange(training_program(stable)), in_place=in_place, together=True))
     known = [training]
@@ -106,12 +110,11 @@ def plan_module(
 
     apart_from_step = any(k.direction == TOGETHER for k in training.kernels)
     objective = beside(evaluation_program(stable)) if apart_from_step else None
-    stepping, stable = stable, stable_program(in_evaluation(declared)) if modes else stable
-    evaluation = beside(evaluation_program(stable)) if modes else None
-    predicted = prediction_program(stable) if declared.prediction is not None else None
+    evaluation = beside(evaluation_program(evaluated)) if modes else None
+    predicted = prediction_program(evaluated) if declared.prediction is not None else None
     prediction = beside(predicted) if predicted is not None else None
     requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
-    derived = tuple((r, apart(derived_program(r, stable if r.of_prediction else stepping))) for r in requests)
+    derived = tuple((r, apart(derived_program(r, evaluating if r.of_prediction else stepping))) for r in requests)
     mixed = mixed_axes(predicted) if predicted is not None else ()
     plan = ModulePlan(
         training,
@@ -123,9 +126,21 @@ def plan_module(
         groups=model.groups,
         derived=derived,
         mixed_axes=mixed,
+        combined=combined,
     )
     whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
     return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
+
+
+def in_blocks(stepping: Program, evaluating: Program) -> tuple[str | None, Program, Program]:
+    """How the objective follows from those of blocks of rows, and both programs as blocks have them."""
+    axis = sample_axis(stepping)
+    kinds = (
+        {over_rows(p, size_symbol(axis)) for p in (stepping, evaluating)} if axis and not stepping.running else {None}
+    )
+    if None in kinds or len(kinds) > 1:
+        return None, stepping, evaluating
+    return kinds.pop(), with_share(stepping, size_symbol(str(axis))), with_share(evaluating, size_symbol(str(axis)))
 
 
 def module_codes(plan: ModulePlan) -> dict[Kernel, Function]:
@@ -139,10 +154,17 @@ def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
     return whole_model(plan, codes, CALLED)
 
 
-def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Function]) -> str:
+def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Function], parallel: bool = False) -> str:
     """The module's text after its header docstring."""
     return check_names(
-        write_module(folded(formulas(declared.live(declared.outputs))), plan, codes, routines(plan, codes))
+        write_module(
+            folded(formulas(declared.live(declared.outputs))),
+            plan,
+            codes,
+            routines(plan, codes),
+            rows_a_block(plan, codes),
+            parallel,
+        )
     )
 
 
@@ -183,7 +205,7 @@ def generate_body(
     codes = module_codes(plan)
     return Generated(
         name=model.name,
-        body=module_text(declared, plan, codes),
+        body=module_text(declared, plan, codes, parallel),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(cost_report(plan, codes)),

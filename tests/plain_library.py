@@ -17,8 +17,9 @@ def view(flat: np.ndarray, start: int, *shape: int) -> np.ndarray:
     return flat[start : start + math.prod(shape)].reshape(shape)
 
 
-def fill_uniform(seed: int, step: int, number: int, out: np.ndarray) -> None:
-    out[...] = randomness.uniform(seed, int(step), number, out.size).reshape(out.shape)
+def fill_uniform(seed: int, step: int, number: int, row: int, out: np.ndarray) -> None:
+    before = row * (out.size // len(out))
+    out[...] = randomness.uniform(seed, int(step), number, before + out.size)[before:].reshape(out.shape)
 
 
 def observe(values: np.ndarray, rows: int, observed: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from derivgen.code.names import past
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol, sympy_order
-from derivgen.form.program import TOGETHER, Program, Tensor
+from derivgen.form.program import TOGETHER, Program, Role, Tensor
 from derivgen.form.sizes import flat_size
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.names import digits_name, kernel_name
@@ -30,7 +30,8 @@ class ModulePlan(Plan):
     `evaluation`: the forward pass of `loss`, where it is another than that of a step. `objective`: the forward pass of
     a step by itself, where a step computes values and adjoints of rows together. `parallel_update`: the update's
     loop runs in threads. `derived`: the functions of derivatives that are asked for. `mixed_axes`: the run-time sizes
-    along which rows of the prediction depend on one another.
+    along which rows of the prediction depend on one another. `combined`: how the objective follows from those of blocks
+    of rows, as `derive/over_rows.py` says.
     """
 
     prediction: Schedule | None = None
@@ -40,6 +41,7 @@ class ModulePlan(Plan):
     groups: tuple[Group, ...] = ()
     derived: tuple[tuple[Request, Schedule], ...] = ()
     mixed_axes: tuple[str, ...] = ()
+    combined: str | None = None
 
     @property
     def training(self) -> Schedule:
@@ -48,11 +50,7 @@ class ModulePlan(Plan):
 
     @property
     def sample_axis(self) -> str | None:
-        """The first run-time size, if some input has it as its first axis, and none elsewhere."""
-        first = next((name for name, value in self.program.sizes if not value.is_Integer), None)
-        if first is None or axes_beyond_first(self.inputs, first):
-            return None
-        return first if any(t.shape and t.shape[0] == size_symbol(first) for t in self.inputs) else None
+        return sample_axis(self.program)
 
     @cached_property
     def parts(self) -> tuple[DerivativePlan, ...]:
@@ -96,6 +94,14 @@ class ModulePlan(Plan):
                 given.append(next(t for t in self.inputs if size in t.shape))
                 shown |= set(given[-1].shape)
         return tuple(t for t in self.inputs if t in given)
+
+    @property
+    def predicted_by_row(self) -> bool:
+        """Whether the prediction has a row for each sample, made of this sample alone."""
+        axis = self.sample_axis
+        if self.prediction is None or self.combined is None or axis is None or axis in self.mixed_axes:
+            return False
+        return self.prediction_program.tensor(str(self.prediction_name)).shape[:1] == (size_symbol(axis),)
 
     @property
     def prediction_program(self) -> Program:
@@ -242,6 +248,15 @@ class ModulePlan(Plan):
         for schedule in self.schedules[1:]:
             timelines.append([self.drawn_names(schedule), *accessed(schedule), schedule.program.outputs])
         return timelines
+
+
+def sample_axis(program: Program) -> str | None:
+    """The first run-time size, if some input has it as its first axis, and none elsewhere."""
+    inputs = program.of_role(Role.INPUT, Role.LABELS)
+    first = next((name for name, value in program.sizes if not value.is_Integer), None)
+    if first is None or axes_beyond_first(inputs, first):
+        return None
+    return first if any(t.shape and t.shape[0] == size_symbol(first) for t in inputs) else None
 
 
 def axes_beyond_first(inputs: Sequence[Tensor], size: str) -> list[Tensor]:

@@ -25,19 +25,23 @@ def fraction(word):
 
 
 @internal
-def uniform(seed, step, number, out):
-    """Fills a random tensor, the one with this number: four elements of each counter (element // 4, number, step)."""
+def uniform(seed, step, number, row, out):
+    """Fills a random tensor, the one with this number: four elements of each counter (element // 4, number, step).
+
+    It is filled as all rows together are, of which `row`, a multiple of 4, is the first here.
+    """
     flat = out.reshape(out.size)
+    first = row // 4 * (flat.shape[0] // out.shape[0])
     seed_1, seed_2 = seed & 0xFFFFFFFF, seed >> 32
     step_1, step_2 = int(step) & 0xFFFFFFFF, int(step) >> 32
     whole = flat.shape[0] // 4
     for block in range(whole):
-        a, b, c, d = philox(block, number, step_1, step_2, seed_1, seed_2)
+        a, b, c, d = philox(first + block, number, step_1, step_2, seed_1, seed_2)
         flat[4 * block] = fraction(a)
         flat[4 * block + 1] = fraction(b)
         flat[4 * block + 2] = fraction(c)
         flat[4 * block + 3] = fraction(d)
-    words = philox(whole, number, step_1, step_2, seed_1, seed_2)
+    words = philox(first + whole, number, step_1, step_2, seed_1, seed_2)
     for k in range(flat.shape[0] - 4 * whole):
         flat[4 * whole + k] = fraction(words[k])''',
     SUM_OF_SQUARES: '''\

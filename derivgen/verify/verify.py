@@ -831,8 +831,8 @@ def placed(rows: Any) -> Any:
     return tuple(row._replace(offset=ends[k]) for k, row in enumerate(rows))
 
 
-def uniform(seed: int, step: int, number: int, out: np.ndarray) -> None:
-    out[...] = np.random.default_rng([seed, step, number]).uniform(size=out.shape)
+def uniform(seed: int, step: int, number: int, row: int, out: np.ndarray) -> None:
+    out[...] = np.random.default_rng([seed, step, number, row]).uniform(size=out.shape)
 
 
 class Views(SimpleNamespace):

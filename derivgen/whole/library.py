@@ -1,6 +1,6 @@
 """What each language brings itself: functions that routines call, and that are not made from a model.
 
-uniform(seed, step, number, out)         fills an array with random numbers, those of form/randomness.py
+uniform(seed, step, number, row, out)    fills an array with random numbers, those of form/randomness.py, from a row on
 sum_of_squares(vector, start, stop)      of a part of a vector, in double precision
 observe(values, rows, observed)          root mean square, and the share of units that are 0 in every row
 parts(flat)                              the parts of a flat vector, by the names of parameters, and it as a whole
@@ -18,7 +18,9 @@ UNIFORM, SUM_OF_SQUARES, OBSERVE, PARTS = "uniform", "sum_of_squares", "observe"
 LENGTH = Extent("vector", 0)
 
 LIBRARY = {
-    UNIFORM: Signature({"seed": Kind.INTEGER, "step": Kind.INTEGER, "number": Kind.INTEGER, "out": ANY}),
+    UNIFORM: Signature(
+        {"seed": Kind.INTEGER, "step": Kind.INTEGER, "number": Kind.INTEGER, "row": Kind.INTEGER, "out": ANY}
+    ),
     SUM_OF_SQUARES: Signature(
         {"vector": array("vector", LENGTH), "start": Kind.INTEGER, "stop": Kind.INTEGER},
         given=(sp.Ge(Read("start"), 0), sp.Le(Read("stop"), LENGTH)),

@@ -8,7 +8,8 @@ import sympy as sp
 
 from derivgen.code.routine import TRUTH, Group, Linkage, Routine, Type
 from derivgen.code.tree import Assign, Bind, Block, Call, Code, Extent, Fill, For, Kind, Number
-from derivgen.form.expressions import Read, index_symbol
+from derivgen.form.expressions import Read, index_symbol, size_symbol
+from derivgen.form.program import Tensor
 from derivgen.form.randomness import numbers
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import Plan
@@ -16,8 +17,15 @@ from derivgen.schedule.schedule import Schedule
 from derivgen.whole.library import UNIFORM
 from derivgen.whole.places import Places
 
-SEED, TRAINING, FIRST_STEP = "seed", "training", "first_step"
-TYPES: dict[str, Type] = {SEED: Kind.INTEGER, FIRST_STEP: Kind.INTEGER, TRAINING: TRUTH}
+ZERO = sp.S.Zero
+SEED, TRAINING, FIRST_STEP, STEP_NUMBER, ROW = "seed", "training", "first_step", "step_number", "row"
+TYPES: dict[str, Type] = {
+    SEED: Kind.INTEGER,
+    FIRST_STEP: Kind.INTEGER,
+    STEP_NUMBER: Kind.INTEGER,
+    ROW: Kind.INTEGER,
+    TRAINING: TRUTH,
+}
 
 
 class Modes:
@@ -29,9 +37,11 @@ class Modes:
         self.running = plan.program.running
 
     def draw(self, work: Group) -> Routine:
-        arguments: dict[str, Type] = {SEED: Kind.INTEGER, "step": Kind.INTEGER, "work": work}
-        body = self.draws(self.plan.training, Read("step"))
-        return Routine("draw", arguments, body, ("The random numbers of a step.",), Linkage.INTERNAL)
+        arguments: dict[str, Type] = {SEED: Kind.INTEGER, STEP_NUMBER: Kind.INTEGER, ROW: Kind.INTEGER, "work": work}
+        body = self.draws(self.plan.training, Read(STEP_NUMBER), Read(ROW))
+        return Routine(
+            "draw", arguments, body, ("The random numbers of a step, of samples from this row on.",), Linkage.INTERNAL
+        )
 
     def take_next(self, theta: Group, work: Group) -> Routine:
         body = tuple(code for number, pair in enumerate(self.running, 1) for code in self.copy(number, *pair))
@@ -51,12 +61,12 @@ class Modes:
             code = For(indices[axis], Extent(old, axis), (code,))
         return (Bind(old, self.places.one(name)), Bind(new, self.places.one(following)), code)
 
-    def draws(self, schedule: Schedule, step: sp.Expr) -> Block:
-        return draws(self.plan, self.places, schedule, step)
+    def draws(self, schedule: Schedule, step: sp.Expr, row: sp.Expr) -> Block:
+        return draws(self.plan, self.places, schedule, step, row, self.plan.sample_axis)
 
-    def drawing(self, step: sp.Expr) -> Block:
-        """What draws for a step."""
-        return (Call("draw", (Number(Read(SEED)), Number(step), "work")),) if self.is_random else ()
+    def drawing(self, step: sp.Expr, row: sp.Expr = ZERO) -> Block:
+        """What draws for a step, or for a block of its rows."""
+        return (Call("draw", (Number(Read(SEED)), Number(step), Number(row), "work")),) if self.is_random else ()
 
     def taking(self) -> Block:
         """What follows a step's update."""
@@ -79,19 +89,27 @@ class Modes:
     def batch_arguments(self) -> list[str]:
         return [SEED, FIRST_STEP] if self.is_random else []
 
+    def gradient_arguments(self) -> list[str]:
+        return [SEED, STEP_NUMBER, ROW] if self.is_random else []
+
     def loss_arguments(self) -> list[str]:
         evaluation = self.plan.evaluation
         draws = self.is_random or (evaluation is not None and bool(self.plan.drawn(evaluation)))
-        return [*([TRAINING] if evaluation is not None else []), *([SEED] if draws else [])]
+        return [*([TRAINING] if evaluation is not None else []), *([SEED, ROW] if draws else [])]
 
     def prediction_arguments(self) -> list[str]:
-        return [SEED] if self.plan.prediction is not None and self.plan.drawn(self.plan.prediction) else []
+        return [SEED, ROW] if self.plan.prediction is not None and self.plan.drawn(self.plan.prediction) else []
 
 
-def draws(plan: Plan, places: Places, schedule: Schedule, step: sp.Expr) -> Block:
-    """The calls that fill the random tensors of a schedule."""
+def draws(
+    plan: Plan, places: Places, schedule: Schedule, step: sp.Expr, row: sp.Expr = ZERO, sample_axis: str | None = None
+) -> Block:
+    """The calls that fill the random tensors of a schedule, those with samples from this row on."""
     number = numbers(plan.program)
-    return tuple(
-        Call(UNIFORM, (Number(Read(SEED)), Number(step), Number(sp.Integer(number[t.name])), places.one(t.name)))
-        for t in plan.drawn(schedule)
-    )
+
+    def call(t: Tensor) -> Call:
+        first = row if sample_axis is not None and t.shape[:1] == (size_symbol(sample_axis),) else ZERO
+        given = (Read(SEED), step, sp.Integer(number[t.name]), first)
+        return Call(UNIFORM, (*map(Number, given), places.one(t.name)))
+
+    return tuple(map(call, plan.drawn(schedule)))

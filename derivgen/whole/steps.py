@@ -39,7 +39,7 @@ from derivgen.schedule.schedule import Kernel
 from derivgen.whole.calls import DATA, PREDICTION_DATA, STATE, VIEWS, Calls
 from derivgen.whole.labels import label_check
 from derivgen.whole.library import PARTS
-from derivgen.whole.modes import Modes
+from derivgen.whole.modes import ROW, STEP_NUMBER, Modes
 from derivgen.whole.rule import Rule, range_calls
 
 # What an epoch returns where a row number or a label is out of range.
@@ -184,7 +184,7 @@ class Steps:
             *((self.calls.data(PREDICTION_DATA, given),) if "data" in needed else ()),
             self.calls.memory(),
             self.calls.work(inputs),
-            *self.modes.draws(schedule, sp.S.Zero),
+            *self.modes.draws(schedule, sp.S.Zero, Read(ROW)),
             *self.calls.of("prediction"),
             Return((result,)),
         )
@@ -197,19 +197,22 @@ class Steps:
         return Bind("theta", Call("split", (Borrowed(PARAMETERS),)))
 
     def loss(self) -> Routine:
-        forward: Block = (*self.modes.drawing(sp.S.Zero), *returned(Call("forward", ("theta", "data", "work"))))
+        forward: Block = (
+            *self.modes.drawing(sp.S.Zero, Read(ROW)),
+            *returned(Call("forward", ("theta", "data", "work"))),
+        )
         if (evaluation := self.plan.evaluation) is not None:
             own = returned(Call("evaluate", ("theta", "data", "work")))
-            forward = (If(sp.Symbol("training"), forward), *self.modes.draws(evaluation, sp.S.Zero), *own)
+            forward = (If(sp.Symbol("training"), forward), *self.modes.draws(evaluation, sp.S.Zero, Read(ROW)), *own)
         body = (self.theta(), *self.whole_data(), *forward)
         arguments = self.outside() | self.modes.arguments(self.modes.loss_arguments())
         return Routine("loss_kernel", arguments, body, ("The objective, for callers in Python.",))
 
     def gradient(self) -> Routine:
         bar = Bind("bar", Call("split", (Borrowed(GRADIENT),)))
-        around = (*self.modes.without_gradient(), *self.whole_data(), *self.modes.drawing(sp.S.Zero))
+        around = (*self.modes.without_gradient(), *self.whole_data(), *self.modes.drawing(Read(STEP_NUMBER), Read(ROW)))
         body = (self.theta(), bar, *around, *returned(self.step_call("bar", ASSIGN, "data")))
-        arguments = self.outside(self.flat(GRADIENT)) | self.modes.arguments(self.modes.step_arguments())
+        arguments = self.outside(self.flat(GRADIENT)) | self.modes.arguments(self.modes.gradient_arguments())
         return Routine("gradient_kernel", arguments, body, ("A step, for callers in Python.",))
 
     def whole_data(self) -> Block:

@@ -45,7 +45,7 @@ class Plain:
         """A function's result; `before`: what it is given before inputs and memory."""
         function: Callable = self.functions[name]
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
-        named = {"seed": 0, **dict(zip(self.rates, self.hyperparameters, strict=True))}
+        named = {"seed": 0, "step_number": 0, "row": 0, **dict(zip(self.rates, self.hyperparameters, strict=True))}
         after = [named[name] for name in names[len(before) + len(self.arrays) :]]
         return function(*before, *self.arrays, *after)
 

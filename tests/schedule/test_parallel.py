@@ -38,7 +38,7 @@ E, V = model.parameter("E", K, H, init="normal"), model.parameter("V", C, init="
 a = model.let("a", (n, h), tanh(Sum(x[n, d] * W[d, h], d) + b[h]) * E[k[n], h])
 z = model.let("z", (n, c), Sum(a[n, h], h) * V[c])
 p = model.let("p", (n, c), exp(z[n, c]) / Sum(exp(z[n, c]), c))
-model.minimize(Sum(-log(p[n, y[n]]), n) / N)
+model.minimize(log(Sum(-log(p[n, y[n]]), n) / N))  # of no block of rows alone
 model.predict(p)
 model.update(optimizers.adam())
 """
@@ -91,12 +91,12 @@ def apart(monkeypatch):
 def outer_loops(text: str) -> dict[str, str]:
     """For each kernel of a model its outer loops in order, those in threads with a star: `n* n`."""
     model = Spec(IMPORTS + text, (), 0).model()
-    plan = plan_module(model, declared_program(model), "float64", parallel=True)
+    plan = plan_module(model, declared_program(model), "float64")
     return {
         f"{k.layer}_{k.direction}": " ".join(
             f"{loop.index}{'*' * loop.parallel}" for loop in k.body if isinstance(loop, Loop)
         )
-        for k in plan.training.kernels
+        for k in parallel.in_threads(plan.training).kernels
     }
 
 

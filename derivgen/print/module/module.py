@@ -31,10 +31,18 @@ NAMES_OF_DERIVATIVES = """\
 
 
 @as_written()
-def write_module(formulas: Sequence[str], plan: ModulePlan, codes: Mapping[Kernel, Function], whole: Whole) -> str:
+def write_module(
+    formulas: Sequence[str],
+    plan: ModulePlan,
+    codes: Mapping[Kernel, Function],
+    whole: Whole,
+    block: int | None,
+    parallel: bool,
+) -> str:
     """The module's text after its header docstring.
 
-    `formulas`: those of the model; `codes`: those of its kernels; `whole`: what calls them.
+    `formulas`: those of the model; `codes`: those of its kernels; `whole`: what calls them; `block`: the rows of one;
+    `parallel`: whether threads take blocks.
     """
     runtime = [name for name, value in plan.program.sizes if not value.is_Integer]
     sizes = size_names(runtime, plan.kernel_names.values())
@@ -50,6 +58,10 @@ def write_module(formulas: Sequence[str], plan: ModulePlan, codes: Mapping[Kerne
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "mixed_axes": mixed_axes_table(plan),
         "sizes": tuple_text([sizes[size] for size in plan.runtime_sizes]) if plan.runtime_sizes else "()",
+        "block": block,
+        "combined": f'"{plan.combined}"' if plan.combined is not None else None,
+        "predicted_by_row": plan.predicted_by_row,
+        "in_threads": parallel and block is not None,
         "size_names": "".join(f'{name} = "{size}"\n' for size, name in sizes.items()),
         "dtype": plan.dtype,
         "kernel_sections": layer_sections(plan, kernels),
@@ -58,6 +70,7 @@ def write_module(formulas: Sequence[str], plan: ModulePlan, codes: Mapping[Kerne
         "inputs_table": inputs_tables(plan),
         "layers_table": table("LAYERS", layer_rows(plan)),
         "arrays": "".join(f"\n\n{text}" for text in [*array_texts(plan), *initial_arrays(plan)]),
+        "constants_table": table("CONSTANTS", [f"CONSTANT_{t.name}" for t in plan.constants]),
         "tuples": (named := tuples(plan)),
         "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
         "model_title": titled("the whole model"),

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from derivgen.form.notation import Plain
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
-from derivgen.print.layout import STEP, WIDTH, Bracket, bracketed, indented, line
+from derivgen.print.layout import STEP, WIDTH, Bracket, Part, bracketed, indented, line
 from derivgen.print.module.initial import number_text
 from derivgen.print.templates import environment
-from derivgen.print.text import tuple_lines, wrapped
+from derivgen.print.text import tuple_lines, tuple_text, wrapped
 from derivgen.update.notation import formulas
 from derivgen.whole.calls import size_argument
-from derivgen.whole.modes import FIRST_STEP, SEED, TRAINING, Modes
+from derivgen.whole.modes import FIRST_STEP, ROW, SEED, STEP_NUMBER, TRAINING, Modes
 
 
 class Public:
@@ -34,8 +34,8 @@ class Public:
         """In the order of the contract."""
         functions = [self.predict()] if self.plan.prediction is not None else []
         functions += [
-            self.evaluation("loss"),
-            self.evaluation("loss_and_gradient"),
+            self.loss(),
+            self.loss_and_gradient(),
             self.optimizer_state(),
             self.update(),
         ]
@@ -73,37 +73,50 @@ class Public:
         defaults = {TRAINING: f"{TRAINING}=False", SEED: f"{SEED}=0", FIRST_STEP: f"{FIRST_STEP}=0"}
         return [*(before or (["*"] if arguments else [])), *(defaults[name] for name in arguments)]
 
-    def passed_names(self, arguments: Sequence[str]) -> list[str]:
-        return [f"bool({name})" if name == TRAINING else name for name in arguments]
-
     def call(self, opening: str, arguments: Sequence[str]) -> str:
         return "\n".join(indented(bracketed(opening, [*arguments, *self.hyperparameters], ")", depth=1))).strip()
 
-    def constants(self) -> str:
-        return "".join(f", CONSTANT_{t.name}" for t in self.plan.constants)
+    def returned(self, function: str, arguments: Sequence[Part], after: str = "") -> str:
+        return block(line("return ", Bracket(function, tuple(arguments)), after, depth=1))
 
-    @property
-    def arrays_passed(self) -> list[str]:
-        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        return ["*arrays", *constants, "*memory", *self.modes.step_arguments()]
+    def rates(self) -> str:
+        """The line that has the hyperparameters together."""
+        return block(tuple_lines("rates = ", self.hyperparameters) if self.hyperparameters else ["rates = ()"])
+
+    def drawn(self, arguments: Sequence[str]) -> list[str]:
+        """What a kernel is given past arrays and memory, as a function of the first row of a block."""
+        passed = [f"bool({name})" if name == TRAINING else name for name in arguments]
+        passed = ["0" if name == STEP_NUMBER else name for name in passed]
+        return [f"lambda {ROW if ROW in arguments else '_'}: {tuple_text(passed)}"] if passed else []
+
+    def seeds(self) -> list[str]:
+        return [f"({SEED},)"] if self.modes.is_random else []
 
     # ---- functions
 
-    def evaluation(self, name: str) -> str:
-        more = self.modes.loss_arguments() if name == "loss" else self.modes.step_arguments()
-        kernel, out, after = ("loss", [], "") if name == "loss" else ("gradient", ["gradient"], ", gradient")
-        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        passed = ["parameters", *out, "*arrays", *constants, "*memory", *self.passed_names(more)]
+    def loss(self) -> str:
+        more = self.modes.loss_arguments()
+        public = public_ones(more)
         return self.render(
-            name,
-            signature=self.signature(name, ["parameters", *self.names, *self.keywords_of(more)]),
+            "loss",
+            signature=self.signature("loss", ["parameters", *self.names, *self.keywords_of(public)]),
             arrays=self.arrays(self.names),
-            result=block(
-                line("return ", Bracket("float", (Bracket(f"{kernel}_kernel", tuple(passed)),)), after, depth=1)
-            ),
-            seed=self.checked_seed(more),
-            drawing=self.drawing(more, "step 0"),
-            mode="; in training, as a step computes it" if TRAINING in more else "",
+            seed=self.checked_seed(public),
+            result=self.returned("objective_of", ["parameters", "arrays", *self.drawn(more)]),
+            drawing=self.drawing(public, "step 0"),
+            mode="; in training, as a step computes it" if TRAINING in public else "",
+        )
+
+    def loss_and_gradient(self) -> str:
+        more = self.modes.gradient_arguments()
+        public = public_ones(more)
+        return self.render(
+            "loss_and_gradient",
+            signature=self.signature("loss_and_gradient", ["parameters", *self.names, *self.keywords_of(public)]),
+            arrays=self.arrays(self.names),
+            seed=self.checked_seed(public),
+            result=self.returned("gradient_of", ["parameters", "arrays", *self.drawn(more)]),
+            drawing=self.drawing(public, "step 0"),
         )
 
     def predict(self) -> str:
@@ -111,18 +124,17 @@ class Public:
         name = str(self.plan.prediction_name)
         plain = Plain(self.plan.prediction_program.order)
         definition = next(s for s in self.plan.prediction_program.statements if s.target == name)
-        scalar, more = not definition.subscripts, self.modes.prediction_arguments()
-        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        passed = ("parameters", "*arrays", *constants, "*memory", *self.passed_names(more))
-        call = Bracket("prediction_kernel", passed)
+        more = self.modes.prediction_arguments()
+        public = public_ones(more)
+        call = Bracket("predicted", ("prediction_kernel", "parameters", "arrays", *self.drawn(more)))
         return self.render(
             "predict",
-            signature=self.signature("predict", ["parameters", *given, *self.keywords_of(more)]),
-            seed=self.checked_seed(more),
-            drawing=self.drawing(more, "step 0"),
+            signature=self.signature("predict", ["parameters", *given, *self.keywords_of(public)]),
             arrays=self.arrays(given),
+            seed=self.checked_seed(public),
+            drawing=self.drawing(public, "step 0"),
             summary=opening(plain.statement(definition, "=")),
-            result="\n".join(indented(line("return ", Bracket("float", (call,)) if scalar else call, depth=1))).strip(),
+            result=block(line("return ", call if definition.subscripts else Bracket("float", (call,)), depth=1)),
         )
 
     def optimizer_state(self) -> str:
@@ -148,59 +160,57 @@ class Public:
     def train_epoch(self) -> str:
         seed = self.modes.step_arguments()
         keywords = [*self.keywords_of(seed, self.keywords or ["*"]), "drop_last=False"]
-        passed = ["parameters", "gradient", "*state", "order", "batch_size", "bool(drop_last)", *self.arrays_passed]
         first = ["parameters", "state", "order", "batch_size"]
+        passed = ["epoch", *first, "drop_last", "arrays", "rates", *self.seeds()]
         return self.render(
             "train_epoch",
             signature=self.signature("train_epoch", [*first, *self.names, *keywords]),
             sample_axis=self.plan.sample_axis,
-            hyperparameters=self.checked_hyperparameters(seed),
-            drawing=self.drawing(seed, "state.step"),
             arrays=self.arrays(self.names),
-            constants=self.constants(),
-            call=self.call("refused, mean = epoch(", passed),
+            hyperparameters=self.checked_hyperparameters(seed),
+            rates=self.rates(),
+            drawing=self.drawing(seed, "state.step"),
+            result=self.returned("epoch_of", passed),
         )
 
     def mean_gradient(self) -> str:
         more = self.modes.batch_arguments()
-        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        passed = ["parameters", "gradient", "total", "order", "batch_size", "*arrays", *constants, "*memory", *more]
-        given = ["parameters", "order", "batch_size", *self.names, *self.keywords_of(more)]
+        given = ["parameters", "order", "batch_size"]
+        passed = ["gradient_by_batches", *given, "arrays", *([tuple_text(more)] if more else [])]
         return self.render(
             "mean_gradient",
-            signature=self.signature("mean_gradient", given),
+            signature=self.signature("mean_gradient", [*given, *self.names, *self.keywords_of(more)]),
             sample_axis=self.plan.sample_axis,
             drawing=block(["Random numbers of batch k are those of seed and step first_step + k."] if more else []),
             taking=block(["Running tensors in `parameters` take their next values."] if self.plan.untrained else []),
-            seed=self.checked_seed(more),
             arrays=self.arrays(self.names),
-            call="\n".join(indented(bracketed("refused, mean = gradient_by_batches(", passed, ")", depth=1))).strip(),
+            seed=self.checked_seed(more),
+            result=self.returned("gradient_of_batches", passed),
         )
 
     def activations(self) -> str:
         more = self.modes.step_arguments()
-        constants = [f"CONSTANT_{t.name}" for t in self.plan.constants]
-        passed = ["parameters", "observed", "*arrays", *constants, "*memory", *more]
         return self.render(
             "activations",
             signature=self.signature("activations", ["parameters", *self.names, *self.keywords_of(more)]),
             drawing=self.drawing(more, "step 0"),
-            seed=self.checked_seed(more),
             arrays=self.arrays(self.names),
-            call="\n".join(indented(bracketed("observation(", passed, ")", depth=1))).strip(),
+            seed=self.checked_seed(more),
+            result=self.returned("looks_at_layers", ["observation", "parameters", "arrays", *more]),
         )
 
     def descend(self) -> str:
-        passed = ["parameters", "gradient", "*state", "losses", *self.arrays_passed]
         seed = self.modes.step_arguments()
         keywords = self.keywords_of(seed, self.keywords)
+        first = ["parameters", "state", "steps"]
         return self.render(
             "descend",
-            signature=self.signature("descend", ["parameters", "state", "steps", *self.names, *keywords]),
-            hyperparameters=self.checked_hyperparameters(seed),
-            drawing=self.drawing(seed, "state.step"),
+            signature=self.signature("descend", [*first, *self.names, *keywords]),
             arrays=self.arrays(self.names),
-            call=self.call("descent(", passed),
+            hyperparameters=self.checked_hyperparameters(seed),
+            rates=self.rates(),
+            drawing=self.drawing(seed, "state.step"),
+            result=self.returned("descent_of", [*first, "arrays", "rates", *self.seeds()]),
         )
 
     def workspace(self) -> str:
@@ -218,6 +228,11 @@ class Public:
             made=block(bracketed("return Memory(", counts, ")", depth=1)),
             laid_out=", ".join(["new_memory({})".format(", ".join(arguments)), *arguments]),
         )
+
+
+def public_ones(arguments: Sequence[str]) -> list[str]:
+    """The arguments of kernels that callers in Python give."""
+    return [name for name in arguments if name not in (ROW, STEP_NUMBER)]
 
 
 def block(lines: Sequence[str]) -> str:

@@ -35,6 +35,10 @@ def constant_text(name: str, t: Tensor, dtype: str, names: Collection[str]) -> s
         lines = line(f"{name} = ", by_formula(t.formula, shape, word))
         if RARE * len(places) < t.value.size and all(len(text) <= WIDTH for text in lines):
             return "\n".join([*lines, *by_digits(name, t.value, kind, places)])
+    numbers = [digits_of(value, np.dtype("int64" if t.integer else dtype)) for value in t.value.reshape(-1)[:WIDTH]]
+    alone = f"{name} = np.array([{', '.join(numbers)}], {'np.int64' if t.integer else 'real'})"
+    if t.value.ndim <= 1 and len(alone) <= WIDTH:
+        return alone
     digits, made = array_text(name, t.value, dtype, names)
     return "\n".join([digits, *line(f"{name} = ", f"{made}.reshape({shape})")])
 

@@ -1,0 +1,141 @@
+"""Rows in blocks, compiled: the same bits serially and in any number of threads, draws and refusals of all rows."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import numpy as np
+import pytest
+
+import derivgen
+from derivgen import Model, activations, layers, losses, optimizers, runtime
+
+ROWS = 229  # blocks of 16: no multiple, and more than there are leaves
+
+
+def model() -> Model:
+    model = Model("blocks")
+    N = model.batch("N")
+    D, C = model.sizes(D=9, C=4)
+    x, y = model.input("x", N, D), model.labels("y", N, classes=C)
+    hidden = layers.dropout(layers.dense(x, 12, activations.tanh, name="hidden"), 0.3, name="dropped")
+    p = activations.softmax(layers.dense(hidden, C, name="z"), name="p")
+    model.minimize(losses.categorical_cross_entropy(p, y))
+    model.update(optimizers.adam())
+    model.predict(p)
+    return model
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModuleType, ModuleType]:
+    """A serial module, and one whose blocks are in threads, both with small blocks."""
+    folder = tmp_path_factory.mktemp("blocks")
+    made = []
+    for name, parallel in (("serial", False), ("threads", True)):
+        derivgen.generate(model(), folder / f"{name}.py", parallel=parallel)
+        made.append(runtime.load(folder / f"{name}.py"))
+        made[-1].BLOCK, made[-1].LEAVES = 16, 8
+    return made[0], made[1]
+
+
+def data() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"x": rng.normal(size=(ROWS, 9)).astype(np.float32), "y": rng.integers(0, 4, ROWS)}
+
+
+def everything(module: ModuleType) -> dict[str, np.ndarray]:
+    """What all functions with sums over rows give."""
+    parameters, state, given = module.initial_parameters(0), module.optimizer_state(), data()
+    order = np.random.default_rng(1).permutation(ROWS)
+    found = {
+        "loss": module.loss(parameters, **given),
+        "in training": module.loss(parameters, **given, training=True, seed=3),
+        "gradient": np.append(*module.loss_and_gradient(parameters, **given, seed=3)[::-1]),
+        "of batches": np.append(*module.mean_gradient(parameters, order, 100, **given, seed=3, first_step=5)[::-1]),
+        "prediction": module.predict(parameters, given["x"]),
+    }
+    found["epoch"] = module.train_epoch(parameters, state, order, 100, **given, seed=2)
+    found["descent"] = module.descend(parameters, state, 3, **given, seed=2)
+    return {name: np.asarray(value) for name, value in found.items()} | {"parameters": parameters, **state._asdict()}
+
+
+def digest(found: dict[str, np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in found.values())).hexdigest()
+
+
+def test_any_number_of_threads_gives_the_bits_of_the_serial_module(modules) -> None:
+    serial, threads = modules
+    wanted, limit = digest(everything(serial)), numba.config.NUMBA_NUM_THREADS
+    for count in range(1, limit + 1):
+        numba.set_num_threads(count)
+        assert {digest(everything(threads)) for _ in range(3)} == {wanted}
+    numba.set_num_threads(limit)
+
+
+def test_more_threads_than_cores(modules, monkeypatch) -> None:
+    serial, threads = modules
+    for count in (3, 4, 7):
+        monkeypatch.setattr(threads, "get_num_threads", lambda count=count: count)
+        monkeypatch.setattr(threads, "POOLS", {})
+        monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", count)
+        assert digest(everything(threads)) == digest(everything(serial))
+
+
+def test_blocks_compute_and_draw_what_all_rows_do(modules, monkeypatch) -> None:
+    found = everything(modules[0])
+    monkeypatch.setattr(modules[0], "BLOCK", None)
+    whole = everything(modules[0])
+    for name, values in found.items():
+        np.testing.assert_allclose(values, whole[name], rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def test_what_is_out_of_range_is_refused_and_nothing_is_changed(modules) -> None:
+    for module in modules:
+        given, parameters, state = data(), module.initial_parameters(0), module.optimizer_state()
+        before, order = parameters.copy(), np.arange(ROWS)
+        wrong = {**given, "y": np.where(order == 200, 4, given["y"])}
+        with pytest.raises(ValueError, match=r"y: expected labels 0 .. 3, found 4 at \(200,\)"):
+            module.train_epoch(parameters, state, order, 100, **wrong)
+        with pytest.raises(ValueError, match=r"order: expected row numbers 0 .. 228, found 229 at position 7"):
+            module.train_epoch(parameters, state, np.where(order == 7, ROWS, order), 100, **given)
+        with pytest.raises(ValueError, match="y: expected labels"):
+            module.descend(parameters, state, 2, **wrong)
+        assert np.array_equal(parameters, before) and state.step[0] == 0
+        module.train_epoch(parameters, state, order[:180], 100, **wrong)  # which does not take that row
+
+
+def test_an_error_in_a_thread_is_raised_and_ends_the_others(modules) -> None:
+    threads, done = modules[1], []
+
+    def work(item: int) -> None:
+        done.append(item)
+        if item == 3:
+            raise MemoryError("of item 3")
+
+    with pytest.raises(MemoryError, match="of item 3"):
+        threads.for_each(work, range(100_000))
+    assert len(done) < 100_000 or numba.config.NUMBA_NUM_THREADS > 1
+    assert digest(everything(threads)) == digest(everything(modules[0]))
+
+
+def in_a_child(module: ModuleType, answers) -> None:
+    answers.put(digest(everything(module)))
+
+
+def test_a_forked_process_has_threads_of_its_own(modules) -> None:
+    wanted = digest(everything(modules[1]))
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=in_a_child, args=(modules[1], answers))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0 and answers.get() == wanted
+
+
+def test_the_text_says_which_rows_are_computed_at_once(tmp_path: Path) -> None:
+    text = derivgen.generate(model(), tmp_path / "kernels.py", parallel=True).read_text()
+    assert 'COMBINED = "mean"' in text and "IN_THREADS = True" in text and "prange(" not in text
