@@ -13,7 +13,7 @@ GLOBALS = words(
     FunctionType INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL Memory
     ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES POOLS PREDICTED_BY_ROW
     PREDICTION_INPUTS Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute PlacesModel
-    PredictionData RANDOM REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel
+    PredictionData RANDOM RANKS REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel
     SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI ThreadPoolExecutor Viewing Views Writer _Cache _Intrinsic
     __name__ _helperlib activations add_in_tree after_kernels aliased_kernel aligned annotations array_of as_real
     attribute_of batches_of binding borrowed buffers cgutils check_array check_count check_hyperparameter check_input
@@ -69,7 +69,7 @@ BESIDE_RESULTS = BESIDE_INPUTS + words(
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share borrowed buffers compiled data
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share_ borrowed buffers compiled data
     diagonal dot drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers
     hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
     jacobian_vector_product_buffers k loss_and_input_gradients_buffers losses mean memory min objective observe observed

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
+from derivgen.runtime.ranks import sharing
 from derivgen.runtime.solve.newton import natural_gradient, newton
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
 
@@ -37,6 +38,7 @@ def minimize(
     seed: int = 0,
     batch_size: int | None = None,
     products: str | None = None,
+    comm: Any = None,
     **arguments: Any,
 ) -> Any:
     """The result of scipy.optimize.minimize for the module's loss and gradient on all the data.
@@ -54,6 +56,9 @@ def minimize(
     - `batch_size`: the rows that are in memory at once, for losses that are means over rows; products and Hessians are
       such means too.
 
+    - `comm`: a communicator of mpi4py, whose ranks all call `minimize` with the same arguments. They share the rows of
+      each loss and gradient, and find what one process finds, to the bit.
+
     A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
     values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
     taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises
@@ -63,21 +68,22 @@ def minimize(
     from scipy.optimize import minimize as scipy_minimize
 
     refuse_own_derivatives(method, products, arguments)
-    objective = objective_of(module, data, parameters, seed, batch_size)
-    solver: Any = method
-    if method == "newton":
-        refuse_products(method, products)
-        solver = functools.partial(newton, objective)
-    elif method == "natural_gradient":
-        solver = functools.partial(natural_gradient, objective, products)
-    elif "hess" not in arguments and "hessp" not in arguments:
-        arguments = {**arguments, **second_derivatives(objective, str(method).lower(), products)}
-    value_and_gradient = objective.gradient()
-    refuse_not_finite(*value_and_gradient(objective.first))
-    result = scipy_minimize(value_and_gradient, objective.first, jac=True, method=solver, **arguments)
-    result.parameters = objective.flat(result.x)
-    result.views = module.views(result.parameters)
-    return result
+    with sharing(module, comm, data or {}, method=method, seed=seed, batch_size=batch_size):
+        objective = objective_of(module, data, parameters, seed, batch_size)
+        solver: Any = method
+        if method == "newton":
+            refuse_products(method, products)
+            solver = functools.partial(newton, objective)
+        elif method == "natural_gradient":
+            solver = functools.partial(natural_gradient, objective, products)
+        elif "hess" not in arguments and "hessp" not in arguments:
+            arguments = {**arguments, **second_derivatives(objective, str(method).lower(), products)}
+        value_and_gradient = objective.gradient()
+        refuse_not_finite(*value_and_gradient(objective.first))
+        result = scipy_minimize(value_and_gradient, objective.first, jac=True, method=solver, **arguments)
+        result.parameters = objective.flat(result.x)
+        result.views = module.views(result.parameters)
+        return result
 
 
 def second_derivatives(objective: Objective, method: str, products: str | None) -> dict[str, Any]:

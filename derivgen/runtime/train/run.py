@@ -80,6 +80,7 @@ class Run:
         self.warnings: dict[str, str] = {}
         self.records: tuple[LayerRecord, ...] = ()
         self.folder: Path | None = None
+        self.writes = True  # checkpoints: of several processes the first does
         self.lines = bytearray()  # the epochs as a checkpoint has them, which would take time to write anew each time
         self.resumed_epochs = 0
         self.display = Display()
@@ -371,11 +372,13 @@ class Run:
 
     def write_checkpoint(self, random: Any) -> None:
         assert self.folder is not None
+        self.written = perf_counter()
+        if not self.writes:
+            return
         checkpoint = files.Checkpoint(
             self.steps.parameters, self.steps.state, self.best, self.progress(random), bytes(self.lines)
         )
         files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
-        self.written = perf_counter()
 
     def progress(self, random: Any) -> dict[str, Any]:
         """What a training goes on from beside tensors and epochs; `random` is the state at the start of the epoch."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.runtime.loading import interpreted
+from derivgen.runtime.ranks import sharing
 from derivgen.runtime.train.evaluation import metrics_of
 from derivgen.runtime.train.metrics import Metrics
 from derivgen.runtime.train.options import Fit, Options, check_options
@@ -47,6 +48,7 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     interpret: bool = False,
+    comm: Any = None,
     **hyperparameters: float,
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
@@ -71,6 +73,8 @@ def fit(
       training.
     - `interpret`: nothing is compiled; Python runs the kernels, slowly, and starts at once. The numbers are the same
       but for rounding.
+    - `comm`: a communicator of mpi4py, whose ranks all call `fit` with the same arguments. They share the rows of each
+      batch, and reach the numbers that one process reaches, to the bit; the first of them writes and shows.
     - `hyperparameters`: of the update rule, by name.
 
     Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
@@ -102,7 +106,10 @@ def fit(
     if interpret:
         module = interpreted(module)
     measure = metrics_of(module, metrics, target) if metrics else None
-    run = Run(module, data, options, validation, class_weights, measure, parameters, state)
-    if checkpoints is not None:
-        run.keep_in(Path(checkpoints), resume)
-    return run.epochs_to_do(progress, history, callbacks)
+    with sharing(module, comm, data, options=options) as ranks:
+        run = Run(module, data, options, validation, class_weights, measure, parameters, state)
+        run.writes = ranks.rank == 0
+        if checkpoints is not None:
+            run.keep_in(Path(checkpoints), resume)
+            ranks.wait()  # none writes before all have looked
+        return run.epochs_to_do(progress and run.writes, history if run.writes else None, callbacks)
