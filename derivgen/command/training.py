@@ -7,7 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from derivgen.project.spec import Target
     from derivgen.runtime import Fit
+    from derivgen.runtime.ranks import Ranks
 
 FILE = click.Path(path_type=Path)
 DATA_OPTIONS = (
@@ -106,7 +107,42 @@ def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any
 @click.option(
     "--interpret", is_flag=True, help="Compile nothing: Python runs the kernels, to try a spec on small data."
 )
-def train(
+@click.option("--mpi", is_flag=True, help="Under mpiexec: its processes share the rows of each batch.")
+def train(mpi: bool, **arguments: Any) -> None:
+    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
+    with in_ranks(mpi) as ranks:
+        train_in(ranks, **arguments)
+
+
+@contextmanager
+def in_ranks(mpi: bool) -> Iterator[Ranks]:
+    """The processes that train together, of which the first alone says what is done, and what all have to say."""
+    from derivgen.runtime.ranks import Ranks, together
+
+    comm = communicator() if mpi else None
+    if Ranks(comm).rank == 0:
+        with together(comm) as ranks:
+            yield ranks
+        return
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), together(comm) as ranks:
+            yield ranks
+    except DerivgenError:
+        raise SystemExit(1) from None
+
+
+def communicator() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # the package, or the library that it calls, is missing
+        raise DerivgenError(
+            f'--mpi needs mpi4py and a library of MPI: pip install "derivgen[mpi]" mpich ({error})'
+        ) from None
+    return MPI.COMM_WORLD
+
+
+def train_in(
+    ranks: Ranks,
     spec: str,
     data: tuple[Path, ...],
     columns: tuple[str, ...],
@@ -119,7 +155,6 @@ def train(
     no_progress: bool,
     **arguments: Any,
 ) -> None:
-    """Generate the module of SPEC if needed, train it on data, and save its parameters."""
     if arguments["resume"] and (parameters or not arguments["checkpoints"]):
         raise click.UsageError(
             "--resume goes on from the last checkpoint: give no parameters besides"
@@ -133,6 +168,7 @@ def train(
     read = [*data, *([parameters] if parameters else []), target.spec, target.output]
     refuse_overwriting(read, {"--save": save, "--plot": plot, "--history": arguments["history"]})
     store.check_writable(save)
+    from derivgen.runtime import fit
     from derivgen.runtime.tensors import suffix_of
 
     suffix_of(save)
@@ -140,7 +176,11 @@ def train(
         from derivgen.runtime.pictures import check_picture
 
         check_picture(plot)
+    if ranks.rank:
+        ranks.wait()  # for the module
     module = generated_module(target)
+    if not ranks.rank:
+        ranks.wait()
     refuse_unknown(hyperparameters, module)
     inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
     if parameters is not None:
@@ -158,6 +198,11 @@ def train(
         click.echo(
             "interpreted: Python runs the kernels, nothing is compiled; the same numbers except for rounding, slowly"
         )
+    arguments["comm"] = ranks.comm
+    if ranks.rank:
+        with user_data():
+            fit(module, inputs, **arguments, **hyperparameters)
+        return
     result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
     stopped = f"{result.stopped}\n" if result.stopped else ""
     click.echo(

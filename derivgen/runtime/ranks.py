@@ -22,7 +22,7 @@ from derivgen.runtime.data.rows import digest
 
 Array = np.ndarray[Any, Any]
 
-PATIENCE = 0.3  # seconds that a rank waits for each rank before it, which may have the same to say
+PATIENCE = 2.0  # seconds that a rank which raises an error waits for the others to raise one too
 
 
 class Ranks:
@@ -88,22 +88,43 @@ def unpacked(message: Array, dtype: np.dtype[Any]) -> tuple[float, Array]:
 def sharing(module: ModuleType, comm: Any, data: Mapping[str, Any], **settings: object) -> Iterator[Ranks]:
     """The module's sums over rows are shared by the ranks of a communicator of mpi4py.
 
-    `data` and `settings` must be the same on all of them. What a rank raises ends all ranks, with one message. Does
-    nothing where there is no communicator, or one process alone.
+    `data` and `settings` must be the same on all of them. Does nothing where there is no communicator, or one process
+    alone.
     """
+    with together(comm) as ranks:
+        if ranks.size == 1:
+            yield ranks
+            return
+        refuse_differences(ranks, module, data, settings)
+        module.RANKS = ranks  # type: ignore[attr-defined]
+        try:
+            yield ranks
+        finally:
+            module.RANKS = None  # type: ignore[attr-defined]
+
+
+@contextmanager
+def together(comm: Any) -> Iterator[Ranks]:
+    """The ranks of a communicator. What all of them raise is raised; what some raise ends all, with one message."""
     ranks = Ranks(comm)
     if ranks.size == 1:
         yield ranks
         return
+    errors = comm.Dup()
     try:
-        refuse_differences(ranks, module, data, settings)
-        module.RANKS = ranks  # type: ignore[attr-defined]
         yield ranks
     except BaseException as error:
-        end_all(ranks, error)
+        others, start = errors.Ibarrier(), time.monotonic()
+        while not others.Test():
+            time.sleep(0.01)
+            if time.monotonic() - start > PATIENCE:
+                words = str(error) or type(error).__name__
+                kind = "" if isinstance(error, DerivgenError) else f"{type(error).__name__}: "
+                print(f"rank {ranks.rank} of {ranks.size} ends all: {kind}{words}", file=sys.stderr, flush=True)
+                comm.Abort(1)
         raise
     finally:
-        module.RANKS = None  # type: ignore[attr-defined]
+        errors.Free()
 
 
 def refuse_differences(
@@ -127,12 +148,3 @@ def refuse_differences(
 def text_of(module: ModuleType) -> str:
     """What a module computes, by a digest of what its header says of it."""
     return f"{module.__name__}, {hashlib.sha256(str(module.__doc__).encode()).hexdigest()[:16]}"
-
-
-def end_all(ranks: Ranks, error: BaseException) -> None:
-    """Say what this rank has raised, and end all of them: the others wait for what it would have sent."""
-    time.sleep(PATIENCE * ranks.rank)
-    words = str(error) or type(error).__name__
-    kind = "" if isinstance(error, DerivgenError) else f"{type(error).__name__}: "
-    print(f"rank {ranks.rank} of {ranks.size}: {kind}{words}\nall ranks are ended", file=sys.stderr, flush=True)
-    ranks.comm.Abort(1)
