@@ -60,7 +60,7 @@ EDITS = (
             ("H=32", "H=32, G=24"),
             ("model.indices(n=N", "model.indices(g=G, n=N"),
             ("n, d, h, c =", "g, n, d, h, c ="),
-            ("D, H, C =", "D, H, C, G ="),
+            ("D, H, C =", "D, H, G, C ="),
             ('model.parameter("W2", H', 'model.parameter("V", H, G), model.parameter("W2", G'),
             ("W2, b2 =", "V, W2, b2 ="),
             ("z2 = model.let", 'm = model.let("m", (n, g), tanh(Sum(a1[n, h] * V[h, g], h)))\nz2 = model.let'),

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
+from derivgen.review.names import Names
+
 EXTENTS = ("range", "reshape", "scratch", "view")  # calls whose whole numbers are extents
 
 
@@ -13,11 +15,12 @@ EXTENTS = ("range", "reshape", "scratch", "view")  # calls whose whole numbers a
 class Alike:
     """How one function becomes another: names, each always to the same one, and extents.
 
-    `kept`: names that mean the same in both, as those of the functions that kernels call; `numbers`: all whole numbers
-    may be others.
+    `kept`: names that mean the same in both, as those of the functions that kernels call; `known`: words besides names
+    that are others now; `numbers`: all whole numbers may be others.
     """
 
     kept: Container[str] = ()
+    known: Names = field(default_factory=Names)
     numbers: bool = False
     names: dict[str, str] = field(default_factory=dict)
     extents: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -30,8 +33,8 @@ class Alike:
         """These names, and the extents, in words."""
         return ", ".join(f"{old} → {new}" for old, new in [*names, *self.extents])
 
-    def matches(self, a: object, b: object, extent: bool = False) -> bool:
-        """Whether two nodes of Python's syntax are the same but for names, and extents."""
+    def matches(self, a: object, b: object, extent: str = "") -> bool:
+        """Whether two nodes of Python's syntax are the same but for names, and extents: in a shape, or in a call."""
         if isinstance(a, list) and isinstance(b, list):
             return len(a) == len(b) and all(self.matches(x, y, extent) for x, y in zip(a, b, strict=True))
         if type(a) is not type(b):
@@ -39,20 +42,26 @@ class Alike:
         if isinstance(a, ast.Name) and isinstance(b, ast.Name):
             return self.named(a.id, b.id)
         if isinstance(a, ast.Constant) and isinstance(b, ast.Constant) and type(a.value) is type(b.value) is int:
-            if a.value != b.value:
-                self.extents[str(a.value), str(b.value)] = None
-            return extent or self.numbers or a.value == b.value
+            return a.value == b.value or self.numbers or self.resized(a.value, b.value, extent)
         if isinstance(a, ast.arg) and isinstance(b, ast.arg):
-            return self.named(a.arg, b.arg) and self.matches(a.annotation, b.annotation, True)
+            return self.named(a.arg, b.arg) and self.matches(a.annotation, b.annotation, "shape")
         if isinstance(a, ast.FunctionDef) and isinstance(b, ast.FunctionDef):
             parts = ((a.decorator_list, b.decorator_list), (a.args, b.args), (body_of(a), body_of(b)))
             return all(self.matches(x, y) for x, y in parts)
         if isinstance(a, ast.Call) and isinstance(b, ast.Call):
-            inside = called(a) in EXTENTS
+            inside = "call" if called(a) in EXTENTS else ""
             return self.matches(a.func, b.func) and self.matches([*a.args, *a.keywords], [*b.args, *b.keywords], inside)
         if isinstance(a, ast.AST) and isinstance(b, ast.AST):
             return all(self.matches(getattr(a, f, None), getattr(b, f, None), extent) for f in a._fields)
-        return a == b
+        return a == b or (isinstance(a, str) and self.known.in_code(a) == b)
+
+    def resized(self, a: int, b: int, extent: str) -> bool:
+        """Whether a number may be another one: an argument's extent, or one of a call, which changes in proportion."""
+        in_proportion = any(a * int(q) == b * int(p) for p, q in self.extents)
+        known = extent == "shape" or (extent == "call" and in_proportion)
+        if known:
+            self.extents[str(a), str(b)] = None
+        return known
 
     def named(self, a: str, b: str) -> bool:
         if a in self.kept or b in self.kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,12 +17,17 @@ from derivgen.prepare.modes import in_training
 from derivgen.print.kernels import REFERRED_TO
 from derivgen.project.gradcheck import finite_values
 from derivgen.review.alike import Alike, alike, docstring
-from derivgen.review.sections import Section
-from derivgen.review.state import Formulas, State, tensor_of
+from derivgen.review.names import Names, words_in
+from derivgen.review.sections import Section, behind
+from derivgen.review.state import Formulas, State, by_target, tensor_of
 from derivgen.stages import reached
+from derivgen.update.notation import formulas as rule_formulas
+from derivgen.update.notation import settings_by_tensor
 
 KEPT = frozenset({*REFERRED_TO, "range", "max"})  # names that mean the same in all kernels
-SAME, SIZES, REORDERED, CHANGED = "same bits", "other sizes", "reordered", "changed"
+SAME, SIZES, BEHIND = "same bits", "other sizes", "other functions"  # the same but for these
+REORDERED, CHANGED = "reordered", "changed"
+TOLD = ("function", "elementary", "numbers", "fixed")  # sections that other_parts compares
 SAMPLED = 200_000  # operations of a step up to which its derivatives are compared with differences
 ROWS = 3
 WRONG = 1e-15  # an error that is none of the differences
@@ -78,21 +83,23 @@ class Review:
 
 def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
     """What changed between two states of a model."""
-    names = renames(before.formulas, after.formulas) | renamed_tensors(before.declared, after.declared)
+    pairs = renames(before.formulas, after.formulas) | renamed_tensors(before.declared, after.declared)
+    names = Names(pairs, words_in(after.text))
     kernels, gone = compared_kernels(before.sections, after.sections, names)
+    called = Names(pairs | {k.before: k.name for k in kernels if k.before}, names.kept)
     derivatives = tuple(changes(before.derivatives, after.derivatives, names))
     return Review(
         model=str(after.model.name),
         before=before.words,
         after=after.words,
         generators=(before.header.by, after.header.by),
-        renamed=names,
+        renamed=pairs,
         formulas=tuple(changes(before.formulas, after.formulas, names)),
         derivatives=derivatives,
         sampled=sampled(after) if derivatives else "",
         kernels=kernels,
         gone=gone,
-        parts=tuple(other_parts(before.sections, after.sections, names)),
+        parts=tuple(other_parts(before.sections, after.sections, called)),
         contract=tuple(contract_changes(before, after, names)),
         cost=tuple(cost_changes(before.cost, after.cost)),
         unsigned=tuple(s.name for s in after.sections if s.digest not in signed) if signed else (),
@@ -106,8 +113,8 @@ def new_model(state: State, signed: Mapping[str, str]) -> Review:
         before="nothing",
         after=state.words,
         generators=(state.header.by, state.header.by),
-        formulas=tuple(changes({}, state.formulas, {})),
-        derivatives=tuple(changes({}, state.derivatives, {})),
+        formulas=tuple(changes({}, state.formulas, Names())),
+        derivatives=tuple(changes({}, state.derivatives, Names())),
         sampled=sampled(state),
         kernels=tuple(Kernel(s.name, CHANGED, "new", s.lines) for s in state.sections if s.kind == "kernel"),
         unsigned=tuple(s.name for s in state.sections if s.digest not in signed) if signed else (),
@@ -143,19 +150,6 @@ def renamed_tensors(before: Program, after: Program) -> dict[str, str]:
     return found
 
 
-def words_of(line: str, names: Mapping[str, str]) -> str:
-    """A formula with its tensors' new names."""
-    return NAME.sub(lambda m: renamed(m[0], names), line)
-
-
-def renamed(word: str, names: Mapping[str, str]) -> str:
-    """`a_bar` → `b_bar` where a is now b."""
-    if word in names:
-        return names[word]
-    stems = [old for old in names if word.startswith(f"{old}_")]
-    return names[longest] + word[len(longest) :] if (longest := max(stems, key=len, default="")) else word
-
-
 def same_but_names(before: str, after: str, there: Set[str]) -> bool:
     """Whether two formulas become one by other names, of none that is still there."""
     names = renaming([before], [after])
@@ -165,9 +159,9 @@ def same_but_names(before: str, after: str, there: Set[str]) -> bool:
 # ---- formulas
 
 
-def changes(before: Formulas, after: Formulas, names: Mapping[str, str]) -> Iterator[Change]:
+def changes(before: Formulas, after: Formulas, names: Names) -> Iterator[Change]:
     """The formulas that differ, under the names of now."""
-    old = {words_of(target, names): words_of(line, names) for target, line in before.items()}
+    old = {names.in_formula(target): names.in_formula(line) for target, line in before.items()}
     for target in dict.fromkeys([*after, *old]):
         if old.get(target) != after.get(target):
             yield Change(tensor_of(target), old.get(target), after.get(target))
@@ -205,12 +199,12 @@ def comparisons(state: State) -> list[Comparison] | str:
 
 
 def compared_kernels(
-    before: Sequence[Section], after: Sequence[Section], names: Mapping[str, str]
+    before: Sequence[Section], after: Sequence[Section], names: Names
 ) -> tuple[tuple[Kernel, ...], tuple[str, ...]]:
     """(the kernels of now, the names of those that are gone)"""
     left = {s.name: s for s in before if s.kind == "kernel"}
     mine = [s for s in after if s.kind == "kernel"]
-    by_new_name = {renamed(name, names): name for name in left}
+    by_new_name = {names.of(name): name for name in left}
     found: dict[str, Kernel] = {}
     for s in mine:  # under its name, or the one that it had
         old = left.get(s.name) or left.get(by_new_name.get(s.name, ""))
@@ -226,66 +220,78 @@ def compared_kernels(
         if s.name not in found:
             old = left.pop(s.name, None) or left.pop(by_new_name.get(s.name, ""), None)
             found[s.name] = kernel_of(old, s, names) if old is not None else Kernel(s.name, CHANGED, "new", s.lines)
-    return tuple(found[s.name] for s in mine), tuple(left)
+    return tuple(by_others(found[s.name], before, after) for s in mine), tuple(left)
 
 
-def kernel_of(old: Section, new: Section, names: Mapping[str, str]) -> Kernel:
+def by_others(kernel: Kernel, before: Sequence[Section], after: Sequence[Section]) -> Kernel:
+    """A kernel that is the same as before, unless what it refers to is not."""
+    is_same = kernel.numbers in (SAME, SIZES)
+    if is_same and behind(kernel.before or kernel.name, before) != behind(kernel.name, after):
+        return replace(kernel, numbers=BEHIND)
+    return kernel
+
+
+def kernel_of(old: Section, new: Section, names: Names) -> Kernel:
     """A kernel of now beside one of before."""
     had = "" if old.name == new.name else old.name
     if old.text == new.text:
         return Kernel(new.name, SAME, "", new.lines, had)
     found = alike(old.text, new.text, Alike(KEPT))
     if found is not None:
-        how = found.words([pair for pair in found.renamed if renamed(pair[0], names) != pair[1]])
+        how = found.words([pair for pair in found.renamed if names.of(pair[0]) != pair[1]])
         return Kernel(new.name, SIZES if found.extents else SAME, how or "under the new names", new.lines, had)
-    same = words_of(docstring(old.text), names) == docstring(new.text)
+    same = names.in_formula(docstring(old.text)) == docstring(new.text)
     return Kernel(new.name, REORDERED if same else CHANGED, "", new.lines, had)
 
 
-def other_parts(before: Sequence[Section], after: Sequence[Section], names: Mapping[str, str]) -> Iterator[Change]:
-    """Elementary functions, and what all modules have: new ones, and those with another text. Then all else that
-    differs in more than names and sizes."""
-    old = {renamed(s.name, names): s for s in before if s.kind != "kernel"}
-    new = {s.name: s for s in after if s.kind != "kernel"}
+def other_parts(before: Sequence[Section], after: Sequence[Section], names: Names) -> Iterator[Change]:
+    """What is new, gone or other than before, besides kernels and what the contract tells."""
+    old, new = ({s.name: s for s in sections if s.kind in TOLD} for sections in (before, after))
+    old = {names.of(name): s for name, s in old.items()}
     for name in dict.fromkeys([*new, *old]):
         a, b = old.get(name), new.get(name)
-        if b is None:
-            if a is not None and a.kind != "table":
-                yield Change(name, f"{a.lines} lines", None)
-        elif a is None:
-            yield Change(name, None, f"{b.lines} lines")
-        elif a.text != b.text and b.kind in ("elementary", "fixed"):
-            yield Change(name, a.digest, b.digest)
-        elif a.text != b.text and b.kind == "function" and not is_numbers_only(words_of(a.text, names), b.text):
-            yield Change(name, f"{a.lines} lines", f"{b.lines} lines")
+        if a is None or b is None or not is_same(a, b, names):
+            yield Change(name, *(None if s is None else size_of(s) for s in (a, b)))
 
 
-def is_numbers_only(before: str, after: str) -> bool:
-    """Whether only whole numbers of a function differ: offsets, and counts."""
-    found = alike(before, after, Alike(numbers=True))
-    return found is not None and all(a == b for a, b in found.names.items())
+def size_of(section: Section) -> str:
+    """The lines of a function, which may tell two apart; of all else its digest, which does."""
+    return f"{section.lines} lines" if section.kind == "function" else section.digest
+
+
+def is_same(before: Section, after: Section, names: Names) -> bool:
+    """Whether two texts are the same: numbers up to names, functions up to names and whole numbers, as offsets."""
+    if after.kind not in ("function", "numbers"):
+        return before.text == after.text
+    found = alike(before.text, after.text, Alike(known=names, numbers=after.kind == "function"))
+    return found is not None and all(a == b or names.of(a) == b for a, b in found.names.items())
 
 
 # ---- contract and cost
 
 
-def contract_changes(before: State, after: State, names: Mapping[str, str]) -> Iterator[Change]:
-    """Inputs and parameters by name, the update rule, functions of derivatives, and the dtype."""
+def contract_changes(before: State, after: State, names: Names) -> Iterator[Change]:
+    """Inputs and parameters by name and in their order, the update rule, functions of derivatives, and the dtype."""
     for word, old, new in zip(("input", "parameter"), tensors(before.declared), tensors(after.declared), strict=True):
-        moved = {a: b for a, b in names.items() if a in old and b in new}
+        moved = {a: b for a, b in names.pairs.items() if a in old and b in new}
         yield from (Change(f"{word} renamed", a, b) for a, b in moved.items())
         known = {moved.get(name, name): shape for name, shape in old.items()}
-        for name in dict.fromkeys([*known, *new]):
-            if known.get(name) != new.get(name):
-                yield Change(f"{word} {name}", known.get(name), new.get(name))
-    old_rule, new_rule = rule_words(before), rule_words(after)
-    if old_rule != new_rule:
-        yield Change("update rule", old_rule, new_rule)
-    requests = ", ".join(before.model.requests), ", ".join(after.model.requests)
-    if requests[0] != requests[1]:
-        yield Change("functions of derivatives", requests[0] or None, requests[1] or None)
-    if before.dtype != after.dtype:
-        yield Change("dtype", before.dtype, after.dtype)
+        yield from facts_changed(known, new, f"{word} ")
+        order = [name for name in known if name in new], [name for name in new if name in known]
+        if order[0] != order[1]:
+            yield Change(f"order of {word}s", *map(", ".join, order))
+    yield from facts_changed(
+        {names.in_formula(k): names.in_formula(v) for k, v in rule_facts(before)}, dict(rule_facts(after))
+    )
+    yield from facts_changed(requests(before), requests(after))
+    yield from facts_changed({"dtype": before.dtype}, {"dtype": after.dtype})
+
+
+def facts_changed(old: Mapping[str, str], new: Mapping[str, str], word: str = "") -> Iterator[Change]:
+    """The facts that differ, by what they are of."""
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield Change(f"{word}{name}", old.get(name), new.get(name))
 
 
 def tensors(program: Program) -> tuple[dict[str, str], dict[str, str]]:
@@ -296,20 +302,27 @@ def tensors(program: Program) -> tuple[dict[str, str], dict[str, str]]:
 
 def shape_of(t: Tensor) -> str:
     classes = f", labels 0 .. {t.classes - 1}" if t.classes is not None else ""
-    return f"({', '.join(map(str, t.shape))}){classes}"
+    ignored = f", {t.ignore} for rows to ignore" if t.ignore is not None else ""
+    return f"({', '.join(map(str, t.shape))}){classes}{ignored}"
 
 
-def rule_words(state: State) -> str:
+def requests(state: State) -> dict[str, str]:
+    asked = ", ".join(state.model.requests)
+    return {"functions of derivatives": asked} if asked else {}
+
+
+def rule_facts(state: State) -> Iterator[tuple[str, str]]:
+    """The update rule by name, its formulas, and what differs by tensor."""
     rule = state.model.rule
-    return f"{rule.name}({', '.join(f'{name}={value:g}' for name, value in rule.hyperparameters)})"
+    yield "update rule", f"{rule.name}({', '.join(f'{name}={value:g}' for name, value in rule.hyperparameters)})"
+    yield from ((f"update of {target}", line) for target, line in by_target(rule_formulas(rule)).items())
+    settings = settings_by_tensor(rule, state.model.groups, [p.name for p in state.declared.parameters])
+    yield from ((f"update of {names}", words) for names, words in settings)
 
 
 def cost_changes(before: Report, after: Report) -> Iterator[Change]:
     """Operations, calls and bytes of a step, and its workspace."""
-    old, new = costs(before), costs(after)
-    for name in dict.fromkeys([*old, *new]):
-        if old.get(name) != new.get(name):
-            yield Change(name, old.get(name), new.get(name))
+    yield from facts_changed(costs(before), costs(after))
 
 
 def costs(report: Report) -> dict[str, str]:

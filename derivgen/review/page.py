@@ -8,12 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from derivgen.print.templates import environment
-from derivgen.review.compare import CHANGED, REORDERED, SAME, SIZES, Change, Kernel, Review
+from derivgen.review.compare import BEHIND, CHANGED, REORDERED, SAME, SIZES, Change, Kernel, Review
 
 WIDTH = 120
 MOST = 4  # entries of a kind that are shown; JSON and HTML have all
 SHORT = textwrap.TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="      ", max_lines=2, placeholder=" …")
 WORDS = {CHANGED: "computes something else", REORDERED: "the same formulas in another order"}
+EQUAL = {  # what is said of kernels whose text is the same, and of those that differ in names or sizes
+    SAME: ("the same text", "the same bits"),
+    SIZES: ("", "the same but for sizes"),
+    BEHIND: ("the same text, but what they call is another one", "what they call is another one"),
+}
 Block = tuple[str, list[str]]  # a heading, and what stands below it
 
 
@@ -53,13 +58,16 @@ def blocks(review: Review, most: int) -> Iterator[Block]:
 
 
 def equal_lines(kernels: Sequence[Kernel], most: int) -> list[str]:
-    """A line of those that have the same text; then one for each change of names, or of sizes."""
-    same = [k.name for k in kernels if k.numbers == SAME and not k.how]
-    lines = [f"the same text: {', '.join(same)}"] if same else []
-    for word, numbers in (("the same bits", SAME), ("the same but for sizes", SIZES)):
-        hows = dict.fromkeys(k.how for k in kernels if k.numbers == numbers and k.how)
-        found = [f"{word}, {how}: {', '.join(named(k) for k in kernels if k.how == how)}" for how in hows]
-        lines += listed(found, most)
+    """Of each kind of equality, a line of the kernels whose text is the same; then one for each change of names, or of
+    sizes.
+    """
+    lines: list[str] = []
+    for numbers, (words, otherwise) in EQUAL.items():
+        mine = [k for k in kernels if k.numbers == numbers]
+        hows = sorted(dict.fromkeys(k.how for k in mine), key=bool)
+        openings = {how: f"{otherwise}, {how}" if how else words for how in hows}
+        found = [f"{openings[how]}: {', '.join(named(k) for k in mine if k.how == how)}" for how in hows]
+        lines += listed(found, most + 1)
     return lines or ["none"]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from derivgen.print.naming import KERNELS
 from derivgen.print.text import FIXED
 
+NUMBERS = ("CONSTANT_", "INITIAL_")  # arrays that the spec gives
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a module: `kind` is kernel, elementary, function, table, frame or fixed."""
+    """A part of a module: `kind` is kernel, elementary, function, numbers, table, frame or fixed."""
 
     name: str
     kind: str
@@ -79,6 +81,18 @@ def name_of(node: ast.stmt) -> str:
 
 def kind_of(node: ast.stmt) -> str:
     if not isinstance(node, ast.FunctionDef):
-        return "table"
+        return "numbers" if name_of(node).startswith(NUMBERS) else "table"
     word = node.decorator_list[0].id if node.decorator_list and isinstance(node.decorator_list[0], ast.Name) else ""
     return "kernel" if word in KERNELS else "elementary" if word == "elementary" else "function"
+
+
+def behind(name: str, sections: Sequence[Section]) -> dict[str, str]:
+    """The digests of what a function refers to, and of what that refers to."""
+    by_name = {s.name: s for s in sections if s.kind == "elementary" or s.name == name}
+    found, left = {s.name: s.digest for s in sections if s.kind == "fixed"}, [name]
+    while left:
+        names = {n.id for n in ast.walk(ast.parse(by_name[left.pop()].text)) if isinstance(n, ast.Name)}
+        new = names & by_name.keys() - {name, *found}
+        found |= {called: by_name[called].digest for called in new}
+        left += new
+    return found

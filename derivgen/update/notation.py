@@ -51,13 +51,15 @@ def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -
     in_groups = {name for _, setting in groups for _, e in setting or () for name in names_in(e)}
     said = [("t", "the step, from 1")] if "t" in rule.uses | in_groups else []
     said += [(name, words) for name, words in NORMS.items() if name in rule.uses]
+    return [*said, *settings_by_tensor(rule, groups, tensors)]
+
+
+def settings_by_tensor(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:
+    """(tensors with a setting of their own, which it is)"""
     by_setting: dict[Setting | None, list[str]] = {}
     for name in tensors:
         by_setting.setdefault(setting_for(name, groups), []).append(name)
-    return [
-        *said,
-        *((", ".join(names), setting_words(rule, setting)) for setting, names in by_setting.items() if setting != ()),
-    ]
+    return [(", ".join(names), setting_words(rule, setting)) for setting, names in by_setting.items() if setting != ()]
 
 
 def setting_words(rule: UpdateRule, setting: Setting | None) -> str:
