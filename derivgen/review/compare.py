@@ -183,7 +183,7 @@ def comparisons(state: State) -> list[Comparison] | str:
     cost = with_sizes(state.cost, dict.fromkeys(state.cost.sizes, ROWS))
     flops = max(int(row.cost.flops) for row in cost.totals)
     if flops > SAMPLED:
-        return f"not sampled here, a step has {flops} operations: derivgen gradcheck does it"
+        return f"not sampled here, a step has {flops:,} operations, of {SAMPLED:,} at most: derivgen gradcheck does it"
     reached("sample derivatives")
     declared, training = in_training(state.declared), state.training
     try:
