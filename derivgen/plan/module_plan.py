@@ -17,6 +17,7 @@ from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.names import digits_name, kernel_name
 from derivgen.plan.plan import Plan, accessed, count, kernels_of
 from derivgen.plan.ranges import Part
+from derivgen.plan.tables import Table, table_of
 from derivgen.schedule.repeat import canonical
 from derivgen.schedule.schedule import Kernel, Schedule
 from derivgen.update.groups import Group, Setting, setting_for
@@ -71,6 +72,11 @@ class ModulePlan(Plan):
     def has_modes(self) -> bool:
         """Whether a step draws, leaves running tensors changed, or has another forward pass than `loss`."""
         return super().has_modes or self.evaluation is not None
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """How the module makes its constants."""
+        return tuple(table_of(t, self.dtype) for t in self.constants)
 
     @property
     def gathered(self) -> tuple[Tensor, ...]:

@@ -34,7 +34,15 @@ class Signed:
     part: Part
 
 
-Part = str | Chain | Bracket | Signed
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """A value after words: `lambda t: a + b`. It is broken in brackets of its own, unless it is a call."""
+
+    word: str
+    part: Part
+
+
+Part = str | Chain | Bracket | Signed | Lambda
 
 
 def flat(part: Part) -> str:
@@ -46,7 +54,7 @@ def flat(part: Part) -> str:
             return "".join([flat(part.first), *(f" {operator} {flat(p)}" for operator, p in part.rest)])
         case Bracket():
             return f"{part.word}{part.kind[0]}{', '.join(map(flat, part.items))}{part.kind[1]}"
-        case Signed():
+        case Signed() | Lambda():
             return part.word + flat(part.part)
 
 
@@ -107,7 +115,7 @@ def last_of(part: Part) -> Part:
     match part:
         case Chain():
             return last_of(part.rest[-1][1])
-        case Signed():
+        case Signed() | Lambda():
             return last_of(part.part)
         case _:
             return part
@@ -145,7 +153,7 @@ def pieces_of(part: Part) -> Iterator[str | Bracket]:
             for operator, operand in part.rest:
                 yield f" {operator} "
                 yield from pieces_of(operand)
-        case Signed():
+        case Signed() | Lambda():
             yield part.word
             yield from pieces_of(part.part)
         case _:
@@ -175,6 +183,11 @@ def broken(part: Part, room: int, lead: int = 0, around: str = "") -> list[str]:
         case Signed():
             first, *others = broken(part.part, room, lead + len(part.word))
             return [part.word + first, *others]
+        case Lambda(word, Bracket() as call):
+            first, *others = broken(call, room, lead + len(word))
+            return [word + first, *others]
+        case Lambda(word, value):
+            return [f"{word}(", *indented(broken(value, room - len(STEP))), ")"]
 
 
 def bracketed(opening: str, items: Sequence[Part], closing: str, depth: int = 0) -> list[str]:

@@ -56,6 +56,10 @@ FORMULAS = {
         lambda m, t, i: m.sin(t) if i % 3 == 0 else m.sqrt(t + 1) if i < 5 else m.tanh(t * i),
     ),
     "logarithm": (lambda t, i: -log(t + i + 2) / (1 + i) ** 2, lambda m, t, i: -m.log(t + i + 2) / (1 + i) ** 2),
+    "longer than a line": (
+        lambda t, i: sum(cos(t / sp.Integer(1000 + k) ** (i / 8)) for k in range(6)) ** 2 / (1 + t**2),
+        lambda m, t, i: m.fsum(m.cos(t / m.mpf(1000 + k) ** (m.mpf(i) / 8)) for k in range(6)) ** 2 / (1 + t**2),
+    ),
     "one axis": (lambda t, i: 1 / (1 + t) - sp.Rational(2, 7), lambda m, t, i: 1 / m.mpf(1 + t) - 2 / m.mpf(7)),
 }
 by_formula = pytest.mark.parametrize("word", FORMULAS)
@@ -131,6 +135,12 @@ def test_digits_stay_where_a_machine_decides() -> None:
     assert "CONSTANT_table_TEXT" in text_of("float32", 2, 2, formula)
     assert "CONSTANT_table_TEXT" in text_of("float64", 2, 2, FORMULAS["rotary"][0])
     assert "CONSTANT_table_TEXT" not in text_of("float64", 2, 2, FORMULAS["polynomial"][0])
+
+
+def test_a_formula_that_numpy_has_no_function_for_is_digits() -> None:
+    text = text_of("float64", 3, 2, lambda t, i: sp.atan(t - i))
+    assert "CONSTANT_table_TEXT" in text
+    np.testing.assert_allclose(made(text), np.arctan(np.arange(3)[:, None] - np.arange(2)), rtol=1e-15)
 
 
 def test_a_formula_of_integers_may_stand_inside_an_index() -> None:

@@ -53,10 +53,10 @@ EDITS = {
 }
 
 
-def text_of(folder: Path, spec: str) -> str:
+def text_of(folder: Path, spec: str, dtype: str = "float64") -> str:
     path = folder / "net.py"
     path.write_text(spec)
-    return module_text(load_target(str(path)).model)
+    return module_text(load_target(str(path)).model, dtype)
 
 
 def assert_ruff_leaves_alone(*paths: Path) -> None:
@@ -194,6 +194,35 @@ a, b, c = (
 terms = a[t, u] * b[u, t] + c[t, u]
 model.minimize(Sum(Piecewise((terms, conditions[1]), (terms**2, conditions[2]), (0, True)), t, u))
 """
+
+
+LONG_TABLES = """
+from sympy import Eq, Integer, Piecewise, Sum, cos
+from derivgen import Model
+
+model = Model("tables")
+t, i = model.indices(t=7, i=8)
+terms = [cos(t / Integer(1000 + k) ** (i / 8)) for k in range(6)]
+formulas = {
+    "chain": sum(terms) + t**2,
+    "call": cos(sum(terms)),
+    "power": (9 + sum(terms)) ** 3,
+    "quotient": sum(terms[:3]) / (4 + sum(terms[3:])),
+    "branches": Piecewise((sum(terms), Eq(i % 3, 0)), (cos(t), True)),
+}
+tables = [model.constant(name, (t, i), formula) for name, formula in formulas.items()]
+x = model.parameter("x", 7, 8, init="normal")
+model.minimize(Sum(sum(table[t, i] * x[t, i] ** k for k, table in enumerate(tables)), t, i))
+"""
+
+
+def test_ruff_leaves_long_tables_alone(tmp_path):
+    path = tmp_path / "tables_kernels.py"
+    path.write_text(text_of(tmp_path, LONG_TABLES, "float32"))
+    assert_ruff_leaves_alone(path)
+    text = path.read_text()
+    assert text.count("np.fromfunction(") == 5 and "_TEXT" not in text
+    assert all(len(line) <= 120 for line in text.splitlines())
 
 
 def test_ruff_leaves_long_conditions_alone(tmp_path):

@@ -187,7 +187,7 @@ def shape_text(shape: tuple[sp.Expr, ...], quoted: bool = False) -> str:
 def array_texts(plan: ModulePlan) -> list[str]:
     """The constants as arrays of the kernels' dtypes."""
     names = [f"CONSTANT_{t.name}" for t in plan.constants]
-    return [constant_text(name, t, plan.dtype, names) for name, t in zip(names, plan.constants, strict=True)]
+    return [constant_text(name, t, plan.dtype, names) for name, t in zip(names, plan.tables, strict=True)]
 
 
 def tuples(plan: ModulePlan) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Constants → text: by their formula where every machine then has the same numbers, else by digits."""
+"""Constants → text: by their formulas, or by digits, as the plan has them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derivgen.form.program import Tensor
-from derivgen.form.tables import Formula, NoFormula, axis, uncertain, worked_out
-from derivgen.print.layout import WIDTH, Bracket, Chain, Part, Signed, flat, line
+from derivgen.form.tables import Formula, axis, worked_out
+from derivgen.plan.tables import Table
+from derivgen.print.layout import WIDTH, Bracket, Chain, Lambda, Part, Signed, line
 from derivgen.print.module.initial import array_text, digits_of
 from derivgen.print.text import tuple_text
 
@@ -22,39 +22,33 @@ NAMES: dict[type, str] = {sp.sqrt: "np.sqrt"} | {
 Value = tuple[Part, int]
 
 
-RARE = 100  # a formula stands where fewer than one element in so many needs digits of its own
-
-
-def constant_text(name: str, t: Tensor, dtype: str, names: Collection[str]) -> str:
+def constant_text(name: str, table: Table, dtype: str, names: Collection[str]) -> str:
     """The lines that make a constant; `names`: those of all constants."""
-    assert t.value is not None
-    shape = tuple_text([str(extent) for extent in t.value.shape or (1,)])
-    if t.formula is not None:
-        kind, word = ("int64", "np.int64") if t.integer else (dtype, "real")
-        places = np.argwhere(uncertain(t.formula, t.value, kind))
-        lines = line(f"{name} = ", by_formula(t.formula, shape, word))
-        if RARE * len(places) < t.value.size and all(len(text) <= WIDTH for text in lines):
-            return "\n".join([*lines, *by_digits(name, t.value, kind, places)])
-    numbers = [digits_of(value, np.dtype("int64" if t.integer else dtype)) for value in t.value.reshape(-1)[:WIDTH]]
-    alone = f"{name} = np.array([{', '.join(numbers)}], {'np.int64' if t.integer else 'real'})"
-    if t.value.ndim <= 1 and len(alone) <= WIDTH:
+    kind, word = ("int64", "np.int64") if table.tensor.integer else (dtype, "real")
+    shape = tuple_text([str(extent) for extent in table.values.shape or (1,)])
+    if table.formula is not None:
+        return "\n".join([*line(f"{name} = ", by_formula(table.formula, shape, word)), *by_digits(name, table, kind)])
+    numbers = [digits_of(value, np.dtype(kind)) for value in table.values.reshape(-1)[:WIDTH]]
+    alone = f"{name} = np.array([{', '.join(numbers)}], {word})"
+    if table.values.ndim <= 1 and len(alone) <= WIDTH:
         return alone
-    digits, made = array_text(name, t.value, dtype, names)
+    digits, made = array_text(name, table.values, dtype, names)
     return "\n".join([digits, *line(f"{name} = ", f"{made}.reshape({shape})")])
 
 
-def by_digits(name: str, values: np.ndarray, kind: str, places: np.ndarray) -> list[str]:
+def by_digits(name: str, table: Table, kind: str) -> list[str]:
     """The elements that a formula may round otherwise on another machine."""
-    opening = ["# So near the middle between two numbers that machines may round them apart:"] if len(places) else []
-    numbers = (digits_of(values[tuple(place)], np.dtype(kind)) for place in places)
-    texts = (f"{name}[{', '.join(map(str, place))}] = {n}" for place, n in zip(places, numbers, strict=True))
-    return [*opening, *texts]
+    if not table.by_digits:
+        return []
+    opening = "# So near the middle between two numbers that machines may round them apart:"
+    numbers = ((place, digits_of(table.values[place], np.dtype(kind))) for place in table.by_digits)
+    return [opening, *(f"{name}[{', '.join(map(str, place))}] = {number}" for place, number in numbers)]
 
 
 def by_formula(formula: Formula, shape: str, dtype: str) -> Part:
     """For example `np.array(np.fromfunction(lambda t, i: np.cos(t / 10000 ** (i / 8)), (64, 8)), real)`"""
-    body = flat(worked_out(formula.expression, Written(formula.letters))[0])
-    made = Bracket("np.fromfunction", (f"lambda {', '.join(formula.letters)}: {body}", shape))
+    body, _ = worked_out(formula.expression, Written(formula.letters))
+    made = Bracket("np.fromfunction", (Lambda(f"lambda {', '.join(formula.letters)}: ", body), shape))
     return Bracket("np.array", (made, dtype))
 
 
@@ -89,14 +83,15 @@ class Written:
         return Chain(Signed("-", first) if negative else first, tuple(rest)), TERM
 
     def power(self, base: Value, exponent: Value, whole: int | None) -> Value:
-        return Chain(within(base, ATOM), (("**", within(exponent, POWER)),)), POWER
+        below, above = within(base, ATOM), within(exponent, POWER)
+        if isinstance(below, str) and isinstance(above, str):
+            return f"{below}**{above}", POWER
+        return Chain(below, (("**", above),)), POWER
 
     def call(self, function: type, arguments: Sequence[Value]) -> Value:
         if function is sp.Mod:
             first, second = (within(argument, UNARY) for argument in arguments)
             return Chain(first, (("%", second),)), TERM
-        if function not in NAMES:
-            raise NoFormula(function.__name__)
         return Bracket(NAMES[function], tuple(argument for argument, _ in arguments)), ATOM
 
     def choice(self, branches: Sequence[tuple[Value, Value]], default: Value) -> Value:
