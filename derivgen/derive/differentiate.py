@@ -15,6 +15,7 @@ goes with the read: where it fails nothing is added. `max=` takes the rule on f 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -25,7 +26,17 @@ from derivgen.derive.cotangents import Cotangent, Cotangents, Winners, active_te
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, all_of, negation, parts_of, product, substitute
 from derivgen.form.functions import derivative
-from derivgen.form.program import Names, Program, Role, Statement, Tensor, check_program, differentiable_reads, names_of
+from derivgen.form.program import (
+    Names,
+    Origin,
+    Program,
+    Role,
+    Statement,
+    Tensor,
+    check_program,
+    differentiable_reads,
+    names_of,
+)
 from derivgen.stages import reached
 
 
@@ -97,6 +108,7 @@ def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> 
         guard = all_of(s.guard, condition)
         if local == 0 or guard == sp.false:
             continue
+        origin = Origin(s, (read,), tuple(at_winner.items()))
         read, local, guard = (substitute(e, at_winner) for e in (read, local, guard))
         write = bars.receiving(read).at(read.subscripts)
         bars.last[write.tensor] = Statement(
@@ -109,6 +121,7 @@ def adjoint_statements(s: Statement, cotangent: Cotangent, bars: Cotangents) -> 
             layer=s.layer,
             direction=bars.direction_of(s),
             scan=None if s.scan is None else replace(s.scan, reverse=not s.scan.reverse),
+            origin=origin,
         )
         made.append(bars.last[write.tensor])
     return made
@@ -183,13 +196,13 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
 
 def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
     """The forward rule on one statement: one statement too, except that each sum of products keeps its own."""
-    by_local: dict[tuple[sp.Expr, Boolean], list[sp.Expr]] = {}
+    by_local: dict[tuple[sp.Expr, Boolean], tuple[Read, ...]] = {}
     for read, condition in differentiable_reads(s, dots).items():
         key = (derivative(s.expression, read), condition)
-        by_local.setdefault(key, []).append(Read(dots[read.tensor], *read.subscripts))
+        by_local[key] = (*by_local.get(key, ()), read)
     terms = []
-    for (local, condition), read_dots in by_local.items():
-        term = product(local, sp.Add(*read_dots))
+    for (local, condition), reads in by_local.items():
+        term = product(local, sp.Add(*(Read(dots[read.tensor], *read.subscripts) for read in reads)))
         terms.append(term if condition == sp.true else sp.Piecewise((assuming(term, condition), condition), (0, True)))
     apart = s.operator == "+=" and s.reduced and s.subscripts and isinstance(s.expression, sp.Mul)
     changed = replace(
@@ -199,5 +212,10 @@ def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp
         guard=substitute(s.guard, at_winner),
         domain=tuple(r for r in s.domain if r.index not in at_winner),
     )
-    sums = terms if apart else [sp.Add(*terms)]
-    return [replace(changed, expression=substitute(total, at_winner)) for total in sums]
+    groups = [*by_local.values()]
+    sums = [*zip(terms, groups, strict=True)] if apart else [(sp.Add(*terms), tuple(itertools.chain(*groups)))]
+    winner = tuple(at_winner.items())
+    return [
+        replace(changed, expression=substitute(total, at_winner), origin=Origin(s, reads, winner))
+        for total, reads in sums
+    ]

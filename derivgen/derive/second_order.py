@@ -110,7 +110,8 @@ def gauss_newton_vector_product(stable: Program) -> Program:
 
 def gradient_program(stable: Program) -> Program:
     """Objective and gradients, short, and ready to be differentiated again."""
-    return simplify(adjoint(stable.live([str(stable.objective)])), differentiated_again=True)
+    program = simplify(adjoint(stable.live([str(stable.objective)])), differentiated_again=True)
+    return program.with_statements(replace(s, origin=None) for s in program.statements)
 
 
 def weighted_sum(program: Program, weights: Sequence[tuple[str, str]]) -> Program:

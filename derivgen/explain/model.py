@@ -30,7 +30,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, bottom_up, indicator, reads_of, subexpressions, substitute
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.places import names_in_order
-from derivgen.form.program import Program, Statement, differentiable_reads
+from derivgen.form.program import Origin, Program, Statement, differentiable_reads
 from derivgen.pipeline import declared_program, stable_program, training_program, unused_parameters
 from derivgen.prepare.modes import in_training
 from derivgen.simplify.guarded import compare
@@ -58,7 +58,7 @@ class ModelExplanation:
         self.objective = str(stable.objective)
         live = stable.live([self.objective])
         self.bars = cotangents(live, self.objective, [p.name for p in live.parameters])
-        program, self.winners = self.bars.program, self.bars.winners
+        program = self.bars.program
         self.needed = set(program.statements)
         seeds(self.bars)
         self.adjoints = dict(adjoints_of(self.bars))
@@ -68,13 +68,15 @@ class ModelExplanation:
         self.page = kind(replace(stable, tensors=tensors).order)
         indices = {r.index.name for s in stable.statements for r in s.domain}
         self.taken = {t.name for t in tensors} | {name for name, _ in stable.sizes} | indices
-        self.right_side = free_name(self.taken)
+        self.reasons = Reasons(self.page, self.taken)
+        self.right_side = self.reasons.right_side
 
     def text(self) -> str:
         blocks: list[Block] = [Heading(1, f"Derivatives of `{self.model.name}`"), *self.introduction()]
         blocks.append(Heading(2, "Statements, each with its adjoints"))
         for number, (s, former) in enumerate(self.statements(), 1):
-            blocks += [*self.statement(number, s, former), *self.reasons(s)]
+            blocks += self.statement(number, s, former)
+            blocks += [block for _, own in self.contributions(s) for block in own]
         return self.page.write([*blocks, *self.backward_program(), *kernel_blocks(self.model), *self.update_rule()])
 
     def statements(self) -> Iterator[tuple[Statement, Statement | None]]:
@@ -150,10 +152,6 @@ class ModelExplanation:
         maxima = [r for t in shifts for r in reads_of(t.expression) if r.tensor in new]
         return maxima[0] if maxima else None
 
-    def reasons(self, s: Statement) -> list[Block]:
-        """The adjoint statements of a statement, each with the rules that gave it."""
-        return [block for _, blocks in self.contributions(s) for block in blocks]
-
     def contributions(self, s: Statement) -> list[tuple[Statement | None, list[Block]]]:
         """Each adjoint statement of a statement with its reasons; None where there is no adjoint, with the reason."""
         if s not in self.needed:
@@ -167,19 +165,15 @@ class ModelExplanation:
             )
             return [(None, [Prose(why, 3)])]
         found: list[tuple[Statement | None, list[Block]]] = []
-        left = list(self.adjoints[s])
-        at_winner = self.winners.get(s.target, {})
+        by_read = {read: a for a in self.adjoints[s] if a.origin for read in a.origin.reads}
         for read in sorted(differentiable_reads(s), key=lambda r: r.subscripts != tuple(d.index for d in s.domain)):
             if read.tensor not in self.bars.active:
                 continue
-            bar = next(iter(self.bars.by(read.tensor)), None)
-            subscripts = substitute(read, at_winner).subscripts
-            adjoint = next((a for a in left if bar and a.target == bar.name and a.subscripts == subscripts), None)
-            if adjoint is None:
-                found.append((None, [self.no_adjoint(s, read)]))
+            if read in by_read:
+                heading = Heading(4, f"Adjoint of `{read.tensor}`")
+                found.append((by_read[read], [heading, *self.reasons.of(by_read[read])]))
             else:
-                left.remove(adjoint)
-                found.append((adjoint, self.reason(s, read, adjoint)))
+                found.append((None, [self.no_adjoint(s, read)]))
         held = [r for r in reads_of(s.expression) if r in stopped_reads(s.expression) - set(differentiable_reads(s))]
         for r in held:
             found.append((None, [self.no_adjoint(s, r)]))
@@ -192,49 +186,6 @@ class ModelExplanation:
         ends = [path[-1] for path in paths(s.expression, read, self.taken) if path and path[-1].locals[0] == 0]
         conventions = dict.fromkeys(step.convention for step in ends if step.convention)
         return "; ".join(conventions) or "its contributions cancel"
-
-    def reason(self, s: Statement, read: Read, adjoint: Statement) -> list[Block]:
-        """One adjoint statement: its rules as a table, then where its sum, its guard and its conventions come from."""
-        every = paths(s.expression, read, self.taken)
-        ways = [way for way in every if all(step.locals[0] != 0 for step in way)]
-        blocks: list[Block] = [Heading(4, f"Adjoint of `{read.tensor}`")]
-        blocks.append(Formula(self.page.statement(adjoint), 6))
-        blocks.append(Table("tmm", tuple(self.rows(s, read, adjoint, ways)), 10))
-        if adjoint.reduced:
-            over = ", ".join(f"`{r.index.name}`" for r in adjoint.reduced)
-            blocks.append(Prose(f"{self.page.code(read)} is read for every {over}: the contributions add up.", 10))
-        if adjoint.guard != TRUE:
-            condition = self.page.plain.condition(adjoint.guard)
-            blocks.append(Prose(f"It is read where `{condition}` only: elsewhere nothing is added.", 10))
-        conventions = [step.convention for way in every for step in way if step.convention]
-        if s.operator == "max=":
-            conventions.append("maximum over an index: all of the derivative goes to the first maximum")
-        return blocks + [Prose(f"Convention: {c}.", 10) for c in dict.fromkeys(conventions)]
-
-    def rows(self, s: Statement, read: Read, adjoint: Statement, ways: list[tuple[Step, ...]]) -> list[tuple[str, ...]]:
-        """(rule, local derivative, meaning of its letter) along each way from the right side to the read."""
-        f = sp.Symbol(self.right_side, real=True)
-        rows = [self.reduction_row(s, f)] if s.reduced else []
-        for number, way in enumerate(ways, 1):
-            if len(ways) > 1:
-                rows.append((f"place {number} of {len(ways)}", "", ""))
-            rows += [step_row(self.page, step) for step in way]
-        local = substitute(derivative(s.expression, read), self.winners.get(s.target, {}))
-        total = f"{self.page.ratio(self.page.math(f), self.page.math(read), True)} = "
-        total += self.page.math(compared(assuming(local, adjoint.guard)))
-        if s.expression == read or len(rows) > 1:
-            rows.append(("together" if len(rows) > 1 else "identity", total, ""))
-        return rows
-
-    def reduction_row(self, s: Statement, f: sp.Symbol) -> tuple[str, ...]:
-        page, over = self.page, ", ".join(r.index.name for r in s.reduced)
-        what = f"{page.math(f)} = {page.math(s.expression)}"
-        if s.operator == "max=":
-            first = indicator(sp.And(*(sp.Eq(k, read) for k, read in self.winners[s.target].items())))
-            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {page.math(f)}")
-            return f"maximum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(first)}", what
-        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {page.math(f)}")
-        return f"sum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(sp.Integer(1))}", what
 
     # ---- the end
 
@@ -265,6 +216,61 @@ class ModelExplanation:
                 blocks.append(Prose(f"{what}: {given}."))
         said = remarks(rule, self.model.groups, [p.name for p in self.declared.parameters])
         return [*blocks, *(Prose(f"`{names}`: {words}.") for names, words in said)]
+
+
+class Reasons:
+    """The rules by which statements of derivatives were made; `taken`: names that letters of rules must not have."""
+
+    def __init__(self, page: TextPage, taken: set[str]) -> None:
+        self.page, self.taken, self.right_side = page, taken, free_name(taken)
+
+    def of(self, made: Statement) -> list[Block]:
+        """A statement of a derivative; by each read its rules as a table, then where its sum, guard and conventions
+        come from.
+        """
+        assert made.origin is not None
+        s, blocks, conventions = made.origin.statement, list[Block](), list[str]()
+        blocks.append(Formula(self.page.statement(made), 6))
+        for read in made.origin.reads:
+            every = paths(s.expression, read, self.taken)
+            ways = [way for way in every if all(step.locals[0] != 0 for step in way)]
+            blocks.append(Table("tmm", tuple(self.rows(read, made, made.origin, ways)), 10))
+            if made.reduced:
+                over = ", ".join(f"`{r.index.name}`" for r in made.reduced)
+                blocks.append(Prose(f"{self.page.code(read)} is read for every {over}: the contributions add up.", 10))
+            if made.guard != TRUE:
+                condition = self.page.plain.condition(made.guard)
+                blocks.append(Prose(f"It is read where `{condition}` only: elsewhere nothing is added.", 10))
+            conventions += [step.convention for way in every for step in way if step.convention]
+        if s.operator == "max=":
+            conventions.append("maximum over an index: all of the derivative goes to the first maximum")
+        return blocks + [Prose(f"Convention: {c}.", 10) for c in dict.fromkeys(conventions)]
+
+    def rows(self, read: Read, made: Statement, origin: Origin, ways: list[tuple[Step, ...]]) -> list[tuple[str, ...]]:
+        """(rule, local derivative, meaning of its letter) along each way from the right side to the read."""
+        s, f = origin.statement, sp.Symbol(self.right_side, real=True)
+        rows = [self.reduction_row(origin, f)] if s.reduced else []
+        for number, way in enumerate(ways, 1):
+            if len(ways) > 1:
+                rows.append((f"place {number} of {len(ways)}", "", ""))
+            rows += [step_row(self.page, step) for step in way]
+        local = substitute(derivative(s.expression, read), dict(origin.winner))
+        total = f"{self.page.ratio(self.page.math(f), self.page.math(read), True)} = "
+        total += self.page.math(compared(assuming(local, made.guard)))
+        if s.expression == read or len(rows) > 1:
+            rows.append(("together" if len(rows) > 1 else "identity", total, ""))
+        return rows
+
+    def reduction_row(self, origin: Origin, f: sp.Symbol) -> tuple[str, ...]:
+        page, s = self.page, origin.statement
+        over = ", ".join(r.index.name for r in s.reduced)
+        what = f"{page.math(f)} = {page.math(s.expression)}"
+        if s.operator == "max=":
+            first = indicator(sp.And(*(sp.Eq(k, read) for k, read in origin.winner)))
+            whole = page.parenthesized(f"{page.notation.maximum(s.reduced)} {page.math(f)}")
+            return f"maximum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(first)}", what
+        whole = page.parenthesized(f"{page.notation.sum(s.reduced)} {page.math(f)}")
+        return f"sum over {over}", f"{page.ratio(whole, page.math(f), True)} = {page.math(sp.Integer(1))}", what
 
 
 def step_row(page: TextPage, step: Step) -> tuple[str, ...]:

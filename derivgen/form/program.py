@@ -101,6 +101,18 @@ class Scan:
     reverse: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a statement of a derivative comes from: the statement that was differentiated, and by which of its reads.
+
+    `winner`: the place of its maximum.
+    """
+
+    statement: Statement
+    reads: tuple[Read, ...]
+    winner: tuple[tuple[sp.Symbol, Read], ...] = ()
+
+
 @dataclass(frozen=True)
 class Statement:
     """target[subscripts] operator expression, over the domain, where the guard holds.
@@ -119,6 +131,7 @@ class Statement:
     direction: Direction = "forward"
     winner: sp.Symbol | None = None
     scan: Scan | None = None
+    origin: Origin | None = field(default=None, compare=False, repr=False)  # as derive/ made it, until it is simplified
 
     def with_parts(
         self,

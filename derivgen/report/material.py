@@ -13,7 +13,7 @@ from derivgen.explain.model import ModelExplanation
 from derivgen.form.program import TOGETHER, Program, Role, Statement, Tensor
 from derivgen.pipeline import declared_program, module_codes, plan_module, stable_program
 from derivgen.plan.module_plan import ModulePlan
-from derivgen.prepare.modes import in_training
+from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.report.typeset import HtmlPage
 from derivgen.review.state import State
 from derivgen.schedule.schedule import Kernel
@@ -66,6 +66,26 @@ class Material:
     def function(self, kernel: Kernel) -> str:
         """The name of the function that does what a kernel does."""
         return self.plan.kernel_names[self.plan.equal[kernel]]
+
+    def derivation(self, kernel: Kernel) -> tuple[Program, list[Statement]]:
+        """A function of derivatives before it is simplified, and of its statements those that a kernel is there for."""
+        request, schedule = next(item for item in self.plan.derived if kernel in item[1].kernels)
+        program = self.derived[request.function]
+        homes = {(k.layer, k.direction): k for k in schedule.kernels}
+        found = dict[str, Kernel]()
+        for s in reversed(program.statements):
+            own = homes.get((s.layer, s.direction)) or found.get(s.target)  # else that of the first which reads it
+            found |= dict.fromkeys(s.sources, own) if own else {}
+        made = [s for s in program.statements if s.origin]
+        return program, [s for s in made if (homes.get((s.layer, s.direction)) or found.get(s.target)) is kernel]
+
+    @cached_property
+    def derived(self) -> dict[str, Program]:
+        """The functions of derivatives, before they are simplified."""
+        modes = {True: in_evaluation, False: in_training}
+        return {
+            r.function: r.build(stable_program(modes[r.of_prediction](self.declared))) for r, _ in self.plan.derived
+        }
 
     def owner(self, tensor: str, layer: str = "") -> str:
         """The row of a tensor: its own, that of the tensor whose derivative it is, or that which it is named after."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from derivgen.code.formulas import lines_of
 from derivgen.errors import Place
-from derivgen.explain.pages import Block
+from derivgen.explain.model import Reasons
+from derivgen.explain.pages import Block, Formula, TextPage
 from derivgen.form.formulas import shown
 from derivgen.form.mathml import Mathml, pieces
 from derivgen.form.notation import steps
@@ -18,6 +19,8 @@ from derivgen.oracle.differences import Comparison
 from derivgen.report.kernels import Kernel
 from derivgen.report.material import Material
 from derivgen.report.sources import Source, source_at
+from derivgen.report.typeset import HtmlPage
+from derivgen.schedule.schedule import Kernel as Scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +166,31 @@ def derived_row(material: Material, name: str, kernels: Mapping[str, Kernel]) ->
     """The row of a kernel that only functions of derivatives call."""
     anchors = Anchors()
     users = [(p, k) for p, k in material.plan.all_kernels if material.function(k) == name]
-    entries = []
+    entries, parts = list[Entry](), list[Part]()
     if users:
         program, kernel = users[0]
         for position, (s, html) in enumerate(lines_of(program, kernel, notation=Mathml)):
             anchor = anchors.new("computed", name, kernels[name].labels[position])
             entries.append(Entry(anchor, typeset(html, s), s.target, name, position))
-    return Row(name, source_at(material.model.request_place), (), (), tuple(entries), (name,))
+        parts = derived_parts(material, name, kernel, entries)
+    return Row(name, source_at(material.model.request_place), (), tuple(parts), tuple(entries), (name,))
+
+
+def derived_parts(material: Material, name: str, kernel: Scheduled, entries: list[Entry]) -> list[Part]:
+    """The statements that a kernel has derivatives of, each with these as the rules make them."""
+    program, made = material.derivation(kernel)
+    anchors, page, parts = Anchors(), HtmlPage(program.order), dict[Statement, Part]()
+    reasons = Reasons(page, {*program.table, *(r.index.name for s in program.statements for r in s.domain)})
+    for derivative in made:
+        assert derivative.origin is not None
+        s = derivative.origin.statement
+        html = written(page, [Formula(page.statement(s))])
+        part = parts.setdefault(s, Part(anchors.new("statement", name, s.target), s.target, html, "", ()))
+        anchor = anchors.new("adjoint", name, s.target, derivative.target)
+        rules = written(page, reasons.of(derivative))
+        own = Adjoint(anchor, derivative.target, rules, computing(derivative.target, name, {name: entries}))
+        parts[s] = replace(part, adjoints=(*part.adjoints, own))
+    return [*parts.values()]
 
 
 # ---- adjoints
@@ -177,7 +198,7 @@ def derived_row(material: Material, name: str, kernels: Mapping[str, Kernel]) ->
 
 def parts_of(material: Material, name: str, entries: Mapping[str, Sequence[Entry]], anchors: Anchors) -> Iterator[Part]:
     """The statements of a row as they are differentiated, each with its adjoints."""
-    explanation = material.explanation
+    explanation, page = material.explanation, material.explanation.page
     for number, (s, former) in enumerate(explanation.statements(), 1):
         if material.owner(s.target, s.layer) != name:
             continue
@@ -188,10 +209,10 @@ def parts_of(material: Material, name: str, entries: Mapping[str, Sequence[Entry
                 continue
             anchor = anchors.new("adjoint", s.target, adjoint.target)
             adjoints.append(
-                Adjoint(anchor, adjoint.target, written(material, blocks[1:]), computing(adjoint.target, name, entries))
+                Adjoint(anchor, adjoint.target, written(page, blocks[1:]), computing(adjoint.target, name, entries))
             )
-        html = written(material, explanation.statement(number, s, former))
-        yield Part(anchors.new("statement", s.target), s.target, html, written(material, notes), tuple(adjoints))
+        html = written(page, explanation.statement(number, s, former))
+        yield Part(anchors.new("statement", s.target), s.target, html, written(page, notes), tuple(adjoints))
 
 
 def computing(adjoint: str, name: str, entries: Mapping[str, Sequence[Entry]]) -> tuple[Entry, ...]:
@@ -200,8 +221,7 @@ def computing(adjoint: str, name: str, entries: Mapping[str, Sequence[Entry]]) -
     return own or tuple(e for found in entries.values() for e in found if e.target == adjoint)
 
 
-def written(material: Material, blocks: list[Block]) -> str:
-    page = material.explanation.page
+def written(page: TextPage, blocks: list[Block]) -> str:
     return "\n".join(line for block in blocks for line in page.lines(block))
 
 
@@ -214,7 +234,9 @@ class Update:
 
 
 def update_of(material: Material) -> Update:
-    return Update(source_at(material.model.update_place), written(material, material.explanation.update_rule()[1:]))
+    explanation = material.explanation
+    html = written(explanation.page, explanation.update_rule()[1:])
+    return Update(source_at(material.model.update_place), html)
 
 
 # ---- evidence

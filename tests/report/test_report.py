@@ -183,8 +183,21 @@ def test_evidence(model: tuple[str, str, Node]) -> None:
     if name == "characters_transformer":
         words = r"a step has [\d,]{9,} operations, of 200,000 at most: derivgen gradcheck does it"
         assert re.search(words, row["row-embedded"])
-    derived = "call: hessian. Their formulas stand there as they are computed; the rules that gave them"
-    assert (derived in page.text) == (name == "option_greeks")
+
+
+def test_second_derivatives_have_their_rules(model: tuple[str, str, Node]) -> None:
+    """Of each parameter's gradient, the derivatives by each that follows it, and one rule at least for each."""
+    name, text, page = model
+    assert ("only functions of derivatives call: hessian" in text) == (name == "option_greeks")
+    if name == "option_greeks":
+        rows = [n for n in page.all("tr") if "_bar_through_" in n.attributes.get("id", "")]
+        adjoints = [adjoint for row in rows for adjoint in row.all("div", "adjoint")]
+        targets = {adjoint.attributes["id"].split("-")[3] for adjoint in adjoints}
+        greeks = ("spot", "volatility", "rate", "maturity")
+        assert {f"{a}_bar_by_{b}" for k, a in enumerate(greeks) for b in greeks[k:]} <= targets
+        assert all(adjoint.all("ul", "rules")[0].all("li") for adjoint in adjoints)
+        discount = next(a for a in adjoints if a.attributes["id"].endswith("-discount_bar-rate_bar_by_payoff"))
+        assert "sum over n" in discount.text
 
 
 def test_verdicts_stand_there_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
