@@ -29,8 +29,8 @@ class Module:
 
     def __init__(self, text: str, names: Mapping[str, str]) -> None:
         self.names = names
-        own, mark, self.fixed = text.partition("\n# ==== ")
-        own = self.renamed(own)
+        self.as_written, mark, self.fixed = text.partition("\n# ==== ")
+        own = self.renamed(self.as_written)
         self.text = own + mark + self.fixed
         self.nodes = {name_of(node): node for node in ast.parse(own).body}
 
@@ -57,6 +57,13 @@ class Module:
         """Numbers that stand in the module: constants, and initial values."""
         found = {name: node for name, node in self.nodes.items() if name.startswith(("CONSTANT_", "INITIAL_"))}
         return {name: ast.dump(node) for name, node in found.items()}
+
+    @cached_property
+    def frame(self) -> list[str]:
+        """The statements before the first kernel, as they stand in the text, without the module's docstring."""
+        nodes = ast.parse(self.as_written).body[1:]
+        marks = [mark_of(node) in KERNELS for node in nodes]
+        return [ast.dump(node) for node in nodes[: marks.index(True)]]
 
     @cached_property
     def formulas(self) -> dict[str, list[str]]:
@@ -124,8 +131,8 @@ def name_of(node: ast.stmt) -> str:
     return str(getattr(node, "name", "")) or ast.unparse(getattr(node, "targets", [node])[0])
 
 
-def mark_of(node: ast.FunctionDef) -> str:
-    return ast.unparse(node.decorator_list[0]) if node.decorator_list else ""
+def mark_of(node: ast.stmt) -> str:
+    return "".join(ast.unparse(mark) for mark in getattr(node, "decorator_list", [])[:1])
 
 
 def names_in(node: ast.AST) -> list[str]:

@@ -27,7 +27,7 @@ from derivgen.update.notation import settings_by_tensor
 KEPT = frozenset({*REFERRED_TO, "range", "max"})  # names that mean the same in all kernels
 SAME, SIZES, BEHIND = "same bits", "other sizes", "other functions"  # the same but for these
 REORDERED, CHANGED = "reordered", "changed"
-TOLD = ("function", "elementary", "numbers", "fixed")  # sections that other_parts compares
+TOLD = ("frame", "function", "elementary", "numbers", "fixed")  # sections that other_parts compares
 SAMPLED = 200_000  # operations of a step up to which its derivatives are compared with differences
 ROWS = 3
 WRONG = 1e-15  # an error that is none of the differences
@@ -260,8 +260,8 @@ def size_of(section: Section) -> str:
 
 
 def is_same(before: Section, after: Section, names: Names) -> bool:
-    """Whether two texts are the same: numbers up to names, functions up to names and whole numbers, as offsets."""
-    if after.kind not in ("function", "numbers"):
+    """Whether two texts are the same: those with names of the spec up to these, functions up to whole numbers too."""
+    if after.kind in ("elementary", "fixed"):
         return before.text == after.text
     found = alike(before.text, after.text, Alike(known=names, numbers=after.kind == "function"))
     return found is not None and all(a == b or names.of(a) == b for a, b in found.names.items())

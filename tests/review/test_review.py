@@ -102,7 +102,8 @@ def test_other_parts_are_what_a_second_comparison_finds(edit: Edit) -> None:
     parts = {c.name for c in review.parts}
     fixed = {name for name in parts if name.startswith("what all ")}
     assert bool(fixed) == (a.fixed != b.fixed)
-    assert parts - fixed == second.differing_functions(a, b) | second.differing_rows(a.arrays, b.arrays)
+    assert ("frame" in parts) == (a.frame != b.frame)
+    assert parts - fixed - {"frame"} == second.differing_functions(a, b) | second.differing_rows(a.arrays, b.arrays)
     assert second.differing_signatures(a, b) <= parts
     (names, size), (new_names, new_size) = second.buffers_of(a), second.buffers_of(b)
     assert names == new_names or "buffers" in parts
