@@ -7,7 +7,9 @@ statements at the top of a function, and everything does inside one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import sympy as sp
 
@@ -31,22 +33,28 @@ def function_cost(function: Function, itemsize: int) -> Cost:
 # ---- operations
 
 
-def work_of(block: Block, proof: Proof) -> Cost:
-    return total(statement_cost(code, proof) for code in block)
+Rows = Mapping[sp.Symbol, sp.Expr]  # how many there are of all blocks, by the index of the loop over blocks
+NO_BLOCKS: Rows = MappingProxyType({})
 
 
-def statement_cost(code: Code, proof: Proof) -> Cost:
+def work_of(block: Block, proof: Proof, rows: Rows = NO_BLOCKS) -> Cost:
+    return total(statement_cost(code, proof, rows) for code in block)
+
+
+def statement_cost(code: Code, proof: Proof, rows: Rows = NO_BLOCKS) -> Cost:
     match code:
         case Let():
             return scalar_cost(code.value, proof.is_integer)
         case Assign():
             own = scalar_cost(code.value, proof.is_integer)
             return own if code.operator == "=" else own + Cost(flops=ONE)
-        case For():  # over blocks of rows: the rows count, not the blocks
-            body = work_of(code.body, proof)
-            return body.times(code.extent) if code.step == 1 else body
+        case For() if code.step != 1:  # over blocks of rows: the rows count, not the blocks
+            return work_of(code.body, proof, {**rows, code.index: code.extent})
+        case For():
+            of_block = [count for index, count in rows.items() if loop_is_over(code, index)]
+            return work_of(code.body, proof, rows).times(of_block[0] if of_block else code.extent)
         case If():
-            ways = work_of(code.body, proof), work_of(code.otherwise, proof)
+            ways = work_of(code.body, proof, rows), work_of(code.otherwise, proof, rows)
             ranks = Cost(flops=ONE) if is_of_ranks(code) else FREE
             return scalar_cost(code.condition, proof.is_integer) + ranks + costlier(*ways)
         case Product():
@@ -54,6 +62,11 @@ def statement_cost(code: Code, proof: Proof) -> Cost:
             return Cost(flops=flops, products=flops)
         case _:
             return FREE
+
+
+def loop_is_over(loop: For, index: sp.Symbol) -> bool:
+    """Whether a loop goes through the rows of a block, from this index on: `for k in range(min(256, N - i))`."""
+    return loop.most is not None and loop.start == 0 and bool(loop.stop.has(index))
 
 
 def is_of_ranks(code: If) -> bool:

@@ -9,27 +9,26 @@ def words(text: str) -> tuple[str, ...]:
 GLOBALS = words(
     """
     ADD ANNOTATED ASSIGN AbstractTemplate Annotated AppDirs AttributeTemplate BLOCK COMBINED COMPILING CONSTANTS
-    CONSTANT_block_share CONTRACT COUNT Cache CodeType CompileResult Compiling Conversion Data ENDS ENTRIES Elements
-    FunctionType INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL Memory
-    ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES POOLS PREDICTED_BY_ROW
+    CONSTANT_block_share CONTRACT COUNT CREWS Cache CodeType CompileResult Compiling Conversion Crew Data ENDS ENTRIES
+    Elements FunctionType INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL
+    Memory ModuleType NEGATE Named NamedTuple NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES PREDICTED_BY_ROW
     PREDICTION_INPUTS Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute PlacesModel
     PredictionData RANDOM RANKS REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel
-    SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI ThreadPoolExecutor Viewing Views Writer _Cache _Intrinsic
-    __name__ _helperlib activations add_in_tree after_kernels aliased_kernel aligned annotations array_of as_real
-    attribute_of batches_of binding borrowed buffers cgutils check_array check_count check_hyperparameter check_input
-    check_inputs check_labels check_order check_rows check_single check_state check_vector checked compiled config
-    contextlib contiguous cos descend descend_on descent descent_of difference digest dis draw element_of elementary
-    emitted entry epoch epoch_of evaluate exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction
-    function functools gather gauss_newton_vector_product gauss_newton_vector_product_buffers
-    gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock
-    gradient_by_batches gradient_kernel gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers
-    hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
-    hessian_memory hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel
-    hessian_vector_product_memory in_threads infer_getattr infer_global initial_parameters inspect internal intrinsic ir
-    is_in_blocks is_to_compile itertools jacobian jacobian_buffers jacobian_kernel jacobian_memory
-    jacobian_vector_product jacobian_vector_product_buffers jacobian_vector_product_kernel
-    jacobian_vector_product_memory kept_gradients kept_memory kernel kind labels_in_range layout layout_of leaves_of
-    llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
+    SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Viewing Views Writer _Cache _Intrinsic __name__ _helperlib
+    activations add_in_tree after_kernels aliased_kernel aligned annotations array_of as_real attribute_of batches_of
+    binding borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_labels
+    check_order check_rows check_single check_state check_vector checked compiled config contextlib contiguous cos
+    descend descend_on descent descent_of difference digest dis draw element_of elementary emitted entry epoch epoch_of
+    evaluate exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction function functools gather
+    gauss_newton_vector_product gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel
+    gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
+    gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers
+    hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel hessian_memory hessian_vector_product
+    hessian_vector_product_buffers hessian_vector_product_kernel hessian_vector_product_memory in_threads infer_getattr
+    infer_global initial_parameters inspect internal intrinsic ir is_in_blocks is_to_compile itertools jacobian
+    jacobian_buffers jacobian_kernel jacobian_memory jacobian_vector_product jacobian_vector_product_buffers
+    jacobian_vector_product_kernel jacobian_vector_product_memory kept_gradients kept_memory kernel kind labels_in_range
+    layout layout_of leaves_of llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
     loss_and_input_gradients_buffers loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel
     lower_builtin lower_cast lower_getattr_generic made_by marked math maximum mean_gradient models names_in nearest
     new_memory njit nothing_more np numba number_of numbers_of objective_of observation observe of_ordinal of_rows
@@ -38,9 +37,9 @@ GLOBALS = words(
     pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
     register_model residuals residuals_buffers residuals_kernel residuals_memory rows_of scaled scratch shutil sin slot
     slots sparse_rows split square start step sum_of_leaf sum_of_squares sys take_next tanh this_threads_memory
-    threading threads time train_epoch truncated_normal types undisturbed uniform update update_in_threads update_kernel
+    threading time train_epoch truncated_normal types undisturbed uniform update update_in_threads update_kernel
     update_range upper_half use_mkl vector_jacobian_product vector_jacobian_product_buffers
-    vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views wait warnings whole_array workspace
+    vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views warnings whole_array workspace
     written_as
     """
 )
@@ -69,7 +68,7 @@ BESIDE_RESULTS = BESIDE_INPUTS + words(
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share_ borrowed buffers compiled data
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share borrowed buffers compiled data
     diagonal dot drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers
     hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
     jacobian_vector_product_buffers k loss_and_input_gradients_buffers losses mean memory min objective observe observed

@@ -80,8 +80,6 @@ def test_more_threads_than_cores(modules, monkeypatch) -> None:
     serial, threads = modules
     for count in (3, 4, 7):
         monkeypatch.setattr(threads, "get_num_threads", lambda count=count: count)
-        monkeypatch.setattr(threads, "POOLS", {})
-        monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", count)
         assert digest(everything(threads)) == digest(everything(serial))
 
 
