@@ -27,7 +27,6 @@ from derivgen.form.formulas import folded, formulas
 from derivgen.form.notation import print_program
 from derivgen.form.places import names_in_order
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
-from derivgen.plan.blocks import rows_a_block
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
@@ -154,7 +153,13 @@ def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:
     return whole_model(plan, codes, CALLED)
 
 
-def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Function], parallel: bool = False) -> str:
+def module_text(
+    declared: Program,
+    plan: ModulePlan,
+    codes: Mapping[Kernel, Function],
+    block: int | None = None,
+    parallel: bool = False,
+) -> str:
     """The module's text after its header docstring."""
     return check_names(
         write_module(
@@ -162,7 +167,7 @@ def module_text(declared: Program, plan: ModulePlan, codes: Mapping[Kernel, Func
             plan,
             codes,
             routines(plan, codes),
-            rows_a_block(plan, codes),
+            block,
             parallel,
         )
     )
@@ -203,12 +208,13 @@ def generate_body(
     declared = declared_program(model)
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
     codes = module_codes(plan)
+    costs = cost_report(plan, codes)
     return Generated(
         name=model.name,
-        body=module_text(declared, plan, codes, parallel),
+        body=module_text(declared, plan, codes, costs.block, parallel),
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
-        costs=header_lines(cost_report(plan, codes)),
+        costs=header_lines(costs),
         warnings=unused_parameters(model, declared),
         generator=generator_digest()[:8],
     )

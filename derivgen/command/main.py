@@ -22,6 +22,7 @@ from derivgen.stages import announced
 from derivgen.version import __version__
 
 ERROR, STALE = 2, 1
+POSITIVE = click.FloatRange(min=0, min_open=True)
 DTYPE = click.Choice(["float32", "float64"])
 ORDER = click.Choice(["1", "2"])  # of derivatives
 # Largest relative error that rounding alone can be expected to cause.
@@ -226,7 +227,12 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
 @click.argument("spec")
 @click.option("--dtype", type=DTYPE, help="Of the kernels; the spec's own, or float32, if omitted.")
 @click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
-def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
+@click.option("--ranks", type=click.IntRange(min=1), help="Show what up to so many processes of MPI gain instead.")
+@click.option("--latency", type=POSITIVE, default=2e-6, show_default=True, help="Seconds of a message between ranks.")
+@click.option("--bandwidth", type=POSITIVE, default=1e10, show_default=True, help="Bytes a second between ranks.")
+def cost(
+    spec: str, dtype: str | None, sizes: tuple[str, ...], ranks: int | None, latency: float, bandwidth: float
+) -> None:
     """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
     from derivgen.file.contract import DTYPES
     from derivgen.pipeline import cost_of
@@ -241,6 +247,13 @@ def cost(spec: str, dtype: str | None, sizes: tuple[str, ...]) -> None:
         if name not in known:
             there = f"its run-time sizes are {', '.join(known)}" if known else "all its sizes are fixed by the spec"
             raise DerivgenError(f"--size {name}={values[name]}: {spec} has no run-time size {name}; {there}")
+    if ranks is not None:
+        from derivgen.plan.scaling import Network, scaling_text
+
+        network = Network(latency, bandwidth)
+        rows = [values.get(report.sizes[0]) if report.sizes else None for report in reports]
+        click.echo("\n\n".join(scaling_text(r, ranks, network, n) for r, n in zip(reports, rows, strict=True)))
+        return
     click.echo("\n\n".join(report_text(with_sizes(report, values)) for report in reports))
 
 

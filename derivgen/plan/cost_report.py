@@ -12,6 +12,7 @@ from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 from derivgen.form.program import TOGETHER, Direction
 from derivgen.form.sizes import element_count
+from derivgen.plan.blocks import rows_a_block
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import Plan
@@ -33,7 +34,8 @@ class Row:
 class Report:
     """The layers in order of execution, the totals of the parts of a step, and the workspace in bytes.
 
-    `functions`: those of derivatives that the module has, each with the bytes of its own workspace.
+    `functions`: those of derivatives that the module has, each with the bytes of its own workspace. `parameters`: how
+    many numbers a gradient has; `block`: how many rows are computed at once, None where that is all of them.
     """
 
     model: str
@@ -43,6 +45,8 @@ class Report:
     workspace: sp.Expr
     sizes: tuple[str, ...]  # those known at run time
     functions: tuple[tuple[Row, sp.Expr], ...]
+    parameters: int
+    block: int | None
 
     @property
     def step(self) -> Cost:
@@ -67,7 +71,18 @@ def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     totals = (*passes, update, step)
     runtime = tuple(name for name, value in plan.program.sizes if not value.is_Integer)
     functions = tuple((call_row(part, itemsize, costs), workspace_bytes(part)) for part in plan.parts)
-    return Report(plan.program.name, plan.dtype, layers, totals, workspace_bytes(plan), runtime, functions)
+    block = rows_a_block(plan, total(row.cost for row in (passes[1:] if plan.objective is not None else passes)))
+    return Report(
+        plan.program.name,
+        plan.dtype,
+        layers,
+        totals,
+        workspace_bytes(plan),
+        runtime,
+        functions,
+        plan.parameter_count,
+        block,
+    )
 
 
 def passes_of(plan: ModulePlan, layers: Sequence[Row], itemsize: int, costs: Mapping[Kernel, Cost]) -> tuple[Row, Row]:
