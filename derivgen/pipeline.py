@@ -41,7 +41,7 @@ from derivgen.print.kernels import RESERVED, documented
 from derivgen.print.module.module import kernels_by_layer, write_module
 from derivgen.print.naming import check_names
 from derivgen.print.templates import generator_digest
-from derivgen.schedule.parallel import in_threads, update_pays
+from derivgen.schedule.parallel import in_threads
 from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
 from derivgen.stages import generation, reached
@@ -115,7 +115,7 @@ def plan_module(
     requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
     derived = tuple((r, apart(derived_program(r, evaluating if r.of_prediction else stepping))) for r in requests)
     mixed = mixed_axes(predicted) if predicted is not None else ()
-    plan = ModulePlan(
+    return ModulePlan(
         training,
         model.rule,
         dtype,
@@ -127,8 +127,6 @@ def plan_module(
         mixed_axes=mixed,
         combined=combined,
     )
-    whole = parallel and not training.in_place  # else the update's loop is over what products of matrices leave
-    return replace(plan, parallel_update=whole and update_pays(model.rule, plan.trained_count))
 
 
 def in_blocks(stepping: Program, evaluating: Program) -> tuple[str | None, Program, Program]:

@@ -45,7 +45,6 @@ class Linkage(Enum):
     PUBLIC = "public"  # callers outside, too
     INTERNAL = "internal"  # compiled functions alone
     PASTED = "pasted"  # part of those that call it
-    PARALLEL = "parallel"  # its parallel loops run in threads
     LAYOUT = "layout"  # it gives views by names, of which callers take those that they name
 
 

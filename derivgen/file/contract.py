@@ -48,7 +48,7 @@ FIT_ARGUMENTS = words(
     """
     module data epochs batch_size seed parameters state validation_split validation shuffle drop_last accumulate
     class_weights metrics target early_stopping keep_best monitor progress history checkpoints checkpoint_every keep
-    resume callbacks interpret
+    resume callbacks interpret comm
     """
 )
 

@@ -24,7 +24,7 @@ GLOBALS = words(
     gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
     gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers
     hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel hessian_memory hessian_vector_product
-    hessian_vector_product_buffers hessian_vector_product_kernel hessian_vector_product_memory in_threads infer_getattr
+    hessian_vector_product_buffers hessian_vector_product_kernel hessian_vector_product_memory infer_getattr
     infer_global initial_parameters inspect internal intrinsic ir is_in_blocks is_to_compile itertools jacobian
     jacobian_buffers jacobian_kernel jacobian_memory jacobian_vector_product jacobian_vector_product_buffers
     jacobian_vector_product_kernel jacobian_vector_product_memory kept_gradients kept_memory kernel kind labels_in_range
@@ -37,10 +37,9 @@ GLOBALS = words(
     pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
     register_model residuals residuals_buffers residuals_kernel residuals_memory rows_of scaled scratch shutil sin slot
     slots sparse_rows split square start step sum_of_leaf sum_of_squares sys take_next tanh this_threads_memory
-    threading time train_epoch truncated_normal types undisturbed uniform update update_in_threads update_kernel
-    update_range upper_half use_mkl vector_jacobian_product vector_jacobian_product_buffers
-    vector_jacobian_product_kernel vector_jacobian_product_memory view view_of views warnings whole_array workspace
-    written_as
+    threading time train_epoch truncated_normal types undisturbed uniform update update_kernel update_range upper_half
+    use_mkl vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
+    vector_jacobian_product_memory view view_of views warnings whole_array workspace written_as
     """
 )
 
@@ -68,7 +67,7 @@ BESIDE_RESULTS = BESIDE_INPUTS + words(
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share borrowed buffers compiled data
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share_ borrowed buffers compiled data
     diagonal dot drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers
     hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
     jacobian_vector_product_buffers k loss_and_input_gradients_buffers losses mean memory min objective observe observed
@@ -82,9 +81,9 @@ BESIDE_RULE = words(
     """
     Data Memory State alpha_beta arrays bar batch batch_size borrowed buffers check_hyperparameter check_state
     check_vector compiled data descent_of drop_last epoch epoch_of factor_1 factor_2 factor_3 first float forward gather
-    gradient gradient_norm i i1 in_threads integers internal into k losses mean memory min np objective order parameters
-    pasted prange rates real reals rows seen share split start state step steps stop sum_of_squares t tensor_norm theta
-    update_in_threads update_kernel update_range view work
+    gradient gradient_norm i i1 integers internal into k losses mean memory min np objective order parameters pasted
+    rates real reals rows seen share split start state step steps stop sum_of_squares t tensor_norm theta update_kernel
+    update_range view work
     """
 )
 

@@ -29,16 +29,14 @@ class ModulePlan(Plan):
     """All that the text is written from: the schedules of a step and of the prediction, and the update rule.
 
     `evaluation`: the forward pass of `loss`, where it is another than that of a step. `objective`: the forward pass of
-    a step by itself, where a step computes values and adjoints of rows together. `parallel_update`: the update's
-    loop runs in threads. `derived`: the functions of derivatives that are asked for. `mixed_axes`: the run-time sizes
-    along which rows of the prediction depend on one another. `combined`: how the objective follows from those of blocks
-    of rows, as `derive/over_rows.py` says.
+    a step by itself, where a step computes values and adjoints of rows together. `derived`: the functions of
+    derivatives that are asked for. `mixed_axes`: the run-time sizes along which rows of the prediction depend on one
+    another. `combined`: how the objective follows from those of blocks of rows, as `derive/over_rows.py` says.
     """
 
     prediction: Schedule | None = None
     evaluation: Schedule | None = None
     objective: Schedule | None = None
-    parallel_update: bool = False
     groups: tuple[Group, ...] = ()
     derived: tuple[tuple[Request, Schedule], ...] = ()
     mixed_axes: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """What ranks gain: the time of a step on some rows, that of the exchange, and the rows from which one rank more pays.
 
-The prices are those of `derivgen cost`; an exchange is two trees of messages, one that adds and one that spreads the sum.
+The prices are those of `derivgen cost`; an exchange is two trees of messages: one adds, one spreads the sum.
 """
 
 from __future__ import annotations

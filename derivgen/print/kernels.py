@@ -76,7 +76,6 @@ DECORATORS = {
     Linkage.PUBLIC: "compiled",
     Linkage.INTERNAL: "internal",
     Linkage.PASTED: "pasted",
-    Linkage.PARALLEL: "in_threads",
     Linkage.LAYOUT: "layout",
 }
 RESERVED = {*REFERRED_TO, FACTORS}  # the names that no tensor, size or index has in a kernel
@@ -88,7 +87,6 @@ class Text:
 
     lines: tuple[str, ...]
     used: frozenset[str]
-    parallel: bool
 
 
 def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
@@ -104,7 +102,7 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     printer = Printer(kernel, Proof(kernel))
     body = [*docstring(kernel.formulas), *read, *printer.block(kernel.body, 1)]
     decorator = "parallel_kernel" if parallel else "kernel" if kernel.apart else "aliased_kernel"
-    return defined(decorator, kernel.name, given, body, printer, parallel)
+    return defined(decorator, kernel.name, given, body, printer)
 
 
 def documented(kernel: Function) -> tuple[str, ...]:
@@ -135,15 +133,12 @@ def write_routine(routine: Routine, known: Mapping[str, Signature]) -> Text:
     function = as_function(routine, known)
     printer = Printer(function, proof_of(routine, function))
     body = [*docstring(routine.words), *printer.block(routine.body, 1)]
-    parallel = routine.linkage is Linkage.PARALLEL
-    return defined(DECORATORS[routine.linkage], routine.name, list(routine.arguments), body, printer, parallel)
+    return defined(DECORATORS[routine.linkage], routine.name, list(routine.arguments), body, printer)
 
 
-def defined(
-    decorator: str, name: str, given: Sequence[str], body: Sequence[str], printer: Printer, parallel: bool
-) -> Text:
+def defined(decorator: str, name: str, given: Sequence[str], body: Sequence[str], printer: Printer) -> Text:
     head = [f"@{decorator}", *bracketed(f"def {name}(", given, "):")]
-    return Text((*head, *indented(body)), frozenset(printer.scalar.used), parallel)
+    return Text((*head, *indented(body)), frozenset(printer.scalar.used))
 
 
 def integer_text(e: sp.Expr, name: Callable[[str], str] = str) -> str:

@@ -15,10 +15,9 @@ import sympy as sp
 from derivgen.form.expressions import subexpressions
 from derivgen.form.program import Program, Statement
 from derivgen.form.sizes import typical
-from derivgen.schedule.cost import Cost, moved_by, update_cost, work_of
+from derivgen.schedule.cost import Cost, moved_by, work_of
 from derivgen.schedule.nests import Compute, Loop, Node, scalars_of, work_in
 from derivgen.schedule.schedule import Kernel, Schedule, check_schedule
-from derivgen.update.rule import UpdateRule
 
 # A parallel region costs some 10 µs where the other threads wait for it, more where they sleep.
 WORTH_THREADS = 150_000  # nanoseconds of one core, run-time sizes taken as typical ones
@@ -102,14 +101,5 @@ def follow(kernel: Kernel, parallel: Loop, sums: Loop | None) -> bool:
 def pays(program: Program, kernel: Kernel, loop: Loop) -> bool:
     """Whether the loop has enough iterations, and enough work."""
     moved = moved_by(program, kernel, loop, itemsize=8)
-    return typical(loop.extent) >= SHARED_OUT and worth_threads(work_of(program, loop) + Cost(moved=moved))
-
-
-def update_pays(rule: UpdateRule, parameters: int) -> bool:
-    """Whether the update of that many parameters has enough work."""
-    return worth_threads(update_cost(rule, parameters, itemsize=8))
-
-
-def worth_threads(cost: Cost) -> bool:
-    """Whether work, in float64, gains more from a second thread than it costs to start it."""
-    return typical(cost.nanoseconds()) >= WORTH_THREADS
+    work = work_of(program, loop) + Cost(moved=moved)
+    return typical(loop.extent) >= SHARED_OUT and typical(work.nanoseconds()) >= WORTH_THREADS

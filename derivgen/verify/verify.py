@@ -812,7 +812,7 @@ def connected(rows: list[Linear], claim: Linear) -> list[Linear]:
 # ---- the whole: what calls the kernels -----------------------------------------------------------
 
 KERNELS = {"kernel", "aliased_kernel", "parallel_kernel"}
-CALLERS = {"layout", "internal", "pasted", "compiled", "in_threads"}
+CALLERS = {"layout", "internal", "pasted", "compiled"}
 FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*\n", re.MULTILINE)
 LIBRARY = {name: getattr(np, name) for name in ("sqrt", "power", "cos", "minimum", "maximum", "sign", "exp", "log")}
 LIBRARY |= {name: getattr(np, name) for name in ("int64", "int32", "empty", "inf", "nan", "sin", "fromfunction")}

@@ -35,7 +35,7 @@ def step_number() -> Read:
 class Rule:
     """The functions of a module's rule.
 
-    `called`: names of functions that no local may have. Where one loop goes over all, it may run in threads.
+    `called`: names of functions that no local may have.
     """
 
     def __init__(self, plan: ModulePlan, called: Collection[str]) -> None:
@@ -44,14 +44,11 @@ class Rule:
         parts = self.parts
         one_loop = len(parts) == 1 and not parts[0].setting and len(parts[0].ranges) == 1 and not self.in_parts
         one_loop = one_loop and parts[0].ranges[0][0] == 0  # the first ones may be frozen
-        self.ranged, self.threads = not one_loop, plan.parallel_update and one_loop
+        self.ranged = not one_loop
         self.hyperparameters = [self.local(name) for name, _ in self.rule.hyperparameters]
-        # What a loop in threads writes to the arrays of a bundle is lost (numba 0.68), so it takes them one by one.
         self.order = ordered(self.rule)
         self.hoisted = hoisted(self.order)
         self.arrays = {slot.name: f"state.{slot.name}" for slot, _ in self.rule.slots}
-        if self.threads:
-            self.arrays = {slot: self.apart(f"state_{slot}") for slot in self.arrays}
         at = index_symbol("i")
         self.places = {"theta": Read("parameters", at), "g": Read("gradient", at)}
         self.places |= {s: Read(a, 0 if s in self.rule.shared_slots else at) for s, a in self.arrays.items()}
@@ -59,11 +56,6 @@ class Rule:
         self.rank = {place.tensor: order[name] for name, place in self.places.items()}
         self.rank |= {self.local(name): rank for name, rank in order.items()}
         self.rank |= {self.local(own): order[name] for own, name in self.order.own.items()}
-
-    def apart(self, name: str) -> str:
-        """A name that differs from all that the rule has."""
-        taken = {*self.hyperparameters, *self.order.own, *self.hoisted.bare, *term_order(self.rule)}
-        return self.apart(f"{name}_") if name in taken else name
 
     def local(self, name: str) -> str:
         """A name of the rule inside its functions, past what is called there."""
@@ -93,7 +85,6 @@ class Rule:
         """Those of the rule."""
         return [
             *((self.range_function(),) if self.ranged else ()),
-            *((self.threads_function(),) if self.threads else ()),
             self.kernel(),
         ]
 
@@ -107,10 +98,6 @@ class Rule:
         body: list[Code] = [Assign(step_number(), "+=", sp.S.One), *self.of_step()]
         if self.ranged:
             body += self.calls()
-        elif self.threads:
-            arrays = (f"state.{slot}" for slot in self.arrays)
-            numbers = (Number(Read(name), Kind.DOUBLE) for name in (*self.kept, *self.hyperparameters))
-            body.append(Call("update_in_threads", ("parameters", "gradient", *arrays, *numbers)))
         else:
             body += [*self.before_the_loop(), self.whole_loop()]
         words = [*formulas(self.rule), *self.plan.update_remarks]
@@ -143,26 +130,18 @@ class Rule:
             given=(sp.Ge(Read("start"), 0), sp.Le(Read("stop"), self.count)),
         )
 
-    def threads_function(self) -> Routine:
-        """The function whose loop over all parameters runs in threads."""
-        arrays: dict[str, Type] = {a: array(a, *self.extent(slot)) for slot, a in self.arrays.items()}
-        body = (*self.before_the_loop(), self.whole_loop())
-        more = arrays | dict.fromkeys(self.kept, Kind.DOUBLE)
-        return self.routine("update_in_threads", more, body, formulas(self.rule), linkage=Linkage.PARALLEL)
-
     def whole_loop(self) -> Code:
         """The one loop over all that is trained."""
         ((_, stop),) = self.parts[0].ranges
         whole = Extent("parameters", 0) if stop == self.count else sp.Integer(stop)
-        return self.loop(whole, parallel=self.threads)
+        return self.loop(whole)
 
     # ---- statements
 
     @property
     def kept(self) -> list[str]:
         """What the kernel hands to the loop's function besides the rule's own."""
-        names = [GRADIENT_NORM] if self.ranged else ["t", GRADIENT_NORM, TENSOR_NORM]
-        return [*(name for name in names if name in self.hoisted.read), *self.order.kept]
+        return [*(name for name in [GRADIENT_NORM] if name in self.hoisted.read), *self.order.kept]
 
     @property
     def read(self) -> frozenset[str]:
@@ -193,7 +172,7 @@ class Rule:
         bare = (Let(self.local(name), self.resolved(Read(name)), Kind.ROUNDED) for name in self.hoisted.bare)
         return (*fixed, *factors, *bare)
 
-    def loop(self, stop: sp.Expr, start: sp.Expr = sp.S.Zero, parallel: bool = False) -> Code:
+    def loop(self, stop: sp.Expr, start: sp.Expr = sp.S.Zero) -> Code:
         """The loop over parameters; a slot that is read again is stored last.
 
         A store before the next load makes processors wait where the slots lie at one distance from a page's start.
@@ -212,7 +191,7 @@ class Rule:
             else:
                 codes.append(self.assigned(name, e))
         self.places = places
-        return For(index_symbol("i"), stop, (*codes, *stores), start, parallel=parallel)
+        return For(index_symbol("i"), stop, (*codes, *stores), start)
 
     def assigned(self, name: str, e: sp.Expr, double: bool = False) -> Code:
         """target = e, or target += its change; a local where the target has no place."""

@@ -84,15 +84,6 @@ def trained(module: ModuleType, steps: int, names: str = "WbV", **settings: floa
     return parameters
 
 
-def in_threads(rule: UpdateRule, names: str = "WbV") -> ModuleType:
-    """The module whose update runs in threads: here backwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "WORTH_THREADS", 0)
-        text = generate_body(quadratic(rule, names=names), "float64", parallel=True).body
-    assert "update_in_threads" in text
-    return execute(text)
-
-
 @pytest.fixture(autouse=True)
 def double_precision():
     """NAdam's product of momenta is of PyTorch's default dtype, whatever the parameters'."""
@@ -504,17 +495,14 @@ ORDERS: dict[str, UpdateRule] = {
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_values_are_those_of_the_place_where_they_are_read(name: str) -> None:
-    """In one loop, over one tensor alone, in the ranges of groups, and in threads."""
+    """In one loop, over one tensor alone, and in the ranges of groups."""
     own = ORDERS[name]
     h, value = own.hyperparameters[0]
     wanted = by_assignments(own, 10)
     close(ours(own, steps=10), wanted, 1e-13)
     alone = by_assignments(own, 10, "W")
     close(np.append(ours(own, steps=10, names="W"), flat(START)[6:]), np.append(alone, flat(START)[6:]), 1e-13)
-    close(np.append(trained(in_threads(own, "W"), 10, "W"), flat(START)[6:]), np.append(alone, flat(START)[6:]), 1e-13)
     close(ours(own, steps=10, groups={"V": {h: value}}), wanted, 1e-13)
-    if "tensor_norm" not in own.uses:
-        close(trained(in_threads(own), 10), wanted, 1e-13)
 
 
 def test_a_slot_kept_once_under_a_condition_on_a_schedule() -> None:
@@ -537,12 +525,6 @@ def test_a_slot_that_is_read_before_it_is_assigned_is_that_of_the_last_step() ->
 def test_the_norm_of_one_tensor_alone(clip: Callable) -> None:
     found = ours(clip(optimizers.momentum(0.02), 0.5), names="W")
     np.testing.assert_array_equal(found, ours(clip_global_norm(optimizers.momentum(0.02), 0.5), names="W"))
-
-
-@pytest.mark.parametrize("name", [*RULES, "clipped"])
-def test_in_threads_the_bits_are_the_same(name: str) -> None:
-    own = RULES[name][0] if name != "clipped" else clip_global_norm(optimizers.nadam(0.01), 0.5)
-    np.testing.assert_array_equal(trained(in_threads(own), 20), ours(own, steps=20))
 
 
 # ---- numbers and names in the text
@@ -573,7 +555,7 @@ def test_a_hyperparameter_has_no_name_of_the_text() -> None:
     many = dict.fromkeys(("W1", "W3", "W5"), frozen)
     rules = [(own, {}), (plain, {}), (clip_norm(own), {}), (clip_global_norm(own), {}), (clip_global_norm(own), many)]
     known = {"c", "m", "state_c", "state_m", "x", "y", "learning_rate", "clip_norm", "clip_global_norm", "W"}
-    known |= {"parallel_kernel", "draw", "CONSTANT_W"}  # of a decorator; refused where a module draws; by its beginning
+    known |= {"draw", "check_count", "CONSTANT_W"}  # refused where a module draws; by its beginning
     for own, groups in rules:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(parallel, "WORTH_THREADS", 0)
@@ -674,7 +656,7 @@ def own_if(condition: sp.Basic) -> UpdateRule:
         (lambda: rule("own", [(m, g), (theta, theta - m)], {m: 0}, m=1 / t), "m is a slot and a hyperparameter"),
         *(
             (lambda name=name: rule("own", [(theta, theta - sp.Symbol(name) * g)], **{name: 1}), name)
-            for name in (*contract.FIT_ARGUMENTS, "arrays", "sizes", "CONSTANT_w")
+            for name in (*contract.FIT_ARGUMENTS, "arrays", "CONSTANT_w")
             if name != "name"
         ),
         # Expressions.
