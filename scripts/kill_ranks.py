@@ -51,7 +51,7 @@ def main(times: int) -> None:
             shutil.rmtree("kept", ignore_errors=True)
             failed += seconds > 10 or not all(same)
             print(
-                f"{number + 1:3} {library:8} ended after {seconds:.1f} s, {kept} checkpoints, same bits on 1, 2, 3: {same}"
+                f"{number + 1:3} {library:8} ended after {seconds:.1f} s, {kept} checkpoints, on 1, 2, 3 ranks: {same}"
             )
     print(f"{times - failed} of {times} as they should be")
     sys.exit(failed > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from generated import execute, predict
 from random_specs import IMPORTS, Spec, for_each_spec
 
 import derivgen
+from derivgen import runtime
 from derivgen.command.main import main
 from derivgen.file import store
 from derivgen.form.program import Role
@@ -305,3 +307,34 @@ def test_bad_usage():
     assert "'--parallel' does not take a value" in result.output
     with pytest.raises(TypeError, match="parallel must be True or False, found 2"):
         derivgen.generate(load_target("net.py").model, "net_kernels.py", parallel=2)
+
+
+NEIGHBOURS = """
+from sympy import Piecewise, Sum, cos
+from derivgen import Model
+
+model = Model("neighbours")
+G, D = model.sizes(G=200_000, D=3)
+i = model.indices(i=G)
+k = model.labels("k", G, classes=50)
+x, p = model.parameter("x", G, init="normal"), model.parameter("p", 50, init="normal")
+r = model.let("r", (i,), Piecewise((x[i] * x[i - 1] * cos(x[i]), i > 0), (x[i], True)))
+s = model.let("s", (i,), Piecewise((r[i + 1] - 2 * r[i] + r[i - 1], (i > 0) & (i < G - 1)), (r[i], True)))
+model.minimize(Sum(s[i] ** 2 * (1 + p[k[i]]), i))
+"""
+
+
+def test_adjoints_of_neighbours_and_scatters_do_not_race(folder):
+    """Reverse sweeps in threads race where two iterations add to one element: x[i]·x[i - 1], and p[k[i]]."""
+    model = load_target(str(write_spec(NEIGHBOURS))).model
+    derivgen.generate(model, "serial.py", "float64")
+    derivgen.generate(model, "threads.py", "float64", parallel=True)
+    assert " in prange(" in Path("threads.py").read_text()
+    serial, threads = runtime.load("serial.py"), runtime.load("threads.py")
+    parameters, k = serial.initial_parameters(0), np.random.default_rng(0).integers(0, 50, 200_000)
+    found = {hashlib.sha256(threads.loss_and_gradient(parameters, k)[1]).hexdigest() for _ in range(100)}
+    assert len(found) == 1
+    close(
+        {"gradient": threads.loss_and_gradient(parameters, k)[1]},
+        {"gradient": serial.loss_and_gradient(parameters, k)[1]},
+    )
