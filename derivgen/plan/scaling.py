@@ -13,7 +13,6 @@ from derivgen.plan.cost_report import Report
 from derivgen.plan.cost_text import aligned
 from derivgen.schedule.cost import REAL_BYTES
 
-LEAVES = 64  # as modules have them
 MANY = 2**24  # blocks
 COLUMNS = ("ranks", "", "exchange, µs", "pays from rows", "step, µs", "of that exchange")
 
@@ -31,6 +30,7 @@ class Scaling:
 
     def __init__(self, report: Report, block: int, network: Network) -> None:
         self.block, self.network = block, network
+        self.leaves = max(4, min(64, 2 ** (24 - report.parameters.bit_length())))  # as modules have them
         self.message = 8 + REAL_BYTES[report.dtype] * report.parameters
         work = report.step.nanoseconds(REAL_BYTES[report.dtype])
         axis = next(s for s in work.free_symbols if s.name == report.sizes[0])
@@ -42,7 +42,7 @@ class Scaling:
 
     def step(self, ranks: int, rows: int) -> float:
         """The time of the rank that has most leaves; of one block, each rank computes all."""
-        leaf = math.ceil(rows / (self.block * LEAVES)) * self.block
+        leaf = math.ceil(rows / (self.block * self.leaves)) * self.block
         leaves = math.ceil(rows / leaf)
         if ranks == 1 or leaves == 1:
             return self.beside + self.each * rows
