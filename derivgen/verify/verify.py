@@ -6,8 +6,8 @@ code:
 
 formulas     the notation of docstrings, computed over whole arrays
 loops        each kernel's loops run in plain Python on random arrays: they must give what its docstring says
-accesses     each element that a kernel reads or writes lies in its array, whatever the sizes: proved from the bounds of
-             loops and conditions, by Fourier and Motzkin's elimination
+accesses     each element that a kernel reads or writes lies in its array, whatever the sizes, for whole numbers that
+             calls pass: proved from the bounds of loops and conditions, by Fourier and Motzkin's elimination
 the whole    what calls the kernels runs twice, in the module's memory and with an array of its own for each buffer, all
              NaN before: a buffer that another one overlaps, or that is read before it is complete, shows. The gradient
              is that of the formulas that the module opens with, by complex steps; the update does what its docstring
@@ -30,7 +30,7 @@ import re
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -425,6 +425,7 @@ class Kernel:
     function: ast.FunctionDef
     lines: list[Line]
     held: list[tuple[str, list[str]]]  # arrays that hold other tensors before their own
+    given: Sizes = field(default_factory=dict)  # whole numbers that a call passes
 
     @property
     def arrays(self) -> dict[str, tuple[str, list[ast.expr]]]:
@@ -437,15 +438,17 @@ class Kernel:
         """The sizes known at run time, by name."""
         axes = [axis for _, shape in self.arrays.values() for axis in shape]
         own = [a.arg for a in self.function.args.args if a.annotation is None]
-        return list(dict.fromkeys([*(name for axis in axes for name in sorted(names_in(axis))), *own]))
+        names = dict.fromkeys([*(name for axis in axes for name in sorted(names_in(axis))), *own])
+        return [name for name in names if name not in self.given]
 
     def shapes(self, sizes: Sizes) -> Shapes:
-        count = Scope({}, sizes)
+        count = Scope({}, sizes | self.given)
         found = {name: tuple(int(count.value(axis)) for axis in axes) for name, (_, axes) in self.arrays.items()}
         return found | {own: found[array] for array, held in self.held for own in held}
 
     def ranges(self, sizes: Sizes) -> Callable[[Line], Sizes]:
-        shortest, count = shortest_axes(self.lines, self.shapes(sizes)), Scope({}, sizes)
+        count = Scope({}, sizes | self.given)
+        shortest = {n: k for n, k in shortest_axes(self.lines, self.shapes(sizes)).items() if n not in count.sizes}
         return lambda line: shortest | {name: int(count.value(extent)) for name, extent in line.said.items()}
 
     def compute(self, arrays: Arrays, sizes: Sizes) -> None:
@@ -454,7 +457,7 @@ class Kernel:
             if name in arrays and arrays[name].shape != shape:
                 raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
         held = {name: np.full(shape, np.nan) for name, shape in self.shapes(sizes).items() if name not in arrays}
-        run_formulas(self.lines, Scope({**held, **arrays}, sizes), self.ranges(sizes))
+        run_formulas(self.lines, Scope({**held, **arrays}, sizes | self.given), self.ranges(sizes))
 
     @property
     def integers(self) -> frozenset[str]:
@@ -465,7 +468,7 @@ class Kernel:
         shapes, ranges, found = self.shapes(sizes), self.ranges(sizes), Sizes()
         zeros = {name: np.zeros(shapes[name]) for name in self.integers}
         for own in self.lines:
-            scope = Scope(zeros, sizes, ranges(own))
+            scope = Scope(zeros, sizes | self.given, ranges(own))
             scope.axes = {letter: k for k, letter in enumerate(name for name in own.names if name in scope.ranges)}
             for tensor, subscripts in own.elements(frozenset() if bounded else self.integers):
                 for subscript, extent in zip(subscripts, shapes.get(tensor, ()), strict=False):
@@ -574,7 +577,7 @@ def runnable(kernel: Kernel) -> Callable[[Arrays, Sizes], None]:
     exec(compile(ast.fix_missing_locations(made), text.name, "exec"), space)
 
     def run(arrays: Arrays, sizes: Sizes) -> None:
-        given = [arrays[name] if name in arrays else sizes[name] for name in names]
+        given = [arrays[name] if name in arrays else (sizes | kernel.given)[name] for name in names]
         space["loops"](*given, *(memoryview(arrays[name].data) for name in kernel.arrays))
 
     return run
@@ -661,6 +664,7 @@ class Accesses:
         self.bounds = kernel.bounds(dict.fromkeys(kernel.sizes, 2))
         self.bounds |= {n: min(limits[n], self.bounds.get(n, limits[n])) for n in kernel.integers if n in limits}
         self.known: dict[str, Linear] = {size: {size: 1} for size in kernel.sizes}
+        self.known |= {name: {"": number} for name, number in kernel.given.items()}
         self.shapes = {name: [self.linear(axis) for axis in axes] for name, (_, axes) in kernel.arrays.items()}
         self.block(kernel.function.body[1:], [{size: 1, "": -1} for size in kernel.sizes])
 
@@ -976,6 +980,18 @@ class Module:
                 raise type(problem)(f"in a call of {kernel.function.name}: {problem}") from problem
 
         return call
+
+    def as_called(self, kernel: Kernel) -> list[Kernel]:
+        """The kernel with the whole numbers of each call: what is shown of it is shown for these."""
+        name, arguments = kernel.function.name, kernel.function.args.args
+        nodes = [node for f in self.functions.values() for node in ast.walk(f)]
+        calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
+        if len(calls) < sum(isinstance(n, ast.Name) and n.id == name for n in nodes):
+            raise Unclear(f"{name} is called by another name")
+        pairs = (zip(arguments, call.args, strict=True) for call in calls)
+        numbers = [[(a.arg, n.value) for a, n in own if isinstance(n, ast.Constant)] for own in pairs]
+        given = [{word: number for word, number in own if isinstance(number, int)} for own in numbers]
+        return [replace(kernel, given=own) for k, own in enumerate(given or [{}]) if own not in given[:k]]
 
     @cached_property
     def limits(self) -> Sizes:
@@ -1457,8 +1473,12 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
         return
     module, functions = made[0], [*made[0].functions]
     for name, kernel in module.kernels.items():
-        yield from attempt(name, check_loops, kernel, module.limits)
-        yield from (f"{name}: {problem}" for problem in Accesses(kernel, module.limits).found)
+        called = next(attempt(name, module.as_called, kernel))
+        yield from [called] if isinstance(called, str) else []
+        for own in called if isinstance(called, list) else []:
+            words = ", ".join([name, *(f"{n} = {number}" for n, number in own.given.items())])
+            yield from attempt(words, check_loops, own, module.limits)
+            yield from (f"{words}: {problem}" for problem in Accesses(own, module.limits).found)
     drawn = module.drawn(0.3)
     for name in (n for n in functions if n.endswith("_kernel") and n != "update_kernel"):
         yield from attempt(name, check_memory, module, name, drawn)
