@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from derivgen.arrange.arrange import arrange
+from derivgen.code.common_kernels import Coded, with_common_kernels
 from derivgen.code.passes import kernel_code
 from derivgen.code.tree import Function
 from derivgen.declare.lower import lower
@@ -20,6 +21,7 @@ from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import derived_program, request_for
 from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
+from derivgen.file.fixed_names import GLOBALS
 from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import size_symbol
@@ -142,8 +144,11 @@ def in_blocks(stepping: Program, evaluating: Program) -> tuple[str | None, Progr
 
 def module_codes(plan: ModulePlan) -> dict[Kernel, Function]:
     """The code of each kernel that the module has."""
-    programs = {kernel: program for program, kernel in reversed(plan.all_kernels)}
-    return {kernel: kernel_code(programs[kernel], kernel, name, RESERVED) for kernel, name in plan.kernel_names.items()}
+    names, main = plan.kernel_names, {plan.equal[k] for s in plan.schedules for k in s.kernels}
+    own = sorted((item for item in plan.kernels_forwards if item[1] in names), key=lambda item: item[1] not in main)
+    coded = (Coded(program, k, kernel_code(program, k, names[k], RESERVED)) for program, k in own)
+    codes = with_common_kernels(coded, RESERVED, GLOBALS)
+    return {kernel: codes[kernel] for kernel in names}
 
 
 def routines(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Whole:

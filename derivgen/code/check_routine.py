@@ -35,7 +35,7 @@ from derivgen.code.tree import (
     View,
 )
 from derivgen.code.visit import written_in
-from derivgen.form.expressions import Read, replace_reads, substitute
+from derivgen.form.expressions import Read, replace_reads, size_symbol, substitute
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import at_most, element_count
 
@@ -156,6 +156,9 @@ class CheckCalls(Check):
         for argument in call.arguments:
             if not isinstance(argument, Number):
                 self.arrays(argument, point)
+        proved = [all(sizes[size_symbol(n)] == e for n, e in own.items()) for own in signature.instances]
+        if proved and not any(proved):
+            raise self.fault(f"{call.function} is not proved for {sizes}", point)
         passed = zip(signature.arguments, call.arguments, strict=True)
         values = {name: a.value for name, a in passed if isinstance(a, Number)}
         for condition in signature.given:

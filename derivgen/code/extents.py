@@ -35,9 +35,7 @@ def with_shown_extents(function: Function) -> Function:
 
 
 def shown(code: Code, function: Function) -> Code:
-    if not isinstance(code, For) or not code.stop.is_Integer or code.stop <= UNROLLED or code.backwards:
-        return code
-    if code.stop <= KNOWN and all(is_plain_sum(c) for c in code.body):
+    if not isinstance(code, For) or not code.stop.is_Integer or code.backwards or is_told_length(code):
         return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
@@ -45,6 +43,12 @@ def shown(code: Code, function: Function) -> Code:
             if place == (code.index, code.stop):
                 return replace(code, shown=(array, axis))
     return code
+
+
+def is_told_length(loop: For) -> bool:
+    """Whether compilers should know how many iterations a loop has."""
+    short = loop.stop.is_Integer and loop.stop <= KNOWN
+    return bool(short and (loop.stop <= UNROLLED or all(is_plain_sum(c) for c in loop.body)))
 
 
 def is_plain_sum(code: Code) -> bool:

@@ -93,7 +93,7 @@ class Machine:
         self.arrays, self.functions, self.factors = dict(arrays), functions, factors
         self.operations = Operations(function.order, Proof(function).is_integer)
         self.integers = {name for name, t in Proof(function).table.items() if t.integer}
-        self.values: dict[str, Value] = dict(sizes)
+        self.values: dict[str, Value] = {**function.integers, **sizes}
 
     # ---- statements
 

@@ -65,12 +65,14 @@ class Signature:
     """What a function is given, in order, and what it gives.
 
     `given`: what callers guarantee of numbers that they pass; `below`: what all elements of an array are below, from 0.
+    `instances`: the integers that callers pass for some sizes, if only these.
     """
 
     arguments: Mapping[str, Type]
     result: Tensor | Group | None = None
     given: tuple[Boolean, ...] = ()
     below: Mapping[str, sp.Expr] = field(default_factory=dict)
+    instances: tuple[Mapping[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def signature_of(kernel: Function) -> Signature:
     arguments: dict[str, Type] = dict(kernel.arrays)
     if is_scaled(kernel):
         arguments[FACTORS] = array(FACTORS, 2)
-    return Signature(arguments | dict.fromkeys(unknown_sizes(kernel), SIZE))
+    return Signature(arguments | dict.fromkeys(unknown_sizes(kernel), SIZE), instances=kernel.instances)
 
 
 def is_scaled(kernel: Function) -> bool:

@@ -304,6 +304,8 @@ class Function:
     named: Mapping[str, str] = field(default_factory=dict)  # run-time sizes that the spec calls otherwise
     apart: bool = True  # whether a compiler is told that its arrays lie apart
     taken: frozenset[str] = frozenset()  # names that no local may have
+    integers: Mapping[str, int] = field(default_factory=dict)  # what sizes are for this kernel, where several share it
+    instances: tuple[Mapping[str, int], ...] = ()  # of all of them: the integers that calls pass
 
     def with_body(self, body: Block) -> Function:
         return replace(self, body=body)

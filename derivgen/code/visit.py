@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -129,6 +129,17 @@ def mapped(code: Code, change: Callable[[Any], Any]) -> Code:
             return replace(code, condition=change(code.condition), body=body, otherwise=otherwise)
         case _:
             return code
+
+
+def everywhere(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """A tree of records with a function applied to each expression in it."""
+    if isinstance(tree, sp.Basic):
+        return change(tree)
+    if isinstance(tree, tuple):
+        return tuple(everywhere(part, change) for part in tree)
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return replace(tree, **{f.name: everywhere(getattr(tree, f.name), change) for f in fields(tree)})
+    return tree
 
 
 def written_by(code: Code) -> str | None:

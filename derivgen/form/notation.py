@@ -21,6 +21,7 @@ from derivgen.form.expressions import (
     guarded,
     index_symbol,
     is_guarded,
+    is_index,
     reads_of,
     substitute,
     sympy_order,
@@ -56,13 +57,13 @@ def ordered_terms(expression: sp.Add, order: Mapping[str, int]) -> list[sp.Expr]
 
 
 def ordered_factors(factors: list[sp.Expr], order: Mapping[str, int]) -> list[sp.Expr]:
-    """Numbers, sizes and indices first, then reads in order of declaration, then compound factors."""
+    """Numbers, sizes and indices first, in this order, then reads in order of declaration, then compound factors."""
 
     def key(factor: sp.Expr) -> tuple[object, ...]:
         reads = reads_of(factor)
         base = factor.base if isinstance(factor, sp.Pow) else factor
         rank = min((order.get(r.tensor, len(order)) for r in reads), default=-1)
-        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, sympy_order(factor)
+        return not factor.is_Number, bool(reads), not isinstance(base, Read), rank, is_index(base), sympy_order(factor)
 
     return sorted(factors, key=key)
 

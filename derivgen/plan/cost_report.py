@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derivgen.code.common_kernels import for_its_kernel
 from derivgen.code.cost import function_cost
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
@@ -61,7 +62,7 @@ def cost_report(plan: ModulePlan, codes: Mapping[Kernel, Function]) -> Report:
     update of all parameters.
     """
     itemsize = REAL_BYTES[plan.dtype]
-    costs = {kernel: function_cost(code, itemsize) for kernel, code in codes.items()}
+    costs = {kernel: function_cost(for_its_kernel(code), itemsize) for kernel, code in codes.items()}
     costs = {kernel: costs[first] for kernel, first in plan.equal.items()}  # equal ones cost the same
     layers = (*draw_rows(plan, itemsize), *layer_rows(plan.training, costs))
     passes = passes_of(plan, layers, itemsize, costs)

@@ -135,11 +135,16 @@ class ModulePlan(Plan):
     def equal(self) -> dict[Kernel, Kernel]:
         """For each kernel that of the first layer that computes the same: they share a function."""
         first: dict[object, Kernel] = {}
-        by_layer = sorted(self.all_kernels, key=lambda item: item[1].direction == "backward")
-        backward = [item for item in by_layer if item[1].direction == "backward"]
-        kernels = [*by_layer[: len(by_layer) - len(backward)], *reversed(backward)]
-        equal = {k: first.setdefault(canonical(program, k), k) for program, k in kernels}
+        equal = {k: first.setdefault(canonical(program, k), k) for program, k in self.kernels_forwards}
         return {k: equal[k] for _, k in self.all_kernels}
+
+    @property
+    def kernels_forwards(self) -> list[tuple[Program, Kernel]]:
+        """All kernels in the order of the forward pass, those of the backward pass last."""
+        ways: dict[bool, list[tuple[Program, Kernel]]] = {False: [], True: []}
+        for item in self.all_kernels:
+            ways[item[1].direction == "backward"].append(item)
+        return [*ways[False], *reversed(ways[True])]
 
     @cached_property
     def kernel_names(self) -> dict[Kernel, str]:

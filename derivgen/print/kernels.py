@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -49,7 +49,7 @@ from derivgen.code.tree import (
     Scratch,
     View,
 )
-from derivgen.code.visit import statements_in
+from derivgen.code.visit import statements_in, values_of
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol, substitute
 from derivgen.form.program import Tensor
@@ -95,7 +95,8 @@ def write_kernel(kernel: Function, sizes: Mapping[str, str]) -> Text:
     `sizes`: how the module names the run-time sizes of the spec.
     """
     named = {size: sizes[kernel.named.get(size, size)] for size in sizes_in(kernel)}
-    read = [f"{size} = {place[0]}.shape[{place[1]}]" for size, place in kernel.sizes if place is not None]
+    spoken, shown = spoken_of(kernel.body), [(size, place) for size, place in kernel.sizes if place is not None]
+    read = [f"{size} = {array}.shape[{axis}]" for size, (array, axis) in shown if size in spoken]
     given = [f"{name}: {kind_text(t, named)}" for name, t in kernel.arrays.items()]
     given += [*([f"{FACTORS}: Real[2]"] if is_scaled(kernel) else []), *unknown_sizes(kernel)]
     parallel = any(isinstance(c, For) and c.parallel for c in statements_in(kernel.body))
@@ -114,6 +115,12 @@ def documented(kernel: Function) -> tuple[str, ...]:
 def sizes_in(kernel: Function) -> set[str]:
     """The run-time sizes in the shapes of a kernel's arrays."""
     return {size.name for t in kernel.arrays.values() for e in t.shape for size in e.free_symbols}
+
+
+def spoken_of(body: Block) -> set[str]:
+    """The sizes in the text of a body, where an array shows how far most loops go."""
+    codes = (replace(c, stop=sp.S.Zero) if isinstance(c, For) and c.shown else c for c in statements_in(body))
+    return {s.name for code in codes for e in values_of(code) for s in e.free_symbols}
 
 
 def kind_text(t: Tensor, named: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from derivgen.code.common_kernels import for_its_kernel
 from derivgen.code.cost import function_cost
 from derivgen.print.elementary import BOUNDS, DTYPES, NUMPY
 from derivgen.print.naming import KERNELS
@@ -63,7 +64,9 @@ def kernels_of(material: Material) -> dict[str, Kernel]:
     text, dtype = material.state.text, material.state.dtype
     verdicts, found = docstring_verdicts(text), kernels_in(text)
     users: dict[str, dict[str, None]] = {}
-    costs = {material.function(k): function_cost(code, REAL_BYTES[dtype]) for k, code in material.codes.items()}
+    costs = dict[str, Cost]()
+    for code in map(for_its_kernel, material.codes.values()):
+        costs.setdefault(code.name, function_cost(code, REAL_BYTES[dtype]))
     for _, kernel in sorted(material.plan.all_kernels, key=lambda item: material.position(item[1].layer)):
         users.setdefault(material.function(kernel), {})[f"{kernel.layer}, {kernel.direction}"] = None
     return {

@@ -65,7 +65,7 @@ class Material:
 
     def function(self, kernel: Kernel) -> str:
         """The name of the function that does what a kernel does."""
-        return self.plan.kernel_names[self.plan.equal[kernel]]
+        return self.codes[self.plan.equal[kernel]].name
 
     def derivation(self, kernel: Kernel) -> tuple[Program, list[Statement]]:
         """A function of derivatives before it is simplified, and of its statements those that a kernel is there for."""

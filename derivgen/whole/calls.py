@@ -97,8 +97,14 @@ class Calls:
             self.places.each(names) for names in zip(*(self.given[k] for k in kernels), strict=True)
         ]
         arguments += [FACTORS] if is_scaled(code) else []
-        arguments += [Number(self.size_of(size, inputs)) for size in spec_sizes(code)]
+        arguments += [Number(self.passed(code, size, inputs)) for size in unknown_sizes(code)]
         return Call(code.name, tuple(arguments))
+
+    def passed(self, code: Function, size: str, inputs: Sequence[Tensor]) -> sp.Expr:
+        """What a kernel is given as a size: its own integer, or that of the spec's run-time size."""
+        if size in code.integers:
+            return sp.Integer(code.integers[size])
+        return self.size_of(code.named.get(size, size), inputs)
 
     def code(self, kernel: Kernel) -> Function:
         """The function of a kernel, or of the one that it shares one with."""
@@ -206,8 +212,8 @@ class Calls:
 
 
 def spec_sizes(code: Function) -> list[str]:
-    """The sizes that a kernel is given, as the spec calls them."""
-    return [code.named.get(size, size) for size in unknown_sizes(code)]
+    """The run-time sizes that a kernel is given, as the spec calls them."""
+    return [code.named.get(size, size) for size in unknown_sizes(code) if size not in code.integers]
 
 
 def in_sizes(group: Group, named: Mapping[sp.Symbol, sp.Symbol]) -> Group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sympy as sp
 
@@ -13,7 +13,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import field
 from derivgen.print.elementary import definitions
-from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, write_kernel, write_routine
+from derivgen.print.kernels import GEMM, SCRATCH, Text, size_names, sizes_in, write_kernel, write_routine
 from derivgen.print.layout import WIDTH, bracketed
 from derivgen.print.library import TEXTS as LIBRARY
 from derivgen.print.module.derivatives import Derivative
@@ -45,8 +45,13 @@ def write_module(
     `parallel`: whether threads take blocks.
     """
     runtime = [name for name, value in plan.program.sizes if not value.is_Integer]
-    sizes = size_names(runtime, plan.kernel_names.values())
-    kernels = {k: write_kernel(code, sizes) for k, code in codes.items()}
+    written = {k: code for k, code in codes.items() if code.name == plan.kernel_names[k]}
+    integers = dict.fromkeys(
+        sorted(size for code in written.values() for size in sizes_in(code) & code.integers.keys())
+    )
+    names = size_names([*runtime, *integers], plan.kernel_names.values())
+    sizes = {size: names[size] for size in runtime}
+    kernels = {k: write_kernel(code, names) for k, code in written.items()}
     routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
     used = frozenset().union(*(text.used for text in (*kernels.values(), *routines.values())))
     public, derived = Public(plan), [Derivative(part) for part in plan.parts]
@@ -63,6 +68,7 @@ def write_module(
         "predicted_by_row": plan.predicted_by_row,
         "in_threads": parallel and block is not None,
         "size_names": "".join(f'{name} = "{size}"\n' for size, name in sizes.items()),
+        "integer_names": "".join(f'{names[size]} = "{size}"\n' for size in integers),
         "dtype": plan.dtype,
         "kernel_sections": layer_sections(plan, kernels),
         "tables_title": titled("what the model has"),
@@ -111,13 +117,13 @@ def layer_sections(plan: ModulePlan, kernels: Mapping[Kernel, Text]) -> list[str
     return ["\n\n\n".join([titled(layer), *(text_of(kernels[k]) for k in group)]) for layer, group in groups]
 
 
-def kernels_by_layer(plan: ModulePlan, kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
-    """The kernels of the layers that the module has, each text once."""
+def kernels_by_layer(plan: ModulePlan, kernels: Collection[Kernel]) -> dict[str, list[Kernel]]:
+    """Those of these kernels that the layers have, in the order of the layers."""
     main = {plan.equal[k] for s in plan.schedules for k in s.kernels}
-    own = [k for k in kernels if plan.equal[k] is k and k in main]
-    forward_first = sorted(own, key=lambda k: k.direction != "forward")
+    forward_first = sorted((k for k in plan.kernel_names if k in main), key=lambda k: k.direction != "forward")
     layers = dict.fromkeys(k.layer for k in forward_first)
-    return {layer: [k for k in forward_first if k.layer == layer] for layer in layers}
+    groups = {layer: [k for k in forward_first if k.layer == layer and k in kernels] for layer in layers}
+    return {layer: group for layer, group in groups.items() if group}
 
 
 def derivative_sections(
@@ -128,7 +134,7 @@ def derivative_sections(
     sections = [NAMES_OF_DERIVATIVES] if functions else []
     for part in plan.parts:
         own = dict.fromkeys(plan.equal[k] for k in part.schedule.kernels)
-        texts = [text_of(kernels[k]) for k in own if k not in done]
+        texts = [text_of(kernels[k]) for k in own if k in kernels and k not in done]
         done |= own.keys()
         sections.append("\n\n\n".join([titled(part.function), *texts, *functions[part.function]]))
     return sections
