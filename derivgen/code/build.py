@@ -9,6 +9,7 @@ import builtins
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import takewhile
 
 import sympy as sp
 
@@ -111,8 +112,11 @@ class Builder:
         short = own | {name: name.removeprefix(f"{prefix}_") for name in others if prefix}
         wanted = [short.get(name, name) for name in self.tensors]
         taken = {*indices, *(name for name, _ in self.program.sizes), *(n for n in wanted if wanted.count(n) > 1)}
-        functions = {*self.locals.taken, *dir(builtins)}  # `exp_2` would say nothing beside exp
-        return {n: role for n, role in short.items() if role not in taken and role.split("_")[0] not in functions}
+        functions = {
+            *self.locals.taken,
+            *dir(builtins),
+        }  # `exp_2` would say nothing beside exp, nor `sum_bar` beside sum
+        return {n: role for n, role in short.items() if role not in taken and stem(role) not in functions}
 
     def tensor(self, name: str) -> str:
         """A tensor's own array, or its scalar."""
@@ -239,6 +243,11 @@ def is_part(name: str, layer: str) -> bool:
     """Whether a tensor is named after a layer, and is neither the layer's own value nor a derivative of it."""
     rest = name.removeprefix(f"{layer}_")
     return rest != name and rest.isidentifier() and rest.split("_")[0] not in DERIVED
+
+
+def stem(name: str) -> str:
+    """A name without a number after it, and without what it is called as a derivative."""
+    return "_".join(takewhile(lambda word: word not in DERIVED and not word.isdigit(), name.split("_")))
 
 
 def is_reduced_by(c: nests.Compute, loop: nests.Loop) -> bool:

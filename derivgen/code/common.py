@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.code.extents import is_told_length
+from derivgen.code.extents import SHORT, is_told_length
 from derivgen.code.tree import Fill, For, Function, Matrix
 from derivgen.code.visit import statements_in
 from derivgen.form.expressions import Read, index_symbol, is_index, is_size, reads_of, size_symbol, substitute
@@ -113,10 +113,12 @@ class Common:
         return replace(first, **changed)
 
     def loop(self, loops: Sequence[For]) -> None:
-        """Compilers keep what they know of loops: how often they run, and by which steps they go through memory."""
-        if len({loop.stop for loop in loops}) > 1 and any(map(is_told_length, loops)):
+        """Compilers keep what they know of loops: how often short ones run, by which steps they go through memory."""
+        innermost = not any(isinstance(code, For) for code in statements_in(loops[0].body))
+        told = [is_told_length(loop) or (innermost and loop.stop.is_Integer and loop.stop < SHORT) for loop in loops]
+        if len({loop.stop for loop in loops}) > 1 and any(told):
             raise Different
-        if not any(isinstance(code, For) for code in statements_in(loops[0].body)):
+        if innermost:
             self.innermost = self.innermost | {loops[0].index}
 
     def integers(self, trees: Sequence[Any], word: str) -> Any:
@@ -206,6 +208,8 @@ class Common:
             raise Different
         sign = 1 if sum(values) > 0 else -1
         values = tuple(sign * value for value in values)
+        if min(values) < 0:  # functions are given no negative numbers
+            raise Different
         if values not in self.known:
             self.found.setdefault(values, {})[word] = None
         return sign * self.known.get(values, size_symbol(f"integer_{'_'.join(map(str, values))}"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from math import inf
 
 import sympy as sp
 
@@ -26,6 +27,7 @@ from derivgen.schedule.schedule import Kernel
 
 MOST = 3  # integers that a function is given: a reader has to keep them in mind
 WORDS = STRIDE, SHIFT, SIZE  # which integers others are written by, in this order
+SLOPES = (0, 1, inf)  # how extents may grow with others: the first by which the function is proved
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,21 @@ def is_common(group: Sequence[Coded]) -> bool:
 
 def codes_of(group: Sequence[Coded], reserved: set[str], outside: set[str]) -> list[Function]:
     """The functions of kernels: one for all of them, where that makes the text shorter and is proved."""
-    for related in (False, True) if len(group) > 1 else ():
+    for slope in SLOPES if len(group) > 1 else ():
         try:
-            return common_codes(group, reserved, outside, related)
+            return common_codes(group, reserved, outside, slope)
         except (Different, InvariantError):
             continue
     return [own.code for own in group]
 
 
-def common_codes(group: Sequence[Coded], reserved: set[str], outside: set[str], related: bool) -> list[Function]:
-    """The function of all, for each kernel with its integers; `related`: extents are written by each other."""
+def common_codes(group: Sequence[Coded], reserved: set[str], outside: set[str], slope: float) -> list[Function]:
+    """The function of all, for each kernel with its integers; extents are written by others that they are a multiple of."""
     found, statements = Common(), Common()
     tree = common_tree(group, found)
     general_formulas(group, statements, reserved)
     names = {*tree.taken, *outside, *(name for _, name in (*found.names, *statements.names))}
-    written = how_written(found, statements, names, related)
+    written = how_written(found, statements, names, slope)
     if len(written.given) > MOST or not is_shorter(tree, len(group), len(written.given)):
         raise Different
     known = Common(written.known)
@@ -141,10 +143,11 @@ def with_integers(function: Function, integers: Mapping[str, int]) -> Function:
     def change(e: sp.Basic) -> sp.Basic:
         return substitute(e, {s: sp.Integer(integers[s.name]) for s in e.free_symbols if s.name in integers})
 
-    arrays, below = (dict(everywhere(tuple(facts.items()), change)) for facts in (function.arrays, function.below))
+    arrays = {name: everywhere(t, change) for name, t in function.arrays.items()}
     sizes = tuple((name, place) for name, place in function.sizes if name not in integers)
-    body = everywhere(function.body, change)
-    return replace(function, arrays=arrays, body=body, below=below, sizes=sizes, integers={}, instances=())
+    return replace(
+        function, arrays=arrays, body=everywhere(function.body, change), sizes=sizes, integers={}, instances=()
+    )
 
 
 def for_its_kernel(function: Function) -> Function:
@@ -185,10 +188,10 @@ def is_shorter(function: Function, kernels: int, given: int) -> bool:
 # ---- how integers are written
 
 
-def how_written(code: Common, statements: Common, taken: set[str], related: bool) -> Written:
+def how_written(code: Common, statements: Common, taken: set[str], slope: float) -> Written:
     """Arguments for integers that no array shows alone, or that indices are multiplied by; extents are sizes of arrays.
 
-    What grows with an argument by a fixed number a step is written so.
+    What grows with an argument by a fixed number a step is written so; extents, with each other by at most `slope`.
     """
     words = {v: {**code.found.get(v, {}), **statements.found.get(v, {})} for v in (*code.found, *statements.found)}
     shown = code.shown & words.keys()
@@ -210,9 +213,9 @@ def how_written(code: Common, statements: Common, taken: set[str], related: bool
         given[named(first)] = first
         needed = beside(first)
     known = {v: e for v in words if (e := in_terms_of(v, given, word(v))) is not None}
-    for values in (v for v in words if v in shown and v not in known):
-        e = in_terms_of(values, sizes, SIZE) if related else None
-        if e is None:
+    extents = [v for v in words if v in shown and v not in known]
+    for values in sorted(extents, key=sum) if slope else extents:  # the smallest first, which others grow with
+        if (e := in_terms_of(values, sizes, SIZE, slope)) is None:
             name = named(values)
             sizes[name], e = values, size_symbol(name)
         known[values] = e
@@ -234,11 +237,11 @@ def numbered(word: str, taken: set[str]) -> str:
     return found
 
 
-def in_terms_of(values: Values, by_name: Mapping[str, Values], word: str) -> sp.Expr | None:
+def in_terms_of(values: Values, by_name: Mapping[str, Values], word: str, most: float = inf) -> sp.Expr | None:
     """Integers as multiples of one of these that they grow with, or of all, and a number, which no coefficient has."""
     for names in [*((name,) for name in by_name), tuple(by_name)]:
         *slopes, start = affine(values, [by_name[name] for name in names]) or (0,)
-        if any(slopes) and min(*slopes, start) >= 0 and (word != STRIDE or start == 0):
+        if any(slopes) and min(*slopes, start) >= 0 and max(slopes) <= most and (word != STRIDE or start == 0):
             return sum(
                 (slope * size_symbol(name) for slope, name in zip(slopes, names, strict=True)), sp.Integer(start)
             )

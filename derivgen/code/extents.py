@@ -12,6 +12,7 @@ from derivgen.form.expressions import is_size, reads_of, subexpressions, sympy_o
 from derivgen.rewrite.calls import is_costly
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
+SHORT = 8  # from here on a module hides from LLVM how long a row of an array is: below, a loop over it is written out
 KNOWN = 64  # terms of a sum in a local, without calls, whose number LLVM should know: it makes vectors of all
 
 

@@ -211,28 +211,33 @@ class Types:
                 raise self.fault(f"{call.function} takes {wanted} as {name}, not {argument}")
             if isinstance(argument, Number) and wanted == SIZE:
                 sizes[size_symbol(name)] = self.resolved(argument.value)
-        for (name, wanted), argument in pairs:
-            if isinstance(argument, Number):
-                continue
-            found = self.of(argument)
-            if wanted == ANY and isinstance(found, Tensor):
-                continue
-            if isinstance(wanted, Group) and isinstance(found, Group) and wanted.fields.keys() == found.fields.keys():
-                for part, own in wanted.fields.items() if not wanted.loose else ():
-                    self.match(f"{name}.{part} of {call.function}", own, found.fields[part], sizes)
-            elif isinstance(wanted, Tensor) and isinstance(found, Tensor):
-                self.match(f"{name} of {call.function}", wanted, found, sizes)
-            else:
-                raise self.fault(f"{call.function} takes {wanted} as {name}, not {found}")
+        arrays = [own for (name, wanted), a in pairs for own in self.pairs(call.function, name, wanted, a)]
+        for _, one, other in arrays:
+            for extent, passed in zip(one.shape, map(self.resolved, other.shape), strict=False):
+                if is_size(extent):
+                    sizes.setdefault(extent, passed)
+        for what, one, other in arrays:
+            self.match(f"{what} of {call.function}", one, other, sizes)
         return sizes
 
-    def match(self, what: str, wanted: Tensor, found: Tensor, sizes: dict[sp.Symbol, sp.Expr]) -> None:
+    def pairs(
+        self, function: str, name: str, wanted: Type, passed: Arrays | Number
+    ) -> list[tuple[str, Tensor, Tensor]]:
+        """The arrays of an argument, each by name with the one that is passed."""
+        found = None if isinstance(passed, Number) else self.of(passed)
+        if found is None or (wanted == ANY and isinstance(found, Tensor)):
+            return []
+        if isinstance(wanted, Group) and isinstance(found, Group) and wanted.fields.keys() == found.fields.keys():
+            parts = () if wanted.loose else wanted.fields.items()
+            return [(f"{name}.{part}", own, found.fields[part]) for part, own in parts]
+        if isinstance(wanted, Tensor) and isinstance(found, Tensor):
+            return [(name, wanted, found)]
+        raise self.fault(f"{function} takes {wanted} as {name}, not {found}")
+
+    def match(self, what: str, wanted: Tensor, found: Tensor, sizes: Mapping[sp.Symbol, sp.Expr]) -> None:
         """The shapes are the same where the sizes that one of them speaks of are those that the other one has."""
         shapes = wanted.shape or (sp.S.One,), tuple(map(self.resolved, found.shape or (sp.S.One,)))
         fits = len(shapes[0]) == len(shapes[1]) and wanted.integer == found.integer
-        for a, b in zip(*shapes, strict=False):
-            if is_size(a):
-                b = sizes.setdefault(a, b)
         for a, b in zip(*shapes, strict=False):
             fits = fits and sp.expand(substitute(a, sizes) - b) == 0
         if not fits:

@@ -231,10 +231,11 @@ def test_integers_of_subscripts_bounds_and_comparisons() -> None:
         ("for t in range(6): y[t] = x[t] ** 2", "for t in range(6): y[t] = x[t] ** 3"),
         ("for t in range(6): y[t] = x[t] + z[t]", "for t in range(6): y[t] = x[t] + x[t]"),
         ("for t in range(6): y[t] = x[t]", "for t in range(6): y[t] += x[t]"),
-        ("for t in range(3): y[t] = x[t]", "for t in range(2): y[t] = x[t]"),
+        ("for t in range(6): y[t] = x[t]", "for t in range(5): y[t] = x[t]"),
         ("for t in range(3): y[t] = x[t]", "for t in range(3): y[t] = x[2 * t]"),
+        ("for t in range(2, 4): y[t] = x[t - 2]", "for t in range(2, 4): y[t] = x[t + 1]"),
     ],
-    ids=["factor", "term", "power", "reads", "operator", "told length", "innermost stride"],
+    ids=["factor", "term", "power", "reads", "operator", "short length", "innermost stride", "below zero"],
 )
 def test_trees_that_differ_otherwise(a: str, b: str) -> None:
     with pytest.raises(Different):
@@ -274,3 +275,5 @@ def test_a_reader_of_the_text_proves_what_calls_pass() -> None:
     wrong = text.replace(own, own.replace("t >= shift", "t >= 4").replace("t ≥ shift", "t ≥ 4"))
     assert "a_forward, shift = 7: line" in "".join(findings(wrong))
     assert "a_forward, shift = 4: line" not in "".join(findings(wrong))
+    aliased = text.replace("    a_forward(data.b_x,", "    other = a_forward\n    other(data.b_x,", 1)
+    assert "Unclear: a_forward is called by another name" in "".join(findings(aliased))
