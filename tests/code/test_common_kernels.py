@@ -12,15 +12,15 @@ import sympy as sp
 from code_text import function
 from generated import agrees_with_the_oracle, module_text
 
-from derivgen import Model
+from derivgen import Model, activations, layers, losses
 from derivgen.code.check import check_code
 from derivgen.code.common import Common, Different
-from derivgen.code.common_kernels import affine, in_terms_of, with_integers
+from derivgen.code.common_kernels import affine, in_terms_of, proved, with_integers
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import guarded, size_symbol
 from derivgen.form.places import names_in_order
-from derivgen.form.program import InvariantError
+from derivgen.form.program import InvariantError, Role, Tensor
 from derivgen.pipeline import declared_program, module_codes, plan_module, routines
 from derivgen.schedule.schedule import Kernel
 from derivgen.verify import verify
@@ -33,15 +33,15 @@ def windows(name: str, spans: dict[str, tuple[int, int, int, int]]) -> Model:
     """
     model = Model(name)
     n = model.batch("N")
-    losses = []
+    terms = []
     for let, (count, stride, dilation, channels) in spans.items():
         i, t, r, c = model.local_indices(n, count, 3, channels, letters="itrc")
         x = model.input(f"{let}_x", n, stride * (count - 1) + 2 * dilation + 1, channels)
         w = model.parameter(f"{let}_w", 3, channels, init="ones")
         a = model.let(let, (i, t, c), sp.tanh(sp.Sum(x[i, stride * t + dilation * r, c] * w[r, c], r)))
         i, t, c = model.local_indices(n, count, channels, letters="itc")
-        losses.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
-    model.minimize(sum(losses))
+        terms.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
+    model.minimize(sum(terms))
     return model
 
 
@@ -58,6 +58,11 @@ def extents() -> Model:
     return windows("extents", {"a": (4, 1, 1, 17), "b": (4, 1, 1, 19), "c": (4, 1, 1, 23)})
 
 
+def growing() -> Model:
+    """Windows of one kind over rows of 9 and of 12 places: each row is longer by 2 than there are windows in it."""
+    return windows("growing", {"a": (9, 1, 1, 17), "b": (12, 1, 1, 17)})
+
+
 def two_integers() -> Model:
     """Strides 1, 2 and 2, dilations 3, 1 and 2: neither is a function of the other, nor the extent of one of them."""
     return windows("two", {"a": (4, 1, 3, 17), "b": (4, 2, 1, 17), "c": (4, 2, 2, 17), "last": (4, 1, 1, 17)})
@@ -67,13 +72,13 @@ def shifts() -> Model:
     """What stood some steps before, with zeros before the start."""
     model = Model("shifts")
     n = model.batch("N")
-    losses = []
+    terms = []
     for let, shift in (("a", 4), ("b", 7)):
         i, t, c = model.local_indices(n, 9, 17, letters="itc")
         x, w = model.input(f"{let}_x", n, 9, 17), model.parameter(f"{let}_w", 17, init="ones")
         a = model.let(let, (i, t, c), guarded(sp.sin(x[i, t - shift, c] * w[c]), t >= shift))
-        losses.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
-    model.minimize(sum(losses))
+        terms.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
+    model.minimize(sum(terms))
     return model
 
 
@@ -81,14 +86,14 @@ def pools() -> Model:
     """Sums over windows of 4 and of 6 rows, as far apart as they are long."""
     model = Model("pools")
     n = model.batch("N")
-    losses = []
+    terms = []
     for let, size in (("a", 4), ("b", 6)):
         i, t, r, c = model.local_indices(n, 3, size, 17, letters="itrc")
         x, w = model.input(f"{let}_x", n, 3 * size, 17), model.parameter(f"{let}_w", 17, init="ones")
         a = model.let(let, (i, t, c), sp.tanh(sp.Sum(x[i, size * t + r, c], r) * w[c] / 9))
         i, t, c = model.local_indices(n, 3, 17, letters="itc")
-        losses.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
-    model.minimize(sum(losses))
+        terms.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
+    model.minimize(sum(terms))
     return model
 
 
@@ -96,14 +101,14 @@ def lengths() -> Model:
     """Sums of 2 and of 3 terms, whose number compilers are told, and of 4 and 5, each times another real."""
     model = Model("lengths")
     n = model.batch("N")
-    losses = []
+    terms = []
     for let, size in (("a", 2), ("b", 3), ("c", 4), ("d", 5)):
         i, t, r, c = model.local_indices(n, 3, size, 17, letters="itrc")
         x, w = model.input(f"{let}_x", n, 3, size, 17), model.parameter(f"{let}_w", 17, init="ones")
         a = model.let(let, (i, t, c), sp.tanh(size * sp.Sum(x[i, t, r, c], r) * w[c] / 50))
         i, t, c = model.local_indices(n, 3, 17, letters="itc")
-        losses.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
-    model.minimize(sum(losses))
+        terms.append(model.let(f"{let}_loss", (), sp.Sum(a[i, t, c] ** 2, i, t, c)))
+    model.minimize(sum(terms))
     return model
 
 
@@ -121,6 +126,7 @@ SHARED: dict[Callable[[], Model], dict[str, set[tuple[int, ...]]]] = {
     dilations: {"a_forward": {(1,), (2,)}, "c_forward": {(1,), (2,), (4,)}, "a_backward": {(1,), (2,), (4,)}},
     strides: {"b_forward": {(1,), (2,)}, "a_backward": {(1,), (2,)}},
     extents: {},
+    growing: {},
     two_integers: {
         "a_forward": {(3, 1), (1, 2), (2, 2)},
         "last_forward": {(3, 1), (1, 2), (2, 2), (1, 1)},
@@ -154,6 +160,25 @@ def test_extents_are_read_off_arrays() -> None:
     assert text.count("def a_forward(") == 1
     assert "def b_forward(" not in text
     assert "x: Real[N, 6, size_i], w: Real[3, size_i]" in lines_of(text, "a_forward")
+
+
+def test_an_extent_is_written_by_another_where_the_proof_needs_it() -> None:
+    text = module_text(growing())
+    assert "b_backward" not in text
+    assert "x: Real[N, size_t + 2, 17],\n    a: Real[N, size_t, 17]" in lines_of(text, "a_backward")
+
+
+def test_a_pass_forwards_shares_nothing_with_one_backwards() -> None:
+    """What drops some elements drops the same of their adjoints."""
+    model = Model("dropped")
+    n = model.batch("N")
+    a = layers.dense(model.input("x", n, 20), 20, activations.tanh, name="a")
+    kept = layers.dropout(a, sp.Rational(1, 4), name="kept")
+    z = layers.dense(kept, 20, activations.sigmoid, name="z")
+    model.minimize(losses.mean_squared_error(z, model.input("y", n, 20)))
+    text = module_text(model)
+    own, back = (lines_of(text, f"kept_{way}").split('"""')[2] for way in ("forward", "backward"))
+    assert own == back.replace("kept_bar", "a").replace("a_bar", "kept")
 
 
 def test_numbers_in_reals_and_lengths_that_compilers_are_told_are_not_given() -> None:
@@ -202,6 +227,10 @@ def test_what_a_kernel_would_be_alone_is_its_function_with_its_integers() -> Non
             alone, instance = with_integers(code, {}), with_integers(code, code.integers)
             assert {str(s) for t in alone.arrays.values() for e in t.shape for s in e.free_symbols} > {"N"}
             assert {str(s) for t in instance.arrays.values() for e in t.shape for s in e.free_symbols} == {"N"}
+            assert proved([code], [instance]) == [code]
+            other = {name: number + 1 for name, number in code.integers.items()}
+            with pytest.raises(Different):
+                proved([code], [with_integers(code, other)])
 
 
 # ---- trees
@@ -229,13 +258,17 @@ def test_integers_of_subscripts_bounds_and_comparisons() -> None:
         ("for t in range(6): y[t] = 2 * x[t]", "for t in range(6): y[t] = 3 * x[t]"),
         ("for t in range(6): y[t] = x[t] + 2", "for t in range(6): y[t] = x[t] + 3"),
         ("for t in range(6): y[t] = x[t] ** 2", "for t in range(6): y[t] = x[t] ** 3"),
-        ("for t in range(6): y[t] = x[t] + z[t]", "for t in range(6): y[t] = x[t] + x[t]"),
+        ("for t in range(6): y[t] = x[t] * z[t] + x[t]", "for t in range(6): y[t] = x[t] * z[t] + z[t]"),
+        (
+            "for t in range(6):\n  a = x[t]\n  a = z[t]\n  y[t] = a",
+            "for t in range(6):\n  a = x[t]\n  b = z[t]\n  y[t] = a",
+        ),
         ("for t in range(6): y[t] = x[t]", "for t in range(6): y[t] += x[t]"),
         ("for t in range(6): y[t] = x[t]", "for t in range(5): y[t] = x[t]"),
         ("for t in range(3): y[t] = x[t]", "for t in range(3): y[t] = x[2 * t]"),
         ("for t in range(2, 4): y[t] = x[t - 2]", "for t in range(2, 4): y[t] = x[t + 1]"),
     ],
-    ids=["factor", "term", "power", "reads", "operator", "short length", "innermost stride", "below zero"],
+    ids=["factor", "term", "power", "reads", "locals", "operator", "short length", "innermost stride", "below zero"],
 )
 def test_trees_that_differ_otherwise(a: str, b: str) -> None:
     with pytest.raises(Different):
@@ -257,6 +290,14 @@ def test_a_coefficient_has_no_term_and_nothing_falls_where_an_argument_grows() -
     assert in_terms_of((5, 17), {"d": (4, 16)}, "stride") is None
     assert in_terms_of((5, 17), {"d": (4, 16)}, "shift") == d + 1
     assert in_terms_of((16, 4), {"d": (4, 16)}, "size") is None
+
+
+def test_labels_of_other_classes_are_another_argument() -> None:
+    y = Tensor("y", (sp.Integer(6),), Role.LABELS, integer=True, classes=3)
+    assert Common().tensor([y, replace(y, shape=(sp.Integer(7),))]).classes == 3
+    for other in (replace(y, classes=4), replace(y, ignore=2), replace(y, integer=False)):
+        with pytest.raises(Different):
+            Common().tensor([y, other])
 
 
 # ---- who reads the module alone
