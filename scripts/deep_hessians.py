@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / folder) for folder in ("", "derive")]
 
-from example_files import NAMES
-from test_second_order_layers import DEEP, FUNCTIONS, check_example, check_layer
+from example_files import NAMES  # noqa: E402
+from test_second_order_layers import DEEP, FUNCTIONS, check_example, check_layer  # noqa: E402
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Coefficients of elementary functions: `python scripts/minimax.py` writes derivgen/print/coefficients.py.
 
+With `--check` it writes nothing, and fails where the file is another one.
+
 Each is a minimax polynomial by Remez' exchange on a grid of Chebyshev points, at 50 digits by mpmath. What is small is
 the error of the function that the polynomial stands in, relative to that function. Up to three coefficients are
 rounded to the dtype one after the other, the others fitted anew around them, where that is better.
@@ -330,7 +332,12 @@ def module() -> str:
 
 
 def main() -> int:
-    TARGET.write_text(module(), encoding="utf-8")
+    found = module()
+    if sys.argv[1:] == ["--check"]:
+        same = TARGET.read_text(encoding="utf-8") == found
+        print(f"{TARGET.name}: {'as fitted' if same else 'other coefficients than fitted'}")
+        return int(not same)
+    TARGET.write_text(found, encoding="utf-8")
     return 0
 
 

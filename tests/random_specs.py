@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ IMPORTS = """\
 from sympy import *
 from derivgen import MaxOver, Model, stop_gradient
 """
+TIMES = int(os.environ.get("RANDOM_SPECS", "1"))
 LARGEST = 1.5  # of the absolute values of data and parameters
 TAME = 3.0  # the largest argument of a function
 
@@ -947,6 +949,15 @@ BITS = st.lists(st.booleans(), min_size=64, max_size=64)
 def specs(lets: int = 5) -> st.SearchStrategy[Spec]:
     """Specs of up to this many recipes of lets, independent of each other."""
     return BITS.map(lambda bits: Writer(Random(int("".join("01"[b] for b in bits), 2))).spec(lets))
+
+
+def many(number: int) -> int:
+    """So many random specs in the suite; RANDOM_SPECS times as many where that is set, as in `make fuzz`.
+
+    A spec holds about five features of `test_strategy.SHARES`, and of most a dozen specs have all: those of the suite
+    find what is wrong with a feature, the others what is wrong where several meet.
+    """
+    return number * TIMES
 
 
 def for_each_spec(check: Callable[[Spec], None], number: int, start: int, lets: int = 5) -> None:

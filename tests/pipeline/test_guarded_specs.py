@@ -14,14 +14,14 @@ import pytest
 from generated import CheckedArray, CheckedNumpy, Outside, execute, module_text
 from guarded_check import check_guarded
 from guarded_specs import GuardedSpec, GuardedWriter
-from random_specs import IMPORTS
+from random_specs import IMPORTS, many
 from shrinking import shrink
 
 from derivgen.errors import SpecError
 from derivgen.pipeline import declared_program
 
-SPECS, PARTS = 56, 2
-MOST_REFUSED = 3  # of a part; lowering need not follow every proof
+SPECS, PARTS = many(28), 2
+MOST_REFUSED = many(2)  # of a part; lowering need not follow every proof
 MUTATED = 3
 LEAST_FOUND = 0.5  # of dropped guards; one may be implied by what is left, or by the ranges of its indices
 ROOT = Path(__file__).parents[2]

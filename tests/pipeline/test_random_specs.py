@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from direct_evaluation import Direct
 from generated import TOLERANCE, check_module, execute, module_text
-from random_specs import Spec, for_each_spec
+from random_specs import Spec, for_each_spec, many
 
 from derivgen.derive.differentiate import adjoint, tangent
 from derivgen.form.program import Program
@@ -23,9 +23,9 @@ from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.stabilize import stabilize
 from derivgen.runtime.loading import load
 
-EXAMPLES, PARTS = 104, 8
-COMPILED, COMPILED_PARTS = 14, 2
-SECOND_ORDER = 60
+EXAMPLES, PARTS = many(48), 4
+COMPILED, COMPILED_PARTS = many(8), 2
+SECOND_ORDER = many(30)
 DECLARED_TOLERANCE = 1e-13  # where the sizes' numbers meet others, SymPy multiplies them at double precision
 ELEMENTS = 4  # of each let that are evaluated directly
 RARE = 0.1  # in a part of 40 specs; over all of them about one in eighty

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from compiled_types import doubles, doubles_in, kernels
 from generated import execute, gradient_and_spread, module_text, predict
-from random_specs import Spec, for_each_spec
+from random_specs import Spec, for_each_spec, many
 
 from derivgen.form.program import Program, Role
 from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import module_gradient
 from derivgen.runtime.loading import load
 
-EXAMPLES, PARTS = 28, 2
+EXAMPLES, PARTS = many(14), 2
 ROWS, BATCH, RATE = 5, 2, 0.01
 TOLERANCE = 1e-12
 SINGLE_TOLERANCE, SINGLE_NOISE = 1e-4, 1e-5  # of a float32 gradient; the rounding that explains a larger error

@@ -11,17 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_files import EXAMPLES
+from example_files import EXAMPLES, NAMES
 from generated import execute, module_text
 from module_mutants import certificate_mutants, sample
-from random_specs import Spec, for_each_spec
+from random_specs import Spec, for_each_spec, many
 
 from derivgen.project.spec import load_target
 from derivgen.review.certificate import certificate
 from derivgen.verify import verify
 
-MODULES = sorted(EXAMPLES.glob("*/*_kernels.py"))
 SMALL = ("xor", "option_greeks", "pharmacokinetics", "matrix_factorization", "soft_decision_tree")
+# Sizes at which the tests have examples whose checks take half a minute: the same formulas, no two axes of one size.
+# scripts/verify_examples.py checks these examples as they are.
+SMALLER = {
+    "characters_lstm": ("classes=96, steps=64, features=32, units=128", "classes=5, steps=4, features=3, units=2"),
+    "wavenet": ("classes=64, steps=256, channels=32, blocks=3", "classes=5, steps=7, channels=2, blocks=2"),
+    "characters_transformer": (
+        "classes=96, steps=64, features=64, heads=4, units=256",
+        "classes=5, steps=3, features=4, heads=2, units=6",
+    ),
+}
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
@@ -30,7 +39,10 @@ def module(name: str) -> str:
 
 
 def certificate_of(name: str) -> dict[str, object]:
-    spec = EXAMPLES / name / f"{name}.py"
+    return certificate_at(EXAMPLES / name / f"{name}.py")
+
+
+def certificate_at(spec: Path) -> dict[str, object]:
     return json.loads(json.dumps(certificate(load_target(str(spec)).model, spec)))
 
 
@@ -38,9 +50,19 @@ def found(text: str, own: dict[str, object] | None = None) -> list[str]:
     return [*verify.findings(text, own)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.parent.name)
-def test_nothing_is_found_in_an_example_and_its_certificate(path):
-    assert found(path.read_text(encoding="utf-8"), certificate_of(path.parent.name)) == []
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SMALLER])
+def test_nothing_is_found_in_an_example_and_its_certificate(name):
+    assert found(module(name), certificate_of(name)) == []
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_nothing_is_found_in_a_smaller_example_and_its_certificate(name, tmp_path):
+    old, new = SMALLER[name]
+    text = (EXAMPLES / name / f"{name}.py").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    spec = tmp_path / f"{name}.py"
+    spec.write_text(text.replace(old, new), encoding="utf-8")
+    assert found(module_text(load_target(str(spec)).model, "float32"), certificate_at(spec)) == []
 
 
 def test_it_needs_python_and_numpy_alone():
@@ -79,7 +101,7 @@ def test_random_specs_give_modules_and_certificates_without_findings(tmp_path):
         model = load_target(str(path)).model
         assert found(module_text(model), json.loads(json.dumps(certificate(model, path)))) == []
 
-    for_each_spec(check, 12, 700)
+    for_each_spec(check, many(4), 700)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -156,9 +178,10 @@ def test_a_module_that_changes_itself_as_it_is_imported_is_refused(more):
 
 
 def test_another_square_is_found():
-    text = module("characters_transformer")
+    text = module("xor")
     assert "    return u * u\n" in text
-    assert any("square of" in line for line in found(text.replace("    return u * u\n", "    return u + u\n", 1)))
+    lines = verify.findings(text.replace("    return u * u\n", "    return u + u\n", 1), None)
+    assert any("square of" in line for line in lines)
 
 
 def test_an_access_beyond_its_array_is_found_though_no_value_changes():
