@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -118,6 +119,35 @@ def test_an_error_in_a_thread_is_raised_and_ends_the_others(modules) -> None:
         threads.for_each(work, range(100_000))
     assert len(done) < 100_000 or numba.config.NUMBA_NUM_THREADS > 1
     assert digest(everything(threads)) == digest(everything(modules[0]))
+
+
+def test_after_an_interrupt_the_threads_that_are_still_at_work_change_nothing(modules, monkeypatch) -> None:
+    """The interrupt comes while the caller waits for another thread, which has not ended its leaf."""
+    serial, threads = modules
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads, "CREWS", {})
+    late, begun, whole = threading.Event(), threading.Event(), threads.sum_of_leaf
+
+    def slow(*arguments):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            late.wait(20)
+        else:
+            begun.wait(20)
+        return whole(*arguments)
+
+    def interrupted(crew) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "sum_of_leaf", slow)
+        patch.setattr(threads.Crew, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.loss_and_gradient(threads.initial_parameters(0), **data())
+    wanted = everything(serial)
+    late.set()
+    for _ in range(5):
+        assert digest(everything(threads)) == digest(wanted)
 
 
 def in_a_child(module: ModuleType, answers) -> None:
