@@ -14,7 +14,8 @@ QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests
 # Tests of random specs, of which `make fuzz` has four times as many as `make test`.
 RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py tests/pipeline/test_random_specs.py \
 	tests/pipeline/test_random_training.py tests/pipeline/test_renamed.py tests/plan/test_cost.py \
-	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify
+	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify \
+	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py
 
 .PHONY: help demo test quick lint types unit check verify mutants fuzz bench coefficients names examples clean
 .DEFAULT_GOAL := help
@@ -59,7 +60,7 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
 	$(BIN)/python scripts/minimax.py --check
-	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap" $(RANDOM)
+	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or legal or wheel" $(RANDOM)
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

@@ -1,6 +1,6 @@
 """Checks the whole Hessians of the deepest layers and examples: `python scripts/deep_hessians.py [NAME …]`.
 
-All take three minutes to generate and to run as plain Python; the tests check their products with vectors.
+All take five minutes to generate and to run as plain Python; the tests check their products with vectors.
 """
 
 from __future__ import annotations

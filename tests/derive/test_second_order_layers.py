@@ -20,8 +20,14 @@ from derivgen.project.gradcheck import random_values
 
 PRODUCTS = ("hessian_vector_product", "gauss_newton_vector_product")
 FUNCTIONS = (*PRODUCTS, "hessian", "hessian_diagonal")
-# Of many tensors the whole Hessian has many blocks, which take minutes to generate: scripts/deep_hessians.py has these.
-DEEP = ("transformer_block", "digits_convolutional", "characters_transformer", "wavenet")
+# Of many tensors the whole Hessian has many blocks, which take up to minutes to generate: scripts/deep_hessians.py has
+# these. The tests have whole Hessians of what they are made of: of an LSTM that of characters_lstm, of heads that of
+# scaled_dot_product_attention, of gates and recurrences that of simple_rnn, of dilated windows that of conv1d, of many
+# trees that of soft_decision_tree.
+DEEP = (
+    *("lstm", "gru", "multi_head_attention", "transformer_block", "wavenet_block"),
+    *("digits_convolutional", "characters_transformer", "wavenet", "soft_forest", "pharmacokinetics"),
+)
 
 
 def point(model: Model, functions: tuple[str, ...] = FUNCTIONS, rows: int = 2, seed: int = 0) -> Point:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -71,13 +73,23 @@ class Tree(HTMLParser):
         self.stack[-1].children.append(data)
 
 
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, str, Node]]:
+    """(name, the page's text, its tree) of an example; each page is made once."""
+
+    @cache
+    def made(name: str) -> tuple[str, str, Node]:
+        file = tmp_path_factory.mktemp("report") / "page.html"
+        succeed("report", EXAMPLES / name / f"{name}.py", "-o", file)
+        text = file.read_text(encoding="utf-8")
+        return name, text, Tree(text).root
+
+    return made
+
+
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Node]:
-    """(name, the page's text, its tree)"""
-    name, file = request.param, tmp_path_factory.mktemp("report") / "page.html"
-    succeed("report", EXAMPLES / name / f"{name}.py", "-o", file)
-    text = file.read_text(encoding="utf-8")
-    return name, text, Tree(text).root
+def model(request: pytest.FixtureRequest, page_of: Callable[[str], tuple[str, str, Node]]) -> tuple[str, str, Node]:
+    return page_of(request.param)
 
 
 def kernels_of(name: str) -> dict[str, list[str]]:
@@ -151,9 +163,8 @@ def test_every_adjoint_names_its_statement_and_its_rule(model: tuple[str, str, N
         assert adjoint.all("ul", "rules") and adjoint.all("ul", "rules")[0].all("li")
 
 
-def test_conventions_stand_beside_the_adjoints_that_need_them(tmp_path: Path) -> None:
-    succeed("report", EXAMPLES / "characters_transformer" / "characters_transformer.py", "-o", tmp_path / "a.html")
-    page = Tree((tmp_path / "a.html").read_text(encoding="utf-8")).root
+def test_conventions_stand_beside_the_adjoints_that_need_them(page_of: Callable[[str], tuple[str, str, Node]]) -> None:
+    _, _, page = page_of("characters_transformer")
     (relu,) = (n for n in page.all("div", "adjoint") if n.attributes["id"] == RELU)
     assert "Convention: " in relu.text and "maximum" in relu.text
 
