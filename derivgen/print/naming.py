@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.program import InvariantError
 from derivgen.print.kernels import REFERRED_TO
+from derivgen.print.text import FIXED
 
 KERNELS = ("kernel", "aliased_kernel", "parallel_kernel")
 
@@ -37,7 +39,17 @@ class Function:
 
 def functions_of(text: str) -> list[Function]:
     """The functions at the top level of a module's text, under conditions too."""
-    return [function_of(node) for node in definitions(ast.parse(text).body)]
+    fixed = FIXED.search(text)
+    start = fixed.start() if fixed else len(text)
+    return [*functions_in(text[:start]), *fixed_functions(text[start:])]
+
+
+def functions_in(text: str) -> tuple[Function, ...]:
+    return tuple(function_of(node) for node in definitions(ast.parse(text).body))
+
+
+# Most of a short module's text is what all modules of its dtype have; a process that generates several reads it once.
+fixed_functions = lru_cache(maxsize=4)(functions_in)
 
 
 def definitions(body: Iterable[ast.stmt]) -> Iterator[ast.FunctionDef]:
