@@ -67,7 +67,7 @@ BESIDE_RESULTS = BESIDE_INPUTS + words(
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share_ borrowed buffers compiled data
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share borrowed buffers compiled data
     diagonal dot drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers
     hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
     jacobian_vector_product_buffers k loss_and_input_gradients_buffers losses mean memory min objective observe observed
