@@ -31,10 +31,10 @@ GLOBALS = words(
     layout layout_of leaves_of llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
     loss_and_input_gradients_buffers loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel
     lower_builtin lower_cast lower_getattr_generic made_by marked math maximum mean_gradient models names_in nearest
-    new_memory njit nothing_more np numba number_of numbers_of objective_of observation observe of_natural of_ordinal
-    of_rows only_process operator optimizer_state ordinal orthogonal os over_rows p parallel_kernel parts parts_of
-    pasted per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory
-    philox pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
+    new_memory njit np numba number_of objective_of observation observe of_natural of_ordinal of_rows only_process
+    operator optimizer_state ordinal orthogonal os over_rows p parallel_kernel parts parts_of pasted
+    per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox
+    pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
     register_model residuals residuals_buffers residuals_kernel residuals_memory rows_of scaled scratch shutil sin slot
     slots sparse_rows split square start step sum_of_leaf sum_of_squares sys take_next tanh this_threads_memory
     threading time train_epoch truncated_normal types undisturbed uniform update update_kernel update_range upper_half

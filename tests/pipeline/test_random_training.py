@@ -19,7 +19,7 @@ from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import module_gradient
 from derivgen.runtime.loading import load
 
-EXAMPLES, PARTS = many(14), 2
+EXAMPLES, PARTS = many(28), 2
 ROWS, BATCH, RATE = 5, 2, 0.01
 TOLERANCE = 1e-12
 SINGLE_TOLERANCE, SINGLE_NOISE = 1e-4, 1e-5  # of a float32 gradient; the rounding that explains a larger error
@@ -117,7 +117,8 @@ def test_single_precision(part: int, tmp_path: Path) -> None:
 
 
 def check_dtypes(module: ModuleType, flat: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
-    arrays, memory, gradient = module.prepare(tuple(inputs.values()))
+    arrays, sizes = module.checked(tuple(inputs.values()))
+    memory, gradient = module.this_threads_memory(sizes)
     constants = [a for name, a in vars(module).items() if name.startswith("CONSTANT_") and isinstance(a, np.ndarray)]
     assert type(module.gradient_kernel(flat, gradient, *arrays, *constants, *memory)) is np.float32
     for array in (*arrays, *memory, gradient, module.loss_and_gradient(flat, **inputs)[1]):

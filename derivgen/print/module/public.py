@@ -84,10 +84,10 @@ class Public:
         return block(tuple_lines("rates = ", self.hyperparameters) if self.hyperparameters else ["rates = ()"])
 
     def drawn(self, arguments: Sequence[str]) -> list[str]:
-        """What a kernel is given past arrays and memory, as a function of the first row of a block."""
-        passed = [f"bool({name})" if name == TRAINING else name for name in arguments]
+        """What a kernel is given past arrays and memory, and whether the first row of a block follows."""
+        passed = [f"bool({name})" if name == TRAINING else name for name in arguments if name != ROW]
         passed = ["0" if name == STEP_NUMBER else name for name in passed]
-        return [f"lambda {ROW if ROW in arguments else '_'}: {tuple_text(passed)}"] if passed else []
+        return [tuple_text(passed), *(["drawn=True"] if ROW in arguments else [])] if passed else []
 
     def seeds(self) -> list[str]:
         return [f"({SEED},)"] if self.modes.is_random else []
