@@ -6,6 +6,7 @@ They are read off modules that have between them all that a module is made of, a
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 import textwrap
@@ -58,6 +59,7 @@ def marked(kind: str, default: str) -> str:
 def is_marked(name: str) -> bool:
     return (
         "own_" in name
+        or "block_share" in name  # of a program that has one
         or re.fullmatch("loss_(sum|forward|backward|value|gradient|evaluate|tangent|through).*", name) is not None
     )
 
@@ -124,6 +126,8 @@ def fixed_names() -> dict[str, tuple[str, ...]]:
     every = collected([*STILL, *MODAL])
     own = {table: every[table] - always[table] for table in every if table != "GLOBALS"}
     found = {**always, "GLOBALS": every["GLOBALS"], "OF_MODES": set[str]().union(*own.values())}
+    # Those that all modules have, or Python, are no inputs' names, though only functions with modes refer to them.
+    found["BESIDE_INPUTS"] = always["BESIDE_INPUTS"] | every["BESIDE_INPUTS"] & (always["GLOBALS"] | {*dir(builtins)})
     found["BESIDE_RULE"] -= CALLED
     return {table: tuple(sorted(names)) for table, names in found.items()}
 

@@ -9,14 +9,14 @@ def words(text: str) -> tuple[str, ...]:
 GLOBALS = words(
     """
     ADD ANNOTATED ASSIGN AbstractTemplate Annotated AppDirs AttributeTemplate BLOCK COMBINED COMPILING CONSTANTS
-    CONSTANT_block_share CONTRACT COUNT CREWS Cache CodeType CompileResult Compiling Conversion Crew Data ENDS ENTRIES
-    Elements FunctionType INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL
-    Memory ModuleType NEGATE Named NamedTuple Natural NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES PREDICTED_BY_ROW
-    PREDICTION_INPUTS Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute PlacesModel
-    PredictionData RANDOM RANKS REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel
-    SimpleNamespace Size State Symbol THIS THREAD TWO_OVER_PI Viewing Views Writer _Cache _Intrinsic __name__ _helperlib
-    activations add_in_tree after_kernels aliased_kernel aligned annotations array_of as_real attribute_of batches_of
-    binding borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_labels
+    CONTRACT COUNT CREWS Cache CodeType CompileResult Compiling Conversion Crew Data ENDS ENTRIES Elements FunctionType
+    INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL Memory ModuleType NEGATE
+    Named NamedTuple Natural NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES PREDICTED_BY_ROW PREDICTION_INPUTS
+    Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute PlacesModel PredictionData
+    RANDOM RANKS REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel SimpleNamespace Size
+    State Symbol THIS THREAD TWO_OVER_PI Viewing Views Writer _Cache _Intrinsic __name__ _helperlib activations
+    add_in_tree after_kernels aliased_kernel aligned annotations array_of as_real attribute_of batches_of binding
+    borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_labels
     check_order check_rows check_single check_state check_vector checked compiled config contextlib contiguous cos
     descend descend_on descent descent_of difference digest dis draw element_of elementary emitted entry epoch epoch_of
     evaluate exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction function functools gather
@@ -46,8 +46,8 @@ GLOBALS = words(
 # what functions that take inputs from callers refer to, and their other arguments
 BESIDE_INPUTS = words(
     """
-    INPUTS Input batch_size check_hyperparameter check_input check_inputs check_labels check_vector descent_of dict
-    drop_last epoch epoch_of float gauss_newton_vector_product_kernel gauss_newton_vector_product_memory
+    INPUTS Input batch_size bool check_count check_hyperparameter check_input check_inputs check_labels check_vector
+    descent_of dict drop_last epoch epoch_of float gauss_newton_vector_product_kernel gauss_newton_vector_product_memory
     gradient_by_batches gradient_of gradient_of_batches hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
     hessian_memory hessian_vector_product_kernel hessian_vector_product_memory jacobian_kernel jacobian_memory
     jacobian_vector_product_kernel jacobian_vector_product_memory kept_memory looks_at_layers
@@ -58,21 +58,29 @@ BESIDE_INPUTS = words(
 )
 
 # all that these have
-BESIDE_RESULTS = BESIDE_INPUTS + words(
+BESIDE_RESULTS = words(
     """
-    arrays diagonal loss memory parts product rates sizes
+    INPUTS Input arrays batch_size check_hyperparameter check_input check_inputs check_labels check_vector descent_of
+    diagonal dict drop_last epoch epoch_of float gauss_newton_vector_product_kernel gauss_newton_vector_product_memory
+    gradient_by_batches gradient_of gradient_of_batches hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
+    hessian_memory hessian_vector_product_kernel hessian_vector_product_memory jacobian_kernel jacobian_memory
+    jacobian_vector_product_kernel jacobian_vector_product_memory kept_memory looks_at_layers loss
+    loss_and_input_gradients_kernel loss_and_input_gradients_memory memory np objective_of observation order parameters
+    parts per_sample_gradients_kernel per_sample_gradients_memory predicted prediction_kernel product rates real
+    residuals_kernel residuals_memory sizes sparse_rows state steps vector_jacobian_product_kernel
+    vector_jacobian_product_memory
     """
 )
 
 # all that compiled functions of the whole model have, which take inputs and constants
 BESIDE_ARRAYS = words(
     """
-    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size block_share borrowed buffers compiled data
-    diagonal dot drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers
-    hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
-    jacobian_vector_product_buffers k loss_and_input_gradients_buffers losses mean memory min objective observe observed
-    order parameters per_sample_gradients_buffers product range real reals residuals_buffers rows seen share split start
-    state step steps theta total update_kernel update_range vector_jacobian_product_buffers view work
+    ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size borrowed buffers compiled data diagonal dot
+    drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers hessian_diagonal_buffers
+    hessian_vector_product_buffers i i0 i1 integers jacobian_buffers jacobian_vector_product_buffers k
+    loss_and_input_gradients_buffers losses mean memory min objective observe observed order parameters
+    per_sample_gradients_buffers product range real reals residuals_buffers rows seen share split start state step steps
+    theta total update_kernel update_range vector_jacobian_product_buffers view work
     """
 )
 

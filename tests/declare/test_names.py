@@ -309,7 +309,7 @@ def test_a_parameter_called_as_the_whole_vector():
     np.testing.assert_array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("name", ["len", "Input", "dict", "CONSTANT_w", "check_vector", "float", "INPUTS", "order"])
+@pytest.mark.parametrize("name", ["Input", "dict", "CONSTANT_w", "check_vector", "float", "INPUTS", "order"])
 @pytest.mark.parametrize("kind", ["input", "labels"])
 def test_an_input_that_would_hide_what_its_functions_refer_to_is_refused(kind, name):
     model = Model("bad")
