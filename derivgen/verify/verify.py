@@ -1109,6 +1109,8 @@ def inputs_of(module: Module, drawn: Arrays, **others: Any) -> dict[str, Any]:
         "parameters": flat,
         "gradient": np.full(flat.shape, np.nan, flat.dtype),
         "seed": 0,
+        "step_number": 0,
+        "row": 0,
         "training": True,
         **others,
     }
@@ -1289,7 +1291,7 @@ def trained(module: Module, drawn: Arrays, batches: list[np.ndarray], by_rows: b
         sizes = module.sizes | ({axis: len(batch)} if by_rows else {})
         work = space["buffers"](memory, *(sizes[a.arg] for a in module.functions["buffers"].args.args[1:]))
         if "draw" in module.functions:
-            space["draw"](0, state.step[0], work)
+            space["draw"](0, state.step[0], 0, work)
         losses.append(float(space["step"](space["split"](parameters), space["split"](gradient), data, work)))
         space["update_kernel"](parameters, gradient, state, *rates_of(module).values())
         if "take_next" in module.functions:
