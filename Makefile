@@ -60,7 +60,7 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
 	$(BIN)/python scripts/minimax.py --check
-	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or legal or wheel" $(RANDOM)
+	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or nor_do or legal or wheel" $(RANDOM)
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks
