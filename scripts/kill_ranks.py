@@ -43,11 +43,13 @@ def main(times: int) -> None:
             kept = len(list(Path("kept").glob("*"))) if Path("kept").is_dir() else 0
             same = []
             for ranks in (1, 2, 3):
-                shutil.copytree("kept", "whole") if kept else None
+                if kept:
+                    shutil.copytree("kept", "whole")
                 errors_of(started(ranks, LONG, *(["resume"] if kept else []), library=library))
                 same.append(found() == [wanted] * ranks)
                 shutil.rmtree("kept")
-                Path("whole").rename("kept") if kept else None
+                if kept:
+                    Path("whole").rename("kept")
             shutil.rmtree("kept", ignore_errors=True)
             failed += seconds > 10 or not all(same)
             print(

@@ -112,10 +112,7 @@ class Builder:
         short = own | {name: name.removeprefix(f"{prefix}_") for name in others if prefix}
         wanted = [short.get(name, name) for name in self.tensors]
         taken = {*indices, *(name for name, _ in self.program.sizes), *(n for n in wanted if wanted.count(n) > 1)}
-        functions = {
-            *self.locals.taken,
-            *dir(builtins),
-        }  # `exp_2` would say nothing beside exp, nor `sum_bar` beside sum
+        functions = {*self.locals.taken, *dir(builtins)}  # `exp_2` would say nothing beside exp, nor `sum_bar`
         return {n: role for n, role in short.items() if role not in taken and stem(role) not in functions}
 
     def tensor(self, name: str) -> str:

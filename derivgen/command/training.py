@@ -7,13 +7,14 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from derivgen.command.ranks import in_ranks
 from derivgen.errors import DerivgenError, nearest, show_warnings, system_words
 from derivgen.file import store
 from derivgen.interrupts import Interrupts, only_the_first
@@ -112,33 +113,6 @@ def train(mpi: bool, **arguments: Any) -> None:
     """Generate the module of SPEC if needed, train it on data, and save its parameters."""
     with in_ranks(mpi) as ranks:
         train_in(ranks, **arguments)
-
-
-@contextmanager
-def in_ranks(mpi: bool) -> Iterator[Ranks]:
-    """The processes that train together, of which the first alone says what is done, and what all have to say."""
-    from derivgen.runtime.ranks import Ranks, together
-
-    comm = communicator() if mpi else None
-    if Ranks(comm).rank == 0:
-        with together(comm) as ranks:
-            yield ranks
-        return
-    try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), together(comm) as ranks:
-            yield ranks
-    except DerivgenError:
-        raise SystemExit(1) from None
-
-
-def communicator() -> Any:
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # the package, or the library that it calls, is missing
-        raise DerivgenError(
-            f'--mpi needs mpi4py and a library of MPI: pip install "derivgen[mpi]" mpich ({error})'
-        ) from None
-    return MPI.COMM_WORLD
 
 
 def train_in(

@@ -23,6 +23,12 @@ FREE, ROWS = "of no row", "of one row"  # what else a tensor's elements are
 SUM, MEAN, MIXED = "sum", "mean", "mixed"
 SHARED = "share"  # a sum, where a block has a share of what has no rows
 SHARE = "block_share"
+SUMS = {  # what a sum of two kinds of terms is
+    frozenset({FREE, MEAN}): MEAN,
+    frozenset({FREE, SUM}): SHARED,
+    frozenset({FREE, SHARED}): SHARED,
+    frozenset({SUM, SHARED}): SHARED,
+}
 
 
 def over_rows(program: Program, size: sp.Expr) -> str | None:
@@ -69,9 +75,7 @@ def kinds_over(program: Program, size: sp.Expr) -> dict[str, str] | None:
 
 def both(a: str, b: str) -> str:
     """What a sum of two such terms is."""
-    sums = {frozenset({FREE, MEAN}): MEAN, **dict.fromkeys(map(frozenset, ({SUM, FREE}, {SUM, SHARED})), SHARED)}
-    sums[frozenset({FREE, SHARED})] = SHARED
-    return a if a == b else sums.get(frozenset({a, b}), MIXED)
+    return a if a == b else SUMS.get(frozenset({a, b}), MIXED)
 
 
 class Rows:

@@ -54,12 +54,12 @@ def in_decimals(polynomial: sp.Expr) -> str:
     return " + ".join(terms)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart: words to the left, numbers to the right."""
+def aligned(rows: Sequence[Sequence[str]], words: int = WORDS) -> list[str]:
+    """Columns two spaces apart: those of words, which come first, to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if k < WORDS else cell.rjust(width)
+            cell.ljust(width) if k < words else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows

@@ -14,7 +14,7 @@ from derivgen.plan.cost_text import aligned
 from derivgen.schedule.cost import REAL_BYTES
 
 MANY = 2**24  # blocks
-COLUMNS = ("ranks", "", "exchange, µs", "pays from rows", "step, µs", "of that exchange")
+COLUMNS = ("ranks", "exchange, µs", "pays from rows", "step, µs", "of that exchange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ def scaling_text(report: Report, ranks: int, network: Network, rows: int | None)
     if report.block is None:
         return f"{report.model}: rows depend on one another, so that each rank computes all of them: ranks gain nothing"
     scaling = Scaling(report, report.block, network)
-    lines: list[tuple[str, ...]] = [COLUMNS if rows is not None else COLUMNS[:4]]
+    lines: list[tuple[str, ...]] = [COLUMNS if rows is not None else COLUMNS[:3]]
     for count in range(1, ranks + 1):
         exchange = scaling.exchange(count)
         pays = scaling.pays_from(count) if count > 1 else 1
-        cells = [str(count), "", f"{exchange / 1e3:.1f}", str(pays) if pays is not None else "never"]
+        cells = [str(count), f"{exchange / 1e3:.1f}", str(pays) if pays is not None else "never"]
         if rows is not None:
             step = scaling.step(count, rows)
             cells += [f"{step / 1e3:.1f}", f"{exchange / step:.0%}" if rows > scaling.block else "-"]
         lines.append(tuple(cells))
     title = f"{report.model}, {report.dtype}: {report.block} rows a block, {scaling.message} bytes a message"
-    return "\n".join([title, *aligned(lines)])
+    return "\n".join([title, *aligned(lines, words=1)])

@@ -141,7 +141,7 @@ class Rule:
     @property
     def kept(self) -> list[str]:
         """What the kernel hands to the loop's function besides the rule's own."""
-        return [*(name for name in [GRADIENT_NORM] if name in self.hoisted.read), *self.order.kept]
+        return [*([GRADIENT_NORM] if GRADIENT_NORM in self.hoisted.read else []), *self.order.kept]
 
     @property
     def read(self) -> frozenset[str]:
