@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
 
-from test_ranks import LIBRARIES, LONG, alone, errors_of, found, model, processes, started
+from blocks_model import model
+from test_ranks import LIBRARIES, LONG, alone, errors_of, found, processes, started
 
 import derivgen
 

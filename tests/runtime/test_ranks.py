@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blocks_model import model
 
 import derivgen
-from derivgen import Model, activations, layers, losses, optimizers, runtime
+from derivgen import runtime
 from derivgen.runtime.ranks import Ranks
 
 ROWS, LIMIT = 229, 120  # seconds, by which a hang is known
@@ -58,19 +59,6 @@ fit = runtime.fit(
 )
 open(f"found_{comm.Get_rank()}", "w").write(hashlib.sha256(fit.parameters.tobytes()).hexdigest())
 """
-
-
-def model() -> Model:
-    model = Model("blocks")
-    N = model.batch("N")
-    D, C = model.sizes(D=9, C=4)
-    x, y = model.input("x", N, D), model.labels("y", N, classes=C)
-    hidden = layers.dropout(layers.dense(x, 12, activations.tanh, name="hidden"), 0.3, name="dropped")
-    p = activations.softmax(layers.dense(hidden, C, name="z"), name="p")
-    model.minimize(losses.categorical_cross_entropy(p, y))
-    model.update(optimizers.adam())
-    model.predict(p)
-    return model
 
 
 @pytest.fixture(autouse=True)
