@@ -106,10 +106,3 @@ def test_the_oracle_itself_is_not_the_module():
     wrong["W"][1, 0] *= 1 + 1e-9
     assert max(c.error for c in compare_gradients(program, values, gradient)) <= 1e-12
     assert max(c.error for c in compare_gradients(program, values, wrong)) >= 1e-10
-
-
-def test_the_kernels_that_the_readme_shows_are_the_generated_ones():
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    shown = [block.strip() for block in re.findall(r"```python\n(@kernel\n.*?)```", readme, re.DOTALL)]
-    assert len(shown) == 1
-    assert shown[0] in (EXAMPLES / "digits" / "digits_kernels.py").read_text(encoding="utf-8")
