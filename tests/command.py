@@ -30,5 +30,5 @@ def fail(*arguments, code=2):
 
 
 def but_compiling(text):
-    """What was printed, but for the lines on what is compiled, which come where the machine is slow."""
-    return re.sub(r"^derivgen_\w+: compiling .*\n", "", text, flags=re.MULTILINE)
+    """What was printed, except the lines on what is compiled or generated, which come where the machine is slow."""
+    return re.sub(r"^(derivgen_\w+: compiling|generating for) .*\n", "", text, flags=re.MULTILINE)

@@ -15,6 +15,8 @@ from derivgen.schedule.cost import REAL_BYTES, Cost
 LEAST, MOST = 32, 2**20  # rows: powers of two, so that blocks draw whole fours of random numbers
 WORTH = 200_000  # nanoseconds: threads of Python take turns some microseconds before and after each block
 PARTS = 20  # a block does so many times the work that comes with each of them
+FEWEST_LEAVES, MOST_LEAVES = 4, 64
+TOGETHER = 2**24  # numbers that the gradients of all leaves have
 CLEARED, ADDED, WEIGHED = 1, 3, 2  # how often each element of a gradient moves for that
 
 
@@ -31,6 +33,11 @@ def rows_a_block(plan: ModulePlan, work: Cost) -> int | None:
     while block < MOST and block * each < max(WORTH, PARTS * beside):
         block *= 2
     return block
+
+
+def leaves_of(parameters: int) -> int:
+    """How many leaves the tree has along which gradients of blocks are added: a power of two."""
+    return max(FEWEST_LEAVES, min(MOST_LEAVES, TOGETHER >> parameters.bit_length()))
 
 
 def nanoseconds(cost: Cost, itemsize: int, axis: sp.Symbol, power: int) -> float:

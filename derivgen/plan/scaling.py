@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from derivgen.form.sizes import typical
+from derivgen.plan.blocks import leaves_of
 from derivgen.plan.cost_report import Report
 from derivgen.plan.cost_text import aligned
 from derivgen.schedule.cost import REAL_BYTES
@@ -30,7 +31,7 @@ class Scaling:
 
     def __init__(self, report: Report, block: int, network: Network) -> None:
         self.block, self.network = block, network
-        self.leaves = max(4, min(64, 2 ** (24 - report.parameters.bit_length())))  # as modules have them
+        self.leaves = leaves_of(report.parameters)
         self.message = 8 + REAL_BYTES[report.dtype] * report.parameters
         work = report.step.nanoseconds(REAL_BYTES[report.dtype])
         axis = next(s for s in work.free_symbols if s.name == report.sizes[0])

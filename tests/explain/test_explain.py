@@ -649,7 +649,7 @@ def test_the_same_text_under_every_hash_seed():
 def test_the_command_explains_an_expression():
     ran = CliRunner().invoke(main, ["explain", "--expr", "sqrt(1 + exp(x)**2)"])
     assert ran.exit_code == 0
-    assert ran.output == explain_expression("sqrt(1 + exp(x)**2)")
+    assert ran.stdout == explain_expression("sqrt(1 + exp(x)**2)")
     refused = CliRunner().invoke(main, ["explain", "--expr", "9**9**9**9", "--format", "markdown"])
     assert refused.exit_code == 2
     assert "exponent beyond 1000" in refused.output and "^" in refused.output
@@ -681,7 +681,7 @@ def test_the_command_explains_a_spec(tmp_path):
 def test_the_lines_of_docstrings_stand_in_the_module(name: str, form: str) -> None:
     """Each kernel of the committed module is there, with every line of its docstring."""
     folder = ROOT / "examples" / name
-    explained = CliRunner().invoke(main, ["explain", str(folder / f"{name}.py"), "--format", form]).output
+    explained = CliRunner().invoke(main, ["explain", str(folder / f"{name}.py"), "--format", form]).stdout
     found = explained.partition("Kernels of the module")[2].partition("Update rule")[0]
     module = (folder / f"{name}_kernels.py").read_text("utf-8").partition("# ---- what the model has")[0]
     names = re.findall(r"^@\w*kernel\ndef (\w+)", module, re.MULTILINE)

@@ -468,7 +468,7 @@ def command(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(main, ["cost", *arguments])
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
-    return result.output
+    return result.output if code else result.stdout
 
 
 def test_the_table() -> None:
@@ -586,7 +586,7 @@ def test_a_change_of_cost_shows_in_the_diff() -> None:
     invoke = CliRunner().invoke
     assert invoke(main, ["generate", "wave.py"]).exit_code == 0
     write_spec(function="tanh")  # its derivative needs no second call
-    changed = [line for line in invoke(main, ["diff", "wave.py"]).output.splitlines() if line[1:].startswith("cost")]
+    changed = [line for line in invoke(main, ["diff", "wave.py"]).stdout.splitlines() if line[1:].startswith("cost")]
     assert [line[0] for line in changed] == ["-", "+"]
     assert ["2*N calls" in changed[0], " N calls" in changed[1]] == [True, True]
     assert invoke(main, ["check", "wave.py"]).exit_code == 1

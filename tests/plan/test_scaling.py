@@ -25,7 +25,7 @@ def scaling(name: str, latency: float = 1e-5, bandwidth: float = 1e9) -> Scaling
 def shown(*arguments: str) -> str:
     result = CliRunner().invoke(main, ["cost", *arguments])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_an_exchange_is_two_trees_of_messages() -> None:

@@ -275,7 +275,7 @@ def test_option_stays_with_the_module():
     assert "    derivgen generate net.py --dtype float64 --parallel\n" in text
     header = store.read_header(text)
     assert header is not None and header.parallel and header.dtype == "float64"
-    assert (run("check", "net.py").exit_code, run("diff", "net.py").output) == (0, "")
+    assert (run("check", "net.py").exit_code, run("diff", "net.py").stdout) == (0, "")
     write_spec(LARGE.replace("tanh(", "1 + tanh("))
     stale = run("check", "net.py")
     assert stale.exit_code == 1

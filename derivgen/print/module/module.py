@@ -10,6 +10,7 @@ from derivgen.code.tree import Function
 from derivgen.file.contract import CONTRACT
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Role, Tensor
+from derivgen.plan.blocks import leaves_of
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.plan.plan import field
 from derivgen.print.elementary import definitions
@@ -64,6 +65,7 @@ def write_module(
         "mixed_axes": mixed_axes_table(plan),
         "sizes": tuple_text([sizes[size] for size in plan.runtime_sizes]) if plan.runtime_sizes else "()",
         "block": block,
+        "leaves": leaves_of(plan.parameter_count),
         "combined": f'"{plan.combined}"' if plan.combined is not None else None,
         "predicted_by_row": plan.predicted_by_row,
         "in_threads": parallel and block is not None,
