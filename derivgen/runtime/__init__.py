@@ -1,9 +1,10 @@
 """Load a generated module, feed it data, keep its parameters. Needs NumPy, and numba for the module; never SymPy."""
 
 from derivgen.runtime.data.data import read_data
+from derivgen.runtime.evaluating import evaluate
 from derivgen.runtime.loading import load
 from derivgen.runtime.nonfinite import NonFiniteError
-from derivgen.runtime.predicting import predict, read_parameters
+from derivgen.runtime.predicting import classes_of, predict, read_parameters
 from derivgen.runtime.solve.curves import CurveFit, fit_curve
 from derivgen.runtime.solve.fitting import least_squares
 from derivgen.runtime.solve.minimizing import minimize
@@ -30,7 +31,9 @@ __all__ = [
     "Epoch",
     "Fit",
     "NonFiniteError",
+    "classes_of",
     "curvature",
+    "evaluate",
     "fisher_diagonal",
     "fit",
     "fit_curve",

@@ -49,6 +49,32 @@ def element(name: str, position: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(map(str, position))}]" if position else name
 
 
+def bad_input(module: ModuleType, data: Mapping[str, Array], rows: Array | None) -> tuple[str, str, int] | None:
+    """(input, its first element that is not finite in words, how many there are); None where all are finite.
+
+    `rows`: the numbers of these rows in all the data, None where they are it.
+    """
+    for declared in module.INPUTS:
+        if found := first_bad(np.asarray(data[declared.name])):
+            position, value, count = found
+            if rows is not None and declared.shape and declared.shape[0] == module.SAMPLE_AXIS:
+                position = (int(rows[position[0]]), *position[1:])
+            return (
+                declared.name,
+                f"the input {declared.name} holds {value} at {element(declared.name, position)}",
+                count,
+            )
+    return None
+
+
+def bad_tensor(module: ModuleType, flat: Array) -> tuple[str, float, str] | None:
+    """(tensor, value, place) of the first element of a flat vector that is not finite."""
+    for name, tensor in module.views(flat).items():
+        if found := first_bad(tensor):
+            return name, found[1], element(name, found[0])
+    return None
+
+
 def cause(
     module: ModuleType,
     data: Mapping[str, Array],
@@ -66,25 +92,20 @@ def cause(
     numbers in all the data, None where those are it; `initial`, `good` and `after` the flat parameters at the start of
     training and around the step. Inputs are looked at first, then where training began, then the step's gradient.
     """
-    for declared in module.INPUTS:
-        if found := first_bad(np.asarray(data[declared.name])):
-            position, value, count = found
-            if rows is not None and declared.shape and declared.shape[0] == module.SAMPLE_AXIS:
-                position = (int(rows[position[0]]), *position[1:])
-            where = f"the input {declared.name} holds {value} at {element(declared.name, position)}"
-            return declared.name, f"{where} ({count} such in this step): clean the data, or leave out those rows"
+    if found := bad_input(module, data, rows):
+        name, where, count = found
+        return name, f"{where} ({count} such in this step): clean the data, or leave out those rows"
     for name, value in settings.items():
         if not np.isfinite(value):
             return name, f"the hyperparameter {name} is {value}: give a finite one"
-    for name, tensor in module.views(initial).items():
-        if found := first_bad(tensor):
-            where = f"training started with {found[1]} at {element(name, found[0])}"
-            return name, f"{where}: give finite parameters, or change its init in the spec"
+    if bad := bad_tensor(module, initial):
+        name, value, where = bad
+        return name, f"training started with {value} at {where}: give finite parameters, or change its init in the spec"
     advice = "training diverged: try a smaller learning rate, clip the gradient, or scale the inputs"
-    for name, tensor in module.views(good).items():
-        if found := first_bad(tensor):
-            where = f"the parameter {name} was {found[1]} at {element(name, found[0])} before the step"
-            return name, f"{where}: a callback, or whoever else holds the parameters, made it so"
+    if bad := bad_tensor(module, good):
+        name, value, where = bad
+        was = f"the parameter {name} was {value} at {where} before the step"
+        return name, f"{was}: a callback, or whoever else holds the parameters, made it so"
     name, largest = largest_tensor(module, good)
     if largest > GROWTH * max(1.0, largest_tensor(module, initial)[1]):
         return name, f"the parameter {name} grew to {largest:.3g}, where the {kind(loss)} overflows; {advice}"
@@ -104,9 +125,9 @@ def after_the_step(module: ModuleType, gradient: Array, after: Array, advice: st
         if found := first_bad(tensor):
             where = f"the gradient of {name} is {found[1]} at {element(name, found[0])}"
             return name, f"{where} ({found[2]} such), at finite parameters: look at the formulas that read {name}"
-    for name, tensor in module.views(after).items():
-        if found := first_bad(tensor):
-            return name, f"the parameter {name} became {found[1]} at {element(name, found[0])}, {advice}"
+    if bad := bad_tensor(module, after):
+        name, value, where = bad
+        return name, f"the parameter {name} became {value} at {where}, {advice}"
     return "state", f"a slot of the update rule overflowed; {advice}"
 
 

@@ -43,6 +43,29 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     )
 
 
+def classes_of(module: ModuleType, prediction: Array) -> Array:
+    """The class of the largest score along the last axis, int64; -1 where one of the scores is NaN.
+
+    Raises DerivgenError where the prediction has no axis of classes.
+    """
+    by_row = 1 if sample_inputs(prediction_view(module)) else 0
+    taken = prediction_inputs(module)
+    targets = {i.name: i.classes for i in module.INPUTS if i.classes is not None and i.name not in taken}
+    count = prediction.shape[-1] if prediction.ndim > by_row else 1
+    found = f"the prediction has shape {prediction.shape}"
+    if count < 2:
+        raise DerivgenError(
+            f"{found}, expected a last axis with a score for each of two or more classes: write the predictions "
+            "themselves, and compare them with a threshold"
+        )
+    if targets and count not in targets.values():
+        known = ", ".join(f"{name} has {classes} classes" for name, classes in targets.items())
+        raise DerivgenError(
+            f"{found}, whose last axis is not one of classes ({known}): write the predictions themselves"
+        )
+    return np.where(np.isnan(prediction).any(-1), -1, prediction.argmax(-1))
+
+
 def prediction_inputs(module: ModuleType) -> list[str]:
     """The inputs that `predict` takes. Raises DerivgenError where the module has none."""
     if not hasattr(module, "predict"):
