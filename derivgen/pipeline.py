@@ -32,6 +32,7 @@ from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
+from derivgen.plan.summary import summary_text
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
@@ -181,6 +182,12 @@ def cost_of(model: Model, dtype: str) -> Report:
     """What the functions of a model's module cost; raises SpecError with every problem of the spec."""
     plan = plan_module(model, declared_program(model), dtype)
     return cost_report(plan, module_codes(plan))
+
+
+@names_in_order()
+def summary_of(model: Model, report: Report, width: int) -> str:
+    """A model at a glance, with what it costs by a report, in lines of this width."""
+    return summary_text(declared_program(model), report, width)
 
 
 @as_written()

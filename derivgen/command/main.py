@@ -3,78 +3,57 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
-import traceback
 from pathlib import Path
-from typing import Any
 
 import click
 
+from derivgen.command.completing import completion
+from derivgen.command.costs import cost, summary
+from derivgen.command.group import ERROR, Commands, report_error
+from derivgen.command.help import SPEC_HELP, argument, in_group, some_file, spec_argument
+from derivgen.command.options import DTYPE, FILE
+from derivgen.command.predicting import evaluate, predict
 from derivgen.command.reviewing import approve, certify, report, review
-from derivgen.command.training import pairs_of, predict, train
-from derivgen.errors import DerivgenError, SpecError, output_fails, show_warnings, system_words
+from derivgen.command.training import train
+from derivgen.command.watching import watch
+from derivgen.errors import DerivgenError, show_warnings
 from derivgen.file import store
 from derivgen.project.project import Check, Module, check_module, expected_text, project_modules, render
 from derivgen.project.spec import load_target, load_targets
-from derivgen.stages import announced
 from derivgen.version import __version__
 
-ERROR, STALE = 2, 1
-POSITIVE = click.FloatRange(min=0, min_open=True)
-DTYPE = click.Choice(["float32", "float64"])
+STALE = 1  # the exit code
 ORDER = click.Choice(["1", "2"])  # of derivatives
 # Largest relative error that rounding alone can be expected to cause.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-9}
 
-
-class Commands(click.Group):
-    """Errors of the user end as a message and exit code 2; any other is a bug, and shows its traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            refuse_removed_folder()
-            with announced(lambda line: click.echo(line, err=True)):
-                return super().invoke(ctx)
-        except DerivgenError as error:
-            report_error(error)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except OSError as error:
-            report_error(DerivgenError(system_words(error)))
-        except Exception:
-            traceback.print_exc()
-            click.echo("error: this is a bug of derivgen; please report it with the lines above", err=True)
-        if output_fails():  # else Python tries again as it ends, and shows a traceback
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ctx.exit(ERROR)
-
-
-def refuse_removed_folder() -> None:
-    """Raise DerivgenError where the current folder was removed: each relative path is one that is missing."""
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise DerivgenError("the current folder was removed: change into one that exists") from None
-
-
-def report_error(error: DerivgenError) -> None:
-    problems = error.problems if isinstance(error, SpecError) else [error]
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+of_module, of_output = in_group("Module"), in_group("Output")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="derivgen")
 def main() -> None:
-    """From a model written as SymPy expressions to one readable file of numba kernels."""
+    """From a model written as SymPy expressions to one readable file of numba kernels.
+
+    `derivgen new NAME` writes a spec to start from; `derivgen COMMAND --help` explains a command, with examples.
+    """
 
 
-@main.command()
-@click.argument("name")
+NEW = """
+    # Write spirals.py and spirals_data.npz.
+    derivgen new spirals
+"""
+
+
+@main.command(examples=NEW)
+@argument("name", "The name of the model, a Python identifier.")
 def new(name: str) -> None:
-    """Write a commented starter spec NAME.py, and NAME_data.npz to train it on."""
+    """Write a commented starter spec NAME.py, and NAME_data.npz to train it on.
+
+    Both files go to the current folder. A file that exists is never replaced.
+    """
     from derivgen.project.starter import write_starter
 
     spec, data = write_starter(name, Path())
@@ -83,14 +62,23 @@ def new(name: str) -> None:
     click.echo(f"    derivgen train {spec} --data {data}")
 
 
-@main.command()
-@click.argument("spec")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; <spec>_kernels.py if omitted.")
-@click.option("--dtype", type=DTYPE, help="Of the module; the spec's own, or float32, if omitted.")
-@click.option("--parallel", is_flag=True, help="Loops with much work run in threads.")
-@click.option("--force", is_flag=True, help="Write over a file that was edited by hand or is not derivgen's.")
+GENERATE = """
+    # Write digits_kernels.py beside the spec.
+    derivgen generate digits.py
+
+    # Write a module in float64, whose large loops run in threads.
+    derivgen generate digits.py --dtype float64 --parallel -o digits_64.py
+"""
+
+
+@main.command(examples=GENERATE)
+@spec_argument
+@of_output("-o", "--output", type=FILE, metavar="FILE", help="File to write; <spec>_kernels.py if omitted.")
+@of_output("--force", is_flag=True, help="Replace the file even if it was edited by hand or is not derivgen's.")
+@of_module("--dtype", type=DTYPE, help="Dtype of all numbers; the spec's, or float32, if omitted.")
+@of_module("--parallel", is_flag=True, help="Run loops with much work in threads.")
 def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, force: bool) -> None:
-    """Write the module of SPEC, or of one model SPEC:NAME; of each model where SPEC has several."""
+    """Write the module of a spec; of each of its models, if there are several."""
     targets = load_targets(spec) if output is None else (load_target(spec),)
     paths = [output or target.output for target in targets]
     modules = [(path, *render(t, path, dtype, parallel)) for t, path in zip(targets, paths, strict=True)]
@@ -102,11 +90,20 @@ def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, 
         click.echo(f"{path}: {result}")
 
 
-@main.command("compile")
-@click.argument("modules", nargs=-1, required=True, metavar="MODULE...", type=click.Path(path_type=Path))
+COMPILE = """
+    # Fill the cache when an image is built, with four processes.
+    derivgen compile digits_kernels.py --jobs 4
+"""
+
+
+@main.command("compile", examples=COMPILE)
+@argument("modules", "Generated modules.", nargs=-1, required=True, metavar="MODULE...", type=FILE)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that compile kernels.")
 def compile_modules(modules: tuple[Path, ...], jobs: int) -> None:
-    """Compile all functions of generated modules into the cache, for an image or a first deploy."""
+    """Compile generated modules into the cache, so that their first call does not wait.
+
+    Use it when an image is built, or before a first deploy.
+    """
     from derivgen.runtime.compiling import compile_module
 
     for path in modules:
@@ -115,15 +112,32 @@ def compile_modules(modules: tuple[Path, ...], jobs: int) -> None:
         click.echo(f"{path}: {count} kernels and their callers are compiled, {time.perf_counter() - start:.1f} s")
 
 
-@main.command()
-@click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@click.option("--format", "form", type=click.Choice(["text", "github"]), default="text", show_default=True)
+CHECK = """
+    # Check all pairs of the project, as in CI.
+    derivgen check
+
+    # Check one module beside its spec.
+    derivgen check digits.py
+"""
+
+
+@main.command(examples=CHECK)
+@argument("specs", f"{SPEC_HELP} If omitted, the project's.", nargs=-1, metavar="[SPEC]...", shell_complete=some_file)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github"]),
+    default="text",
+    show_default=True,
+    help="github: annotate the pull request with what is stale, too.",
+)
 def check(specs: tuple[str, ...], form: str) -> None:
-    """Exit with 0 if the modules are what their specs generate, 1 if one is stale, 2 on an error.
+    """Compare modules with what their specs generate now.
 
-    With --format github, what is stale is an annotation of the pull request too.
+    The exit code is 0 if all are up to date, 1 if one is stale (with the difference, and the command that fixes it), 2
+    on an error.
 
-    Without SPEC: the pairs under [tool.derivgen] in the nearest pyproject.toml,
+    The pairs of a project stand under [tool.derivgen] in the nearest pyproject.toml, such as
 
         modules = { "digits.py" = "digits_kernels.py" }
     """
@@ -159,22 +173,47 @@ def annotation(file: str, message: str) -> str:
     return f"::error file={file},line=1::{escaped}"
 
 
-@main.command()
-@click.argument("spec")
+DIFF = """
+    # Show what the next generate would change.
+    derivgen diff digits.py
+"""
+
+
+@main.command(examples=DIFF)
+@spec_argument
 def diff(spec: str) -> None:
-    """Print the unified diff from the module on disk to what SPEC generates now."""
+    """Print the unified diff from the module on disk to what its spec generates now.
+
+    Nothing is printed if they are the same. The exit code is 0 in both cases.
+    """
     for target in load_targets(spec):
         text, _ = expected_text(target, target.output)
         click.echo(store.diff(target.output, text), nl=False)
 
 
-@main.command()
-@click.argument("spec", required=False)
-@click.option("--expr", metavar="TEXT", help='A bare expression instead of a spec, such as "sqrt(1 + exp(x)**2)".')
-@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
-@click.option("--order", type=ORDER, default="1", show_default=True, help="2: the Hessian, by blocks, instead.")
+EXPLAIN = """
+    # Show the gradients of a model, with the rules that give them.
+    derivgen explain digits.py
+
+    # Show the derivatives of an expression, step by step.
+    derivgen explain --expr "sqrt(1 + exp(x)**2)"
+"""
+
+
+@main.command(examples=EXPLAIN)
+@argument("spec", SPEC_HELP, required=False, metavar="[SPEC]", shell_complete=some_file)
+@click.option("--expr", metavar="TEXT", help="Explain this expression instead of a spec.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    show_default=True,
+    help="markdown has the formulas in LaTeX.",
+)
+@click.option("--order", type=ORDER, default="1", show_default=True, help="2: explain the blocks of the Hessian.")
 def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
-    """Show each statement of SPEC, its adjoint, and the rule that gave it."""
+    """Show each statement of a spec, its adjoint, and the rule that gave it."""
     if (spec is None) == (expr is None):
         raise click.UsageError("give either SPEC or --expr TEXT")
     if expr is not None and order != "1":
@@ -191,18 +230,31 @@ def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
     click.echo("\n\n".join(text.rstrip("\n") for text in texts))
 
 
-@main.command()
-@click.argument("spec")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="Largest relative error; by dtype if omitted.")
-@click.option("--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Value of run-time sizes.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--dtype", type=DTYPE, default="float64", show_default=True, help="Of the kernels under test.")
-@click.option("--order", type=ORDER, default="1", show_default=True, help="2: products of the Hessian, instead.")
+GRADCHECK = """
+    # Check the gradients of a model.
+    derivgen gradcheck digits.py
+
+    # Check products with the Hessian, with 3 rows of data.
+    derivgen gradcheck digits.py --order 2 --rows 3
+"""
+
+
+@main.command(examples=GRADCHECK)
+@spec_argument
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Largest relative error that passes; 1e-9, in float32 1e-3, if omitted.",
+)
+@click.option("--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Value of each run-time size.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random points.")
+@click.option("--dtype", type=DTYPE, default="float64", show_default=True, help="Dtype of the kernels under test.")
+@click.option("--order", type=ORDER, default="1", show_default=True, help="2: check products with the Hessian instead.")
 def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: str, order: str) -> None:
     """Compare the generated gradients with differences at 50 digits, at random points.
 
-    With --order 2, hessian_vector_product along a random vector, with differences at 100 digits; and hessian times that
-    vector, where the spec asks for it.
+    With --order 2, hessian_vector_product along a random vector is compared with differences at 100 digits, and so is
+    hessian times that vector, if the spec asks for it. The exit code is 1 if an error is larger than the tolerance.
     """
     from derivgen.project.gradcheck import gradcheck as compare
 
@@ -223,52 +275,8 @@ def gradcheck(spec: str, tolerance: float | None, rows: int, seed: int, dtype: s
     sys.exit(0 if passed else 1)
 
 
-@main.command()
-@click.argument("spec")
-@click.option("--dtype", type=DTYPE, help="Of the kernels; the spec's own, or float32, if omitted.")
-@click.option("--size", "sizes", multiple=True, metavar="NAME=VALUE", help="A number for a run-time size.")
-@click.option("--ranks", type=click.IntRange(min=1), help="Show what up to so many processes of MPI gain instead.")
-@click.option("--latency", type=POSITIVE, default=2e-6, show_default=True, help="Seconds of a message between ranks.")
-@click.option("--bandwidth", type=POSITIVE, default=1e10, show_default=True, help="Bytes a second between ranks.")
-def cost(
-    spec: str, dtype: str | None, sizes: tuple[str, ...], ranks: int | None, latency: float, bandwidth: float
-) -> None:
-    """Show the operations, calls, bytes moved and workspace of SPEC as polynomials in its run-time sizes."""
-    from derivgen.file.contract import DTYPES
-    from derivgen.pipeline import cost_of
-    from derivgen.plan.cost_report import with_sizes
-    from derivgen.plan.cost_text import report_text
-
-    values = pairs_of("--size", sizes, whole_size, "NAME=VALUE with a whole number of at least 1")
-    models = [target.model for target in load_targets(spec)]
-    reports = [cost_of(model, dtype or model.dtype or DTYPES[0]) for model in models]
-    known = list(dict.fromkeys(name for report in reports for name in report.sizes))
-    for name in values:
-        if name not in known:
-            there = f"its run-time sizes are {', '.join(known)}" if known else "all its sizes are fixed by the spec"
-            raise DerivgenError(f"--size {name}={values[name]}: {spec} has no run-time size {name}; {there}")
-    if ranks is not None:
-        from derivgen.plan.scaling import Network, scaling_text
-
-        network = Network(latency, bandwidth)
-        rows = [values.get(report.sizes[0]) if report.sizes else None for report in reports]
-        click.echo("\n\n".join(scaling_text(r, ranks, network, n) for r, n in zip(reports, rows, strict=True)))
-        return
-    click.echo("\n\n".join(report_text(with_sizes(report, values)) for report in reports))
-
-
-def whole_size(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-main.add_command(review)
-main.add_command(approve)
-main.add_command(certify)
-main.add_command(report)
-main.add_command(train)
-main.add_command(predict)
+for command in (watch, review, report, certify, approve, train, evaluate, predict, summary, cost, completion):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,33 @@ from pathlib import Path
 
 import click
 
+from derivgen.command.help import Command, argument, spec_argument
+from derivgen.command.options import FILE
 from derivgen.errors import DerivgenError
 from derivgen.file import store
 
 FORMS = click.Choice(["text", "markdown", "html", "json"])
 
+REVIEW = """
+    # Show what an edit of the spec changes, before it is committed.
+    derivgen review digits.py
 
-@click.command()
-@click.argument("spec")
-@click.option("--against", metavar="REV|FILE", help="A revision of git, or another spec's file; HEAD if omitted.")
-@click.option("--format", "form", type=FORMS, default="text", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; stdout if omitted.")
+    # Compare with a branch, for a comment on a pull request.
+    derivgen review digits.py --against main --format markdown
+"""
+
+
+@click.command(cls=Command, examples=REVIEW)
+@spec_argument
+@click.option(
+    "--against", metavar="REV|FILE", help="Compare with a revision of git, or with another spec; HEAD if omitted."
+)
+@click.option("--format", "form", type=FORMS, default="text", show_default=True, help="The form of what is written.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="File to write; the terminal if omitted.")
 def review(spec: str, against: str | None, form: str, output: Path | None) -> None:
-    """Say what an edit of SPEC changes in its module: formulas, derivatives, kernels to read, contract, cost.
+    """Show what an edit of a spec changes: formulas, derivatives, kernels to read, contract, cost.
 
-    Exit with 0 if there is nothing of substance, 1 if there is something to read, 2 on an error.
+    The exit code is 0 if nothing of substance changed, 1 if there is something to read, 2 on an error.
     """
     from derivgen.review.approvals import file_for, signed_in
     from derivgen.review.compare import compared, new_model
@@ -40,11 +52,17 @@ def review(spec: str, against: str | None, form: str, output: Path | None) -> No
     sys.exit(1 if any(r.is_of_substance for r in found) else 0)
 
 
-@click.command()
-@click.argument("modules", nargs=-1, required=True, metavar="MODULE...", type=click.Path(path_type=Path))
-@click.option("--by", "who", required=True, metavar="NAME", help="Who has read it.")
+APPROVE = """
+    # Sign all sections of a module that have no signature.
+    derivgen approve digits_kernels.py --by "Ada Lovelace"
+"""
+
+
+@click.command(cls=Command, examples=APPROVE)
+@argument("modules", "Generated modules.", nargs=-1, required=True, metavar="MODULE...", type=FILE)
+@click.option("--by", "who", required=True, metavar="NAME", help="Name of the person who has read them.")
 def approve(modules: tuple[Path, ...], who: str) -> None:
-    """Note that somebody has read all sections of generated modules, in derivgen-approvals.toml.
+    """Note in derivgen-approvals.toml that somebody has read generated modules.
 
     A section that stands in several modules with the same text is signed once for all of them.
     """
@@ -57,11 +75,18 @@ def approve(modules: tuple[Path, ...], who: str) -> None:
         click.echo(f"{module}: {said if count else 'all its sections are signed already'}")
 
 
-@click.command()
-@click.argument("spec")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; SPEC_certificate.json if omitted.")
+CERTIFY = """
+    # Write the certificate, then check the module by it, without derivgen.
+    derivgen certify digits.py
+    python verify.py digits_kernels.py digits_certificate.json
+"""
+
+
+@click.command(cls=Command, examples=CERTIFY)
+@spec_argument
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="File to write; <spec>_certificate.json if omitted.")
 def certify(spec: str, output: Path | None) -> None:
-    """Write the certificate of SPEC's model: its formulas, and each adjoint with the rule that it follows by.
+    """Write the certificate of a model: its formulas, and each adjoint with the rule that gives it.
 
     `python verify.py MODULE CERTIFICATE` checks it without derivgen, see docs/review.md.
     """
@@ -80,12 +105,21 @@ def certify(spec: str, output: Path | None) -> None:
         click.echo(f"{file}: {len(made['stable'])} formulas, {len(made['adjoints'])} adjoints")
 
 
-@click.command()
-@click.argument("spec")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File of HTML to write.")
-@click.option("--against", metavar="REV|FILE", help="A revision of git, or another spec's file, to compare with.")
+REPORT = """
+    # Write the page of a model.
+    derivgen report digits.py -o digits.html
+
+    # Write it with what changed since a revision of git.
+    derivgen report digits.py --against HEAD~1 -o changes.html
+"""
+
+
+@click.command(cls=Command, examples=REPORT)
+@spec_argument
+@click.option("-o", "--output", type=FILE, metavar="FILE", required=True, help="The .html file to write.")
+@click.option("--against", metavar="REV|FILE", help="Compare with a revision of git, or with another spec.")
 def report(spec: str, output: Path, against: str | None) -> None:
-    """Write one page on SPEC: its statements, each with formula, adjoints, kernels, and the evidence for them."""
+    """Write a page of HTML with each statement of a spec, its adjoints, its kernels, and the evidence for them."""
     from derivgen.report.page import html_page, report_against, report_of
     from derivgen.review.state import state_now, states
 

@@ -1,4 +1,4 @@
-"""The commands that run a module: `derivgen train` and `derivgen predict`."""
+"""`derivgen train`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from derivgen.command.help import Command, spec_argument
+from derivgen.command.options import (
+    DATA_OPTIONS,
+    FILE,
+    FIT_OPTIONS,
+    columns_of,
+    of_output,
+    of_training,
+    options_of,
+    refuse_overwriting,
+    settings_of,
+    user_data,
+)
 from derivgen.command.ranks import in_ranks
-from derivgen.errors import DerivgenError, nearest, show_warnings, system_words
+from derivgen.errors import DerivgenError, nearest, show_warnings
 from derivgen.file import store
 from derivgen.interrupts import Interrupts, only_the_first
 from derivgen.project.project import header_on_disk, options, render
@@ -28,87 +40,33 @@ if TYPE_CHECKING:
     from derivgen.runtime import Fit
     from derivgen.runtime.ranks import Ranks
 
-FILE = click.Path(path_type=Path)
-DATA_OPTIONS = (
-    click.option(
-        "--data",
-        multiple=True,
-        type=FILE,
-        metavar="FILE",
-        help="Inputs as .npz, .npy, .csv or .parquet; several give them together. NAME=FILE.npy is the input NAME.",
-    ),
-    click.option(
-        "--columns",
-        multiple=True,
-        metavar="NAME=COLUMN,...",
-        help="Which columns of a table make an input, as x=age,height or, by a pattern, x=mean_*.",
-    ),
-    click.option("--cast", is_flag=True, help="Convert the data's numbers to the module's dtypes."),
-)
-FIT_OPTIONS = (
-    click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
-    click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True),
-    click.option("--accumulate", type=click.IntRange(min=1), default=1, help="Batches whose mean gradient is a step."),
-    click.option("--drop-last", is_flag=True, help="Leave a last, smaller step out."),
-    click.option("--learning-rate", "--lr", type=float, help="The spec's if omitted."),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Any hyperparameter of the rule or its schedules; more than once for several.",
-    ),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-    click.option("--class-weights", type=click.Choice(["balanced"]), help="Fills the input class_weights."),
-    click.option("--validation-split", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True),
-    click.option(
-        "--metric",
-        "metrics",
-        multiple=True,
-        metavar="NAME",
-        help="accuracy, f1, r2, …; of the validation rows, if there are any. More than once for several.",
-    ),
-    click.option("--target", help="The input that predictions are compared with, where several may be."),
-    click.option("--early-stopping", type=click.IntRange(min=1), metavar="EPOCHS", help="Without a smaller loss."),
-    click.option("--keep-best", is_flag=True, help="Save the parameters of the epoch with the least loss."),
-    click.option("--monitor", is_flag=True, help="Watch the layers: vanishing and exploding gradients, dead units."),
-    click.option("--history", type=FILE, metavar="FILE.jsonl", help="A line an epoch."),
-    click.option(
-        "--checkpoints",
-        type=FILE,
-        metavar="FOLDER",
-        help="Where to keep what --resume goes on from: the last of them, also after an interrupt.",
-    ),
-    click.option(
-        "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Every five seconds if omitted."
-    ),
-    click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="So many checkpoints."),
-    click.option("--resume", is_flag=True, help="Go on from the last checkpoint, to the bit."),
-)
+
+EXAMPLES = """
+    # Train, hold out a fifth of the rows, and save the best parameters.
+    derivgen train flowers.py --data iris.csv --epochs 100 \\
+        --validation-split 0.2 --metric accuracy --keep-best
+
+    # Train with checkpoints; continue after an interruption, or for longer.
+    derivgen train flowers.py --data iris.csv --checkpoints run
+    derivgen train flowers.py --data iris.csv --checkpoints run --resume
+"""
 
 
-def options_of(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
-    """Several options as one decorator."""
-
-    def decorate(command: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-@click.command()
-@click.argument("spec")
+@click.command(cls=Command, examples=EXAMPLES)
+@spec_argument
 @options_of(DATA_OPTIONS, FIT_OPTIONS)
-@click.option("--plot", type=FILE, metavar="FILE.png", help="A picture of the losses and metrics.")
-@click.option("--save", type=FILE, help="Where the parameters go; <model>_parameters.npz if omitted.")
-@click.option("--parameters", type=FILE, help="Where to start: parameters that were saved, or a checkpoint.")
-@click.option("--no-progress", is_flag=True)
-@click.option(
-    "--interpret", is_flag=True, help="Compile nothing: Python runs the kernels, to try a spec on small data."
+@of_output("--plot", type=FILE, metavar="FILE.png", help="Draw the losses and metrics.")
+@of_output("--save", type=FILE, metavar="FILE", help="Where to save the parameters; <model>_parameters.npz if omitted.")
+@of_training(
+    "--parameters", type=FILE, metavar="FILE", help="Start from these saved parameters, or from those of a checkpoint."
 )
-@click.option("--mpi", is_flag=True, help="Under mpiexec: its processes share the rows of each batch.")
+@of_output("--no-progress", is_flag=True, help="Do not show the progress of the epochs.")
+@of_training(
+    "--interpret",
+    is_flag=True,
+    help="Compile nothing: Python runs the kernels. This is slow; use it to try a spec on small data at once.",
+)
+@of_training("--mpi", is_flag=True, help="Under mpiexec: its processes share the rows of each batch.")
 def train(mpi: bool, **arguments: Any) -> None:
     """Generate the module of SPEC if needed, train it on data, and save its parameters."""
     with in_ranks(mpi) as ranks:
@@ -273,94 +231,6 @@ def free_name(path: Path) -> Path:
     """The path, or the first of `p_2.npz`, `p_3.npz`, … where there is no file yet."""
     others = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
     return next(place for place in itertools.chain([path], others) if not os.path.lexists(place))
-
-
-@click.command()
-@click.argument("module", metavar="MODULE", type=FILE)
-@click.argument("parameters", metavar="PARAMETERS", type=FILE)
-@options_of(DATA_OPTIONS)
-@click.option("-o", "--output", type=FILE, required=True, help="Where predictions go: .npy, .npz or .csv.")
-def predict(
-    module: Path, parameters: Path, data: tuple[Path, ...], columns: tuple[str, ...], cast: bool, output: Path
-) -> None:
-    """Predict by MODULE, a generated file, with PARAMETERS: a file, a checkpoint, or a folder of checkpoints."""
-    import numpy as np
-
-    from derivgen.runtime import load, predicting
-
-    predicting.check_prediction_file(output)
-    refuse_overwriting([*data, parameters, module], {"--output": output})
-    store.check_writable(output)
-    loaded = load(module)
-    if store.is_edited(store.read(module) or ""):
-        click.echo(f"warning: {module} was edited by hand since it was generated", err=True)
-    flat, origin = predicting.read_parameters(parameters, loaded)
-    inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns))
-    with user_data():
-        prediction = predicting.predict(loaded, flat, inputs)
-    predicting.write_prediction(output, prediction)
-    bad = int(np.count_nonzero(~np.isfinite(prediction)))
-    if bad:
-        click.echo(f"warning: {bad} of the {prediction.size} numbers predicted are not finite", err=True)
-    click.echo(f"{output}: predictions of shape {prediction.shape} with the parameters of {origin}")
-
-
-def refuse_overwriting(read: Sequence[Path], written: Mapping[str, Path | None]) -> None:
-    """Raise DerivgenError where a file would be written over one that the command reads, or over another output."""
-    for option, path in written.items():
-        others = [other for name, other in written.items() if name != option and other is not None]
-        for other in (*read, *others):
-            plain = Path(str(other).rpartition("=")[2])  # of NAME=FILE
-            if path is not None and os.path.realpath(path) in (os.path.realpath(other), os.path.realpath(plain)):
-                raise DerivgenError(
-                    f"{option} {path} is a file that this command reads or writes besides: give another"
-                )
-
-
-@contextmanager
-def user_data() -> Iterator[None]:
-    """Refusals by a generated module, which knows nothing of derivgen, as errors of the user."""
-    try:
-        yield
-    except DerivgenError:
-        raise
-    except OSError as error:
-        raise DerivgenError(system_words(error)) from error
-    except (ValueError, TypeError) as error:
-        raise DerivgenError(str(error)) from error
-
-
-def settings_of(values: tuple[str, ...], learning_rate: float | None) -> dict[str, Any]:
-    rate = [] if learning_rate is None else [f"learning_rate={learning_rate!r}"]
-    return pairs_of("--set", [*rate, *values], float, "NAME=VALUE with a number, such as momentum=0.9")
-
-
-def columns_of(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    return pairs_of("--columns", texts, names_of, "NAME=COLUMN,COLUMN,..., such as x=age,height")
-
-
-def names_of(text: str) -> list[str]:
-    names = text.split(",")
-    if not all(names):
-        raise ValueError
-    return names
-
-
-def pairs_of(option: str, texts: Sequence[str], read: Callable[[str], Any], expected: str) -> dict[str, Any]:
-    """What `read` makes of each VALUE, by NAME, of texts NAME=VALUE; it raises ValueError where it can't."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        name = name.strip()
-        if name in found:
-            raise click.UsageError(f"{option}: {name} is given twice: leave one of them out")
-        try:
-            found[name] = read(value)
-        except ValueError:
-            name = ""
-        if not name.isidentifier():
-            raise click.UsageError(f"{option} takes {expected}; found {text!r}")
-    return found
 
 
 def generated_module(target: Target) -> ModuleType:

@@ -52,6 +52,10 @@ class Kernel:
     lines: int
     before: str = ""  # the name that it had
 
+    @property
+    def is_to_read(self) -> bool:
+        return self.numbers in (REORDERED, CHANGED)
+
 
 @dataclass(frozen=True)
 class Review:
@@ -74,7 +78,7 @@ class Review:
 
     @property
     def to_read(self) -> tuple[Kernel, ...]:
-        return tuple(kernel for kernel in self.kernels if kernel.numbers in (REORDERED, CHANGED))
+        return tuple(kernel for kernel in self.kernels if kernel.is_to_read)
 
     @property
     def is_of_substance(self) -> bool:
