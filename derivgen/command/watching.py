@@ -36,6 +36,7 @@ def watch(spec: str) -> None:
     Files of the project that the spec imports are watched too. The module keeps the options that it was generated with.
     An error of the spec is shown, and the next save tries again. Ctrl-C ends with exit code 0.
     """
+    import derivgen.pipeline  # noqa: F401  SymPy and all that generates, before imports are noted
     from derivgen.project.watching import Imports, noted, wait_for_change
 
     path, _ = split_argument(spec)

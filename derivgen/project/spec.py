@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.file import store
-from derivgen.form.as_written import as_written
 from derivgen.project.advice import advice
 
 if TYPE_CHECKING:
@@ -85,6 +84,7 @@ def split_argument(argument: str) -> tuple[Path, str | None]:
 def load_models(path: Path) -> dict[str, Model]:
     """Execute a spec: its models by the first variable that holds each, in order of definition."""
     from derivgen.declare.model import Model
+    from derivgen.form.as_written import as_written
 
     code = compile_spec(path, read_source(path))
     module = ModuleType(SPEC_MODULE)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -11,6 +14,7 @@ from command import succeed
 from derivgen.command.group import SECTIONS
 from derivgen.command.help import OTHERS, Option
 from derivgen.command.main import main
+from derivgen.errors import PACKAGE
 from derivgen.runtime import METRICS
 
 COMMANDS = sorted(main.commands)
@@ -77,6 +81,14 @@ def test_examples_are_commands_that_exist(name):
     for command, *words in own:
         words = words[: words.index(">")] if ">" in words else words
         main.commands[command].make_context(command, list(words), parent=context(command).parent)
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from derivgen.command.main import main; main(['--help'], standalone_mode=False)"
+    code += "; print([m for m in ('sympy', 'numpy', 'numba', 'rich') if m in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_all_metrics_are_named():
