@@ -39,9 +39,12 @@ class Command(click.Command):
     `examples`: lines of a shell, each command below a comment that says what it does.
     """
 
-    def __init__(self, *arguments: Any, examples: str = "", **attributes: Any) -> None:
+    def __init__(self, *arguments: Any, examples: str, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
-        self.examples = textwrap.dedent(examples).strip().splitlines()
+        examples = textwrap.dedent(examples).strip()
+        self.examples = examples.splitlines()
+        # For the site, in reStructuredText.
+        self.epilog = f"Examples:\n\n.. code-block:: bash\n\n{textwrap.indent(examples, '    ')}"
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Nothing: `format_options` has them, also for a click that does not call this."""
@@ -58,10 +61,9 @@ class Command(click.Command):
                 formatter.write_dl(groups[heading])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.examples:
-            with formatter.section("Examples"):
-                for line in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{line}\n" if line else "\n")
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n" if line else "\n")
 
 
 def in_group(heading: str) -> Callable[..., Callable[[Any], Any]]:
