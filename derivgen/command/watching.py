@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -16,6 +16,7 @@ from derivgen.project.spec import load_targets, read_source, split_argument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from derivgen.project.spec import Target
     from derivgen.project.watching import Imports
@@ -36,23 +37,27 @@ def watch(spec: str) -> None:
     Files of the project that the spec imports are watched too. The module keeps the options that it was generated with.
     An error of the spec is shown, and the next save tries again. Ctrl-C ends with exit code 0.
     """
-    import derivgen.pipeline  # noqa: F401  SymPy and all that generates, before imports are noted
-    from derivgen.project.watching import Imports, noted, wait_for_change
-
     path, _ = split_argument(spec)
     if not path.is_file() or path.suffix != ".py":
         read_source(path)  # raises an error
-    imports = Imports(path)
-    said = ""
     try:
-        while True:
-            with noted(imports):
-                regenerate(spec)
-            if said != (said := names_of(imports)):
-                click.echo(f"{clock()} watching {said}; Ctrl-C ends")
-            wait_for_change(imports)
+        watch_path(path, spec)
     except KeyboardInterrupt:
         click.echo(f"\n{clock()} ended")
+
+
+def watch_path(path: Path, spec: str) -> NoReturn:
+    """Generate, and wait for a change, again and again; `spec` is the path, or PATH:NAME."""
+    import derivgen.pipeline  # noqa: F401  SymPy and all that generates, before imports are noted
+    from derivgen.project.watching import Imports, noted, wait_for_change
+
+    imports, said = Imports(path), ""
+    while True:
+        with noted(imports):
+            regenerate(spec)
+        if said != (said := names_of(imports)):
+            click.echo(f"{clock()} watching {said}; Ctrl-C ends")
+        wait_for_change(imports)
 
 
 def names_of(imports: Imports) -> str:

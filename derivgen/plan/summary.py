@@ -73,10 +73,11 @@ def summary_text(declared: Program, report: Report, width: int) -> str:
     untrained = sum(int(element_count(t)) for t in declared.of_role(Role.RUNNING))
     rows += [("", "", "", "", ""), ("total", "", f"{count:,}", *cells(report, {row.name for row in report.layers}))]
     update, step = (short(row.cost.nanoseconds(itemsize)) for row in report.totals[-2:])
+    own, workspace = short(sp.Integer(count * itemsize)), short(report.workspace)
     lines = [
-        f"numbers: {count:,} parameters" + (f", of which {untrained:,} are not trained" if untrained else ""),
+        f"parameters: {count:,}" + (f", of which {untrained:,} are not trained" if untrained else ""),
         f"time: the update takes {update} ns, a whole step {step} ns",
-        f"memory: parameters {short(sp.Integer(count * itemsize))} bytes, workspace {short(report.workspace)} bytes",
+        f"memory: parameters take {own} bytes, the workspace {workspace} bytes",
     ]
     together = [row.name for row in report.layers if row.part == TOGETHER]
     if together:

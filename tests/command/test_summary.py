@@ -78,16 +78,16 @@ def test_each_layer_has_its_shape_and_its_parameters():
 def test_totals_are_those_of_the_module():
     text = succeed("summary", "net.py")
     count = 2 * (4 * 4 + 4) + 4 * 4 + (4 * 3 + 3)
-    assert f"numbers: {count} parameters, of which 8 are not trained" in text
-    assert f"parameters {4 * count} bytes" in text
-    assert f"parameters {8 * count} bytes" in succeed("summary", "net.py", "--dtype", "float64")
+    assert f"parameters: {count}, of which 8 are not trained" in text
+    assert f"parameters take {4 * count} bytes" in text
+    assert f"parameters take {8 * count} bytes" in succeed("summary", "net.py", "--dtype", "float64")
 
 
 def test_parameters_of_several_layers_count_once():
     text = succeed("summary", "tied.py")
     tied, beside = (line for line in text.splitlines() if line.startswith("  W"))
     assert not tied.endswith("shared") and beside.endswith("shared")
-    assert "numbers: 12 parameters" in text
+    assert "parameters: 12\n" in text
     assert rows_of(text)["unused"] == ["(3)"]
 
 
@@ -137,7 +137,7 @@ def test_a_model_without_data_or_layers():
     v = model.parameter("v")
     model.minimize(v**2)
     assert [layer.name for layer in layers_of(declared_program(model))] == ["loss"]
-    assert "numbers: 1 parameters" in summary_of(model, cost_of(model, "float32"), 80)
+    assert "parameters: 1\n" in summary_of(model, cost_of(model, "float32"), 80)
 
 
 @pytest.mark.parametrize(
