@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, Reader, matches
+from pages import PAGES, ROOT, Reader, matches, pictures
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     Reader(page, tmp_path).run()
+    for picture in pictures(page):
+        assert (page.parent / picture).is_file(), f"{picture} is missing: python scripts/tutorial_pictures.py"
+        assert (tmp_path / Path(picture).name).is_file(), f"no code of the page saves {Path(picture).name}"
 
 
 @pytest.mark.parametrize(

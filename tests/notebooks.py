@@ -1,0 +1,33 @@
+"""A notebook of the documents, run from its first cell to its last, in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from pages import environment
+
+
+def executed(notebook: Path, folder: Path) -> Any:
+    """The notebook with what its cells give; of what they write, standard output alone, its lines ended by newlines."""
+    run = nbformat.read(notebook, as_version=4)
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(run, timeout=300, kernel_name="python3", resources=resources, record_timing=False)
+    client.execute(env=environment())
+    for cell in run.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                if output.output_type == "stream":
+                    output.text = output.text.replace("\r\n", "\n")
+    return run
+
+
+def written(notebook: Any) -> Iterator[tuple[str, str]]:
+    """Each cell of code, with the text that it gives."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            yield cell.source, "".join(output.get("text", "") for output in cell.outputs)
