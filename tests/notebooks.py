@@ -17,6 +17,7 @@ def executed(notebook: Path, folder: Path) -> Any:
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(run, timeout=300, kernel_name="python3", resources=resources, record_timing=False)
     client.execute(env=environment())
+    run.metadata["language_info"] = {"name": "python"}  # without versions
     for cell in run.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
