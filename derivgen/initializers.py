@@ -111,6 +111,15 @@ def lecun_normal() -> Initializer:
     return Initializer("truncated_normal", (1.0,), "in", "lecun_normal")
 
 
+OTHER_WORDS = {"xavier": "glorot", "kaiming": "he"}  # PyTorch's
+
+
+def in_our_words(name: str) -> str:
+    """The name of an initializer of another library, as it is called here."""
+    family, _, rest = name.strip("_").partition("_")
+    return f"{OTHER_WORDS.get(family, family)}_{rest}"
+
+
 BY_NAME = {
     f.__name__: f
     for f in (

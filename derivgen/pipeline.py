@@ -13,6 +13,7 @@ from derivgen.code.passes import kernel_code
 from derivgen.code.tree import Function
 from derivgen.declare.lower import lower
 from derivgen.declare.model import Model
+from derivgen.declare.suspicious import summed_and_on_the_left, zeros_that_stay
 from derivgen.derive.by_row import mixed_axes
 from derivgen.derive.cotangents import tensors_behind
 from derivgen.derive.differentiate import adjoint
@@ -225,7 +226,11 @@ def generate_body(
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(costs),
-        warnings=unused_parameters(model, declared),
+        warnings=(
+            *unused_parameters(model, declared),
+            *summed_and_on_the_left(model),
+            *zeros_that_stay(model, plan.training.program),
+        ),
         generator=generator_digest()[:8],
     )
 

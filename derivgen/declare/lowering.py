@@ -22,6 +22,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen.declare.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.declare.scope import Scope
+from derivgen.declare.suggestions import at_indices
 from derivgen.errors import Place, Problem, Refused, nearest
 from derivgen.file import contract
 from derivgen.file.fixed_names import OF_MODES
@@ -68,6 +69,7 @@ HINTS = {
     "polygamma": " (of these it has digamma and trigamma, polygamma(0, u) and polygamma(1, u))",
 }
 LARGEST = sp.Integer(int(sys.float_info.max))
+FUNCTIONS = sorted({"sqrt", *(f.__name__ for f in DERIVATIVES)} - {"root"}, key=str.casefold)
 EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
 ELEMENTS = 2**47  # of a tensor: more than a processor can address
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
@@ -487,7 +489,9 @@ class Lowering:
         if isinstance(e, sp.re | sp.conjugate):  # SymPy's, of Abs(exp(asin(u))): all numbers are real here
             return self.convert(e.args[0], scope)
         if isinstance(e, IndexedBase):
-            raise Refused(f"{self.layer}: {e} is a tensor: read it at indices, {e}[{self.suggestion(e)}]")
+            raise Refused(
+                f"{self.layer}: {e} is a tensor: read it at indices, {at_indices(e, self.model.declared_indices)}"
+            )
         if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
             return self.number(e)
         if (real := real_gamma(e)) is not e:
@@ -549,9 +553,6 @@ class Lowering:
                 self.texts[e] = f"{type(e).__name__}({','.join(sorted(parts) if unordered else parts)})"
         return self.texts[e]
 
-    def suggestion(self, tensor: IndexedBase) -> str:
-        return ", ".join(f"i{axis}" for axis in range(len(tensor.shape or (0,))))
-
     def number(self, e: Any) -> Any:
         if e is sp.zoo:
             raise Refused(
@@ -571,8 +572,8 @@ class Lowering:
             kind = e.func.__name__
             hint = HINTS.get(kind, "")
             raise Refused(
-                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: see the docs' table of "
-                "functions"
+                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: write it by "
+                f"{', '.join(FUNCTIONS)}, or Piecewise; docs/spec.md tells of them"
             )
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:
@@ -598,6 +599,8 @@ class Lowering:
         if e in self.model.runtime_sizes:
             return size_symbol(e.name)
         tensor = self.tensors.get(e.name)
+        if tensor is None and e.name in self.model.refused_names:
+            return sp.Integer(1)  # the model is refused for it already
         if tensor is None:
             raise Refused(
                 f"{self.layer}: {e} is not declared: make it by model.parameter, model.input, model.constant or an "
@@ -609,6 +612,8 @@ class Lowering:
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
         name = e.base.name
+        if name not in self.tensors and name in self.model.refused_names:
+            return sp.Integer(1)
         # SymPy may have rebuilt the base, which then has no model.
         if name in self.tensors and getattr(e.base, "model", self.model) is not self.model:
             raise Refused(f"{self.layer}: {name} is a tensor of another model: declare it in this one")
@@ -618,7 +623,8 @@ class Lowering:
         if len(e.indices) != len(tensor.shape):
             found, axes = len(e.indices), len(tensor.shape)
             raise Refused(
-                f"{self.layer}: {e} is read with {count(found, 'subscript')}, {name} has {count(axes, 'axis')}"
+                f"{self.layer}: {e} is read with {count(found, 'subscript')}, {name} has {count(axes, 'axis')}: "
+                f"write {at_indices(e.base, self.model.declared_indices)}"
             )
         subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
         for subscript in subscripts:

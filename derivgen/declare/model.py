@@ -9,6 +9,7 @@ import itertools
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import initializers, optimizers
+from derivgen.declare.suggestions import at_indices, product_text, subscript_text
 from derivgen.declare.tables import table
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
 from derivgen.file import contract
@@ -42,6 +44,7 @@ class TensorSymbol(IndexedBase):
     """A declared tensor: `x[n, d]` in expressions, `x.shape`, `x.model`."""
 
     model: Model
+    __iter__ = None  # else Python takes elements for ever: no subscript of a symbol is too large
 
     def _hashable_content(self) -> tuple[Any, ...]:
         # Equal names in two models are two tensors; without this, SymPy's cache would give one for the other.
@@ -50,13 +53,31 @@ class TensorSymbol(IndexedBase):
     def __getitem__(self, subscripts: Any, **_: Any) -> sp.Expr:
         """The element at these subscripts; rank and bounds are checked where the expression is declared."""
         given = subscripts if isinstance(subscripts, tuple | list) else (subscripts,)
-        text = f"{self.name}[{', '.join(map(str, given))}]"
+        text = f"{self.name}[{', '.join(map(subscript_text, given))}]"
         return Indexed(self, *(self._subscript(s, text) for s in given))
 
     def _subscript(self, subscript: Any, text: str) -> sp.Expr:
         if is_integer(subscript) or (isinstance(subscript, sp.Expr) and not isinstance(subscript, IndexedBase)):
             return sp.sympify(subscript)
-        self.model.problem(f"{text} has the subscript {subscript!r}, expected an index or an integer expression")
+        declared, shown = self.model.declared_indices, subscript_text(subscript)
+        if isinstance(subscript, TensorSymbol):
+            advice = f"an index or an integer: read the tensor {shown} at indices, {at_indices(subscript, declared)}"
+        else:
+            advice = f"an index or an integer for each axis, such as {at_indices(self, declared)}"
+            advice += ": Sum runs over an index" if isinstance(subscript, slice) or subscript is Ellipsis else ""
+        self.model.problem(f"{text} has the subscript {shown}, expected {advice}")
+        return sp.Integer(0)
+
+    def __matmul__(self, other: Any) -> sp.Expr:
+        return self._product(self, other)
+
+    def __rmatmul__(self, other: Any) -> sp.Expr:
+        return self._product(other, self)
+
+    def _product(self, left: Any, right: Any) -> sp.Expr:
+        """0, where a product of matrices was written, which is noted."""
+        text = product_text(left, right, self.model.declared_indices)
+        self.model.problem(f"products of matrices are written as sums: {text} for {left} @ {right}")
         return sp.Integer(0)
 
 
@@ -120,7 +141,8 @@ class Model:
         self.groups: tuple[Group, ...] = ()
         self.update_place: Place | None = None
         self.wanted_letters: dict[str, str] = {}  # of library indices, by their own names
-        self.declared_indices: set[Idx] = set()
+        self.declared_indices: dict[Idx, None] = {}
+        self.refused_names: set[str] = set()  # what formulas may speak of, and nothing more is said about
         self._names: dict[str, str] = {}
         self._local: list[Idx] = []
         if why := contract.refusal(self.name, "model"):
@@ -156,7 +178,7 @@ class Model:
             self._declare_name(name, "index")
             extent = self._extent(f"index {name} must range over an integer size", size)
             made.append(Idx(sp.Symbol(name, integer=True), extent))
-        self.declared_indices.update(made)
+        self.declared_indices |= dict.fromkeys(made)
         return made[0] if len(made) == 1 else tuple(made)
 
     def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
@@ -398,7 +420,8 @@ class Model:
         try:
             rule = optimizers.by_name(rule) if isinstance(rule, str) else rule
             if not isinstance(rule, UpdateRule):
-                self.problem(f"update takes a rule such as optimizers.adam(), found {rule!r}")
+                found = f"the function {rule.__name__}: call it" if isfunction(rule) else repr(rule)
+                self.problem(f"update takes a rule such as optimizers.adam(), found {found}")
                 return
             self.rule, self.groups = rule, groups_of(rule, groups or {})
         except ValueError as error:
@@ -463,9 +486,10 @@ class Model:
     def _declare_name(self, name: str, kind: str) -> bool:
         why = contract.refusal(name, kind)
         if why is None and name in self._names:
-            why = f"the name {name} is used twice: it is {contract.article(self._names[name])} already"
+            why = f"the name {name} is used twice: it is {contract.article(self._names[name])} already, choose another"
         if why is not None:
             self.problem(why)
+            self.refused_names.add(str(name))
             return False
         self._names[name] = kind
         return True
@@ -524,7 +548,8 @@ class Model:
             if make := initializers.BY_NAME.get(init or "zeros"):
                 return make()
             known = ", ".join(initializers.BY_NAME)
-            self.problem(f"{kind} {name}: no initializer is called {init!r}; there are {known}, or give an array")
+            near = nearest(initializers.in_our_words(str(init)), initializers.BY_NAME) or ";"
+            self.problem(f"{kind} {name}: no initializer is called {init!r}{near} there are {known}, or give an array")
             return initializers.zeros()
         self._refuse_mask(f"init of {kind} {name}", init)
         value, sizes = np.asarray(init), [sp.sympify(size).subs(self.fixed_sizes) for size in shape]
@@ -532,6 +557,10 @@ class Model:
         if value.dtype.kind in "iuf" and value.shape == expected:
             return value.astype(np.float64)
         wrong = f"init has shape {value.shape}, expected {expected}"
+        if value.shape == ():
+            wrong += f": for {init} in each element write init=initializers.constant({init})"
+        elif value.shape == expected[::-1]:
+            wrong += ": transpose it"
         if value.dtype.kind not in "iuf":
             wrong = f"init must be numbers or the name of an initializer, found {init!r}"
         self.problem(f"{kind} {name}: {wrong}")

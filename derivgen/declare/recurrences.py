@@ -179,7 +179,9 @@ def time_of(members: Sequence[Definition]) -> Time:
     time = common[0]
     signs = {shifts[time] > 0 for shifts in found}
     if len(signs) > 1:
-        raise Refused(f"{layer} is read at earlier and at later {time}: a recurrence runs one way")
+        raise Refused(
+            f"{layer} is read at earlier and at later {time}: a recurrence runs one way, with all shifts of one sign"
+        )
     for d in members:
         if time not in d.indices:
             raise Refused(f"{layer}: {d.name} does not have the index {time}, along which the recurrence runs")

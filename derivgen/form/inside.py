@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -24,6 +25,8 @@ from derivgen.form.expressions import (
 from derivgen.form.notation import Plain
 from derivgen.form.program import Range, Role, Statement, Tensor
 
+MOST_SUBSCRIPTS = 4  # of a read whose other orders are looked at
+
 
 def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
     """Messages for the reads that nothing keeps inside their tensors."""
@@ -34,7 +37,8 @@ def out_of_bounds(s: Statement, tensors: Mapping[str, Tensor]) -> list[str]:
         tensor = tensors[read.tensor]
         for axis, (subscript, extent) in enumerate(zip(read.subscripts, tensor.shape, strict=True)):
             if not inside(subscript, extent, path, s.domain, tensors):
-                messages.append(outside(read, axis, subscript, extent, s))
+                order = in_another_order(read, path, s.domain, tensors)
+                messages.append(outside(read, axis, subscript, extent, s, order))
     return list(dict.fromkeys(messages))
 
 
@@ -123,7 +127,17 @@ def integer_reads(
     return ranges
 
 
-def outside(read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: Statement) -> str:
+def in_another_order(
+    read: Read, path: Conditions, domain: tuple[Range, ...], tensors: Mapping[str, Tensor]
+) -> Read | None:
+    """The read with its subscripts in an order in which they stay inside, if there is one."""
+    if len(read.subscripts) > MOST_SUBSCRIPTS:
+        return None
+    others = (Read(read.tensor, *order) for order in itertools.permutations(read.subscripts))
+    return next((other for other in others if is_inside(other, path, domain, tensors)), None)
+
+
+def outside(read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: Statement, order: Read | None) -> str:
     text = Plain({}).expression
     spans = ", ".join(
         f"{r.index} runs over 0 .. {text(r.extent - 1)}" for r in s.domain if r.index in indices_of(subscript)
@@ -131,5 +145,6 @@ def outside(read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: State
     runs = f" where {spans}" if spans else ""
     return (
         f"{text(read)} may leave axis {axis} of {read.tensor}, which has {text(extent)} elements{runs}: "
-        "narrow the index, or guard the read by Piecewise((…, condition), (0, True))"
+        + (f"are the subscripts in the wrong order, for {text(order)}? Else " if order is not None else "")
+        + "narrow the index, or guard the read by Piecewise((…, condition), (0, True))"
     )

@@ -179,6 +179,8 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
         text = str(error)
     elif isinstance(error, RecursionError) and is_sympys(error):
         text = "an expression is nested too deeply: give parts of it a let"
+    elif is_said_by_derivgen(error):
+        text = str(error)
     else:
         text = unknown_argument(error) or advice(error) or f"the spec raised {type(error).__name__}: {error}"
     refused = [problem for model in models.values() for problem in model.problems]
@@ -188,6 +190,13 @@ def refuse_raised(path: Path, error: BaseException, models: dict[str, Model]) ->
 def is_sympys(error: BaseException) -> bool:
     """Whether SymPy raised an error, and not the spec's own functions."""
     return "sympy" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+
+
+def is_said_by_derivgen(error: BaseException) -> bool:
+    """Whether a `raise` of this package is what raised an error of the spec, so that its words are ours."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    mistaken = isinstance(error, ValueError | TypeError | AttributeError)
+    return mistaken and PACKAGE in Path(innermost.filename).parents and (innermost.line or "").startswith("raise ")
 
 
 def unknown_argument(error: BaseException) -> str:

@@ -32,6 +32,7 @@ def test_every_example_is_checked_and_up_to_date():
     result = CliRunner().invoke(main, ["check"])
     assert result.exit_code == 0, result.output
     assert f"{len(NAMES)} up to date" in result.output
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
