@@ -59,10 +59,10 @@ def caller() -> Place | None:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean learning_rate?`, or nothing."""
-    lowered = {other.casefold(): other for other in words}
-    found = difflib.get_close_matches(word.casefold(), lowered, n=1, cutoff=0.5)
-    return f"; did you mean {lowered[found[0]]}?" if found else ""
+    """`; did you mean learning_rate?`, or nothing; capitals and hyphens are all the same."""
+    plain = {other.casefold().replace("-", ""): other for other in words}
+    found = difflib.get_close_matches(word.casefold().replace("-", ""), plain, n=1, cutoff=0.5)
+    return f"; did you mean {plain[found[0]]}?" if found else ""
 
 
 def listed(names: Collection[str]) -> str:

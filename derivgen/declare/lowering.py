@@ -573,7 +573,7 @@ class Lowering:
             hint = HINTS.get(kind, "")
             raise Refused(
                 f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: write it by "
-                f"{', '.join(FUNCTIONS)}, or Piecewise; docs/spec.md tells of them"
+                f"{', '.join(FUNCTIONS)}, or Piecewise; docs/spec.md has a table of functions"
             )
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:

@@ -30,6 +30,15 @@ def load(path: Path | str) -> ModuleType:
     return already_loaded(path, text) or execute(path, text)
 
 
+def refuse_other(module: object) -> None:
+    """Raise TypeError for what is no generated module, such as the path of one."""
+    if hasattr(module, "CONTRACT"):
+        return
+    found = type(module).__name__
+    where = repr(str(module)) if isinstance(module, str | Path) else "path"
+    raise TypeError(f"expected a generated module, found {found}: give runtime.load({where})")
+
+
 def already_loaded(path: Path, text: str) -> ModuleType | None:
     """The module that this process made from the same text, as `import` would give it.
 

@@ -15,6 +15,7 @@ from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.runtime.data.data import read_data
 from derivgen.runtime.data.rows import Feed, count_rows, draws_of, sample_inputs
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.tensors import load_parameters
 from derivgen.runtime.train.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
 from derivgen.runtime.train.evaluation import joined
@@ -30,6 +31,7 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     Raises DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not
     fit.
     """
+    refuse_other(module)
     needed = prediction_inputs(module)
     inputs = {name: data[name] for name in needed if name in data}
     view = prediction_view(module)

@@ -730,6 +730,21 @@ def test_compiling_is_told_from_training(tmp_path, points, monkeypatch):
     assert runtime.fit(module, points, epochs=1).compiling_seconds == 0
 
 
-def test_a_path_is_no_module(points):
-    with pytest.raises(TypeError, match=r"fit takes a generated module, found str: give runtime\.load\(path\)"):
-        runtime.fit("regression_kernels.py", points)
+@pytest.mark.parametrize("path", ["regression_kernels.py", Path("regression_kernels.py")])
+def test_a_path_is_no_module(points, path):
+    words = r"expected a generated module, found \w+: give runtime\.load\('regression_kernels\.py'\)"
+    for function in (runtime.fit, runtime.minimize, runtime.least_squares):
+        with pytest.raises(TypeError, match=words):
+            function(path, points)
+    with pytest.raises(TypeError, match=words):
+        runtime.predict(path, np.zeros(3), points)
+
+
+def test_a_loss_that_rose_is_warned_of(modes, points):
+    with pytest.warns(UserWarning, match=r"the loss of the first 90 rows rose from .*, take a smaller learning rate"):
+        worse = runtime.fit(modes, points, epochs=3, learning_rate=1e3)
+    assert any("rose from" in warning for warning in worse.warnings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runtime.fit(modes, points, epochs=3)
+        runtime.fit(modes, points, epochs=1, learning_rate=1e3, parameters=worse.last)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import convergence
 import numpy as np
 import pytest
+from scipy.optimize import _minimize as scipy_minimizers
 
 from derivgen import generate, optimizers, runtime, schedules
+from derivgen.runtime.solve import minimizing
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,16 @@ def test_a_constant_rate_does_not_converge(problem, tmp_path):
     regrets, above = convergence.regrets(convergence.load(rule, data["x"].shape[1], tmp_path), data, best, epochs=64)
     assert above > 1e-5
     assert regrets[63] - regrets[15] > 2 * (regrets[15] - regrets[3])
+
+
+@pytest.mark.parametrize(
+    ("method", "near"),
+    [("lbfgs", "L-BFGS-B"), ("newton_cg", "Newton-CG"), ("Newton", "newton"), ("natural", "natural_")],
+)
+def test_a_method_that_is_unknown_is_named_with_those_that_there_are(method, near):
+    with pytest.raises(ValueError, match=f"no method '{method}'; did you mean {near}.*\\? there are newton, .*, SLSQP"):
+        runtime.minimize(None, method=method)
+
+
+def test_all_of_scipys_methods_are_known():
+    assert {method.lower() for method in minimizing.METHODS} >= {*scipy_minimizers.MINIMIZE_METHODS}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError
+from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.solve.newton import natural_gradient, newton
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
@@ -26,6 +26,11 @@ SECOND_ORDER = {
     "trust-exact": ("hess",),
     "dogleg": ("hess",),
 }
+OWN = ("newton", "natural_gradient")
+METHODS = (
+    *("Nelder-Mead", "Powell", "CG", "BFGS", "Newton-CG", "L-BFGS-B", "TNC", "COBYLA", "COBYQA", "SLSQP"),
+    *("trust-constr", "dogleg", "trust-ncg", "trust-exact", "trust-krylov"),
+)
 APPROXIMATING = ("newton-cg", "trust-constr")  # by differences of gradients, where they are given neither
 
 
@@ -67,6 +72,7 @@ def minimize(
     """
     from scipy.optimize import minimize as scipy_minimize
 
+    refuse_method(method)
     refuse_own_derivatives(method, products, arguments)
     with sharing(module, comm, data or {}, method=method, seed=seed, batch_size=batch_size):
         objective = objective_of(module, data, parameters, seed, batch_size)
@@ -84,6 +90,14 @@ def minimize(
         result.parameters = objective.flat(result.x)
         result.views = module.views(result.parameters)
         return result
+
+
+def refuse_method(method: object) -> None:
+    """Raise ValueError where a method is none of SciPy's, whose capitals do not count, and none of ours."""
+    if callable(method) or (isinstance(method, str) and (method in OWN or method.lower() in map(str.lower, METHODS))):
+        return
+    near = nearest(str(method), (*OWN, *METHODS)) or ";"
+    raise ValueError(f"minimize has no method {method!r}{near} there are {', '.join((*OWN, *METHODS))}")
 
 
 def second_derivatives(objective: Objective, method: str, products: str | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.data import rows as rows_of
 from derivgen.runtime.data.inputs import unmasked
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element
 
 Array = np.ndarray[Any, Any]
@@ -159,6 +160,7 @@ def objective_of(
     batch_size: int | None = None,
 ) -> Objective:
     """The objective at these data. Raises ValueError or TypeError where the arguments don't fit the module."""
+    refuse_other(module)
     rows_of.check_names(module, data or {}, "data")
     rows_of.check_complete(module, data or {})
     start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))

@@ -14,6 +14,7 @@ from derivgen.runtime.data.rows import Feed, draws_of, sample_inputs
 from derivgen.runtime.train.metrics import Metrics, evaluate_metrics, prediction_of, resolve_metrics, target_of
 
 Array = np.ndarray[Any, Any]
+COMPARED = 256  # rows whose losses before and after a training are compared
 
 
 class ValidationError(Exception):
@@ -35,6 +36,24 @@ def validation_loss(module: ModuleType, parameters: Array, feed: Feed, rows: Arr
         losses.append(loss)
         counts.append(1 if part is None else len(part))
     return losses[0] if len(losses) == 1 else float(np.average(losses, weights=counts))
+
+
+def rise(module: ModuleType, before: Array, after: Array, feed: Feed, rows: Array | None) -> str:
+    """That a training made the loss of some rows far larger, in words; empty where it did not, or where it is unknown.
+
+    Both losses are those of the same first rows, in evaluation, so that neither dropout nor the choice of rows counts.
+    """
+    some = None if rows is None else rows[:COMPARED]
+    try:
+        first, last = (validation_loss(module, parameters, feed, some) for parameters in (before, after))
+    except ValidationError:
+        return ""
+    if last - first <= abs(first):
+        return ""
+    whose = "" if some is None else f" of the first {len(some)} rows"
+    return (
+        f"the loss{whose} rose from {first:.4g} to {last:.4g}: the training diverged, so take a smaller learning rate"
+    )
 
 
 def joined(predictions: Sequence[Array], rows: int) -> Array:

@@ -25,8 +25,8 @@ class Fit:
 
     `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
     loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
-    are the monitor's; `resumed_epochs` of the history were done before, by the training that was resumed;
-    `compiling_seconds` of the whole time the module was compiled, or read from the cache.
+    are the monitor's, and that the loss rose; `resumed_epochs` of the history were done before, by the training that
+    was resumed; `compiling_seconds` of the whole time the module was compiled, or read from the cache.
     """
 
     parameters: Array = field(repr=False)

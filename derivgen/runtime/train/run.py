@@ -18,7 +18,7 @@ from derivgen.errors import DerivgenError
 from derivgen.runtime.data.rows import Feed, check_names, class_weights, digest, sample_inputs, split_rows
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.train import checkpoints as files
-from derivgen.runtime.train.evaluation import ValidationError, validation_loss
+from derivgen.runtime.train.evaluation import ValidationError, rise, validation_loss
 from derivgen.runtime.train.history import (
     NOTHING,
     Epoch,
@@ -72,6 +72,7 @@ class Run:
             merged = {**shared, **validation}
             rows = split_rows(module, merged, 0.0, self.generator)[0]
             self.validation = Feed(module, merged), rows
+        self.starts_anew = parameters is None
         self.steps = Steps(module, self.feed, options, parameters, state)
         self.epochs: list[Epoch] = []
         self.position, self.loss_sum = 0, 0.0  # of the present epoch: rows done, and their losses
@@ -172,6 +173,7 @@ class Run:
                 display = shown(options.epochs, rows, progress, len(self.epochs))
                 with quiet, display as self.display, self.display.follow(self.module.COMPILING):
                     self.all_epochs()
+                self.warn_of_a_rise()
         except BaseException as error:  # whatever ends it, what was reached is not lost
             with interrupts.ignored():
                 if isinstance(error, NonFiniteError) and error.parameters is self.steps.parameters:
@@ -204,6 +206,14 @@ class Run:
         finally:
             if len(self.epochs) > shown_epochs:
                 self.display.epoch(self.epochs[-1])
+
+    def warn_of_a_rise(self) -> None:
+        """Warn where a training from the spec's initial parameters ends far above their loss."""
+        if self.starts_anew and not self.resumed_epochs:
+            best = self.best if self.best is not None else self.steps.parameters
+            if text := rise(self.module, self.steps.initial, best, self.feed, self.rows):
+                self.warnings["rise"] = text
+                warnings.warn(text, stacklevel=4)
 
     def take_back(self, epoch: int) -> None:
         """Forget this epoch and those after it."""

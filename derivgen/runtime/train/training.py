@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.runtime.loading import interpreted
+from derivgen.runtime.loading import interpreted, refuse_other
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.train.evaluation import metrics_of
 from derivgen.runtime.train.metrics import Metrics
@@ -81,8 +81,7 @@ def fit(
     NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
     written. Whatever ends a training early, the exception has `fit`, what was reached.
     """
-    if not hasattr(module, "CONTRACT"):
-        raise TypeError(f"fit takes a generated module, found {type(module).__name__}: give runtime.load(path)")
+    refuse_other(module)
     options = Options(
         epochs,
         batch_size,
