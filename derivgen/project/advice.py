@@ -195,6 +195,11 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
         r"let\(\) missing \d required positional argument",
         said('let takes a name, indices and a formula: model.let("a", (n, h), …)'),
     ),
+    (
+        TypeError,
+        r"([\w.]+)\(\) missing \d required positional arguments?: '(\w+)'",
+        said("{1} lacks its argument {2}: give it, by position or as {2}=…"),
+    ),
     (TypeError, r"([\w.]+)\(\) takes (?:from \d+ to )?(\d+) positional arguments? but (\d+)", by_position),
     (
         TypeError,

@@ -208,6 +208,10 @@ MISTAKES = {
         wrong(update="model.update(optimizers.adam(learning_rate=-1))"),
         ("rule adam: learning_rate must be at least 0, found -1",),
     ),
+    "24 a parameter without anything": (
+        wrong(predict="model.parameter()"),
+        ("lacks its argument name: give it",),
+    ),
     "24 a layer without name": (
         wrong(a1="a1 = layers.dense(x, H, tanh)"),
         ("dense lacks its argument name", "by keyword: write name=…"),

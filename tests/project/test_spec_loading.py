@@ -206,7 +206,7 @@ layer(0)
         ("def f():\n    return f()\n\nf()\n", "digits.py:2: the spec raised RecursionError"),
         (
             "from sympy import Sum\n\nSum(1)\n",
-            "digits.py:3: a Sum names the indices that it runs over: write Sum(…, d)",
+            "digits.py:3: a Sum names the indices that it runs over, found none: write Sum(1, d) for the sum over d",
         ),
         (
             "from derivgen import optimizers\noptimizers.adamw(weight_deca=0.1)\n",
