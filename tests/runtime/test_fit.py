@@ -741,7 +741,9 @@ def test_a_path_is_no_module(points, path):
 
 
 def test_a_loss_that_rose_is_warned_of(modes, points):
-    with pytest.warns(UserWarning, match=r"the loss of the first 90 rows rose from .*, take a smaller learning rate"):
+    with pytest.warns(
+        UserWarning, match=r"the loss of the first 90 rows rose from .*: the training diverged, so take a smaller"
+    ):
         worse = runtime.fit(modes, points, epochs=3, learning_rate=1e3)
     assert any("rose from" in warning for warning in worse.warnings)
     with warnings.catch_warnings():

@@ -36,6 +36,7 @@ from derivgen.runtime.train.resuming import random_state, refuse_forgery, tensor
 from derivgen.runtime.train.stepping import Steps
 
 Array = np.ndarray[Any, Any]
+GROWN = 10  # times the largest initial parameter: beyond it a training may have diverged
 SECONDS_BETWEEN = 5.0  # checkpoints, where nothing is said
 Callback = Callable[[Epoch, Mapping[str, Array]], bool | None]
 
@@ -209,11 +210,17 @@ class Run:
 
     def warn_of_a_rise(self) -> None:
         """Warn where a training from the spec's initial parameters ends far above their loss."""
-        if self.starts_anew and not self.resumed_epochs:
-            best = self.best if self.best is not None else self.steps.parameters
-            if text := rise(self.module, self.steps.initial, best, self.feed, self.rows):
-                self.warnings["rise"] = text
-                warnings.warn(text, stacklevel=4)
+        before, after = self.steps.initial, self.best if self.best is not None else self.steps.parameters
+        if not self.starts_anew or self.resumed_epochs or not self.may_have_risen(before, after):
+            return
+        if text := rise(self.module, before, after, self.feed, self.rows):
+            self.warnings["rise"] = text
+            warnings.warn(text, stacklevel=4)
+
+    def may_have_risen(self, before: Array, after: Array) -> bool:
+        """Whether a look is worth its compiling: parameters are large, or the last epoch is no better than the first."""
+        grown = np.abs(after).max(initial=0) > GROWN * np.abs(before).max(initial=0)
+        return bool(grown) or (len(self.epochs) > 1 and self.epochs[-1].loss >= self.epochs[0].loss)
 
     def take_back(self, epoch: int) -> None:
         """Forget this epoch and those after it."""
