@@ -218,7 +218,7 @@ class Run:
             warnings.warn(text, stacklevel=4)
 
     def may_have_risen(self, before: Array, after: Array) -> bool:
-        """Whether a look is worth its compiling: parameters are large, or the last epoch is no better than the first."""
+        """Whether a look is worth its compiling: parameters are large, or the last epoch is not below the first."""
         grown = np.abs(after).max(initial=0) > GROWN * np.abs(before).max(initial=0)
         return bool(grown) or (len(self.epochs) > 1 and self.epochs[-1].loss >= self.epochs[0].loss)
 
