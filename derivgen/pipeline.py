@@ -48,7 +48,7 @@ from derivgen.print.templates import generator_digest
 from derivgen.schedule.parallel import in_threads
 from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
-from derivgen.stages import generation, reached
+from derivgen.stages import reached, watched
 from derivgen.update.rule import factors_of
 from derivgen.whole.whole import Whole, whole_model
 
@@ -203,7 +203,7 @@ def docstrings(model: Model) -> dict[str, tuple[str, ...]]:
 
 @as_written()
 @names_in_order()
-@generation()
+@watched("generate")
 def generate_body(
     model: Model,
     dtype: str = DTYPES[0],

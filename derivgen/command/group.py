@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import click
 
 from derivgen.command.help import Command
 from derivgen.errors import DerivgenError, SpecError, output_fails, system_words
-from derivgen.stages import announced
+from derivgen.stages import watched
 
 ERROR = 2  # the exit code
+WAITING = {"watch"}
 
 # By what somebody wants to do, each in the order in which one does it.
 SECTIONS = {
@@ -44,7 +47,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             refuse_removed_folder()
-            with announced(lambda line: click.echo(line, err=True)):
+            with signs_of_life(ctx):
                 return super().invoke(ctx)
         except DerivgenError as error:
             report_error(error)
@@ -57,6 +60,15 @@ class Commands(click.Group):
         if output_fails():  # else Python tries again as it ends, and shows a traceback
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ctx.exit(ERROR)
+
+
+def signs_of_life(ctx: click.Context) -> AbstractContextManager[object]:
+    """What says that a command still works; a command that waits for the user gives its own."""
+    name = " ".join([*getattr(ctx, "_protected_args", ()), *ctx.args][:1])
+    if name in WAITING:
+        return nullcontext()
+    # What Python took to start is the user's time too.
+    return watched(f"derivgen {name}".rstrip(), begun=time.monotonic() - time.process_time())
 
 
 def refuse_removed_folder() -> None:

@@ -13,6 +13,7 @@ from derivgen.errors import DerivgenError, show_warnings
 from derivgen.file import store
 from derivgen.project.project import expected_text, shortest
 from derivgen.project.spec import load_targets, read_source, split_argument
+from derivgen.stages import watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def watch_path(path: Path, spec: str) -> NoReturn:
 
     imports, said = Imports(path), ""
     while True:
-        with noted(imports):
+        with watched(f"generating from {spec}"), noted(imports):
             regenerate(spec)
         if said != (said := names_of(imports)):
             click.echo(f"{clock()} watching {said}; Ctrl-C ends")

@@ -13,15 +13,42 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from derivgen.form.program import Program, reached
+from derivgen.form.program import Program
+from derivgen.form.program import reached as dependents
 from derivgen.form.reals import Real
 from derivgen.oracle.interpreter import Execution, Held, run
 from derivgen.oracle.reals import context
 from derivgen.oracle.tensor_values import Array, array
+from derivgen.stages import reached
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
 HESSIAN_DIGITS = 80  # second differences lose twice as many
 Shifts = Mapping[str, NDArray[np.object_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What is compared of a tensor that is not compared at every coordinate, and up to which size a tensor is."""
+
+    coordinates: int  # drawn at random, beside the one of the largest gradient
+    directions: int  # of normal numbers inside the tensor: each has a part along every coordinate
+    whole: bool = True  # small tensors, and small programs, at every coordinate
+
+    @property
+    def differences(self) -> int:
+        return self.directions + (1 + self.coordinates if self.coordinates else 0)
+
+
+LARGE = 2000  # parameters from which a difference costs so much that fewer are taken
+# A direction covers every coordinate; random coordinates say besides where an error is, and see smaller ones.
+THOROUGH, USUAL, QUICK = Depth(8, 2), Depth(1, 1, whole=False), Depth(0, 1, whole=False)
+
+
+def depth_for(parameters: int, quick: bool = False) -> Depth:
+    """How much is compared of a program with so many parameters."""
+    if quick:
+        return QUICK
+    return THOROUGH if parameters <= LARGE else USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ def directional(
 ) -> Real:
     """The derivative of the output along a direction: name of a tensor → array of its shape; others stand still."""
     moved = _reals(direction, digits)
-    function = _function_of(program, values, list(moved), _output(program, output), digits)
+    function = _Point(program, values, _output(program, output), digits).function(list(moved))
     return _difference(function, moved, digits)
 
 
@@ -57,10 +84,9 @@ def gradient(
     program: Program, values: Mapping[str, ArrayLike], wrt: Sequence[str], digits: int = 50
 ) -> dict[str, Array]:
     """The gradient of the objective by each tensor of `wrt`, coordinate by coordinate."""
-    found = {}
+    found, point = {}, _Point(program, values, _output(program, None), digits)
     for name in wrt:
-        shape = np.shape(values[name])
-        function = _function_of(program, values, [name], _output(program, None), digits)
+        shape, function = np.shape(values[name]), point.function([name])
         units = (_unit(shape, k, digits) for k in range(_count(shape)))
         found[name] = array((_difference(function, {name: unit}, digits) for unit in units), shape)
     return found
@@ -75,7 +101,7 @@ def hessian_vector(
     """
     mp, direction = context(digits), _reals(v, digits)
     parameters = [t.name for t in program.parameters]
-    function = _function_of(program, values, [*direction, *parameters], _output(program, None), digits)
+    function = _Point(program, values, _output(program, None), digits).function([*direction, *parameters])
     h = mp.mpf(10) ** (-mp.mpf(digits) / 4)
 
     def second(name: str, unit: Array) -> Real:
@@ -120,8 +146,7 @@ def compare_gradients(
     values: Mapping[str, ArrayLike],
     gradient: Mapping[str, ArrayLike],
     seed: int = 0,
-    coordinates: int = 8,
-    directions: int = 2,
+    depth: Depth | None = None,
     digits: int = 50,
     along: Mapping[str, ArrayLike] | None = None,
 ) -> list[Comparison]:
@@ -129,35 +154,70 @@ def compare_gradients(
 
     `along`: it is the gradient of the objective's derivative along this direction, which is the Hessian's product.
 
-    Small tensors and small programs are checked at every coordinate. Of others, the coordinate where the given
-    gradient is largest (so that the scale is the tensor's own), random coordinates, and random directions v of ±1
-    inside the tensor, whose error is |⟨g,v⟩ - d| / max(Σ|g_i·v_i|, |d|) for the difference d.
+    `depth`: how much is compared; by the number of parameters if omitted. Of a tensor that is not compared at every
+    coordinate these are the coordinate where the given gradient is largest (so that the scale is the tensor's own),
+    random coordinates, and random directions v, whose error is |⟨g,v⟩ - d| / max(Σ|g_i·v_i|, |d|) for the difference
+    d. The elements of v are ±1 to ±2, drawn evenly: none is small, and errors don't cancel as those of ±1 may.
     """
     missing = [t.name for t in program.parameters if t.name not in gradient]
     if missing:
         raise ValueError(f"the gradient of {missing[0]} is missing")
-    generator = np.random.default_rng(seed)
     total = sum(np.size(values[t.name]) for t in program.parameters)
-    compared = []
-    for name in (t.name for t in program.parameters):
+    depth = depth_for(total) if depth is None else depth
+    plans = [_planned(np.size(values[t.name]), total, depth) for t in program.parameters]
+    point = _Point(program, values, _output(program, None), digits)
+    counter, compared = _Counter(sum(plan.differences for plan in plans)), []
+    generator = np.random.default_rng(seed)
+    for name, plan in zip((t.name for t in program.parameters), plans, strict=True):
         given, shape = _reals({name: gradient[name]}, digits)[name], np.shape(values[name])
         if given.shape != shape:
             raise ValueError(f"the gradient of {name} has shape {given.shape}, expected {shape}")
-        function = _along(program, values, name, along or {}, digits)
-        check = _Check(name, shape, list(given.ravel()), function, digits)
-        if given.size <= SMALL_TENSOR or total <= SMALL_PROGRAM:
-            found, checked = [check.at_coordinates(range(given.size))], f"all {given.size} coordinates"
-        else:
-            chosen = {
-                check.largest,
-                *generator.choice(given.size, min(coordinates, given.size), replace=False).tolist(),
-            }
-            signs = [generator.choice([-1, 1], size=given.size).tolist() for _ in range(directions)]
-            found = [check.at_coordinates(sorted(chosen)), *map(check.along, signs)]
-            checked = f"{len(chosen)} of {given.size} coordinates, {directions} directions"
+        counter.name = name
+        check = _Check(name, shape, list(given.ravel()), _along(point, name, along or {}), digits, counter)
+        found = check.found(plan, generator)
         errors, differences = zip(*found, strict=True)
-        compared.append(Comparison(name, max(errors), checked, max(differences)))
+        compared.append(Comparison(name, max(errors), plan.words(given.size), max(differences)))
     return compared
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is compared of one tensor: every coordinate, or that with the largest gradient and some; and directions."""
+
+    coordinates: int
+    directions: int
+    every: bool = False
+
+    @property
+    def differences(self) -> int:
+        return self.coordinates + self.directions
+
+    def words(self, size: int) -> str:
+        if self.every:
+            return f"all {size} coordinates"
+        directions = f"{self.directions} direction{'' if self.directions == 1 else 's'}"
+        if not self.coordinates:
+            return f"{directions} through all {size} coordinates"
+        return f"{self.coordinates} of {size} coordinates, {directions}"
+
+
+def _planned(size: int, total: int, depth: Depth) -> _Plan:
+    small = depth.whole and (size <= SMALL_TENSOR or total <= SMALL_PROGRAM)
+    if small or size <= depth.differences:
+        return _Plan(size, 0, every=True)
+    return _Plan(min(size, 1 + depth.coordinates) if depth.coordinates else 0, depth.directions)
+
+
+class _Counter:
+    """Differences that are taken, of so many, for who waits."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.name = total, 0, ""
+        reached("the differences", done=0, total=total)
+
+    def count(self) -> None:
+        self.done += 1
+        reached(f"{self.name}, {self.done} of {self.total} differences", done=self.done, total=self.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +229,26 @@ class _Check:
     gradient: list[Real]
     function: Callable[[Shifts], Real]
     digits: int
+    counter: _Counter
+
+    def found(self, plan: _Plan, generator: np.random.Generator) -> list[tuple[float, float]]:
+        """(the error, the largest difference) of the coordinates together, and of each direction."""
+        size = len(self.gradient)
+        if plan.every:
+            return [self.at_coordinates(range(size))]
+        chosen: list[int] = []
+        if plan.coordinates:
+            largest = self.largest
+            others = [k for k in generator.permutation(size).tolist() if k != largest]
+            chosen = sorted([largest, *others[: plan.coordinates - 1]])
+        shape = plan.directions, size
+        weights = (generator.choice([-1, 1], shape) * generator.uniform(1, 2, shape)).tolist()
+        return [*([self.at_coordinates(chosen)] if chosen else []), *map(self.along, weights)]
+
+    def difference(self, direction: Array) -> Real:
+        found = _difference(self.function, {self.name: direction}, self.digits)
+        self.counter.count()
+        return found
 
     @property
     def largest(self) -> int:
@@ -179,17 +259,17 @@ class _Check:
     def at_coordinates(self, chosen: Sequence[int]) -> tuple[float, float]:
         """(the error, the largest difference)"""
         units = (_unit(self.shape, k, self.digits) for k in chosen)
-        differences = array((_difference(self.function, {self.name: u}, self.digits) for u in units), (len(chosen),))
+        differences = array(map(self.difference, units), (len(chosen),))
         error = relative_error(array((self.gradient[k] for k in chosen), (len(chosen),)), differences, self.digits)
         sizes = (abs(d) if d == d else context(self.digits).inf for d in differences)
         return error, float(max(sizes))
 
-    def along(self, signs: list[int]) -> tuple[float, float]:
+    def along(self, weights: list[float]) -> tuple[float, float]:
         """(the error, the difference's size)"""
         mp = context(self.digits)
-        direction = array(map(mp.mpf, signs), self.shape)
-        difference = _difference(self.function, {self.name: direction}, self.digits)
-        products = [g * sign for g, sign in zip(self.gradient, signs, strict=True)]
+        direction = array(map(mp.mpf, weights), self.shape)
+        difference = self.difference(direction)
+        products = [g * weight for g, weight in zip(self.gradient, weights, strict=True)]
         error, scale = abs(sum(products) - difference), max(sum(map(abs, products)), abs(difference))
         if error == 0:
             return 0.0, float(abs(difference))
@@ -203,33 +283,37 @@ def _output(program: Program, output: str | None) -> str:
     return name
 
 
-def _function_of(
-    program: Program, values: Mapping[str, ArrayLike], moved: list[str], output: str, digits: int
-) -> Callable[[Shifts], Real]:
-    """The output as a function of shifts of these tensors; what does not depend on them is computed once."""
-    live, held = program.live([output]), Held()
-    point = run(live, values, digits=digits, held=held)
-    depends = reached(moved, live.statements, lambda s: s.sources)
-    rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
-    written = {s.target for s in rest.statements}
-    fixed = {name: tensor for name, tensor in point.items() if name not in written}
-    execution = Execution(rest, fixed, digits=digits, held=held, whole=live)
+class _Point:
+    """A program executed at a point: what does not depend on the tensors that move is computed once for all."""
 
-    def function(shifts: Shifts) -> Real:
-        for name in moved:
-            execution.give(name, np.ravel(fixed[name] + shifts.get(name, 0)))
-        execution.run()
-        return execution.stores[output].elements[0]
+    def __init__(self, program: Program, values: Mapping[str, ArrayLike], output: str, digits: int) -> None:
+        self.output, self.digits = output, digits
+        self.live, self.held = program.live([output]), Held()
+        self.tensors = run(self.live, values, digits=digits, held=self.held)
 
-    return function
+    def function(self, moved: list[str]) -> Callable[[Shifts], Real]:
+        """The output as a function of shifts of these tensors."""
+        live, output = self.live, self.output
+        depends = dependents(moved, live.statements, lambda s: s.sources)
+        rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
+        written = {s.target for s in rest.statements}
+        fixed = {name: tensor for name, tensor in self.tensors.items() if name not in written}
+        execution = Execution(rest, fixed, digits=self.digits, held=self.held, whole=live)
+
+        def function(shifts: Shifts) -> Real:
+            for name in moved:
+                execution.give(name, np.ravel(fixed[name] + shifts.get(name, 0)))
+            execution.run()
+            return execution.stores[output].elements[0]
+
+        return function
 
 
-def _along(
-    program: Program, values: Mapping[str, ArrayLike], name: str, along: Mapping[str, ArrayLike], digits: int
-) -> Callable[[Shifts], Real]:
+def _along(point: _Point, name: str, along: Mapping[str, ArrayLike]) -> Callable[[Shifts], Real]:
     """The objective, or its derivative along a direction, as a function of a tensor's shift."""
+    digits = point.digits
     moved = _reals(along, digits)
-    function = _function_of(program, values, list({name: None, **moved}), _output(program, None), digits)
+    function = point.function(list({name: None, **moved}))
     if not moved:
         return function
 

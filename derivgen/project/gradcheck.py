@@ -14,26 +14,31 @@ from derivgen.declare.model import Model
 from derivgen.errors import DerivgenError
 from derivgen.file.store import assemble
 from derivgen.form.program import Program, Role, Tensor
-from derivgen.oracle.differences import Comparison, compare_gradients, value
+from derivgen.oracle.differences import Comparison, compare_gradients, depth_for, value
 from derivgen.pipeline import declared_program, generate_body
 from derivgen.prepare.modes import in_training
 from derivgen.runtime.loading import load
+from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
 NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
 
 
-def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0, order: int = 1) -> list[Comparison]:
+def gradcheck(
+    model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0, order: int = 1, quick: bool = False
+) -> list[Comparison]:
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
     compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a
-    logarithm, the point has positive ones. Raises SpecError where the spec is refused, DerivgenError where there is
+    logarithm, the point has positive ones. `quick`: each tensor along one random direction alone, which has a part of
+    every element. Raises SpecError where the spec is refused, DerivgenError where there is
     nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
     functions = [*(["hessian_vector_product"] if order == 2 else []), *(["hessian"] if whole else [])]
     declared = declared_program(model)
+    reached("the objective at 50 digits")
     values = finite_values(declared, dtype, rows, seed)
     along = random_direction(declared, dtype, seed) if order == 2 else None
     with tempfile.TemporaryDirectory() as folder:
@@ -41,12 +46,13 @@ def gradcheck(model: Model, dtype: str = "float64", rows: int = 3, seed: int = 0
         body = generate_body(model, dtype, functions=functions)
         path.write_text(assemble(body, path.name, "derivgen gradcheck"), encoding="utf-8")
         module = load(path)
-        found = compared_with_differences(
-            declared, values, module_gradient(module, declared, values, along), seed, along
-        )
+        with watched("gradcheck", compiling=module.COMPILING) as work:
+            work.reach("the generated gradient")
+            gradient = module_gradient(module, declared, values, along)
+        found = compared_with_differences(declared, values, gradient, seed, along, quick)
         if whole:
             product = module_gradient(module, declared, values, along, whole)
-            again = compared_with_differences(declared, values, product, seed, along)
+            again = compared_with_differences(declared, values, product, seed, along, quick)
             found += [replace(c, parameter=f"{c.parameter}, by hessian") for c in again]
     return found
 
@@ -57,11 +63,13 @@ def compared_with_differences(
     gradient: Mapping[str, np.ndarray],
     seed: int,
     along: Mapping[str, np.ndarray] | None,
+    quick: bool = False,
 ) -> list[Comparison]:
     """The errors of a gradient, or with `along` of a product with the Hessian."""
     largest = max((float(np.max(np.abs(g))) for g in gradient.values()), default=0.0)
     digits = {"digits": SECOND_ORDER_DIGITS} if along is not None else {}
-    compared = compare_gradients(declared, values, gradient, seed=seed, along=along, **digits)
+    depth = depth_for(sum(np.size(values[p.name]) for p in declared.parameters), quick)
+    compared = compare_gradients(declared, values, gradient, seed, depth, along=along, **digits)
     for c in compared:
         if not np.isfinite(c.largest):
             raise DerivgenError(

@@ -14,6 +14,7 @@ import numpy as np
 
 from derivgen.errors import DerivgenError
 from derivgen.runtime.loading import load
+from derivgen.stages import reached, watched
 
 ROWS = 2  # of the data that functions are called with: zeros
 PART = "import sys; from derivgen.runtime.compiling import compile_part; compile_part(*sys.argv[1:])"
@@ -29,19 +30,25 @@ def compile_module(path: Path | str, jobs: int = 1) -> int:
         for number in range(1, jobs)
     ]
     module = load(path)
-    compile_part(path, 0, jobs)
-    for part in parts:
-        _, errors = part.communicate()
-        if part.returncode:
-            raise DerivgenError(f"a process that compiled {path} failed: {errors.decode().strip()}")
-    for function, arguments in calls_of(module):
-        function(*arguments)
+    with watched(f"compile {path}") as work, work.following(module.COMPILING):
+        compile_part(path, 0, jobs)
+        for part in parts:
+            work.reach("other processes compile their kernels")
+            _, errors = part.communicate()
+            if part.returncode:
+                raise DerivgenError(f"a process that compiled {path} failed: {errors.decode().strip()}")
+        calls = list(calls_of(module))
+        for number, (function, arguments) in enumerate(calls):
+            work.reach(f"{function.__name__} and what calls the kernels", number, len(calls))
+            function(*arguments)
     return len(kernels_of(module))
 
 
 def compile_part(path: Path | str, number: int | str, jobs: int | str) -> None:
     """Compile those kernels of a module that fall to one of several processes, which take them in turn."""
-    for kernel in kernels_of(load(path))[int(number) :: int(jobs)]:
+    kernels = kernels_of(load(path))[int(number) :: int(jobs)]
+    for done, kernel in enumerate(kernels):
+        reached(f"compiling {kernel.py_func.__name__}", done=done, total=len(kernels))
         kernel.load()
 
 

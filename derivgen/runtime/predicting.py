@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.tensors import load_parameters
 from derivgen.runtime.train.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
 from derivgen.runtime.train.evaluation import joined
+from derivgen.stages import reached, watched
 
 Array = np.ndarray[Any, Any]
 
@@ -38,11 +40,15 @@ def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) ->
     if not sample_inputs(view) or mixes_rows(module):
         return np.asarray(module.predict(parameters, **inputs))
     rows = np.arange(count_rows(view, inputs))
-    parts = enumerate(Feed(view, inputs).parts(rows))
-    return joined(
-        [np.asarray(module.predict(parameters, **part, **draws_of(module.predict, k))) for k, (_, part) in parts],
-        len(rows),
-    )
+    found: list[Array] = []
+    with ExitStack() as more:
+        for k, (part, taken) in enumerate(Feed(view, inputs).parts(rows)):
+            found.append(np.asarray(module.predict(parameters, **taken, **draws_of(module.predict, k))))
+            done = int(part[-1]) + 1
+            if k == 0 and done < len(rows):  # what is predicted at once should not wait for a thread that watches
+                more.enter_context(watched("predict", compiling=module.COMPILING))
+            reached(f"{done:,} of {len(rows):,} rows", done=done, total=len(rows))
+    return joined(found, len(rows))
 
 
 def classes_of(module: ModuleType, prediction: Array) -> Array:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import but_compiling, fail, succeed
+from command import but_signs, fail, succeed
 
 from derivgen import runtime
 from derivgen.errors import PACKAGE
@@ -367,7 +367,7 @@ def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
     wanted = (
         "error: what this command prints can't be written: No space left on device. The parameters so far are saved in"
     )
-    assert but_compiling(done.stderr) == f"{wanted} flowers_parameters.npz\n"
+    assert but_signs(done.stderr) == f"{wanted} flowers_parameters.npz\n"
     assert Path("flowers_parameters.npz").exists()
 
 

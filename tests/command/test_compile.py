@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
-from command import but_compiling
+from command import but_signs
 from parallel_module import SPEC, Outcome, at_once, check_files, write_module
 
 from derivgen import generate
@@ -32,7 +32,7 @@ def test_a_compiled_module_compiles_nothing(tmp_path: Path, jobs: str) -> None:
     write_module(tmp_path)
     done = compile_in(tmp_path, "net_kernels.py", "--jobs", jobs)
     assert done.returncode == 0
-    assert but_compiling(done.stderr) == ""
+    assert but_signs(done.stderr) == ""
     assert "net_kernels.py: 5 kernels and their callers are compiled" in done.stdout
     (found,) = at_once(tmp_path, 1)
     assert found == Outcome(0, found.numbers, frozenset(), "")

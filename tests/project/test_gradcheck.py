@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sympy import Sum, log, tanh
 
-from derivgen import Model
+from derivgen import Model, stages
 from derivgen.errors import DerivgenError
+from derivgen.oracle.differences import LARGE
 from derivgen.project import gradcheck
 
 
@@ -47,6 +48,47 @@ def test_wrong_derivatives_are_found(order, monkeypatch):
     monkeypatch.setattr(gradcheck, "module_gradient", wrong)
     (compared,) = gradcheck.gradcheck(model_of(lambda x, a, b: tanh(x * a + b) ** 2), order=order)
     assert compared.error > 1e-8
+
+
+def wide(width: int) -> Model:
+    """A model of so many weights, and a bias."""
+    model = Model("wide", dtype="float64")
+    N, D = model.batch("N"), model.sizes(D=width)
+    n, d = model.indices(n=N, d=D)
+    x, w, b = model.input("x", N, D), model.parameter("w", D), model.parameter("b")
+    model.minimize(Sum(tanh(Sum(x[n, d] * w[d], d) / 50 + b), n))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("width", "quick", "checked"),
+    [
+        (LARGE - 1, False, "9 of 1999 coordinates, 2 directions"),
+        (LARGE, False, "2 of 2000 coordinates, 1 direction"),
+        (LARGE, True, "1 direction through all 2000 coordinates"),
+    ],
+)
+def test_a_large_model_is_checked_by_fewer_differences_and_says_so(width, quick, checked, monkeypatch):
+    """Every element is covered still: one that is off is found, whichever it is."""
+    honest, off = gradcheck.module_gradient, 1.0
+
+    def given(*arguments):
+        found = honest(*arguments)
+        found["w"][width // 3] *= off
+        return found
+
+    monkeypatch.setattr(gradcheck, "module_gradient", given)
+    told: list[tuple[float, float]] = []
+    monkeypatch.setattr(stages.Work, "reach", lambda self, part, done=0.0, total=0.0: told.append((done, total)))
+    with stages.watched("derivgen gradcheck"):
+        w, b = gradcheck.gradcheck(wide(width), rows=2, quick=quick)
+    assert w.checked == checked and b.checked == "all 1 coordinates"
+    assert max(w.error, b.error) < 1e-12
+    differences = {False: 11 if width < LARGE else 3, True: 1}[quick] + 1
+    assert told[-1] == (differences, differences)
+    off = 1 + 1e-3
+    w, b = gradcheck.gradcheck(wide(width), rows=2, quick=quick)
+    assert w.error > 1e-9 and b.error < 1e-12
 
 
 def test_the_hessian_is_checked_where_it_is_asked_for(monkeypatch):

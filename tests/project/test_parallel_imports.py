@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from command import but_compiling
+from command import but_signs
 from parallel_module import (
     KILLED_BETWEEN_FILES,
     PROCESS,
@@ -163,7 +163,7 @@ def test_threads_may_make_the_first_call_at_once(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", THREADS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
-    assert (done.returncode, but_compiling(done.stderr)) == (0, "")
+    assert (done.returncode, but_signs(done.stderr)) == (0, "")
 
 
 NO_CACHE = """
@@ -219,5 +219,5 @@ def test_a_function_of_ones_own_may_call_a_kernel(tmp_path):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         command = [sys.executable, "-W", "ignore", str(tmp_path / "caller.py")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
-        assert (done.returncode, but_compiling(done.stderr)) == (0, "")
+        assert (done.returncode, but_signs(done.stderr)) == (0, "")
         assert len(done.stdout.splitlines()) == 3

@@ -289,7 +289,9 @@ def axes(monkeypatch):
 
 
 def curves(panel):
-    return {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in panel.lines}
+    """By label, without the mark of the best epoch."""
+    lines = [line for line in panel.lines if not line.get_label().startswith("best")]
+    return {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in lines}
 
 
 @pytest.mark.parametrize("suffix", STARTS)
@@ -314,7 +316,8 @@ def test_losses_and_metrics_stand_in_two_panels(tmp_path, axes):
     assert curves(metrics) == {name: {e.epoch: e.metrics[name] for e in epochs} for name in ("accuracy", "f1")}
     assert losses.get_ylabel() == "loss" and metrics.get_ylabel() == "validation metrics"
     assert metrics.get_xlabel() == "epoch"
-    assert len({line.get_color() for line in (*losses.lines, *metrics.lines)}) == 4
+    lines = [line for line in (*losses.lines, *metrics.lines) if not line.get_label().startswith("best")]
+    assert len({line.get_color() for line in lines}) == 4
 
 
 def test_training_alone_is_one_panel_with_one_curve(tmp_path, axes):

@@ -89,7 +89,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[runtime.CurveFit], Drawn
         figure = Figure()
         monkeypatch.setattr(curve_picture, "write_picture", lambda path, size, draw: draw(figure))
         fit.plot(Path("picture.svg"))
-        (panel,) = figure.axes
+        panel, _ = figure.axes
         outlines = [path.vertices for band in panel.collections for path in band.get_paths()]
         return [*(line.get_xydata() for line in panel.lines), *outlines]
 

@@ -255,29 +255,48 @@ def test_a_resumed_run_starts_with_an_empty_bar(terminal, time, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("columns", "end"),
-    [
-        (12, "…"),
-        (40, "━ loss 0.5  validation…"),
-        (60, "loss 0.5  validation 0.25  accuracy …"),
-    ],
+    ("columns", "bar", "pace"),
+    [(80, 5, "  10 samples/s"), (79, 4, "  10 samples/s"), (78, 15, ""), (66, 5, ""), (64, 0, "")],
 )
-def test_a_narrow_terminal_shows_one_line_and_where_it_is_cut(terminal, time, columns, end):
+def test_the_bar_is_shortened_and_no_metric(terminal, time, columns, bar, pace):
+    metrics = {"accuracy": 0.9375, "f1": 0.5}
     with terminal(columns) as written, progress.shown(2, 10, enabled=True) as display:
         train(display, time, 1, [(10, 1.0)])
         time.now += 1
-        display.epoch(done(2, 0.25, accuracy=0.5, balanced_accuracy=0.25, top_5_accuracy=0.125))
+        display.epoch(done(2, 0.25, **metrics))
+    shown = states(written[0])
+    drawn = "━" * bar + " " if bar else ""
+    words = "loss 0.5  validation 0.25  accuracy 0.9375  f1 0.5"
+    assert shown[-1] == f"epoch 2/2 {drawn}{words}{pace}"
+    assert all(len(state) <= columns for state in shown) and written[0].count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_metrics_that_fit_into_no_line_go_on_in_the_next_one(terminal, time, columns):
+    metrics = {"accuracy": 0.5, "balanced_accuracy": 0.25, "top_5_accuracy": 0.125}
+    with terminal(columns) as written, progress.shown(2, 10, enabled=True) as display:
+        train(display, time, 1, [(10, 1.0)])
+        time.now += 1
+        display.epoch(done(2, 0.25, **metrics))
+    last = states(written[0])[-4:]
+    assert all(f"{name} {value:g}" in " ".join(last) for name, value in metrics.items())
+    assert all(len(state) <= columns for state in states(written[0]))
+
+
+def test_a_very_narrow_terminal_shows_one_line_and_where_it_is_cut(terminal, time):
+    with terminal(12) as written, progress.shown(2, 10, enabled=True) as display:
+        train(display, time, 2, [(10, 1.0)])
     shown = states(written[0])
     assert written[0].count("\n") == 1
-    assert all(len(state) <= columns for state in shown)
-    assert shown[-1].startswith("epoc") and shown[-1].endswith(end)
+    assert all(len(state) <= 12 for state in shown)
+    assert shown[-1].startswith("epoc") and shown[-1].endswith("…")
 
 
 def test_a_terminal_without_unicode_gets_ascii(terminal, time):
-    with terminal(40, encoding="ascii") as written, progress.shown(2, 10, enabled=True) as display:
+    with terminal(60, encoding="ascii") as written, progress.shown(2, 10, enabled=True) as display:
         train(display, time, 1, [(10, 1.0)])
         display.epoch(done(2, 0.25, accuracy=0.5))
-    assert states(written[0])[-1].startswith("epoch 2/2 -------- loss 0.5  validation")
+    assert states(written[0])[-1] == "epoch 2/2 ---------- loss 0.5  validation 0.25  accuracy 0.5"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -1,25 +1,26 @@
-"""The picture of a fitted curve: the data, the curve, and its band."""
+"""The picture of a fitted curve: the data, the curve with its band, and the residuals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from derivgen.errors import listed
-from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
+from derivgen.runtime.pictures import SKY, VERMILION, check_picture, literal, plain, write_picture
 from derivgen.runtime.predicting import mixed_inputs, predict, prediction_inputs
 from derivgen.runtime.solve.objective import Objective
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
 POINTS = 400  # of the curve
-DATA, CURVE = "#56b4e9", "#d55e00"
+DATA, CURVE = SKY, VERMILION
 
 
 class Fit(Protocol):
@@ -37,40 +38,99 @@ class Fit(Protocol):
 def draw_fit(path: Path, fit: Fit, x: str | None, y: str | None, level: float) -> None:
     """What `CurveFit.plot` draws."""
     check_picture(path)
-    taken = prediction_inputs(fit.objective.module)
+    module, inputs = fit.objective.module, fit.objective.inputs
+    taken = prediction_inputs(module)
     x = axis_input(fit, x, "x", taken)
-    y = axis_input(fit, y, "y", [i.name for i in fit.objective.module.INPUTS if i.name not in taken])
-    inputs = fit.objective.inputs
+    y = axis_input(fit, y, "y", [i.name for i in module.INPUTS if i.name not in taken])
+    predicted = np.asarray(predict(module, fit.parameters, inputs), np.float64)
+    if predicted.shape != np.shape(inputs[x]):
+        raise ValueError(f"plot: predict must give a value for each element of {x}, found shape {predicted.shape}")
+    banded = hasattr(module, "jacobian_vector_product") and bool(np.isfinite(fit.factor).all())
+    own = has_own_rows(module, x)
     data, order = dict(inputs), np.argsort(inputs[x], kind="stable")
-    if is_free(fit.objective.module, x):
+    free = is_free(module, x)
+    if free:
         grid = np.linspace(inputs[x].min(), inputs[x].max(), POINTS)
         data, order = {**inputs, x: grid.astype(fit.parameters.dtype)}, np.arange(POINTS)
-    at = data[x][order]
-    banded = hasattr(fit.objective.module, "jacobian_vector_product") and np.isfinite(fit.factor).all()
-    band = fit.band(data, level) if banded else (predict(fit.objective.module, fit.parameters, data),) * 3
-    if np.shape(band[0]) != at.shape:
-        raise ValueError(f"plot: predict must give a value for each element of {x}, found shape {np.shape(band[0])}")
-    lower, curve, upper = (line[order] for line in band)
+    band = fit.band(data, level) if banded else (predict(module, fit.parameters, data),) * 3
+    lower, value, upper = (np.asarray(line)[order] for line in band)
+    curve = Curve(np.asarray(data[x])[order], lower, value, upper, banded, level, free)
 
     def draw(figure: Figure) -> None:
-        panel = figure.subplots()
-        size = float(np.clip(60 / np.sqrt(len(inputs[x])), 0.8, 5))
-        panel.plot(inputs[x], inputs[y], "o", color=DATA, markersize=size, markeredgewidth=0, label="data")
-        panel.plot(at, curve, color=CURVE, linewidth=1.6, label="fit")
-        if banded:
-            label = f"{100 * level:g} % band"
-            panel.fill_between(at, lower, upper, color=CURVE, alpha=0.25, linewidth=0, label=label)
-        panel.set_xlabel(literal(x))
-        panel.set_ylabel(literal(y))
-        plain(panel)
+        main, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+        points: dict[str, Any] = {
+            "color": DATA,
+            "markersize": mark_size(inputs[x], 5),
+            "markeredgewidth": 0,
+            "linestyle": "none",
+            "marker": "o",
+        }
+        main.plot(inputs[x], inputs[y], label="data", **points)
+        (draw_line if own else draw_points)(main, curve)
+        below.axhline(0, color=CURVE, linewidth=1)
+        below.plot(inputs[x], inputs[y] - predicted, **points)
+        largest = float(np.max(np.abs(inputs[y] - predicted)))
+        if np.isfinite(largest) and largest > 0:
+            below.set_ylim(-1.15 * largest, 1.15 * largest)
+        below.set_xlabel(literal(x))
+        main.set_ylabel(literal(y))
+        below.set_ylabel("data - fit")
+        for panel in (main, below):
+            plain(panel)
+        figure.align_ylabels()
 
-    write_picture(path, (7, 4.2), draw)
+    write_picture(path, (7, 5.2), draw)
+
+
+class Curve(NamedTuple):
+    """The fit at places along x, in its order."""
+
+    x: Array
+    lower: Array
+    value: Array
+    upper: Array
+    banded: bool
+    level: float
+    free: bool  # whether it is known between the data too
+
+    @property
+    def label(self) -> str:
+        return f"{100 * self.level:g} % band"
+
+
+def draw_line(panel: Axes, curve: Curve) -> None:
+    """The fit as a line, with the band around it; what is known at the data's rows alone is marked there."""
+    marks: dict[str, Any] = {} if curve.free else {"marker": "o", "markersize": mark_size(curve.x, 3.5)}
+    panel.plot(curve.x, curve.value, color=CURVE, linewidth=1.6, label="fit", **marks)
+    if curve.banded:
+        panel.fill_between(curve.x, curve.lower, curve.upper, color=CURVE, alpha=0.25, linewidth=0, label=curve.label)
+
+
+def draw_points(panel: Axes, curve: Curve) -> None:
+    """The fit as a point a row, with the band as a bar: between rows, where other inputs change too, there is none."""
+    if curve.banded:
+        panel.vlines(curve.x, curve.lower, curve.upper, color=CURVE, alpha=0.5, linewidth=1.6, label=curve.label)
+    panel.plot(
+        curve.x, curve.value, "_", color=CURVE, markersize=mark_size(curve.x, 9), markeredgewidth=1.6, label="fit"
+    )
+
+
+def mark_size(places: Array, largest: float) -> float:
+    """The size of a mark at each of these places, smaller where they are many."""
+    return float(np.clip(60 / np.sqrt(len(places)), 0.8, largest))
 
 
 def is_free(module: ModuleType, x: str) -> bool:
     """Whether x may have other values than the data's: as many as one likes, and each row by itself."""
     (extent,) = next(i.shape for i in module.INPUTS if i.name == x)
-    return isinstance(extent, str) and x not in mixed_inputs(module)
+    return isinstance(extent, str) and x not in mixed_inputs(module) and has_own_rows(module, x)
+
+
+def has_own_rows(module: ModuleType, x: str) -> bool:
+    """Whether x is the only input of `predict` that changes from row to row, so that its values say the others."""
+    (extent,) = next(i.shape for i in module.INPUTS if i.name == x)
+    taken = prediction_inputs(module)
+    return not any(i.name in taken and i.name != x and extent in i.shape for i in module.INPUTS)
 
 
 def axis_input(fit: Fit, name: str | None, axis: str, candidates: list[str]) -> str:

@@ -21,6 +21,7 @@ from derivgen.runtime.solve.curve_picture import draw_fit
 from derivgen.runtime.solve.endings import normal_of
 from derivgen.runtime.solve.fitting import Residuals, solved
 from derivgen.runtime.solve.objective import Objective, accepted, needed, objective_of, parameter_at
+from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
 EPSILON = float(np.finfo(np.float64).eps)
@@ -126,10 +127,11 @@ class CurveFit:
                 )
 
     def plot(self, path: Path | str, *, x: str | None = None, y: str | None = None, level: float = 0.95) -> None:
-        """Draw the data, the curve and its band into a .png, .svg or .pdf; the same fit is the same bytes.
+        """Draw the data, the curve, its band and the residuals into a .png, .svg or .pdf; same fit, same bytes.
 
         The curve is drawn at 400 places between the least and the largest x; where rows of the prediction depend on one
-        another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x.
+        another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x. Where
+        `predict` takes a second input of each row, the fit is a point a row, with its band as a bar.
 
         `x`, `y`: names of the inputs along the axes, both of one axis; unsaid, the only such one that `predict` takes,
         and the only one that it does not take. Without a jacobian_vector_product in the module there is no band. Raises
@@ -172,7 +174,8 @@ def fit_curve(
     with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search
     that did not converge is a warning too, and `success` is False.
     """
-    result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
+    with watched("fit_curve", compiling=module.COMPILING):
+        result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
     # As the start of an objective, the fitted parameters are what is not to be changed any more.
     objective = objective_of(module, data, result.parameters, seed)
     freedom = len(result.fun) - objective.trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.solve.endings import Place, judge
 from derivgen.runtime.solve.marquardt import levenberg_marquardt
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, parameter_at
+from derivgen.stages import reached, watched
 
 Array = np.ndarray[Any, Any]
 
@@ -58,7 +60,8 @@ def least_squares(
     take it. Raises ValueError or TypeError where data or arguments don't fit, DerivgenError where the module states no
     residuals, or they are not finite at the start.
     """
-    return solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
+    with watched("least_squares", compiling=module.COMPILING):
+        return solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,14 @@ class Residuals:
 
     def function(self) -> Callable[[Array], Array]:
         residuals, flat, keywords = needed(self.objective.module, "residuals"), self.objective.flat, self.keywords
-        return lambda vector: residuals(flat(vector), **keywords).astype(np.float64, copy=False)
+        count = itertools.count(1)
+
+        def function(vector: Array) -> Array:
+            reached(f"{next(count)} evaluations of the residuals")
+            r: Array = residuals(flat(vector), **keywords).astype(np.float64, copy=False)
+            return r
+
+        return function
 
     def jacobian(self) -> Callable[[Array], Any]:
         jacobian, flat, keywords = needed(self.objective.module, "jacobian"), self.objective.flat, self.keywords

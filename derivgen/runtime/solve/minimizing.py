@@ -14,6 +14,7 @@ from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.solve.newton import natural_gradient, newton
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
+from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
 
@@ -74,7 +75,10 @@ def minimize(
 
     refuse_method(method)
     refuse_own_derivatives(method, products, arguments)
-    with sharing(module, comm, data or {}, method=method, seed=seed, batch_size=batch_size):
+    with (
+        watched("minimize", compiling=module.COMPILING),
+        sharing(module, comm, data or {}, method=method, seed=seed, batch_size=batch_size),
+    ):
         objective = objective_of(module, data, parameters, seed, batch_size)
         solver: Any = method
         if method == "newton":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from derivgen.runtime.data import rows as rows_of
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element
+from derivgen.stages import reached
 
 Array = np.ndarray[Any, Any]
 Gradient = Callable[[Array], tuple[float, Array]]
@@ -76,9 +78,11 @@ class Objective:
         """(loss, gradient) of a vector."""
         whole = functools.partial(self.module.loss_and_gradient, **self.inputs, **self.draws)
         gradient_of = whole if self.batch_size is None else self.gradient_in_parts(self.batch_size)
+        count = itertools.count(1)
 
         def value_and_gradient(vector: Array) -> tuple[float, Array]:
             loss, gradient = gradient_of(self.flat(vector))
+            reached(f"{next(count)} evaluations, objective {loss:.6g}")
             return loss, gradient[: self.trained].astype(np.float64)
 
         return value_and_gradient
@@ -108,9 +112,10 @@ class Objective:
 
     def product(self, name: str) -> Product:
         """The product of the matrix at a vector with a vector, by the module's function of that name."""
-        product = self.mean(name)
+        product, count = self.mean(name), itertools.count(1)
 
         def multiplied(vector: Array, by: Array) -> Array:
+            reached(f"{next(count)} products of a vector with the second derivatives")
             inside = np.zeros_like(self.start)
             inside[: self.trained] = np.ravel(by)
             return product(self.flat(vector), inside)[: self.trained].astype(np.float64)

@@ -5,13 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from derivgen.errors import DerivgenError
+from derivgen.runtime.pictures import (
+    BLUE,
+    DECADE,
+    GREY,
+    VERMILION,
+    check_picture,
+    plain,
+    scale_by_decades,
+    whole_numbers,
+    write_picture,
+)
 from derivgen.runtime.solve.objective import Objective, objective_of, product_name
+from derivgen.stages import watched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
 DENSE = 64  # parameters up to which all products with unit vectors are no more work than Lanczos' method
@@ -54,9 +71,21 @@ class Curvature:
             return math.nan
         return float(self.largest[0]) / self.least if self.least > self.rounding else math.inf
 
+    @property
+    def matrix(self) -> str:
+        return {"hessian": "Hessian", "gauss_newton": "Gauss-Newton matrix"}[self.products]
+
+    def plot(self, path: Path | str) -> None:
+        """Draw the eigenvalues, the largest first, into a .png, .svg or .pdf; the same values are the same bytes.
+
+        By their absolute value on a logarithmic axis where they span more than a decade; what is negative is marked.
+        Eigenvalues within the rounding are not told from 0. Raises DerivgenError where the path ends in anything else,
+        or matplotlib is missing.
+        """
+        draw_eigenvalues(Path(path), self)
+
     def __str__(self) -> str:
-        matrix = {"hessian": "Hessian", "gauss_newton": "Gauss-Newton matrix"}[self.products]
-        lines = [f"{matrix}, {self.parameters} parameters", f"largest eigenvalues   {numbers(self.largest)}"]
+        lines = [f"{self.matrix}, {self.parameters} parameters", f"largest eigenvalues   {numbers(self.largest)}"]
         if len(self.smallest):
             lines += [f"smallest eigenvalues  {numbers(self.smallest)}", f"condition number      {self.condition:.4g}"]
         lines.append(
@@ -65,6 +94,62 @@ class Curvature:
         )
         seen = "seen: no minimum here" if self.negative else "not seen" if len(self.smallest) else "not looked for"
         return "\n".join([*lines, f"negative curvature    {seen}"])
+
+
+KINDS: Mapping[str, dict[str, Any]] = {
+    "λ > 0": {"color": BLUE, "marker": "o"},
+    "λ < 0": {"color": VERMILION, "marker": "v"},
+    "0 to rounding": {"color": GREY, "marker": "x"},
+}
+
+
+def draw_eigenvalues(path: Path, found: Curvature) -> None:
+    """What `Curvature.plot` draws: a panel, or two where those between the largest and the smallest are not known."""
+    check_picture(path)
+    total = found.parameters
+    parts = [(np.arange(1, len(found.largest) + 1), found.largest)]
+    ranks = np.arange(total - len(found.smallest) + 1, total + 1)
+    if len(ranks) and ranks[0] > len(found.largest) + 1:
+        parts.append((ranks, found.smallest))
+    elif len(ranks):  # they meet
+        new = ranks > len(found.largest)
+        parts = [(np.append(parts[0][0], ranks[new]), np.append(found.largest, found.smallest[new]))]
+    sizes = np.abs(np.concatenate([values for _, values in parts]))
+    known = sizes[sizes > found.rounding]
+
+    def draw(figure: Figure) -> None:
+        ratios = [max(2, len(values)) for _, values in parts]
+        panels = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=ratios)[0]
+        logarithmic = len(known) > 0 and known.max() > DECADE * known.min()
+        for panel, (at, values) in zip(panels, parts, strict=True):
+            draw_part(panel, at, values, found.rounding, logarithmic)
+            whole_numbers(panel, int(at[0]), int(at[-1]))
+        if logarithmic:
+            scale_by_decades(panels[0], known.tolist())
+            below = (sizes <= found.rounding).any()
+            panels[0].set_ylim(found.rounding / 3 if below else known.min() / 2, 2 * known.max())
+        panels[0].set_ylabel(f"{'|λ|' if logarithmic else 'λ'} of the {found.matrix}")
+        figure.supxlabel(f"rank among {total:,} eigenvalues", fontsize="medium")
+        for panel in panels:
+            plain(panel)
+            if panel.get_legend() is not None:
+                panel.get_legend().remove()
+        handles = {label: h for p in panels for h, label in zip(*p.get_legend_handles_labels(), strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3, frameon=False)
+
+    write_picture(path, (7, 3.8), draw)
+
+
+def draw_part(panel: Axes, ranks: Array, values: Array, rounding: float, logarithmic: bool) -> None:
+    """Eigenvalues of these ranks, those that are not told from 0 at the rounding."""
+    size = float(np.clip(40 / np.sqrt(len(values)), 2.5, 6))
+    shown = np.maximum(np.abs(values), rounding) if logarithmic else values
+    if not logarithmic:
+        panel.axhline(0, color=GREY, linewidth=0.8)
+    chosen_by = values > rounding, values < -rounding, np.abs(values) <= rounding
+    for chosen, (label, style) in zip(chosen_by, KINDS.items(), strict=True):
+        if chosen.any():
+            panel.plot(ranks[chosen], shown[chosen], linestyle="none", markersize=size, label=label, **style)
 
 
 def curvature(
@@ -91,11 +176,12 @@ def curvature(
         if count < least:
             raise ValueError(f"{name} must be at least {least}, found {count}")
     product = objective.product(product_name(products))
-    values = dense_eigenvalues(objective, product) if objective.trained <= max(DENSE, k + 1, smallest + 1) else None
-    if values is None:
-        top, bottom = lanczos(objective, product, k, "LA", seed), lanczos(objective, product, smallest, "SA", seed)
-    else:
-        top, bottom = values[:k], values[max(0, len(values) - smallest) :]
+    with watched("curvature", compiling=module.COMPILING):
+        if objective.trained <= max(DENSE, k + 1, smallest + 1):
+            values = dense_eigenvalues(objective, product)
+            top, bottom = values[:k], values[max(0, len(values) - smallest) :]
+        else:
+            top, bottom = lanczos(objective, product, k, "LA", seed), lanczos(objective, product, smallest, "SA", seed)
     size = float(np.max(np.abs(np.append(top, bottom))))
     rounding = 10 * size * float(np.finfo(objective.start.dtype).eps) * math.sqrt(objective.trained)
     return Curvature(products, objective.trained, top, bottom, rounding)
@@ -159,7 +245,9 @@ def fisher_diagonal(
     """
     objective = objective_of(module, data, parameters, seed, batch_size)
     total, rows = np.zeros(len(objective.start)), 0
-    for part in objective.row_gradients(objective.first):
-        total[: objective.trained] += np.einsum("np,np->p", part, part)
-        rows += len(part)
+    with watched("fisher_diagonal", compiling=module.COMPILING) as work:
+        for part in objective.row_gradients(objective.first):
+            total[: objective.trained] += np.einsum("np,np->p", part, part)
+            rows += len(part)
+            work.reach(f"{rows} rows")
     return total / rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.runtime.json_text import MALFORMED, parse_json, shown
-from derivgen.runtime.pictures import check_picture, literal, plain, write_picture
+from derivgen.runtime.pictures import (
+    BLUE,
+    DECADE,
+    VERMILION,
+    check_picture,
+    literal,
+    plain,
+    scale_by_decades,
+    whole_numbers,
+    write_picture,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,16 +211,16 @@ def epochs_in(path: Path | str, text: str, layer: Callable[..., Any] = dict) -> 
 
 # ---- the picture
 
-TRAINING, VALIDATION = "#0072b2", "#d55e00"
-# For metrics; colours that the colour-blind tell apart too.
-COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#000000")
-DECADE = 10
-MANY = 3  # decades, of which only the powers of ten are marked
+COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#000000")  # of metrics
 FEW = 30  # epochs whose points are marked
+LEGEND = 8  # layers that a legend names; of more a bar of colours says the depth
+LAYERS = {"gradient": "gradient, RMS", "activation": "activation, RMS"}  # what the monitor's panels show
 
 
 def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
-    """Draw the losses by epoch, and below them the metrics if there are any, into a .png, .svg or .pdf.
+    """Draw the losses by epoch with the best one marked, and below them the metrics, into a .png, .svg or .pdf.
+
+    Below these, what the monitor saw, if it did: root mean squares of gradients and activations by layer.
 
     The same epochs are the same bytes. Raises DerivgenError where the path ends in anything else or can't be written,
     where there are no epochs, and where matplotlib is missing.
@@ -220,28 +230,41 @@ def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
     if not epochs:
         raise DerivgenError(f"{path}: there are no epochs to draw")
     metrics = list(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
-    together = panels_of(epochs, metrics)
+    drawings: list[Callable[[Axes, Sequence[Epoch]], None]] = [
+        draw_losses,
+        *(functools.partial(draw_metrics, names=names) for names in panels_of(epochs, metrics)),
+        *(functools.partial(draw_layers, what=what) for what in LAYERS if layer_curves(epochs, what)),
+    ]
 
     def draw_all(figure: Figure) -> None:
-        panels = figure.subplots(1 + len(together), sharex=True, squeeze=False)[:, 0]
-        draw_losses(panels[0], epochs)
-        for panel, names in zip(panels[1:], together, strict=True):
-            draw_metrics(panel, epochs, names)
+        panels = figure.subplots(len(drawings), sharex=True, squeeze=False)[:, 0]
+        for panel, put in zip(panels, drawings, strict=True):
+            put(panel, epochs)
+        whole_numbers(panels[-1], epochs[0].epoch, epochs[-1].epoch)
         panels[-1].set_xlabel("epoch")
         figure.align_ylabels()
 
-    write_picture(path, (7, 3.8 + 2.6 * len(together)), draw_all)
+    write_picture(path, (7.6, 1.2 + 2.6 * len(drawings)), draw_all)
 
 
 def draw_losses(panel: Axes, epochs: Sequence[Epoch]) -> None:
     training = {epoch.epoch: epoch.loss for epoch in epochs}
     validation = {epoch.epoch: epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None}
-    draw(panel, training, "training", TRAINING)
+    draw(panel, training, "training", BLUE)
     if validation:
-        draw(panel, validation, "validation", VALIDATION)
-    values = [*training.values(), *validation.values()]
-    if min(values) > 0 and max(values) > DECADE * min(values):
-        scale_by_decades(panel, math.log10(max(values)) - math.log10(min(values)))
+        draw(panel, validation, "validation", VERMILION)
+    scale_by_decades(panel, [*training.values(), *validation.values()])
+    best = min([epoch for epoch in epochs if epoch.epoch in validation] or epochs, key=judged_loss)
+    label = f"best: epoch {best.epoch}, {judged_loss(best):.4g}"
+    style: dict[str, Any] = {
+        "marker": "*",
+        "markersize": 12,
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.6,
+        "linestyle": "none",
+    }
+    colour = VERMILION if validation else BLUE
+    panel.plot([best.epoch], [judged_loss(best)], color=colour, label=label, zorder=3, clip_on=False, **style)
     finish(panel, "loss")
 
 
@@ -267,26 +290,45 @@ def draw_metrics(panel: Axes, epochs: Sequence[Epoch], names: Sequence[str]) -> 
     finish(panel, f"{rows} metrics")
 
 
-def draw(panel: Axes, values: Mapping[int, float], label: str, colour: str) -> None:
+def draw(panel: Axes, values: Mapping[int, float], label: str, colour: Any) -> None:
     """A curve of values by epoch."""
     (curve,) = panel.plot(list(values), list(values.values()), color=colour, linewidth=1.6, label=literal(label))
     if len(values) <= FEW:
         curve.set(marker="o", markersize=3.5)
 
 
-def scale_by_decades(panel: Axes, decades: float) -> None:
-    """A logarithmic axis with plain numbers on it, between the powers of ten too where those are few."""
-    from matplotlib.ticker import LogLocator, NullLocator
+def layer_curves(epochs: Sequence[Epoch], what: str) -> dict[str, dict[int, float]]:
+    """What the monitor saw of each layer, by epoch; only layers of which it is known."""
+    curves: dict[str, dict[int, float]] = {}
+    for epoch in epochs:
+        for record in map(layer_record, epoch.layers):
+            if record.get(what) is not None:
+                curves.setdefault(record["layer"], {})[epoch.epoch] = record[what]
+    return curves
 
-    panel.set_yscale("log")
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < MANY else (1,)))
-    panel.yaxis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_locator(NullLocator())
+
+def draw_layers(panel: Axes, epochs: Sequence[Epoch], what: str) -> None:
+    """A curve a layer, from the first one, dark, to the last one, bright: the colours tell the depth in grey too."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    curves, shades = layer_curves(epochs, what), colormaps["viridis"]
+    for number, (layer, values) in enumerate(curves.items()):
+        draw(panel, values, layer, shades(0.8 * number / max(1, len(curves) - 1)))
+    scale_by_decades(panel, [value for values in curves.values() for value in values.values()])
+    finish(panel, LAYERS[what], legend=len(curves) <= LEGEND)
+    if len(curves) > LEGEND:
+        depth = ScalarMappable(Normalize(1, 1 + (len(curves) - 1) / 0.8), shades)
+        bar = panel.figure.colorbar(depth, ax=panel, pad=0.02)
+        bar.ax.set_ylim(1, len(curves))
+        bar.set_label("layer, from the input on")
+        bar.set_ticks([1, len(curves)])
 
 
-def finish(panel: Axes, label: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
+def finish(panel: Axes, label: str, legend: bool = True) -> None:
     panel.set_ylabel(label)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     plain(panel)
+    shown = panel.get_legend()
+    if shown is not None and not legend:
+        shown.remove()

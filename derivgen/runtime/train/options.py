@@ -14,7 +14,7 @@ import numpy as np
 from derivgen.errors import DerivgenError, nearest
 from derivgen.file import store
 from derivgen.runtime.json_text import short, shown
-from derivgen.runtime.train.history import Epoch
+from derivgen.runtime.train.history import Epoch, plot_history
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +39,10 @@ class Fit:
     warnings: tuple[str, ...] = field(default=(), repr=False)
     resumed_epochs: int = 0
     compiling_seconds: float = 0.0
+
+    def plot(self, path: Path | str) -> None:
+        """Draw losses, metrics and what the monitor saw by epoch, as `plot_history` does."""
+        plot_history(path, self.history)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class Run:
 
     # ---- epochs
 
-    def epochs_to_do(self, progress: bool, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
+    def epochs_to_do(self, progress: bool | None, history: Path | str | None, callbacks: Sequence[Callback]) -> Fit:
         """Train the epochs that are left, and return what was reached."""
         options = self.options
         self.looked_at |= history is not None or bool(callbacks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from derivgen.runtime.train.evaluation import metrics_of
 from derivgen.runtime.train.metrics import Metrics
 from derivgen.runtime.train.options import Fit, Options, check_options
 from derivgen.runtime.train.run import Callback, Run
+from derivgen.stages import hushed, watched
 
 Array = np.ndarray[Any, Any]
 
@@ -40,7 +42,7 @@ def fit(
     early_stopping: int | None = None,
     keep_best: bool = False,
     monitor: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
     history: Path | str | None = None,
     checkpoints: Path | str | None = None,
     checkpoint_every: int | None = None,
@@ -66,7 +68,8 @@ def fit(
     - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch
       of the least loss. The loss is that of validation, if there is one.
     - `monitor`: a record a layer and epoch, and warnings; `progress`: a live line, or plain lines where there is no
-      terminal; `history`: a file of JSON lines.
+      terminal; False: nothing; if omitted, a sign of life on stderr now and then, once training takes longer than
+      two seconds; `history`: a file of JSON lines.
     - `checkpoints`: a folder, with a file every `checkpoint_every` steps (if unsaid, at the end of an epoch every five
       seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit.
     - `callbacks`: called after each epoch with it and views of the parameters, which they may change; True ends the
@@ -105,10 +108,15 @@ def fit(
     if interpret:
         module = interpreted(module)
     measure = metrics_of(module, metrics, target) if metrics else None
-    with sharing(module, comm, data, options=options) as ranks:
+    with sharing(module, comm, data, options=options) as ranks, signs(module, progress, ranks.rank):
         run = Run(module, data, options, validation, class_weights, measure, parameters, state)
         run.writes = ranks.rank == 0
         if checkpoints is not None:
             run.keep_in(Path(checkpoints), resume)
             ranks.wait()  # none writes before all have looked
-        return run.epochs_to_do(progress and run.writes, history if run.writes else None, callbacks)
+        return run.epochs_to_do(progress if run.writes else False, history if run.writes else None, callbacks)
+
+
+def signs(module: ModuleType, progress: bool | None, rank: int) -> AbstractContextManager[Any]:
+    """What gives signs of life in a training, unless nothing is to be shown."""
+    return hushed() if progress is False or rank else watched("fit", compiling=module.COMPILING)
