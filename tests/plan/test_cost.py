@@ -42,7 +42,9 @@ BOUNDED = {
     "denoising",
     "matrix_factorization",
     "option_greeks",
+    "pendulum",
     "pharmacokinetics",
+    "robot_arm",
     "soft_decision_tree",
     "support_vector_machine",
 }
