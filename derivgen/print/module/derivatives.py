@@ -50,6 +50,7 @@ class Derivative:
                 vectors=[VECTOR] if plan.directions else [],
                 seed=block([f'{SEED} = check_count("{SEED}", {SEED}, 0)'] if self.draws else []),
                 entries=entries,
+                sizes="sizes" if plan.runtime_sizes or plan.weights else "_",  # what nobody reads has no name
                 labels=block([f"check_labels({entries}, arrays)"] if any(t.integer for t in inputs) else []),
                 weights=block([self.weight_check(t) for t in plan.weights]),
                 function=self.function,
