@@ -176,6 +176,7 @@ SMALLER = {
     "denoising": [("H=64, W=64", "H=3, W=4")],
     "digits": [("D=64, H=32, C=10", "D=3, H=2, C=3")],
     "digits_convolutional": [("build()", "build(4, (1, 1, 2))"), ("a, 10", "a, 2"), ("classes=10", "classes=2")],
+    "family_trees": [("P=24, R=12, E=6, C=12", "P=3, R=2, E=2, C=2")],
     "first_steps": [],
     "heat_equation": [("H=20", "H=2")],
     "logistic_regression": [("D=30", "D=4")],
@@ -188,6 +189,7 @@ SMALLER = {
     "soft_decision_tree": [("DEPTH = 4", "DEPTH = 2"), ("D=64, C=10", "D=2, C=3")],
     "soft_forest": [("DEPTH = 4", "DEPTH = 2"), ("T=16, D=64, C=10", "T=2, D=2, C=2")],
     "support_vector_machine": [("D=30", "D=4")],
+    "symmetry": [],
     "wavenet": [
         ("classes=64, steps=256, channels=32, blocks=3", "classes=2, steps=3, channels=1, blocks=2"),
         ("kernel_size=4", "kernel_size=2"),

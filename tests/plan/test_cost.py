@@ -40,6 +40,7 @@ COUNTED = [name for name in NAMES if name not in LARGE]
 # a root in a divisor as taken in each step of a loop before which it is taken.
 BOUNDED = {
     "denoising",
+    "family_trees",
     "matrix_factorization",
     "option_greeks",
     "pendulum",
