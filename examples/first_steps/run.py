@@ -13,9 +13,25 @@ By hand, with x = [[1, 2], [3, 4]], y = [5, 6], W = [0.5, 0.5], b = 0.1 and N = 
     W - 0.1·W_bar      = [0.56586410, 0.62874542]
     b - 0.1·b_bar      = 0.16288132
 
-The gradients are negative: both predictions are too small, and the step makes W and b larger. A walk-through that
-leaves out (1 - a²), or the sign of (a - y), gets another step; (1 - a²) is what makes the second, saturated sample
-count for so little.
+The gradients are negative: both predictions are too small, and the step makes W and b larger. (1 - a²) is what makes
+the second, saturated sample count for so little. After the step the loss is 20.65009732.
+
+What walk-throughs of backpropagation often get wrong, with the figure that shows it here:
+
+- The bias has a gradient too; a step of W alone ends at a loss of 20.66989761.
+- The step goes against the gradient; along it, the loss rises to 21.19704217.
+- δ is the derivative with respect to z, -0.61389931 for the first sample, not with respect to a, which is -4.07833145
+  and would make the first element of W_bar -19.08280762.
+- The derivative of tanh at z is 1 - a² = 0.15052708, because a is tanh(z) already; 1 - tanh(a)² = 0.47192774 applies
+  tanh twice, and a·(1 - a) = 0.07219563 is the derivative of the logistic function, σ′(z) = a·(1 - a), not of tanh.
+- A layer below, if there was one, would get δ·W with the W of the forward pass, -0.61389931·0.5 = -0.30694965; all
+  gradients are computed before any weight is updated, since with the new W it would be -0.34738358.
+- In the same way the δ of that layer has W as a factor: with the new W it is 1.13172820 times what it should be, and so
+  is all that follows from it further below.
+- The loss and its gradient belong together: without the 1/N of the mean the first element of W_bar is -1.31728198, and
+  with half the mean it is -0.32932050; each is right, for its own loss.
+- Rounding belongs at the end: with a rounded to [0.92, 1.00], δ would be [-0.62668800, 0.00000000], and the second
+  sample would count for nothing.
 """
 
 from pathlib import Path

@@ -71,6 +71,31 @@ def test_first_steps_by_hand():
         assert f"{float(value):.8f}" in stated
 
 
+def test_what_the_mistakes_in_first_steps_lead_to():
+    """Every figure that its text states, from the formulas at 30 digits: those of the step, and those of mistakes."""
+    tanh, samples, targets = mpmath.tanh, ((1, 2), (3, 4)), (5, 6)
+
+    def loss(w1, w2, b):
+        return sum((tanh(w1 * p + w2 * q + b) - y) ** 2 for (p, q), y in zip(samples, targets, strict=True)) / 2
+
+    with mpmath.workdps(30):
+        half, tenth = mpmath.mpf("0.5"), mpmath.mpf("0.1")
+        a = [tanh(half * (p + q) + tenth) for p, q in samples]
+        off = [value - y for value, y in zip(a, targets, strict=True)]
+        slope = [1 - value**2 for value in a]
+        delta = [e * s for e, s in zip(off, slope, strict=True)]
+        W_bar, b_bar = [delta[0] + 3 * delta[1], 2 * delta[0] + 4 * delta[1]], sum(delta)
+        w1, w2, b = (start - tenth * g for start, g in ((half, W_bar[0]), (half, W_bar[1]), (tenth, b_bar)))
+        rounded = [mpmath.mpf(round(100 * value)) / 100 for value in a]
+        figures = [*a, *off, *(e**2 for e in off), loss(half, half, tenth), *slope, *delta, *W_bar, b_bar, w1, w2, b]
+        figures += [loss(w1, w2, b), loss(w1, w2, tenth), loss(1 - w1, 1 - w2, tenth + tenth * b_bar)]
+        figures += [off[0] + 3 * off[1], 1 - tanh(a[0]) ** 2, a[0] * (1 - a[0])]
+        figures += [delta[0] * half, delta[0] * w1, w1 / half, 2 * W_bar[0], W_bar[0] / 2]
+        figures += [(r - y) * (1 - r**2) for r, y in zip(rounded, targets, strict=True)]
+        expected = {f"{float(value):.8f}".replace("-0.00000000", "0.00000000") for value in figures}
+    assert {*re.findall(r"-?\d+\.\d{8}", script("first_steps").__doc__)} == expected
+
+
 def test_xor_is_learned():
     outputs = script("xor").main()
     assert (outputs > 0.5).tolist() == [False, True, True, False]
