@@ -1081,15 +1081,18 @@ class Module:
         """What formulas give, by name. All arrays are made first: a recurrence reads what a later formula gives."""
         targets = {line.target for line in lines}
         arrays = {**{n: a for n, a in self.work.items() if n not in targets}, **arrays}  # random numbers are buffers
-        sizes, ranges = self.sizes | {"training": 1}, dict[str, Sizes]()
+        sizes, ranges, made = self.sizes | {"training": 1}, dict[str, Sizes](), set[str]()
         for line in lines:
             known = shortest_axes([line], {name: array.shape for name, array in arrays.items()})
             ranges[line.text] = known | {n: int(Scope({}, sizes).value(e)) for n, e in line.said.items()}
-            if line.target not in arrays:
+            by_entries = line.target in made and any(isinstance(s, ast.Constant) for s in line.subscripts)  # a matrix
+            if line.target not in arrays or by_entries:
                 scope = Scope(arrays, sizes, ranges[line.text])
                 scope.axes = {name: axis for axis, name in enumerate(scope.ranges)}
                 shape = [int(scope.value(s).real.max()) + 1 for s in line.subscripts]
+                shape = [*map(max, shape, arrays[line.target].shape)] if by_entries else shape
                 arrays[line.target] = np.full(shape, 0 if line.adds else np.nan, complex)
+                made.add(line.target)
         run_formulas(lines, Scope(arrays, sizes), lambda line: ranges[line.text])
         return arrays
 
