@@ -120,7 +120,7 @@ class DerivgenEstimator(BaseEstimator):
         self.verbose = verbose
 
     @property
-    def module_(self) -> ModuleType:
+    def module_(self) -> runtime.GeneratedModule:
         """The generated module, loaded from the cache, where it is written again if it is missing."""
         check_is_fitted(self, "parameters_")
         return loaded(*self._module)

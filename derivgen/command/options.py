@@ -47,7 +47,7 @@ DATA_OPTIONS = (
         help="The columns of a table that make the input NAME, such as x=age,height, or by a pattern, x=mean_*. "
         "Repeat it for several inputs.",
     ),
-    of_data("--cast", is_flag=True, help="Convert the numbers of the data to the dtypes of the module."),
+    of_data("--cast", is_flag=True, help="Convert integers to the module's floating-point dtype too."),
 )
 METRIC_OPTIONS = (
     of_validation(

@@ -18,7 +18,7 @@ from derivgen.command.options import (
     refuse_overwriting,
     user_data,
 )
-from derivgen.command.training import inputs_of
+from derivgen.command.training import inputs_of, note
 from derivgen.file import store
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def predict(
     store.check_writable(output)
     loaded = loaded_module(module)
     flat, origin = predicting.read_parameters(parameters, loaded)
-    inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns))
+    inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns), tell=note)
     with user_data():
         prediction = predicting.predict(loaded, flat, inputs)
     chosen = predicting.classes_of(loaded, prediction) if classes else prediction

@@ -267,11 +267,15 @@ def inputs_of(
     if not data and not module.INPUTS:
         return {}
     needed = [i.name for i in module.INPUTS if i.name not in given]
-    inputs, unused = read_data(data, module, cast=cast, columns=columns, needed=needed)
+    inputs, unused = read_data(data, module, cast=cast, columns=columns, needed=needed, tell=note)
     if unused:
         files = f"{' and '.join(map(str, data))} also {'holds' if len(data) == 1 else 'hold'}"
-        click.echo(f"note: {files} {', '.join(unused)}, which the model does not take", err=True)
+        note(f"{files} {', '.join(unused)}, which the model does not take")
     return inputs
+
+
+def note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
 
 def summary(result: Fit, keep_best: bool, seconds: float) -> str:

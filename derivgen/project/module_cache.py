@@ -9,7 +9,6 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from derivgen import runtime
@@ -69,14 +68,14 @@ def kept_text(path: Path) -> str | None:
     return None if text is None or store.read_header(text) is None or store.is_edited(text) else text
 
 
-def loaded(name: str, text: str) -> ModuleType:
+def loaded(name: str, text: str) -> runtime.GeneratedModule:
     """The module of this text, from its file in the cache. Raises DerivgenError where that can't be written."""
     with LOCK:
         return load_module(cache_folder(), name, text)
 
 
 @functools.cache
-def load_module(folder: Path, name: str, text: str) -> ModuleType:
+def load_module(folder: Path, name: str, text: str) -> runtime.GeneratedModule:
     """The module of this text, written to the folder where it is not there; one and the same for the same arguments."""
     path = folder / f"{name}.py"
     try:

@@ -2,6 +2,7 @@
 
 from derivgen.runtime.data.data import read_data
 from derivgen.runtime.evaluating import evaluate
+from derivgen.runtime.generated import GeneratedModule
 from derivgen.runtime.loading import load
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.predicting import classes_of, predict, read_parameters
@@ -9,7 +10,7 @@ from derivgen.runtime.solve.curves import CurveFit, fit_curve
 from derivgen.runtime.solve.fitting import least_squares
 from derivgen.runtime.solve.minimizing import minimize
 from derivgen.runtime.solve.spectrum import Curvature, curvature, fisher_diagonal
-from derivgen.runtime.tensors import load_parameters, load_state_dict, save_parameters, save_state_dict
+from derivgen.runtime.tensors import from_state_dict, load_parameters, load_state_dict, save_parameters, save_state_dict
 from derivgen.runtime.train.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -19,7 +20,7 @@ from derivgen.runtime.train.checkpoints import (
 )
 from derivgen.runtime.train.history import Epoch, plot_history, read_history
 from derivgen.runtime.train.metrics import METRICS
-from derivgen.runtime.train.options import Fit
+from derivgen.runtime.train.result import Fit
 from derivgen.runtime.train.training import fit
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "CurveFit",
     "Epoch",
     "Fit",
+    "GeneratedModule",
     "NonFiniteError",
     "classes_of",
     "curvature",
@@ -37,6 +39,7 @@ __all__ = [
     "fisher_diagonal",
     "fit",
     "fit_curve",
+    "from_state_dict",
     "latest_checkpoint",
     "least_squares",
     "load",

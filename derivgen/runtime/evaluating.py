@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.runtime.data.rows import Feed, check_complete, check_names, count_rows, sample_inputs
+from derivgen.runtime.data.given import Data, named_inputs
+from derivgen.runtime.data.rows import Feed, check_complete, count_rows, sample_inputs
 from derivgen.runtime.nonfinite import bad_input, bad_tensor
 from derivgen.runtime.predicting import mixes_rows
 from derivgen.runtime.train.evaluation import metrics_of
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, Any]
 def evaluate(
     module: ModuleType,
     parameters: Array,
-    data: Mapping[str, Array],
+    data: Data,
     metrics: Metrics = (),
     target: str | None = None,
 ) -> dict[str, float]:
@@ -30,13 +31,14 @@ def evaluate(
 
     The loss is that of the module's `loss`: in evaluation mode (dropout off, running statistics).
 
-    - `parameters`: flat, shape (P,); `data`: the inputs by name, as the module takes them.
+    - `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as `fit` takes
+      them.
     - `metrics`, `target`: as `fit` takes them; the metrics are of the predictions of all rows.
 
     Raises ValueError or TypeError where the data or the metrics do not fit the module, and DerivgenError, with where it
     comes from, where the loss is not finite.
     """
-    check_names(module, data, "data")
+    data = named_inputs(module, data)
     check_complete(module, data)
     rows = np.arange(count_rows(module, data)) if sample_inputs(module) else None
     measure = metrics_of(module, metrics, target) if metrics else None

@@ -9,14 +9,15 @@ import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.file.contract import CONTRACT
+from derivgen.runtime.generated import GeneratedModule
 
 
-def load(path: Path | str) -> ModuleType:
+def load(path: Path | str) -> GeneratedModule:
     """The generated module at a path; what it is is read from its text before anything of it is executed.
 
     Raises DerivgenError, with the reason, where there is no such file, where it is not a generated module, and where
@@ -27,7 +28,7 @@ def load(path: Path | str) -> ModuleType:
     if text is None:
         raise DerivgenError(f"{path} does not exist: `derivgen generate SPEC` writes a module")
     check_contract(path, text)
-    return already_loaded(path, text) or execute(path, text)
+    return cast(GeneratedModule, already_loaded(path, text) or execute(path, text))
 
 
 def refuse_other(module: object) -> None:

@@ -15,8 +15,11 @@ import numpy as np
 from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.runtime.data.data import read_data
+from derivgen.runtime.data.given import Data, named_inputs
+from derivgen.runtime.data.inputs import Tell
 from derivgen.runtime.data.rows import Feed, count_rows, draws_of, sample_inputs
 from derivgen.runtime.loading import refuse_other
+from derivgen.runtime.log import LOG
 from derivgen.runtime.tensors import load_parameters
 from derivgen.runtime.train.checkpoints import is_checkpoint, latest_checkpoint, read_checkpoint_parameters
 from derivgen.runtime.train.evaluation import joined
@@ -25,18 +28,16 @@ from derivgen.stages import reached, watched
 Array = np.ndarray[Any, Any]
 
 
-def predict(module: ModuleType, parameters: Array, data: Mapping[str, Array]) -> Array:
+def predict(module: ModuleType, parameters: Array, data: Data) -> Array:
     """What the module's `predict` gives, of its shape, a part of the rows at a time where they are many.
 
-    `parameters`: flat, shape (P,); `data`: the inputs by name, of which those that `predict` does not take are left
-    alone. Where rows of the prediction depend on one another (the module's MIXED_AXES), all of them are taken at once.
-    Raises DerivgenError where the module has no `predict`, ValueError or TypeError where an input lacks or does not
-    fit.
+    `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as for `fit`; those that
+    `predict` does not take are left alone. Where rows of the prediction depend on one another (the module's
+    MIXED_AXES), all of them are taken at once. Raises DerivgenError where the module has no `predict`, ValueError or
+    TypeError where an input lacks or does not fit.
     """
     refuse_other(module)
-    needed = prediction_inputs(module)
-    inputs = {name: data[name] for name in needed if name in data}
-    view = prediction_view(module)
+    view, inputs = prediction_view(module), prediction_data(module, data)
     if not sample_inputs(view) or mixes_rows(module):
         return np.asarray(module.predict(parameters, **inputs))
     rows = np.arange(count_rows(view, inputs))
@@ -74,6 +75,11 @@ def classes_of(module: ModuleType, prediction: Array) -> Array:
     return np.where(np.isnan(prediction).any(-1), -1, prediction.argmax(-1))
 
 
+def prediction_data(module: ModuleType, data: Data) -> dict[str, Any]:
+    """Of data that are given in Python, the inputs that `predict` takes, by name."""
+    return named_inputs(module, data, needed=prediction_inputs(module))
+
+
 def prediction_inputs(module: ModuleType) -> list[str]:
     """The inputs that `predict` takes. Raises DerivgenError where the module has none."""
     if not hasattr(module, "predict"):
@@ -101,10 +107,15 @@ def prediction_view(module: ModuleType) -> Any:
 
 
 def read_prediction_data(
-    paths: Any, module: ModuleType, *, cast: bool = False, columns: Mapping[str, Any] | None = None
+    paths: Any,
+    module: ModuleType,
+    *,
+    cast: bool = False,
+    columns: Mapping[str, Any] | None = None,
+    tell: Tell = LOG.info,
 ) -> dict[str, Array]:
     """The inputs that `predict` takes, from files as `read_data` reads them; others may be missing."""
-    return read_data(paths, module, cast=cast, columns=columns, needed=prediction_inputs(module))[0]
+    return read_data(paths, module, cast=cast, columns=columns, needed=prediction_inputs(module), tell=tell)[0]
 
 
 def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:

@@ -61,12 +61,12 @@ def load_parameters(path: Path | str, module: ModuleType) -> Array:
     keys = {p.name: p.name for p in module.PARAMETERS}
     layouts: dict[str, Layout] = dict.fromkeys(keys, "same")
     if suffix_of(path) == ".safetensors":
-        return filled(path, module, read_safetensors(path)[0], keys, layouts)
+        return filled(str(path), module, read_safetensors(path)[0], keys, layouts)
     with open_npz(path) as archive:
-        refuse_other_names(path, archive.members, keys)
+        refuse_other_names(str(path), archive.members, keys)
         for name, kind in kinds_of(module).items():
             is_turned(f"{path}: parameter {name}", archive.kind(name), kind, "same")
-        return filled(path, module, {name: archive.read(name) for name in keys}, keys, layouts)
+        return filled(str(path), module, {name: archive.read(name) for name in keys}, keys, layouts)
 
 
 def load_state_dict(
@@ -81,11 +81,50 @@ def load_state_dict(
     """
     path = Path(path)
     require_safetensors(path)
-    arrays = {key: array for key, array in read_safetensors(path)[0].items() if not key.endswith(UNNEEDED)}
+    return from_tensors(str(path), module, read_safetensors(path)[0], names, layout)
+
+
+def from_state_dict(
+    module: ModuleType,
+    state_dict: Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    layout: Layouts = None,
+) -> Array:
+    """The flat parameter vector, shape (P,), from the tensors of PyTorch's `model.state_dict()`, or arrays so named.
+
+    names and layout as for load_state_dict. Raises DerivgenError where a tensor is missing, unknown, or does not fit.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"state_dict must be a mapping from names to tensors, found {type(state_dict).__name__}: give "
+            "model.state_dict()"
+        )
+    arrays = {str(key): array_of(str(key), tensor) for key, tensor in state_dict.items()}
+    return from_tensors("the state_dict", module, arrays, names, layout)
+
+
+def from_tensors(
+    where: str, module: ModuleType, tensors: Mapping[str, Array], names: Mapping[str, str] | None, layout: Layouts
+) -> Array:
+    """The flat vector of tensors that are named, and laid out, as PyTorch has them."""
+    arrays = {key: array for key, array in tensors.items() if not key.endswith(UNNEEDED)}
     keys, layouts = state_dict_keys(module, names or {}, arrays), layouts_of(module, layout)
     undecided = [name for name, shape in matrices(module).items() if name not in layouts and shape[0] == shape[1] > 1]
-    refuse_undecided(path, undecided, "square, so that its shape does not tell its layout in the file")
-    return filled(path, module, arrays, keys, layouts)
+    refuse_undecided(where, undecided, "square, so that its shape does not tell its layout there")
+    return filled(where, module, arrays, keys, layouts)
+
+
+def array_of(key: str, tensor: Any) -> Array:
+    """A tensor of PyTorch, which is not imported, as an array."""
+    for step in ("detach", "cpu"):
+        tensor = getattr(tensor, step, lambda same=tensor: same)()
+    try:
+        return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
+    except TypeError as error:
+        raise DerivgenError(
+            f"the state_dict: {key} can't be made an array ({error}): save float32 or float64, as the module has it, "
+            "in PyTorch by model.to(torch.float32)"
+        ) from error
 
 
 def save_state_dict(
@@ -104,7 +143,7 @@ def save_state_dict(
     require_safetensors(path)
     keys, layouts = state_dict_keys(module, names or {}, ()), layouts_of(module, layout)
     undecided = [name for name, shape in matrices(module).items() if name not in layouts and shape != (1, 1)]
-    refuse_undecided(path, undecided, "a matrix, whose layout in the file no shape tells")
+    refuse_undecided(str(path), undecided, "a matrix, whose layout in the file no shape tells")
     views = module.views(parameters)
     arrays = {keys[name]: view.T if layouts.get(name) == "transposed" else view for name, view in views.items()}
     store.write_bytes(path, encode_safetensors(arrays, {"format": "pt"}))
@@ -156,11 +195,11 @@ def refuse_unknown(argument: str, said: Iterable[str], known: Collection[str], w
             raise DerivgenError(f"{argument} speaks of {name}, which is no {what}: expected {listed(known)}")
 
 
-def refuse_undecided(path: Path, undecided: Collection[str], reason: str) -> None:
+def refuse_undecided(where: str, undecided: Collection[str], reason: str) -> None:
     if undecided:
         example = ", ".join(f'"{name}": "transposed"' for name in undecided)
         raise DerivgenError(
-            f'{path}: {next(iter(undecided))} is {reason}: say "transposed" for torch.nn.Linear, "same" for '
+            f'{where}: {next(iter(undecided))} is {reason}: say "transposed" for torch.nn.Linear, "same" for '
             f"torch.nn.Embedding or a file of derivgen's own, as layout={{{example}}}"
         )
 
@@ -169,15 +208,15 @@ def refuse_undecided(path: Path, undecided: Collection[str], reason: str) -> Non
 
 
 def filled(
-    path: Path, module: ModuleType, arrays: Mapping[str, Array], keys: Mapping[str, str], layouts: Mapping[str, Layout]
+    where: str, module: ModuleType, arrays: Mapping[str, Array], keys: Mapping[str, str], layouts: Mapping[str, Layout]
 ) -> Array:
     """The flat vector of exactly these arrays; `keys` has the array's name of each parameter."""
-    refuse_other_names(path, arrays, keys)
+    refuse_other_names(where, arrays, keys)
     parameters: Array = module.initial_parameters()
     for name, view in module.views(parameters).items():
-        label = name if keys[name] == name else f"{name} ({keys[name]} in the file)"
+        label = name if keys[name] == name else f"{name} (there {keys[name]})"
         array = arrays[keys[name]]
-        turned = is_turned(f"{path}: parameter {label}", kind_of(array), kind_of(view), layouts.get(name))
+        turned = is_turned(f"{where}: parameter {label}", kind_of(array), kind_of(view), layouts.get(name))
         view[...] = array.T if turned else array
     return parameters
 
@@ -191,7 +230,7 @@ def kind_of(array: Array) -> Kind:
     return Kind(array.shape, array.dtype)
 
 
-def refuse_other_names(path: Path, arrays: Collection[str], keys: Mapping[str, str]) -> None:
+def refuse_other_names(where: str, arrays: Collection[str], keys: Mapping[str, str]) -> None:
     renamed = any(key != name for name, key in keys.items())
     for name, key in keys.items():
         if key not in arrays:
@@ -199,11 +238,11 @@ def refuse_other_names(path: Path, arrays: Collection[str], keys: Mapping[str, s
             advice = f'; say its key by names={{"{name}": ...}}' if renamed else ""
             if not renamed and any("." in other for other in arrays):
                 advice = ". A PyTorch state_dict is read by runtime.load_state_dict"
-            raise DerivgenError(f"{path} lacks the parameter {wanted}, found {listed(arrays)}{advice}")
+            raise DerivgenError(f"{where} lacks the parameter {wanted}, found {listed(arrays)}{advice}")
     known = set(keys.values())
     unknown = [key for key in arrays if key not in known]
     if unknown:
-        raise DerivgenError(f"{path} holds {unknown[0]}, which is no parameter: expected {listed(keys.values())}")
+        raise DerivgenError(f"{where} holds {unknown[0]}, which is no parameter: expected {listed(keys.values())}")
 
 
 def is_turned(where: str, found: Kind, expected: Kind, layout: Layout | None) -> bool:

@@ -472,8 +472,9 @@ def test_train_takes_hyperparameters_seed_and_place(spec):
 def test_train_keeps_the_dtype_of_the_module(spec):
     succeed("generate", spec, "--dtype", "float64")
     write_data()
-    output = succeed("train", spec, "--data", "data.npz", "--epochs", 1, "--cast")
+    output = succeed("train", spec, "--data", "data.npz", "--epochs", 1)
     assert "written" not in output
+    assert "note: data.npz: x is float32: converted to the module's float64\n" in output
     with np.load("wave_parameters.npz") as saved:
         assert saved["W"].dtype == np.float64
 
@@ -500,14 +501,15 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
     assert Path("table.npz").read_bytes() == Path("arrays.npz").read_bytes()
     # What remains makes the only input that has no columns of its own.
     Path("table.csv").write_text(Path("table.csv").read_text().replace(",id", "").replace(",0\n", "\n"))
-    assert "note:" not in succeed("train", spec, *files, "--epochs", 1, "--save", "rest.npz")
+    output = succeed("train", spec, *files, "--epochs", 1, "--save", "rest.npz")
+    assert "note: x: columns left, right of table.csv\n" in output and output.count("note:") == 1
     assert Path("rest.npz").read_bytes() == Path("arrays.npz").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"x": np.zeros((40, 2))}, [], "x must be float32, found float64: convert it by --cast"),
+        ({"x": np.zeros((40, 2), int)}, [], "data.npz: x must be float32, found int64: convert it by --cast"),
         ({"x": np.zeros((40, 3), np.float32)}, [], "x"),
         ({"k": np.full(40, 2)}, [], "k"),
         ({"k": np.full(40, -1)}, [], "k"),

@@ -67,7 +67,7 @@ def train(*arguments):
 
 def test_a_first_try_compiles_nothing():
     output = train("--epochs", 2, "--interpret", "--lr", 0.01)
-    assert output.startswith("interpreted: Python runs the kernels, nothing is compiled")
+    assert "\ninterpreted: Python runs the kernels, nothing is compiled" in output
     assert "2 epochs in" in output and "for compiling" not in output
 
 
@@ -86,7 +86,9 @@ def test_from_a_table_to_predictions():
     wanted = module.predict(best, x)
     for parameters in ("flowers_parameters.npz", "run", max(map(str, Path("run").iterdir()))):
         said = succeed("predict", "flowers_kernels.py", parameters, "--data", "unseen.csv", "-o", "out.npy")
-        assert said.startswith("out.npy: predictions of shape (150, 3) with the parameters of ")
+        note, line = said.splitlines()
+        assert note == "note: x: columns length, width, petal_length, petal_width of unseen.csv"
+        assert line.startswith("out.npy: predictions of shape (150, 3) with the parameters of ")
         np.testing.assert_array_equal(np.load("out.npy"), wanted)
     succeed("predict", "flowers_kernels.py", "run", "--data", "unseen.csv", "-o", "out.csv")
     assert Path("out.csv").read_text().startswith("prediction_0,prediction_1,prediction_2\n")
@@ -367,7 +369,8 @@ def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
     wanted = (
         "error: what this command prints can't be written: No space left on device. The parameters so far are saved in"
     )
-    assert but_signs(done.stderr) == f"{wanted} flowers_parameters.npz\n"
+    note = "note: x: columns length, width, petal_length, petal_width of iris.csv\n"
+    assert but_signs(done.stderr) == f"{note}{wanted} flowers_parameters.npz\n"
     assert Path("flowers_parameters.npz").exists()
 
 

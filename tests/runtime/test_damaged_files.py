@@ -176,7 +176,9 @@ def test_shapes_that_no_cast_mends_are_refused_before_reading(tmp_path, monkeypa
         np.savez(tmp_path / "d.npz", x=np.zeros(shape, np.float32), y=Y)
         np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
         for files in ([tmp_path / "d.npz"], [tmp_path / "x.npy", f"y={tmp_path / 'x.npy'}"]):
-            with pytest.raises(DerivgenError, match=r"x must be of shape \(N, 2\), found \([^)]*\): reshape it"):
+            with pytest.raises(
+                DerivgenError, match=r"x must be of shape \(N, 2\), found \([^)]*\): (reshape it|use x)"
+            ):
                 read_data(files, CLASSIFIER, cast=cast)
 
 
@@ -249,7 +251,6 @@ def test_what_nobody_asked_for_is_not_read(tmp_path, bomb):
     [
         (given("x", "N", 2), r"x must be of shape \(N, 2\), found \(8388608, 4\)"),
         (given("x", "N"), r"x must be of shape \(N\,\), found"),
-        (given("x", "N", 4, dtype="float64"), "x must be float64, found float32"),
     ],
 )
 def test_what_does_not_fit_is_not_read(bomb, declared, message):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -135,14 +136,29 @@ def test_npy_files_stay_on_the_disk(tmp_path):
     assert inputs["y"].dtype == np.uint8 and np.array_equal(inputs["y"], Y)
 
 
-def test_an_npy_of_another_dtype_is_converted_only_when_asked(tmp_path):
+def test_floating_point_numbers_are_converted_and_told_of(tmp_path):
     np.save(tmp_path / "x.npy", X.astype(float))
     np.save(tmp_path / "y.npy", Y.astype(float))
-    paths = [tmp_path / "x.npy", tmp_path / "y.npy"]
-    refused(r'x must be float32, found float64: .*--cast .*x\.astype\("float32"\)', paths, CLASSIFIER)
-    inputs, _ = read_data(paths, CLASSIFIER, cast=True)
+    paths, told = [tmp_path / "x.npy", tmp_path / "y.npy"], []
+    inputs, _ = read_data(paths, CLASSIFIER, tell=told.append)
     assert_classifier(inputs)
     assert type(inputs["x"]) is np.ndarray and type(inputs["y"]) is np.ndarray
+    assert told == [
+        f"{paths[0]}: x is float64: converted to the module's float32",
+        f"{paths[1]}: y is float64: converted to integers, which labels are",
+    ]
+    assert_classifier(read_data(paths, CLASSIFIER, cast=True, tell=told.append)[0])
+    assert len(told) == 2
+
+
+def test_integers_are_converted_only_when_asked(tmp_path):
+    np.save(tmp_path / "x.npy", X.astype(int))
+    np.save(tmp_path / "y.npy", Y.astype(bool))
+    paths = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    refused(r'x must be float32, found int64: .*--cast .*x\.astype\("float32"\)', paths[0], model(given("x", "N", 2)))
+    refused(r'y must be int64, found bool: .*--cast .*y\.astype\("int64"\)', paths[1], model(CLASSIFIER.INPUTS[1]))
+    inputs, _ = read_data(paths, CLASSIFIER, cast=True)
+    assert inputs["x"].tolist() == X.astype(int).tolist() and inputs["y"].tolist() == Y.astype(bool).tolist()
 
 
 def test_a_scalar_and_an_input_without_rows_come_from_npy_files(tmp_path):
@@ -198,7 +214,7 @@ def test_npy_files_that_are_cut_or_foreign_are_refused(tmp_path):
         (X, np.array([0, 1, np.inf]), r"y must hold whole numbers, found inf at y\[2\]"),
         (X, np.array([1e300, 1, 1]), r"y must hold whole numbers, found 1e\+300 at y\[0\]"),
         (np.array([[0, np.inf], [0, -1e39]]), Y, r"x must be float32, at most 3\.4e\+38, found -1e\+39 at x\[1, 1\]"),
-        (np.array([["a"]]), Y, "x must hold numbers, found dtype <U1"),
+        (np.array([["a", "b"]]), Y, "x holds text, expected numbers: give a number"),
         (X.astype(complex), Y, "x must hold numbers, found dtype complex128"),
     ],
 )
@@ -220,15 +236,16 @@ def test_columns_make_inputs_by_their_names(tmp_path):
 
 
 def test_columns_that_remain_make_the_only_input_not_found(tmp_path):
-    path = write(tmp_path / "d.csv", "age,y,bmi\n1.5,2,2\n3,0,-4.25\n.5,1,0\n")
-    inputs, unused = read_data(path, CLASSIFIER)
+    path, told = write(tmp_path / "d.csv", "age,y,bmi\n1.5,2,2\n3,0,-4.25\n.5,1,0\n"), []
+    inputs, unused = read_data(path, CLASSIFIER, tell=told.append)
     assert_classifier(inputs)
     assert unused == ()
+    assert told == [f"x: columns age, bmi of {path}"]
     more = write(tmp_path / "e.csv", "age,y,bmi,id\n1,2,2,1\n")
     refused(
-        r"e\.csv: the input x of shape \(N, 2\): expected the columns x_0, x_1, or 2 that no other input "
-        r"takes \(there are 3: age, bmi, id\), found age, y, bmi, id\. Give the right ones by --columns x=\.\.\. "
-        r'\(in Python columns={"x": \[\.\.\.\]}\)$',
+        r"e\.csv: the input x of shape \(N, 2\): expected the columns x_0, x_1, found age, y, bmi, id; x_0, x_1 are "
+        r'missing\. If other columns make x, name them by --columns x=\.\.\. \(in Python columns={"x": \[\.\.\.\]}\)\. '
+        r"Or give 2 columns of any names beside those of the other inputs: here 3 \(age, bmi, id\) remain\.$",
         more,
         CLASSIFIER,
     )
@@ -315,9 +332,13 @@ def test_columns_of_one_name_are_refused_where_they_are_needed(tmp_path):
 
 def test_labels_that_are_no_class_are_told_with_their_row(tmp_path):
     csv = write(tmp_path / "d.csv", CSV + "1,1,3\n")
-    refused(r"d\.csv: column y \(input y\) must hold labels 0 \.\. 2, found 3 in row 4$", csv, CLASSIFIER)
+    refused(
+        r"d\.csv: column y \(input y\) must hold labels 0 \.\. 2, found 3 in row 4: correct it, or declare",
+        csv,
+        CLASSIFIER,
+    )
     np.savez(tmp_path / "d.npz", x=X, y=np.array([0, -1, 2]))
-    refused(r"d\.npz: y must hold labels 0 \.\. 2, found -1 at y\[1\]$", tmp_path / "d.npz", CLASSIFIER)
+    refused(r"d\.npz: y must hold labels 0 \.\. 2, found -1 at y\[1\]: correct it", tmp_path / "d.npz", CLASSIFIER)
     ignoring = model(given("x", "N", 2), given("y", "N", dtype="int64", classes=3, ignore=-1))
     assert read_data(tmp_path / "d.npz", ignoring)[0]["y"].tolist() == [0, -1, 2]
 
@@ -367,25 +388,29 @@ ROWS = "".join(f"{i % 9},{i}\n" for i in range(99))
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"user,rating\n{ROWS}1,many\n", r"d\.csv can't be read .*column rating: row 100: .* invalid value 'many'"),
-        (f"user,rating\n1,NA\n{ROWS}1,x\n", "column rating: row 1: .* invalid value 'NA'"),
-        ("user,rating\n1, 2 \n1,1_0\n", "column rating: row 2: .* invalid value '1_0'"),
+        (
+            f"user,rating\n{ROWS}1,many\n",
+            r"d\.csv: column rating \(input rating\) holds 'many' in row 100, expected a number: correct it",
+        ),
+        (f"user,rating\n1,NA\n{ROWS}1,x\n", "column rating .* holds 'NA' in row 1, expected a number"),
+        ("user,rating\n1, 2 \n1,1_0\n", "column rating .* holds '1_0' in row 2, expected a number"),
         (
             f"user,rating\n{ROWS}1,\n",
             r"column rating \(input rating\) is empty in row 100, expected a number: fill it in",
         ),
-        ("user,rating\n1,1\n  ,1\n", "column user: row 2: .* invalid value ''"),
+        ("user,rating\n1,1\n  ,1\n", "column user .* is empty in row 2, expected a number"),
         ('user,rating\n1,1\n1,""\n', "is empty in row 2,"),
-        ("user,rating\n,1\nx,1\n", "column user: row 2: .* invalid value 'x'"),
+        ("user,rating\n,1\nx,1\n", "column user .* is empty in row 1, expected a number"),
+        ("user,rating\nx,1\n1,1\n", "column user .* holds 'x' in row 1, expected a number"),
         ("user,rating\n1,1\n1.5,1\n", r"column user \(input user\) must hold whole numbers, found 1\.5 in row 2"),
         ("user,rating\nnan,1\n", "column user .* must hold whole numbers, found nan in row 1"),
         ("user,rating\n1,1\n1,-1e39\n", r"column rating .* must be float32, at most .*, found -1e\+39 in row 2"),
-        (f"user,rating\n{ROWS}1,1,1\n{ROWS}", "row 100: Expected 2 columns, got 3"),
-        ("user,rating\n\n1,1\n\n1\n", "row 2: Expected 2 columns, got 1"),
+        (f"user,rating\n{ROWS}1,1,1\n{ROWS}", "row 100: expected 2 columns, found 3"),
+        ("user,rating\n\n1,1\n\n1\n", "row 2: expected 2 columns, found 1"),
         ("", "can't be read as a CSV file .*expected UTF-8 text, a line of the columns' names"),
         ("user,r\xe4ting\n1,1\n".encode("latin1"), "can't be read as a CSV file .*expected UTF-8 text"),
-        (b"user,rating\n1,\xe4,1\n", "row 1: Expected 2 columns, got 3"),
-        (b"user,rating\n1,\xe4\n", "column rating: row 1: .* invalid value '\ufffd'"),
+        (b"user,rating\n1,\xe4,1\n", "row 1: expected 2 columns, found 3"),
+        (b"user,rating\n1,\xe4\n1,1\n", "column rating .* holds '\ufffd' in row 1"),
         ("user,rating\n1,1\n".encode("utf16"), "d.csv"),
     ],
 )
@@ -402,7 +427,7 @@ def test_a_bad_cell_is_found_in_a_file_of_many_blocks(tmp_path):
     text = f"rating,user,note\n{rows}0.5,1,\n0.5,{{}},\n{rows}"
     inputs, _ = read_data(write(tmp_path / "d.csv", text.format(8)), RATING)
     assert len(inputs["user"]) == 400_002 and np.flatnonzero(inputs["user"] == 8).tolist() == [200_001]
-    refused("column user: row 200002: .* invalid value 'x'", write(tmp_path / "d.csv", text.format("x")), RATING)
+    refused("column user .* holds 'x' in row 200002", write(tmp_path / "d.csv", text.format("x")), RATING)
 
 
 def test_text_in_columns_that_are_not_needed_is_no_matter(tmp_path):
@@ -422,20 +447,23 @@ def test_a_parquet_of_the_right_dtypes_is_taken_as_it_is(tmp_path):
     assert unused == ("name",)
 
 
-def test_a_parquet_of_other_dtypes_is_converted_only_when_asked(tmp_path):
+def test_columns_of_a_parquet_are_converted(tmp_path):
     path = write_parquet(tmp_path / "d.parquet", age=X[:, 0], bmi=X[:, 1].astype(float), y=Y.astype(float))
-    message = r'column bmi \(input x\) must be float32, found float64: .*--cast .*bmi\.astype\("float32"\)'
-    refused(message, path, CLASSIFIER)
-    assert_classifier(read_data(path, CLASSIFIER, cast=True)[0])
-    halves = write_parquet(tmp_path / "e.parquet", age=X[:, 0], bmi=X[:, 1], y=[0, 0, 0.5])
-    refused(r"column y \(input y\) must hold whole numbers, found 0\.5 in row 3", halves, CLASSIFIER, cast=True)
+    assert_classifier(read_data(path, CLASSIFIER)[0])
+    halves = write_parquet(tmp_path / "e.parquet", age=[1, 2, 3], bmi=X[:, 1], y=[0, 0, 0.5])
+    refused(r"column y \(input y\) must hold whole numbers, found 0\.5 in row 3", halves, CLASSIFIER)
+    whole, _ = read_data(write_parquet(tmp_path / "f.parquet", age=[1, 2, 3], bmi=X[:, 1], y=Y), CLASSIFIER)
+    assert whole["x"].dtype == np.float32 and whole["x"][:, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("rating", "message"),
     [
         (pa.array([1, None, None], pa.float32()), r"column rating \(input rating\) is empty in row 2,"),
-        (pa.array(["1", "2", "3"]), r"column rating .* must hold numbers, found string, '1' in row 1: store"),
+        (
+            pa.array(["1", "2", "3"]),
+            "column rating .* holds text \\('1', '2', '3'\\), expected numbers: store it as numbers",
+        ),
         (pa.array([[1.0], [2.0], [3.0]]), "must hold numbers, found list<"),
         (pa.array([None, None, None]), "is empty in row 1,"),
     ],
@@ -461,13 +489,25 @@ def test_a_parquet_that_is_cut_or_foreign_is_refused(tmp_path):
 # ---- pyarrow
 
 
-def test_tables_without_pyarrow_say_what_to_install(tmp_path, monkeypatch):
+def test_a_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
     np.savez(tmp_path / "d.npz", x=X, y=Y)
     assert_classifier(read_data(tmp_path / "d.npz", CLASSIFIER)[0])
-    for name in ("d.csv", "d.parquet"):
-        refused(r"without pyarrow: pip install 'derivgen\[data\]'", write(tmp_path / name, CSV), CLASSIFIER)
+    assert_classifier(read_data(write(tmp_path / "d.csv", CSV), CLASSIFIER)[0])
+    path = write(tmp_path / "d.parquet", "PAR1")
+    refused(r"d\.parquet can't be read without pyarrow: pip install 'derivgen\[data\]'", path, CLASSIFIER)
+
+
+def test_a_csv_gives_the_bits_that_pyarrow_reads(tmp_path):
+    numbers = np.random.default_rng(0).integers(0, 2**64, (2000, 2), np.uint64).view(np.float64)
+    numbers[~np.isfinite(numbers)] = -0.0
+    rows = "".join(f"{a!r},{b:.25e}\n" for a, b in numbers.tolist())
+    path = write(tmp_path / "d.csv", f"x_0,x_1\n{rows}nan,-INF\n1e999,+.5\n")
+    inputs, _ = read_data(path, model(given("x", "N", 2, dtype="float64")))
+    table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(null_values=[]))
+    expected = np.stack([table.column(k).to_numpy() for k in range(2)], axis=1)
+    assert inputs["x"].tobytes() == expected.tobytes() and len(expected) == 2002
 
 
 def test_arrays_are_read_without_pyarrow():

@@ -17,7 +17,7 @@ from sympy import Sum
 from derivgen import Model, layers, runtime
 from derivgen.activations import relu, tanh
 from derivgen.errors import DerivgenError
-from derivgen.runtime.tensors import load_parameters, load_state_dict, save_parameters, save_state_dict
+from derivgen.runtime.tensors import from_state_dict, load_parameters, load_state_dict, save_parameters, save_state_dict
 
 SUFFIXES = (".npz", ".safetensors")
 
@@ -306,6 +306,45 @@ def test_a_parameters_own_name_comes_before_pytorchs(tmp_path):
         load_state_dict(tmp_path / "both.safetensors", module)
 
 
+def test_a_state_dict_is_taken_directly(tmp_path):
+    """As from its file, to the bit; of tensors that need a gradient, of a view, and of plain arrays."""
+    reference = Network(torch.float64).train()
+    module, layout = made(network, "float64"), {"square_W": "transposed"}
+    path = save_torch(tmp_path / "n.safetensors", reference)
+    wanted = load_state_dict(path, module, layout=layout).tobytes()
+    tensors = reference.state_dict()
+    assert from_state_dict(module, tensors, layout=layout).tobytes() == wanted
+    assert from_state_dict(module, reference.state_dict(keep_vars=True), layout=layout).tobytes() == wanted
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    assert from_state_dict(module, arrays, layout=layout).tobytes() == wanted
+    views = {name: view.copy() for name, view in module.views(np.frombuffer(wanted).copy()).items()}
+    assert from_state_dict(module, views, layout="same").tobytes() == wanted
+
+
+def test_a_state_dict_that_does_not_fit_is_refused():
+    module, tensors = made(dense_only), torch.nn.ModuleDict({"h": torch.nn.Linear(3, 2)}).state_dict()
+    for changed, message in (
+        ({"h.weight": tensors["h.weight"]}, r"the state_dict lacks the parameter h_b: expected it as h\.bias, found"),
+        (
+            {**tensors, "g": torch.ones(1)},
+            r"the state_dict holds g, which is no parameter: expected h\.weight, h\.bias",
+        ),
+        (
+            {**tensors, "h.weight": torch.ones(4, 4)},
+            r"the state_dict: parameter h_W \(there h\.weight\) must be float32 of shape \(3, 2\) or \(2, 3\), found",
+        ),
+        ({**tensors, "h.bias": torch.ones(2, dtype=torch.float64)}, "found float64 .*not converted unasked"),
+        (
+            {**tensors, "h.bias": torch.ones(2, dtype=torch.bfloat16)},
+            r"the state_dict: h\.bias can't be made an array .*BFloat16.*: save float32 or float64",
+        ),
+    ):
+        with pytest.raises(DerivgenError, match=message):
+            from_state_dict(module, changed)
+    with pytest.raises(TypeError, match=r"state_dict must be a mapping .* found Linear: give model\.state_dict\(\)"):
+        from_state_dict(module, torch.nn.Linear(3, 2))
+
+
 # ---- layouts that no shape tells
 
 
@@ -336,7 +375,7 @@ def test_saving_needs_the_layout_of_each_matrix(tmp_path):
 
 def test_what_was_said_of_a_layout_holds_against_the_shape(tmp_path):
     path = save_torch(tmp_path / "s.safetensors", torch.nn.ModuleDict({"h": torch.nn.Linear(3, 2)}))
-    with pytest.raises(DerivgenError, match=r"h_W \(h\.weight in the file\) must be float32 of shape \(3, 2\), found"):
+    with pytest.raises(DerivgenError, match=r"h_W \(there h\.weight\) must be float32 of shape \(3, 2\), found"):
         load_state_dict(path, made(dense_only), layout="same")
     save_parameters(tmp_path / "own.safetensors", made(dense_only), np.zeros(8, np.float32))
     with pytest.raises(DerivgenError, match=r"must be float32 of shape \(2, 3\), found float32 of shape \(3, 2\)"):

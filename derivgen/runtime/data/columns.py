@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from derivgen.errors import DerivgenError, listed, nearest
-from derivgen.runtime.data.inputs import given_twice, inputs_text, paths_text, shape_text
+from derivgen.runtime.data.inputs import Tell, given_twice, inputs_text, paths_text, shape_text
 from derivgen.runtime.data.tables import Table
 
 
@@ -29,10 +29,12 @@ def choose_columns(
     stated: Mapping[str, Sequence[str]],
     given: Mapping[str, Path],
     wanted: Sequence[str],
+    tell: Tell,
 ) -> dict[str, Choice]:
     """The columns of each input that the tables give; `given` are the inputs that other files give, with these.
 
-    An input that is not wanted keeps its own columns from the one that takes what remains.
+    An input that is not wanted keeps its own columns from the one that takes what remains; `tell` is told which these
+    are.
     """
     refuse_stated(module, tables, stated)
     choices: dict[str, Choice] = {}
@@ -43,7 +45,7 @@ def choose_columns(
         said = stated_columns(declared, tables, stated[name]) if name in stated else None
         every = [Choice(t, said or own_columns(declared, t)) for t in tables if not reason]
         found = [choice for choice in every if set(choice.columns) <= set(choice.table.columns)]
-        places = [*([given[name]] if name in given else []), *(choice.table.path for choice in found)]
+        places: list[object] = [*([given[name]] if name in given else []), *(choice.table for choice in found)]
         if found and len(places) > 1:
             raise given_twice(name, places[0], places[1])
         if said and not found:
@@ -56,6 +58,7 @@ def choose_columns(
         fitting = [rest for rest in rests if len(rest.columns) == missing[0].shape[1]]
         if len(fitting) == 1:
             choices[missing[0].name] = unrepeated(fitting[0])
+            tell(f"{missing[0].name}: columns {', '.join(fitting[0].columns)} of {fitting[0].table}")
     return choices
 
 
@@ -118,7 +121,7 @@ def unrepeated(choice: Choice) -> Choice:
     counts = Counter(choice.table.columns)
     for name in choice.columns:
         if counts[name] > 1:
-            found = f"{choice.table.path} has {counts[name]} columns named {name}"
+            found = f"{choice.table} has {counts[name]} columns named {name}"
             raise DerivgenError(f"{found}: rename all but one of them, or leave them out")
     return choice
 
@@ -139,19 +142,24 @@ def lacking_columns(
         return refuse_columns(declared, reason)
     rest = ""
     if len(declared.shape) == 2 and len(tables) == 1 and not isinstance(declared.shape[1], str):
-        left = left_over(tables[0], choices)
-        rest = f", or {declared.shape[1]} that no other input takes (there are {len(left)}: {listed(left)})"
+        left, width = left_over(tables[0], choices), declared.shape[1]
+        if len(left) != width:
+            kept = f"{len(left)} ({listed(left)})" if left else "none"
+            rest = f" Or give {width} columns of any names beside those of the other inputs: here {kept} remain."
     return absent_columns(declared, own_columns(declared, tables[0]), tables, rest)
 
 
 def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table], rest: str = "") -> DerivgenError:
     """The error for an input of which no table has all the columns; `rest` is what else would have done."""
     found = [column for table in tables for column in table.columns]
-    absent = next((name for name in names if name not in found), None)
-    wanted = f"{listed(names)}{' in one table' if len(tables) > 1 else ''}"
-    missing = f"; {absent} is missing{nearest(absent, found) or '.'}" if absent and not rest else "."
+    absent = [name for name in names if name not in found]
+    wanted = f"the column{'s' if len(names) > 1 else ''} {listed(names)}{' in one table' if len(tables) > 1 else ''}"
+    missing = f"; {listed(absent)} {'is' if len(absent) == 1 else 'are'} missing" if absent else ""
+    near = nearest(absent[0], found) if len(absent) == 1 else ""
+    name, file = declared.name, any(table.path for table in tables)
+    python = f'columns={{"{name}": [...]}}'
+    other = f"--columns {name}=... (in Python {python})" if file else f'a mapping {{"{name}": frame[[...]], ...}}'
     return DerivgenError(
-        f"{paths_text(table.path for table in tables)}: the input {declared.name} of shape {shape_text(declared)}: "
-        f"expected the column{'s' if len(names) > 1 else ''} {wanted}{rest}, found {listed(found)}{missing} "
-        f'Give the right ones by --columns {declared.name}=... (in Python columns={{"{declared.name}": [...]}})'
+        f"{paths_text(tables)}: the input {name} of shape {shape_text(declared)}: expected {wanted}, found "
+        f"{listed(found)}{missing}{near or '.'} If other columns make {name}, name them by {other}.{rest}"
     )

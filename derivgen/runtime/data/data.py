@@ -12,8 +12,9 @@ from derivgen.errors import DerivgenError, listed, nearest
 from derivgen.file import store
 from derivgen.runtime.arrays import Array, Kind, open_npz, read_npy
 from derivgen.runtime.data.columns import choose_columns, lacking_columns, left_over
-from derivgen.runtime.data.inputs import Origin, check_kind, converted, given_twice, inputs_text, paths_text
+from derivgen.runtime.data.inputs import Origin, Tell, check_kind, converted, given_twice, inputs_text, paths_text
 from derivgen.runtime.data.tables import TABLES, open_table, read_table
+from derivgen.runtime.log import LOG
 
 FILES = "an .npz, .npy, .csv or .parquet"
 
@@ -37,6 +38,7 @@ def read_data(
     cast: bool = False,
     columns: Mapping[str, Sequence[str]] | None = None,
     needed: Collection[str] | None = None,
+    tell: Tell = LOG.info,
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     """(the module's inputs by name, the names of arrays and columns that the model doesn't take) from files.
 
@@ -44,15 +46,17 @@ def read_data(
 
     - `.npz`: arrays by the inputs' names.
     - `.npy`: the input named like the file, or NAME in NAME=PATH. It is memory-mapped, read-only: it stays on the
-      disk, unless `cast` has to convert it, which reads all of it.
+      disk, unless its numbers have to be converted, which reads all of it.
     - `.csv`, `.parquet`: `columns` says which columns make an input. Otherwise an input of shape (N,) takes the column
       of its name, one of shape (N, D) takes name_0 … name_{D-1}. One input of shape (N, D) that is not found so
-      takes the columns that no input takes, in the file's order, if these are exactly D; the result doesn't tell.
+      takes the columns that no input takes, in the file's order, if these are exactly D.
 
-    `needed`: the inputs to be read, all if unsaid. With `cast`, numbers are converted to the dtypes of the module;
-    otherwise another dtype is refused, with the fix.
-    Integers of any dtype are labels as they are. The numbers of a CSV have no dtype, so they need no `cast`.
-    Arrays that are not needed are never read; of the others the header comes first, with their shape and dtype.
+    `needed`: the inputs to be read, all if omitted. Floating-point numbers are converted to the module's dtype, and to
+    labels where they are whole; with `cast`, integers and booleans to floating point too, which otherwise raise an
+    error with the fix. The columns of tables need no `cast`. Integers of any dtype are labels as they are. `tell` is
+    called with a line for each input that was converted unasked, or that takes columns of other names; if omitted, it
+    is logged. Arrays that are not needed are never read; of the others the header comes first, with their shape and
+    dtype.
     Raises DerivgenError where a file can't be read or the files don't give the inputs.
     """
     sources = [source(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
@@ -62,7 +66,7 @@ def read_data(
     arrays = {name: s.path for name, s in holders.items()}
     tables = [open_table(s.path) for s in sources if s.suffix in TABLES]
     wanted = [i.name for i in module.INPUTS if needed is None or i.name in needed]
-    choices = choose_columns(module, tables, columns or {}, arrays, wanted)
+    choices = choose_columns(module, tables, columns or {}, arrays, wanted, tell)
     missing = [i for i in module.INPUTS if i.name in wanted and i.name not in arrays and i.name not in choices]
     if missing:
         # A single column has one name only; for a matrix the columns that remain might do.
@@ -76,10 +80,10 @@ def read_data(
     choices = {name: choice for name, choice in choices.items() if name in wanted}
     found: dict[str, Array] = {}
     for s in dict.fromkeys(holders.values()):
-        found |= read_arrays(s, module, [name for name in wanted if holders.get(name) == s], cast)
+        found |= read_arrays(s, module, [name for name in wanted if holders.get(name) == s], cast, tell)
     for table in tables:
         own = {name: choice.columns for name, choice in choices.items() if choice.table is table}
-        found |= read_table(table, module, own, cast)
+        found |= read_table(table, module, own, tell)
         unused += left_over(table, choices)
     return {name: found[name] for name in wanted}, tuple(unused)
 
@@ -132,18 +136,18 @@ def names_in(s: Source, module: ModuleType) -> list[str]:
         return list(archive.members)
 
 
-def read_arrays(s: Source, module: ModuleType, names: Sequence[str], cast: bool) -> dict[str, Array]:
+def read_arrays(s: Source, module: ModuleType, names: Sequence[str], cast: bool, tell: Tell) -> dict[str, Array]:
     """These inputs from their file, as the module needs them."""
     declared = [(i, Origin(s.path, i.name)) for i in module.INPUTS if i.name in names]
     if s.suffix == ".npy":
         array = read_npy(s.path)
         for i, origin in declared:
             check_kind(Kind(array.shape, array.dtype), i, cast, origin)
-        return {i.name: converted(array, i, cast, origin) for i, origin in declared}
+        return {i.name: converted(array, i, cast, origin, tell) for i, origin in declared}
     with open_npz(s.path) as archive:
         for i, origin in declared:
             check_kind(archive.kind(i.name), i, cast, origin)
-        return {i.name: converted(archive.read(i.name), i, cast, origin) for i, origin in declared}
+        return {i.name: converted(archive.read(i.name), i, cast, origin, tell) for i, origin in declared}
 
 
 def npy_name(s: Source, module: ModuleType) -> str:

@@ -1,11 +1,10 @@
-"""Tables for training: CSV and Parquet, their columns as arrays, read by pyarrow."""
+"""Tables: files of CSV and Parquet, and data frames of pandas, polars and Arrow; their columns as arrays."""
 
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,72 +14,81 @@ import numpy as np
 
 from derivgen.errors import DerivgenError
 from derivgen.runtime.arrays import Array
-from derivgen.runtime.data.inputs import Origin, converted
+from derivgen.runtime.data.csv_files import csv_names, read_csv
+from derivgen.runtime.data.inputs import Origin, Tell, converted, text_of_labels
+
+# (a column's name, the input that it is for), each as often as it is needed
+Needed = Sequence[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file of named columns; `format` reads those of them that are needed, once this is known."""
+    """Named columns of a file, or of a frame, which has no path; `read` gives those that are needed, by name."""
 
-    path: Path
+    path: Path | None
     columns: tuple[str, ...]
-    format: Format
+    read: Callable[[Needed], Mapping[str, Any]]
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A kind of table: how its columns' names are read, and then columns, as a pyarrow.Table."""
-
-    names: Callable[[Path], list[str]]
-    read: Callable[[Table, list[str]], Any]
-    typed: bool  # whether its numbers have a dtype
-
-
-def arrow(part: str, path: Path) -> Any:
-    """A part of pyarrow, which is only needed for tables."""
-    try:
-        return importlib.import_module(part)
-    except ImportError as error:
-        raise DerivgenError(f"{path} can't be read without pyarrow: pip install 'derivgen[data]'") from error
+    def __str__(self) -> str:
+        return "the data frame" if self.path is None else str(self.path)
 
 
 def open_table(path: Path) -> Table:
-    kind = TABLES[path.suffix.lower()]
-    return Table(path, tuple(kind.names(path)), kind)
+    if path.suffix.lower() == ".csv":
+        columns = tuple(csv_names(path))
+        return Table(path, columns, lambda needed: read_csv(path, columns, needed))
+    return Table(path, tuple(parquet_names(path)), lambda needed: read_parquet(path, needed))
 
 
-def read_table(table: Table, module: ModuleType, columns: Mapping[str, Sequence[str]], cast: bool) -> dict[str, Array]:
-    """The inputs that are made of this table's columns, by their names."""
+def read_table(table: Table, module: ModuleType, columns: Mapping[str, Sequence[str]], tell: Tell) -> dict[str, Array]:
+    """The inputs that are made of this table's columns, by their names. Numbers need no cast: columns are features."""
     chosen = [(i, columns[i.name]) for i in module.INPUTS if i.name in columns]
     if not chosen:
         return {}
-    read = table.format.read(table, list(dict.fromkeys(name for _, names in chosen for name in names)))
+    read = table.read([(name, i) for i, names in chosen for name in names])
     inputs = {}
     for declared, names in chosen:
-        parts = [
-            column_numbers(
-                read.column(name), declared, cast or not table.format.typed, Origin(table.path, name, declared.name)
-            )
-            for name in names
-        ]
+        parts = [column_numbers(read[n], declared, Origin(table.path, n, declared.name), tell) for n in names]
         inputs[declared.name] = np.stack(parts, axis=1) if len(declared.shape) == 2 else np.array(parts[0])
     return inputs
 
 
-def column_numbers(column: Any, declared: Any, cast: bool, origin: Origin) -> Array:
-    """A column as an array of the dtype that an input needs."""
-    types = arrow("pyarrow.types", origin.path)
-    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_null)
-    if not any(is_kind(column.type) for is_kind in kinds):
-        found = f", {str(column[0])[:40]!r} in row 1" if len(column) else ""
-        raise DerivgenError(f"{origin} must hold numbers, found {column.type}{found}: store it as numbers")
-    if column.null_count:
-        row = column.is_null().index(True).as_py() + 1
+def column_numbers(column: Any, declared: Any, origin: Origin, tell: Tell) -> Array:
+    """A column, of NumPy, pandas, polars or Arrow, as an array of the dtype that an input needs."""
+    return converted(column_array(column, declared, origin), declared, True, origin, tell)
+
+
+def column_array(column: Any, declared: Any, origin: Origin) -> Array:
+    """A column as an array of numbers. Raises DerivgenError where it holds something else, or lacks a value."""
+    if isinstance(column, np.ndarray):
+        return column
+    # Categories of pandas have no NaN: `isna` knows what is missing. To Arrow and polars a NaN is a number.
+    missing = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null(), bool)
+    if missing.any():
+        row = int(missing.argmax()) + 1
         raise DerivgenError(f"{origin} is empty in row {row}, expected a number: fill it in, or leave out the row")
-    return converted(column.to_numpy(), declared, cast, origin)
+    values = np.asarray(column.to_numpy())
+    if values.dtype == object and all(isinstance(v, int | float | np.number) for v in values):
+        values = np.array(values.tolist())
+    if values.dtype.kind in "fiub":
+        return values
+    if len(values) and isinstance(values[0], str):
+        texts = list(dict.fromkeys(map(str, values[:100])))
+        raise DerivgenError(f"{origin} {text_of_labels(declared, texts, origin)}")
+    found = f", {str(values[0])[:40]!r} in row 1" if len(values) else ""
+    kind = getattr(column, "type", values.dtype)
+    raise DerivgenError(f"{origin} must hold numbers, found {kind}{found}: store it as numbers")
 
 
 # ---- .parquet
+
+
+def arrow(part: str, path: Path) -> Any:
+    """A part of pyarrow, which is only needed for Parquet files."""
+    try:
+        return importlib.import_module(part)
+    except ImportError as error:
+        raise DerivgenError(f"{path} can't be read without pyarrow: pip install 'derivgen[data]'") from error
 
 
 def parquet_names(path: Path) -> list[str]:
@@ -88,9 +96,11 @@ def parquet_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def read_parquet(table: Table, names: list[str]) -> Any:
-    with parquet_file(table.path) as file:
-        return file.read(columns=names)
+def read_parquet(path: Path, needed: Needed) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for name, _ in needed))
+    with parquet_file(path) as file:
+        read = file.read(columns=names)
+    return {name: read.column(name) for name in names}
 
 
 @contextmanager
@@ -104,50 +114,28 @@ def parquet_file(path: Path) -> Iterator[Any]:
         raise DerivgenError(f"{path} can't be read as a Parquet file ({reason}): write it anew") from error
 
 
-# ---- .csv
+# ---- frames
 
 
-def csv_names(path: Path) -> list[str]:
-    csv = arrow("pyarrow.csv", path)
-    reading, parsing = csv.ReadOptions(use_threads=False), csv.ParseOptions(newlines_in_values=True)
-    with csv_errors(path), csv.open_csv(path, reading, parsing) as file:
-        return list(file.schema.names)
+def frame_table(frame: Any) -> Table | None:
+    """A frame of pandas or polars, or a table of Arrow, as a table; None for anything else.
 
-
-def read_csv(table: Table, names: list[str]) -> Any:
-    """These columns in float64."""
-    csv, pyarrow = arrow("pyarrow.csv", table.path), arrow("pyarrow", table.path)
-    # In a file of one column, an empty line is an empty cell.
-    parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(table.columns) != 1)
-    conversion = csv.ConvertOptions(
-        include_columns=names,
-        column_types=dict.fromkeys(names, pyarrow.float64()),
-        null_values=[""],
-        check_utf8=False,
-    )
-    with suppress(pyarrow.ArrowException, OSError, UnicodeDecodeError):
-        return csv.read_csv(table.path, parse_options=parsing, convert_options=conversion)
-    # For its messages, pyarrow counts the rows in a single thread only.
-    reading = csv.ReadOptions(use_threads=False)
-    with csv_errors(table.path, table.columns):
-        return csv.read_csv(table.path, reading, parsing, conversion)
-
-
-@contextmanager
-def csv_errors(path: Path, columns: Sequence[str] = ()) -> Iterator[None]:
-    """What pyarrow raises in this block, with the file and the names of its columns.
-
-    Rows count from below the header.
+    It is known by what it has, so that none of these libraries is imported.
     """
-    try:
-        yield
-    except (arrow("pyarrow", path).ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = re.sub(r"column #(\d+)", lambda found: f"column {columns[int(found[1])]}", str(error))
-        reason = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", reason).partition("\n")[0]
-        raise DerivgenError(
-            f"{path} can't be read as a CSV file ({reason}): expected UTF-8 text, a line of the columns' names, then "
-            "rows of numbers, with commas between"
-        ) from error
+    if hasattr(frame, "column_names") and hasattr(frame, "column"):  # Arrow
+        columns, column = frame.column_names, frame.column
+    elif hasattr(frame, "columns") and hasattr(frame, "iloc"):  # pandas
+
+        def column(k: int) -> Any:
+            return frame.iloc[:, k]
+
+        columns = frame.columns
+    elif hasattr(frame, "columns") and hasattr(frame, "to_series"):  # polars
+        columns, column = frame.columns, frame.to_series
+    else:
+        return None
+    names = tuple(map(str, columns))
+    return Table(None, names, lambda needed: {name: column(names.index(name)) for name, _ in needed})
 
 
-TABLES = {".csv": Format(csv_names, read_csv, typed=False), ".parquet": Format(parquet_names, read_parquet, typed=True)}
+TABLES = (".csv", ".parquet")

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, listed
+from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import unmasked
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element
-from derivgen.runtime.predicting import mixed_inputs, predict
+from derivgen.runtime.predicting import mixed_inputs, predict, prediction_data
 from derivgen.runtime.solve.curve_picture import draw_fit
 from derivgen.runtime.solve.endings import normal_of
 from derivgen.runtime.solve.fitting import Residuals, solved
@@ -74,7 +76,7 @@ class CurveFit:
 
     def band(
         self,
-        data: Mapping[str, Array] | None = None,
+        data: Data | None = None,
         level: float = 0.95,
         prediction: bool = False,
         sigma: ArrayLike | None = None,
@@ -92,7 +94,7 @@ class CurveFit:
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
-        data = self.objective.inputs if data is None else data
+        data = self.objective.inputs if data is None else prediction_data(module, data)
         self.refuse_other_rows(data)
         predicted = np.asarray(predict(module, self.parameters, data), np.float64)
         if not np.isfinite(self.factor).all():
@@ -156,7 +158,7 @@ class CurveFit:
 
 def fit_curve(
     module: ModuleType,
-    data: Mapping[str, Array],
+    data: Data,
     *,
     method: str | None = None,
     parameters: Array | None = None,
@@ -174,6 +176,8 @@ def fit_curve(
     with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search
     that did not converge is a warning too, and `success` is False.
     """
+    refuse_other(module)
+    data = named_inputs(module, data)
     with watched("fit_curve", compiling=module.COMPILING):
         result = solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
     # As the start of an objective, the fitted parameters are what is not to be changed any more.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.runtime.data.given import Data
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.solve.endings import Place, judge
@@ -30,7 +31,7 @@ OWN_OPTIONS = ("ftol", "xtol", "gtol", "max_nfev")
 
 def least_squares(
     module: ModuleType,
-    data: Mapping[str, Array] | None = None,
+    data: Data | None = None,
     *,
     method: str | None = None,
     parameters: Array | None = None,

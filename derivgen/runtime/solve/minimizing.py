@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, nearest
+from derivgen.runtime.data.given import Data, named_inputs
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.solve.newton import natural_gradient, newton
 from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
@@ -37,7 +39,7 @@ APPROXIMATING = ("newton-cg", "trust-constr")  # by differences of gradients, wh
 
 def minimize(
     module: ModuleType,
-    data: Mapping[str, Array] | None = None,
+    data: Data | None = None,
     *,
     method: str | Callable[..., Any] = "L-BFGS-B",
     parameters: Array | None = None,
@@ -75,9 +77,11 @@ def minimize(
 
     refuse_method(method)
     refuse_own_derivatives(method, products, arguments)
+    refuse_other(module)
+    data = named_inputs(module, {} if data is None else data)
     with (
         watched("minimize", compiling=module.COMPILING),
-        sharing(module, comm, data or {}, method=method, seed=seed, batch_size=batch_size),
+        sharing(module, comm, data, method=method, seed=seed, batch_size=batch_size),
     ):
         objective = objective_of(module, data, parameters, seed, batch_size)
         solver: Any = method

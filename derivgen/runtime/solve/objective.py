@@ -15,6 +15,7 @@ import numpy as np
 
 from derivgen.errors import DerivgenError, nearest
 from derivgen.runtime.data import rows as rows_of
+from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element
@@ -159,15 +160,15 @@ class Objective:
 
 def objective_of(
     module: ModuleType,
-    data: Mapping[str, Array] | None,
+    data: Data | None,
     parameters: Array | None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Objective:
     """The objective at these data. Raises ValueError or TypeError where the arguments don't fit the module."""
     refuse_other(module)
-    rows_of.check_names(module, data or {}, "data")
-    rows_of.check_complete(module, data or {})
+    inputs = named_inputs(module, {} if data is None else data)
+    rows_of.check_complete(module, inputs)
     start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))
     module.views(start)  # refuses what is no vector of the module's
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))
@@ -176,7 +177,6 @@ def objective_of(
         raise ValueError("batch_size: the model has no sample axis, so there are no batches")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-    inputs = {name: unmasked(name, array) for name, array in (data or {}).items()}
     return Objective(module, inputs, draws, start, trained, batch_size)
 
 

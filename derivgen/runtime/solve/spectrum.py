@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
+from derivgen.runtime.data.given import Data
 from derivgen.runtime.pictures import (
     BLUE,
     DECADE,
@@ -154,7 +155,7 @@ def draw_part(panel: Axes, ranks: Array, values: Array, rounding: float, logarit
 
 def curvature(
     module: ModuleType,
-    data: Mapping[str, Array] | None,
+    data: Data | None,
     parameters: Array,
     *,
     k: int = 5,
@@ -231,7 +232,7 @@ def numbers(values: Array) -> str:
 
 def fisher_diagonal(
     module: ModuleType,
-    data: Mapping[str, Array],
+    data: Data,
     parameters: Array,
     *,
     seed: int = 0,

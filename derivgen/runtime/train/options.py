@@ -1,10 +1,10 @@
-"""What `fit` is asked for, and what it gives."""
+"""What `fit` is asked for."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,35 +14,6 @@ import numpy as np
 from derivgen.errors import DerivgenError, nearest
 from derivgen.file import store
 from derivgen.runtime.json_text import short, shown
-from derivgen.runtime.train.history import Epoch, plot_history
-
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """The trained flat parameters, shape (P,), with views by name: those of the best epoch where they were kept.
-
-    `last`, the parameters of the last step, and `state` serve to go on from here. `best_epoch` is that of the least
-    loss, of validation if there is one; `stopped` says in words why training ended before its last epoch; `warnings`
-    are the monitor's, and that the loss rose; `resumed_epochs` of the history were done before, by the training that
-    was resumed; `compiling_seconds` of the whole time the module was compiled, or read from the cache.
-    """
-
-    parameters: Array = field(repr=False)
-    views: Mapping[str, Array] = field(repr=False)
-    history: tuple[Epoch, ...] = field(repr=False)
-    state: Any = field(repr=False)
-    last: Array = field(repr=False)
-    best_epoch: int = 0
-    stopped: str = ""
-    warnings: tuple[str, ...] = field(default=(), repr=False)
-    resumed_epochs: int = 0
-    compiling_seconds: float = 0.0
-
-    def plot(self, path: Path | str) -> None:
-        """Draw losses, metrics and what the monitor saw by epoch, as `plot_history` does."""
-        plot_history(path, self.history)
 
 
 @dataclass(frozen=True, slots=True)

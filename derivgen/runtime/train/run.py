@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 
 from derivgen import interrupts
 from derivgen.errors import DerivgenError
-from derivgen.runtime.data.rows import Feed, check_names, class_weights, digest, sample_inputs, split_rows
+from derivgen.runtime.data.rows import Feed, class_weights, digest, sample_inputs, split_rows
+from derivgen.runtime.log import LOG
 from derivgen.runtime.nonfinite import NonFiniteError
 from derivgen.runtime.train import checkpoints as files
 from derivgen.runtime.train.evaluation import ValidationError, rise, validation_loss
@@ -29,9 +31,11 @@ from derivgen.runtime.train.history import (
     line_of,
     open_history,
 )
+from derivgen.runtime.train.logged import log_end, log_epoch, log_start
 from derivgen.runtime.train.monitor import ROWS, LayerRecord, is_finite, layer_record_of, observe_layers, warnings_of
-from derivgen.runtime.train.options import Fit, Options, refuse_differences
+from derivgen.runtime.train.options import Options, refuse_differences
 from derivgen.runtime.train.progress import Display, shown
+from derivgen.runtime.train.result import Fit
 from derivgen.runtime.train.resuming import random_state, refuse_forgery, tensors_not_finite
 from derivgen.runtime.train.stepping import Steps
 
@@ -59,9 +63,6 @@ class Run:
         self.generator = np.random.default_rng(options.seed)
         if validation is not None and options.validation_split:
             raise ValueError("give either validation data or validation_split")
-        check_names(module, data, "data")
-        if validation is not None:
-            check_names(module, validation, "validation")
         self.rows, held_out = split_rows(module, data, options.validation_split, self.generator)
         if weights is not None:
             data = {**data, **class_weights(module, data, self.rows, weights)}
@@ -171,6 +172,9 @@ class Run:
                     self.records = self.observed(self.steps.initial)
                 self.rehearse()
                 rows = 0 if self.rows is None else self.end_of(self.rows)
+                if self.writes:
+                    count, first = len(self.steps.parameters), len(self.epochs) + 1
+                    log_start(self.module, count, rows, first, options.epochs)
                 display = shown(options.epochs, rows, progress, len(self.epochs))
                 with quiet, display as self.display, self.display.follow(self.module.COMPILING):
                     self.all_epochs()
@@ -182,15 +186,21 @@ class Run:
                     self.take_back(error.epoch)
                 elif (epoch := self.steps.settle()) is not None:
                     self.take_back(epoch)
+                reached = self.result()
                 with contextlib.suppress(AttributeError):
-                    error.fit = self.result()  # type: ignore[attr-defined]
+                    error.fit = reached  # type: ignore[attr-defined]
+                if self.writes:
+                    log_end(reached, error)
             raise
         finally:
             if self.file is not None:
                 self.file.close()
         if history is not None and self.file is None:  # nothing was left to do
             open_history(history, self.epochs).close()
-        return self.result()
+        result = self.result()
+        if self.writes:
+            log_end(result)
+        return result
 
     @property
     def is_over(self) -> bool:
@@ -246,11 +256,23 @@ class Run:
             self.measure(self.steps.parameters, *self.evaluated)
 
     def result(self) -> Fit:
-        best = self.best if self.options.keep_best and self.best is not None else self.steps.parameters
-        views, said, epochs = self.module.views(best), tuple(self.warnings.values()), tuple(self.epochs)
-        compiling = self.module.COMPILING.seconds - self.compiled_before
-        ended = self.best_epoch, self.stopped, said, min(self.resumed_epochs, len(epochs)), compiling
-        return Fit(best, views, epochs, self.steps.state, self.steps.parameters, *ended)
+        epochs, last = tuple(self.epochs), self.steps.parameters
+        best = self.best if self.options.keep_best else None
+        number = len(epochs) if best is None else self.best_epoch
+        return Fit(
+            self.module,
+            parameters=last if best is None else best,
+            views=self.module.views(last if best is None else best),
+            history=epochs,
+            state=self.steps.state,
+            last=last,
+            loss=epochs[number - 1].loss if number else math.nan,
+            best_epoch=self.best_epoch,
+            stopped=self.stopped,
+            warnings=tuple(self.warnings.values()),
+            resumed_epochs=min(self.resumed_epochs, len(epochs)),
+            compiling_seconds=self.module.COMPILING.seconds - self.compiled_before,
+        )
 
     def one_epoch(self) -> bool:
         """An epoch with all that comes after its steps; gives whether the display was told of it."""
@@ -268,6 +290,8 @@ class Run:
             self.note(epoch)
         if self.folder is not None:
             self.lines += line_of(epoch)
+        if self.writes and LOG.isEnabledFor(logging.INFO):  # an epoch may take microseconds
+            log_epoch(epoch, self.options.epochs)
         told = now >= self.display.due or number >= self.display.due_epoch
         if told:
             self.display.epoch(epoch)
@@ -395,7 +419,7 @@ class Run:
         checkpoint = files.Checkpoint(
             self.steps.parameters, self.steps.state, self.best, self.progress(random), bytes(self.lines)
         )
-        files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep)
+        LOG.info("checkpoint %s", files.write_checkpoint(self.folder, self.module, checkpoint, self.options.keep))
 
     def progress(self, random: Any) -> dict[str, Any]:
         """What a training goes on from beside tensors and epochs; `random` is the state at the start of the epoch."""

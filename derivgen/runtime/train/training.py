@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.loading import interpreted, refuse_other
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.train.evaluation import metrics_of
 from derivgen.runtime.train.metrics import Metrics
-from derivgen.runtime.train.options import Fit, Options, check_options
+from derivgen.runtime.train.options import Options, check_options
+from derivgen.runtime.train.result import Fit
 from derivgen.runtime.train.run import Callback, Run
 from derivgen.stages import hushed, watched
 
@@ -24,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 def fit(
     module: ModuleType,
-    data: Mapping[str, Array],
+    data: Data,
     *,
     epochs: int = 10,
     batch_size: int = 32,
@@ -32,7 +34,7 @@ def fit(
     parameters: Array | None = None,
     state: Any = None,
     validation_split: float = 0.0,
-    validation: Mapping[str, Array] | None = None,
+    validation: Data | None = None,
     shuffle: bool = True,
     drop_last: bool = False,
     accumulate: int = 1,
@@ -55,8 +57,10 @@ def fit(
 ) -> Fit:
     """Train from the given parameters and state (which are copied), or from the spec's initial ones.
 
-    - `data`: the inputs by name, as the module takes them; `validation`: those of other rows, to validate by, or
-      `validation_split`: the fraction of the rows to hold out, drawn once by the seed.
+    - `data`: the inputs by name, as arrays, or columns of pandas, polars or Arrow; or a frame, whose columns make the
+      inputs as those of a CSV file do (`read_data`). Floating-point numbers are converted to the module's dtype.
+      `validation`: those of other rows, to validate by, or `validation_split`: the fraction of the rows to hold out,
+      drawn once by the seed.
     - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last,
       smaller step out. A model without a sample axis takes one step on all the data an epoch.
     - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch
@@ -107,6 +111,8 @@ def fit(
         raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
     if interpret:
         module = interpreted(module)
+    data = named_inputs(module, data)
+    validation = None if validation is None else named_inputs(module, validation, "validation")
     measure = metrics_of(module, metrics, target) if metrics else None
     with sharing(module, comm, data, options=options) as ranks, signs(module, progress, ranks.rank):
         run = Run(module, data, options, validation, class_weights, measure, parameters, state)

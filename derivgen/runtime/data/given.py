@@ -1,0 +1,76 @@
+"""Data that are given in Python: arrays by name, or a frame of pandas or polars, or a table of Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from derivgen.errors import DerivgenError
+from derivgen.runtime.arrays import Array
+from derivgen.runtime.data.columns import choose_columns, lacking_columns, left_over, why_no_columns
+from derivgen.runtime.data.inputs import Origin, check_shape, converted, text_of_labels, unmasked
+from derivgen.runtime.data.rows import check_names
+from derivgen.runtime.data.tables import Table, column_array, frame_table, read_table
+from derivgen.runtime.log import LOG
+
+# Arrays by the inputs' names, or a frame: these are known by what they have, none of their libraries is imported.
+Data: TypeAlias = Any
+
+
+def named_inputs(
+    module: ModuleType, data: Data, what: str = "data", needed: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The inputs by name, of arrays, columns or frames by name, or of one frame.
+
+    A frame's columns make inputs as those of a CSV file do. Floating-point numbers are converted to the module's dtype,
+    and to labels where they are whole, except those of arrays that are mapped from a file. What is logged: what was
+    converted, which columns of other names make an input, and columns that no input takes. Others than the `needed`
+    inputs, all if omitted, are left alone. Raises ValueError or TypeError where data are none of these, or don't fit.
+    """
+    if needed is not None and isinstance(data, Mapping):
+        data = {name: data[name] for name in needed if name in data}
+    try:
+        table = frame_table(data)
+        if table is not None:
+            return inputs_of_table(module, table, needed)
+        check_names(module, data, what)
+        return {i.name: as_input(i, data[i.name]) for i in module.INPUTS if i.name in data}
+    except DerivgenError as error:
+        raise ValueError(str(error)) from error
+
+
+def inputs_of_table(module: ModuleType, table: Table, needed: Sequence[str] | None) -> dict[str, Array]:
+    """The inputs of one or two axes, the first of them the sample axis, from their columns."""
+    named = [i for i in module.INPUTS if needed is None or i.name in needed]
+    wanted = [i for i in named if not why_no_columns(i, module)]
+    choices = choose_columns(module, [table], {}, {}, [i.name for i in wanted], LOG.info)
+    missing = [i for i in wanted if i.name not in choices]
+    if missing:
+        raise lacking_columns(min(missing, key=lambda declared: len(declared.shape)), module, [table], choices)
+    unused = left_over(table, choices)
+    if unused:
+        LOG.info("%s also holds %s, which the model does not take", table, ", ".join(unused))
+    return read_table(table, module, {i.name: choices[i.name].columns for i in wanted}, LOG.info)
+
+
+def as_input(declared: Any, given: Any) -> Any:
+    """An array as the module takes it; what is no array stays, and the module refuses it."""
+    name = declared.name
+    table = frame_table(given)
+    if table is not None:
+        read = table.read([(column, declared) for column in table.columns])
+        origins = [Origin(None, column, name) for column in table.columns]
+        given = np.stack([column_array(read[o.name], declared, o) for o in origins], axis=1)
+    elif hasattr(given, "to_numpy"):
+        given = column_array(given, declared, Origin(None, name))
+    if not isinstance(unmasked(name, given), np.ndarray) or isinstance(given, np.memmap):
+        return given
+    origin = Origin(None, name)
+    first = list(given.flat[:100])
+    if first and isinstance(first[0], str):
+        raise DerivgenError(f"{origin} {text_of_labels(declared, list(dict.fromkeys(map(str, first))), origin)}")
+    check_shape(given.shape, declared, origin)
+    return converted(given, declared, False, origin, LOG.info) if given.dtype.kind == "f" else given

@@ -1,0 +1,70 @@
+"""What `fit` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derivgen.runtime.data.given import Data
+from derivgen.runtime.predicting import predict
+from derivgen.runtime.train.history import Epoch, plot_history
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fit:
+    """The trained flat parameters, shape (P,), with views by name: those of the best epoch where they were kept.
+
+    `loss` is the training loss of the epoch that the parameters are of, as in `history`: the best one with `keep_best`,
+    else the last; NaN where no epoch was done. `last`, the parameters of the last step, and `state` serve to go on from
+    here. `best_epoch` is that of the least loss, of validation if there is one; `stopped` says in words why training
+    ended before its last epoch; `warnings` are the monitor's, and that the loss rose; `resumed_epochs` of the history
+    were done before, by the training that was resumed; `compiling_seconds` of the whole time the module was compiled,
+    or read from the cache.
+    """
+
+    module: ModuleType
+    parameters: Array
+    views: Mapping[str, Array]
+    history: tuple[Epoch, ...]
+    state: Any
+    last: Array
+    loss: float
+    best_epoch: int = 0
+    stopped: str = ""
+    warnings: tuple[str, ...] = field(default=())
+    resumed_epochs: int = 0
+    compiling_seconds: float = 0.0
+
+    def predict(self, inputs: Data) -> Array:
+        """What the module predicts with these parameters, as `runtime.predict`, whose data are the inputs."""
+        return predict(self.module, self.parameters, inputs)
+
+    def plot(self, path: Path | str) -> None:
+        """Draw losses, metrics and what the monitor saw by epoch, as `plot_history` does."""
+        plot_history(path, self.history)
+
+    def __repr__(self) -> str:
+        """`Fit(loss 2.31 -> 0.0123 in 50 epochs, best epoch 47, 1.2 s)`"""
+        if not self.history:
+            return f"Fit(no epoch was done{self.ending})"
+        first, last = self.history[0], self.history[-1]
+        validation = ""
+        if first.validation_loss is not None and last.validation_loss is not None:
+            validation = f", validation {first.validation_loss:.4g} -> {last.validation_loss:.4g}"
+        epochs = f"{len(self.history)} epoch{'s' if len(self.history) > 1 else ''}"
+        seconds = sum(epoch.seconds for epoch in self.history)
+        return (
+            f"Fit(loss {first.loss:.4g} -> {last.loss:.4g}{validation} in {epochs}, best epoch {self.best_epoch}, "
+            f"{seconds:.3g} s{self.ending})"
+        )
+
+    @property
+    def ending(self) -> str:
+        return f"; {self.stopped}" if self.stopped else ""
