@@ -107,7 +107,7 @@ class Reader:
         if self.save(block.text):
             return
         out = io.StringIO()
-        with contextlib.redirect_stdout(out):
+        with contextlib.redirect_stdout(out), importing_from(self.folder):
             source = "\n" * (block.line - 1) + block.text
             exec(compile(source, str(self.page), "exec"), self.namespace)
         self.printed = out.getvalue()
@@ -127,6 +127,18 @@ def environment() -> dict[str, str]:
 def pictures(page: Path) -> list[str]:
     """The pictures that a page shows of those that its own code saves, as it names them: `pictures/coffee.svg`."""
     return PICTURE.findall(page.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def importing_from(folder: Path) -> Iterator[None]:
+    """Files of a folder can be imported, as by a script there; for others the names are free again."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for path in folder.glob("*.py"):
+            sys.modules.pop(path.stem, None)
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
