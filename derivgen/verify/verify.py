@@ -61,6 +61,13 @@ REWRITES = (
     (re.compile(r"\|([^|]+)\|"), r"abs(\1)"),
 )
 FOLDS = ("sum_of", "max_of", "argmax_of")
+# Remarks on an update's formulas: what a name stands for, or what is otherwise for some tensors.
+REMARK = re.compile(rf"{NAME}(, {NAME})*: ")
+FROZEN = "frozen, left as it is"
+NORMS = {
+    "gradient_norm": "the Euclidean norm of the gradient as the step gave it, of all that is trained",
+    "tensor_norm": "the Euclidean norm of the gradient as the step gave it, of one tensor",
+}
 SUFFIX = re.compile(rf"((?:, {NAME} < [^,]+)*)(?:, (then )?({NAME}) = (0, 1, …|…, 1, 0))?$")
 
 
@@ -200,7 +207,7 @@ def unwrapped(lines: list[str]) -> list[str]:
     joined = list[str]()
     for line in lines:
         if joined and (
-            line.startswith("    ") or not re.match(rf"{NAME}(\[[^=]*\])? (\+?=|holds)( |$)|{NAME}: ", line)
+            line.startswith("    ") or not re.match(rf"{NAME}(\[[^=]*\])? (\+?=|holds)( |$)|{NAME}[:,] |…", line)
         ):
             joined[-1] += f" {line.strip()}"
         else:
@@ -453,10 +460,11 @@ class Kernel:
 
     def compute(self, arrays: Arrays, sizes: Sizes) -> None:
         """What the docstring says, into the arrays that the kernel writes."""
-        for name, shape in self.shapes(sizes).items():
-            if name in arrays and arrays[name].shape != shape:
-                raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
-        held = {name: np.full(shape, np.nan) for name, shape in self.shapes(sizes).items() if name not in arrays}
+        shapes = self.shapes(sizes)
+        for name, array in arrays.items():
+            if array.shape != shapes[name]:
+                raise ValueError(f"{name} has shape {array.shape}, expected {shapes[name]}")
+        held = {own: np.full(shapes[own], np.nan, arrays[name].dtype) for name, before in self.held for own in before}
         run_formulas(self.lines, Scope({**held, **arrays}, sizes | self.given), self.ranges(sizes))
 
     @property
@@ -1216,28 +1224,44 @@ def check_second(module: Module, drawn: Arrays, name: str) -> None:
 
 
 def check_update(module: Module) -> None:
-    """The update does what its docstring says, element by element."""
+    """The update does what its docstring says, of each tensor element by element, before and after a warm-up."""
     function = module.functions["update_kernel"]
     texts = unwrapped((ast.get_docstring(function) or "").splitlines())
-    lines = [line_of(text) for text in texts if not re.match(rf"{NAME}: ", text)]
-    rng, count = np.random.default_rng(3), len(module.flat(module.drawn(0.3)))
-    kind = module.space["State"]
-    state = kind(*(np.array([3]) if name == "step" else rng.uniform(0.1, 1, count) for name in kind._fields))
-    rates = rates_of(module)
-    arrays = {"θ": rng.uniform(0.1, 1, count), "g": rng.normal(size=count), "t": np.array(state.step[0] + 1.0)}
-    arrays |= {n: np.array(v) for n, v in rates.items()} | {n: a.copy() for n, a in state._asdict().items()}
-    parameters, gradient, before = arrays["θ"].copy(), arrays["g"].copy(), arrays["θ"].copy()
-    module.space["update_kernel"](parameters, gradient, state, *rates.values())
-    scope = Scope(arrays, {})
+    lines = [line_of(text) for text in texts if not REMARK.match(text)]
+    remarks = [tuple(text.split(": ", 1)) for text in texts if REMARK.match(text)]
+    tensors = {r.name: slice(r.offset, r.offset + math.prod(r.shape)) for r in module.space["PARAMETERS"] if r.trained}
+    own = {tensor: [words for names, words in remarks if tensor in names.split(", ")] for tensor in tensors}
+    rng, kind, rates = np.random.default_rng(3), module.space["State"], rates_of(module)
+    count, end = len(module.flat(module.drawn(0.3))), max(part.stop for part in tensors.values())
+    for step in (3, 12):
+        state = kind(*(np.array([step]) if name == "step" else rng.uniform(0.1, 1, count) for name in kind._fields))
+        parameters, gradient = rng.uniform(0.1, 1, count), rng.normal(size=count)
+        found = {"θ": parameters, **{name: slot for name, slot in state._asdict().items() if name != "step"}}
+        before = {name: array.copy() for name, array in {"g": gradient, **found}.items()}
+        module.space["update_kernel"](parameters, gradient, state, *rates.values())
+        assert state.step[0] == step + 1, f"after step {step} the step is {state.step[0]}"
+        trained = np.concatenate([before["g"][part] for name, part in tensors.items() if FROZEN not in own[name]])
+        for tensor, part in tensors.items():
+            arrays = {name: array[part] for name, array in before.items()} | {"t": np.array(step + 1.0)}
+            arrays |= {name: np.array(rate) for name, rate in rates.items()}
+            norms = {"gradient_norm": trained, "tensor_norm": arrays["g"]}
+            arrays |= {name: np.linalg.norm(norms[name]) for name, words in NORMS.items() if (name, words) in remarks}
+            update_by(lines, own[tensor], arrays)
+            for name, array in found.items():
+                same = not differs(array[part], arrays[name]).any()
+                assert same, f"{name} of {tensor} is not what the docstring says"
+        assert np.array_equal(parameters[end:], before["θ"][end:]), "what is not trained is changed too"
+
+
+def update_by(lines: list[Line], remarks: list[str], arrays: Arrays) -> None:
+    """Carry out an update's formulas on the arrays of one tensor, by the settings that remarks on it say."""
+    if FROZEN in remarks:
+        return
+    settings = [text for words in remarks if " = " in words for text in re.split(rf", (?={NAME} = )", words)]
+    own = [line_of(text.removesuffix(" before the schedule")) for text in settings]
+    arrays |= {line.target: Scope(arrays, {}).value(line.value) for line in own}
     for line in lines:
-        arrays[line.target] = scope.value(line.value)
-    assert state.step[0] == 4, f"after step 3 the step is {state.step[0]}"
-    for name, array in {"θ": parameters, **state._asdict()}.items():
-        if name != "step":
-            trained = sum(math.prod(row.shape) for row in module.space["PARAMETERS"] if row.trained)
-            assert not differs(array, arrays[name])[:trained].any(), f"{name} is not what the docstring says"
-    trained = sum(math.prod(row.shape) for row in module.space["PARAMETERS"] if row.trained)
-    assert np.array_equal(parameters[trained:], before[trained:]), "what is not trained is changed too"
+        arrays[line.target] = Scope(arrays, {}).value(line.value)
 
 
 def check_training(module: Module, drawn: Arrays) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy as sp
 from example_files import EXAMPLES, NAMES
 from generated import execute, module_text
 from module_mutants import certificate_mutants, sample
 from random_specs import Spec, for_each_spec, many
 
+from derivgen import Model, optimizers, schedules
 from derivgen.project.spec import load_target
 from derivgen.review.certificate import certificate
 from derivgen.verify import verify
@@ -175,6 +177,28 @@ def test_what_is_not_understood_is_not_run(old, new, words):
 def test_a_module_that_changes_itself_as_it_is_imported_is_refused(more):
     text = module("xor").replace("\nPREDICTION_INPUTS = ", f"\n{more}\nPREDICTION_INPUTS = ", 1)
     assert any(" is not understood" in line or " is bound twice" in line for line in found(text))
+
+
+@pytest.mark.parametrize("norm", [optimizers.clip_global_norm, optimizers.clip_norm])
+def test_an_update_is_checked_by_the_settings_of_each_tensor(norm):
+    """Clipping by a norm, a rate that warms up, and tensors with a decay or a rate of their own, or none at all."""
+    model = Model("ruled")
+    i = model.local_indices(3)
+    model.minimize(sum(sp.Sum(model.parameter(name, 3)[i] ** 2, *i) for name in ("u", "v", "w", "x")))
+    rule = norm(optimizers.adamw(schedules.warm_up(schedules.cosine(0.02), warmup_steps=10)), 1.0)
+    slow = {"learning_rate": optimizers.hyperparameter("learning_rate") / 10}
+    model.update(rule, groups={"[vx]": {"weight_decay": 0}, "w": optimizers.frozen, "x": slow})
+    text = module_text(model)
+    assert found(text) == []
+    for old, new in (
+        ("v: weight_decay = 0\n", "v: weight_decay = 0.5\n"),
+        ("w: frozen, left as it is\n", "w: weight_decay = 0\n"),
+        ("learning_rate/10 before", "learning_rate/20 before"),
+        ("·t/warmup_steps", "·t/2/warmup_steps"),
+        ("·(cos(π·", "·(cos(2·π·"),
+    ):
+        assert old in text
+        assert any(line.startswith("update_kernel: ") for line in found(text.replace(old, new)))
 
 
 def test_another_square_is_found():
