@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -20,17 +21,31 @@ class Part(NamedTuple):
 
 
 def in_step(ranges: Sequence[tuple[int, int]]) -> list[tuple[list[int], int]]:
-    """Ranges of one length whose starts are equally far apart, as (their starts, their length); others each alone."""
+    """Ranges of one length whose starts are equally far apart, as (their starts, their length); others each alone.
+
+    Others may lie between them: (0, 2), (2, 5), (10, 12), (12, 15), (20, 22), (22, 25) → ([0, 10, 20], 2),
+    ([2, 12, 22], 3).
+    """
     found: list[tuple[list[int], int]] = []
+    by_length: dict[int, list[int]] = {}
     for start, stop in ranges:
-        starts, length = found[-1] if found else ([], 0)
-        if starts and length == stop - start and (len(starts) < 2 or start - starts[-1] == starts[1] - starts[0]):
-            starts.append(start)
-        else:
-            found.append(([start], stop - start))
-    return [
-        one for starts, n in found for one in ([(starts, n)] if len(starts) >= LEAST else [([s], n) for s in starts])
-    ]
+        by_length.setdefault(stop - start, []).append(start)
+    for length, starts in by_length.items():
+        left = sorted(starts)
+        while left:
+            starts = longest_row(left)
+            found.append((starts, length))
+            left = [start for start in left if start not in starts]
+    return sorted(found)
+
+
+def longest_row(starts: Sequence[int]) -> list[int]:
+    """The most of these ascending numbers that are equally far apart, from the first on; it alone if they are few."""
+    known, best = {*starts}, [starts[0]]
+    for step in (second - starts[0] for second in starts[1:]):
+        count = next(k for k in itertools.count(1) if starts[0] + k * step not in known)
+        best = best if count <= len(best) else [starts[0] + k * step for k in range(count)]
+    return best if len(best) >= LEAST else best[:1]
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
