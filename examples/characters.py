@@ -1,6 +1,7 @@
-"""What examples/characters_lstm and examples/characters_transformer share: text, training, and a count to beat.
+"""What the examples on characters share: text in rows, training, counts to beat, and text that a module makes up.
 
-The text is the source of modules of Python's own library, which differs a little between versions of Python.
+The text of characters_lstm and characters_transformer is the source of modules of Python's own library, which differs a
+little between versions of Python.
 """
 
 import importlib
@@ -13,7 +14,7 @@ import numpy as np
 
 from derivgen import runtime
 
-CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))  # others are left out
+CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
 TRAINING = ["argparse", "difflib", "doctest", "inspect", "statistics", "tarfile"]
 HELD_OUT = ["shlex", "textwrap"]
 
@@ -29,7 +30,7 @@ class Bits(NamedTuple):
 def train(module: ModuleType, epochs: int, batch_size: int, learning_rate: float, progress: bool) -> Bits:
     """Train a module of inputs x and y; prints its bits per character, and a text that it makes up."""
     steps = module.INPUTS[0].shape[1]
-    training, held_out = windows(TRAINING, steps), windows(HELD_OUT, steps)
+    training, held_out = windows(source(TRAINING), steps), windows(source(HELD_OUT), steps)
     start = time.perf_counter()
     fit = runtime.fit(
         module, training, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, progress=progress
@@ -44,14 +45,19 @@ def train(module: ModuleType, epochs: int, batch_size: int, learning_rate: float
     return found
 
 
-def numbers(text: str) -> np.ndarray:
-    """Each character's place in CHARACTERS."""
-    return np.array([CHARACTERS.index(c) for c in text if c in CHARACTERS])
+def source(modules: list[str]) -> np.ndarray:
+    """The modules' text, each character by its number."""
+    return numbers("".join(inspect.getsource(importlib.import_module(name)) for name in modules))
 
 
-def windows(modules: list[str], steps: int) -> dict[str, np.ndarray]:
-    """The modules' text in rows of `steps` characters x, and for each the character after it y."""
-    text = numbers("".join(inspect.getsource(importlib.import_module(name)) for name in modules))
+def numbers(text: str, characters: str = CHARACTERS) -> np.ndarray:
+    """Each character's place in `characters`; others are left out."""
+    places = {c: k for k, c in enumerate(characters)}
+    return np.array([places[c] for c in text if c in places])
+
+
+def windows(text: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """The text in rows of `steps` characters x, and for each the character after it y."""
     rows = (len(text) - 1) // steps
     return {"x": text[: rows * steps].reshape(rows, steps), "y": text[1 : rows * steps + 1].reshape(rows, steps)}
 
@@ -76,13 +82,15 @@ def probabilities(module: ModuleType, parameters: np.ndarray, text: dict[str, np
     return np.take_along_axis(np.array(p), text["y"][:, :, None], axis=2)
 
 
-def sample(module: ModuleType, parameters: np.ndarray, start: str, length: int, seed: int = 0) -> str:
+def sample(
+    module: ModuleType, parameters: np.ndarray, start: str, length: int, characters: str = CHARACTERS, seed: int = 0
+) -> str:
     """`start`, continued by characters drawn one by one from the module's predictions."""
-    rng, steps, text = np.random.default_rng(seed), module.INPUTS[0].shape[1], list(numbers(start))
+    rng, steps, text = np.random.default_rng(seed), module.INPUTS[0].shape[1], list(numbers(start, characters))
     for _ in range(length):
         known = text[-steps:]
         row = np.zeros((1, steps), np.int64)
         row[0, : len(known)] = known  # what follows them is not seen: the model is causal
         p = module.predict(parameters, row)[0, len(known) - 1].astype(np.float64)
         text.append(rng.choice(len(p), p=p / p.sum()))
-    return "".join(CHARACTERS[i] for i in text)
+    return "".join(characters[i] for i in text)

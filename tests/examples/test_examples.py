@@ -20,6 +20,7 @@ from derivgen.project.spec import load_target
 
 # Sizes for the oracle, which takes long over large models: arguments of the spec's `build`.
 SMALL = {
+    "characters_gpt": {"classes": 3, "steps": 3, "features": 4, "heads": 2, "blocks": 1},
     "characters_lstm": {"classes": 5, "steps": 3, "features": 2, "units": 3},
     "characters_transformer": {"classes": 3, "steps": 3, "features": 4, "heads": 2, "units": 2, "blocks": 1},
     "digits_convolutional": {"size": 4, "filters": (2, 3, 2)},

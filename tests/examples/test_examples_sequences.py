@@ -22,7 +22,16 @@ def test_a_few_epochs_predict_sound_better_than_linear_prediction():
     assert found.linear < found.previous
 
 
-@pytest.mark.parametrize("name", ["characters_lstm", "characters_transformer", "wavenet"])
+def test_a_small_gpt_trains_as_in_pytorch(capsys):
+    """From the same parameters on the same batches; 40 iterations are enough to predict better than counts do."""
+    ours, theirs = (script("characters_gpt", file).main(40, progress=False) for file in ("run", "in_pytorch"))
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    text = script("characters_gpt", "shakespeare").read(64, 40)
+    counts = np.bincount(text.training["y"].ravel(), minlength=len(text.alphabet)) + 1
+    assert ours < -np.log(counts / counts.sum())[text.held_out["y"]].mean() - 0.1
+
+
+@pytest.mark.parametrize("name", ["characters_gpt", "characters_lstm", "characters_transformer", "wavenet"])
 def test_no_prediction_sees_what_follows(name):
     """A change at t leaves all before t as it is, to the bit, and changes what is predicted at t and right after it."""
     module = kernels(name)

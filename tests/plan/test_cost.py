@@ -34,7 +34,14 @@ from derivgen.schedule.schedule import Kernel
 
 # They take minutes, element by element; what counts has no running tensors. soft_decision_tree is the forest's one
 # tree.
-LARGE = {"characters_lstm", "characters_transformer", "digits_convolutional", "soft_forest", "wavenet"}
+LARGE = {
+    "characters_gpt",
+    "characters_lstm",
+    "characters_transformer",
+    "digits_convolutional",
+    "soft_forest",
+    "wavenet",
+}
 COUNTED = [name for name in NAMES if name not in LARGE]
 # Those of which a count is a bound: a branch counts as its costliest, a table as read whole where it has few rows, and
 # a root in a divisor as taken in each step of a loop before which it is taken.

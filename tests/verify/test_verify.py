@@ -26,6 +26,10 @@ SMALL = ("xor", "option_greeks", "pharmacokinetics", "matrix_factorization", "so
 # Sizes at which the tests have examples whose checks take half a minute: the same formulas, no two axes of one size.
 # scripts/verify_examples.py checks these examples as they are.
 SMALLER = {
+    "characters_gpt": (
+        "classes=65, steps=64, features=128, heads=4, blocks=4",
+        "classes=5, steps=3, features=4, heads=2, blocks=3",
+    ),
     "characters_lstm": ("classes=96, steps=64, features=32, units=128", "classes=5, steps=4, features=3, units=2"),
     "wavenet": ("classes=64, steps=256, channels=32, blocks=3", "classes=5, steps=7, channels=2, blocks=2"),
     "characters_transformer": (
