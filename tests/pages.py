@@ -126,7 +126,8 @@ def environment() -> dict[str, str]:
 
 def pictures(page: Path) -> list[str]:
     """The pictures that a page shows of those that its own code saves, as it names them: `pictures/coffee.svg`."""
-    return PICTURE.findall(page.read_text(encoding="utf-8"))
+    runs = any(block.language == "python" for block in blocks(page))
+    return PICTURE.findall(page.read_text(encoding="utf-8")) if runs else []
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ class Derivative:
         call = bracketed(f"{self.function}_kernel(", passed, ")", depth=1)
         if self.program.objective is not None:
             call = bracketed(f"loss = {self.function}_kernel(", passed, ")", depth=1)
+        weights, made = [self.weight_check(t) for t in plan.weights], [*self.kept_memory(), *self.allocated()]
         return [
             environment()
             .get_template("functions/derivative.py.jinja")
@@ -50,12 +51,10 @@ class Derivative:
                 vectors=[VECTOR] if plan.directions else [],
                 seed=block([f'{SEED} = check_count("{SEED}", {SEED}, 0)'] if self.draws else []),
                 entries=entries,
-                sizes="sizes" if plan.runtime_sizes or plan.weights else "_",  # what nobody reads has no name
+                sizes="sizes" if any("sizes" in line for line in (*weights, *made)) else "_",
                 labels=block([f"check_labels({entries}, arrays)"] if any(t.integer for t in inputs) else []),
-                weights=block([self.weight_check(t) for t in plan.weights]),
-                function=self.function,
-                memory=block(self.kept_memory()),
-                allocated=block(self.allocated()),
+                weights=block(weights),
+                made=block(made),
                 call=block([*call, *(self.gathered() if self.is_sparse else [])]),
                 result=self.result(),
             )
