@@ -17,19 +17,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.derive.cotangents import Cotangent, Cotangents, Winners, active_tensors
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import Read, all_of, negation, parts_of, product, substitute
+from derivgen.form.expressions import Read, all_of, index_symbol, negation, parts_of, product, substitute
 from derivgen.form.functions import derivative
 from derivgen.form.program import (
     Names,
     Origin,
     Program,
+    Range,
     Role,
     Statement,
     Tensor,
@@ -192,6 +193,78 @@ def tangent(program: Program, directions: Sequence[str]) -> tuple[Program, dict[
         if s.target in dots:
             statements += tangent_statements(s, dots, winners.get(s.target, {}))
     return check_program(program.with_statements(statements, tensors)), dots
+
+
+@as_written()
+def derivatives_by(program: Program, wrt: Sequence[str]) -> tuple[Program, dict[tuple[str, str], str]]:
+    """The program with the derivatives of its tensors by each element of those of `wrt` beside its statements.
+
+    Gives their names by (tensor, that of `wrt`). A derivative has the axes of the tensor of `wrt` first.
+
+    `u[n] = exp(a·t[n]) + b[k[n]]` → `u_by_a[n] = t[n]·exp(a·t[n])` and `u_by_b[i, n] = 1 if i == k[n] else 0`
+    """
+    names = names_of(program)
+    program, winners = with_winners(program, names)
+    made, tensors = dict[tuple[str, str], str](), []
+    beside: list[list[Statement]] = [[s] for s in program.statements]
+    for name in wrt:
+        active = active_tensors(program, [name])
+        dots = {t.name: names.fresh(f"{t.name}_by_{name}") for t in program.tensors if t.name in active - {name}}
+        extents = program.tensor(name).shape
+        axes = tuple(Range(index_symbol(names.fresh(f"i{axis}")), extent) for axis, extent in enumerate(extents))
+        made |= {(t, name): dot for t, dot in dots.items()}
+        for t, dot in dots.items():
+            own = program.tensor(t)
+            tensors.append(replace(own, name=dot, shape=(*extents, *own.shape), role=Role.ADJOINT, of=t))
+        for group in beside:
+            if (s := group[0]).target in dots:
+                group += element_statements(s, Element(name, axes, dots), winners.get(s.target, {}))
+    return check_program(program.with_statements(itertools.chain(*beside), tensors)), made
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One of a tensor's elements, by which tensors have the derivatives `dots`."""
+
+    tensor: str
+    axes: tuple[Range, ...]
+    dots: Mapping[str, str]
+
+    @property
+    def indices(self) -> tuple[sp.Symbol, ...]:
+        return tuple(r.index for r in self.axes)
+
+    def of(self, read: Read) -> tuple[sp.Expr, Boolean]:
+        """The derivative of a read by the element, and where it is not 0."""
+        if read.tensor == self.tensor:
+            return sp.Integer(1), all_of(*map(sp.Eq, self.indices, read.subscripts))
+        return Read(self.dots[read.tensor], *self.indices, *read.subscripts), sp.true
+
+
+def element_statements(s: Statement, element: Element, at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:
+    """The forward rule on one statement, by each element: one statement too, but one for each term of a sum."""
+    found = []
+    for read, condition in differentiable_reads(s, {*element.dots, element.tensor}).items():
+        dot, where = element.of(read)
+        where = all_of(condition, where)
+        found.append((read, assuming(product(derivative(s.expression, read), dot), where), where))
+    changed = replace(
+        s,
+        target=element.dots[s.target],
+        subscripts=(*element.indices, *s.subscripts),
+        operator="=" if s.operator == "max=" else s.operator,
+        guard=substitute(s.guard, at_winner),
+        domain=(*(r for r in s.domain if r.index not in at_winner), *element.axes),
+    )
+    winner = tuple(at_winner.items())
+    if s.operator == "+=":
+        return [
+            replace(changed, expression=term, guard=all_of(changed.guard, where), origin=Origin(s, (read,), winner))
+            for read, term, where in found
+        ]
+    terms = [term if where == sp.true else sp.Piecewise((term, where), (0, True)) for _, term, where in found]
+    total = substitute(sp.Add(*terms), at_winner)
+    return [replace(changed, expression=total, origin=Origin(s, tuple(read for read, *_ in found), winner))]
 
 
 def tangent_statements(s: Statement, dots: dict[str, str], at_winner: Mapping[sp.Symbol, Read]) -> list[Statement]:

@@ -6,7 +6,7 @@ element, in which only what is not 0 by the structure of the program is stored a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -14,12 +14,12 @@ import sympy as sp
 from derivgen.derive.blocks import blocks_of, dense_rows, is_sparse, sparse_rows
 from derivgen.derive.by_row import by_row
 from derivgen.derive.cotangents import Cotangents, active_tensors
-from derivgen.derive.differentiate import adjoint, reverse_sweep, tangent
+from derivgen.derive.differentiate import adjoint, derivatives_by, reverse_sweep, tangent
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
-from derivgen.form.sizes import flat_size, offsets, row_major
+from derivgen.form.sizes import flat_size, offsets, row_major, typical
 from derivgen.simplify.simplify import simplify
 
 
@@ -213,7 +213,7 @@ def jacobian(stable: Program) -> Program:
     program = without_objective(stable.live([output]))
     extended, bars = reverse_sweep(program, output, [p.name for p in program.parameters], bare=False)
     tensors, made = dense_rows(program, bars, "jacobian")
-    return asked(extended, tensors[0], made)
+    return cheaper(asked(extended, tensors[0], made), by_elements(stable, program, {output: "jacobian"}))
 
 
 @as_written()
@@ -228,7 +228,7 @@ def residual_jacobian(stable: Program) -> Program:
 
     The matrix lies column by column: residuals are many and parameters few, and solvers take it so.
     """
-    program = replace(stable.live(stable.residuals), prediction=None, running=())
+    residuals = program = replace(stable.live(stable.residuals), prediction=None, running=())
     single = len(stable.residuals) == 1
     sweeps: list[tuple[str, Cotangents]] = []
     for name in stable.residuals:
@@ -246,7 +246,45 @@ def residual_jacobian(stable: Program) -> Program:
         tensors += found[0]
         made += found[1]
     extended = program.with_statements([*program.statements, *made], tensors)
+    swept = without_objective(extended, results=tuple(t.name for t in tensors))
+    if sparse:
+        return swept
+    matrices = {name: "jacobian" if single else f"{name}_jacobian" for name in stable.residuals}
+    return cheaper(swept, by_elements(stable, residuals, matrices, columns_first=True))
+
+
+def by_elements(stable: Program, program: Program, matrices: Mapping[str, str], columns_first: bool = False) -> Program:
+    """The same Jacobians of some outputs, forward: each tensor's derivatives by each element of a parameter."""
+    wrt, starts = [p.name for p in program.parameters], offsets(stable)
+    extended, dots = derivatives_by(program, wrt)
+    names, tensors, made = names_of(extended), [], []
+    for output, called in matrices.items():
+        own, last = program.tensor(output), next(s for s in reversed(program.statements) if s.target == output)
+        flat = sp.Integer(flat_size(stable))
+        matrix = Tensor(names.fresh(called), (flat, *own.shape) if columns_first else (*own.shape, flat), Role.LET)
+        tensors.append(matrix)
+        rows = tuple(Range(index_symbol(names.fresh(f"o{axis}")), e) for axis, e in enumerate(own.shape))
+        for parameter in wrt:
+            if (dot := dots.get((output, parameter))) is None:
+                continue
+            extents = stable.tensor(parameter).shape
+            axes = tuple(Range(index_symbol(names.fresh(f"i{axis}")), e) for axis, e in enumerate(extents))
+            elements, places = [r.index for r in axes], [r.index for r in rows]
+            column = starts[parameter] + row_major(elements, extents)
+            at = (column, *places) if columns_first else (*places, column)
+            value = Read(dot, *elements, *places)
+            made.append(Statement(matrix.name, at, "=", value, (*rows, *axes), layer=last.layer, direction="tangent"))
+    extended = with_directions(extended.with_statements([*extended.statements, *made], tensors))
     return without_objective(extended, results=tuple(t.name for t in tensors))
+
+
+def cheaper(backward: Program, forward: Program) -> Program:
+    """The forward program where its loops have less than half as many points: where few elements drive many steps."""
+
+    def points(program: Program) -> sp.Expr:
+        return sp.Add(*(typical(sp.Mul(*(r.extent for r in s.domain))) for s in program.statements))
+
+    return forward if points(backward) > 2 * points(forward) else backward
 
 
 @as_written()

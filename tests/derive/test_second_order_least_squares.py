@@ -15,8 +15,9 @@ from sympy import Piecewise, Sum, cos, exp, sin, sqrt, tanh
 
 from derivgen import MaxOver, stop_gradient
 from derivgen.declare.model import Model
+from derivgen.derive import second_order
 from derivgen.oracle.interpreter import run
-from derivgen.pipeline import declared_program
+from derivgen.pipeline import cost_of, declared_program
 from derivgen.project.gradcheck import random_values
 
 Declare = Callable[[Model], Any]  # gives the residuals
@@ -308,6 +309,44 @@ def test_residuals_and_their_jacobian(declare: Declare, seed: int) -> None:
     assert np.all(np.abs(product - dense.T @ (dense @ v)) <= CONSISTENT * terms)
     point.check_hessian_vector_product()
     point.check_hessian()
+
+
+@pytest.mark.parametrize("declare", [*DENSE, *SPARSE, *EITHER], ids=lambda declare: declare.__name__)
+def test_jacobians_by_elements(declare: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward, by each element of a parameter, whichever way would be chosen."""
+    monkeypatch.setattr(second_order, "is_sparse", lambda stable, outputs: False)
+    monkeypatch.setattr(second_order, "cheaper", lambda backward, forward: forward)
+    point = fitted(declare, 0)
+    _, slopes = expected_residuals(point)
+    jacobian = point.call("jacobian")
+    assert jacobian.shape == slopes.shape and value_error(jacobian, slopes) <= TOLERANCE
+
+
+@pytest.mark.parametrize("of_prediction", [False, True])
+def test_the_jacobian_of_a_recurrence_is_linear_in_its_steps(of_prediction: bool) -> None:
+    """Forward, since parameters are few and steps are many; weights with axes among them."""
+    model = Model("oscillator", dtype="float64")
+    T = model.batch("T")
+    t, j, k = model.indices(t=T, j=2, k=2)
+    y, A, start = model.input("y", T, 2), model.parameter("A", 2, 2), model.parameter("start", 2)
+    h = model.recur("h", (t, j), lambda h: tanh(Sum(A[j, k] * h[t - 1, k], k)) + sin(start[j]), start[j])
+    r = model.let("r", (t, j), h[t, j] - y[t, j])
+    if of_prediction:
+        model.minimize(Sum(r[t, j] ** 2, t, j))
+        model.predict(h)
+        model.second_order("jacobian")
+    else:
+        model.least_squares(r)
+    declared = declared_program(model)
+    row, memory = next(found for found in cost_of(model, "float64").functions if found[0].name == "jacobian")
+    (steps,) = memory.free_symbols
+    assert {sp.degree(row.cost.flops, steps), sp.degree(memory, steps)} == {1}
+    values = random_values(declared, "float64", 7, 0)
+    point = point_of(execute(module_text(model)), model, values, 0)
+    output = str(declared.prediction) if of_prediction else "r"
+    parts = jacobians(declared, values, output, ["A", "start"])
+    slopes = np.concatenate([parts[name].reshape(14, -1) for name in ("A", "start")], axis=1)
+    assert value_error(point.call("jacobian").reshape(14, 6), slopes) <= TOLERANCE
 
 
 def check_pattern(jacobian: Any, slopes: np.ndarray, exactly: bool) -> None:
