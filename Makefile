@@ -17,7 +17,7 @@ RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py
 	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify \
 	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py
 
-.PHONY: help demo test quick lint types unit check verify mutants fuzz bench coefficients names docs examples clean
+.PHONY: help demo test quick lint types unit check verify mutants fuzz bench coefficients names docs pictures examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets, with about how long each takes on 2 cores
@@ -83,6 +83,10 @@ names: $(VENV)/dev ## read off modules anew which names no spec may take there: 
 
 docs: $(VENV)/dev ## build/site: the documents, the gallery of examples and the API, each link checked
 	$(BIN)/python -m sphinx --quiet --jobs auto --fail-on-warning --keep-going --builder html docs build/site
+
+pictures: $(VENV)/dev ## draw the pictures of the gallery and of README anew: about 10 min
+	$(BIN)/python docs/site/pictures.py
+	$(BIN)/python docs/site/overview.py
 
 examples: $(VENV)/examples ## generate and run every example: about 15 min
 	for run in examples/*/run.py; do \

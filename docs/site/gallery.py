@@ -5,35 +5,45 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from derivgen.explain.model import ModelExplanation
 from derivgen.form.as_written import as_written
+from derivgen.form.formulas import folded, shown
 from derivgen.form.mathml import Mathml, pieces
 from derivgen.form.places import names_in_order
+from derivgen.form.program import Program
 from derivgen.pipeline import declared_program, stable_program
 from derivgen.prepare.modes import in_training
 from derivgen.project.spec import load_models
 from derivgen.report.typeset import HtmlPage
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES, README = ROOT / "examples", ROOT / "README.md"
+EXAMPLES, README, PICTURES = ROOT / "examples", ROOT / "README.md", ROOT / "docs" / "site" / "pictures.py"
+SPELLED = {"gpt": "GPT", "lstm": "LSTM", "wavenet": "WaveNet", "xor": "XOR"}
 
 CARD = """:::{{grid-item-card}} {title}
 :img-top: ../pictures/{name}.svg
+:img-alt: {caption}
 :link: {name}
 :link-type: doc
 {shows}
 :::
 """
 
-INDEX = """# Gallery
+INDEX = """---
+hide-toc: true
+---
+
+# Gallery
 
 Each example has its picture, its spec, its formulas with all derivatives, and the module that derivgen wrote for it.
 `python examples/<name>/run.py` runs one; the tests hold each to its result.
 
 ::::{{grid}} 1 2 3 3
+:class-container: cards
 :gutter: 3
 
 {cards}
@@ -56,7 +66,12 @@ hide-toc: true
 
 **Result**: {result}.
 
-![{alternative}](../pictures/{name}.svg){{.picture}}
+:::{{figure}} ../pictures/{name}.svg
+:alt: {caption}
+:figclass: picture
+
+{caption}
+:::
 
 ::::::{{div}} beside
 :::::{{div}} column
@@ -119,35 +134,57 @@ def rows() -> dict[str, Row]:
     return found
 
 
+def captions() -> dict[str, str]:
+    """By example, what its picture shows: the docstring of the function that draws it."""
+    functions = (f for f in ast.parse(PICTURES.read_text(encoding="utf-8")).body if isinstance(f, ast.FunctionDef))
+    return {f.name: " ".join((ast.get_docstring(f) or "").split()) for f in functions}
+
+
 def title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    """Words with a capital of their own keep it: "Characters LSTM"."""
+    return sentence(" ".join(SPELLED.get(word, word) for word in name.split("_")))
+
+
+def sentence(words: str) -> str:
+    """The words with a capital in front."""
+    return words[0].upper() + words[1:]
 
 
 @as_written()
 @names_in_order()
-def formulas(spec: Path) -> Iterator[tuple[list[str], str, int]]:
-    """Of each model of a spec: its declared statements as MathML, its derivatives as HTML, and how many statements."""
+def formulas(spec: Path) -> Iterator[tuple[str, str, int]]:
+    """Of each model of a spec: its formulas and its derivatives as HTML, and how many statements are declared."""
     for model in load_models(spec).values():
         declared = declared_program(model)
         training = in_training(declared)
-        used = {s.target for s in declared.live(declared.outputs).statements}
+        live = declared.live(declared.outputs)
+        used = {s.target for s in live.statements}
         page = ModelExplanation(model, training, stable_program(training), HtmlPage, used)
-        notation = Mathml(page.page.notation.order)
-        lines = [notation.statement(s, "+=" if s.operator == "+=" else "=") for s in declared.statements]
-        yield lines, page.text(), len(declared.statements)
+        yield "\n".join(typeset(live)), page.text(), len(declared.statements)
+
+
+def typeset(program: Program) -> Iterator[str]:
+    """The formulas that the module's comment shows: of equal layers in a row the first alone."""
+    lines = {text: line for (_, text), (_, line) in zip(shown(program), shown(program, Mathml), strict=True)}
+    for text in folded([*lines]):
+        yield f'<p class="formula">{pieces(lines[text]) if text in lines else escape(text)}</p>'
 
 
 def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    told = rows()
+    told, caption = rows(), captions()
     names = sorted(path.parent.name for path in EXAMPLES.glob("*/run.py"))
     for name in names:
-        (folder / f"{name}.md").write_text(page(name, told[name]), encoding="utf-8")
-    cards = "\n".join(CARD.format(name=name, title=title(name), shows=told[name].shows) for name in names)
+        (folder / f"{name}.md").write_text(page(name, told[name], caption[name]), encoding="utf-8")
+    cards = "\n".join(card(name, told[name], caption[name]) for name in names)
     (folder / "index.md").write_text(INDEX.format(cards=cards, names="\n".join(names)), encoding="utf-8")
 
 
-def page(name: str, row: Row) -> str:
+def card(name: str, row: Row, caption: str) -> str:
+    return CARD.format(name=name, title=title(name), shows=sentence(row.shows), caption=caption)
+
+
+def page(name: str, row: Row, caption: str) -> str:
     spec = EXAMPLES / name / f"{name}.py"
     found = list(formulas(spec))
     about = ast.get_docstring(ast.parse(spec.read_text(encoding="utf-8"))) or row.shows
@@ -156,9 +193,9 @@ def page(name: str, row: Row) -> str:
         title=title(name),
         about=about,
         result=row.result,
-        alternative=f"what {title(name)} shows: {row.shows}".replace("`", ""),
+        caption=caption,
         statements=sum(count for *_, count in found),
-        formulas="\n".join(f'<p class="formula">{pieces(line)}</p>' for lines, *_ in found for line in lines),
+        formulas="\n".join(text for text, *_ in found),
         derivatives="\n".join(text for _, text, _ in found),
     )
 

@@ -6,8 +6,10 @@ exp(-κ·π²·t)·sin(π·x).
 
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+from scipy.optimize import OptimizeResult
 
 from derivgen import runtime
 
@@ -28,14 +30,19 @@ def problem(seed: int) -> dict[str, np.ndarray]:
     return {"x": x, "t": t, **known, "kappa": np.array(KAPPA)}
 
 
+def solve(module: ModuleType, seed: int) -> OptimizeResult:
+    """The network of least loss that Adam and L-BFGS-B find."""
+    data, parameters = problem(seed), module.initial_parameters(seed)
+    module.descend(parameters, module.optimizer_state(), ADAM_STEPS, **data, learning_rate=LEARNING_RATE)
+    options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": 0, "gtol": 1e-8, "maxcor": 50}
+    return runtime.minimize(module, data, parameters=parameters, options=options)
+
+
 def main(seed: int = 0) -> float:
     """The largest error of u against the exact solution, on a grid of the unit square."""
-    module, data = runtime.load(Path(__file__).with_name("heat_equation_kernels.py")), problem(seed)
+    module = runtime.load(Path(__file__).with_name("heat_equation_kernels.py"))
     start = time.perf_counter()
-    parameters, state = module.initial_parameters(seed), module.optimizer_state()
-    module.descend(parameters, state, ADAM_STEPS, **data, learning_rate=LEARNING_RATE)
-    options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": 0, "gtol": 1e-8, "maxcor": 50}
-    result = runtime.minimize(module, data, parameters=parameters, options=options)
+    result = solve(module, seed)
     seconds = time.perf_counter() - start
     x, t = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 1, 101), np.linspace(0, 1, 101)))
     error = float(np.abs(module.predict(result.parameters, x, t) - exact(x, t)).max())
