@@ -84,7 +84,7 @@ names: $(VENV)/dev ## read off modules anew which names no spec may take there: 
 docs: $(VENV)/dev ## build/site: the documents, the gallery of examples and the API, each link checked
 	$(BIN)/python -m sphinx --quiet --jobs auto --fail-on-warning --keep-going --builder html docs build/site
 
-pictures: $(VENV)/dev ## draw the pictures of the gallery and of README anew: about 10 min
+pictures: $(VENV)/dev ## draw the pictures of the gallery and of README anew: about 10 min, the first time 15
 	$(BIN)/python docs/site/pictures.py
 	$(BIN)/python docs/site/overview.py
 

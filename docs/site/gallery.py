@@ -85,7 +85,9 @@ hide-toc: true
 ## The formulas
 
 ```{{raw}} html
+<div class="formulas">
 {formulas}
+</div>
 ```
 :::::
 :::::{{div}} column

@@ -293,6 +293,21 @@ def digits_convolutional() -> None:
         image(axes, np.maximum(correlate2d(shown, filter, "same") + bias, 0), cmap="cividis", vmax=None)
 
 
+def characters_gpt() -> None:
+    """A text that the GPT makes up: the darker a character's ground, the less probable it was."""
+    run, module = script("characters_gpt"), kernels("characters_gpt")
+    steps = module.INPUTS[0].shape[1]
+    text = run.shakespeare.read(steps, run.ITERATIONS)
+    parameters, order = module.initial_parameters(), np.arange(run.ITERATIONS * run.BATCH_SIZE)
+    module.train_epoch(parameters, module.optimizer_state(), order, run.BATCH_SIZE, **text.training)
+    made = run.characters.sample(module, parameters, "\n", 620, text.alphabet)
+    numbers = run.characters.numbers(made, text.alphabet)
+    known = (numbers[max(0, n - steps) : n] for n in range(1, len(numbers)))
+    # The model is causal: what fills a row that is shorter than its steps is not seen.
+    p = [module.predict(parameters, np.resize(row, (1, steps)))[0, len(row) - 1] for row in known]
+    read_text(made[1:], np.array(p)[np.arange(len(p)), numbers[1:]])
+
+
 def characters_lstm() -> None:
     """Text that was held out: the darker a character's ground, the less probable the LSTM found it after those before.
     It was trained for 2 of the 6 epochs of run.py."""
@@ -322,7 +337,8 @@ def characters_transformer() -> None:
 def texts(characters: ModuleType, module: ModuleType) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The texts for training, and held out, in rows as the module takes them."""
     steps = module.INPUTS[0].shape[1]
-    return characters.windows(characters.TRAINING, steps), characters.windows(characters.HELD_OUT, steps)
+    training, held_out = (characters.source(names) for names in (characters.TRAINING, characters.HELD_OUT))
+    return characters.windows(training, steps), characters.windows(held_out, steps)
 
 
 def wavenet() -> None:
@@ -406,6 +422,7 @@ def family_trees() -> None:
 PICTURES: dict[str, Callable[[], None]] = {
     picture.__name__: picture
     for picture in (
+        characters_gpt,
         characters_lstm,
         characters_transformer,
         decay_curve,
