@@ -368,7 +368,7 @@ def robot_arm() -> None:
     followed = run.main()
     joints = module.predict(followed.within.parameters)[:, :, :, 3]
     joints = np.concatenate([np.zeros_like(joints[:, :1]), joints], axis=1)
-    axes = plt.figure(figsize=SIZE, layout="none").add_axes((-0.12, -0.3, 1.24, 1.6), projection="3d")
+    axes = plt.figure(figsize=SIZE, layout="none").add_axes((-0.04, -0.12, 1.08, 1.25), projection="3d")
     for arm in joints[::8]:
         axes.plot(*arm.T, "o-", color=BLUE, alpha=0.7, markersize=4, linewidth=2.5)
     around = np.concatenate([followed.targets, followed.targets[:1]])[:, :, 3]
