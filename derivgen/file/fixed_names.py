@@ -53,14 +53,14 @@ BESIDE_INPUTS = words(
     jacobian_vector_product_kernel jacobian_vector_product_memory kept_memory looks_at_layers
     loss_and_input_gradients_kernel loss_and_input_gradients_memory np objective_of observation order parameters
     per_sample_gradients_kernel per_sample_gradients_memory predicted prediction_kernel real residuals_kernel
-    residuals_memory sizes sparse_rows state steps vector_jacobian_product_kernel vector_jacobian_product_memory
+    residuals_memory sparse_rows state steps vector_jacobian_product_kernel vector_jacobian_product_memory
     """
 )
 
 # all that these have
 BESIDE_RESULTS = words(
     """
-    INPUTS Input _ arrays batch_size check_hyperparameter check_input check_inputs check_labels check_vector descent_of
+    INPUTS Input arrays batch_size check_hyperparameter check_input check_inputs check_labels check_vector descent_of
     diagonal dict drop_last epoch epoch_of float gauss_newton_vector_product_kernel gauss_newton_vector_product_memory
     gradient_by_batches gradient_of gradient_of_batches hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
     hessian_memory hessian_vector_product_kernel hessian_vector_product_memory jacobian_kernel jacobian_memory

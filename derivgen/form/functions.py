@@ -5,7 +5,6 @@ The texts that generated modules call are files of the same names in `templates/
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +42,11 @@ class Primitive(sp.Function):
     is_real = True
 
     def _eval_mpmath(self) -> tuple[Callable[..., Any], tuple[sp.Expr, ...]]:
-        return functools.partial(FUNCTIONS[self.func].real, mpmath.mp), self.args
+        def real(*arguments: Any) -> Any:
+            # SymPy gives 0 as an int, and takes none.
+            return FUNCTIONS[self.func].real(mpmath.mp, *map(mpmath.mp.convert, arguments))
+
+        return real, self.args
 
 
 class stop_gradient(Primitive):
