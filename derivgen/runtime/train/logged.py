@@ -12,7 +12,7 @@ from derivgen.runtime.train.result import Fit
 
 def log_start(module: ModuleType, parameters: int, rows: int, first: int, last: int) -> None:
     """`rows` are those of an epoch, 0 where the model has no samples."""
-    name = Path(str(module.__file__)).name
+    name = Path(vars(module).get("__file__") or module.__name__).name
     of_rows = f"{rows} rows, " if rows else ""
     LOG.info("training %s: %s%d parameters, epochs %d to %d", name, of_rows, parameters, first, last)
 
