@@ -168,6 +168,9 @@ def test_losses(name: str) -> None:
 # ---- examples
 
 SMALLER = {
+    "characters_gpt": [
+        ("classes=65, steps=64, features=128, heads=4, blocks=4", "classes=2, steps=2, features=2, heads=1, blocks=1")
+    ],
     "characters_lstm": [("classes=96, steps=64, features=32, units=128", "classes=3, steps=2, features=1, units=1")],
     "characters_transformer": [
         ("classes=96, steps=64, features=64, heads=4, units=256", "classes=2, steps=2, features=2, heads=1, units=1")
