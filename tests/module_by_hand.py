@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from derivgen.file.contract import CONTRACT
+
 
 class Parameter(NamedTuple):
     name: str
@@ -29,6 +31,7 @@ def module_of(shapes: dict[str, tuple], inputs: list[Input], start: Any, running
     """A module as derivgen generates it, as far as the methods look at it; its functions take the flat vector."""
     module: Any = ModuleType("by_hand")
     start = np.asarray(start)
+    module.CONTRACT, module.COMPILING = CONTRACT, None
     module.real, module.SAMPLE_AXIS, module.INPUTS, offset, entries = start.dtype.type, "N", tuple(inputs), 0, []
     for name, shape in shapes.items():
         entries.append(Parameter(name, shape, str(start.dtype), offset, name not in running))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from derivgen.errors import listed
 from derivgen.runtime.pictures import SKY, VERMILION, check_picture, literal, plain, write_picture
 from derivgen.runtime.predicting import mixed_inputs, predict, prediction_inputs
 from derivgen.runtime.solve.objective import Objective
+from derivgen.runtime.solve.observed import observed_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,13 +41,21 @@ def draw_fit(path: Path, fit: Fit, x: str | None, y: str | None, level: float) -
     """What `CurveFit.plot` draws."""
     check_picture(path)
     module, inputs = fit.objective.module, fit.objective.inputs
-    taken = prediction_inputs(module)
+    taken, observed = prediction_inputs(module), {o.name: o for o in observed_inputs(fit.objective)}
     x = axis_input(fit, x, "x", taken)
-    y = axis_input(fit, y, "y", [i.name for i in module.INPUTS if i.name not in taken])
+    y = axis_input(fit, y, "y", [i.name for i in module.INPUTS if i.name not in taken], observed)
     predicted = np.asarray(predict(module, fit.parameters, inputs), np.float64)
     if predicted.shape != np.shape(inputs[x]):
         raise ValueError(f"plot: predict must give a value for each element of {x}, found shape {predicted.shape}")
-    banded = hasattr(module, "jacobian_vector_product") and bool(np.isfinite(fit.factor).all())
+    differentiated = hasattr(module, "jacobian_vector_product")
+    if not differentiated:
+        warnings.warn(
+            'plot: no band is drawn, for which the module needs model.second_order("jacobian_vector_product") in the '
+            "spec",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    banded = differentiated and bool(np.isfinite(fit.factor).all())
     own = has_own_rows(module, x)
     data, order = dict(inputs), np.argsort(inputs[x], kind="stable")
     free = is_free(module, x)
@@ -55,6 +65,8 @@ def draw_fit(path: Path, fit: Fit, x: str | None, y: str | None, level: float) -
     band = fit.band(data, level) if banded else (predict(module, fit.parameters, data),) * 3
     lower, value, upper = (np.asarray(line)[order] for line in band)
     curve = Curve(np.asarray(data[x])[order], lower, value, upper, banded, level, free)
+    sigma = observed[y].sigma if y in observed and observed[y].is_divided else None
+    off = (inputs[y] - predicted) / (1.0 if sigma is None else sigma)
 
     def draw(figure: Figure) -> None:
         main, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
@@ -65,16 +77,18 @@ def draw_fit(path: Path, fit: Fit, x: str | None, y: str | None, level: float) -
             "linestyle": "none",
             "marker": "o",
         }
-        main.plot(inputs[x], inputs[y], label="data", **points)
+        main.plot(inputs[x], inputs[y], label="data" if sigma is None else "data ± sigma", **points)
+        if sigma is not None:
+            main.errorbar(inputs[x], inputs[y], sigma, fmt="none", ecolor=DATA, elinewidth=1)
         (draw_line if own else draw_points)(main, curve)
         below.axhline(0, color=CURVE, linewidth=1)
-        below.plot(inputs[x], inputs[y] - predicted, **points)
-        largest = float(np.max(np.abs(inputs[y] - predicted)))
+        below.plot(inputs[x], off, **points)
+        largest = float(np.max(np.abs(off)))
         if np.isfinite(largest) and largest > 0:
             below.set_ylim(-1.15 * largest, 1.15 * largest)
         below.set_xlabel(literal(x))
         main.set_ylabel(literal(y))
-        below.set_ylabel("data - fit")
+        below.set_ylabel("data - fit" if sigma is None else "(data - fit) / sigma")
         for panel in (main, below):
             plain(panel)
         figure.align_ylabels()
@@ -133,11 +147,17 @@ def has_own_rows(module: ModuleType, x: str) -> bool:
     return not any(i.name in taken and i.name != x and extent in i.shape for i in module.INPUTS)
 
 
-def axis_input(fit: Fit, name: str | None, axis: str, candidates: list[str]) -> str:
-    """The input along an axis of the picture. Raises ValueError where none, or several, could be it."""
+def axis_input(fit: Fit, name: str | None, axis: str, candidates: Collection[str], likely: Collection[str] = ()) -> str:
+    """The input along an axis of the picture: of several candidates the likely one.
+
+    Raises ValueError where none, or several, could be it.
+    """
     fitting = [
         i.name for i in fit.objective.module.INPUTS if i.name in candidates and len(i.shape) == 1 and i.classes is None
     ]
+    best = [other for other in fitting if other in likely]
+    if name is None and len(best) == 1:
+        return best[0]
     if name is None and len(fitting) != 1:
         found = f"any of {listed(fitting)}" if fitting else "none of the inputs"
         raise ValueError(f'plot: {axis} could be {found}: say which by {axis}="name"')

@@ -23,6 +23,7 @@ from derivgen.runtime.solve.curve_picture import draw_fit
 from derivgen.runtime.solve.endings import normal_of
 from derivgen.runtime.solve.fitting import Residuals, solved
 from derivgen.runtime.solve.objective import Objective, accepted, needed, objective_of, parameter_at
+from derivgen.runtime.solve.observed import observed_inputs
 from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
@@ -86,11 +87,11 @@ class CurveFit:
         If omitted, at the data.
 
         At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
-        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma` where
-        these are divided by it: a number, or an array of the shape of `predict`. One product with the Jacobian of
-        `predict` a parameter. Raises DerivgenError where the module lacks it, or the covariance is infinite. Raises
-        ValueError where rows of the prediction depend on one another and these inputs are not the data: another grid is
-        another series.
+        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma`: a number,
+        or an array of the shape of `predict`, which may be left out if the residuals are the prediction less an input.
+        One product with the Jacobian of `predict` a parameter. Raises DerivgenError where the module lacks it, or the
+        covariance is infinite. Raises ValueError where `sigma` is missing, or where rows of the prediction depend on
+        one another and these inputs are not the data: another grid is another series.
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
@@ -101,11 +102,8 @@ class CurveFit:
             raise DerivgenError(
                 "band: the covariance is infinite, so the data determine no band (see the warning of fit_curve)"
             )
-        if prediction and self.absolute_sigma and sigma is None:
-            raise ValueError(
-                "band: with absolute_sigma the residuals are in units of each observation's error, so that the error "
-                "of a new one is not known: give it as sigma"
-            )
+        if prediction and sigma is None:
+            self.refuse_unknown_error()
         inputs = accepted(product, {**data, **self.objective.draws})
         sigma = 1.0 if sigma is None else unmasked("sigma", sigma)
         error = (1.0 if self.absolute_sigma else self.residual_deviation) * np.asarray(sigma)
@@ -116,6 +114,20 @@ class CurveFit:
             variance += np.asarray(product(self.parameters, along, **inputs), np.float64) ** 2
         half = quantile * np.sqrt(variance)
         return predicted - half, predicted, predicted + half
+
+    def refuse_unknown_error(self) -> None:
+        """Raise ValueError where the error of a new observation is not that of the residuals."""
+        if self.absolute_sigma:
+            raise ValueError(
+                "band: with absolute_sigma the residuals are in units of each observation's error, so that the error "
+                "of a new one is not known: give it as sigma"
+            )
+        if not any(observed.is_plain for observed in observed_inputs(self.objective)):
+            raise ValueError(
+                "band: the residuals are not the difference of the prediction and an input, but divided by something, "
+                "or of another form, so that the error of a new observation is not known: give it as sigma, in the "
+                "units of what the residuals are divided by (1 if by nothing)"
+            )
 
     def refuse_other_rows(self, data: Mapping[str, Array]) -> None:
         """Raise ValueError where rows of the prediction depend on one another, and those given are not the data's."""
@@ -135,9 +147,12 @@ class CurveFit:
         another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x. Where
         `predict` takes a second input of each row, the fit is a point a row, with its band as a bar.
 
-        `x`, `y`: names of the inputs along the axes, both of one axis; unsaid, the only such one that `predict` takes,
-        and the only one that it does not take. Without a jacobian_vector_product in the module there is no band. Raises
-        ValueError where no input serves, DerivgenError where the path does not or matplotlib is missing.
+        `x`, `y`: names of the inputs along the axes, both of one axis; if omitted, the only such one that `predict`
+        takes, and the one that it does not take: of several, that with which the residuals are 0 where it equals the
+        prediction. Where the residuals are (f - y) / sigma, each observation has sigma as its error bar, and the
+        residuals drawn are divided by it. Without a jacobian_vector_product in the module there is no band, with a
+        warning. Raises ValueError where no input serves, DerivgenError where the path does not or matplotlib is
+        missing.
         """
         draw_fit(Path(path), self, x, y, level)
 
