@@ -71,6 +71,12 @@ def listed(names: Collection[str]) -> str:
     return (", ".join(name or "''" for name in itertools.islice(names, SHOWN)) + more) or "nothing"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 axis`, `2,000 axes`."""
+    plural = {"axis": "axes", "index": "indices"}.get(noun, f"{noun}s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def system_words(error: OSError) -> str:
     """What the system refused, in words: a file, or else what the command prints."""
     reason = error.strerror or str(error)

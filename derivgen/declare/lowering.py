@@ -23,7 +23,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 from derivgen.declare.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
 from derivgen.declare.scope import Scope
 from derivgen.declare.suggestions import at_indices
-from derivgen.errors import Place, Problem, Refused, nearest
+from derivgen.errors import Place, Problem, Refused, counted, nearest
 from derivgen.file import contract
 from derivgen.file.fixed_names import OF_MODES
 from derivgen.form import bounds
@@ -87,12 +87,6 @@ def shown(number: sp.Expr) -> str:
     """A number in a few characters."""
     text = str(number)
     return text if len(text) <= 30 else f"{text[:10]}…{text[-5:]} (of {len(text)} characters)"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 axis`, `2 axes`."""
-    plural = {"axis": "axes", "index": "indices"}.get(noun, f"{noun}s")
-    return f"{number} {noun if number == 1 else plural}"
 
 
 def fixed(model: Model, size: sp.Expr) -> sp.Expr:
@@ -311,7 +305,7 @@ class Lowering:
         return value
 
     def axes(self, d: Declaration) -> str:
-        return f"{count(len(d.shape), 'index')}, and gives an expression in tensors that are declared"
+        return f"{counted(len(d.shape), 'index')}, and gives an expression in tensors that are declared"
 
     def emit(self, statement: Statement) -> None:
         """Append a statement, once its reads are proved to stay inside their tensors."""
@@ -607,7 +601,9 @@ class Lowering:
                 "index"
             )
         if tensor.shape:
-            raise Refused(f"{self.layer}: {e} is a tensor with {count(len(tensor.shape), 'axis')}: read it at indices")
+            raise Refused(
+                f"{self.layer}: {e} is a tensor with {counted(len(tensor.shape), 'axis')}: read it at indices"
+            )
         return Read(e.name)
 
     def read(self, e: Indexed, scope: Scope) -> sp.Expr:
@@ -623,7 +619,7 @@ class Lowering:
         if len(e.indices) != len(tensor.shape):
             found, axes = len(e.indices), len(tensor.shape)
             raise Refused(
-                f"{self.layer}: {e} is read with {count(found, 'subscript')}, {name} has {count(axes, 'axis')}: "
+                f"{self.layer}: {e} is read with {counted(found, 'subscript')}, {name} has {counted(axes, 'axis')}: "
                 f"write {at_indices(e.base, self.model.declared_indices)}"
             )
         subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]

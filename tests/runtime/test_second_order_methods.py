@@ -184,6 +184,33 @@ def test_bounds_by_name_and_losses_are_scipy_s(points):
     assert abs(runtime.fit_curve(module, spoiled, loss="cauchy", f_scale=0.1).views["a"] - 2.5) < 0.1
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize(("bounds", "value"), [((0, 1.0), 1.0), ((1.6, 5), 1.6)])
+def test_a_parameter_on_its_bound_is_told_of(points, bounds, value, scale):
+    """In any unit of the parameters."""
+    unit = np.array([1, scale, 1])
+    module = decay(
+        predict=lambda p, x: curve(x, *(p / unit)),
+        residuals=lambda p, x, y: curve(x, *(p / unit)) - y,
+        jacobian=lambda p, x, y: decay().jacobian(p / unit, x, y) / unit,
+    )
+    start, bounds = unit * [1, 1 if value == 1 else 2, 1], {"b": tuple(scale * end for end in bounds)}
+    start[1] -= scale / 2 if value == 1 else 0
+    with pytest.warns(optimize.OptimizeWarning, match=r"b lies on its bound.*widen the bounds") as warned:
+        fit = runtime.fit_curve(module, points, parameters=start, bounds=bounds)
+    assert warned[0].filename == __file__
+    assert fit.views["b"] == pytest.approx(value * scale, rel=1e-6) and fit.at_bounds == ("b",)
+    (marked,) = (line for line in fit.summary().splitlines() if "at its bound" in line)
+    assert marked.startswith("b ")
+
+
+def test_bounds_that_are_not_reached_are_no_matter(points):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = runtime.fit_curve(decay(), points, bounds={"b": (0, 5), "c": (-1, 1)})
+    assert fit.at_bounds == () and "bound" not in fit.summary()
+
+
 def test_a_sparse_jacobian_and_running_tensors(points):
     dense = decay()
     others = {"jacobian": lambda p, x, y: sparse.csr_array(np.hstack([dense.jacobian(p, x, y), np.zeros((len(x), 1))]))}
@@ -214,6 +241,7 @@ def test_what_the_data_do_not_determine_is_named(points):
     module = decay(jacobian=twice, residuals=lambda p, x, y: p[0] * np.exp(-p[1] * x) - y)
     with pytest.warns(optimize.OptimizeWarning, match="don't determine c"):
         fit = runtime.fit_curve(module, points)
+    assert fit.undetermined == ("c",) and runtime.fit_curve(decay(), points).undetermined == ()
     assert np.isinf(fit.covariance).all() and np.isinf(fit.confidence_intervals()["a"]).all()
     with pytest.raises(DerivgenError, match="covariance is infinite"):
         fit.band(points)

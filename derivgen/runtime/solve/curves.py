@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from derivgen.errors import DerivgenError, listed
+from derivgen.errors import DerivgenError, counted, listed
 from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.loading import refuse_other
@@ -28,6 +28,7 @@ from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
 EPSILON = float(np.finfo(np.float64).eps)
+AT_BOUND = 1e-3  # standard errors from a bound, within which a parameter is on it
 WELL_CONDITIONED = 1e-3  # of JᵀJ, whose eigenvalues then have 13 digits; else those of J are taken, where it is dense
 
 
@@ -37,7 +38,9 @@ class CurveFit:
 
     `standard_errors` has an array of the tensor's shape for each trained parameter; `covariance`, shape (T, T), is of
     the trained part of the flat vector, which is all of it where no tensor is running. Both are infinite where the data
-    don't determine them. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without degrees of freedom.
+    don't determine them. `undetermined` names the parameters that the residuals don't determine, `at_bounds` those that
+    lie on a bound, both by element, as `W[2, 3]`. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without
+    degrees of freedom.
     """
 
     parameters: Array = field(repr=False)
@@ -51,6 +54,8 @@ class CurveFit:
     message: str
     success: bool
     absolute_sigma: bool
+    undetermined: tuple[str, ...]
+    at_bounds: tuple[str, ...]
     factor: Array = field(repr=False)  # covariance = factor·factorᵀ, shape (T, T)
     objective: Objective = field(repr=False)
 
@@ -157,17 +162,21 @@ class CurveFit:
         draw_fit(Path(path), self, x, y, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """A table: each parameter with its estimate, standard error and confidence interval."""
-        rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval")]
+        """A table: each parameter with its estimate, standard error and confidence interval, and what is at its bound."""
+        rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval", "")]
         for name, (lower, upper) in self.confidence_intervals(level).items():
             for position in np.ndindex(lower.shape):
                 estimate, error = self.views[name][position], self.standard_errors[name][position]
                 interval = f"{lower[position]:.6g} .. {upper[position]:.6g}"
-                rows.append((element(name, position), f"{estimate:.6g}", f"{error:.6g}", interval))
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+                own = element(name, position)
+                bounded = "at its bound" if own in self.at_bounds else ""
+                rows.append((own, f"{estimate:.6g}", f"{error:.6g}", interval, bounded))
+        widths = [max(len(row[k]) for row in rows) for k in range(5)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         deviation = f"residual standard deviation {self.residual_deviation:.6g}"
-        lines.append(f"{deviation}, {self.degrees_of_freedom} degrees of freedom, {self.evaluations} evaluations")
+        lines.append(
+            f"{deviation}, {self.degrees_of_freedom} degrees of freedom, {counted(self.evaluations, 'evaluation')}"
+        )
         return "\n".join(lines if self.success else [*lines, f"not converged: {self.message}"])
 
 
@@ -187,9 +196,9 @@ def fit_curve(
 
     The covariance is s²·(JᵀJ)⁻¹ by the exact Jacobian J at the end, with s² = 2·cost / (R - T) for R residuals and T
     trained parameters, as in scipy.optimize.curve_fit. `absolute_sigma`: the residuals are in units of their standard
-    deviation, as r = (f - y) / sigma, so that s² is 1. Bounds that are reached are not looked at in it. It is infinite,
-    with a warning, where the residuals do not depend on all parameters independently, or R ≤ T leaves no s². A search
-    that did not converge is a warning too, and `success` is False.
+    deviation, as r = (f - y) / sigma, so that s² is 1. The covariance is that of a fit without bounds: a parameter that
+    lies on one is a warning. It is infinite, with a warning, where the residuals do not depend on all parameters
+    independently, or R ≤ T leaves no s². A search that did not converge is a warning too, and `success` is False.
     """
     refuse_other(module)
     data = named_inputs(module, data)
@@ -199,10 +208,12 @@ def fit_curve(
     objective = objective_of(module, data, result.parameters, seed)
     freedom = len(result.fun) - objective.trained
     deviation = math.sqrt(2 * result.cost / freedom) if freedom > 0 else math.nan
-    if result.undetermined:
-        factor = np.full((objective.trained, objective.trained), np.inf)
-    else:
-        factor = covariance_factor(module, result.jac, normal_of(result), float(np.finfo(objective.start.dtype).eps))
+    undetermined, factor = unscaled_factor(objective, result)
+    if undetermined and not result.undetermined:  # else the message of the search names them
+        warn(
+            f"the residuals don't determine {listed(undetermined)}: at the end they change by no more than rounding "
+            "along them"
+        )
     if not absolute_sigma and freedom <= 0 and np.isfinite(factor).all():
         warn(f"{len(result.fun)} residuals for {objective.trained} parameters leave no estimate of their error")
         factor = np.full_like(factor, np.inf)
@@ -212,10 +223,18 @@ def fit_curve(
     factor = factor * (1.0 if absolute_sigma or not np.isfinite(factor).all() else deviation)
     finite = np.isfinite(factor).all()
     covariance = factor @ factor.T if finite else np.full_like(factor, np.inf)
+    errors = np.sqrt(covariance.diagonal())
+    bounded = [parameter_at(module, int(k)) for k in at_bounds(result, errors)]
+    if bounded:
+        ends, own = ("lie on their bounds", "their") if len(bounded) > 1 else ("lies on its bound", "its")
+        warn(
+            f"{listed(bounded)} {ends}: standard errors and intervals are those of a fit without bounds, so {own} own "
+            f"do not hold, nor do those of the others: widen the bounds, or make {listed(bounded)} an input"
+        )
     return CurveFit(
         parameters=result.parameters,
         views=result.views,
-        standard_errors=by_name(objective, np.sqrt(covariance.diagonal())),
+        standard_errors=by_name(objective, errors),
         covariance=covariance,
         residual_deviation=deviation,
         degrees_of_freedom=freedom,
@@ -224,15 +243,37 @@ def fit_curve(
         message=str(result.message),
         success=bool(result.success),
         absolute_sigma=absolute_sigma,
+        undetermined=tuple(undetermined),
+        at_bounds=tuple(bounded),
         factor=factor,
         objective=objective,
     )
 
 
-def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float) -> Array:
-    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T).
+def at_bounds(result: Any, errors: Array) -> Array:
+    """The positions of the parameters that lie on a bound.
 
-    Infinite, with a warning, where J has no full rank to rounding by epsilon.
+    A search stays inside of its bounds, so that what is nearer to one than a small part of its standard error is on it.
+    """
+    if result.limits is None:
+        return np.array([], int)
+    lower, upper = result.limits
+    near = AT_BOUND * np.where(np.isfinite(errors), errors, 0.0)
+    return np.flatnonzero((np.minimum(result.x - lower, upper - result.x) <= near) | (result.active_mask != 0))
+
+
+def unscaled_factor(objective: Objective, result: Any) -> tuple[list[str], Array]:
+    """What `covariance_factor` gives at the end of a search, which may know already what is not determined."""
+    if result.undetermined:
+        return result.undetermined, np.full((objective.trained, objective.trained), np.inf)
+    epsilon = float(np.finfo(objective.start.dtype).eps)
+    return covariance_factor(objective.module, result.jac, normal_of(result), epsilon)
+
+
+def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float) -> tuple[list[str], Array]:
+    """F with F·Fᵀ = (JᵀJ)⁻¹, shape (T, T), after the parameters that the residuals do not determine.
+
+    There are such, and F is infinite, where J has no full rank to rounding by epsilon.
     """
     from scipy.sparse import issparse
 
@@ -249,13 +290,8 @@ def covariance_factor(module: ModuleType, J: Any, normal: Array, epsilon: float)
     if null.size:
         share = np.max(np.abs(null), axis=1)
         names = [parameter_at(module, int(k)) for k in np.flatnonzero(share > 1e-6 * share.max())]
-        warn(
-            f"the residuals don't determine {listed(names)}: at the end they change by no more than rounding along "
-            "them",
-            stacklevel=5,
-        )
-        return np.full((J.shape[1], J.shape[1]), np.inf)
-    return axes / sigma / scale[:, None]
+        return names, np.full((J.shape[1], J.shape[1]), np.inf)
+    return [], axes / sigma / scale[:, None]
 
 
 def by_name(objective: Objective, flat: Array) -> dict[str, Array]:
@@ -264,7 +300,8 @@ def by_name(objective: Objective, flat: Array) -> dict[str, Array]:
     return {p.name: flat[p.offset : p.offset + math.prod(p.shape)].reshape(p.shape) for p in own}
 
 
-def warn(text: str, stacklevel: int = 4) -> None:
+def warn(text: str) -> None:
+    """Warn whoever calls fit_curve."""
     from scipy.optimize import OptimizeWarning
 
-    warnings.warn(f"fit_curve: {text}", OptimizeWarning, stacklevel=stacklevel - 1)
+    warnings.warn(f"fit_curve: {text}", OptimizeWarning, stacklevel=3)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError, listed, nearest
+from derivgen.errors import DerivgenError, counted, listed, nearest
 from derivgen.runtime.data.given import Data
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.nonfinite import element, first_bad
@@ -76,7 +76,7 @@ class Residuals:
         count = itertools.count(1)
 
         def function(vector: Array) -> Array:
-            reached(f"{next(count)} evaluations of the residuals")
+            reached(f"{counted(next(count), 'evaluation')} of the residuals")
             r: Array = residuals(flat(vector), **keywords).astype(np.float64, copy=False)
             return r
 
@@ -130,6 +130,7 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
     judge(result, objective.module, Place(start, r, J), whole=whole, tolerance=loosest(arguments))
     result.parameters = objective.flat(result.x)
     result.views = objective.module.views(result.parameters)
+    result.limits = limits
     return result
 
 

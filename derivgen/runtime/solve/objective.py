@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from derivgen.errors import DerivgenError, nearest
+from derivgen.errors import DerivgenError, counted, nearest
 from derivgen.runtime.data import rows as rows_of
 from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import unmasked
@@ -83,7 +83,7 @@ class Objective:
 
         def value_and_gradient(vector: Array) -> tuple[float, Array]:
             loss, gradient = gradient_of(self.flat(vector))
-            reached(f"{next(count)} evaluations, objective {loss:.6g}")
+            reached(f"{counted(next(count), 'evaluation')}, objective {loss:.6g}")
             return loss, gradient[: self.trained].astype(np.float64)
 
         return value_and_gradient
@@ -116,7 +116,7 @@ class Objective:
         product, count = self.mean(name), itertools.count(1)
 
         def multiplied(vector: Array, by: Array) -> Array:
-            reached(f"{next(count)} products of a vector with the second derivatives")
+            reached(f"{counted(next(count), 'product')} of a vector with the second derivatives")
             inside = np.zeros_like(self.start)
             inside[: self.trained] = np.ravel(by)
             return product(self.flat(vector), inside)[: self.trained].astype(np.float64)
