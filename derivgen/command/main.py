@@ -256,6 +256,10 @@ def gradcheck(
 ) -> None:
     """Compare the generated gradients with differences at 50 digits, at random points.
 
+    The module is generated again, and compiled; the file on disk is not read: `derivgen check` and verify.py do that.
+    A spec with least_squares has its `jacobian` compared too, by which fit_curve searches: all residuals along random
+    directions of each parameter.
+
     Up to 2,000 parameters, 9 coordinates of each tensor are checked, all of a small one, and 2 random directions; of
     larger models 2 coordinates and 1 direction of each tensor. A direction has a part of every element of the tensor,
     so that all are covered; the column `checked` says what was done. Each check evaluates the formulas twice at 50

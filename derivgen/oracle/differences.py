@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from derivgen.errors import counted
 from derivgen.form.program import Program
 from derivgen.form.program import reached as dependents
 from derivgen.form.reals import Real
@@ -23,6 +25,8 @@ from derivgen.stages import reached
 
 SMALL_TENSOR, SMALL_PROGRAM = 24, 100  # up to so many elements or parameters, every coordinate is checked
 HESSIAN_DIGITS = 80  # second differences lose twice as many
+NOTHING = 1e-25  # differences at 50 digits do not tell a smaller derivative from 0
+T = TypeVar("T", Real, Array)
 Shifts = Mapping[str, NDArray[np.object_]]
 
 
@@ -76,7 +80,7 @@ def directional(
 ) -> Real:
     """The derivative of the output along a direction: name of a tensor → array of its shape; others stand still."""
     moved = _reals(direction, digits)
-    function = _Point(program, values, _output(program, output), digits).function(list(moved))
+    function = _Point(program, values, [_output(program, output)], digits).function(list(moved))
     return _difference(function, moved, digits)
 
 
@@ -84,7 +88,7 @@ def gradient(
     program: Program, values: Mapping[str, ArrayLike], wrt: Sequence[str], digits: int = 50
 ) -> dict[str, Array]:
     """The gradient of the objective by each tensor of `wrt`, coordinate by coordinate."""
-    found, point = {}, _Point(program, values, _output(program, None), digits)
+    found, point = {}, _Point(program, values, [_output(program, None)], digits)
     for name in wrt:
         shape, function = np.shape(values[name]), point.function([name])
         units = (_unit(shape, k, digits) for k in range(_count(shape)))
@@ -101,7 +105,7 @@ def hessian_vector(
     """
     mp, direction = context(digits), _reals(v, digits)
     parameters = [t.name for t in program.parameters]
-    function = _Point(program, values, _output(program, None), digits).function([*direction, *parameters])
+    function = _Point(program, values, [_output(program, None)], digits).function([*direction, *parameters])
     h = mp.mpf(10) ** (-mp.mpf(digits) / 4)
 
     def second(name: str, unit: Array) -> Real:
@@ -165,7 +169,7 @@ def compare_gradients(
     total = sum(np.size(values[t.name]) for t in program.parameters)
     depth = depth_for(total) if depth is None else depth
     plans = [_planned(np.size(values[t.name]), total, depth) for t in program.parameters]
-    point = _Point(program, values, _output(program, None), digits)
+    point = _Point(program, values, [_output(program, None)], digits)
     counter, compared = _Counter(sum(plan.differences for plan in plans)), []
     generator = np.random.default_rng(seed)
     for name, plan in zip((t.name for t in program.parameters), plans, strict=True):
@@ -178,6 +182,39 @@ def compare_gradients(
         errors, differences = zip(*found, strict=True)
         compared.append(Comparison(name, max(errors), plan.words(given.size), max(differences)))
     return compared
+
+
+def compare_jacobian(
+    program: Program,
+    values: Mapping[str, ArrayLike],
+    jacobian: Mapping[str, NDArray[np.floating]],
+    directions: int,
+    seed: int = 0,
+    digits: int = 50,
+) -> Comparison:
+    """A Jacobian of the program's residuals, name of a parameter → array of shape (R, elements), against differences.
+
+    Along random directions v of each parameter, as in `compare_gradients`. The error of a residual is |J·v - d| for the
+    difference d, relative to the largest Σ|J_i·v_i|, or |d|, of all residuals along this direction; where no residual
+    changes, to the largest of all parameters.
+    """
+    point, generator = _Point(program, values, program.residuals, digits), np.random.default_rng(seed)
+    counter, found, mp = _Counter(directions * len(program.parameters)), [], context(digits)
+    counter.name = "jacobian"
+    for name in (t.name for t in program.parameters):
+        function, shape = point.elements([name]), np.shape(values[name])
+        J = _reals({name: jacobian[name]}, digits)[name]
+        for _ in range(directions):
+            v = generator.choice([-1, 1], J.shape[1]) * generator.uniform(1, 2, J.shape[1])
+            difference = _difference(function, {name: array(map(mp.mpf, v.tolist()), shape)}, digits)
+            counter.count()
+            products = J * v
+            sizes = [*np.abs(products).sum(axis=1), *np.abs(difference)]
+            found.append((max(np.abs(products.sum(axis=1) - difference)), max(sizes), max(np.abs(difference))))
+    largest = max(size for _, size, _ in found)
+    errors = (error / (size if changed > NOTHING else largest) if error else 0 for error, size, changed in found)
+    checked = f"{counted(directions, 'direction')} of each parameter"
+    return Comparison("jacobian", float(max(errors)), checked, float(max(changed for _, _, changed in found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +231,8 @@ class _Plan:
 
     def words(self, size: int) -> str:
         if self.every:
-            return f"all {size} coordinates"
-        directions = f"{self.directions} direction{'' if self.directions == 1 else 's'}"
+            return f"all {size} coordinates" if size > 1 else "the only coordinate"
+        directions = counted(self.directions, "direction")
         if not self.coordinates:
             return f"{directions} through all {size} coordinates"
         return f"{self.coordinates} of {size} coordinates, {directions}"
@@ -286,27 +323,33 @@ def _output(program: Program, output: str | None) -> str:
 class _Point:
     """A program executed at a point: what does not depend on the tensors that move is computed once for all."""
 
-    def __init__(self, program: Program, values: Mapping[str, ArrayLike], output: str, digits: int) -> None:
-        self.output, self.digits = output, digits
-        self.live, self.held = program.live([output]), Held()
+    def __init__(self, program: Program, values: Mapping[str, ArrayLike], outputs: Sequence[str], digits: int) -> None:
+        self.outputs, self.digits = outputs, digits
+        self.live, self.held = program.live(list(outputs)), Held()
         self.tensors = run(self.live, values, digits=digits, held=self.held)
 
     def function(self, moved: list[str]) -> Callable[[Shifts], Real]:
-        """The output as a function of shifts of these tensors."""
-        live, output = self.live, self.output
+        """The only output, of rank 0, as a function of shifts of these tensors."""
+        elements = self.elements(moved)
+        return lambda shifts: elements(shifts)[0]
+
+    def elements(self, moved: list[str]) -> Callable[[Shifts], Array]:
+        """The elements of the outputs, one after another, as a function of shifts of these tensors."""
+        live = self.live
         depends = dependents(moved, live.statements, lambda s: s.sources)
         rest = replace(live, statements=tuple(s for s in live.statements if s.target in depends))
         written = {s.target for s in rest.statements}
         fixed = {name: tensor for name, tensor in self.tensors.items() if name not in written}
         execution = Execution(rest, fixed, digits=self.digits, held=self.held, whole=live)
 
-        def function(shifts: Shifts) -> Real:
+        def elements(shifts: Shifts) -> Array:
             for name in moved:
                 execution.give(name, np.ravel(fixed[name] + shifts.get(name, 0)))
             execution.run()
-            return execution.stores[output].elements[0]
+            found = [element for name in self.outputs for element in execution.stores[name].elements]
+            return array(found, (len(found),))
 
-        return function
+        return elements
 
 
 def _along(point: _Point, name: str, along: Mapping[str, ArrayLike]) -> Callable[[Shifts], Real]:
@@ -326,7 +369,7 @@ def _along(point: _Point, name: str, along: Mapping[str, ArrayLike]) -> Callable
     return derivative
 
 
-def _difference(function: Callable[[Shifts], Real], direction: Shifts, digits: int) -> Real:
+def _difference(function: Callable[[Shifts], T], direction: Shifts, digits: int) -> T:
     mp = context(digits)
     h = mp.mpf(10) ** (-mp.mpf(digits) / 3)
     forward = function({name: v * h for name, v in direction.items()})

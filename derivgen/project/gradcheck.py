@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,14 +15,13 @@ from derivgen.declare.model import Model
 from derivgen.errors import DerivgenError
 from derivgen.file.store import assemble
 from derivgen.form.program import Program, Role, Tensor
-from derivgen.oracle.differences import Comparison, compare_gradients, depth_for, value
+from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, compare_jacobian, depth_for, value
 from derivgen.pipeline import declared_program, generate_body
 from derivgen.prepare.modes import in_training
 from derivgen.runtime.loading import load
 from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
-NOTHING = 1e-25  # differences at 50 digits do not tell a smaller gradient from 0
 
 
 def gradcheck(
@@ -30,13 +30,15 @@ def gradcheck(
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
-    compared, of `hessian` too where the spec asks for it. Where the objective is not finite at normal values, as a
-    logarithm, the point has positive ones. `quick`: each tensor along one random direction alone, which has a part of
-    every element. Raises SpecError where the spec is refused, DerivgenError where there is
-    nothing finite to compare.
+    compared, of `hessian` too where the spec asks for it. With `order` 1, the last one of a least-squares model is of
+    its `jacobian`, by which solvers search. Where the objective is not finite at normal values, as a logarithm, the
+    point has positive ones. `quick`: each tensor along one random direction alone, which has a part of every element.
+    Raises SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
-    functions = [*(["hessian_vector_product"] if order == 2 else []), *(["hessian"] if whole else [])]
+    residual = order == 1 and bool(model.residuals)
+    asked = {"hessian_vector_product": order == 2, "hessian": whole, "jacobian": residual}
+    functions = [name for name, needed in asked.items() if needed]
     declared = declared_program(model)
     reached("the objective at 50 digits")
     values = finite_values(declared, dtype, rows, seed)
@@ -50,6 +52,9 @@ def gradcheck(
             work.reach("the generated gradient")
             gradient = module_gradient(module, declared, values, along)
         found = compared_with_differences(declared, values, gradient, seed, along, quick)
+        if residual:
+            jacobian = module_jacobian(module, declared, values)
+            found.append(compare_jacobian(declared, values, jacobian, 1 if quick else 2, seed))
         if whole:
             product = module_gradient(module, declared, values, along, whole)
             again = compared_with_differences(declared, values, product, seed, along, quick)
@@ -126,6 +131,14 @@ def module_gradient(
         v = np.concatenate(given).astype(module.real)
         gradient = module.hessian(flat, **inputs) @ v if whole else module.hessian_vector_product(flat, v, **inputs)
     return dict(module.views(gradient))
+
+
+def module_jacobian(module: Any, program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The Jacobian of the residuals that a generated module gives at these values, by parameter: (R, elements)."""
+    flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
+    J = module.jacobian(flat, **{t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)})
+    dense = J.toarray() if hasattr(J, "toarray") else J
+    return {p.name: dense[:, p.offset : p.offset + math.prod(p.shape)] for p in module.PARAMETERS}
 
 
 def random_direction(program: Program, dtype: str, seed: int) -> dict[str, np.ndarray]:

@@ -489,7 +489,7 @@ def test_a_right_gradient_passes_and_says_what_was_checked() -> None:
     assert (a.parameter, b.parameter) == ("a", "b")
     assert max(a.error, b.error) < 1e-14
     assert a.checked.endswith(" of 150 coordinates, 2 directions")
-    assert b.checked == "all 1 coordinates"
+    assert b.checked == "the only coordinate"
 
 
 @pytest.mark.parametrize("wrong", [1.001, -1.0, 0.0, 1e6, math.nan, math.inf])

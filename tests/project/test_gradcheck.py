@@ -82,7 +82,7 @@ def test_a_large_model_is_checked_by_fewer_differences_and_says_so(width, quick,
     monkeypatch.setattr(stages.Work, "reach", lambda self, part, done=0.0, total=0.0: told.append((done, total)))
     with stages.watched("derivgen gradcheck"):
         w, b = gradcheck.gradcheck(wide(width), rows=2, quick=quick)
-    assert w.checked == checked and b.checked == "all 1 coordinates"
+    assert w.checked == checked and b.checked == "the only coordinate"
     assert max(w.error, b.error) < 1e-12
     differences = {False: 11 if width < LARGE else 3, True: 1}[quick] + 1
     assert told[-1] == (differences, differences)
@@ -109,3 +109,45 @@ def test_the_hessian_is_checked_where_it_is_asked_for(monkeypatch):
     monkeypatch.setattr(gradcheck, "load", off)
     right, wrong = gradcheck.gradcheck(model, order=2)
     assert right.error <= 1e-12 < 1e-8 < wrong.error
+
+
+# ---- Jacobians of residuals
+
+
+def of_residuals(sparse: bool = False) -> Model:
+    """Residuals of two lets, one of them for each row; with `sparse` each row has a parameter of its own."""
+    model = Model("residual", dtype="float64")
+    N = model.sizes(N=6) if sparse else model.batch("N")
+    n, k = model.indices(n=N, k=2)
+    x, y = model.input("x", N), model.input("y", N)
+    a, b = model.parameter("a", N if sparse else 2, init="normal"), model.parameter("b", init=1)
+    own = a[n] if sparse else Sum(a[k], k)
+    lets = [model.let("r", n, tanh(own * x[n]) + b - y[n])]
+    if not sparse:
+        lets.append(model.let("prior", k, (a[k] - 1) / 3))
+    model.least_squares(*lets)
+    return model
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_jacobian_of_residuals_is_checked(sparse):
+    *gradients, jacobian = gradcheck.gradcheck(of_residuals(sparse))
+    assert [c.parameter for c in gradients] == ["a", "b"] and gradients[1].checked == "the only coordinate"
+    assert jacobian.parameter == "jacobian" and jacobian.checked == "2 directions of each parameter"
+    assert jacobian.error <= 1e-12 and jacobian.largest > 0.01
+    assert len(gradcheck.gradcheck(of_residuals(sparse), order=2)) == len(gradients)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 1), (4, 1)])
+@pytest.mark.parametrize("quick", [False, True])
+def test_one_wrong_element_of_a_jacobian_is_found(place, quick, monkeypatch):
+    honest = gradcheck.module_jacobian
+
+    def wrong(*arguments):
+        given = {name: J.copy() for name, J in honest(*arguments).items()}
+        given["a"][place] += 1e-6
+        return given
+
+    monkeypatch.setattr(gradcheck, "module_jacobian", wrong)
+    *gradients, jacobian = gradcheck.gradcheck(of_residuals(), quick=quick)
+    assert jacobian.error > 1e-8 and max(c.error for c in gradients) < 1e-12

@@ -162,7 +162,7 @@ class CurveFit:
         draw_fit(Path(path), self, x, y, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """A table: each parameter with its estimate, standard error and confidence interval, and what is at its bound."""
+        """A table: each parameter with its estimate, standard error and confidence interval; what is at its bound."""
         rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval", "")]
         for name, (lower, upper) in self.confidence_intervals(level).items():
             for position in np.ndindex(lower.shape):
