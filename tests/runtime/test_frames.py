@@ -159,3 +159,26 @@ def test_none_of_the_libraries_is_imported() -> None:
     code = "import sys, derivgen.runtime; print({'pandas', 'polars', 'pyarrow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_lists_are_the_arrays_that_they_make(line: runtime.GeneratedModule, module: runtime.GeneratedModule) -> None:
+    t, y = [0, 1, 2, 3], (1.0, 2.5, 3.0, 4.5)
+    arrays = {"t": np.array(t, float), "y": np.array(y)}
+    fit, wanted = runtime.fit_curve(line, {"t": t, "y": y}), runtime.fit_curve(line, arrays)
+    np.testing.assert_array_equal(fit.parameters, wanted.parameters)
+    wanted = runtime.fit(module, ARRAYS, epochs=2)
+    fit = runtime.fit(module, {name: array.tolist() for name, array in ARRAYS.items()}, epochs=2)
+    np.testing.assert_array_equal(fit.parameters, wanted.parameters)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[1.0, 2.0], [3.0]], r"x must be of shape \(N, 2\), found lists of different lengths"),
+        ([1, 2, 3], r"x must be of shape \(N, 2\), found \(3,\)"),
+        ([["a", "b"]], "x holds text"),
+    ],
+)
+def test_lists_that_are_no_input(module: runtime.GeneratedModule, x: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        runtime.fit(module, {"x": x, "y": [0]}, epochs=1)

@@ -11,7 +11,15 @@ import numpy as np
 from derivgen.errors import DerivgenError
 from derivgen.runtime.arrays import Array
 from derivgen.runtime.data.columns import choose_columns, lacking_columns, left_over, why_no_columns
-from derivgen.runtime.data.inputs import Origin, check_shape, converted, text_of_labels, unmasked
+from derivgen.runtime.data.inputs import (
+    Origin,
+    check_shape,
+    converted,
+    is_integer,
+    shape_text,
+    text_of_labels,
+    unmasked,
+)
 from derivgen.runtime.data.rows import check_names
 from derivgen.runtime.data.tables import Table, column_array, frame_table, read_table
 from derivgen.runtime.log import LOG
@@ -57,8 +65,10 @@ def inputs_of_table(module: ModuleType, table: Table, needed: Sequence[str] | No
 
 
 def as_input(declared: Any, given: Any) -> Any:
-    """An array as the module takes it; what is no array stays, and the module refuses it."""
+    """An array as the module takes it, of a list too; what is no array stays, and the module refuses it."""
     name = declared.name
+    if isinstance(given, list | tuple):
+        given = array_of_list(declared, given)
     table = frame_table(given)
     if table is not None:
         read = table.read([(column, declared) for column in table.columns])
@@ -74,3 +84,14 @@ def as_input(declared: Any, given: Any) -> Any:
         raise DerivgenError(f"{origin} {text_of_labels(declared, list(dict.fromkeys(map(str, first))), origin)}")
     check_shape(given.shape, declared, origin)
     return converted(given, declared, False, origin, LOG.info) if given.dtype.kind == "f" else given
+
+
+def array_of_list(declared: Any, given: Sequence[Any]) -> Array:
+    """The array of nested lists of numbers. Raises DerivgenError where they make none."""
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        shape = shape_text(declared)
+        raise DerivgenError(f"{declared.name} must be of shape {shape}, found lists of different lengths") from None
+    whole = array.dtype.kind in "iu" and not is_integer(declared)
+    return array.astype(declared.dtype) if whole else array

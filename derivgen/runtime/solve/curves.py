@@ -21,8 +21,8 @@ from derivgen.runtime.nonfinite import element
 from derivgen.runtime.predicting import mixed_inputs, predict, prediction_data
 from derivgen.runtime.solve.curve_picture import draw_fit
 from derivgen.runtime.solve.endings import normal_of
-from derivgen.runtime.solve.fitting import Residuals, solved
-from derivgen.runtime.solve.objective import Objective, accepted, needed, objective_of, parameter_at
+from derivgen.runtime.solve.fitting import Residuals, refuse_arguments, solved
+from derivgen.runtime.solve.objective import Objective, Start, accepted, needed, objective_of, parameter_at
 from derivgen.runtime.solve.observed import observed_inputs
 from derivgen.stages import watched
 
@@ -185,7 +185,7 @@ def fit_curve(
     data: Data,
     *,
     method: str | None = None,
-    parameters: Array | None = None,
+    parameters: Start | None = None,
     seed: int = 0,
     bounds: Any = None,
     loss: str = "linear",
@@ -200,6 +200,7 @@ def fit_curve(
     lies on one is a warning. It is infinite, with a warning, where the residuals do not depend on all parameters
     independently, or R ≤ T leaves no s². A search that did not converge is a warning too, and `success` is False.
     """
+    refuse_arguments("fit_curve", arguments)
     refuse_other(module)
     data = named_inputs(module, data)
     with watched("fit_curve", compiling=module.COMPILING):

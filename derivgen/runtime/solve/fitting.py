@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -13,11 +14,10 @@ import numpy as np
 
 from derivgen.errors import DerivgenError, counted, listed, nearest
 from derivgen.runtime.data.given import Data
-from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.solve.endings import Place, judge
 from derivgen.runtime.solve.marquardt import levenberg_marquardt
-from derivgen.runtime.solve.objective import Objective, needed, objective_of, parameter_at
+from derivgen.runtime.solve.objective import Objective, Start, filled, needed, objective_of, parameter_at
 from derivgen.stages import reached, watched
 
 Array = np.ndarray[Any, Any]
@@ -26,6 +26,13 @@ OWN = "levenberg_marquardt"
 MANY = 1000  # parameters, beyond which a matrix of them is not decomposed where the Jacobian is sparse
 SOLVED = 1e-14  # relative residual of a step's linear system
 METHODS = (OWN, "lm", "trf", "dogbox")
+# What SciPy's functions take, and here has another place.
+INSTEAD = {
+    **dict.fromkeys(("p0", "x0"), "the start is parameters=..., or init= in the spec"),
+    "sigma": "divide the residual by it in the spec, and give fit_curve absolute_sigma=True if these are the standard "
+    "deviations of the errors themselves",
+    "jac": "the Jacobian is the module's own",
+}
 OWN_OPTIONS = ("ftol", "xtol", "gtol", "max_nfev")
 
 
@@ -34,7 +41,7 @@ def least_squares(
     data: Data | None = None,
     *,
     method: str | None = None,
-    parameters: Array | None = None,
+    parameters: Start | None = None,
     seed: int = 0,
     bounds: Any = None,
     loss: str = "linear",
@@ -48,8 +55,10 @@ def least_squares(
     - `method`: "levenberg_marquardt", MINPACK's algorithm on the small matrix JᵀJ, which takes half of the time of
       "lm", MINPACK itself, where the rows are many; or SciPy's "trf" and "dogbox". Unsaid, the first of these where it
       serves: without bounds, with the linear loss, and of a sparse Jacobian up to 1,000 parameters; else "trf".
+    - `parameters`: where to start, a flat vector, or a mapping from tensors' names to values, of which the others are
+      the initial ones.
     - `bounds`: (lower, upper) of all parameters, numbers or arrays of the trained part of the flat vector; or a mapping
-      from tensors' names to such pairs. They need "trf" or "dogbox".
+      from tensors' names to such pairs, which are broadcast to the tensor's shape. They need "trf" or "dogbox".
     - `loss`: "linear", or one of SciPy's that weigh outliers less: "soft_l1", "huber", "cauchy", "arctan". Same.
     - `arguments`: `ftol`, `xtol`, `gtol`, `max_nfev`, and for SciPy's methods all that its function takes.
 
@@ -61,6 +70,7 @@ def least_squares(
     take it. Raises ValueError or TypeError where data or arguments don't fit, DerivgenError where the module states no
     residuals, or they are not finite at the start.
     """
+    refuse_arguments("least_squares", arguments)
     with watched("least_squares", compiling=module.COMPILING):
         return solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
 
@@ -134,6 +144,19 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
     return result
 
 
+def refuse_arguments(function: str, arguments: Mapping[str, Any]) -> None:
+    """Raise TypeError where arguments are none of SciPy's least_squares, or the module answers them."""
+    from scipy import optimize
+
+    theirs = inspect.signature(optimize.least_squares).parameters
+    known = ["parameters", "seed", *(name for name in theirs if name not in ("fun", *INSTEAD))]
+    for name in arguments:
+        if name in INSTEAD:
+            raise TypeError(f"{function} has no {name}: {INSTEAD[name]}")
+        if name not in known:
+            raise TypeError(f"{function} has no {name}{nearest(name, known) or ';'} it has {', '.join(known)}")
+
+
 def loosest(arguments: Mapping[str, Any]) -> float:
     """The largest of the tolerances that are given, of lengths; ftol is of the square of one."""
     given = {name: arguments.get(name) or 0.0 for name in ("ftol", "xtol", "gtol")}
@@ -202,14 +225,6 @@ def pair_of(pair: Any, what: str) -> tuple[Any, Any]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError(f"{what} must be a pair (lower, upper), found {pair!r}")
     return pair[0], pair[1]
-
-
-def filled(side: Any, shape: tuple[int, ...], what: str) -> Array:
-    """A bound in the shape of what it bounds, a number for all of it."""
-    array = np.asarray(unmasked(what, side), dtype=np.float64)
-    if array.shape not in ((), shape):
-        raise ValueError(f"{what} must be numbers or of shape {shape}, found shape {array.shape}")
-    return np.broadcast_to(array, shape)
 
 
 def refuse_empty(objective: Objective, lower: Array, upper: Array) -> None:

@@ -15,7 +15,7 @@ from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.solve.newton import natural_gradient, newton
-from derivgen.runtime.solve.objective import Objective, needed, objective_of, product_name
+from derivgen.runtime.solve.objective import Objective, Start, needed, objective_of, product_name
 from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +42,7 @@ def minimize(
     data: Data | None = None,
     *,
     method: str | Callable[..., Any] = "L-BFGS-B",
-    parameters: Array | None = None,
+    parameters: Start | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     products: str | None = None,

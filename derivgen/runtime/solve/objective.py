@@ -9,11 +9,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from derivgen.errors import DerivgenError, counted, nearest
+from derivgen.errors import DerivgenError, counted, listed, nearest
 from derivgen.runtime.data import rows as rows_of
 from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import unmasked
@@ -24,6 +25,7 @@ from derivgen.stages import reached
 Array = np.ndarray[Any, Any]
 Gradient = Callable[[Array], tuple[float, Array]]
 Product = Callable[[Array, Array], Array]
+Start: TypeAlias = ArrayLike | Mapping[str, ArrayLike]  # a flat vector, or values by the names of parameters
 
 # What products with second derivatives are asked for by, and the module's function of each.
 PRODUCTS = {"hessian": "hessian_vector_product", "gauss_newton": "gauss_newton_vector_product"}
@@ -161,7 +163,7 @@ class Objective:
 def objective_of(
     module: ModuleType,
     data: Data | None,
-    parameters: Array | None,
+    parameters: Start | None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Objective:
@@ -169,8 +171,7 @@ def objective_of(
     refuse_other(module)
     inputs = named_inputs(module, {} if data is None else data)
     rows_of.check_complete(module, inputs)
-    start = module.initial_parameters(seed) if parameters is None else np.array(unmasked("parameters", parameters))
-    module.views(start)  # refuses what is no vector of the module's
+    start = start_of(module, parameters, seed)
     trained = sum(math.prod(p.shape) for p in module.PARAMETERS if getattr(p, "trained", True))
     draws = {"seed": seed} if getattr(module, "RANDOM", ()) else {}
     if batch_size is not None and not rows_of.sample_inputs(module):
@@ -178,6 +179,40 @@ def objective_of(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, found {batch_size}")
     return Objective(module, inputs, draws, start, trained, batch_size)
+
+
+def start_of(module: ModuleType, parameters: Start | None, seed: int) -> Array:
+    """A new flat vector: the one that is given, or the initial one, with the values that are given by name.
+
+    Raises ValueError or TypeError where it is none of the module's.
+    """
+    start: Array
+    if parameters is not None and not isinstance(parameters, Mapping):
+        listed_ones = isinstance(parameters, list | tuple)
+        start = np.array(unmasked("parameters", parameters), module.real if listed_ones else None)
+        module.views(start)  # refuses what is no vector of the module's
+        return start
+    start = module.initial_parameters(seed)
+    views = module.views(start)
+    for name, value in (parameters or {}).items():
+        if name not in views:
+            raise ValueError(
+                f"parameters speak of {name}, which the module does not have{nearest(str(name), views)}: expected "
+                f"{listed(views)}"
+            )
+        views[name][...] = filled(value, views[name].shape, f"parameters of {name}")
+    return start
+
+
+def filled(given: Any, shape: tuple[int, ...], what: str) -> Array:
+    """Numbers in this shape, to which they are broadcast. Raises ValueError where they are not."""
+    array = np.asarray(unmasked(what, given), dtype=np.float64)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(
+            f"{what} must be numbers or of shape {shape}, or broadcast to it, found shape {array.shape}"
+        ) from None
 
 
 def accepted(function: Callable[..., Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from derivgen.runtime.pictures import (
     whole_numbers,
     write_picture,
 )
-from derivgen.runtime.solve.objective import Objective, objective_of, product_name
+from derivgen.runtime.solve.objective import Objective, Start, objective_of, product_name
 from derivgen.stages import watched
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def draw_part(panel: Axes, ranks: Array, values: Array, rounding: float, logarit
 def curvature(
     module: ModuleType,
     data: Data | None,
-    parameters: Array,
+    parameters: Start,
     *,
     k: int = 5,
     smallest: int = 0,
@@ -233,7 +233,7 @@ def numbers(values: Array) -> str:
 def fisher_diagonal(
     module: ModuleType,
     data: Data,
-    parameters: Array,
+    parameters: Start,
     *,
     seed: int = 0,
     batch_size: int | None = None,
