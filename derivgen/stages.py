@@ -26,6 +26,7 @@ class Work:
         self.heard = self.begun  # the last time that anything was said
         self.hushed = False  # whether somebody else shows the progress
         self.owner = threading.current_thread()
+        self.compiler: Any = None  # the COMPILING of a generated module that works in here
 
     def reach(self, part: str, done: float = 0.0, total: float = 0.0) -> None:
         """The work is at this part; of a countable one, so much of the total is done."""
@@ -36,7 +37,7 @@ class Work:
     def line(self) -> str:
         """`derivgen gradcheck: 12 s, W1, 34 of 120 differences, about 30 s left`"""
         now = CLOCK()
-        parts = [f"{self.what}: {now - self.begun:.0f} s", self.part]
+        parts = [f"{self.what}: {now - self.begun:.0f} s", self.compiled or self.part]
         if 0 < self.done < self.total:
             left = (now - self.since) * (self.total - self.done) / self.done
             parts.append(f"{self.done / self.total:.0%}, about {duration(left)} left")
@@ -50,19 +51,26 @@ class Work:
         """Somebody else has given a sign of life."""
         self.heard = CLOCK()
 
-    def compiling(self, text: str, seconds: int) -> None:
-        """What a generated module calls while it compiles, each second, and in the end without a text."""
-        self.part = text.rpartition(",")[0] or text
+    @property
+    def compiled(self) -> str:
+        """What the module compiles at this moment, of how many; nothing if it does not compile."""
+        compiler = self.compiler
+        if compiler is None or not compiler.depth:
+            return ""
+        return f"compiling {compiler.name} ({min(compiler.done + 1, compiler.parts)} of {compiler.parts})"
 
     @contextlib.contextmanager
-    def following(self, compiling: Any) -> Iterator[None]:
+    def following(self, compiler: Any) -> Iterator[None]:
         """In this block the module's compiling is a part of this work, and doesn't speak for itself."""
-        before = compiling.tell
-        compiling.tell = self.compiling
+        before, compiler.tell, self.compiler = (compiler.tell, self.compiler), silent, compiler
         try:
             yield
         finally:
-            compiling.tell = before
+            compiler.tell, self.compiler = before
+
+
+def silent(text: str, seconds: int) -> None:
+    """What a generated module calls in each second that it compiles."""
 
 
 HERE: list[Work] = []  # the work that is watched, if there is one

@@ -12,6 +12,7 @@ import time
 
 import pytest
 import sympy as sp
+from generated import execute, module_text
 
 from derivgen import Model, stages
 from derivgen.layers import dense
@@ -133,3 +134,17 @@ def test_work_grows_as_the_layers_do() -> None:
         return pstats.Stats(profile).total_calls
 
     assert calls(100) < 5 * calls(25)
+
+
+def test_what_compiles_is_said_at_once_and_only_while_it_does(quickly, capsys) -> None:
+    """Many parts of less than a second each say nothing themselves."""
+    compiling = execute(module_text(layers(1))).COMPILING
+    with stages.watched("fit_curve", compiling=compiling):
+        stages.reached("1 evaluation of the residuals")
+        with compiling.of(layers, 3):
+            time.sleep(0.3)
+        during = capsys.readouterr().err
+        time.sleep(0.3)
+    after = capsys.readouterr().err
+    assert "fit_curve: 0 s, compiling layers (1 of 3)\n" in during and "evaluation" not in during
+    assert after.rstrip().endswith("1 evaluation of the residuals")

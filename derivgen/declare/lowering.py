@@ -258,7 +258,10 @@ class Lowering:
         """The objective's statement, unless the objective is a let of its own."""
         objective = self.model.objective
         if objective is None:
-            self.model.problem(f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place)
+            if not self.model.objective_refused:
+                self.model.problem(
+                    f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place
+                )
             return
         self.place = objective.place
         self.choose_letters(objective)

@@ -135,6 +135,7 @@ class Model:
         self.objective: Definition | None = None
         self.prediction: str | None = None
         self.residuals: tuple[str, ...] = ()
+        self.objective_refused = False
         self.requests: tuple[str, ...] = ()
         self.request_place: Place | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
@@ -373,6 +374,7 @@ class Model:
         The module then has `residuals` and their `jacobian` too.
         """
         lets = {d.name: d for d in self.definitions}
+        self.objective_refused = True  # until it is accepted
         names = [str(r.name) if isinstance(r, TensorSymbol | sp.Symbol) else None for r in residuals]
         twice = next((name for name in names if name is not None and names.count(name) > 1), None)
         if twice is not None:
@@ -383,6 +385,7 @@ class Model:
             found = f"found {wrong}: give the expression a let" if residuals else "found none"
             self.problem(f"least_squares takes tensors defined by model.let, {found}")
             return
+        self.objective_refused = False
         squares = []
         for residual, name in zip(residuals, names, strict=True):
             d = lets[str(name)]

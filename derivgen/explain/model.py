@@ -77,7 +77,9 @@ class ModelExplanation:
         for number, (s, former) in enumerate(self.statements(), 1):
             blocks += self.statement(number, s, former)
             blocks += [block for _, own in self.contributions(s) for block in own]
-        return self.page.write([*blocks, *self.backward_program(), *kernel_blocks(self.model), *self.update_rule()])
+        fitted = self.model.residuals and self.model.update_place is None  # by solvers, which take no update rule
+        rule = [] if fitted else self.update_rule()
+        return self.page.write([*blocks, *self.backward_program(), *kernel_blocks(self.model), *rule])
 
     def statements(self) -> Iterator[tuple[Statement, Statement | None]]:
         """The statements of the stable program in order, each with what was declared of its tensor."""

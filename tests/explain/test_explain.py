@@ -228,6 +228,20 @@ def test_the_update_rule_ends_it():
     ]
 
 
+def test_a_fit_by_least_squares_has_no_update_rule_but_one_that_is_declared():
+    def fitted() -> Model:
+        model = Model("line")
+        n = model.indices(n=(N := model.batch("N")))
+        x, y, w = model.input("x", N), model.input("y", N), model.parameter("w")
+        model.least_squares(model.let("r", n, w * x[n] - y[n]))
+        return model
+
+    assert "Update rule" not in explain_model(fitted())
+    model = fitted()
+    model.update(optimizers.gradient_descent())
+    assert "Update rule gradient_descent" in explain_model(model)
+
+
 def test_every_statement_and_every_adjoint_stands_in_it_once(model):
     text = explain_model(model)
     stable = stable_program(declared_program(model))
