@@ -1,7 +1,7 @@
-"""Activations: functions of an expression, none with a derivative of its own; and softmax, log_softmax and glu, which
-act along the last axis of a tensor.
+"""Activations: functions of an expression; and softmax, log_softmax and glu, which act along the last axis of a tensor.
 
-Options that are wrong raise ValueError. An option may be an expression where a value may be learned.
+Each is a formula, and none has a derivative. Wrong options raise ValueError. An option may be an expression if it may
+be learned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Option: TypeAlias = float | sp.Expr
 
 
 def identity(z: sp.Expr) -> sp.Expr:
-    """z itself, as torch.nn.Identity."""
+    """z itself, as in torch.nn.Identity."""
     return z
 
 
@@ -32,7 +32,7 @@ def relu(z: sp.Expr) -> sp.Expr:
 
 
 def relu6(z: sp.Expr) -> sp.Expr:
-    """max(z, 0), at most 6, with derivative 0 at both; as torch.nn.ReLU6."""
+    """min(max(z, 0), 6), with derivative 0 at 0 and at 6; as torch.nn.ReLU6."""
     return sp.Min(sp.Max(z, 0), 6)
 
 
@@ -42,8 +42,10 @@ def leaky_relu(z: sp.Expr, negative_slope: Option = 0.01) -> sp.Expr:
 
 
 def prelu(z: sp.Expr, slope: Option) -> sp.Expr:
-    """leaky_relu with a learned slope, as torch.nn.PReLU: declare `slope` as a parameter, and pass it as a number, or
-    read at the channel's index. PyTorch starts it at 0.25."""
+    """leaky_relu with a learned slope, as torch.nn.PReLU.
+
+    Declare `slope` as a parameter, and pass it as a scalar, or indexed by the channel. PyTorch's initial value is 0.25.
+    """
     return sp.Piecewise((z, z > 0), (option("prelu", "slope", slope) * z, True))
 
 
@@ -53,7 +55,7 @@ def elu(z: sp.Expr, alpha: Option = 1.0) -> sp.Expr:
 
 
 def selu(z: sp.Expr) -> sp.Expr:
-    """elu times a scale, both constants such that means 0 and variances 1 are kept; as torch.nn.SELU."""
+    """elu times a scale; its two constants keep mean 0 and variance 1; as torch.nn.SELU."""
     return SELU_SCALE * elu(z, SELU_ALPHA)
 
 
@@ -64,9 +66,10 @@ def celu(z: sp.Expr, alpha: Option = 1.0) -> sp.Expr:
 
 
 def gelu(z: sp.Expr, approximate: str = "none") -> sp.Expr:
-    """z·Φ(z) with the normal distribution Φ; "tanh": Φ(z) as (1 + tanh(√(2/π)·(z + 0.044715·z³)))/2. As torch.nn.GELU.
+    """z·Φ(z) with the normal distribution function Φ, as torch.nn.GELU.
 
-    Written with erfc(-u) and sigmoid(2u), which are 1 + erf(u) and (1 + tanh(u))/2 without their cancellation.
+    `approximate="tanh"`: Φ(z) is (1 + tanh(√(2/π)·(z + 0.044715·z³)))/2. The formulas use erfc(-u) and sigmoid(2u),
+    which equal 1 + erf(u) and (1 + tanh(u))/2 without their cancellation.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: expected approximate "none" or "tanh", found {approximate!r}')
@@ -91,7 +94,9 @@ def tanh(z: sp.Expr) -> sp.Expr:
 
 
 def hard_tanh(z: sp.Expr, min_value: float = -1.0, max_value: float = 1.0) -> sp.Expr:
-    """z between min_value and max_value, with derivative 0 at both; as torch.nn.Hardtanh. min_value is the smaller."""
+    """z clipped to min_value .. max_value, with derivative 0 at both ends; as torch.nn.Hardtanh. min_value is the
+    smaller.
+    """
     low = option("hard_tanh", "min_value", min_value)
     return sp.Min(sp.Max(z, low), option("hard_tanh", "max_value", max_value, above=low))
 
@@ -102,7 +107,7 @@ def sigmoid(z: sp.Expr) -> sp.Expr:
 
 
 def hard_sigmoid(z: sp.Expr) -> sp.Expr:
-    """z/6 + 1/2 between 0 and 1, with derivative 0 at both; as torch.nn.Hardsigmoid."""
+    """z/6 + 1/2 clipped to 0 .. 1, with derivative 0 at both ends; as torch.nn.Hardsigmoid."""
     return relu6(z + 3) / 6
 
 
@@ -112,8 +117,10 @@ def hard_swish(z: sp.Expr) -> sp.Expr:
 
 
 def softplus(z: sp.Expr, beta: Option = 1.0) -> sp.Expr:
-    """log(1 + exp(beta·z)) / beta, as torch.nn.Softplus, without its threshold: it is exact everywhere. beta is above
-    0."""
+    """log(1 + exp(beta·z)) / beta with beta > 0, as torch.nn.Softplus.
+
+    It is exact everywhere, so it has no threshold.
+    """
     b = option("softplus", "beta", beta, above=0)
     return functions.softplus(b * z) / b
 
@@ -127,22 +134,24 @@ def softsign(z: sp.Expr) -> sp.Expr:
 
 
 def softmax(z: TensorSymbol, *, name: str) -> Any:
-    """exp(z) / Σ exp(z) along the last axis, as torch.nn.Softmax(dim=-1): the let `name`, of z's shape."""
+    """exp(z) / Σ exp(z) along the last axis, as torch.nn.Softmax(dim=-1); it is a let `name` with z's shape."""
     *rows, i = tensor("softmax", z).model.local_indices(*z.shape)
     powers = sp.exp(z[(*rows, i)])
     return z.model.let(name, (*rows, i), powers / sp.Sum(powers, i))
 
 
 def log_softmax(z: TensorSymbol, *, name: str) -> Any:
-    """log(exp(z) / Σ exp(z)) along the last axis, as torch.nn.LogSoftmax(dim=-1): the let `name`, of z's shape."""
+    """log(exp(z) / Σ exp(z)) along the last axis, as torch.nn.LogSoftmax(dim=-1); it is a let `name` with z's shape."""
     *rows, i = tensor("log_softmax", z).model.local_indices(*z.shape)
     powers = sp.exp(z[(*rows, i)])
     return z.model.let(name, (*rows, i), sp.log(powers / sp.Sum(powers, i)))
 
 
 def glu(z: TensorSymbol, *, name: str) -> Any:
-    """a·sigmoid(b), where a is the first half of the last axis and b the second, as torch.nn.GLU(dim=-1): the let
-    `name`, (…, features) → (…, features/2). features is even and fixed at generation."""
+    """a·sigmoid(b), where a is the first half of the last axis and b the second, as torch.nn.GLU(dim=-1).
+
+    It is a let `name`: (…, features) → (…, features/2). features must be even and fixed at generation.
+    """
     model, (*batch, last) = tensor("glu", z).model, z.shape
     half = last.subs(model.fixed_sizes) / 2
     if not half.is_Integer:

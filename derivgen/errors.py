@@ -36,7 +36,7 @@ class Problem:
 
 
 class DerivgenError(Exception):
-    """Base of the errors that are the user's to mend; the command prints them without a traceback."""
+    """Base of the errors that the user can fix; the command prints them without a traceback."""
 
 
 class SpecError(DerivgenError, ValueError):
@@ -81,7 +81,7 @@ def system_words(error: OSError) -> str:
     """What the system refused, in words: a file, or else what the command prints."""
     reason = error.strerror or str(error)
     if error.filename is not None:
-        return f"{error.filename}: {reason}. Give another path, or mend this one"
+        return f"{error.filename}: {reason}. Give another path, or fix this one"
     printing = isinstance(error, BrokenPipeError) or output_fails()
     return f"what this command prints can't be written: {reason}" if printing else reason
 

@@ -1,7 +1,7 @@
-"""Initial values of parameters, by the frameworks' names, with Keras's arguments and defaults.
+"""Initial values of parameters; names are those of the frameworks, arguments and defaults are Keras's.
 
-Source: keras.initializers. Fans: a matrix is (in, out); higher ranks are (out, in, window …), as PyTorch stores
-convolutions; a vector has both fans equal to its length.
+Source: keras.initializers. Fans: a matrix is (in, out); tensors with more axes are (out, in, window …), as PyTorch
+stores convolutions; for a vector both fans are its length.
 """
 
 from __future__ import annotations
@@ -47,67 +47,67 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def zeros() -> Initializer:
-    """All 0."""
+    """All elements are 0."""
     return Initializer("constant", (0.0,), name="zeros")
 
 
 def ones() -> Initializer:
-    """All 1."""
+    """All elements are 1."""
     return Initializer("constant", (1.0,), name="ones")
 
 
 def constant(value: float = 0.0) -> Initializer:
-    """All one value."""
+    """All elements have the same value."""
     return Initializer("constant", (float(value),), name="constant")
 
 
 def normal(mean: float = 0.0, stddev: float = 0.05) -> Initializer:
-    """Normal, as keras.initializers.RandomNormal."""
+    """Normal distribution, as in keras.initializers.RandomNormal."""
     return Initializer("normal", (float(mean), float(stddev)), name="normal")
 
 
 def uniform(minval: float = -0.05, maxval: float = 0.05) -> Initializer:
-    """Uniform, as keras.initializers.RandomUniform."""
+    """Uniform distribution, as in keras.initializers.RandomUniform."""
     return Initializer("uniform", (float(minval), float(maxval)), name="uniform")
 
 
 def truncated_normal(mean: float = 0.0, stddev: float = 0.05) -> Initializer:
-    """Normal, redrawn beyond two deviations, as keras.initializers.TruncatedNormal."""
+    """Normal distribution; values beyond two deviations are drawn again, as in keras.initializers.TruncatedNormal."""
     return Initializer("truncated_normal", (float(mean), float(stddev)), name="truncated_normal")
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """Orthogonal rows or columns of the (first axis, rest) matrix, as keras.initializers.Orthogonal."""
+    """Orthogonal rows or columns of the matrix (first axis, all other axes), as in keras.initializers.Orthogonal."""
     return Initializer("orthogonal", (float(gain),), name="orthogonal")
 
 
 def glorot_uniform() -> Initializer:
-    """Uniform of variance 2 / (fan in + fan out). Source: Glorot and Bengio 2010."""
+    """Uniform distribution with variance 2 / (fan in + fan out). Source: Glorot and Bengio 2010."""
     return Initializer("uniform", (1.0,), "avg", "glorot_uniform")
 
 
 def glorot_normal() -> Initializer:
-    """Truncated normal of variance 2 / (fan in + fan out). Source: Glorot and Bengio 2010."""
+    """Truncated normal distribution with variance 2 / (fan in + fan out). Source: Glorot and Bengio 2010."""
     return Initializer("truncated_normal", (1.0,), "avg", "glorot_normal")
 
 
 def he_uniform() -> Initializer:
-    """Uniform of variance 2 / fan in. Source: He et al. 2015."""
+    """Uniform distribution with variance 2 / fan in. Source: He et al. 2015."""
     return Initializer("uniform", (2.0,), "in", "he_uniform")
 
 
 def he_normal() -> Initializer:
-    """Truncated normal of variance 2 / fan in. Source: He et al. 2015."""
+    """Truncated normal distribution with variance 2 / fan in. Source: He et al. 2015."""
     return Initializer("truncated_normal", (2.0,), "in", "he_normal")
 
 
 def lecun_uniform() -> Initializer:
-    """Uniform of variance 1 / fan in. Source: LeCun et al. 1998."""
+    """Uniform distribution with variance 1 / fan in. Source: LeCun et al. 1998."""
     return Initializer("uniform", (1.0,), "in", "lecun_uniform")
 
 
 def lecun_normal() -> Initializer:
-    """Truncated normal of variance 1 / fan in. Source: LeCun et al. 1998."""
+    """Truncated normal distribution with variance 1 / fan in. Source: LeCun et al. 1998."""
     return Initializer("truncated_normal", (1.0,), "in", "lecun_normal")
 
 
@@ -115,7 +115,7 @@ OTHER_WORDS = {"xavier": "glorot", "kaiming": "he"}  # PyTorch's
 
 
 def in_our_words(name: str) -> str:
-    """The name of an initializer of another library, as it is called here."""
+    """The name that an initializer of another library has here."""
     family, _, rest = name.strip("_").partition("_")
     return f"{OTHER_WORDS.get(family, family)}_{rest}"
 

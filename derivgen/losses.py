@@ -1,12 +1,12 @@
-"""Losses: scalar expressions for `model.minimize`, none with a derivative of its own.
+"""Losses: scalar expressions for `model.minimize`. Each is a formula, and none has a derivative.
 
-A loss has terms: one for each element, or one for each row where it sums over the last axis. `reduction` is "mean",
-over the terms, or "sum". `weights` is a tensor over the first axes of the terms, (N,) for one weight a row: each term
-is multiplied by its weight; the mean is still over the number of terms, as Keras's sample_weight has it. Labels that
-count as absent (`ignore`) are left out, of the number too.
+A loss has terms: one for each element, or one for each row if it sums over the last axis. `reduction` is "mean", the
+mean over the terms, or "sum". `weights` is a tensor over the first axes of the terms, for example (N,) for one weight
+per row: each term is multiplied by its weight. The mean still divides by the number of terms, as with Keras's
+sample_weight. Labels that do not count (`ignore`) are left out, also of the number of terms.
 
-What is refused (other shapes, options out of their range) is a problem at the user's line; what is no tensor is a
-ValueError.
+Wrong shapes and options out of their range are noted as problems at the user's line; an argument that is not a tensor
+raises ValueError.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from derivgen.form.functions import sigmoid, softplus, xlogy
 def mean_squared_error(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """(prediction - target)², as torch.nn.MSELoss. Both of one shape."""
+    """(prediction - target)², as torch.nn.MSELoss. Both have the same shape."""
     terms = Terms("mean_squared_error", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced((p - t) ** 2, weights, reduction)
@@ -40,7 +40,7 @@ def mean_squared_error(
 def mean_absolute_error(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """|prediction - target|, with derivative 0 at 0; as torch.nn.L1Loss. Both of one shape."""
+    """|prediction - target|, with derivative 0 at 0; as torch.nn.L1Loss. Both have the same shape."""
     terms = Terms("mean_absolute_error", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced(sp.Abs(p - t), weights, reduction)
@@ -54,8 +54,10 @@ def huber(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """u²/2 where |u| ≤ delta, else delta·(|u| - delta/2), of u = prediction - target; as torch.nn.HuberLoss. Both of
-    one shape, delta above 0."""
+    """u²/2 where |u| ≤ delta, else delta·(|u| - delta/2), with u = prediction - target; as torch.nn.HuberLoss.
+
+    Both have the same shape; delta is above 0.
+    """
     terms = Terms("huber", prediction=prediction, target=target)
     p, t = terms.elements
     bound, size = terms.above_0("delta", delta), sp.Abs(p - t)
@@ -66,7 +68,7 @@ def huber(
 def log_cosh(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """log(cosh(prediction - target)), as keras.losses.LogCosh. Both of one shape."""
+    """log(cosh(prediction - target)), as keras.losses.LogCosh. Both have the same shape."""
     terms = Terms("log_cosh", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced(sp.log(sp.cosh(p - t)), weights, reduction)
@@ -80,8 +82,11 @@ def quantile(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """q·u where u = target - prediction is above 0, else (q - 1)·u, with derivative 0 at 0: least at the q-quantile.
-    Both of one shape, 0 < q < 1. Source: Koenker and Bassett 1978; also called pinball loss."""
+    """q·u where u = target - prediction is above 0, else (q - 1)·u, with derivative 0 at 0.
+
+    It is smallest at the q-quantile, 0 < q < 1; also called pinball loss. Both have the same shape. Source: Koenker and
+    Bassett 1978.
+    """
     terms = Terms("quantile", prediction=prediction, target=target)
     p, t = terms.elements
     share = terms.number("q", q, "a number above 0 and below 1", lambda value: 0 < value < 1)
@@ -94,8 +99,10 @@ def quantile(
 def binary_cross_entropy(
     probabilities: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """-t·log(p) - (1 - t)·log(1 - p), 0·log(0) being 0; as torch.nn.BCELoss, without its bound of 100. Both of one
-    shape; targets, or labels of two classes, from 0 to 1."""
+    """-t·log(p) - (1 - t)·log(1 - p), where 0·log(0) is 0; as torch.nn.BCELoss, without its bound of 100.
+
+    Both have the same shape; targets are from 0 to 1, or labels of two classes.
+    """
     terms = Terms("binary_cross_entropy", probabilities=probabilities, target=target)
     p, t = terms.elements
     return terms.reduced(-xlogy(t, p) - xlogy(1 - t, 1 - p), weights, reduction)
@@ -104,8 +111,10 @@ def binary_cross_entropy(
 def sigmoid_cross_entropy(
     logits: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """The binary cross-entropy of sigmoid(logits), as torch.nn.BCEWithLogitsLoss. Both of one shape; targets, or labels
-    of two classes, from 0 to 1."""
+    """The binary cross-entropy of sigmoid(logits), as torch.nn.BCEWithLogitsLoss.
+
+    Both have the same shape; targets are from 0 to 1, or labels of two classes.
+    """
     terms = Terms("sigmoid_cross_entropy", logits=logits, target=target)
     z, t = terms.elements
     return terms.reduced(t * softplus(-z) + (1 - t) * softplus(z), weights, reduction)
@@ -120,9 +129,11 @@ def focal(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """-alpha·(1 - p)^gamma·log(p) where the target is 1, -(1 - alpha)·p^gamma·log(1 - p) where it is 0, of
-    p = sigmoid(logits); as torchvision.ops.sigmoid_focal_loss. Both of one shape, 0 ≤ alpha ≤ 1, gamma at least 0.
-    Source: Lin et al. 2017, equation 5."""
+    """-alpha·(1 - p)^gamma·log(p) where the target is 1, -(1 - alpha)·p^gamma·log(1 - p) where it is 0.
+
+    p is sigmoid(logits); as torchvision.ops.sigmoid_focal_loss. Both have the same shape, 0 ≤ alpha ≤ 1, gamma is at
+    least 0. Source: Lin et al. 2017, equation 5.
+    """
     terms = Terms("focal", logits=logits, target=target)
     z, t = terms.elements
     a = terms.number("alpha", alpha, "a number from 0 to 1", lambda value: 0 <= value <= 1)
@@ -141,8 +152,10 @@ def softmax_cross_entropy(
     reduction: str = "mean",
     name: str = "probabilities",
 ) -> sp.Expr:
-    """-log softmax(logits)[label], classes last, as torch.nn.CrossEntropyLoss; the softmax is the let `name`. All else
-    as for categorical_cross_entropy."""
+    """-log softmax(logits)[label], classes last, as torch.nn.CrossEntropyLoss; the softmax is the let `name`.
+
+    Otherwise as categorical_cross_entropy.
+    """
     p = softmax(tensor("softmax_cross_entropy", logits, "logits"), name=name)
     terms = Terms("softmax_cross_entropy", logits=p)
     return cross_entropy(terms, p, labels, label_smoothing, class_weights, weights, reduction)
@@ -159,9 +172,9 @@ def categorical_cross_entropy(
 ) -> sp.Expr:
     """-log(probabilities[label]), classes last, as keras.losses.CategoricalCrossentropy and its sparse form.
 
-    (…, classes) with labels (…), or with a distribution (…, classes): -Σ t·log(p). label_smoothing, 0 ≤ e < 1, makes
-    t = (1 - e)·t + e/classes. class_weights (classes,) multiply each class's summand; the mean over labels is then over
-    the sum of their weights, as torch.nn.CrossEntropyLoss has it.
+    probabilities (…, classes) with labels (…), or with a distribution (…, classes): -Σ t·log(p). label_smoothing, 0 ≤ e
+    < 1, replaces t by (1 - e)·t + e/classes. class_weights (classes,) multiply each class's summand; the mean over
+    labels then divides by the sum of their weights, as in torch.nn.CrossEntropyLoss.
     """
     terms = Terms("categorical_cross_entropy", probabilities=probabilities)
     return cross_entropy(terms, probabilities, labels, label_smoothing, class_weights, weights, reduction)
@@ -193,8 +206,10 @@ def cross_entropy(
 def hinge(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """max(1 - target·prediction, 0), with derivative 0 where the product is 1; as keras.losses.Hinge. Both of one
-    shape, targets -1 or 1."""
+    """max(1 - target·prediction, 0), with derivative 0 where the product is 1; as keras.losses.Hinge.
+
+    Both have the same shape; targets are -1 or 1.
+    """
     terms = Terms("hinge", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced(sp.Max(1 - t * p, 0), weights, reduction)
@@ -203,7 +218,10 @@ def hinge(
 def squared_hinge(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """max(1 - target·prediction, 0)², as keras.losses.SquaredHinge. Both of one shape, targets -1 or 1."""
+    """max(1 - target·prediction, 0)², as keras.losses.SquaredHinge.
+
+    Both have the same shape; targets are -1 or 1.
+    """
     terms = Terms("squared_hinge", prediction=prediction, target=target)
     p, t = terms.elements
     return terms.reduced(sp.Max(1 - t * p, 0) ** 2, weights, reduction)
@@ -218,8 +236,11 @@ def multi_class_hinge(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """Σ max(margin - score[label] + score, 0)^p / classes over the other classes, with derivative 0 where it is 0; as
-    torch.nn.MultiMarginLoss. Scores (…, classes), labels (…); p is 1 or 2."""
+    """Σ max(margin - score[label] + score, 0)^p / classes over the other classes, with derivative 0 where a summand is
+    0.
+
+    As torch.nn.MultiMarginLoss. Scores (…, classes), labels (…); p is 1 or 2.
+    """
     terms = Terms("multi_class_hinge", scores=scores)
     *rows, c = terms.indices
     y = terms.label(labels, rows)
@@ -242,8 +263,11 @@ def gaussian_negative_log_likelihood(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """(log(variance) + (target - mean)²/variance)/2, and log(2π)/2 more if `full`; as torch.nn.GaussianNLLLoss, without
-    its eps. All of one shape; the variance is above 0, such as exp(…) or softplus(…)."""
+    """(log(variance) + (target - mean)²/variance)/2, plus log(2π)/2 if `full`.
+
+    As torch.nn.GaussianNLLLoss, without its eps. All have the same shape; the variance is above 0, for example exp(…)
+    or softplus(…).
+    """
     terms = Terms("gaussian_negative_log_likelihood", mean=mean, target=target, variance=variance)
     m, t, v = terms.elements
     constant = sp.log(2 * sp.pi) / 2 if full else 0
@@ -259,9 +283,11 @@ def poisson_negative_log_likelihood(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """exp(z) - target·z of the prediction z, the logarithm of the rate; z - target·log(z) of the rate itself where not
-    `log_input`; `full`: with Stirling's formula for log(target!) where the target is above 1. As
-    torch.nn.PoissonNLLLoss, without its eps. Both of one shape."""
+    """exp(z) - target·z, where the prediction z is the logarithm of the rate.
+
+    Without `log_input` the prediction z is the rate: z - target·log(z). `full` adds Stirling's formula for log(target!)
+    where the target is above 1. As torch.nn.PoissonNLLLoss, without its eps. Both have the same shape.
+    """
     terms = Terms("poisson_negative_log_likelihood", prediction=prediction, target=target)
     z, t = terms.elements
     term = sp.exp(z) - t * z if log_input else z - xlogy(t, z)
@@ -272,8 +298,11 @@ def poisson_negative_log_likelihood(
 def kullback_leibler(
     prediction: TensorSymbol, target: TensorSymbol, *, weights: TensorSymbol | None = None, reduction: str = "mean"
 ) -> sp.Expr:
-    """Σ t·log(t/p) along the last axis, 0·log(0) being 0; as keras.losses.KLDivergence, and as torch.nn.KLDivLoss with
-    "batchmean", which takes log(p). Both distributions, of one shape."""
+    """Σ t·log(t/p) along the last axis, where 0·log(0) is 0.
+
+    As keras.losses.KLDivergence, and as torch.nn.KLDivLoss with "batchmean", which receives log(p). Both are
+    distributions of the same shape.
+    """
     terms = Terms("kullback_leibler", prediction=prediction, target=target)
     *rows, i = terms.indices
     p, t = terms.elements
@@ -291,8 +320,10 @@ def cosine(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """1 - the cosine of prediction and target along the last axis, each norm at least epsilon; as 1 minus
-    torch.nn.CosineSimilarity. Both of one shape, epsilon above 0."""
+    """1 - the cosine of prediction and target along the last axis, where each norm is at least epsilon.
+
+    As 1 minus torch.nn.CosineSimilarity. Both have the same shape; epsilon is above 0.
+    """
     terms = Terms("cosine", prediction=prediction, target=target)
     *rows, i = terms.indices
     p, t = terms.elements
@@ -310,8 +341,11 @@ def triplet(
     weights: TensorSymbol | None = None,
     reduction: str = "mean",
 ) -> sp.Expr:
-    """max(|anchor - positive| - |anchor - negative| + margin, 0) of the distances along the last axis, with derivative
-    0 where it is 0; as torch.nn.TripletMarginLoss with p=2, without its eps. All of one shape, margin above 0."""
+    """max(|anchor - positive| - |anchor - negative| + margin, 0), with distances along the last axis.
+
+    The derivative is 0 where it is 0. As torch.nn.TripletMarginLoss with p=2, without its eps. All have the same shape;
+    margin is above 0.
+    """
     terms = Terms("triplet", anchor=anchor, positive=positive, negative=negative)
     *rows, i = terms.indices
     a, p, n = terms.elements
@@ -323,19 +357,19 @@ def triplet(
 
 
 def l1_penalty(parameter: TensorSymbol | sp.Symbol, factor: float = 0.01) -> sp.Expr:
-    """factor·Σ|w|, with derivative 0 at 0; as keras.regularizers.L1. To be added to a loss."""
+    """factor·Σ|w|, with derivative 0 at 0; as keras.regularizers.L1. Add it to a loss."""
     return penalty("l1_penalty", parameter, factor, sp.Abs)
 
 
 def l2_penalty(parameter: TensorSymbol | sp.Symbol, factor: float = 0.01) -> sp.Expr:
-    """factor·Σw², as keras.regularizers.L2. To be added to a loss."""
+    """factor·Σw², as keras.regularizers.L2. Add it to a loss."""
     return penalty("l2_penalty", parameter, factor, lambda w: w**2)
 
 
 def penalty(
     function: str, parameter: TensorSymbol | sp.Symbol, factor: float, of: Callable[[sp.Expr], sp.Expr]
 ) -> sp.Expr:
-    """factor·Σ of(w) over the elements of a tensor, or of the number that a parameter without axes is."""
+    """factor·Σ of(w) over the elements of a tensor; a parameter without axes has one element."""
     if isinstance(parameter, sp.Symbol):
         return option(function, "factor", factor) * of(parameter)
     terms = Terms(function, parameter=parameter)
@@ -381,8 +415,9 @@ class Terms:
         rows: Sequence[Idx] | None = None,
         share: sp.Expr | None = None,
     ) -> sp.Expr:
-        """The mean or sum of a term over the rows (all indices where unsaid), each counting as its share, 1 where
-        unsaid."""
+        """The mean or sum of a term over the rows (over all indices if omitted); each counts as its share, 1 if
+        omitted.
+        """
         over = self.indices if rows is None else tuple(rows)
         self.require(reduction in ("mean", "sum"), f'expected reduction "mean" or "sum", found {reduction!r}')
         weighted = term if weights is None else self.weight(weights, over) * term
@@ -421,7 +456,7 @@ class Terms:
         return bool(tensor(self.loss, t, "labels").is_integer)
 
     def number(self, name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> sp.Expr:
-        """An option as SymPy's number; 1 where it is refused."""
+        """An option as a number of SymPy; 1 after a mistake."""
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
         fits = is_number and holds(value)
         self.require(fits, f"expected {expected} as {name}, found {value!r}")

@@ -1,6 +1,7 @@
 """Update rules as expressions in the parameter θ, its gradient g, slots of the rule and the step count t.
 
-Names and defaults are PyTorch's, hyperparameters Keras's. Rates that depend on t: `derivgen.schedules`.
+Names of rules and defaults are PyTorch's, names of hyperparameters Keras's. For rates that depend on t see
+`derivgen.schedules`.
 """
 
 from __future__ import annotations
@@ -69,25 +70,25 @@ def gradient_descent(learning_rate: Rate = 0.01) -> UpdateRule:
 
 
 def momentum(learning_rate: Rate = 0.01, momentum: Rate = 0.9) -> UpdateRule:
-    """The heavy ball: m ← μ·m + g, θ ← θ - η·m. Source: Polyak 1964; PyTorch's SGD(momentum)."""
+    """Heavy ball: m ← μ·m + g, θ ← θ - η·m. Source: Polyak 1964; PyTorch's SGD(momentum)."""
     steps = [(m, mu * m + g), (theta, theta - eta * m)]
     return rule("momentum", steps, {m: 0}, learning_rate=learning_rate, momentum=momentum)
 
 
 def nesterov(learning_rate: Rate = 0.01, momentum: Rate = 0.9) -> UpdateRule:
-    """Momentum, looking ahead: θ ← θ - η·(g + μ·m). Source: Sutskever et al. 2013; PyTorch's SGD(nesterov=True)."""
+    """Momentum with look-ahead: θ ← θ - η·(g + μ·m). Source: Sutskever et al. 2013; PyTorch's SGD(nesterov=True)."""
     steps = [(m, mu * m + g), (theta, theta - eta * (g + mu * m))]
     return rule("nesterov", steps, {m: 0}, learning_rate=learning_rate, momentum=momentum)
 
 
 def adagrad(learning_rate: Rate = 0.01, epsilon: float = 1e-10, initial_accumulator_value: float = 0.0) -> UpdateRule:
-    """Rates by the sum of all squared gradients. Source: Duchi et al. 2011; PyTorch's Adagrad."""
+    """Steps divided by the root of the sum of all squared gradients. Source: Duchi et al. 2011; PyTorch's Adagrad."""
     steps = [(a, a + g**2), (theta, theta - eta * g / (sp.sqrt(a) + eps))]
     return rule("adagrad", steps, {a: initial_accumulator_value}, learning_rate=learning_rate, epsilon=epsilon)
 
 
 def adadelta(learning_rate: Rate = 1.0, rho: Rate = 0.9, epsilon: float = 1e-6) -> UpdateRule:
-    """Steps in the ratio of running root mean squares. Source: Zeiler 2012; PyTorch's Adadelta."""
+    """Steps in the ratio of two running root mean squares. Source: Zeiler 2012; PyTorch's Adadelta."""
     delta = sp.Symbol("delta", real=True)
     steps = [
         (v, smooth * v + (1 - smooth) * g**2),
@@ -105,10 +106,10 @@ def rmsprop(
     epsilon: float = 1e-8,
     centered: bool = False,
 ) -> UpdateRule:
-    """Rates by a running mean square. Source: Hinton 2012; PyTorch's RMSprop.
+    """Steps divided by a running root mean square. Source: Hinton 2012; PyTorch's RMSprop.
 
-    `centered`: by a running variance, which is kept from falling below 0 by rounding. With momentum 0 there is no slot
-    for it.
+    `centered`: divide by the root of a running variance, which is kept from falling below 0 by rounding. With momentum
+    0 there is no momentum slot.
     """
     steps: list[tuple[sp.Symbol, sp.Expr]] = [(v, smooth * v + (1 - smooth) * g**2)]
     square, slots, settings = v, {v: 0.0}, {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
@@ -146,7 +147,7 @@ def moments(
 
 
 def amsgrad(learning_rate: Rate = 0.001, beta_1: Rate = 0.9, beta_2: Rate = 0.999, epsilon: float = 1e-8) -> UpdateRule:
-    """Adam by the largest second moment so far. Source: Reddi et al. 2018; PyTorch's Adam(amsgrad=True)."""
+    """Adam with the largest second moment so far. Source: Reddi et al. 2018; PyTorch's Adam(amsgrad=True)."""
     largest = sp.Symbol("v_max", real=True)
     step = (m / (1 - b1**t)) / (sp.sqrt(largest / (1 - b2**t)) + eps)
     steps = [(largest, sp.Max(largest, v)), (theta, theta - eta * step)]
@@ -182,7 +183,7 @@ def nadam(
     epsilon: float = 1e-8,
     momentum_decay: float = 0.004,
 ) -> UpdateRule:
-    """Adam with Nesterov's momentum, whose μ grows with t. Source: Dozat 2016; PyTorch's NAdam."""
+    """Adam with Nesterov's momentum, where μ grows with t. Source: Dozat 2016; PyTorch's NAdam."""
     decay, product = hyperparameter("momentum_decay"), sp.Symbol("mu_product", real=True)
 
     def mu_at(step: sp.Expr) -> sp.Expr:
@@ -201,7 +202,9 @@ def nadam(
 
 
 def lion(learning_rate: Rate = 0.0001, beta_1: Rate = 0.9, beta_2: Rate = 0.99) -> UpdateRule:
-    """Steps of one length, by the sign of a mean. Source: Chen et al. 2023, algorithm 2 (without its decay)."""
+    """Steps of the same length, in the direction of the sign of a mean. Source: Chen et al. 2023, algorithm 2 (no
+    decay).
+    """
     steps = [(theta, theta - eta * sp.sign(b1 * m + (1 - b1) * g)), (m, b2 * m + (1 - b2) * g)]
     return rule("lion", steps, {m: 0}, learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2)
 
@@ -213,7 +216,7 @@ def rprop(
     step_min: float = 1e-6,
     step_max: float = 50.0,
 ) -> UpdateRule:
-    """Steps by the sign of the gradient alone, longer while it stays. For all the data at once.
+    """Steps that depend on the sign of the gradient only, and grow while it stays the same; for full-batch training.
 
     Source: Riedmiller and Braun 1993; PyTorch's Rprop. The learning rate is the length of the first step.
     """
@@ -235,7 +238,7 @@ def rprop(
 
 
 def l2_decay(rule: UpdateRule, weight_decay: float = 0.01) -> UpdateRule:
-    """The rule for the loss + λ/2·Σθ²: g ← g + λ·θ. PyTorch's `weight_decay`, but for AdamW's."""
+    """The rule for the loss + λ/2·Σθ²: g ← g + λ·θ. PyTorch's `weight_decay`, except that of AdamW."""
     refuse_no_rule(rule)
     if rule.uses & {"gradient_norm", "tensor_norm"}:
         raise ValueError(f"l2_decay: {rule.name} clips the gradient, which the decay is not part of: clip after decay")
@@ -243,7 +246,7 @@ def l2_decay(rule: UpdateRule, weight_decay: float = 0.01) -> UpdateRule:
 
 
 def decoupled_decay(rule: UpdateRule, weight_decay: float = 0.01, name: str = "") -> UpdateRule:
-    """The rule with θ ← θ - η·λ·θ besides. Source: Loshchilov and Hutter 2019; PyTorch's AdamW."""
+    """The rule, plus θ ← θ - η·λ·θ. Source: Loshchilov and Hutter 2019; PyTorch's AdamW."""
     refuse_no_rule(rule)
     decay = eta * hyperparameter("weight_decay") * theta
     steps = [(target, e - decay if target == theta else e) for target, e in rule.assignments]
@@ -251,18 +254,18 @@ def decoupled_decay(rule: UpdateRule, weight_decay: float = 0.01, name: str = ""
 
 
 def clip_value(rule: UpdateRule, clip: float = 1.0) -> UpdateRule:
-    """g ← g, at most `clip` in size, an element at a time. PyTorch's clip_grad_value_, Keras's clipvalue."""
+    """Limit the absolute value of each element of g to `clip`. PyTorch's clip_grad_value_, Keras's clipvalue."""
     largest = hyperparameter("clip_value")
     return before(rule, g, sp.Min(sp.Max(g, -largest), largest), clip_value=clip)
 
 
 def clip_norm(rule: UpdateRule, clip: float = 1.0) -> UpdateRule:
-    """g ← g·min(1, clip/‖g‖), a tensor at a time, ‖g‖ + 1e-6 in the place of 0. Keras's clipnorm."""
+    """g ← g·min(1, clip/‖g‖) for each tensor separately, with ‖g‖ + 1e-6 in place of 0. Keras's clipnorm."""
     return before(rule, g, clipped(hyperparameter("clip_norm"), tensor_norm), clip_norm=clip)
 
 
 def clip_global_norm(rule: UpdateRule, clip: float = 1.0) -> UpdateRule:
-    """The same with the norm of all that is trained. Source: Pascanu et al. 2013; PyTorch's clip_grad_norm_."""
+    """As clip_norm, with the norm of all trained parameters. Source: Pascanu et al. 2013; PyTorch's clip_grad_norm_."""
     return before(rule, g, clipped(hyperparameter("clip_global_norm"), gradient_norm), clip_global_norm=clip)
 
 
@@ -285,7 +288,7 @@ def __getattr__(name: str) -> NoReturn:
 
 
 def by_name(name: str) -> UpdateRule:
-    """The rule of this name; ValueError, with the nearest name, where there is none."""
+    """The rule of this name; ValueError, with the nearest name, if there is none."""
     if name not in BY_NAME:
         try:
             __getattr__(name)

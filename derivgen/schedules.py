@@ -1,8 +1,8 @@
 """Rates that depend on the step count t, as expressions: `optimizers.adam(learning_rate=schedules.cosine(0.001))`.
 
-The first argument is the hyperparameter's own default; the others become hyperparameters too, which callers of the
-module may replace (`end` as end_rate, `power` as decay_power). The first step, t = 1, has the value of PyTorch's
-schedulers at 0. Any expression in `t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
+The first argument is the hyperparameter's default; the others become hyperparameters too, which callers of the module
+may replace (`end` is end_rate, `power` is decay_power). PyTorch counts steps from 0, derivgen from 1: PyTorch's step 0
+is the step t = 1 here. Any expression in `t` is a schedule too: `adam(learning_rate=0.1 / (10 + t))`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ past = t - 1  # steps
 
 
 def constant(rate: float = 0.01) -> Schedule:
-    """η: the same rate in every step."""
+    """η: the same rate in each step."""
     return Schedule(rate, initial)
 
 
 def robbins_monro(rate: float = 1.0, offset: float = 1.0) -> Schedule:
-    """η/(offset + t): the sum diverges, that of the squares does not. Source: Robbins and Monro 1951."""
+    """η/(offset + t): the sum of rates diverges, that of their squares converges. Source: Robbins and Monro 1951."""
     return Schedule(rate, initial / (hyperparameter("offset") + t), (("offset", offset),))
 
 
@@ -42,7 +42,7 @@ def step(rate: float = 0.01, decay_rate: float = 0.1, decay_steps: float = 1000)
 
 
 def polynomial(rate: float = 0.01, decay_steps: float = 1000, power: float = 1.0, end: float = 0.0) -> Schedule:
-    """From η to `end` in decay_steps steps, by a power of what is left of them. Keras's PolynomialDecay."""
+    """From η to `end` in decay_steps steps, along a power of the steps that remain. Keras's PolynomialDecay."""
     last, degree = hyperparameter("end_rate"), hyperparameter("decay_power")
     value = last + (initial - last) * (1 - progress()) ** degree
     return Schedule(rate, value, (("decay_steps", decay_steps), ("decay_power", power), ("end_rate", end)))
@@ -56,14 +56,14 @@ def cosine(rate: float = 0.01, decay_steps: float = 1000, end: float = 0.0) -> S
 
 
 def progress() -> sp.Expr:
-    """The share of decay_steps that is past, at most 1."""
+    """The fraction of decay_steps that is over, at most 1."""
     return sp.Min(past / hyperparameter("decay_steps", positive=True), 1)
 
 
 def warm_up(schedule: Schedule | sp.Expr | float = 0.01, warmup_steps: float = 100) -> Schedule:
-    """From η/warmup_steps to η by equal steps, then the schedule from its start. Source: Goyal et al. 2017.
+    """From η/warmup_steps to η in equal steps, then the schedule from its start. Source: Goyal et al. 2017.
 
-    η of an expression in t is its value at t = 1.
+    If the schedule is an expression in t, η is its value at t = 1.
     """
     after = schedule if isinstance(schedule, Schedule) else schedule_of(schedule)
     if "warmup_steps" in dict(after.hyperparameters):
@@ -81,10 +81,11 @@ def one_cycle(
     start_factor: float = 25.0,
     end_factor: float = 1e4,
 ) -> Schedule:
-    """Up to η from η/start_factor, then down to that/end_factor, each by half a cosine. Source: Smith and Topin 2018.
+    """From η/start_factor up to η, then down to η/start_factor/end_factor, each along half a cosine.
 
-    `rising`: the share of total_steps - 1 steps up to the top. PyTorch's OneCycleLR; its pct_start, div_factor and
-    final_div_factor. Raises ValueError where the top is not after the first step and before the last.
+    `rising`: the fraction of the total_steps - 1 steps that go up. Source: Smith and Topin 2018; PyTorch's OneCycleLR,
+    with its pct_start, div_factor and final_div_factor. Raises ValueError if the top is not after the first step and
+    before the last.
     """
     names = ("total_steps", "rising", "start_factor", "end_factor")
     total, share, first, last = (hyperparameter(name, positive=True) for name in names)

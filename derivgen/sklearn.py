@@ -1,7 +1,7 @@
-"""scikit-learn estimators over models: in pipelines, searches and cross-validation.
+"""Estimators for scikit-learn's pipelines, searches and cross-validation, made from models.
 
-A model function takes (n_features, n_outputs) and gives a Model for data of that shape; its module is generated when
-`fit` first sees such data, and kept.
+A model function receives (n_features, n_outputs) and returns a Model for data of that shape. Its module is generated
+when `fit` first gets such data, and is kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ OFF_ONE = 1e-3  # how far a row of probabilities may be from 1 in all: rounding 
 
 
 def default_classifier(n_features: int, n_outputs: int) -> Model:
-    """A layer of 32 tanh units, then softmax; cross-entropy, Adam. For features of mean 0 and deviation 1 or so."""
+    """A layer of 32 tanh units, then softmax, trained on the cross-entropy with Adam.
+
+    For features with mean 0 and deviation about 1.
+    """
     from derivgen import activations, layers, losses
 
     model, hidden = default_network("classifier", n_features)
@@ -62,8 +65,10 @@ def default_classifier(n_features: int, n_outputs: int) -> Model:
 
 
 def default_regressor(n_features: int, n_outputs: int) -> Model:
-    """A layer of 32 tanh units, then a linear one; mean squared error, Adam. For features, and targets, of mean 0 and
-    deviation 1 or so."""
+    """A layer of 32 tanh units, then a linear one, trained on the mean squared error with Adam.
+
+    For features and targets with mean 0 and deviation about 1.
+    """
     from derivgen import layers, losses
 
     model, hidden = default_network("regressor", n_features)
@@ -90,7 +95,9 @@ def default_network(name: str, n_features: int) -> tuple[Model, Any]:
 
 
 class DerivgenEstimator(BaseEstimator):
-    """What classifier and regressor share. A fitted one holds its module's text: it can be pickled and copied."""
+    """The parts that classifier and regressor share. A fitted one holds its module's text: it can be pickled and
+    copied.
+    """
 
     def __init__(
         self,
@@ -121,7 +128,7 @@ class DerivgenEstimator(BaseEstimator):
 
     @property
     def module_(self) -> runtime.GeneratedModule:
-        """The generated module, loaded from the cache, where it is written again if it is missing."""
+        """The generated module, loaded from the cache; it is written there again if it is missing."""
         check_is_fitted(self, "parameters_")
         return loaded(*self._module)
 
@@ -196,24 +203,24 @@ class DerivgenEstimator(BaseEstimator):
 
 
 class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
-    """A classifier by a derivgen model.
+    """A classifier that trains a derivgen model.
 
-    `model` is a function of (n_features, n_outputs), the latter the number of classes, that returns a Model with one
-    input (N, n_features), labels (N,) of n_outputs classes, and a prediction (N, n_outputs) made from the input alone:
-    probabilities, each row of them summing to 1. None is `default_classifier`.
+    `model` is a function of (n_features, n_outputs), the latter being the number of classes. It returns a Model with
+    one input (N, n_features), labels (N,) of n_outputs classes, and a prediction (N, n_outputs) that depends on the
+    input only: probabilities, where each row sums to 1. None is `default_classifier`.
 
-    `epochs`: passes over the rows, at most. `batch_size`: rows of a step.
-    `learning_rate`: the model's own where None.
-    `hyperparameters`: others of the update rule, by name, as {"weight_decay": 0.01}; the model's own where none is
-    given. `dtype`: of the module, float64 or float32.
-    `validation_split`: the fraction of rows held out, whose loss is in `history_`.
-    `early_stopping`: end after so many epochs without a smaller loss, of the rows held out if there are any.
-    `keep_best`: keep the parameters of the epoch with the smallest such loss, not those of the last one.
-    `random_state`: of the initial parameters, the order of rows, and what else is drawn.
-    `verbose`: show progress.
+    - `epochs`: passes over the rows, at most. `batch_size`: rows in a step.
+    - `learning_rate`: the model's if None.
+    - `hyperparameters`: other ones of the update rule, by name, as in {"weight_decay": 0.01}; the model's if omitted.
+      `dtype`: of the module, float64 or float32.
+    - `validation_split`: the fraction of rows held out, whose loss is in `history_`.
+    - `early_stopping`: end after this many epochs without a smaller loss, on the rows held out if there are any.
+    - `keep_best`: keep the parameters of the epoch with the smallest such loss, not those of the last one.
+    - `random_state`: of the initial parameters, the order of rows, and other random numbers.
+    - `verbose`: show progress.
 
     Fitted: `classes_`, `parameters_` (P,), `history_` (an Epoch for each pass), `loss_curve_`, `module_`. Raises
-    ValueError where the model does not fit, NonFiniteError where training diverges.
+    ValueError if the model does not fit, NonFiniteError if training diverges.
     """
 
     def fit(self, X: Any, y: Any) -> DerivgenClassifier:
@@ -237,17 +244,19 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of `classes_`, shape (rows, classes); ValueError where what the model predicts is no such."""
+        """Probabilities of `classes_`, shape (rows, classes); ValueError if the model's predictions are not
+        probabilities.
+        """
         return check_probabilities(self._predictions(X))
 
 
 class DerivgenRegressor(RegressorMixin, DerivgenEstimator):
-    """A regressor by a derivgen model, of one output or of several.
+    """A regressor that trains a derivgen model, with one output or several.
 
-    `model` is a function of (n_features, n_outputs) that returns a Model with one input (N, n_features), one input for
-    the targets, (N, n_outputs) or, for one output, (N,), and a prediction of the targets' shape made from the first
-    alone. None is `default_regressor`, which learns best from targets of mean 0 and deviation 1: see scikit-learn's
-    TransformedTargetRegressor. All else as for `DerivgenClassifier`, but for `classes_`.
+    `model` is a function of (n_features, n_outputs). It returns a Model with one input (N, n_features), one input for
+    the targets, (N, n_outputs) or, for one output, (N,), and a prediction of the targets' shape that depends on the
+    first input only. None is `default_regressor`, which learns best from targets with mean 0 and deviation 1: see
+    scikit-learn's TransformedTargetRegressor. Otherwise as `DerivgenClassifier`, without `classes_`.
     """
 
     def fit(self, X: Any, y: Any) -> DerivgenRegressor:
@@ -263,7 +272,9 @@ class DerivgenRegressor(RegressorMixin, DerivgenEstimator):
         return self
 
     def predict(self, X: Any) -> Array:
-        """The prediction for each row, shape (rows,) if `fit` had such targets, else (rows, outputs)."""
+        """The prediction for each row, shape (rows,) if the targets given to `fit` had that shape, else (rows,
+        outputs).
+        """
         prediction = self._predictions(X)
         return prediction.reshape(len(prediction), *(() if self._flat else (-1,)))
 
@@ -330,7 +341,7 @@ class Needs:
     classifies: bool
 
     def declared(self, function: ModelFunction) -> tuple[Model, Program]:
-        """The function's model for the data, and its program; SpecError where it is refused."""
+        """The function's model for the data, and its program; raises SpecError if the model has mistakes."""
         from derivgen.declare.model import Model
         from derivgen.pipeline import declared_program
 

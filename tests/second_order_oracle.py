@@ -42,7 +42,7 @@ OF_OBJECTIVE = (
     "gauss_newton_vector_product",
     "loss_and_input_gradients",
 )
-NO_SINGLE_ROWS = ("takes its rows by number or by another row's number", "the model has no sample axis")
+NO_SINGLE_ROWS = ("reads its rows by number or by another row's number", "the model has no sample axis")
 
 
 def ask_for_all(model: Model) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ class Common:
     # ---- values
 
     def value(self, values: Sequence[sp.Basic]) -> sp.Basic:
-        """Reals and conditions: the same but for names, and for integers in subscripts and comparisons of indices."""
+        """Reals and conditions: the same except for names, and integers in subscripts and comparisons of indices."""
         first = values[0]
         if any(e.func is not first.func or len(e.args) != len(first.args) for e in values):
             raise Different

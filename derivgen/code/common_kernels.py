@@ -1,4 +1,4 @@
-"""Kernels that are the same but for integers → one function, which is given the integers.
+"""Kernels that are the same except for integers → one function, which is given the integers.
 
 block1: padded[n,c,4·r + t], of 268 elements; block2: padded[n,c,16·r + t], of 304 elements
 → both: padded[n,c,stride·r + t], of 256 + 3·stride elements, where `stride` is 4 in calls of block1, 16 in those of block2
@@ -52,7 +52,7 @@ class Written:
 def with_common_kernels(
     kernels: Iterable[Coded], reserved: Iterable[str], outside: Iterable[str]
 ) -> dict[Kernel, Function]:
-    """The code of each kernel: of those that are the same but for integers that of the first, with their integers.
+    """The code of each kernel: for those that are the same except for integers that of the first, with their integers.
 
     `reserved`: as of the kernels' code; `outside`: more names that no integer has.
     """
@@ -73,13 +73,13 @@ def with_common_kernels(
 
 
 def outline(function: Function) -> object:
-    """What kernels have in common that are the same but for integers."""
+    """What kernels that are the same except for integers have in common."""
     statements = tuple(type(code).__name__ for code in statements_in(function.body))
     return statements, tuple((len(t.shape), t.integer) for t in function.arrays.values())
 
 
 def is_common(group: Sequence[Coded]) -> bool:
-    """Whether kernels are the same but for integers."""
+    """Whether kernels are the same except for integers."""
     try:
         common_tree(group, Common())
     except Different:

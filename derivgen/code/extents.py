@@ -27,7 +27,7 @@ def with_sizes(function: Function) -> Function:
 
 
 def with_shown_extents(function: Function) -> Function:
-    """The function with the lengths of its loops read off arrays, but for the shortest ones and those of sums."""
+    """The function with the lengths of its loops read off arrays, except for the shortest ones and those of sums."""
 
     def block(codes: Block) -> Block:
         return tuple(shown(with_blocks(code, block), function) for code in codes)

@@ -178,7 +178,7 @@ class Operations:
         return Place(read.tensor, tuple(map(self.integer, read.subscripts)))
 
     def sum(self, e: sp.Add, write: Callable[[sp.Expr], Operation]) -> Operation:
-        """Terms that are written with a minus sign are subtracted, but for the first."""
+        """Terms that are written with a minus sign are subtracted, except for the first."""
         first, *others = ordered_terms(e, self.order)
         signs = [(t.could_extract_minus_sign(), t) for t in others]
         return Sum(((False, write(first)), *((minus, write(-t if minus else t)) for minus, t in signs)))

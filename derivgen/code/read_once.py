@@ -94,7 +94,7 @@ def elements(code: Code) -> list[Read]:
 
 
 def values_read(code: Code) -> Sequence[sp.Basic]:
-    """What a statement evaluates, but for the element that it adds to."""
+    """What a statement evaluates, except for the element that it adds to."""
     values = values_of(code)
     return [e for e in values if e is not code.place] if isinstance(code, Assign) else values
 

@@ -40,7 +40,7 @@ def without(function: Function) -> Function:
 
 
 def values_read(code: Code) -> list[sp.Basic]:
-    """What a statement evaluates, but for the place that it adds to."""
+    """What a statement evaluates, except for the place that it adds to."""
     return [e for e in values_of(code) if not (isinstance(code, Assign) and e == code.place)]
 
 

@@ -160,11 +160,11 @@ def check(specs: tuple[str, ...], form: str) -> None:
 def show_check(result: Check, form: str) -> None:
     show_warnings(result.warnings)
     if result.stale and form == "github":
-        click.echo(annotation(str(result.path), f"{result.stale}; to mend it, run {result.command}"))
+        click.echo(annotation(str(result.path), f"{result.stale}; to fix it, run {result.command}"))
     if result.stale:
         click.echo(f"{result.path}: {result.stale}")
         click.echo(result.diff, nl=False)
-        click.echo(f"to mend it, run\n    {result.command}")
+        click.echo(f"to fix it, run\n    {result.command}")
 
 
 def annotation(file: str, message: str) -> str:
@@ -217,7 +217,7 @@ def explain(spec: str | None, expr: str | None, form: str, order: str) -> None:
     if (spec is None) == (expr is None):
         raise click.UsageError("give either SPEC or --expr TEXT")
     if expr is not None and order != "1":
-        raise click.UsageError("--order 2 takes a SPEC: explain the derivative itself by --expr")
+        raise click.UsageError("--order 2 needs a SPEC: to see a second derivative, explain the first one by --expr")
     from derivgen.explain.expression import explain_expression
     from derivgen.explain.hessian import explain_hessian
     from derivgen.explain.model import explain_model

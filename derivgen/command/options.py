@@ -186,7 +186,7 @@ def pairs_of(option: str, texts: Sequence[str], read: Callable[[str], Any], expe
         except ValueError:
             name = ""
         if not name.isidentifier():
-            raise click.UsageError(f"{option} takes {expected}; found {text!r}")
+            raise click.UsageError(f"{option} expects {expected}; found {text!r}")
     return found
 
 

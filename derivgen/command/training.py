@@ -89,7 +89,7 @@ def train_in(
 ) -> None:
     if arguments["resume"] and (parameters or not arguments["checkpoints"]):
         raise click.UsageError(
-            "--resume goes on from the last checkpoint: give no parameters besides"
+            "--resume continues from the last checkpoint: leave --parameters out"
             if parameters
             else "--resume needs the folder of checkpoints: --checkpoints FOLDER"
         )
@@ -203,7 +203,7 @@ def saved_on_the_way(
         return f"{text}. {what} are lost. {second}"
     folder = arguments["checkpoints"]
     way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {store.word(str(place))}"
-    more = f". Go on by {way}" if interrupted else ""
+    more = f". Continue with {way}" if interrupted else ""
     return f"{text}. {f'{why}. ' if why else ''}{what} are saved in {place}{more}"
 
 
@@ -211,7 +211,7 @@ def saved(module: ModuleType, save: Path, parameters: Any) -> tuple[Path, str]:
     """(where the parameters are saved, why it is not where they were to be)
 
     Where that can't be written, it is the current folder, else that of temporary files, under a name that is free.
-    Raises DerivgenError where no place takes them.
+    Raises DerivgenError if they can be saved nowhere.
     """
     from derivgen.runtime import save_parameters
 
@@ -224,7 +224,7 @@ def saved(module: ModuleType, save: Path, parameters: Any) -> tuple[Path, str]:
             with suppress(DerivgenError):
                 save_parameters(place, module, parameters)
                 return place, str(error)
-        raise DerivgenError(f"{error}. The folder for temporary files takes the parameters neither") from error
+        raise DerivgenError(f"{error}. They can't be written to the folder for temporary files either") from error
 
 
 def free_name(path: Path) -> Path:
@@ -261,7 +261,7 @@ def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> Non
 def inputs_of(
     data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: list[str]
 ) -> dict[str, Any]:
-    """The inputs from files, but for those that the training is given otherwise."""
+    """The inputs from files, except for those that the training is given otherwise."""
     from derivgen.runtime import read_data
 
     if not data and not module.INPUTS:

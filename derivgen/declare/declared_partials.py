@@ -48,14 +48,19 @@ def check_complete(lowering: Lowering, e: partial) -> None:
 
 
 def check_variable(lowering: Lowering, value: Read, x: Read) -> None:
-    tensor, what = lowering.tensors[x.tensor], f"{lowering.layer}: the derivative of {TEXT(value)} by {TEXT(x)}"
+    tensor, what = (
+        lowering.tensors[x.tensor],
+        f"{lowering.layer}: the derivative of {TEXT(value)} with respect to {TEXT(x)}",
+    )
     if tensor.integer:
-        raise Refused(f"{what}: expected a real tensor, found integers: nothing is differentiated by {x.tensor}")
+        raise Refused(
+            f"{what}: expected a real tensor, found integers: nothing can be differentiated with respect to {x.tensor}"
+        )
     if x.tensor == value.tensor:
         raise Refused(f"{what}: it is 1 where both are one element, else 0: write that number")
     for subscript, extent in zip(x.subscripts, tensor.shape, strict=True):
         if not (subscript.is_Integer or is_plain_index(subscript)):
-            raise Refused(f"{what}: it is by an element at indices and numbers, found {TEXT(subscript)}: read it there")
+            raise Refused(f"{what}: expected an element at indices and numbers, found {TEXT(subscript)}: read it there")
         elsewhere = subscript not in value.subscripts and any(subscript in indices_of(s) for s in value.subscripts)
         if elsewhere and not extent.is_Integer:
             raise Refused(
@@ -74,6 +79,6 @@ def check_value(lowering: Lowering, e: partial) -> None:
     if found == 0:
         by = ", ".join(map(TEXT, variables))
         raise Refused(
-            f"{lowering.layer}: the derivative of {TEXT(value)} by {by} is 0 everywhere: write 0, or look for "
-            "what should depend on it"
+            f"{lowering.layer}: the derivative of {TEXT(value)} with respect to {by} is 0 everywhere: write 0, "
+            "or look for what should depend on it"
         )

@@ -300,7 +300,7 @@ class Lowering:
                 if isinstance(error, sp.SympifyError)
                 else f"raised {type(error).__name__}: {error}"
             )
-            self.model.problem(f"next of running tensor {d.name} {what}: it takes {self.axes(d)}", d.place)
+            self.model.problem(f"next of running tensor {d.name} {what}: it must have {self.axes(d)}", d.place)
             return sp.Integer(0)
         if not isinstance(value, sp.Expr):
             self.model.problem(f"next of running tensor {d.name} must be a real expression, found {value}", d.place)

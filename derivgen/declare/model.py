@@ -117,9 +117,9 @@ class Definition:
 
 
 class Model:
-    """A model under declaration.
+    """A model under declaration: a spec makes one, and declares its tensors and formulas by its methods.
 
-    `dtype` is that of the generated module ("float32" or "float64"); the command's --dtype goes before it.
+    `dtype` is that of the generated module, "float32" or "float64"; the command's option `--dtype` overrides it.
     """
 
     def __init__(self, name: str, dtype: str | None = None) -> None:
@@ -154,14 +154,16 @@ class Model:
     # ---- sizes and indices
 
     def batch(self, name: str) -> sp.Symbol:
-        """A size known at run time; the first one is the sample axis, along which `train_epoch` gathers."""
+        """Declare a size that is known only at run time; the first one is the sample axis, which `train_epoch` splits
+        into batches.
+        """
         size = sp.Symbol(str(name), integer=True, positive=True)
         if self._declare_name(name, "size"):
             self.runtime_sizes.append(size)
         return size
 
     def sizes(self, /, **values: int) -> Any:
-        """Symbols of sizes fixed at generation: one name gives one symbol, several a tuple."""
+        """Declare sizes that are fixed at generation, as integers; returns one symbol for one name, else a tuple."""
         symbols = []
         for name, value in values.items():
             size = sp.Symbol(name, integer=True, positive=True)
@@ -173,7 +175,10 @@ class Model:
         return symbols[0] if len(symbols) == 1 else tuple(symbols)
 
     def indices(self, /, **ranges: Size) -> Any:
-        """Indices over 0 .. size - 1, where a size may be affine (`T - 1`); one or a tuple, as for `sizes`."""
+        """Declare indices, each over 0 .. size - 1; returns one index for one name, else a tuple.
+
+        A size may be affine in declared sizes, such as `T - 1`.
+        """
         made = []
         for name, size in ranges.items():
             self._declare_name(name, "index")
@@ -183,9 +188,9 @@ class Model:
         return made[0] if len(made) == 1 else tuple(made)
 
     def local_indices(self, *sizes: Size, letters: str = "") -> tuple[Idx, ...]:
-        """Indices of a layer's own, one for each size; `lower` gives them letters that the spec does not use.
+        """Make indices for a layer's formulas, one for each size; they get letters that the spec does not use.
 
-        `letters` are those wanted, one for each size: they are taken where they are free.
+        `letters`: the wanted letters, one for each size; a letter is used if it is free.
         """
         if not isinstance(letters, str):
             self.problem(f"letters must be a string with a letter for each index, found {letters!r}")
@@ -202,13 +207,14 @@ class Model:
     # ---- tensors
 
     def input(self, name: str, *shape: Size) -> Any:
-        """Data of the module's dtype, given at each call."""
+        """Declare data of the module's dtype, which callers pass to each function."""
         return self._declare(name, shape, Role.INPUT)
 
     def labels(self, name: str, *shape: Size, classes: Size, ignore: int | None = None) -> Any:
-        """Integers 0 .. classes - 1 given at each call; they may stand inside an index.
+        """Declare integers 0 .. classes - 1, which callers pass to each function; they may be used as subscripts.
 
-        Where the value is `ignore`, what is summed or defined through it counts as absent, by a guard.
+        `ignore`: a value that marks rows without a label. Sums and definitions that use such a label leave that row
+        out.
         """
         count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
         count = self._integer(
@@ -219,7 +225,7 @@ class Model:
         return self._declare(name, shape, Role.LABELS, integer=True, classes=count, ignore=ignore)
 
     def parameter(self, name: str, *shape: Size, init: str | Initializer | ArrayLike | None = None) -> Any:
-        """A trained tensor; `init` is an initializer or its name, or an array; zeros if omitted."""
+        """Declare a trained tensor; `init` is an initializer, its name, or an array; zeros if omitted."""
         initial = self._initial("parameter", name, shape, init)
         return self._declare(name, shape, Role.PARAMETER, initial=initial)
 
@@ -230,10 +236,11 @@ class Model:
         init: str | Initializer | ArrayLike | None = None,
         next: Callable[..., sp.Expr] | sp.Expr | float,
     ) -> Any:
-        """A tensor without a gradient, which takes its next value after each step of train_epoch and descend.
+        """Declare a tensor without a gradient, which gets its next value after each step of train_epoch and descend.
 
-        `next` is a function of its indices, `next=lambda d: 0.9 * mean[d] + 0.1 * batch_mean[d]`, called when the
-        whole spec has been read; an expression, where the tensor has no axes. `init` as for `parameter`.
+        `next`: a function of the tensor's indices, such as `next=lambda d: 0.9 * mean[d] + 0.1 * batch_mean[d]`, which
+        is called when the whole spec has been read; for a tensor without axes it may be an expression. `init`: as for
+        `parameter`.
         """
         initial = self._initial("running tensor", name, shape, init)
         if not callable(next) and shape:
@@ -245,21 +252,22 @@ class Model:
         return self._declare(name, shape, Role.RUNNING, initial=initial, next=next)
 
     def random(self, name: str, *shape: Size) -> Any:
-        """Uniform numbers in [0, 1), a function of the seed that callers give, of the step and of the element."""
+        """Declare uniform random numbers in [0, 1), which depend on the seed, the step and the element only."""
         return self._declare(name, shape, Role.RANDOM)
 
     @property
     def training(self) -> sp.Symbol:
-        """1 in loss_and_gradient, train_epoch and descend, 0 in predict and loss; for conditions, and as a number."""
+        """1 in loss_and_gradient, train_epoch and descend, 0 in predict and loss; for conditions, or as a number."""
         declared = self.declarations.get(TRAINING)
         if (declared is None or declared.role is not Role.MODE) and self._declare_name(TRAINING, "symbol of the mode"):
             self.declarations[TRAINING] = Declaration(TRAINING, (), Role.MODE, caller(), integer=True)
         return sp.Symbol(TRAINING, integer=True)
 
     def constant(self, name: str, array: Any, expression: Any = None) -> Any:
-        """A fixed array, part of the module; an integer one may stand inside an index.
+        """Declare a fixed array that becomes part of the module; an integer array may be used as a subscript.
 
-        Given as an array, or by a formula of its indices, as a let is: `constant("wave", (t, i), sin(t / 2**i))`.
+        The values are an array, `constant("table", array)`, or a formula of the constant's indices, as for `let`:
+        `constant("wave", (t, i), sin(t / 2**i))`.
         """
         if expression is not None:
             return self._declare(name, **self._table(name, self._left("constant", name, array), expression))
@@ -278,11 +286,12 @@ class Model:
     def let(
         self, name: str, indices: Idx | sp.Expr | Sequence[Idx | sp.Expr], expression: Any, layer: str | None = None
     ) -> Any:
-        """Defines and returns a tensor over these indices: `a1 = model.let("a1", (n, h), tanh(z[n, h]))`.
+        """Define a tensor by an expression of its indices, and return it: `a1 = model.let("a1", (n, h), tanh(z[n,
+        h]))`.
 
-        An axis may be made of several indices, as a number in mixed radix: `(n, i * W + j)`, with j over 0 .. W - 1.
-        A let is a layer, which has kernels of its own, unless `layer` makes it a part of another one: it is computed in
-        the kernels of the let of that name, which must follow its parts.
+        An axis may also be several indices, flattened in row-major order: `(n, i * W + j)`, where j runs over 0 .. W -
+        1. Each let is a layer and has its own kernels. With `layer`, the let is a part of the layer of that name, and
+        is computed in that layer's kernels; the let of that name must follow its parts.
         """
         given = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
         axes = [axis for axis in (self._axis(name, subscript) for subscript in given) if axis]
@@ -302,16 +311,18 @@ class Model:
     def recur(
         self, name: str | Sequence[str], indices: Sequence[Any], step: Callable[..., Any], initial: Any = 0
     ) -> Any:
-        """Defines and returns a tensor through its own values at earlier steps, or several through each other's:
+        """Define a tensor by its own values at earlier steps, or several by each other's, and return them.
 
             h = model.recur("h", (n, t, j), lambda h: tanh(Sum(h[n, t - 1, k] * W[k, j], k) + x[n, t, j]))
             h, c = model.recur(["h", "c"], [(n, t, j), (n, t, j)], lambda h, c: (..., ...), initial=[0, 0])
 
-        `step` takes the tensors and gives their values at an index of time, that is of the axis that is read at a
-        shift: all shifts are negative (forwards in time) or all are positive (backwards). Of the present step one may
-        read another, as long as no cycle arises. `initial` is a value before the first step, a number or an expression
-        in the other indices, or a list of those 1, 2, … steps before it; of several tensors, a list of these, None for
-        one that no step reads at an earlier step.
+        `step` receives the tensors and returns their values at one time step. The time axis is the axis that is read at
+        a shift. All shifts must be negative (forwards in time), or all positive (backwards). A tensor may also read
+        another one at the present step, as long as there is no cycle.
+
+        `initial`: the value before the first step, a number or an expression in the other indices; or a list of the
+        values 1, 2, … steps before it. For several tensors: a list of these, with None for a tensor that no step reads
+        at an earlier step.
         """
         single = isinstance(name, str)
         names: list[str] = [str(n) for n in ([name] if single else name)]
@@ -319,7 +330,7 @@ class Model:
         starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
         if not names or not len(names) == len(lists) == len(starts):
             found = f"{len(names)} names, {len(lists)} tuples of indices, {len(starts)} initial values"
-            self.problem(f"recur takes as many tuples of indices and initial values as names, found {found}")
+            self.problem(f"recur needs as many tuples of indices and initial values as names, found {found}")
             self.refuse_problems()
         over = [self._left("recur", n, left) for n, left in zip(names, lists, strict=True)]
         taken = [n for n in names if n in self._names]
@@ -340,27 +351,30 @@ class Model:
         return tensors[0] if single else tuple(tensors)
 
     def derivative(self, value: Any, *by: Any) -> Any:
-        """∂value/∂x of a let's element by elements of earlier tensors in turn: `derivative(u[n, 0], x[n, 1])`.
+        """∂value/∂x of an element of a let with respect to elements of earlier tensors: `derivative(u[n, 0], x[n, 1])`.
 
-        An index of x that the let has too is a row; its others are directions, each an index or a number. The value may
-        be a derivative itself.
+        An index that x and the let share is a row. The other indices of x are directions: each is an index or a number.
+        The value may itself be a derivative.
         """
         wrong = [e for e in (value, *by) if not isinstance(e, Indexed | sp.Symbol)]
         if wrong and not (wrong == [value] and isinstance(value, partial)):
             self.problem(
-                f"derivative takes an element of a let, and elements of tensors that it comes from, found {wrong[0]}: "
-                "give an expression a let, and read tensors at indices"
+                f"derivative expects an element of a let, and elements of tensors that it depends on, found "
+                f"{wrong[0]}: define the expression by a let, and read tensors at indices"
             )
             return sp.Integer(0)
         if not by:
-            self.problem(f"derivative of {value}: say by which element, derivative({value}, x[n, d])")
+            self.problem(
+                f"derivative of {value}: give the element to differentiate with respect to, "
+                f"derivative({value}, x[n, d])"
+            )
             return sp.Integer(0)
         return partial(*(value.args if isinstance(value, partial) else (value,)), *by)
 
     # ---- what is asked of the model
 
     def minimize(self, expression: Any) -> None:
-        """The objective: a scalar expression, or a let without axes."""
+        """Set the objective: a scalar expression, or a let without axes."""
         if self.objective is not None:
             self.problem(
                 "a model has one objective: add the terms up in a single minimize(...), or give all residuals to a "
@@ -369,9 +383,9 @@ class Model:
         self.objective = Definition("loss", (), self._expression(expression), caller(), ())
 
     def least_squares(self, *residuals: Any) -> None:
-        """The objective as half the sum of the squares of lets, as in SciPy's least_squares.
+        """Set the objective to half the sum of squares of the given lets, as in scipy.optimize.least_squares.
 
-        The module then has `residuals` and their `jacobian` too.
+        The module then also has the functions `residuals` and `jacobian`.
         """
         lets = {d.name: d for d in self.definitions}
         self.objective_refused = True  # until it is accepted
@@ -383,7 +397,7 @@ class Model:
         wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in lets), None)
         if wrong is not None or not residuals:
             found = f"found {wrong}: give the expression a let" if residuals else "found none"
-            self.problem(f"least_squares takes tensors defined by model.let, {found}")
+            self.problem(f"least_squares expects tensors defined by model.let, {found}")
             return
         self.objective_refused = False
         squares = []
@@ -396,15 +410,15 @@ class Model:
         self.second_order("residuals", "jacobian")
 
     def predict(self, tensor: Any) -> None:
-        """The let that the module's `predict` returns."""
+        """Set the let that the module's function `predict` returns."""
         name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
         if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
-            self.problem(f"predict takes a tensor defined by model.let, found {tensor}: give the expression a let")
+            self.problem(f"predict expects a tensor defined by model.let, found {tensor}: give the expression a let")
         else:
             self.prediction = name
 
     def second_order(self, *functions: str) -> None:
-        """Functions of derivatives for the module, such as "hessian_vector_product": see docs/second_order.md."""
+        """Request functions of derivatives, such as "hessian_vector_product"; docs/second_order.md lists them."""
         for name in functions:
             if name not in contract.DERIVATIVES:
                 asked_for = [other for other in contract.DERIVATIVES if other != "residuals"]
@@ -415,16 +429,17 @@ class Model:
         self.request_place = caller()
 
     def update(self, rule: UpdateRule | str, groups: Mapping[str, Any] | None = None) -> None:
-        """The update rule of the module, or the name of one; plain gradient descent if omitted.
+        """Set the update rule, a rule or its name; plain gradient descent if omitted.
 
-        `groups`: what is otherwise for parameters whose names fit a pattern, hyperparameters as numbers or expressions,
-        or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. Later ones win.
+        `groups`: different settings for the parameters whose names match a pattern. Settings are hyperparameters, as
+        numbers or expressions, or `optimizers.frozen`: `{"*_b": {"weight_decay": 0}, "stem_*": optimizers.frozen}`. If
+        several patterns match, the last one wins.
         """
         try:
             rule = optimizers.by_name(rule) if isinstance(rule, str) else rule
             if not isinstance(rule, UpdateRule):
                 found = f"the function {rule.__name__}: call it" if isfunction(rule) else repr(rule)
-                self.problem(f"update takes a rule such as optimizers.adam(), found {found}")
+                self.problem(f"update expects a rule such as optimizers.adam(), found {found}")
                 return
             self.rule, self.groups = rule, groups_of(rule, groups or {})
         except ValueError as error:
@@ -434,13 +449,13 @@ class Model:
     # ---- collecting problems
 
     def problem(self, message: str, place: Place | None = None) -> None:
-        """Note a refusal at the user's line; nothing is raised yet, so that all are shown together."""
+        """Note a mistake at the user's line. Nothing is raised yet, so that all mistakes are shown together."""
         noted = Problem(place or caller(), message)
         if noted not in self.problems:
             self.problems.append(noted)
 
     def refuse_problems(self) -> None:
-        """Raise SpecError with every problem so far, if there is one."""
+        """Raise SpecError with all mistakes noted so far, if there are any."""
         if self.problems:
             raise SpecError(self.problems)
 
@@ -519,8 +534,8 @@ class Model:
         digits = mixed_radix(subscript, self.fixed_sizes)
         if digits is None:
             self.problem(
-                f"let {name}: {subscript} does not take each value from 0 on once: write an index, or several as the "
-                "digits of a number, such as i*W + j with j over 0 .. W - 1"
+                f"let {name}: {subscript} does not give each value from 0 on exactly once: write an index, or several "
+                "as the digits of a number, such as i*W + j with j over 0 .. W - 1"
             )
             return used[0], (used[0],)
         return subscript, digits

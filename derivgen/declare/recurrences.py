@@ -130,7 +130,7 @@ class Steps:
             raise Refused(f"{d.name} is read at an earlier step, but its initial value is None: give the value before")
         if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):
             raise Refused(
-                f"{d.name} is read {backs[-1]} steps back, which takes 1 or {backs[-1]} initial values, found "
+                f"{d.name} is read {backs[-1]} steps back, which needs 1 or {backs[-1]} initial values, found "
                 f"{len(d.initial)}"
             )
         with self.lowering.inside(d.name):

@@ -96,8 +96,8 @@ class ByRow:
 
     def refuse(self, s: Statement) -> None:
         raise DerivgenError(
-            f"per_sample_gradients: {s.layer or s.target} takes its rows by number or by another row's number, so that "
-            "a row alone has no loss of its own: leave per_sample_gradients out of model.second_order"
+            f"per_sample_gradients: {s.layer or s.target} reads its rows by number or by another row's number, so that "
+            "a single row has no loss: leave per_sample_gradients out of model.second_order"
         )
 
 

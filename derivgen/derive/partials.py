@@ -155,14 +155,15 @@ class Tangents:
         return product(factor, indicator(all_of(*(sp.Eq(a, b) for a, b in equal))))
 
     def check_order(self, read: Read, x: Read, statements: list[Statement]) -> None:
-        """Refuse a derivative by x of one by what x comes from: x does not stand still there while it is varied."""
+        """Refuse a derivative with respect to x of one with respect to a source of x, since varying that varies x."""
         behind, origins = (closure([name], statements, lambda s: s.sources) for name in (read.tensor, x.tensor))
         passed = [name for name in self.variable if name in behind & self.sources.reached]
         wrong = next((name for name in passed if self.variable[name] in origins - {x.tensor}), None)
         if wrong is not None:
             raise Refused(
-                f"{x.tensor} comes from {self.variable[wrong]}, so that no derivative by {self.variable[wrong]} has "
-                f"one by {x.tensor}: differentiate by {x.tensor} first"
+                f"{x.tensor} depends on {self.variable[wrong]}, so a derivative with respect to "
+                f"{self.variable[wrong]} cannot be differentiated with respect to {x.tensor}: take the derivative with "
+                f"respect to {x.tensor} first"
             )
 
     def check_rows(self, read: Read, x: Read, axis: int) -> None:
@@ -174,8 +175,8 @@ class Tangents:
         plain = Plain(self.order)
         what = f", but {plain.statement(mixing)} mixes them" if mixing is not None else ""
         raise Refused(
-            f"the derivative of {plain.expression(read)} by {plain.expression(x)} is taken in each row {row} by itself"
-            f"{what}: differentiate a let whose row {row} comes from row {row} of {x.tensor} alone"
+            f"the derivative of {plain.expression(read)} with respect to {plain.expression(x)} is taken in each row "
+            f"{row} separately{what}: differentiate a let whose row {row} depends on row {row} of {x.tensor} alone"
         )
 
     def factor(self, read: Read, x: str, at: Sequence[sp.Expr]) -> tuple[sp.Expr, list[tuple[sp.Expr, sp.Expr]]]:

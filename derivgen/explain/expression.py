@@ -64,7 +64,7 @@ class Dissection:
         x = self.page.math(self.x)
         self.open(self.expression, 0)
         total, sign = self.page.ratio(self.root, x, self.several), "∂" if self.several else "d"
-        blocks: list[Block] = [Heading(2, f"By `{self.x.tensor}`")]
+        blocks: list[Block] = [Heading(2, f"With respect to `{self.x.tensor}`")]
         if self.openings:
             blocks += [
                 Prose("From the outside in, each part with its rule:", 2),

@@ -237,7 +237,7 @@ def read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DerivgenError(f"{path} can't be read: {error.strerror}. Give another path, or mend this one") from error
+        raise DerivgenError(f"{path} can't be read: {error.strerror}. Give another path, or fix this one") from error
 
 
 def refuse_special(path: Path) -> None:
@@ -372,7 +372,7 @@ def unwritable(path: Path, error: OSError) -> DerivgenError:
     elif not os.path.isdir(folder):
         what_to_do = f"{folder} is no folder: give another path"
     else:
-        what_to_do = "nothing was written: mend that, or give another path"
+        what_to_do = "nothing was written: fix that, or give another path"
     return DerivgenError(f"{path} can't be written: {error.strerror or error}. {what_to_do[0].upper()}{what_to_do[1:]}")
 
 

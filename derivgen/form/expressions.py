@@ -98,7 +98,7 @@ def subexpressions(expression: sp.Basic) -> Iterator[sp.Basic]:
 
 
 def read_or_opposite(expression: sp.Expr) -> Read | None:
-    """The read that an expression is, but for a minus sign; None if it is none."""
+    """The read that an expression is, except for a minus sign; None if it is none."""
     return next((e for e in (expression, -expression) if isinstance(e, Read)), None)
 
 
@@ -401,9 +401,9 @@ def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read
 
 
 class named(sp.Expr):
-    """An expression by a name: `named("discount", exp(-rate * maturity))` is a part of that name wherever it stands.
+    """An expression with a name: `named("discount", exp(-rate * maturity))` is a tensor of that name in the module.
 
-    Part of the language of specs; in a Program it is a tensor over the indices that the expression has.
+    For use in specs; in a Program it is a tensor over the indices that the expression has.
     """
 
     is_commutative = True
@@ -414,13 +414,14 @@ class named(sp.Expr):
 
     @property
     def name(self) -> str:
+        """The name as a string."""
         return str(self.args[0].name)
 
 
 class MaxOver(sp.Expr):
-    """The largest value of a body over indices: `MaxOver(x[i, k], k)`; the first maximum gets the derivative on a tie.
+    """The largest value of an expression over indices: `MaxOver(x[i, k], k)`; on a tie the first has the derivative.
 
-    Part of the language of specs; in a Program it is a `max=` statement.
+    For use in specs; in a Program it is a `max=` statement.
     """
 
     is_commutative = True

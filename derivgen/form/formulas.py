@@ -1,4 +1,4 @@
-"""The formulas of a program for its readers, and whether some are others but for names."""
+"""The formulas of a program for its readers, and whether some differ only in names."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Function:
 
 
 class Primitive(sp.Function):
-    """A real function of ours, left unevaluated by SymPy but for `evalf`."""
+    """A real function of ours, left unevaluated by SymPy except for `evalf`."""
 
     is_real = True
 
@@ -50,7 +50,7 @@ class Primitive(sp.Function):
 
 
 class stop_gradient(Primitive):
-    """The value of its argument, a constant to the derivative."""
+    """The value of its argument, treated as a constant when the formula is differentiated."""
 
     nargs = 1
     is_constant_to_derivatives = True

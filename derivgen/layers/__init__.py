@@ -1,7 +1,8 @@
-"""Layers: functions that add let expressions to the model of their input. Each is a formula, none a derivative.
+"""Layers: functions that add let expressions to the model of their input. Each is a formula, and none has a derivative.
 
-Batch comes first; images are (batch, channel, row, column), sequences (batch, time, feature). A layer's name is
-required and prefixes its tensors. A bad argument is noted at the spec's line, and a good one put in its place.
+The batch is the first axis; images are (batch, channel, row, column), sequences (batch, time, feature). A layer needs a
+name, which is the prefix of its tensors. A wrong argument is noted at the spec's line, and replaced by a valid one, so
+that the other mistakes of the spec are found too.
 """
 
 from derivgen.layers.attention import multi_head_attention, scaled_dot_product_attention

@@ -24,12 +24,13 @@ def scaled_dot_product_attention(
     mask: TensorSymbol | None = None,
     lengths: TensorSymbol | None = None,
 ) -> Any:
-    """softmax(query·keyᵀ / √features)·value, for each head by itself: (batch, time, …, features).
+    """softmax(query·keyᵀ / √features)·value, computed for each head separately.
 
     query (batch, time, heads…, features), key (batch, steps, heads…, features), value (batch, steps, heads…, width);
-    the result is (batch, time, heads…, width). With causal a query sees no later step; mask (batch, steps) is 1 at the
-    steps that are seen, and 0 elsewhere; lengths, labels (batch,), count those that are seen, from the first. A query
-    that sees nothing gives 0. As keras.ops.dot_product_attention, and torch's function of this name without heads.
+    the result is (batch, time, heads…, width). With `causal` a query sees no later step. `mask` (batch, steps) is 1 at
+    the steps that are seen, and 0 elsewhere. `lengths`, labels (batch,), are the numbers of steps that are seen,
+    counted from the first. A query that sees nothing gives 0. As keras.ops.dot_product_attention, and torch's function
+    of this name without heads.
     """
     layer = "scaled_dot_product_attention"
     if not fit_together(layer, query, key, value):
@@ -78,12 +79,14 @@ def multi_head_attention(
     rotary: bool = False,
     bias: bool = True,
 ) -> Any:
-    """Attention of a sequence to itself, or to `memory`, in several heads: (batch, time, features), as before.
+    """Attention of a sequence to itself, or to `memory`, in several heads; input and output are (batch, time,
+    features).
 
     Weights `<name>_query_W`, `<name>_key_W`, `<name>_value_W` (features, num_heads, features / num_heads) and
-    `<name>_out_W` (num_heads, features / num_heads, features), each with a `_b`, but not the keys where they are not
-    turned: what all keys have in common, the softmax does not see. rotary turns queries and keys by their positions. As
-    torch.nn.MultiheadAttention with batch_first, its weights in the shapes of keras.layers.MultiHeadAttention.
+    `<name>_out_W` (num_heads, features / num_heads, features), each with a bias `_b`. The keys have a bias only with
+    `rotary`, which turns queries and keys by their positions: otherwise it is common to all keys, and the softmax does
+    not depend on it. As torch.nn.MultiheadAttention with batch_first; its weights have the shapes of
+    keras.layers.MultiHeadAttention.
     """
     memory, layer = x if memory is None else memory, "multi_head_attention"
     if not all(is_tensor(each, layer, range(3, 4), "(batch, time, features)") for each in (x, memory)):
@@ -129,7 +132,7 @@ def fit_together(layer: str, query: TensorSymbol, key: TensorSymbol, value: Tens
     if has_shape(key, (batch, steps, *heads, features)) and has_shape(value, (batch, steps, *heads, value.shape[-1])):
         return True
     query.model.problem(
-        f"{layer} takes a query (batch, time, …, features), a key (batch, steps, …, features) and a value "
+        f"{layer} expects a query (batch, time, …, features), a key (batch, steps, …, features) and a value "
         f"(batch, steps, …, width), found {described(query)}, {described(key)} and {described(value)}"
     )
     return False

@@ -31,10 +31,10 @@ def transformer_block(
     rotary: bool = False,
     epsilon: float = 1e-5,
 ) -> Any:
-    """Attention, then two dense layers with `units` between, each after a norm and beside a residual.
+    """Attention, then two dense layers with `units` in between, each after a norm and with a residual connection.
 
-    (batch, time, features), of that shape again; parts `<name>_norm1`, `_attention`, `_norm2`, `_dense1`, `_dense2`. As
-    torch.nn.TransformerEncoderLayer with norm_first, without dropout.
+    Input and output are (batch, time, features); the parts are `<name>_norm1`, `_attention`, `_norm2`, `_dense1`,
+    `_dense2`. As torch.nn.TransformerEncoderLayer with norm_first, without dropout.
     """
     if not is_tensor(x, "transformer_block", range(3, 4), AXES[1]):
         return x
@@ -54,11 +54,11 @@ def wavenet_block(
     dilation: int = 1,
     skip: int | sp.Expr | None = None,
 ) -> tuple[Any, Any]:
-    """A gated, dilated, causal convolution: (residual, skip), (batch, time, features) and (batch, time, skip).
+    """A gated, dilated, causal convolution: returns (residual, skip), (batch, time, features) and (batch, time, skip).
 
-    gate = tanh(x ∗ W_f + b_f)·sigmoid(x ∗ W_g + b_g), of `filters` channels; residual = x + gate·W + b, skip = gate·V +
-    c. Parts `<name>_filter`, `_switch`, `_gate`, `_out`, `_skip`; skip is as wide as `filters` where unsaid. Source:
-    van den Oord et al. 2016.
+    gate = tanh(x ∗ W_f + b_f)·sigmoid(x ∗ W_g + b_g), with `filters` channels; residual = x + gate·W + b, skip = gate·V
+    + c. The parts are `<name>_filter`, `_switch`, `_gate`, `_out`, `_skip`; `skip` is `filters` if omitted. Source: van
+    den Oord et al. 2016.
     """
     if not is_tensor(x, "wavenet_block", range(3, 4), AXES[1]):
         return x, x

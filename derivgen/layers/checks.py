@@ -17,10 +17,12 @@ from derivgen.declare.model import Model, TensorSymbol, is_integer
 def is_tensor(x: Any, layer: str, ranks: range, axes: str) -> bool:
     """Whether the tensor has one of these ranks, noted if not; `axes` says which. TypeError where it is no tensor."""
     if not isinstance(x, TensorSymbol):
-        raise TypeError(f"{layer} takes a tensor with axes {axes}, found {x!r}: give an expression a let of its own")
+        raise TypeError(f"{layer} expects a tensor with axes {axes}, found {x!r}: define the expression by a let")
     if len(x.shape) in ranks:
         return True
-    x.model.problem(f"{layer} takes a tensor with axes {axes}, found {described(x)}: reshape it, or use another layer")
+    x.model.problem(
+        f"{layer} expects a tensor with axes {axes}, found {described(x)}: reshape it, or use another layer"
+    )
     return False
 
 

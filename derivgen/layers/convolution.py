@@ -1,6 +1,6 @@
-"""Convolutions, and convolutions transposed, of sequences and images.
+"""Convolutions and transposed convolutions of sequences and images.
 
-Where the input is padded, the padded one is a let of its own, and the convolution an unguarded sum of products.
+If the input is padded, the padded input is a separate let, so that the convolution is a sum of products without guards.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def conv1d(
     """activation(x ∗ W + b) along time: (batch, time, features) → (batch, steps, filters).
 
     Weights `<name>_W` (filters, features / groups, kernel_size) and `<name>_b`. padding is a number, "same" (half a
-    window on both sides) or "causal" (a whole window before). As torch.nn.Conv1d on axes in the order of
+    window on both sides) or "causal" (a whole window before). As torch.nn.Conv1d, with axes in the order of
     keras.layers.Conv1D; groups = features is a depthwise convolution.
     """
     if not is_tensor(x, "conv1d", range(3, 4), AXES[1]):
@@ -80,8 +80,8 @@ def conv2d(
     """activation(x ∗ W + b) over images: (batch, channels, rows, columns) → (batch, filters, rows', columns').
 
     Weights `<name>_W` (filters, channels / groups, *kernel_size) and `<name>_b`. kernel_size, stride, padding and
-    dilation are a number, or one for rows and one for columns; padding may be "same" (half a window on both sides).
-    As torch.nn.Conv2d; groups = channels is a depthwise convolution.
+    dilation are one number, or a pair for rows and columns; padding may be "same" (half a window on both sides). As
+    torch.nn.Conv2d; groups = channels is a depthwise convolution.
     """
     if not is_tensor(x, "conv2d", range(4, 5), AXES[2]):
         return x
@@ -142,7 +142,7 @@ def conv_transpose1d(
     """activation(x ∗ᵀ W + b) along time: (batch, time, features) → (batch, steps, filters).
 
     steps = (time - 1)·stride - 2·padding + dilation·(kernel_size - 1) + output_padding + 1. Weights `<name>_W`
-    (features, filters, kernel_size) and `<name>_b`. As torch.nn.ConvTranspose1d on axes in the order of
+    (features, filters, kernel_size) and `<name>_b`. As torch.nn.ConvTranspose1d, with axes in the order of
     keras.layers.Conv1DTranspose.
     """
     if not is_tensor(x, "conv_transpose1d", range(3, 4), AXES[1]):
@@ -169,7 +169,7 @@ def conv_transpose2d(
 ) -> Any:
     """activation(x ∗ᵀ W + b) over images: (batch, channels, rows, columns) → (batch, filters, rows', columns').
 
-    rows' = (rows - 1)·stride - 2·padding + dilation·(kernel_size - 1) + output_padding + 1, and so for columns.
+    rows' = (rows - 1)·stride - 2·padding + dilation·(kernel_size - 1) + output_padding + 1; the same for columns.
     Weights `<name>_W` (channels, filters, *kernel_size) and `<name>_b`. As torch.nn.ConvTranspose2d.
     """
     if not is_tensor(x, "conv_transpose2d", range(4, 5), AXES[2]):

@@ -23,8 +23,10 @@ def dense(
     init: str | Initializer | ArrayLike = "glorot_uniform",
     bias: bool = True,
 ) -> Any:
-    """activation(x·W + b) along the last axis: (…, features) → (…, units); weights `<name>_W` (features, units) and
-    `<name>_b`. As keras.layers.Dense, with its initializers."""
+    """activation(x·W + b) along the last axis: (…, features) → (…, units).
+
+    Weights `<name>_W` (features, units) and `<name>_b`. As keras.layers.Dense, with its initializers.
+    """
     if not is_tensor(x, "dense", range(1, 100), "(…, features)"):
         return x
     model, (*batch, features) = x.model, x.shape
@@ -40,15 +42,15 @@ def dense(
 def embedding(
     ids: TensorSymbol, features: int | sp.Expr, *, name: str, init: str | Initializer | ArrayLike = "uniform"
 ) -> Any:
-    """The row W[id] of each id: labels (…) → (…, features); weights `<name>_W` (classes, features).
+    """The row W[id] for each id: labels (…) → (…, features); weights `<name>_W` (classes, features).
 
-    As keras.layers.Embedding, with its initializer, and torch.nn.Embedding. An ignored label's row is 0.
+    As keras.layers.Embedding, with its initializer, and torch.nn.Embedding. The row of an ignored label is 0.
     """
     if not is_tensor(ids, "embedding", range(1, 100), "(…)"):
         return ids
     model, declared = ids.model, ids.model.declarations.get(ids.name)
     if declared is None or not declared.integer:
-        model.problem(f"embedding takes ids declared by model.labels, or an integer constant, found {ids.name}")
+        model.problem(f"embedding expects ids declared by model.labels, or an integer constant, found {ids.name}")
         return ids
     classes = declared.classes if declared.value is None else int(declared.value.max()) + 1
     features = whole_number(model, "embedding", "features", features)

@@ -11,7 +11,7 @@ from derivgen.layers.checks import is_tensor, number
 
 
 def dropout(x: TensorSymbol, rate: float, *, name: str) -> Any:
-    """In training 0 with probability `rate`, else x/(1 - rate); in evaluation x. As torch.nn.Dropout."""
+    """In training 0 with probability `rate`, otherwise x/(1 - rate); in evaluation x. As torch.nn.Dropout."""
     if not is_tensor(x, "dropout", range(1, 100), "(batch, …)"):
         return x
     model, i = x.model, x.model.local_indices(*x.shape)

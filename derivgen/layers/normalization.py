@@ -17,8 +17,8 @@ ROWS = range(2, 100)
 def layer_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-5, scale: bool = True, center: bool = True) -> Any:
     """gain·(x - mean) / √(variance + epsilon) + shift along the last axis: (…, features) → (…, features).
 
-    `<name>_gain` (features,) where scale, `<name>_shift` where center. As torch.nn.LayerNorm, its switches as
-    keras.layers.LayerNormalization's.
+    `<name>_gain` (features,) with scale, `<name>_shift` with center. As torch.nn.LayerNorm; scale and center are those
+    of keras.layers.LayerNormalization.
     """
     if not is_tensor(x, "layer_norm", ROWS, "(…, features)"):
         return x
@@ -30,7 +30,7 @@ def layer_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-5, scale: bool
 def rms_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-6, scale: bool = True) -> Any:
     """gain·x / √(mean of x² + epsilon) along the last axis: (…, features) → (…, features).
 
-    `<name>_gain` (features,) where scale. As keras.layers.RMSNormalization, and torch.nn.RMSNorm with that epsilon.
+    `<name>_gain` (features,) with scale. As keras.layers.RMSNormalization, and as torch.nn.RMSNorm with that epsilon.
     Source: Zhang and Sennrich 2019.
     """
     if not is_tensor(x, "rms_norm", ROWS, "(…, features)"):
@@ -45,10 +45,10 @@ def rms_norm(x: TensorSymbol, *, name: str, epsilon: float = 1e-6, scale: bool =
 def group_norm(
     x: TensorSymbol, groups: int, *, name: str, epsilon: float = 1e-5, scale: bool = True, center: bool = True
 ) -> Any:
-    """gain·(x - mean) / √(variance + epsilon) + shift over each group of channels and all places of them.
+    """gain·(x - mean) / √(variance + epsilon) + shift over each group of channels and all their places.
 
-    (batch, features), (batch, time, features) or (batch, channels, rows, columns), of the same shape again;
-    `<name>_gain` (channels,) where scale, `<name>_shift` where center. As torch.nn.GroupNorm. Source: Wu and He 2018.
+    (batch, features), (batch, time, features) or (batch, channels, rows, columns); the output has the same shape.
+    `<name>_gain` (channels,) with scale, `<name>_shift` with center. As torch.nn.GroupNorm. Source: Wu and He 2018.
     """
     if not is_tensor(x, "group_norm", range(2, 5), f"(batch, features), {AXES[1]} or {AXES[2]}"):
         return x
@@ -101,11 +101,11 @@ def with_gain_and_shift(
 
 
 def batch_norm(x: TensorSymbol, *, name: str, momentum: float = 0.1, epsilon: float = 1e-5) -> Any:
-    """gain·(x - mean)/√(variance + epsilon) + shift by channel, which is axis 1 of images, else the last axis.
+    """gain·(x - mean)/√(variance + epsilon) + shift for each channel: axis 1 of images, otherwise the last axis.
 
-    In training with the batch's mean and variance, in evaluation with running ones, of which a step makes up the part
-    `momentum`. As torch.nn.BatchNorm1d and 2d, whose running variance is the unbiased one too. Source: Ioffe and
-    Szegedy 2015.
+    Training uses the mean and variance of the batch, evaluation running ones; each step moves the running ones by the
+    fraction `momentum`. As torch.nn.BatchNorm1d and torch.nn.BatchNorm2d, also in that the running variance is
+    unbiased. Source: Ioffe and Szegedy 2015.
     """
     if not is_tensor(x, "batch_norm", ROWS, "(batch, …)"):
         return x

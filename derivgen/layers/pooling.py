@@ -17,25 +17,32 @@ PerAxis = int | tuple[int, int]
 def max_pool1d(
     x: TensorSymbol, kernel_size: int, *, name: str, stride: int | None = None, padding: int | str = 0
 ) -> Any:
-    """Maxima over windows of time: (batch, time, features) → (batch, steps, features); the first one takes all of the
-    derivative. stride is the window where unsaid; padding does not count. As torch.nn.MaxPool1d."""
+    """Maxima over windows of time: (batch, time, features) → (batch, steps, features).
+
+    If several elements are equal, the first one gets the whole derivative. stride is the window if omitted; padding
+    does not count. As torch.nn.MaxPool1d.
+    """
     return pooled_maximum(x, "max_pool1d", 1, kernel_size, name, stride, padding)
 
 
 def max_pool2d(
     x: TensorSymbol, kernel_size: PerAxis, *, name: str, stride: PerAxis | None = None, padding: PerAxis | str = 0
 ) -> Any:
-    """Maxima over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns'); the first
-    one, by rows, takes all of the derivative. stride is the window where unsaid; padding does not count. As
-    torch.nn.MaxPool2d."""
+    """Maxima over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns').
+
+    If several elements are equal, the first one, row by row, gets the whole derivative. stride is the window if
+    omitted; padding does not count. As torch.nn.MaxPool2d.
+    """
     return pooled_maximum(x, "max_pool2d", 2, kernel_size, name, stride, padding)
 
 
 def avg_pool1d(
     x: TensorSymbol, kernel_size: int, *, name: str, stride: int | None = None, padding: int | str = 0
 ) -> Any:
-    """Means over windows of time: (batch, time, features) → (batch, steps, features). stride is the window where
-    unsaid; padding counts as zeros. As torch.nn.AvgPool1d."""
+    """Means over windows of time: (batch, time, features) → (batch, steps, features).
+
+    stride is the window if omitted; padding counts as zeros. As torch.nn.AvgPool1d.
+    """
     return pooled_mean(x, "avg_pool1d", 1, kernel_size, name, stride, padding)
 
 
@@ -44,7 +51,7 @@ def avg_pool2d(
 ) -> Any:
     """Means over windows of images: (batch, channels, rows, columns) → (batch, channels, rows', columns').
 
-    stride is the window where unsaid; padding counts as zeros. As torch.nn.AvgPool2d.
+    stride is the window if omitted; padding counts as zeros. As torch.nn.AvgPool2d.
     """
     return pooled_mean(x, "avg_pool2d", 2, kernel_size, name, stride, padding)
 

@@ -11,9 +11,10 @@ from derivgen.layers.checks import described, fixed, is_tensor, positive
 
 
 def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:
-    """x + table, with sin(t / base^(2i / features)) at feature 2i and its cosine at 2i + 1: (batch, time, features).
+    """x + table, where the table has sin(t / base^(2i / features)) at feature 2i and its cosine at 2i + 1.
 
-    The table is the constant `<name>_table` (time, features). Source: Vaswani et al. 2017.
+    Input and output are (batch, time, features); the table is the constant `<name>_table` (time, features). Source:
+    Vaswani et al. 2017.
     """
     if not is_tensor(x, "sinusoidal_positions", range(3, 4), "(batch, time, features)"):
         return x
@@ -28,9 +29,9 @@ def sinusoidal_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -
 
 
 def rotary_positions(x: TensorSymbol, *, name: str, base: float = 10000.0) -> Any:
-    """Each pair of features turned by the angle t / base^(2i / features): (batch, time, …, features), an even number.
+    """Each pair of features turned by the angle t / base^(2i / features): (batch, time, …, features), features even.
 
-    Neighbours are pairs; the constants `<name>_cos` and `<name>_sin` are (time, features / 2). Source: Su et al. 2021.
+    Pairs are neighbours; the constants `<name>_cos` and `<name>_sin` are (time, features / 2). Source: Su et al. 2021.
     """
     if not is_tensor(x, "rotary_positions", range(3, 100), "(batch, time, …, features)"):
         return x

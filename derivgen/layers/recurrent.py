@@ -26,10 +26,11 @@ def simple_rnn(
     name: str,
     reverse: bool = False,
 ) -> Any:
-    """h = activation(x·W + h·U + b), h that of the step before; reverse: of the step after, from the last step on.
+    """h = activation(x·W + h·U + b), where h on the right is that of the previous step.
 
-    Weights `<name>_W` (features, units), `<name>_U` (units, units), `<name>_b`. As keras.layers.SimpleRNN with
-    return_sequences, and torch.nn.RNN with one of its two equal biases.
+    With `reverse` it is that of the next step, and time runs backwards. Weights `<name>_W` (features, units),
+    `<name>_U` (units, units), `<name>_b`. As keras.layers.SimpleRNN with return_sequences, and torch.nn.RNN with one
+    bias in place of its two.
     """
     if not is_tensor(x, "simple_rnn", range(3, 4), "(batch, time, features)"):
         return x
@@ -38,11 +39,10 @@ def simple_rnn(
 
 
 def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
-    """Long short-term memory: c = f·c + i·g, h = o·tanh(c), by gates i, f, g, o of x·W + h·U + b.
+    """Long short-term memory: c = f·c + i·g, h = o·tanh(c), with i, f, g, o from x·W + h·U + b.
 
     Weights `<name>_W` (features, 4, units), `<name>_U` (units, 4, units), `<name>_b` (4, units); the cell is the tensor
-    `<name>_cell`. As keras.layers.LSTM with return_sequences, and torch.nn.LSTM with one
-    of its two equal biases.
+    `<name>_cell`. As keras.layers.LSTM with return_sequences, and torch.nn.LSTM with one bias in place of its two.
     """
     if not is_tensor(x, "lstm", range(3, 4), "(batch, time, features)"):
         return x
@@ -60,11 +60,11 @@ def lstm(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> A
 
 
 def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> Any:
-    """Gated recurrent unit: h = (1 - z)·m + z·h with m = tanh(x·W + r·(h·U + a) + b), by gates r and z.
+    """Gated recurrent unit: h = (1 - z)·m + z·h with m = tanh(x·W + r·(h·U + a) + b) and gates r and z.
 
-    Weights `<name>_W` (features, 3, units) and `<name>_U` (units, 3, units) of r, z and m, `<name>_b` (3, units), and
-    `<name>_a` (units,), the bias inside of r. As keras.layers.GRU with return_sequences, and torch.nn.GRU, of whose
-    equal biases one is here.
+    Weights `<name>_W` (features, 3, units) and `<name>_U` (units, 3, units) for r, z and m, `<name>_b` (3, units), and
+    `<name>_a` (units,), the bias that r multiplies. As keras.layers.GRU with return_sequences, and torch.nn.GRU with
+    one bias in place of each pair that is only added.
     """
     if not is_tensor(x, "gru", range(3, 4), "(batch, time, features)"):
         return x
@@ -82,7 +82,7 @@ def gru(x: TensorSymbol, units: Size, *, name: str, reverse: bool = False) -> An
 
 
 def bidirectional(layer: Callable[..., Any], x: TensorSymbol, units: Size, *, name: str, **options: Any) -> Any:
-    """A recurrent layer forwards and another one backwards in time, side by side: (batch, time, 2·units).
+    """A recurrent layer forwards and another one backwards in time, concatenated: (batch, time, 2·units).
 
     Their names are `<name>_forward` and `<name>_backward`. As keras.layers.Bidirectional.
     """

@@ -15,7 +15,7 @@ from derivgen.layers.checks import described, equal_sizes, fixed, is_tensor
 
 
 def add(*tensors: TensorSymbol, name: str) -> Any:
-    """The sum of tensors of one shape, such as a residual. As keras.layers.add."""
+    """The sum of tensors of the same shape, for example a residual connection. As keras.layers.add."""
     if not are_alike("add", tensors):
         return tensors[0]
     model, at = tensors[0].model, tensors[0].model.local_indices(*tensors[0].shape)
@@ -23,7 +23,7 @@ def add(*tensors: TensorSymbol, name: str) -> Any:
 
 
 def concatenate(tensors: Sequence[TensorSymbol], axis: int = -1, *, name: str) -> Any:
-    """Tensors one after another along an axis, their other axes equal. As keras.layers.concatenate and torch.cat."""
+    """Tensors joined along an axis; their other axes are equal. As keras.layers.concatenate and torch.cat."""
     if not are_alike("concatenate", tensors, axis):
         return tensors[0]
     model, along = tensors[0].model, axis % len(tensors[0].shape)
@@ -36,9 +36,9 @@ def concatenate(tensors: Sequence[TensorSymbol], axis: int = -1, *, name: str) -
 
 
 def are_alike(layer: str, tensors: Sequence[TensorSymbol], axis: int | None = None) -> bool:
-    """Whether tensors agree in shape, but for an axis if there is one, noted if not."""
+    """Whether tensors agree in shape, except along an axis if one is given; a difference is noted as a problem."""
     if not tensors or not isinstance(tensors, tuple | list):
-        raise TypeError(f"{layer} takes tensors, found {tensors!r}: give it at least one")
+        raise TypeError(f"{layer} expects tensors, found {tensors!r}: give it at least one")
     if not all(is_tensor(x, layer, range(1, 100), "of any number") for x in tensors):
         return False
     if axis is not None and not is_axis(tensors[0], layer, axis):
@@ -46,8 +46,8 @@ def are_alike(layer: str, tensors: Sequence[TensorSymbol], axis: int | None = No
     along = None if axis is None else axis % len(tensors[0].shape)
     other = next((x for x in tensors if not same_shape(tensors[0], x, along)), None)
     if other is not None:
-        besides, both = "" if along is None else f" but for axis {along}", (described(tensors[0]), described(other))
-        other.model.problem(f"{layer} takes tensors of one shape{besides}, found {both[0]} and {both[1]}")
+        besides, both = "" if along is None else f" except for axis {along}", (described(tensors[0]), described(other))
+        other.model.problem(f"{layer} expects tensors of one shape{besides}, found {both[0]} and {both[1]}")
     return other is None
 
 
@@ -73,9 +73,9 @@ def flatten(x: TensorSymbol, *, name: str) -> Any:
 
 
 def reshape(x: TensorSymbol, shape: Sequence[int | sp.Expr], *, name: str) -> Any:
-    """The elements in the same order, in axes of other sizes: (batch, …) → (batch, *shape). As keras.layers.Reshape.
+    """The elements in the same order, with other axes: (batch, …) → (batch, *shape). As keras.layers.Reshape.
 
-    Where the axes of neither shape are made of whole axes of the other, the flat tensor is a let between.
+    If neither shape can be made by joining or by splitting axes of the other one, the flat tensor is a let in between.
     """
     if not (is_tensor(x, "reshape", range(2, 100), "(batch, …)") and is_shape(x, shape)):
         return x
@@ -116,7 +116,7 @@ def as_many(x: TensorSymbol, shape: Sequence[Any], old: Sequence[sp.Expr], new: 
         return True
     x.model.problem(
         f"reshape: {tuple(shape)} must have as many elements as {described(x)} after its first axis, in axes known at "
-        "generation but for leading ones that stay as they are"
+        "generation, except leading ones that stay as they are"
     )
     return False
 

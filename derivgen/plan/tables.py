@@ -23,7 +23,7 @@ class Table:
 
 
 def table_of(t: Tensor, dtype: str) -> Table:
-    """A constant by its formula where every machine then has the same numbers, but for a few; else by digits alone."""
+    """A constant by its formula where every machine then has the same numbers, except for a few; else by digits."""
     assert t.value is not None
     if t.formula is None:
         return Table(t, t.value)

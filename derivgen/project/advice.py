@@ -105,7 +105,9 @@ def by_numpy(found: re.Match[str], error: BaseException) -> str:
     name = NUMPY_NAMES.get(found[1], found[1])
     if name.isidentifier():
         name = f"sympy.{name}" if hasattr(sympy, name) else "a formula of SymPy's functions"
-    return f"NumPy's {found[1]} takes numbers, found a formula: write {name}, or a function of derivgen.activations"
+    return (
+        f"NumPy's {found[1]} accepts only numbers, found a formula: write {name}, or a function of derivgen.activations"
+    )
 
 
 def by_position(found: re.Match[str], error: BaseException) -> str:

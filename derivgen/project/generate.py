@@ -14,9 +14,9 @@ from derivgen.pipeline import generate_body
 def generate(
     model: Model, path: str | Path, dtype: str | None = None, force: bool = False, parallel: bool = False
 ) -> Path:
-    """Write the module of a model to a path, as the command does; gives the path.
+    """Write the module of a model to a path, as the command does, and return the path.
 
-    `parallel`: large loops run in threads. Raises SpecError where the spec is refused, DerivgenError where the file
+    `parallel`: run large loops in threads. Raises SpecError if the spec has mistakes, and DerivgenError if the file
     can't be written or was edited by hand.
     """
     chosen = dtype or model.dtype or DTYPES[0]

@@ -78,8 +78,8 @@ def compared_with_differences(
     for c in compared:
         if not np.isfinite(c.largest):
             raise DerivgenError(
-                f"the derivative by {c.parameter} is not finite at the random point, so that nothing was compared: "
-                "take another --seed, or look for what is singular there"
+                f"the derivative with respect to {c.parameter} is not finite at the random point, so nothing was "
+                "compared: try another --seed, or look for what is singular there"
             )
     return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
 
@@ -96,7 +96,7 @@ def finite_values(program: Program, dtype: str, rows: int, seed: int) -> dict[st
             return point
     raise DerivgenError(
         "the objective is not finite at random values of inputs and parameters, be they normal or positive: nothing "
-        "can be compared there; take another --seed"
+        "can be compared there; try another --seed"
     )
 
 

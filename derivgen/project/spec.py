@@ -136,7 +136,7 @@ def check_names(models: dict[str, Model]) -> None:
 
 
 def read_source(path: Path) -> str:
-    """The spec's text, in the encoding that it declares (PEP 263), UTF-8 where unsaid."""
+    """The spec's text, in the encoding that it declares (PEP 263), UTF-8 if omitted."""
     if path.is_dir():
         raise DerivgenError(f"{path} is a folder, expected a spec: give the Python file in it")
     if path.suffix != ".py":
@@ -207,7 +207,8 @@ def unknown_argument(error: BaseException) -> str:
         return ""
     taken = list(inspect.signature(function).parameters)  # type: ignore[arg-type]
     near = nearest(found[1], taken) or ";"
-    return f"{getattr(function, '__name__', function)} has no argument {found[1]}{near} it takes {', '.join(taken)}"
+    name = getattr(function, "__name__", function)
+    return f"{name} has no argument {found[1]}{near} its arguments are {', '.join(taken)}"
 
 
 def called(error: BaseException) -> object:

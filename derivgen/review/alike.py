@@ -1,4 +1,4 @@
-"""Whether two functions are the same but for names and sizes."""
+"""Whether two functions are the same except for names and sizes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Alike:
         return ", ".join(f"{old} → {new}" for old, new in [*names, *self.extents])
 
     def matches(self, a: object, b: object, extent: str = "") -> bool:
-        """Whether two nodes of Python's syntax are the same but for names, and extents: in a shape, or in a call."""
+        """Whether two nodes of Python's syntax are the same except for names, and extents: in a shape, or in a call."""
         if isinstance(a, list) and isinstance(b, list):
             return len(a) == len(b) and all(self.matches(x, y, extent) for x, y in zip(a, b, strict=True))
         if type(a) is not type(b):
@@ -70,7 +70,7 @@ class Alike:
 
 
 def alike(before: str, after: str, found: Alike) -> Alike | None:
-    """How one function's text becomes the other's, but for layout and docstring; None where it takes more."""
+    """How one function's text becomes the other's, except for layout and docstring; None where it takes more."""
     same = found.matches(ast.parse(before).body, ast.parse(after).body)
     one_to_one = len({*found.names.values()}) == len(found.names)
     return found if same and one_to_one else None

@@ -25,7 +25,7 @@ from derivgen.update.notation import formulas as rule_formulas
 from derivgen.update.notation import settings_by_tensor
 
 KEPT = frozenset({*REFERRED_TO, "range", "max"})  # names that mean the same in all kernels
-SAME, SIZES, BEHIND = "same bits", "other sizes", "other functions"  # the same but for these
+SAME, SIZES, BEHIND = "same bits", "other sizes", "other functions"  # the same except for these
 REORDERED, CHANGED = "reordered", "changed"
 TOLD = ("frame", "function", "elementary", "numbers", "fixed")  # sections that other_parts compares
 SAMPLED = 200_000  # operations of a step up to which its derivatives are compared with differences
@@ -129,7 +129,7 @@ def new_model(state: State, signed: Mapping[str, str]) -> Review:
 
 
 def renames(before: Formulas, after: Formulas) -> dict[str, str]:
-    """Tensors whose formulas are the same but for names, as pairs of old and new, in their order."""
+    """Tensors whose formulas are the same except for names, as pairs of old and new, in their order."""
     gone = [target for target in before if tensor_of(target) not in map(tensor_of, after)]
     new = [target for target in after if tensor_of(target) not in map(tensor_of, before)]
     there = {word for line in after.values() for word in NAME.findall(line)}

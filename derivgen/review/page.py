@@ -16,7 +16,7 @@ SHORT = textwrap.TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="    
 WORDS = {CHANGED: "computes something else", REORDERED: "the same formulas in another order"}
 EQUAL = {  # what is said of kernels whose text is the same, and of those that differ in names or sizes
     SAME: ("the same text", "the same bits"),
-    SIZES: ("", "the same but for sizes"),
+    SIZES: ("", "the same except for sizes"),
     BEHIND: ("the same text, but what they call is another one", "what they call is another one"),
 }
 Block = tuple[str, list[str]]  # a heading, and what stands below it

@@ -27,16 +27,15 @@ def evaluate(
     metrics: Metrics = (),
     target: str | None = None,
 ) -> dict[str, float]:
-    """The loss of all the data under "loss", then each metric under its name.
+    """The loss over all the data under "loss", then each metric under its name.
 
-    The loss is that of the module's `loss`: in evaluation mode (dropout off, running statistics).
+    The loss is that of the module's `loss`: it is computed in evaluation mode (dropout off, running statistics).
 
-    - `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as `fit` takes
-      them.
-    - `metrics`, `target`: as `fit` takes them; the metrics are of the predictions of all rows.
+    - `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as for `fit`.
+    - `metrics`, `target`: as for `fit`; the metrics are computed from the predictions of all rows.
 
-    Raises ValueError or TypeError where the data or the metrics do not fit the module, and DerivgenError, with where it
-    comes from, where the loss is not finite.
+    Raises ValueError or TypeError if the data or the metrics do not fit the module, and DerivgenError, with the place,
+    if the loss is not finite.
     """
     data = named_inputs(module, data)
     check_complete(module, data)

@@ -39,10 +39,11 @@ class Layer(NamedTuple):
 
 
 class GeneratedModule(ModuleType):
-    """A generated module as `load` gives it; an imported one, which is a plain module to Python, serves as well.
+    """A generated module as `load` returns it; an imported one, which is a plain module to Python, works as well.
 
-    Inputs follow the parameters in the spec's order, or by name. `predict`, `train_epoch`, `mean_gradient` and
-    `activations` are absent where the contract says so, and functions of second derivatives are there besides.
+    Inputs are passed after the parameters, in the spec's order or by name. `predict`, `train_epoch`, `mean_gradient`
+    and `activations` exist only where docs/module.md says so; functions of second derivatives exist if the spec
+    requests them.
     """
 
     CONTRACT: int
@@ -55,24 +56,24 @@ class GeneratedModule(ModuleType):
     real: type[np.float32] | type[np.float64]
 
     def initial_parameters(self, seed: int = 0) -> Array:
-        """The flat vector at the start, shape (P,)."""
+        """The flat vector of initial parameters, shape (P,)."""
         raise NotImplementedError
 
     def views(self, parameters: Array) -> Mapping[str, Array]:
-        """Views of the flat vector, by name."""
+        """Views of the flat vector, by tensor name."""
         raise NotImplementedError
 
     # Of a scalar prediction it is a float.
     def predict(self, parameters: Array, *inputs: Any, **named: Any) -> Any:
-        """The prediction: a fresh array, or a float if it has no axes."""
+        """The prediction: a new array, or a float if it has no axes."""
         raise NotImplementedError
 
     def loss(self, parameters: Array, *inputs: Any, **named: Any) -> float:
-        """The loss, in evaluation."""
+        """The loss, in evaluation mode."""
         raise NotImplementedError
 
     def loss_and_gradient(self, parameters: Array, *inputs: Any, **named: Any) -> tuple[float, Array]:
-        """(loss, gradient of shape (P,)), in training."""
+        """(loss, gradient of shape (P,)), in training mode."""
         raise NotImplementedError
 
     # The type of a state is the module's own.
@@ -81,23 +82,23 @@ class GeneratedModule(ModuleType):
         raise NotImplementedError
 
     def update(self, parameters: Array, gradient: Array, state: Any, **hyperparameters: float) -> None:
-        """One step of the update rule, in place."""
+        """Do one step of the update rule, in place."""
         raise NotImplementedError
 
     def train_epoch(
         self, parameters: Array, state: Any, order: Array, batch_size: int, *inputs: Any, **named: Any
     ) -> float:
-        """The steps of an epoch, in place; the mean of their losses."""
+        """Do the steps of one epoch, in place; returns the mean of their losses."""
         raise NotImplementedError
 
     def mean_gradient(
         self, parameters: Array, order: Array, batch_size: int, *inputs: Any, **named: Any
     ) -> tuple[float, Array]:
-        """(mean loss, mean gradient of shape (P,)) of these rows, by batches."""
+        """(mean loss, mean gradient of shape (P,)) of these rows, computed batch by batch."""
         raise NotImplementedError
 
     def descend(self, parameters: Array, state: Any, steps: int, *inputs: Any, **named: Any) -> Array:
-        """Steps on all the data, in place; the losses before each, shape (steps,)."""
+        """Do steps on all the data, in place; returns the loss before each, shape (steps,)."""
         raise NotImplementedError
 
     def activations(self, parameters: Array, *inputs: Any, **named: Any) -> Array:

@@ -18,10 +18,10 @@ from derivgen.runtime.generated import GeneratedModule
 
 
 def load(path: Path | str) -> GeneratedModule:
-    """The generated module at a path; what it is is read from its text before anything of it is executed.
+    """Load the generated module at a path; its header and contract are read from the text before any of it is executed.
 
-    Raises DerivgenError, with the reason, where there is no such file, where it is not a generated module, and where
-    it is of another version of the contract.
+    Raises DerivgenError, with the reason, if there is no such file, if it is not a generated module, or if it has
+    another version of the contract.
     """
     path = Path(path).absolute()
     text = store.read(path)
@@ -64,7 +64,7 @@ def check_contract(path: Path, text: str) -> None:
     version = re.search(r"^CONTRACT = (.*)$", text, re.MULTILINE)
     if version is None or version[1] != str(CONTRACT):
         raise DerivgenError(
-            f"{path} is of contract version {version[1] if version else 'unsaid'}, this runtime knows version "
+            f"{path} is of contract version {version[1] if version else 'unknown'}, this runtime knows version "
             f"{CONTRACT}: generate it again with the derivgen that is installed here (the file was made by derivgen "
             f"{header.version})"
         )

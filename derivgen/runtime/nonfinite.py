@@ -17,9 +17,9 @@ GROWTH = 1e4  # a parameter that has grown by more is what the loss overflows by
 class NonFiniteError(DerivgenError, ArithmeticError):
     """Training met a NaN or an infinity, and stopped before it reached the parameters.
 
-    `tensor` is the name of where it was found first ("loss" if in the loss alone), `epoch` and `step` count from 1;
-    `parameters` is the flat vector, and `state` the update rule's, from before that step: the last good ones. `fit` is
-    what was reached until then, with the best parameters where they were kept.
+    `tensor` is the name of the tensor where it was found first ("loss" if only the loss is affected); `epoch` and
+    `step` count from 1. `parameters` (the flat vector) and `state` (that of the update rule) are from before that step:
+    the last good ones. `fit` is the training until then, with the best parameters if they were kept.
     """
 
     fit: Any = None

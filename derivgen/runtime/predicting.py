@@ -29,12 +29,12 @@ Array = np.ndarray[Any, Any]
 
 
 def predict(module: ModuleType, parameters: Array, data: Data) -> Array:
-    """What the module's `predict` gives, of its shape, a part of the rows at a time where they are many.
+    """The result of the module's `predict`, computed for a part of the rows at a time if there are many.
 
-    `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as for `fit`; those that
-    `predict` does not take are left alone. Where rows of the prediction depend on one another (the module's
-    MIXED_AXES), all of them are taken at once. Raises DerivgenError where the module has no `predict`, ValueError or
-    TypeError where an input lacks or does not fit.
+    `parameters`: flat, shape (P,); `data`: the inputs by name, or a frame of their columns, as for `fit`; inputs that
+    `predict` does not use are ignored. If rows of the prediction depend on one another (the module's MIXED_AXES), all
+    rows are computed at once. Raises DerivgenError if the module has no `predict`, and ValueError or TypeError if an
+    input is missing or does not fit.
     """
     refuse_other(module)
     view, inputs = prediction_view(module), prediction_data(module, data)
@@ -53,9 +53,9 @@ def predict(module: ModuleType, parameters: Array, data: Data) -> Array:
 
 
 def classes_of(module: ModuleType, prediction: Array) -> Array:
-    """The class of the largest score along the last axis, int64; -1 where one of the scores is NaN.
+    """The class with the largest score along the last axis, int64; -1 if one of the scores is NaN.
 
-    Raises DerivgenError where the prediction has no axis of classes.
+    Raises DerivgenError if the prediction has no axis of classes.
     """
     by_row = 1 if sample_inputs(prediction_view(module)) else 0
     taken = prediction_inputs(module)
@@ -119,9 +119,11 @@ def read_prediction_data(
 
 
 def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
-    """(flat parameters, where they are from in words) of a file of parameters, a checkpoint, or a folder of these.
+    """(flat parameters, a text that says where they are from) of a parameter file, a checkpoint, or a folder of
+    checkpoints.
 
-    Of a checkpoint the best parameters, if they were kept. Raises DerivgenError where they are another model's.
+    Of a checkpoint these are the best parameters, if they were kept. Raises DerivgenError if they belong to another
+    model.
     """
     path = Path(path)
     if path.is_dir():

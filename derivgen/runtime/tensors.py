@@ -43,9 +43,10 @@ NO_CHECKSUM = "00000000"  # in its place while it is computed
 
 
 def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> None:
-    """Write each tensor of the flat parameters, shape (P,), under its name, atomically: as .npz or .safetensors.
+    """Write each tensor of the flat parameters, shape (P,), under its name into an .npz or .safetensors file,
+    atomically.
 
-    Raises DerivgenError where the path ends in neither, or can't be written.
+    Raises DerivgenError if the path ends in neither, or can't be written.
     """
     path = Path(path)
     encode = encode_npz if suffix_of(path) == ".npz" else encode_safetensors
@@ -55,7 +56,7 @@ def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> 
 def load_parameters(path: Path | str, module: ModuleType) -> Array:
     """The flat parameter vector, shape (P,), from an .npz or .safetensors file of named tensors.
 
-    Raises DerivgenError where a tensor is missing, unknown, or of another shape or dtype.
+    Raises DerivgenError if a tensor is missing, unknown, or of another shape or dtype.
     """
     path = Path(path)
     keys = {p.name: p.name for p in module.PARAMETERS}
@@ -74,10 +75,11 @@ def load_state_dict(
 ) -> Array:
     """The flat parameter vector, shape (P,), from PyTorch's state_dict in a .safetensors file.
 
-    names: the file's key of a parameter; unsaid, the parameter's own name if the file has it, else PyTorch's: `h_W` is
-    h.weight, `h_b` h.bias, and so the gain and shift of a normalization. layout: whether a matrix is the "same" in the
-    file (torch.nn.Embedding) or "transposed" (torch.nn.Linear), by parameter or in one word for all; unsaid, its shape
-    tells, and a square one is refused. Raises DerivgenError where a tensor is missing, unknown, or does not fit.
+    `names`: the file's key for a parameter. If omitted, the parameter's name if the file has it, otherwise PyTorch's:
+    `h_W` is h.weight, `h_b` is h.bias; the gain and shift of a normalization likewise. `layout`: whether a matrix is
+    the "same" in the file (torch.nn.Embedding) or "transposed" (torch.nn.Linear), for each parameter, or one word for
+    all. If omitted, its shape tells; a square matrix then raises an error. Raises DerivgenError if a tensor is missing,
+    unknown, or does not fit.
     """
     path = Path(path)
     require_safetensors(path)
@@ -90,9 +92,10 @@ def from_state_dict(
     names: Mapping[str, str] | None = None,
     layout: Layouts = None,
 ) -> Array:
-    """The flat parameter vector, shape (P,), from the tensors of PyTorch's `model.state_dict()`, or arrays so named.
+    """The flat parameter vector, shape (P,), from the tensors of PyTorch's `model.state_dict()`, or arrays with such
+    names.
 
-    names and layout as for load_state_dict. Raises DerivgenError where a tensor is missing, unknown, or does not fit.
+    `names` and `layout`: as for load_state_dict. Raises DerivgenError if a tensor is missing, unknown, or does not fit.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
@@ -136,8 +139,9 @@ def save_state_dict(
 ) -> None:
     """Write the flat parameters, shape (P,), as a .safetensors file for load_state_dict of a PyTorch model, atomically.
 
-    names and layout as for load_state_dict here; what each matrix becomes must be said, by parameter or in one word.
-    Raises DerivgenError where it is not, where two parameters would have one key, or the file can't be written.
+    `names` and `layout`: as for load_state_dict here, but the layout of each matrix is required, for each parameter or
+    as one word for all. Raises DerivgenError if it is missing, if two parameters have the same key, or if the file
+    can't be written.
     """
     path = Path(path)
     require_safetensors(path)

@@ -144,7 +144,7 @@ def runs_in(calls: Sequence[Call], kinds: Mapping[str, object], refused: set[Run
 
 
 def equal_blocks(calls: Sequence[Call], start: int, period: int, kinds: Mapping[str, object]) -> int:
-    """How many blocks from here on equal the first one but for members of families."""
+    """How many blocks from here on equal the first one except for members of families."""
     first = calls[start : start + period]
     varying: set[tuple[int, int]] | None = None
     count, before = 1, first

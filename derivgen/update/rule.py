@@ -106,7 +106,8 @@ def names_in(expression: sp.Basic) -> set[str]:
 def hyperparameter(name: str, nonnegative: bool = True, positive: bool = False) -> sp.Symbol:
     """The symbol of a hyperparameter in a rule's expressions.
 
-    `nonnegative`: a value below 0 is refused; `positive`: 0 too, as of what something is divided by.
+    `nonnegative`: a value below 0 raises an error; `positive`: 0 raises an error too, for example because something is
+    divided by it.
     """
     bounds = {"nonnegative": nonnegative, "positive": positive}
     return sp.Symbol(name, real=True, **{bound: True for bound, holds in bounds.items() if holds})
@@ -119,11 +120,11 @@ def rule(
     slots: Mapping[sp.Symbol, float] | None = None,
     **hyperparameters: float | sp.Expr | Schedule,
 ) -> UpdateRule:
-    """An update rule of one's own.
+    """A custom update rule.
 
     `assignments` are carried out in order; t counts the steps from 1. A hyperparameter is a default, which callers of
-    the module may replace, or an expression in t, or a schedule. Raises ValueError where a symbol has no value, where
-    a name has another meaning, where a default is out of its range, and where an expression is none of a rule.
+    the module may replace, or an expression in t, or a schedule. Raises ValueError if a symbol has no value, if a name
+    has another meaning, if a default is out of its range, or if an expression has a part that a rule can't have.
     """
     made = [
         (sp.Symbol(str(target), real=True), expression_of(name, target, e)) for target, e in pairs(name, assignments)

@@ -69,7 +69,7 @@ class Rule:
 
     @property
     def slots(self) -> dict[str, Tensor]:
-        """What the rule keeps, but for the steps taken."""
+        """What the rule keeps, except for the steps taken."""
         return {slot: array(slot, *self.extent(slot)) for slot in self.plan.slots}
 
     def extent(self, slot: str) -> tuple[int]:

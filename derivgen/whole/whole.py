@@ -67,7 +67,7 @@ def whole_model(plan: ModulePlan, codes: Mapping[Kernel, Function], called: Coll
 
 
 def with_shown(routine: Routine, known: Mapping[str, Signature]) -> Routine:
-    """The routine with the lengths of its loops read off arrays, but for the shortest ones, as those of kernels."""
+    """The routine with the lengths of its loops read off arrays, except for the shortest ones, as those of kernels."""
     function = as_function(routine, known)
     return replace(routine, body=with_shown_extents(replace(function, body=routine.body)).body)
 

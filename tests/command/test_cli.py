@@ -245,7 +245,7 @@ def test_check_of_a_stale_module_shows_what_and_how(spec):
     assert lines[1:3] == ["--- wave_kernels.py", "+++ wave_kernels.py (generated)"]
     assert any(line.startswith("-") and "sin" in line for line in lines)
     assert any(line.startswith("+") and "cos" in line for line in lines)
-    assert lines[-3:] == ["to mend it, run", "    derivgen generate wave.py", "0 up to date, 1 stale"]
+    assert lines[-3:] == ["to fix it, run", "    derivgen generate wave.py", "0 up to date, 1 stale"]
     assert Path("wave_kernels.py").read_text() == before
 
 
@@ -256,7 +256,7 @@ def test_check_annotates_pull_requests(spec):
     output = fail("check", spec, "--format", "github", code=1)
     line = next(line for line in output.splitlines() if line.startswith("::error"))
     assert line.startswith("::error file=wave_kernels.py,line=1::stale: the spec has changed")
-    assert line.endswith("to mend it, run derivgen generate wave.py")
+    assert line.endswith("to fix it, run derivgen generate wave.py")
     spec.write_text("model = None\n1/0\n")
     output = fail("check", spec, "--format", "github")
     assert "::error file=wave.py,line=1::wave.py:2:" in output
@@ -297,7 +297,7 @@ def test_check_knows_the_options_of_the_module():
 
 def test_a_missing_module_is_stale(spec):
     output = fail("check", spec, code=1)
-    assert output.startswith("wave_kernels.py: stale: the module is missing\nto mend it, run\n")
+    assert output.startswith("wave_kernels.py: stale: the module is missing\nto fix it, run\n")
     assert files() == ["wave.py"]
 
 
@@ -380,7 +380,7 @@ def test_a_module_made_from_python_keeps_its_command(spec):
     module.write_text(module.read_text().replace("derivgen generate wave.py --dtype float64", command))
     assert succeed("check", spec) == "1 up to date, 0 stale\n"
     write_spec(function="cos")
-    assert f"to mend it, run\n    {command}\n" in fail("check", spec, code=1)
+    assert f"to fix it, run\n    {command}\n" in fail("check", spec, code=1)
 
 
 # ---- new
@@ -525,7 +525,7 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
         ({}, ["--resume"], "resume needs the folder of checkpoints"),
         ({}, ["--plot", "loss.jpg"], "loss.jpg"),
         ({}, ["--class-weights", "balanced"], "the model has no input of that name"),
-        ({}, ["--set", "momentum"], "--set takes NAME=VALUE"),
+        ({}, ["--set", "momentum"], "--set expects NAME=VALUE"),
         ({}, ["--set", "epochs=3"], "epochs"),
         ({}, ["--set", "shuffle=0"], "--set shuffle: the update rule has no such hyperparameter"),
         ({}, ["--save", "p.txt"], "p.txt"),
@@ -535,7 +535,7 @@ def test_train_takes_several_files_and_columns_of_tables(spec):
         ({}, ["--data", "data.npz"], "is given twice, by data.npz and by data.npz"),
         ({}, ["--columns", "x=a,b"], "columns: none of the files is a table"),
         *(
-            ({}, ["--columns", text], f"--columns takes NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
+            ({}, ["--columns", text], f"--columns expects NAME=COLUMN,COLUMN,..., such as x=age,height; found {text!r}")
             for text in ("x", "x=", "x=a,,b", "=a", "1=a")
         ),
         ({}, ["--columns", "x=a", "--columns", "x=b"], "--columns: x is given twice: leave one of them out"),
@@ -616,7 +616,7 @@ def test_explain_takes_a_spec_or_an_expression(spec):
     assert "give either SPEC or --expr" in fail("explain")
     assert "give either SPEC or --expr" in fail("explain", spec, "--expr", "x**2")
     assert "Blocks of the Hessian" in succeed("explain", spec, "--order", 2)
-    assert "--order 2 takes a SPEC" in fail("explain", "--expr", "x**2", "--order", 2)
+    assert "--order 2 needs a SPEC" in fail("explain", "--expr", "x**2", "--order", 2)
     assert "'3' is not one of" in fail("gradcheck", spec, "--order", 3)
 
 
@@ -703,7 +703,7 @@ def test_a_name_that_is_too_long_is_an_error_in_words(spec, arguments):
 
 
 @pytest.mark.parametrize("name", ["it's.py", 'a"b.py', "a b.py", "-a.py", "$(touch oops).py", "été.py"])
-def test_the_command_that_mends_is_one_for_the_shell(folder, name):
+def test_the_command_that_fixes_is_one_for_the_shell(folder, name):
     write_spec(name)
     succeed("generate", "--", name)
     Path(name).write_text(Path(name).read_text().replace("sin(", "cos("))

@@ -112,7 +112,7 @@ def test_a_resumed_run_ends_in_the_same_file():
     assert Path("again.npz").read_bytes() == Path("parts.npz").read_bytes()
     message = fail("train", "flowers.py", "--data", "iris.csv", *resumed, "--batch-size", 15)
     assert "batch_size 16, here it is 15" in message
-    assert "go on with it by resume" in fail("train", "flowers.py", "--data", "iris.csv", "--checkpoints", "parts")
+    assert "continue it with resume" in fail("train", "flowers.py", "--data", "iris.csv", "--checkpoints", "parts")
 
 
 def test_resuming_before_the_first_checkpoint_starts_anew():
@@ -136,7 +136,7 @@ def test_training_starts_from_parameters():
     other = fail("train", "flowers.py", "--data", "iris.csv", "--parameters", "run")
     assert "is of another model: hidden_W must be float32 of shape (4, 7), found float32 of shape (4, 6)" in other
     both = ["--parameters", "two.npz", "--checkpoints", "run", "--resume"]
-    assert "give no parameters" in fail("train", "flowers.py", "--data", "iris.csv", *both)
+    assert "leave --parameters out" in fail("train", "flowers.py", "--data", "iris.csv", *both)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_where_the_current_folder_takes_nothing_it_is_that_of_temporary_files(mo
         assert f"The parameters are saved in {folder / 'mine.npz'}" in message
         refusing(patch, ".", folder)
         message = fail("train", "flowers.py", "--data", "iris.csv", *options)
-        assert "The folder for temporary files takes the parameters neither" in message
+        assert "They can't be written to the folder for temporary files either" in message
     equal_to_a_training_that_is_saved(folder / "mine.npz")
 
 
@@ -343,7 +343,7 @@ def test_an_interrupted_training_is_saved_elsewhere_too(monkeypatch):
     refusing(monkeypatch, "full dir")
     message = fail("train", "flowers.py", "--data", "iris.csv", "--save", "full dir/it's.npz")
     assert "error: interrupted. full dir/it's.npz can't be written: No space left" in message
-    assert "saved in it's.npz. Go on by --parameters 'it'\"'\"'s.npz'" in message
+    assert "saved in it's.npz. Continue with --parameters 'it'\"'\"'s.npz'" in message
 
 
 def test_a_folder_that_is_removed_while_training_loses_nothing(monkeypatch):

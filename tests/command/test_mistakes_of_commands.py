@@ -14,7 +14,7 @@ MISTAKES = {
     "77 --resume without a folder": ([*TRAIN, "--resume"], ("--resume needs the folder", "--checkpoints FOLDER")),
     "77 a fraction past 1": ([*TRAIN, "--validation-split", "1.5"], ("--validation-split", "1.5 is not in the range")),
     "77 a picture of an unknown kind": ([*TRAIN, "--plot", "x.xyz"], ("x.xyz", ".png")),
-    "77 a setting without a value": ([*TRAIN, "--set", "momentum="], ("--set takes NAME=VALUE", "momentum=0.9")),
+    "77 a setting without a value": ([*TRAIN, "--set", "momentum="], ("--set expects NAME=VALUE", "momentum=0.9")),
     "79 parameters for a module": (
         ["predict", "spirals.py", "spirals_data.npz", "--data", "spirals_data.npz", "-o", "p.npy"],
         ("spirals.py is not a generated module", "derivgen generate"),

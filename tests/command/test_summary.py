@@ -107,7 +107,7 @@ def test_a_size_makes_numbers():
     times = [cell for row in rows_of(sized).values() for cell in row[2:]]
     assert times and not any("N" in cell for cell in times)
     assert "has no run-time size M; its run-time sizes are N" in fail("summary", "net.py", "--size", "M=3")
-    assert "--size takes NAME=VALUE" in fail("summary", "net.py", "--size", "N=0")
+    assert "--size expects NAME=VALUE" in fail("summary", "net.py", "--size", "N=0")
 
 
 def test_without_a_terminal_it_has_80_columns(monkeypatch):

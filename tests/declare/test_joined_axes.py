@@ -82,7 +82,9 @@ def test_what_is_no_numeral_is_refused(left: object) -> None:
     x = model.parameter("x", 3, 4)
     y = model.let("y", (left(i, j),), x[i, j])  # type: ignore[operator]
     model.minimize(y[0])
-    with pytest.raises(SpecError, match=r"test_joined_axes.py:\d+: let y: .* does not take each value from 0 on once"):
+    with pytest.raises(
+        SpecError, match=r"test_joined_axes.py:\d+: let y: .* does not give each value from 0 on exactly once"
+    ):
         declared_program(model)
 
 
@@ -102,7 +104,7 @@ def test_a_run_time_stride_is_refused() -> None:
     x = model.input("x", 3, N)
     y = model.let("y", (i * N + n,), x[i, n])
     model.minimize(y[0])
-    with pytest.raises(SpecError, match=r"does not take each value from 0 on once"):
+    with pytest.raises(SpecError, match=r"does not give each value from 0 on exactly once"):
         declared_program(model)
 
 

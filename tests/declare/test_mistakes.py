@@ -126,9 +126,9 @@ MISTAKES = {
     ),
     "7 a function that is not imported": (a1("erf(x[n, 0])"), ("write from sympy import erf",)),
     "7 MaxOver, not imported": (a1("MaxOver(x[n, d], d)"), ("write from derivgen import MaxOver",)),
-    "8 NumPy's function": (a1(f"np.tanh({Z1})"), ("NumPy's tanh takes numbers", "write sympy.tanh")),
-    "8 NumPy's function of a tensor": (a1("np.tanh(x)"), ("NumPy's tanh takes numbers", "write sympy.tanh")),
-    "8 NumPy's function of an element": (a1("np.tanh(x[n, d])"), ("takes numbers", "write sympy.tanh")),
+    "8 NumPy's function": (a1(f"np.tanh({Z1})"), ("NumPy's tanh accepts only numbers", "write sympy.tanh")),
+    "8 NumPy's function of a tensor": (a1("np.tanh(x)"), ("NumPy's tanh accepts only numbers", "write sympy.tanh")),
+    "8 NumPy's function of an element": (a1("np.tanh(x[n, d])"), ("accepts only numbers", "write sympy.tanh")),
     "8 NumPy's function of another name": (a1(f"np.arctan({Z1})"), ("NumPy's arctan", "write sympy.atan,")),
     "8 NumPy's function that is a formula": (a1(f"np.log1p({Z1})"), ("NumPy's log1p", "write log(1 + u),")),
     "8 NumPy's maximum": (a1(f"np.maximum({Z1}, 0)"), CONDITION),
@@ -242,7 +242,7 @@ MISTAKES = {
     ),
     "43 NumPy's function as an activation": (
         wrong(a1='a1 = layers.dense(x, H, np.tanh, name="a1")'),
-        ("NumPy's tanh takes numbers", "write sympy.tanh"),
+        ("NumPy's tanh accepts only numbers", "write sympy.tanh"),
     ),
     "45 a loss of two shapes": (
         wrong(minimize="model.minimize(losses.mean_squared_error(p, x))"),
@@ -254,7 +254,7 @@ MISTAKES = {
     ),
     "48 predict of a formula": (
         wrong(predict="model.predict(2 * p[n, c])"),
-        ("predict takes a tensor defined by model.let", "give the expression a let"),
+        ("predict expects a tensor defined by model.let", "give the expression a let"),
     ),
     "50 a let without a name": (
         wrong(a1="a1 = model.let((n, h), x[n, 0] + b1[h])"),

@@ -286,7 +286,7 @@ REFUSED = {
     ),
     "too few initial values": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 3], initial=[1, 2]),
-        "h is read 3 steps back, which takes 1 or 3 initial values, found 2",
+        "h is read 3 steps back, which needs 1 or 3 initial values, found 2",
     ),
     "no initial value": (
         lambda m, n, t, x: m.recur(

@@ -592,38 +592,39 @@ def later_tensor(s: Declared, u: Any) -> sp.Expr:
 
 
 REFUSED = {
-    mean_over_rows: "the objective: the derivative of v[n,0] by x[n,0] is taken in each row n by itself, but "
-    "mean_sum[o] += Σ_n u[n,o] mixes them: differentiate a let whose row n comes from row n of x alone",
-    shifted_rows: "the objective: the derivative of v[n] by x[n,0] is taken in each row n by itself, but "
-    "v[n] = u[n,0] + (x[n - 1,0]² if n > 0 else 0) mixes them: differentiate a let whose row n comes from row n of x "
+    mean_over_rows: "the objective: the derivative of v[n,0] with respect to x[n,0] is taken in each row n separately, "
+    "but mean_sum[o] += Σ_n u[n,o] mixes them: differentiate a let whose row n depends on row n of x alone",
+    shifted_rows: "the objective: the derivative of v[n] with respect to x[n,0] is taken in each row n separately, but "
+    "v[n] = u[n,0] + (x[n - 1,0]² if n > 0 else 0) mixes them: differentiate a let whose row n depends on row n of x "
     "alone",
-    other_row: "the objective: the derivative of u[m + 1,0] by x[m,0] reads u at other m than its own: define it at "
-    "its own row",
-    labels: "the objective: the derivative of u[n,0] by y[n]: expected a real tensor, found integers: nothing is "
-    "differentiated by y",
+    other_row: "the objective: the derivative of u[m + 1,0] with respect to x[m,0] reads u at other m than its own: "
+    "define it at its own row",
+    labels: "the objective: the derivative of u[n,0] with respect to y[n]: expected a real tensor, found integers: "
+    "nothing can be differentiated with respect to y",
     within_a_recurrence: "g: g is a part of this recurrence: take its derivatives in a later let",
-    half: "the objective: the derivative of u[n,0] by x[n,2·i]: it is by an element at indices and numbers, found 2·i: "
-    "read it there",
-    second_of_relu: "the objective: the derivative of v[n] by x[n,0], x[n,0] is 0 everywhere: write 0, or look for "
-    "what should depend on it",
-    other_component: "the objective: the derivative of v[n] by x[n,0] is 0 everywhere: write 0, or look for what "
-    "should depend on it",
-    through_another: "the objective: S comes from x, so that no derivative by x has one by S: differentiate by S first",
-    later_tensor: "the objective: the derivative of u[n,0] by later[n] is 0 everywhere: write 0, or look for what "
-    "should depend on it",
+    half: "the objective: the derivative of u[n,0] with respect to x[n,2·i]: expected an element at indices and "
+    "numbers, found 2·i: read it there",
+    second_of_relu: "the objective: the derivative of v[n] with respect to x[n,0], x[n,0] is 0 everywhere: write 0, or "
+    "look for what should depend on it",
+    other_component: "the objective: the derivative of v[n] with respect to x[n,0] is 0 everywhere: write 0, or look "
+    "for what should depend on it",
+    through_another: "the objective: S depends on x, so a derivative with respect to x cannot be differentiated with "
+    "respect to S: take the derivative with respect to S first",
+    later_tensor: "the objective: the derivative of u[n,0] with respect to later[n] is 0 everywhere: write 0, or look "
+    "for what should depend on it",
     lambda s, u: Sum(s.model.derivative(s.x[s.n, 0], s.x[s.n, 1]), s.n): "the objective: the derivative of x[n,0]: "
     "expected an element of a let, found input x: give the expression a let",
-    lambda s, u: Sum(s.model.derivative(u[s.n, 0], u[s.n, 1]), s.n): "the objective: the derivative of u[n,0] by "
-    "u[n,1]: it is 1 where both are one element, else 0: write that number",
+    lambda s, u: Sum(s.model.derivative(u[s.n, 0], u[s.n, 1]), s.n): "the objective: the derivative of u[n,0] with "
+    "respect to u[n,1]: it is 1 where both are one element, else 0: write that number",
     lambda s, u: Sum(s.model.derivative(u[s.n, 0], s.N), s.n): "the objective: N in a derivative is no element of a "
     "tensor",
-    lambda s, u: Sum(s.model.derivative(u[s.n, 0] ** 2, s.x[s.n, 0]), s.n): "derivative takes an element of a let, "
-    "and elements of tensors that it comes from, found u[n, 0]**2: give an expression a let, and read tensors at "
+    lambda s, u: Sum(s.model.derivative(u[s.n, 0] ** 2, s.x[s.n, 0]), s.n): "derivative expects an element of a let, "
+    "and elements of tensors that it depends on, found u[n, 0]**2: define the expression by a let, and read tensors at "
     "indices",
-    lambda s, u: Sum(s.model.derivative(u, s.x[s.n, 0]), s.n): "derivative takes an element of a let, and elements of "
-    "tensors that it comes from, found u: give an expression a let, and read tensors at indices",
-    lambda s, u: Sum(s.model.derivative(u[s.n, 0]), s.n): "derivative of u[n, 0]: say by which element, "
-    "derivative(u[n, 0], x[n, d])",
+    lambda s, u: Sum(s.model.derivative(u, s.x[s.n, 0]), s.n): "derivative expects an element of a let, and elements "
+    "of tensors that it depends on, found u: define the expression by a let, and read tensors at indices",
+    lambda s, u: Sum(s.model.derivative(u[s.n, 0]), s.n): "derivative of u[n, 0]: give the element to differentiate "
+    "with respect to, derivative(u[n, 0], x[n, d])",
 }  # fmt: skip
 
 

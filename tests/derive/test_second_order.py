@@ -590,7 +590,7 @@ def test_least_squares_takes_lets() -> None:
         w = model.parameter("w", 2)
         model.least_squares(wrong(w))
         said = refusal(model)
-        assert "least_squares takes tensors defined by model.let" in said and "no objective" not in said
+        assert "least_squares expects tensors defined by model.let" in said and "no objective" not in said
 
 
 def test_least_squares_of_nothing() -> None:

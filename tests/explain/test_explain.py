@@ -375,7 +375,7 @@ EXPRESSIONS = [
 
 def sections(text: str) -> dict[str, str]:
     """Variable → its section of an explanation."""
-    found = re.split(r"\nBy (\w+)\n-+\n", text)
+    found = re.split(r"\nWith respect to (\w+)\n-+\n", text)
     return dict(zip(found[1::2], found[2::2], strict=True))
 
 

@@ -37,7 +37,7 @@ CASES = {
     "max_pool1d(sequences, 2, name='z', padding=-1)": ["max_pool1d", "padding", "at least 0", "-1"],
     "reshape(rows, 4, name='z')": ["reshape", "tuple", "found 4"],
     "reshape(rows, (2, -2), name='z')": ["reshape", "(2, -2)", "as many elements"],
-    "concatenate(3, name='z')": ["concatenate takes tensors", "found 3"],
+    "concatenate(3, name='z')": ["concatenate expects tensors", "found 3"],
     "concatenate([rows, rows], '1', name='z')": ["axis", "'1'"],
     "multi_head_attention(sequences, '2', name='z')": ["num_heads", "'2'"],
     "multi_head_attention(sequences, 2, name='z', memory=rows)": ["rows of shape (N, 4)"],

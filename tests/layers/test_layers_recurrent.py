@@ -84,7 +84,7 @@ def test_a_tensor_without_time_is_refused(layer: str) -> None:
     x = model.parameter("x", 2, FEATURES)
     getattr(layers, layer)(x, UNITS, name="r")
     model.minimize(x[0, 0])
-    with pytest.raises(SpecError, match=rf"test_layers_recurrent.py:\d+: {layer} takes a tensor with axes"):
+    with pytest.raises(SpecError, match=rf"test_layers_recurrent.py:\d+: {layer} expects a tensor with axes"):
         declared_program(model)
 
 

@@ -75,7 +75,10 @@ NORMALIZATION = {
 }
 SHAPES = {
     "no units": ("dense(rows, 0, name='z')", ["dense", "units", "found 0"]),
-    "an element": ("dense(rows[n, 0], 3, name='z')", ["dense takes a tensor", "rows[n, 0]", "let of its own"]),
+    "an element": (
+        "dense(rows[n, 0], 3, name='z')",
+        ["dense expects a tensor", "rows[n, 0]", "define the expression by a let"],
+    ),
     "ids that are data": ("embedding(rows, 3, name='z')", ["embedding", "model.labels", "rows"]),
     "no features": ("embedding(ids, 0, name='z')", ["embedding", "features", "found 0"]),
     "a flat vector": ("flatten(vector, name='z')", ["flatten", "(batch, …)", "vector of shape (4,)"]),
@@ -84,13 +87,13 @@ SHAPES = {
     "other rows": ("concatenate([rows, sequences], name='z')", ["one shape", "rows of shape", "sequences of shape"]),
     "other columns": (
         "concatenate([images, images, sequences], 1, name='z')",
-        ["but for axis 1", "sequences of shape"],
+        ["except for axis 1", "sequences of shape"],
     ),
     "no such axis": ("concatenate([rows, rows], 2, name='z')", ["axis", "-2 .. 1", "found 2"]),
     "no tensors": ("concatenate([], name='z')", ["concatenate", "at least one"]),
-    "a tensor for a list": ("concatenate(rows, name='z')", ["concatenate takes tensors"]),
+    "a tensor for a list": ("concatenate(rows, name='z')", ["concatenate expects tensors"]),
     "unequal terms": ("add(rows, sequences, name='z')", ["add", "one shape", "sequences of shape (N, 7, 4)"]),
-    "a number as a term": ("add(rows, 1, name='z')", ["add takes a tensor", "found 1"]),
+    "a number as a term": ("add(rows, 1, name='z')", ["add expects a tensor", "found 1"]),
 }
 ATTENTION = {
     "a matrix": ("multi_head_attention(rows, 2, name='z')", ["multi_head_attention", "rows of shape (N, 4)"]),

@@ -210,16 +210,17 @@ layer(0)
         ),
         (
             "from derivgen import optimizers\noptimizers.adamw(weight_deca=0.1)\n",
-            "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? it takes learning_rate, "
-            "beta_1,",
+            "digits.py:2: adamw has no argument weight_deca; did you mean weight_decay? its arguments are "
+            "learning_rate, beta_1,",
         ),
         (
             "from derivgen import Model\nm = Model('m')\nw = m.parameter(\n    'w', 3, initial=0\n)\n",
-            "digits.py:3: parameter has no argument initial; did you mean init? it takes name, shape, init",
+            "digits.py:3: parameter has no argument initial; did you mean init? its arguments are name, shape, init",
         ),
         (
             "from derivgen import losses, schedules\nrate = schedules.cosine(0.1, decay_step=9)\n",
-            "digits.py:2: cosine has no argument decay_step; did you mean decay_steps? it takes rate, decay_steps, end",
+            "digits.py:2: cosine has no argument decay_step; did you mean decay_steps? its arguments are rate, "
+            "decay_steps, end",
         ),
         (
             "from derivgen import layers\ndef dense(x, *, out):\n    return x\ndense(1, ou=2)\n",

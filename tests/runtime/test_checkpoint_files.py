@@ -186,7 +186,7 @@ def test_a_folder_without_checkpoints_has_no_latest(tmp_path):
     assert latest_checkpoint(tmp_path / "none") is None
     assert latest_checkpoint(str(tmp_path)) is None
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="Not a directory: mend that, or give another path"):
+    with pytest.raises(CheckpointError, match="Not a directory: fix that, or give another path"):
         latest_checkpoint(tmp_path / "file")
 
 
@@ -289,12 +289,12 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path, module):
     data = path.read_bytes()
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        assert f"Move it away: then resuming goes on from {older}" in refused(
+        assert f"Move it away: then resuming continues from {older}" in refused(
             path, module, "is no whole safetensors file"
         )
     path.write_bytes(data[:-40] + bytes(40))  # as a crash of the machine leaves a file without fsync
     assert (
-        f"is damaged: its bytes are not those of the checksum. Move it away: then resuming goes on from {older}"
+        f"is damaged: its bytes are not those of the checksum. Move it away: then resuming continues from {older}"
         in refused(path, module, "damaged")
     )
     older.unlink()
@@ -319,7 +319,7 @@ def test_foreign_files_are_refused(tmp_path, module):
     refused(tmp_path / "p.safetensors", module, "but no checkpoint: .*found null.*load_parameters")
     for name in ("p.npz", "p.pickle", "p.txt", "empty"):
         refused(tmp_path / name, module, "is no whole safetensors file.* Give a file that training wrote")
-    refused(tmp_path, module, "can't be read: Is a directory: mend that, or give another path", CheckpointError)
+    refused(tmp_path, module, "can't be read: Is a directory: fix that, or give another path", CheckpointError)
     refused(tmp_path / "none", module, "can't be read: No such file .*give another path", CheckpointError)
     path = write_checkpoint(tmp_path / "c", module, checkpoint_of(module), keep=1)
     with pytest.raises(DerivgenError, match=r"holds best\.W, which is no parameter"):
@@ -384,7 +384,7 @@ def test_a_disk_that_refuses_keeps_the_older_ones(folder, module, monkeypatch, f
     with monkeypatch.context() as patch:
         patch.setattr(function, failing(code))
         file, kept = r"step-000000002\.safetensors", "the older checkpoints are as they were"
-        message = rf"{file} can't be written: {words}: mend that, .*; {kept}"
+        message = rf"{file} can't be written: {words}: fix that, .*; {kept}"
         with pytest.raises(CheckpointError, match=message):
             write_checkpoint(folder, module, checkpoint_of(module, 2), keep=1)
     stays(folder, module)
@@ -403,7 +403,7 @@ def test_the_folder_is_brought_to_the_disk_before_older_ones_go(folder, module, 
         real(descriptor)
 
     monkeypatch.setattr("os.fsync", fsync)
-    with pytest.raises(CheckpointError, match="Input/output error: mend that, or give another path"):
+    with pytest.raises(CheckpointError, match="Input/output error: fix that, or give another path"):
         write_checkpoint(folder, module, checkpoint_of(module, 2), keep=1)
     # The temporary file, which has the checkpoint's name by then, before the folder.
     assert synced == [place.stat().st_ino for place in (folder / "step-000000002.safetensors", folder)]
@@ -420,7 +420,7 @@ def test_a_file_system_that_syncs_no_folders_will_do(folder, module, monkeypatch
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, module, place):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"can't be written: (File exists|Not a directory): mend that"):
+    with pytest.raises(CheckpointError, match=r"can't be written: (File exists|Not a directory): fix that"):
         write_checkpoint(tmp_path / place, module, checkpoint_of(module), keep=1)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -451,7 +451,7 @@ def test_a_write_that_the_system_cuts_off_keeps_the_older_ones(folder, module):
         except CheckpointError as error:
             print(error)
     """)
-    assert "step-000000002.safetensors can't be written: File too large: mend that, or give another path" in output
+    assert "step-000000002.safetensors can't be written: File too large: fix that, or give another path" in output
     stays(folder, module)
 
 
@@ -473,7 +473,7 @@ def test_a_folder_that_one_may_not_write_is_refused(folder, module):
                 print(error)
     """)
     folder.chmod(0o755)
-    assert output.count("Permission denied: mend that, or give another path") == 2, output
+    assert output.count("Permission denied: fix that, or give another path") == 2, output
     stays(folder, module)
 
 

@@ -170,7 +170,7 @@ def test_a_header_of_another_format_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("cast", [False, True])
-def test_shapes_that_no_cast_mends_are_refused_before_reading(tmp_path, monkeypatch, cast):
+def test_shapes_that_no_cast_fixes_are_refused_before_reading(tmp_path, monkeypatch, cast):
     monkeypatch.setattr(np.lib.format, "read_array", None)
     for shape in ((3,), (3, 3), (3, 2, 1), ()):
         np.savez(tmp_path / "d.npz", x=np.zeros(shape, np.float32), y=Y)

@@ -173,7 +173,7 @@ def test_npy_files_are_inputs_by_their_names(tmp_path):
     np.save(tmp_path / "train_x.npy", X)
     path = tmp_path / "train_x.npy"
     refused(rf"train_x: expected x, y\. Say which input it is by x={path}", path, CLASSIFIER)
-    refused("takes no input labels: expected x, label; did you mean label", f"labels={path}", LABELLED)
+    refused("has no input labels: expected x, label; did you mean label", f"labels={path}", LABELLED)
     refused(r"expected x=FILE\.npy, a \.csv names what it holds", f"x={write(tmp_path / 'd.csv', CSV)}", CLASSIFIER)
     refused("none.npy does not exist", "x=none.npy", CLASSIFIER)
 
@@ -183,7 +183,7 @@ def test_a_file_with_an_equals_sign_in_its_name_is_itself(tmp_path, monkeypatch)
     np.save("a=x.npy", X)
     inputs, _ = read_data("x=a=x.npy", model(given("x", "N", 2)))
     assert np.array_equal(inputs["x"], X)
-    refused("single array, and the model takes no input a=x", "a=x.npy", CLASSIFIER)
+    refused("single array, and the model has no input a=x", "a=x.npy", CLASSIFIER)
 
 
 def test_npy_files_that_are_cut_or_foreign_are_refused(tmp_path):
@@ -218,7 +218,7 @@ def test_npy_files_that_are_cut_or_foreign_are_refused(tmp_path):
         (X.astype(complex), Y, "x must hold numbers, found dtype complex128"),
     ],
 )
-def test_what_no_cast_can_mend_is_refused(tmp_path, x, y, message):
+def test_what_no_cast_can_fix_is_refused(tmp_path, x, y, message):
     np.savez(tmp_path / "d.npz", x=x, y=y)
     refused(message, tmp_path / "d.npz", CLASSIFIER, cast=True)
 
@@ -264,10 +264,10 @@ def test_columns_can_be_said(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": ["age"]}, r"input x of shape \(N, 2\) takes 2 of them, found 1: age"),
-        ({"y": []}, r"input y of shape \(N,\) takes 1 of them, found 0: nothing"),
+        ({"x": ["age"]}, r"input x of shape \(N, 2\) needs 2 of them, found 1: age"),
+        ({"y": []}, r"input y of shape \(N,\) needs 1 of them, found 0: nothing"),
         ({"x": ["Age", "bmi"]}, r"found age, bmi, y; Age is missing; did you mean age\? "),
-        ({"X": ["age", "bmi"]}, "columns: the model takes no input X: expected x, y, w; did you mean x"),
+        ({"X": ["age", "bmi"]}, "columns: the model has no input X: expected x, y, w; did you mean x"),
         ({"w": ["age", "bmi"]}, r"w of shape \(2,\) can't come from columns: its first axis is not the sample axis N"),
     ],
 )
@@ -348,7 +348,7 @@ def test_columns_are_chosen_by_patterns(tmp_path):
     inputs, unused = read_data(path, CLASSIFIER, columns={"x": ["a_*"]})
     assert_classifier(inputs)
     assert unused == ("id",)
-    refused(r"takes 2 of them, found 1: b_\*", path, CLASSIFIER, columns={"x": ["b_*"]})
+    refused(r"needs 2 of them, found 1: b_\*", path, CLASSIFIER, columns={"x": ["b_*"]})
 
 
 def test_columns_that_are_not_there_are_told_with_those_that_are(tmp_path):

@@ -190,7 +190,7 @@ def test_class_weights(tmp_path):
 
 
 def test_data_that_the_model_does_not_take_are_named(digits, images):
-    for more, message in [({"weights": [1.0]}, "it takes x, y"), ({"X": images["x"]}, "did you mean x")]:
+    for more, message in [({"weights": [1.0]}, "its inputs are x, y"), ({"X": images["x"]}, "did you mean x")]:
         with pytest.raises(TypeError, match=f"data has {next(iter(more))}, which is no input of the model.*{message}"):
             runtime.fit(digits, {**images, **more})
     with pytest.raises(TypeError, match="validation has z"):
@@ -533,7 +533,7 @@ def test_checkpoints_of_another_training_are_refused(modes, points, tmp_path, di
         ({"batch_size": 9}, "batch_size 8, here it is 9"),
         ({"seed": 1}, "seed 0, here it is 1"),
         ({"learning_rate": 0.03}, r"learning_rate 0\.02, here it is 0\.03"),
-        ({"beta_1": 0.8}, r"beta_1 unsaid, here it is 0\.8"),
+        ({"beta_1": 0.8}, r"beta_1 not given, here it is 0\.8"),
         ({"data": {name: a[:80] for name, a in points.items()}}, r"x float64 of shape \(90, 3\), .*here it is .*80"),
         ({"data": {**points, "t": points["t"] + 1}}, r"t float64 of shape \(90, 1\), checksum .*the same data"),
         ({"keep_best": True}, "keep_best False, here it is True"),
@@ -543,7 +543,7 @@ def test_checkpoints_of_another_training_are_refused(modes, points, tmp_path, di
             resume(**changes)
     with pytest.raises(DerivgenError, match="has checkpoints of a training already"):
         runtime.fit(modes, points, checkpoints=folder)
-    with pytest.raises(ValueError, match="give no parameters or state"):
+    with pytest.raises(ValueError, match="leave parameters and state out"):
         resume(parameters=modes.initial_parameters())
     with pytest.raises(ValueError, match="needs the folder"):
         runtime.fit(modes, points, resume=True)
@@ -742,7 +742,7 @@ def test_a_path_is_no_module(points, path):
 
 def test_a_loss_that_rose_is_warned_of(modes, points):
     with pytest.warns(
-        UserWarning, match=r"the loss of the first 90 rows rose from .*: the training diverged, so take a smaller"
+        UserWarning, match=r"the loss of the first 90 rows rose from .*: the training diverged, so use a smaller"
     ):
         worse = runtime.fit(modes, points, epochs=3, learning_rate=1e3)
     assert any("rose from" in warning for warning in worse.warnings)

@@ -198,7 +198,7 @@ def test_other_epochs_are_refused(forged, module, expected, change):
         ({"best_epoch": 0}, "best_epoch must be [12], found 0"),
         ({"random": {}}, "KeyError, 'state'"),
         ({"random": None}, "TypeError, "),
-        ({"settings": {}}, r"a training with batch_size unsaid, here it is 4, .*: give the same settings"),
+        ({"settings": {}}, r"a training with batch_size not given, here it is 4, .*: give the same settings"),
         ({"data": {"x": [1]}}, r"a training with x \[1\], here it is float32 of shape \(12, 2\)"),
         ({"records": [{}]}, "TypeError, .*missing"),
         ({"more": 1}, "more must be absent, found 1"),

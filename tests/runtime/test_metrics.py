@@ -115,11 +115,21 @@ def test_ignored_labels_are_left_out(name, ignore):
 @pytest.mark.parametrize(
     ("declared", "labels", "scores", "message"),
     [
-        (Y, (5,), (5,), r"a prediction of shape \(5, 4\), found \(5,\): give class scores \(N, C\), or a function"),
+        (
+            Y,
+            (5,),
+            (5,),
+            r"a prediction of shape \(5, 4\), found \(5,\): give class scores \(N, C\), or a custom function",
+        ),
         (Y, (5,), (5, 3), r"of shape \(5, 4\), found \(5, 3\)"),
         (Y, (5,), (4, 4), r"of shape \(5, 4\), found \(4, 4\)"),
         (entry("y", "N", 7, classes=4), (5, 7), (5, 4, 7), r"\(5, 7, 4\), found \(5, 4, 7\): .* \(N, 7, C\)"),
-        (T, (5,), (5,), "compares labels, and the input t holds numbers: declare it by model.labels, or give a fun"),
+        (
+            T,
+            (5,),
+            (5,),
+            "compares labels, and the input t holds numbers: declare it by model.labels, or give a custom function",
+        ),
         (entry("y", "N", classes=4, ignore=0), (5,), (5, 4), "nothing to compare: y has no row with a label"),
     ],
 )
@@ -248,7 +258,7 @@ def test_metrics_are_names_functions_or_both(metrics, names):
     [
         (["acuracy"], ValueError, "there is no 'acuracy'; did you mean accuracy\\? There are accuracy, balanced_"),
         (["mean_square_error"], ValueError, "did you mean mean_squared_error\\?"),
-        (["zzz"], ValueError, "there is no 'zzz'\\. There are .*mean_absolute_error, and functions of your own"),
+        (["zzz"], ValueError, "there is no 'zzz'\\. There are .*mean_absolute_error, and custom functions"),
         (["f1", "f1"], ValueError, "f1 is given twice"),
         (["f1", {"f1": largest_error}], ValueError, "f1 is given twice"),
         ([3], TypeError, "names, functions, and mappings from a name to a function, found 3"),

@@ -79,7 +79,7 @@ def without(name, body=None):
         ("import os\nos.abort()\n", "not a generated module"),
         ("", "not a generated module"),
         (module_text().replace("CONTRACT = 1", "CONTRACT = 2"), "of contract version 2, this runtime knows version 1"),
-        (without("CONTRACT"), "of contract version unsaid, this runtime knows version 1"),
+        (without("CONTRACT"), "of contract version unknown, this runtime knows version 1"),
         (module_text() + "def (\n", "can't be imported, SyntaxError"),
         (module_text() + "import no_such_package\n", "can't be imported, ModuleNotFoundError"),
     ],

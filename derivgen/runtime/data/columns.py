@@ -66,7 +66,7 @@ def refuse_stated(module: ModuleType, tables: Sequence[Table], stated: Mapping[s
     names = [i.name for i in module.INPUTS]
     for name in stated:
         if name not in names:
-            found = f"columns: the model takes no input {name}"
+            found = f"columns: the model has no input {name}"
             raise DerivgenError(f"{found}: expected {inputs_text(module)}{nearest(name, names)}")
     if stated and not tables:
         raise DerivgenError("columns: none of the files is a table: give a .csv or .parquet, or leave out columns")
@@ -97,7 +97,7 @@ def stated_columns(declared: Any, tables: Sequence[Table], stated: Sequence[str]
     width = declared.shape[1] if len(declared.shape) == 2 else 1
     if not names or (len(names) != width and not isinstance(width, str)):
         raise DerivgenError(
-            f"columns: the input {declared.name} of shape {shape_text(declared)} takes "
+            f"columns: the input {declared.name} of shape {shape_text(declared)} needs "
             f"{'at least 1' if isinstance(width, str) else width} of them, found {len(names)}: {listed(names)}"
         )
     return names

@@ -40,24 +40,28 @@ def read_data(
     needed: Collection[str] | None = None,
     tell: Tell = LOG.info,
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """(the module's inputs by name, the names of arrays and columns that the model doesn't take) from files.
+    """Read a module's inputs from files; returns (inputs by name, names of the arrays and columns that were not used).
 
     Several files together give the inputs, each input once.
 
-    - `.npz`: arrays by the inputs' names.
-    - `.npy`: the input named like the file, or NAME in NAME=PATH. It is memory-mapped, read-only: it stays on the
-      disk, unless its numbers have to be converted, which reads all of it.
-    - `.csv`, `.parquet`: `columns` says which columns make an input. Otherwise an input of shape (N,) takes the column
-      of its name, one of shape (N, D) takes name_0 … name_{D-1}. One input of shape (N, D) that is not found so
-      takes the columns that no input takes, in the file's order, if these are exactly D.
+    - `.npz`: arrays named like the inputs.
+    - `.npy`: the input named like the file, or NAME in NAME=PATH. The file is memory-mapped, read-only: it stays on
+      disk, unless its numbers must be converted, which reads all of it.
+    - `.csv`, `.parquet`: `columns` says which columns make an input. Without it, an input of shape (N,) is the column
+      of its name, and one of shape (N, D) the columns name_0 … name_{D-1}. If one input of shape (N, D) is not found in
+      this way, it gets the columns that no other input uses, in the file's order, provided that there are exactly D.
 
-    `needed`: the inputs to be read, all if omitted. Floating-point numbers are converted to the module's dtype, and to
-    labels where they are whole; with `cast`, integers and booleans to floating point too, which otherwise raise an
-    error with the fix. The columns of tables need no `cast`. Integers of any dtype are labels as they are. `tell` is
-    called with a line for each input that was converted unasked, or that takes columns of other names; if omitted, it
-    is logged. Arrays that are not needed are never read; of the others the header comes first, with their shape and
-    dtype.
-    Raises DerivgenError where a file can't be read or the files don't give the inputs.
+    `needed`: the inputs to read; all if omitted. Other arrays are never read. Of each array the header is checked
+    first, with its shape and dtype.
+
+    `cast`: convert integers and booleans to floating point; without it they raise an error that names the fix. The
+    columns of tables need no `cast`. Floating-point numbers are always converted to the module's dtype, and whole
+    numbers to labels. Labels may have any integer dtype.
+
+    `tell`: a function that is called with a line for each input that was converted without `cast`, or that uses columns
+    of other names; if omitted, the line is logged.
+
+    Raises DerivgenError if a file can't be read or the files don't give the inputs.
     """
     sources = [source(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
     if not sources:
@@ -157,9 +161,9 @@ def npy_name(s: Source, module: ModuleType) -> str:
     if name in names:
         return name
     if s.name is not None:
-        found = f"{name}={s.path}: the model takes no input {name}"
+        found = f"{name}={s.path}: the model has no input {name}"
         raise DerivgenError(f"{found}: expected {inputs_text(module)}{nearest(name, names)}")
     raise DerivgenError(
-        f"{s.path} is a single array, and the model takes no input {name}: expected {inputs_text(module)}. Say which "
+        f"{s.path} is a single array, and the model has no input {name}: expected {inputs_text(module)}. Say which "
         f"input it is by {names[0] if names else 'NAME'}={s.path}"
     )

@@ -34,11 +34,13 @@ def check_names(module: ModuleType, data: Mapping[str, Array], what: str) -> Non
     for name in data:
         if name not in names:
             near = nearest(str(name), names) or ":"
-            raise TypeError(f"{what} has {name}, which is no input of the model{near} it takes {inputs_text(module)}")
+            raise TypeError(
+                f"{what} has {name}, which is no input of the model{near} its inputs are {inputs_text(module)}"
+            )
 
 
 def check_complete(module: ModuleType, data: Mapping[str, Array], names: Iterable[str] | None = None) -> None:
-    """Raise TypeError where one of these inputs, of all where unsaid, is missing."""
+    """Raise TypeError where one of these inputs, of all if omitted, is missing."""
     every = [i.name for i in module.INPUTS]
     for name in every if names is None else names:
         if name not in data:

@@ -34,12 +34,12 @@ WELL_CONDITIONED = 1e-3  # of JᵀJ, whose eigenvalues then have 13 digits; else
 
 @dataclass(frozen=True, slots=True)
 class CurveFit:
-    """Fitted parameters, flat, shape (P,), in the module's dtype, with views by name.
+    """The result of `fit_curve`: fitted parameters, flat, shape (P,), in the module's dtype, with views by name.
 
-    `standard_errors` has an array of the tensor's shape for each trained parameter; `covariance`, shape (T, T), is of
-    the trained part of the flat vector, which is all of it where no tensor is running. Both are infinite where the data
-    don't determine them. `undetermined` names the parameters that the residuals don't determine, `at_bounds` those that
-    lie on a bound, both by element, as `W[2, 3]`. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without
+    `standard_errors` has an array of the tensor's shape for each trained parameter. `covariance`, shape (T, T), covers
+    the trained part of the flat vector, which is all of it unless the model has running tensors. Both are infinite
+    where the data don't determine the parameters. `undetermined` names the parameters that the residuals don't determine,
+    `at_bounds` those that lie on a bound, both by element, as `W[2, 3]`. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without
     degrees of freedom.
     """
 
@@ -60,9 +60,11 @@ class CurveFit:
     objective: Objective = field(repr=False)
 
     def confidence_intervals(self, level: float = 0.95) -> dict[str, tuple[Array, Array]]:
-        """(lower, upper) by name, each of the tensor's shape, which hold the parameter at this confidence.
+        """(lower, upper) by tensor name, each of the tensor's shape: the interval that contains the parameter at this
+        confidence.
 
-        By Student's t; by the normal distribution where `absolute_sigma` says that the errors' size is known.
+        From Student's t distribution; from the normal distribution if `absolute_sigma` says that the size of the errors
+        is known.
         """
         quantile = self.quantile(level)
         return {
@@ -71,7 +73,7 @@ class CurveFit:
         }
 
     def quantile(self, level: float) -> float:
-        """The quantile: the absolute value of a standardized estimate is at most that at this confidence."""
+        """The number that the absolute value of a standardized estimate does not exceed, at this confidence."""
         from scipy.special import ndtri, stdtrit
 
         if not 0 < level < 1:
@@ -87,16 +89,18 @@ class CurveFit:
         prediction: bool = False,
         sigma: ArrayLike | None = None,
     ) -> tuple[Array, Array, Array]:
-        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64.
+        """(lower, predicted, upper) around `predict` at these inputs, each of its shape, float64; at the data if
+        omitted.
 
-        If omitted, at the data.
+        At each point it is the interval that contains the curve at this confidence, to first order in the errors of the
+        parameters; with `prediction`, the interval that contains a new observation. The error of a new observation is
+        that of the residuals, times `sigma` if the residuals are divided by it: a number, or an array of the shape of
+        `predict`. The band costs one product with the Jacobian of `predict` per parameter.
 
-        At each point the interval that holds the curve at this confidence, to first order in the parameters' errors;
-        with `prediction` one that holds a new observation. Its error is that of the residuals, times `sigma`: a number,
-        or an array of the shape of `predict`, which may be left out if the residuals are the prediction less an input.
-        One product with the Jacobian of `predict` a parameter. Raises DerivgenError where the module lacks it, or the
-        covariance is infinite. Raises ValueError where `sigma` is missing, or where rows of the prediction depend on
-        one another and these inputs are not the data: another grid is another series.
+        A new observation needs `sigma`, unless the residuals are the prediction less an input. Raises DerivgenError if the
+        module has no such product, or if the covariance is infinite. Raises ValueError if `sigma` is missing, or if rows of
+        the prediction depend on one another and these inputs are not the data, since a series at other points is another
+        series.
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
@@ -135,7 +139,7 @@ class CurveFit:
             )
 
     def refuse_other_rows(self, data: Mapping[str, Array]) -> None:
-        """Raise ValueError where rows of the prediction depend on one another, and those given are not the data's."""
+        """Raise ValueError if rows of the prediction depend on one another, and the given rows are not the data's."""
         module, own = self.objective.module, self.objective.inputs
         for name, axes in mixed_inputs(module).items():
             if name in data and not np.array_equal(data[name], own[name]):
@@ -146,23 +150,24 @@ class CurveFit:
                 )
 
     def plot(self, path: Path | str, *, x: str | None = None, y: str | None = None, level: float = 0.95) -> None:
-        """Draw the data, the curve, its band and the residuals into a .png, .svg or .pdf; same fit, same bytes.
+        """Draw the data, the curve, its band and the residuals into a .png, .svg or .pdf; the same fit gives the same
+        bytes.
 
-        The curve is drawn at 400 places between the least and the largest x; where rows of the prediction depend on one
-        another (a recurrence over time, a mean over the rows), at the data's rows alone, in the order of x. Where
-        `predict` takes a second input of each row, the fit is a point a row, with its band as a bar.
+        The curve is drawn at 400 points between the smallest and the largest x. If rows of the prediction depend on one
+        another (a recurrence over time, a mean over the rows), it is drawn at the data's rows only, in the order of x.
+        If `predict` uses a second input of each row, the fit is drawn as one point for each row, with its band as a
+        bar.
 
-        `x`, `y`: names of the inputs along the axes, both of one axis; if omitted, the only such one that `predict`
-        takes, and the one that it does not take: of several, that with which the residuals are 0 where it equals the
-        prediction. Where the residuals are (f - y) / sigma, each observation has sigma as its error bar, and the
-        residuals drawn are divided by it. Without a jacobian_vector_product in the module there is no band, with a
-        warning. Raises ValueError where no input serves, DerivgenError where the path does not or matplotlib is
-        missing.
+        `x`, `y`: names of the inputs along the axes, each with one axis. If omitted, x is the only such input that `predict`
+        uses, and y the one that it does not use; if there are several, the one with which the residuals are 0 where it
+        equals the prediction. If the residuals are (f - y) / sigma, each observation has sigma as its error bar, and the
+        drawn residuals are divided by it. Without a jacobian_vector_product in the module there is no band, with a warning.
+        Raises ValueError if no input fits, DerivgenError if the path does not or if matplotlib is missing.
         """
         draw_fit(Path(path), self, x, y, level)
 
     def summary(self, level: float = 0.95) -> str:
-        """A table: each parameter with its estimate, standard error and confidence interval; what is at its bound."""
+        """A table with each parameter's estimate, standard error and confidence interval, and what is at its bound."""
         rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval", "")]
         for name, (lower, upper) in self.confidence_intervals(level).items():
             for position in np.ndindex(lower.shape):
@@ -192,13 +197,14 @@ def fit_curve(
     absolute_sigma: bool = False,
     **arguments: Any,
 ) -> CurveFit:
-    """Fit the parameters by `least_squares`, whose arguments these are, and tell how well the data determine them.
+    """Fit the parameters by `least_squares`, whose arguments these are, and compute how well the data determine them.
 
-    The covariance is s²·(JᵀJ)⁻¹ by the exact Jacobian J at the end, with s² = 2·cost / (R - T) for R residuals and T
+    The covariance is s²·(JᵀJ)⁻¹ with the exact Jacobian J at the end, and s² = 2·cost / (R - T) for R residuals and T
     trained parameters, as in scipy.optimize.curve_fit. `absolute_sigma`: the residuals are in units of their standard
-    deviation, as r = (f - y) / sigma, so that s² is 1. The covariance is that of a fit without bounds: a parameter that
-    lies on one is a warning. It is infinite, with a warning, where the residuals do not depend on all parameters
-    independently, or R ≤ T leaves no s². A search that did not converge is a warning too, and `success` is False.
+    deviation, as in r = (f - y) / sigma, so that s² is 1. The covariance ignores active bounds; a
+    parameter that lies on one gives a warning. It is infinite, with a
+    warning, if the residuals do not depend on all parameters independently, or if R ≤ T leaves no s². A search that did
+    not converge gives a warning too, and `success` is False.
     """
     refuse_arguments("fit_curve", arguments)
     refuse_other(module)

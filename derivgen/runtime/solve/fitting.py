@@ -47,28 +47,31 @@ def least_squares(
     loss: str = "linear",
     **arguments: Any,
 ) -> Any:
-    """The parameters of the least ½·Σ r² over the module's residuals r, by their exact Jacobian.
+    """Find the parameters that minimize ½·Σ r² over the module's residuals r, with their exact Jacobian.
 
-    The result is as of scipy.optimize.least_squares: `x` (the trained part of the flat vector, float64), `cost`, `fun`,
-    `jac`, `grad`, `nfev`, …; and `parameters`, the flat vector in the module's dtype, shape (P,), with `views` by name.
+    The result has the fields of scipy.optimize.least_squares: `x` (the trained part of the flat vector, float64),
+    `cost`, `fun`, `jac`, `grad`, `nfev`, …; and `parameters`, the flat vector in the module's dtype, shape (P,), with
+    `views` by name.
 
-    - `method`: "levenberg_marquardt", MINPACK's algorithm on the small matrix JᵀJ, which takes half of the time of
-      "lm", MINPACK itself, where the rows are many; or SciPy's "trf" and "dogbox". Unsaid, the first of these where it
-      serves: without bounds, with the linear loss, and of a sparse Jacobian up to 1,000 parameters; else "trf".
-    - `parameters`: where to start, a flat vector, or a mapping from tensors' names to values, of which the others are
-      the initial ones.
-    - `bounds`: (lower, upper) of all parameters, numbers or arrays of the trained part of the flat vector; or a mapping
-      from tensors' names to such pairs, which are broadcast to the tensor's shape. They need "trf" or "dogbox".
-    - `loss`: "linear", or one of SciPy's that weigh outliers less: "soft_l1", "huber", "cauchy", "arctan". Same.
-    - `arguments`: `ftol`, `xtol`, `gtol`, `max_nfev`, and for SciPy's methods all that its function takes.
+    - `method`: "levenberg_marquardt", MINPACK's algorithm on the small matrix JᵀJ; "lm", MINPACK itself, which needs
+      twice the time if there are many rows; or SciPy's "trf" and "dogbox". The default is "levenberg_marquardt" if it
+      can be used: without bounds, with the linear loss, and, if the Jacobian is sparse, up to 1,000 parameters;
+      otherwise "trf".
+    - `parameters`: where to start, a flat vector, or a mapping from tensor names to values; the others start at the
+      initial ones.
+    - `bounds`: (lower, upper) for all parameters, numbers or arrays of the trained part of the flat vector; or a
+      mapping from tensor names to such pairs, which are broadcast to the tensor's shape. Bounds need "trf" or "dogbox".
+    - `loss`: "linear", or one of SciPy's losses that give outliers less weight: "soft_l1", "huber", "cauchy", "arctan".
+      These need "trf" or "dogbox" too.
+    - `arguments`: `ftol`, `xtol`, `gtol`, `max_nfev`; for SciPy's methods all options of SciPy's function.
 
-    Where the search ends on a plateau, or at no minimum, `success` is False, `status` is -3, and `message` says what is
-    there; `undetermined` names the parameters that the residuals do not determine there.
+    If the search ends on a plateau, or not at a minimum, `success` is False, `status` is -3, and `message` describes
+    what was found; `undetermined` names the parameters that the residuals do not determine there.
 
-    The solver works in float64. Of a float32 module each evaluation is copied to float64, and since its residuals are
-    rounded, the search ends where the cost has some 7 digits. A sparse Jacobian stays sparse, and "lm" does not
-    take it. Raises ValueError or TypeError where data or arguments don't fit, DerivgenError where the module states no
-    residuals, or they are not finite at the start.
+    The solver works in float64. With a float32 module each evaluation is copied to float64; its residuals are rounded,
+    so the search ends where about 7 digits of the cost are right. A sparse Jacobian stays sparse; "lm" does not support
+    one. Raises ValueError or TypeError if data or arguments don't fit, DerivgenError if the module has no residuals, or
+    if they are not finite at the start.
     """
     refuse_arguments("least_squares", arguments)
     with watched("least_squares", compiling=module.COMPILING):
@@ -185,7 +188,7 @@ def chosen(method: str | None, J: Any, bounded: bool, loss: str, arguments: Mapp
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}{nearest(method, METHODS)}, found {method!r}")
     if method in (OWN, "lm") and obstacle:
-        raise ValueError(f'method: {method} takes no {obstacle.removeprefix("a ")}: leave method out, or take "trf"')
+        raise ValueError(f'method: {method} does not support {obstacle}: leave method out, or use "trf"')
     if method == OWN and foreign:
         raise TypeError(
             f"{method} has no option {foreign[0]}{nearest(foreign[0], OWN_OPTIONS)}; it has {', '.join(OWN_OPTIONS)}"
@@ -270,6 +273,6 @@ def refuse_non_finite_columns(module: ModuleType, J: Any) -> None:
         return
     rows, columns = np.nonzero(~np.isfinite(J.toarray() if hasattr(J, "tocsc") else J))
     raise DerivgenError(
-        f"the derivative of the residual r[{rows[0]}] by {parameter_at(module, int(columns[0]))} is not finite, where "
-        "the residuals are: start elsewhere by parameters=..., or look at the formula"
+        f"the derivative of the residual r[{rows[0]}] with respect to {parameter_at(module, int(columns[0]))} is not "
+        "finite, where the residuals are: start elsewhere by parameters=..., or look at the formula"
     )

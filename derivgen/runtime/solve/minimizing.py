@@ -51,27 +51,27 @@ def minimize(
 ) -> Any:
     """The result of scipy.optimize.minimize for the module's loss and gradient on all the data.
 
-    Its `x` is the trained part of the flat vector in float64, `parameters` the flat vector in the module's dtype, shape
-    (P,), `views` that by name.
+    `x` is the trained part of the flat vector in float64, `parameters` the flat vector in the module's dtype, shape
+    (P,), and `views` its views by name.
 
-    - `method`: one of SciPy's. "Newton-CG", "trust-ncg", "trust-krylov" and "trust-constr" get the module's products
-      with the Hessian, or the Hessian where it has that alone; "trust-exact" and "dogleg" the Hessian. "newton": full
-      steps of Newton's method, by Cholesky, for convex losses of some hundred parameters. "natural_gradient": steps
-      (F + damping·I)⁻¹·g with the Fisher information F, for losses that are means over rows. Their options are `xtol`,
-      `gtol`, `maxiter`, and `damping`.
-    - `products`: "hessian", or "gauss_newton" for products with that in place of the Hessian; in "natural_gradient" it
-      stands for F, by conjugate gradients, where else F is the mean of g·gᵀ over the gradients of the rows.
-    - `batch_size`: the rows that are in memory at once, for losses that are means over rows; products and Hessians are
-      such means too.
-
+    - `method`: one of SciPy's, or "newton" or "natural_gradient". "Newton-CG", "trust-ncg", "trust-krylov" and
+      "trust-constr" use the module's products with the Hessian, or the Hessian if the module has only that;
+      "trust-exact" and "dogleg" use the Hessian. "newton" does full steps of Newton's method, by Cholesky, for convex
+      losses with some hundred parameters. "natural_gradient" does steps (F + damping·I)⁻¹·g with the Fisher information
+      F, for losses that are means over rows. The options of these two are `xtol`, `gtol`, `maxiter`, and `damping`.
+    - `products`: "hessian", or "gauss_newton" to use products with the Gauss-Newton matrix instead of the Hessian. In
+      "natural_gradient" that matrix replaces F, and the step is computed by conjugate gradients; otherwise F is the
+      mean of g·gᵀ over the gradients of the rows.
+    - `batch_size`: the number of rows that are in memory at once, for losses that are means over rows; products and
+      Hessians are then computed as such means too.
     - `comm`: a communicator of mpi4py, whose ranks all call `minimize` with the same arguments. They share the rows of
-      each loss and gradient, and find what one process finds, to the bit.
+      each loss and gradient, and get the same result as one process, bit for bit.
+    - `arguments`: those of scipy.optimize.minimize (bounds, options, callback, …). A `hess` or `hessp` replaces the
+      module's in SciPy's methods. A callback of "newton" and "natural_gradient" receives x.
 
-    A model of float32 is evaluated in float32, which ends a search some digits earlier. Running tensors keep their
-    values. `arguments` are scipy.optimize.minimize's (bounds, options, callback, …); a `hess` or `hessp` among them is
-    taken by SciPy's methods in place of the module's. A callback of "newton" and "natural_gradient" is given x. Raises
-    ValueError or TypeError where the data don't fit, DerivgenError where the module lacks what the method needs, or the
-    objective is not finite at the start.
+    A float32 model is evaluated in float32, so the search ends some digits earlier. Running tensors keep their values.
+    Raises ValueError or TypeError if the data don't fit, DerivgenError if the module lacks a function that the method
+    needs, or if the objective is not finite at the start.
     """
     from scipy.optimize import minimize as scipy_minimize
 
@@ -128,7 +128,7 @@ def refuse_own_derivatives(method: Any, products: str | None, arguments: Mapping
         if arguments.get(name) is None:
             continue
         if method in ("newton", "natural_gradient"):
-            raise ValueError(f"{name}: {method} takes the module's own, leave it out, or take one of SciPy's methods")
+            raise ValueError(f"{name}: {method} uses the module's: leave it out, or use one of SciPy's methods")
         if products is not None:
             raise ValueError(f"products: {name} is given too, leave one of both out")
 
@@ -136,7 +136,7 @@ def refuse_own_derivatives(method: Any, products: str | None, arguments: Mapping
 def refuse_products(method: str, products: str | None) -> None:
     if products is not None:
         some = ", ".join(name for name, takes in SECOND_ORDER.items() if "hessp" in takes)
-        raise ValueError(f"products: {method} takes none, the methods that do are {some} and natural_gradient")
+        raise ValueError(f"products: {method} does not use them; the methods that do are {some} and natural_gradient")
 
 
 def refuse_not_finite(value: float, gradient: Array) -> None:

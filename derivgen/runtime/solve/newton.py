@@ -170,7 +170,7 @@ def options_of(method: str, options: dict[str, float], given: dict[str, Any]) ->
     """The options with those that were given. Raises ValueError or TypeError where the method has no such."""
     for name in ("bounds", "constraints"):
         if given.get(name) is not None and np.size(given[name]):
-            raise ValueError(f"{name}: {method} takes none, take SciPy's L-BFGS-B or trust-constr")
+            raise ValueError(f"{name}: {method} does not support them: use SciPy's L-BFGS-B or trust-constr")
     scipys = ("args", "jac", "hess", "hessp", "bounds", "constraints", "callback")
     said = {name: value for name, value in given.items() if name not in scipys}
     for name in said:

@@ -37,7 +37,9 @@ DENSE = 64  # parameters up to which all products with unit vectors are no more 
 
 @dataclass(frozen=True, slots=True)
 class Curvature:
-    """Eigenvalues of the Hessian or the Gauss-Newton matrix: the largest, and as asked for the smallest, descending."""
+    """Eigenvalues of the Hessian or the Gauss-Newton matrix, in descending order: the largest, and if requested the
+    smallest.
+    """
 
     products: str
     parameters: int
@@ -47,27 +49,27 @@ class Curvature:
 
     @property
     def largest_stable_rate(self) -> float:
-        """2/λ of the largest eigenvalue λ: gradient descent with a larger rate diverges along its direction."""
+        """2/λ for the largest eigenvalue λ: gradient descent with a larger rate diverges along its direction."""
         return 2 / float(self.largest[0]) if self.largest[0] > self.rounding else math.inf
 
     @property
     def suggested_rate(self) -> float:
-        """1/λ, at which gradient descent on a parabola of this curvature is done in one step along it."""
+        """1/λ for the largest eigenvalue λ: on a parabola of this curvature gradient descent then needs one step."""
         return self.largest_stable_rate / 2
 
     @property
     def least(self) -> float:
-        """The least of the eigenvalues that were computed."""
+        """The smallest of the computed eigenvalues."""
         return float(np.append(self.largest, self.smallest).min())
 
     @property
     def negative(self) -> bool:
-        """Whether a negative eigenvalue was seen; others than those computed may be negative too."""
+        """Whether a computed eigenvalue is negative; eigenvalues that were not computed may be negative too."""
         return self.least < -self.rounding
 
     @property
     def condition(self) -> float:
-        """λ largest / λ smallest; NaN where the smallest was not computed, infinite where it is not positive."""
+        """λ largest / λ smallest; NaN if the smallest was not computed, infinite if it is not positive."""
         if len(self.smallest) == 0:
             return math.nan
         return float(self.largest[0]) / self.least if self.least > self.rounding else math.inf
@@ -77,11 +79,11 @@ class Curvature:
         return {"hessian": "Hessian", "gauss_newton": "Gauss-Newton matrix"}[self.products]
 
     def plot(self, path: Path | str) -> None:
-        """Draw the eigenvalues, the largest first, into a .png, .svg or .pdf; the same values are the same bytes.
+        """Draw the eigenvalues, the largest first, into a .png, .svg or .pdf; the same values give the same bytes.
 
-        By their absolute value on a logarithmic axis where they span more than a decade; what is negative is marked.
-        Eigenvalues within the rounding are not told from 0. Raises DerivgenError where the path ends in anything else,
-        or matplotlib is missing.
+        Their absolute values are drawn on a logarithmic axis if they span more than a decade; negative ones are marked.
+        Eigenvalues within rounding error are not distinguished from 0. Raises DerivgenError if the path ends in
+        anything else, or if matplotlib is missing.
         """
         draw_eigenvalues(Path(path), self)
 
@@ -166,11 +168,11 @@ def curvature(
 ) -> Curvature:
     """The k largest eigenvalues of the Hessian at the flat parameters, shape (P,), and some of the smallest.
 
-    All, where there are fewer parameters. By SciPy's eigsh, Lanczos' method, from products with the Hessian alone, or
-    with the Gauss-Newton matrix (`products="gauss_newton"`). `seed` is of the vector that it starts from, and of the
-    model's random tensors; the same one gives the same numbers. `batch_size`: the rows that are in memory at once, for
-    losses that are means over rows. Raises DerivgenError where the module lacks the products, or the method does not
-    converge.
+    All eigenvalues, if there are fewer parameters than requested. They are computed by SciPy's eigsh, Lanczos' method,
+    from products with the Hessian, or with the Gauss-Newton matrix (`products="gauss_newton"`). `seed`: of the start
+    vector and of the model's random tensors; the same seed gives the same numbers. `batch_size`: the number of rows in
+    memory at once, for losses that are means over rows. Raises DerivgenError if the module lacks the products, or if
+    the method does not converge.
     """
     objective = objective_of(module, data, parameters, seed, batch_size)
     for name, count, least in (("k", k, 1), ("smallest", smallest, 0)):
@@ -238,11 +240,11 @@ def fisher_diagonal(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Array:
-    """The mean over the rows of the squares of their gradients, shape (P,), float64; 0 for running tensors.
+    """The mean over the rows of their squared gradients, shape (P,), float64; 0 for running tensors.
 
-    The diagonal of the empirical Fisher information, for losses that are means over rows. `batch_size`: the rows whose
-    gradients are in memory at once; unsaid, as many as fit into 2²⁴ numbers. Raises DerivgenError where the module has
-    no per_sample_gradients.
+    This is the diagonal of the empirical Fisher information, for losses that are means over rows. `batch_size`: the
+    number of rows whose gradients are in memory at once; if omitted, as many as fit into 2²⁴ numbers. Raises
+    DerivgenError if the module has no per_sample_gradients.
     """
     objective = objective_of(module, data, parameters, seed, batch_size)
     total, rows = np.zeros(len(objective.start)), 0

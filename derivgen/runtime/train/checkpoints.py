@@ -35,9 +35,9 @@ FILE = re.compile(r"step-(\d{9,})\.safetensors")
 
 
 class CheckpointError(DerivgenError):
-    """The disk did not take, or did not give, a checkpoint; those that it has stay as they are.
+    """A checkpoint could not be written or read; the checkpoints on the disk stay as they are.
 
-    Of one that `fit` could not write, `fit` is what was trained so far.
+    If `fit` could not write a checkpoint, the attribute `fit` is the training until then.
     """
 
     fit: Any = None
@@ -45,9 +45,11 @@ class CheckpointError(DerivgenError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """Where training may go on: parameters, shape (P,), the update rule's state as `optimizer_state` makes it, the best
-    parameters, shape (P,), if they are kept, what else the training must know, of types that JSON has (a tuple comes
-    back as a list), and the epochs so far, a line of JSON each as in the file of a history.
+    """The state from which a training can continue.
+
+    It has the parameters, shape (P,), the update rule's state as `optimizer_state` makes it, the best parameters, shape
+    (P,), if they are kept, other facts that the training needs, of types that JSON has (a tuple becomes a list), and
+    the epochs so far, one line of JSON for each as in a history file.
     """
 
     parameters: Array
@@ -58,10 +60,11 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `step-<steps>.safetensors`, whole or not at all, and remove the older ones beyond the newest `keep`.
+    """Write `step-<steps>.safetensors`, completely or not at all, and remove older ones except the newest `keep`.
 
-    Gives the path. Files of later steps are another training's, and stay. Raises ValueError or TypeError where the
-    checkpoint is not this module's, CheckpointError where the disk refuses: older checkpoints are still there then.
+    Returns the path. Files with later steps belong to another training, and stay. Raises ValueError or TypeError if the
+    checkpoint does not belong to this module, and CheckpointError if the file can't be written: older checkpoints then
+    remain.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, found {keep}")
@@ -83,10 +86,10 @@ def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpo
 
 
 def read_checkpoint(path: Path | str, module: ModuleType) -> Checkpoint:
-    """The checkpoint in a file, to the bit; its arrays are fresh.
+    """The checkpoint in a file, bit for bit; its arrays are new.
 
-    Raises DerivgenError where the file is no checkpoint, is damaged, or is of another spec, dtype, contract or
-    format. Raises CheckpointError where it can't be read.
+    Raises DerivgenError if the file is not a checkpoint, is damaged, or belongs to another spec, dtype, contract or
+    format. Raises CheckpointError if it can't be read.
     """
     path = Path(path)
     tensors, metadata, progress = read_whole(path)
@@ -161,7 +164,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 def latest_checkpoint(folder: Path | str) -> Path | None:
-    """The checkpoint of most steps in a folder; None where there is none, or no folder."""
+    """The checkpoint with the most steps in a folder; None if there is none, or if there is no such folder."""
     folder = Path(folder)
     with disk_errors(folder, "read"):
         files = checkpoints_in(folder) if folder.exists() else {}
@@ -285,7 +288,7 @@ def disk_errors(path: Path, done: str) -> Iterator[None]:
         if not isinstance(reason, OSError):
             raise
         kept = "; the older checkpoints are as they were" if done == "written" else ""
-        words = f"{reason.strerror or reason}: mend that, or give another path{kept}"
+        words = f"{reason.strerror or reason}: fix that, or give another path{kept}"
         raise CheckpointError(f"{path} can't be {done}: {words}") from error
 
 
@@ -340,5 +343,5 @@ def instead(path: Path) -> str:
     with disk_errors(path.parent, "read"):
         others = older(path)
     if others:
-        return f"Move it away: then resuming goes on from {others[-1]}"
+        return f"Move it away: then resuming continues from {others[-1]}"
     return "Move it away, and start anew: no older one is beside it"

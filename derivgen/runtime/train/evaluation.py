@@ -51,9 +51,7 @@ def rise(module: ModuleType, before: Array, after: Array, feed: Feed, rows: Arra
     if last - first <= abs(first):
         return ""
     whose = "" if some is None else f" of the first {len(some)} rows"
-    return (
-        f"the loss{whose} rose from {first:.4g} to {last:.4g}: the training diverged, so take a smaller learning rate"
-    )
+    return f"the loss{whose} rose from {first:.4g} to {last:.4g}: the training diverged, so use a smaller learning rate"
 
 
 def joined(predictions: Sequence[Array], rows: int) -> Array:

@@ -33,11 +33,11 @@ NOTHING: dict[str, float] = {}  # the metrics of an epoch without any
 
 
 class Epoch(NamedTuple):
-    """One pass over the training rows: the mean loss of its steps, each taken before that step's update.
+    """One pass over the training rows, with the mean loss of its steps, each computed before that step's update.
 
-    `epoch` counts from 1, `step` the updates so far. `seconds` is the wall time; the first epoch's includes compiling,
-    where numba has no cache yet. `metrics` are of the validation rows, if there are any, else of the training rows;
-    `layers` holds the monitor's records. All numbers are finite.
+    `epoch` counts from 1; `step` is the number of updates so far. `seconds` is the wall time; that of the first epoch
+    includes compiling, if nothing is in numba's cache yet. `metrics` are those of the validation rows, if there are
+    any, otherwise those of the training rows. `layers` has the monitor's records. All numbers are finite.
     """
 
     epoch: int
@@ -139,7 +139,7 @@ class HistoryFile:
                 rest = rest[self.file.write(rest) :]
         except OSError as error:
             raise DerivgenError(
-                f"{self.path} can't be written: {error.strerror or error}. Its earlier epochs are kept: mend that, or "
+                f"{self.path} can't be written: {error.strerror or error}. Its earlier epochs are kept: fix that, or "
                 "give another path"
             ) from error
 
@@ -182,9 +182,9 @@ def refuse_foreign(path: Path) -> None:
 
 
 def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Epoch, ...]:
-    """The epochs of a file; `layer` is called with the fields of each of the monitor's records.
+    """The epochs in a history file; `layer` is called with the fields of each of the monitor's records.
 
-    Raises DerivgenError, with the line, where it is no file of epochs.
+    Raises DerivgenError, with the line, if it is not a file of epochs.
     """
     path = Path(path)
     text = store.read(path)
@@ -218,12 +218,11 @@ LAYERS = {"gradient": "gradient, RMS", "activation": "activation, RMS"}  # what 
 
 
 def plot_history(path: Path | str, epochs: Sequence[Epoch]) -> None:
-    """Draw the losses by epoch with the best one marked, and below them the metrics, into a .png, .svg or .pdf.
+    """Draw the losses by epoch, with the best one marked, and below them the metrics, into a .png, .svg or .pdf.
 
-    Below these, what the monitor saw, if it did: root mean squares of gradients and activations by layer.
-
-    The same epochs are the same bytes. Raises DerivgenError where the path ends in anything else or can't be written,
-    where there are no epochs, and where matplotlib is missing.
+    If there was a monitor, its root mean squares of gradients and activations by layer are drawn below these. The same
+    epochs give the same bytes. Raises DerivgenError if the path ends in anything else or can't be written, if there are
+    no epochs, and if matplotlib is missing.
     """
     path = Path(path)
     check_picture(path)

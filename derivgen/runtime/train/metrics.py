@@ -35,14 +35,14 @@ def as_labels(name: str, entry: Any, target: Array, prediction: Array) -> tuple[
     if entry.classes is None:
         raise ValueError(
             f"{name} compares labels, and the input {entry.name} holds numbers: declare it by model.labels, or give a "
-            f'function of your own, {{"{name}": lambda target, prediction: ...}}'
+            f'custom function, {{"{name}": lambda target, prediction: ...}}'
         )
     expected = (*target.shape, entry.classes)
     if prediction.shape != expected:
         axes = ", ".join(map(str, (*entry.shape, "C")))
         raise ValueError(
             f"{name} needs a prediction of shape {expected}, found {prediction.shape}: give class scores ({axes}), or "
-            "a function of your own"
+            "a custom function"
         )
     labels, scores = target.ravel(), prediction.reshape(-1, entry.classes)
     ignore = getattr(entry, "ignore", None)
@@ -61,13 +61,13 @@ def as_numbers(name: str, entry: Any, target: Array, prediction: Array) -> tuple
     """
     if entry.classes is not None:
         raise ValueError(
-            f"{name} compares numbers, and the input {entry.name} holds labels: ask for accuracy, or give a function "
-            "of your own"
+            f"{name} compares numbers, and the input {entry.name} holds labels: ask for accuracy, or give a custom "
+            "function"
         )
     if prediction.shape != target.shape:
         raise ValueError(
             f"{name} needs a prediction of the shape of {entry.name}, {target.shape}, found {prediction.shape}: let "
-            "the model predict that shape, or give a function of your own"
+            "the model predict that shape, or give a custom function"
         )
     rows = len(target) if target.ndim else 1
     return target.astype(np.float64).reshape(rows, -1), prediction.astype(np.float64).reshape(rows, -1)
@@ -209,7 +209,7 @@ def named(metrics: Metrics) -> Iterator[tuple[str, Metric]]:
             yield item.__name__, of_function(item.__name__, item)
         else:
             raise TypeError(
-                f"metrics takes names, functions, and mappings from a name to a function, found {item!r}: write "
+                f"metrics expects names, functions, and mappings from a name to a function, found {item!r}: write "
                 '("accuracy", {"mine": function})'
             )
 
@@ -218,9 +218,8 @@ def of_name(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     raise ValueError(
-        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and functions "
-        "of "
-        f'your own: {{"{name}": '
+        f"metrics: there is no {name!r}{nearest(name, METRICS) or '.'} There are {', '.join(METRICS)}, and custom "
+        f'functions: {{"{name}": '
         "lambda target, prediction: ...}"
     )
 

@@ -57,7 +57,7 @@ def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Ma
     """Raise DerivgenError where some of a checkpoint's settings, or data, are others here."""
 
     def said(facts: Mapping[str, Any], name: str) -> str:
-        value = facts.get(name, "unsaid")
+        value = facts.get(name, "not given")
         return short(str(value)) if isinstance(value, str | int | float) else shown(value)
 
     found = ", ".join(

@@ -19,14 +19,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Fit:
-    """The trained flat parameters, shape (P,), with views by name: those of the best epoch where they were kept.
+    """The trained flat parameters, shape (P,), with views by name: those of the best epoch if `keep_best` is set.
 
-    `loss` is the training loss of the epoch that the parameters are of, as in `history`: the best one with `keep_best`,
-    else the last; NaN where no epoch was done. `last`, the parameters of the last step, and `state` serve to go on from
-    here. `best_epoch` is that of the least loss, of validation if there is one; `stopped` says in words why training
-    ended before its last epoch; `warnings` are the monitor's, and that the loss rose; `resumed_epochs` of the history
-    were done before, by the training that was resumed; `compiling_seconds` of the whole time the module was compiled,
-    or read from the cache.
+    - `loss`: the training loss of the epoch that the parameters are from, as in `history`: of the best epoch with
+      `keep_best`, otherwise of the last; NaN if no epoch was completed.
+    - `last`, the parameters of the last step, and `state`: to continue the training from here.
+    - `best_epoch`: the epoch with the smallest loss (the validation loss, if there is one).
+    - `stopped`: why training ended before its last epoch, as text.
+    - `warnings`: the monitor's, and a warning if the loss rose.
+    - `resumed_epochs`: how many epochs of the history were done by the training that was resumed.
+    - `compiling_seconds`: the part of the time in which the module was compiled, or read from the cache.
     """
 
     module: ModuleType
@@ -43,11 +45,11 @@ class Fit:
     compiling_seconds: float = 0.0
 
     def predict(self, inputs: Data) -> Array:
-        """What the module predicts with these parameters, as `runtime.predict`, whose data are the inputs."""
+        """The module's predictions with these parameters, by `runtime.predict`; the data are the inputs."""
         return predict(self.module, self.parameters, inputs)
 
     def plot(self, path: Path | str) -> None:
-        """Draw losses, metrics and what the monitor saw by epoch, as `plot_history` does."""
+        """Draw losses, metrics and the monitor's records by epoch, as `plot_history` does."""
         plot_history(path, self.history)
 
     def __repr__(self) -> str:

@@ -107,7 +107,7 @@ class Run:
             return
         if not resume:
             raise DerivgenError(
-                f"{folder} has checkpoints of a training already ({last.name}): go on with it by resume (--resume), or "
+                f"{folder} has checkpoints of a training already ({last.name}): continue it with resume (--resume), or "
                 "give another folder"
             )
         with files.malformed(last):

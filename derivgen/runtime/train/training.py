@@ -59,34 +59,35 @@ def fit(
 
     - `data`: the inputs by name, as arrays, or columns of pandas, polars or Arrow; or a frame, whose columns make the
       inputs as those of a CSV file do (`read_data`). Floating-point numbers are converted to the module's dtype.
-      `validation`: those of other rows, to validate by, or `validation_split`: the fraction of the rows to hold out,
-      drawn once by the seed.
-    - `batch_size`: rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` leaves a last,
-      smaller step out. A model without a sample axis takes one step on all the data an epoch.
+    - `validation`: the inputs of other rows, for validation; or `validation_split`: the fraction of the rows to hold
+      out, drawn once with the seed.
+    - `batch_size`: the number of rows whose mean gradient makes a step, times `accumulate` batches; `drop_last` skips a
+      last, smaller step. A model without a sample axis does one step on all the data in each epoch.
     - `seed`: of the initial parameters, the model's random tensors, and the order of the rows in each epoch
       (`shuffle`).
     - `parameters`: flat, shape (P,); `state`: as `optimizer_state` makes it.
-    - `class_weights`: fills the input of that name, by "balanced", a mapping from labels, or an array.
-    - `metrics`: names, or functions of (target, prediction), of the validation rows, else of the training rows;
+    - `class_weights`: fills the input of that name: "balanced", a mapping from labels, or an array.
+    - `metrics`: names, or functions of (target, prediction), for the validation rows, otherwise for the training rows;
       `target`: the input that predictions are compared with.
-    - `early_stopping`: end after so many epochs without a smaller loss; `keep_best`: give the parameters of the epoch
-      of the least loss. The loss is that of validation, if there is one.
-    - `monitor`: a record a layer and epoch, and warnings; `progress`: a live line, or plain lines where there is no
-      terminal; False: nothing; if omitted, a sign of life on stderr now and then, once training takes longer than
-      two seconds; `history`: a file of JSON lines.
-    - `checkpoints`: a folder, with a file every `checkpoint_every` steps (if unsaid, at the end of an epoch every five
-      seconds), of which the last `keep` stay; `resume` goes on from the last of them, to the bit.
-    - `callbacks`: called after each epoch with it and views of the parameters, which they may change; True ends the
-      training.
-    - `interpret`: nothing is compiled; Python runs the kernels, slowly, and starts at once. The numbers are the same
-      but for rounding.
+    - `early_stopping`: end after this many epochs without a smaller loss; `keep_best`: return the parameters of the
+      epoch with the smallest loss. The loss is the validation loss, if there is one.
+    - `monitor`: make a record for each layer and epoch, and warnings.
+    - `progress`: True: a live line, or plain lines if there is no terminal; False: nothing; if omitted, an occasional
+      sign of life on stderr, once training takes longer than two seconds.
+    - `history`: a file of JSON lines.
+    - `checkpoints`: a folder that gets a file every `checkpoint_every` steps (if omitted, at the end of an epoch, every
+      five seconds), of which the last `keep` stay; `resume` continues from the last of them, bit for bit.
+    - `callbacks`: called after each epoch with the epoch and views of the parameters, which they may change; True ends
+      the training.
+    - `interpret`: compile nothing; Python runs the kernels. This is slow, but starts at once. The numbers are the same
+      except for rounding.
     - `comm`: a communicator of mpi4py, whose ranks all call `fit` with the same arguments. They share the rows of each
-      batch, and reach the numbers that one process reaches, to the bit; the first of them writes and shows.
-    - `hyperparameters`: of the update rule, by name.
+      batch, and get the same numbers as one process, bit for bit; only the first one writes files and progress.
+    - `hyperparameters`: those of the update rule, by name.
 
-    Raises ValueError or TypeError where data or arguments don't fit the module, NonFiniteError at the first step with a
-    NaN or an infinity, DerivgenError where a checkpoint is another training's, CheckpointError where one can't be
-    written. Whatever ends a training early, the exception has `fit`, what was reached.
+    Raises ValueError or TypeError if data or arguments don't fit the module, NonFiniteError at the first step with a
+    NaN or an infinity, DerivgenError if a checkpoint belongs to another training, CheckpointError if one can't be
+    written. If an exception ends the training early, its attribute `fit` is the training until then.
     """
     refuse_other(module)
     options = Options(
@@ -106,7 +107,7 @@ def fit(
     )
     check_options(module, options, inspect.signature(fit).parameters)
     if resume and (parameters is not None or state is not None):
-        raise ValueError("resume goes on from the last checkpoint: give no parameters or state besides")
+        raise ValueError("resume continues from the last checkpoint: leave parameters and state out")
     if resume and checkpoints is None:
         raise ValueError("resume needs the folder of checkpoints: checkpoints=...")
     if interpret:
