@@ -38,9 +38,9 @@ class CurveFit:
 
     `standard_errors` has an array of the tensor's shape for each trained parameter. `covariance`, shape (T, T), covers
     the trained part of the flat vector, which is all of it unless the model has running tensors. Both are infinite
-    where the data don't determine the parameters. `undetermined` names the parameters that the residuals don't determine,
-    `at_bounds` those that lie on a bound, both by element, as `W[2, 3]`. `residual_deviation` is √(2·cost / degrees_of_freedom), NaN without
-    degrees of freedom.
+    where the data don't determine the parameters. `undetermined` names the parameters that the residuals don't
+    determine, `at_bounds` those that lie on a bound, both by element, as `W[2, 3]`. `residual_deviation` is
+    √(2·cost / degrees_of_freedom), NaN without degrees of freedom.
     """
 
     parameters: Array = field(repr=False)
@@ -97,10 +97,10 @@ class CurveFit:
         that of the residuals, times `sigma` if the residuals are divided by it: a number, or an array of the shape of
         `predict`. The band costs one product with the Jacobian of `predict` per parameter.
 
-        A new observation needs `sigma`, unless the residuals are the prediction less an input. Raises DerivgenError if the
-        module has no such product, or if the covariance is infinite. Raises ValueError if `sigma` is missing, or if rows of
-        the prediction depend on one another and these inputs are not the data, since a series at other points is another
-        series.
+        A new observation needs `sigma`, unless the residuals are the prediction less an input. Raises DerivgenError if
+        the module has no such product, or if the covariance is infinite. Raises ValueError if `sigma` is missing, or
+        if rows of the prediction depend on one another and these inputs are not the data, since a series at other
+        points is another series.
         """
         module, quantile = self.objective.module, self.quantile(level)
         product = needed(module, "jacobian_vector_product")
@@ -158,11 +158,12 @@ class CurveFit:
         If `predict` uses a second input of each row, the fit is drawn as one point for each row, with its band as a
         bar.
 
-        `x`, `y`: names of the inputs along the axes, each with one axis. If omitted, x is the only such input that `predict`
-        uses, and y the one that it does not use; if there are several, the one with which the residuals are 0 where it
-        equals the prediction. If the residuals are (f - y) / sigma, each observation has sigma as its error bar, and the
-        drawn residuals are divided by it. Without a jacobian_vector_product in the module there is no band, with a warning.
-        Raises ValueError if no input fits, DerivgenError if the path does not or if matplotlib is missing.
+        `x`, `y`: names of the inputs along the axes, each with one axis. If omitted, x is the only such input that
+        `predict` uses, and y the one that it does not use; if there are several, the one with which the residuals are
+        0 where it equals the prediction. If the residuals are (f - y) / sigma, each observation has sigma as its error
+        bar, and the drawn residuals are divided by it. Without a jacobian_vector_product in the module there is no
+        band, with a warning. Raises ValueError if no input fits, DerivgenError if the path does not or if matplotlib
+        is missing.
         """
         draw_fit(Path(path), self, x, y, level)
 
