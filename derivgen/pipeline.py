@@ -49,6 +49,7 @@ from derivgen.schedule.parallel import in_threads
 from derivgen.schedule.schedule import Kernel, Schedule, schedule, share_kernels
 from derivgen.simplify.simplify import simplify
 from derivgen.stages import reached, watched
+from derivgen.update.notation import rule_words
 from derivgen.update.rule import factors_of
 from derivgen.whole.whole import Whole, whole_model
 
@@ -60,7 +61,7 @@ def declared_program(model: Model) -> Program:
 
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
-    reached("stabilize")
+    reached("rewrite what could overflow")
     once = equal_constants(declared.live(declared.outputs))
     return with_tangents(shorten(stabilize(running_sums(reach_back(once)))))
 
@@ -188,7 +189,13 @@ def cost_of(model: Model, dtype: str) -> Report:
 @names_in_order()
 def summary_of(model: Model, report: Report, width: int) -> str:
     """A model at a glance, with what it costs by a report, in lines of this width."""
-    return summary_text(declared_program(model), report, width)
+    return summary_text(declared_program(model), report, width, update_words(model))
+
+
+def update_words(model: Model, given: Mapping[str, float] | None = None) -> str:
+    """The update rule with its hyperparameters, which are the given ones where there are some."""
+    default = "" if model.update_place else ", as the spec has no model.update"
+    return f"{rule_words(model.rule, given)}{default}"
 
 
 @as_written()
@@ -199,6 +206,13 @@ def docstrings(model: Model) -> dict[str, tuple[str, ...]]:
     codes = module_codes(plan)
     kernels = [kernel for group in kernels_by_layer(plan, codes).values() for kernel in group]
     return {codes[k].name: documented(codes[k]) for k in kernels}
+
+
+@as_written()
+@names_in_order()
+def spec_digest(model: Model) -> str:
+    """The digest that the header of the model's module has; raises SpecError with every problem of the spec."""
+    return digest(model, declared_program(model))
 
 
 @as_written()
@@ -238,7 +252,8 @@ def generate_body(
 def digest(model: Model, declared: Program) -> str:
     """Changes where the generated module would mean something else; blind to the layout of the spec."""
     facts: list[Any] = [print_program(declared), declared.sizes, declared.objective, declared.prediction, model.rule]
-    facts += [part for part in (model.groups, model.requests) if part]
+    order = declared.residuals if len(declared.residuals) > 1 else ()
+    facts += [part for part in (model.groups, model.requests, order) if part]
     for t in declared.tensors:
         values = [None if a is None else a.tolist() if hasattr(a, "tolist") else a for a in (t.initial, t.value)]
         facts.append((t.name, t.shape, t.role.value, t.classes, t.ignore, values))

@@ -45,6 +45,11 @@ def test_a_long_generation_says_its_stage_and_its_layer(quickly, capsys) -> None
     assert out == "" and len(said) > 3
     assert all(re.match(r"generate: \d+ s, \w+", line) for line in said[1:])
     assert any(", layer layer" in line for line in said)
+    words = {line.split(", ")[1] for line in said[1:]}
+    assert words <= {
+        *("read the model", "rewrite what could overflow", "differentiate", "simplify the formulas"),
+        *("arrange the formulas", "plan the kernels", "write the kernels"),
+    }
 
 
 def test_a_short_one_says_nothing(capsys) -> None:

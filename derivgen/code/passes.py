@@ -68,7 +68,7 @@ PASSES: tuple[Pass, ...] = (
 @as_written()
 def kernel_code(program: Program, kernel: Kernel, name: str, reserved: Iterable[str]) -> Function:
     """The code of one kernel, proved to be safe after each pass."""
-    reached("write code", kernel.layer)
+    reached("write the kernels", kernel.layer)
     function = check_code(code_of(program, kernel, name, reserved))
     for change in PASSES:
         changed = change(function)

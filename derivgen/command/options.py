@@ -83,7 +83,8 @@ FIT_OPTIONS = (
         "settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Set a hyperparameter of the update rule or of its schedule; repeat it for several.",
+        help="Set a hyperparameter of the update rule or of its schedule; repeat it for several. "
+        "`derivgen summary SPEC` lists them.",
     ),
     of_training(
         "--seed",
@@ -103,6 +104,14 @@ FIT_OPTIONS = (
         default=0.0,
         show_default=True,
         help="Fraction of the rows to hold out for validation. Metrics are then of these rows.",
+    ),
+    of_validation(
+        "--validation",
+        multiple=True,
+        type=FILE,
+        metavar="FILE",
+        help="A file of other rows to validate by, as for --data and with the same --columns; repeat it for several "
+        "files. Inputs without a sample axis are those of --data.",
     ),
     *METRIC_OPTIONS,
     of_validation(

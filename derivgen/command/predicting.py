@@ -42,6 +42,10 @@ PREDICTING = """
     # Write the class of each row, by the last checkpoint of a training.
     derivgen predict flowers_kernels.py run --data unseen.csv \\
         --classes -o classes.csv
+
+    # Leave the labels of a table alone, whose column is named target.
+    derivgen predict flowers_kernels.py flowers_parameters.npz \\
+        --data iris.csv --columns y=target -o predictions.csv
 """
 
 

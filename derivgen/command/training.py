@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,10 +29,11 @@ from derivgen.command.ranks import in_ranks
 from derivgen.errors import DerivgenError, nearest, show_warnings
 from derivgen.file import store
 from derivgen.interrupts import Interrupts, only_the_first
-from derivgen.project.project import header_on_disk, options, render
+from derivgen.project.project import header_on_disk, is_up_to_date, options, render
 from derivgen.project.spec import load_target
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import ModuleType
 
     from derivgen.project.spec import Target
@@ -46,6 +46,10 @@ EXAMPLES = """
     derivgen train flowers.py --data iris.csv --epochs 100 \\
         --validation-split 0.2 --metric accuracy --keep-best
 
+    # Validate by other rows, and stop when their loss no longer gets smaller.
+    derivgen train flowers.py --data train.csv --validation test.csv \\
+        --epochs 500 --early-stopping 10 --keep-best
+
     # Train with checkpoints; continue after an interruption, or for longer.
     derivgen train flowers.py --data iris.csv --checkpoints run
     derivgen train flowers.py --data iris.csv --checkpoints run --resume
@@ -56,7 +60,12 @@ EXAMPLES = """
 @spec_argument
 @options_of(DATA_OPTIONS, FIT_OPTIONS)
 @of_output("--plot", type=FILE, metavar="FILE.png", help="Draw the losses and metrics.")
-@of_output("--save", type=FILE, metavar="FILE", help="Where to save the parameters; <model>_parameters.npz if omitted.")
+@of_output(
+    "--save",
+    type=FILE,
+    metavar="FILE",
+    help="Where to save the parameters; <spec>_parameters.npz beside the spec if omitted.",
+)
 @of_training(
     "--parameters", type=FILE, metavar="FILE", help="Start from these saved parameters, or from those of a checkpoint."
 )
@@ -77,6 +86,7 @@ def train_in(
     ranks: Ranks,
     spec: str,
     data: tuple[Path, ...],
+    validation: tuple[Path, ...],
     columns: tuple[str, ...],
     cast: bool,
     learning_rate: float | None,
@@ -93,13 +103,16 @@ def train_in(
             if parameters
             else "--resume needs the folder of checkpoints: --checkpoints FOLDER"
         )
+    if validation and arguments["validation_split"]:
+        raise click.UsageError("--validation gives the rows to validate by: leave out --validation-split")
     hyperparameters = settings_of(settings, learning_rate)
     chosen = columns_of(columns)
     target = load_target(spec)
-    save = save or Path(f"{target.model.name}_parameters.npz")
-    read = [*data, *([parameters] if parameters else []), target.spec, target.output]
+    save = save or target.parameters
+    read = [*data, *validation, *([parameters] if parameters else []), target.spec, target.output]
     refuse_overwriting(read, {"--save": save, "--plot": plot, "--history": arguments["history"]})
     store.check_writable(save)
+    from derivgen.pipeline import update_words
     from derivgen.runtime import fit
     from derivgen.runtime.tensors import suffix_of
 
@@ -115,6 +128,12 @@ def train_in(
         ranks.wait()
     refuse_unknown(hyperparameters, module)
     inputs = inputs_of(data, module, cast, chosen, given=["class_weights"] if arguments["class_weights"] else [])
+    if validation:
+        from derivgen.runtime.data.rows import sample_inputs
+
+        by_row = sample_inputs(module)
+        shared = [i.name for i in module.INPUTS if by_row and i.name not in by_row]
+        arguments["validation"] = inputs_of(validation, module, cast, chosen, given=shared)
     if parameters is not None:
         from derivgen.runtime.predicting import read_parameters
 
@@ -122,7 +141,6 @@ def train_in(
         click.echo(f"starting from the parameters of {origin}")
     if arguments["resume"]:
         tell_of_resuming(arguments["checkpoints"])
-    start = perf_counter()
     # Held until the command has said where it saved what was reached.
     interrupts = click.get_current_context().find_root().with_resource(only_the_first())
     arguments["progress"] = not no_progress
@@ -135,11 +153,11 @@ def train_in(
         with user_data():
             fit(module, inputs, **arguments, **hyperparameters)
         return
+    note(f"update: {update_words(target.model, hyperparameters)}")
     result, place, why = trained(module, inputs, save, arguments, hyperparameters, interrupts)
     stopped = f"{result.stopped}\n" if result.stopped else ""
-    click.echo(
-        f"{stopped}{summary(result, arguments['keep_best'], perf_counter() - start)}\nparameters saved in {place}"
-    )
+    said = summary(result, arguments["keep_best"])
+    click.echo(f"{stopped}{said}\nparameters saved in {place}{not_the_best(result, arguments)}")
     interrupts.held = False
     if plot is not None:
         from derivgen.runtime import plot_history
@@ -235,10 +253,11 @@ def free_name(path: Path) -> Path:
 
 def generated_module(target: Target) -> ModuleType:
     """The model's module, generated if it is missing or stale, with the dtype that is in use."""
-    text, problems = render(target, target.output, *options(header_on_disk(target.output)))
-    show_warnings(problems)
-    if store.write(target.output, text) == "written":
-        click.echo(f"{target.output}: written")
+    if not is_up_to_date(target, target.output):
+        text, problems = render(target, target.output, *options(header_on_disk(target.output)))
+        show_warnings(problems)
+        if store.write(target.output, text) == "written":
+            click.echo(f"{target.output}: written")
     from derivgen.runtime import load
 
     return load(target.output)
@@ -259,7 +278,7 @@ def refuse_unknown(hyperparameters: dict[str, float], module: ModuleType) -> Non
 
 
 def inputs_of(
-    data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: list[str]
+    data: tuple[Path, ...], module: ModuleType, cast: bool, columns: dict[str, list[str]], given: Collection[str]
 ) -> dict[str, Any]:
     """The inputs from files, except for those that the training is given otherwise."""
     from derivgen.runtime import read_data
@@ -278,16 +297,19 @@ def note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
-def summary(result: Fit, keep_best: bool, seconds: float) -> str:
+def not_the_best(result: Fit, arguments: dict[str, Any]) -> str:
+    """Which parameters are saved, where early stopping has passed better ones; else nothing."""
+    epoch = len(result.history)
+    if arguments["early_stopping"] is None or arguments["keep_best"] or result.best_epoch == epoch:
+        return ""
+    return f": saved are the parameters of epoch {epoch} (--keep-best saves those of epoch {result.best_epoch})"
+
+
+def summary(result: Fit, keep_best: bool) -> str:
     """The first and the last epoch, or the best one where its parameters are kept, and the whole time."""
     first, last = result.history[0], result.history[-1]
     shown = result.history[result.best_epoch - 1] if keep_best else last
     validation = "" if shown.validation_loss is None else f", validation {shown.validation_loss:.6g}"
     metrics = "".join(f", {name} {value:.4g}" for name, value in shown.metrics.items())
     best = f" (epoch {shown.epoch}, the best)" if keep_best else ""
-    new = last.epoch - result.resumed_epochs
-    more = " more" if result.resumed_epochs else ""
-    compiling = f", {result.compiling_seconds:.1f} s of it for compiling" if result.compiling_seconds >= 0.5 else ""
-    spent = f"{new}{more} epoch{'' if new == 1 else 's'} in {seconds:.1f} s{compiling}"
-    epochs = spent if new else "nothing was left to do"
-    return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {epochs}"
+    return f"loss {first.loss:.6g} -> {shown.loss:.6g}{validation}{metrics}{best}; {result.spent}"

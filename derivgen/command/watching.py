@@ -100,7 +100,7 @@ def what_changed(before: str, after: str) -> str:
 
     kernels, gone = compared_kernels(sections_of(before), sections_of(after), Names({}))
     read = [kernel.name for kernel in kernels if kernel.is_to_read]
-    return f" ({listed('to read', read) or 'no kernel to read'}{listed('; gone', gone)})"
+    return f" ({listed('to read', read) or 'the formulas of all kernels are as before'}{listed('; gone', gone)})"
 
 
 def listed(word: str, names: Sequence[str]) -> str:

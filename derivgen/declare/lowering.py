@@ -182,7 +182,7 @@ class Lowering:
 
     def define(self, d: Definition) -> None:
         """The statements of one let."""
-        reached("lower", d.name)
+        reached("read the model", d.name)
         self.choose_letters(d)
         ranges, left = self.declare_let(d)
         scope, first = Scope(ranges), len(self.statements)

@@ -62,8 +62,11 @@ def layers_of(declared: Program) -> tuple[Layer, ...]:
 
 
 @as_written()
-def summary_text(declared: Program, report: Report, width: int) -> str:
-    """A table with a row for each layer and for each of its parameters, totals and memory, in lines of this width."""
+def summary_text(declared: Program, report: Report, width: int, rule: str) -> str:
+    """A table with a row for each layer and for each of its parameters, totals and memory, in lines of this width.
+
+    `rule`: the update rule in words.
+    """
     layers, itemsize = layers_of(declared), REAL_BYTES[report.dtype]
     known = frozenset().union(*(layer.costs for layer in layers))
     rows = [row for layer in layers for row in layer_rows(layer, report)]
@@ -84,6 +87,7 @@ def summary_text(declared: Program, report: Report, width: int) -> str:
         lines.append(f"forward and backward are computed together, row by row, in: {', '.join(together)}")
     if any(not row[0].startswith("  ") and row[3:] == ("", "") for row in rows if row[0]):
         lines.append("a layer without a time is computed by the kernels of others, or for predictions only")
+    lines.append(f"update: {rule}")
     text = [line for note in lines for line in textwrap.wrap(note, width, subsequent_indent="    ")]
     return "\n".join([f"{report.model}, {report.dtype}", *table([COLUMNS, *rows], width), "", *text])
 

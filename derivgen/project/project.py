@@ -13,6 +13,7 @@ from derivgen.errors import DerivgenError
 from derivgen.file import store
 from derivgen.file.contract import DTYPES
 from derivgen.project.spec import Target, load_targets
+from derivgen.version import __version__
 
 if TYPE_CHECKING:
     from derivgen.errors import Problem
@@ -57,10 +58,37 @@ def render(
     generated = generate_body(target.model, dtype or usual, parallel)
     if header is not None and not header.by_command:
         return store.assemble(generated, header.spec_file, header.command), generated.warnings
-    option = None if dtype in (None, usual) else dtype
+    return store.assemble(generated, target.spec.name, own_command(target, output, dtype, parallel)), generated.warnings
+
+
+def own_command(target: Target, output: Path, dtype: str | None, parallel: bool) -> str:
+    """The command that a module's header names, with the options that are not the default."""
+    option = None if dtype in (None, target.model.dtype or DTYPES[0]) else dtype
     name = None if output.name == target.output.name else output.name
-    command = store.command_line(target.spec.name, target.model_name, option, name, parallel)
-    return store.assemble(generated, target.spec.name, command), generated.warnings
+    return store.command_line(target.spec.name, target.model_name, option, name, parallel)
+
+
+def is_up_to_date(target: Target, output: Path) -> bool:
+    """Whether the module on disk is the one that its spec generates, by the digests of its header, without generating.
+
+    Raises SpecError where the spec is refused.
+    """
+    text = store.read(output) or ""
+    header = store.read_header(text)
+    if header is None or store.is_edited(text):
+        return False
+    from derivgen.pipeline import spec_digest
+    from derivgen.print.templates import generator_digest
+
+    dtype, parallel = options(header)
+    real = dtype or target.model.dtype or DTYPES[0]  # the digest of the spec says nothing of it
+    return (
+        (header.version, header.generator) == (__version__, generator_digest()[:8])
+        and (header.model, header.spec_file) == (target.model.name, target.spec.name)
+        and header.command == own_command(target, output, dtype, parallel)
+        and f"\nreal = np.{real}\n" in text
+        and header.spec_digest == spec_digest(target.model)
+    )
 
 
 def header_on_disk(path: Path) -> store.Header | None:

@@ -30,7 +30,7 @@ UNKNOWN_ARGUMENT = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model of a spec, and where its module goes by default."""
+    """A model of a spec, and where its module and trained parameters go by default."""
 
     spec: Path
     model: Model
@@ -38,8 +38,16 @@ class Target:
 
     @property
     def output(self) -> Path:
+        return self.beside("kernels.py")
+
+    @property
+    def parameters(self) -> Path:
+        return self.beside("parameters.npz")
+
+    def beside(self, ending: str) -> Path:
+        """The model's file beside its spec; two specs have none in common."""
         middle = f"_{self.model.name}" if self.one_of_several else ""
-        return self.spec.with_name(f"{self.spec.stem}{middle}_kernels.py")
+        return self.spec.with_name(f"{self.spec.stem}{middle}_{ending}")
 
     @property
     def model_name(self) -> str | None:

@@ -12,7 +12,7 @@ Pass = Callable[[Program], Program]
 
 def run(stage: str, passes: Sequence[Pass], program: Program) -> Program:
     """The program after each pass in turn; each result is checked."""
+    reached(f"{stage} the formulas")
     for change in passes:
-        reached(f"{stage}, {change.__name__}")
         program = check_program(change(program))
     return program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import linecache
 import re
@@ -57,10 +58,9 @@ def already_loaded(path: Path, text: str) -> ModuleType | None:
 def check_contract(path: Path, text: str) -> None:
     header = store.read_header(text)
     if header is None:
-        raise DerivgenError(
-            f"{path} is not a generated module (it lacks derivgen's header): give the path of a file that "
-            "`derivgen generate` wrote"
-        )
+        made = modules_beside(path)
+        instead = f"give {' or '.join(made)}" if made else "give the path of a file that `derivgen generate` wrote"
+        raise DerivgenError(f"{path} is not a generated module (it lacks derivgen's header): {instead}")
     version = re.search(r"^CONTRACT = (.*)$", text, re.MULTILINE)
     if version is None or version[1] != str(CONTRACT):
         raise DerivgenError(
@@ -68,6 +68,12 @@ def check_contract(path: Path, text: str) -> None:
             f"{CONTRACT}: generate it again with the derivgen that is installed here (the file was made by derivgen "
             f"{header.version})"
         )
+
+
+def modules_beside(spec: Path) -> list[str]:
+    """The generated modules that a spec may have beside it, by their names."""
+    found = sorted(spec.parent.glob(f"{glob.escape(spec.stem)}*_kernels.py"))
+    return [path.name for path in found if store.read_header(store.read(path) or "") is not None]
 
 
 def interpreted(module: ModuleType) -> ModuleType:

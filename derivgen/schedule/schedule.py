@@ -110,7 +110,7 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
     for (layer, direction), statements in groups.items():
-        reached("schedule", layer)
+        reached("plan the kernels", layer)
         loops = nests(program, statements, written, together=(layer, direction) in over_rows)
         bodies.append(loops)
         written |= {s.target for s in statements}

@@ -61,7 +61,7 @@ def reuse_held_values(program: Program) -> Program:
         held = held_by(s, program.tensor(s.target)) if len(program.writers[s.target]) == 1 else None
         if held is None:
             continue
-        reached("simplify, reuse_held_values", s.layer)
+        reached("simplify the formulas", s.layer)
         fewest = min((readers[part] for part in held.parts), key=len, default=set[int]())
         for later in sorted(k for k in fewest if k > position and pass_of(statements[k]) >= pass_of(s)):
             changed = reuse.apply(statements[later], held)

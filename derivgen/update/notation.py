@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
@@ -44,6 +44,19 @@ def formulas(rule: UpdateRule) -> list[str]:
     """A formula an assignment."""
     plain = Plain(term_order(rule))
     return [f"{plain.expression(target)} = {plain.expression(e)}" for target, e in equations(rule)]
+
+
+def rule_words(rule: UpdateRule, given: Mapping[str, float] | None = None) -> str:
+    """`adam; learning_rate 0.001 by a schedule (decay_steps 1000, end_rate 0), beta_1 0.9`, with the given values."""
+    values = {name: f"{name} {value:.15g}" for name, value in (dict(rule.hyperparameters) | dict(given or {})).items()}
+    by_step = {target.name: names_in(e) - {target.name} for target, e in rule.assignments if target.name in values}
+    inside = [name for name in values if any(name in names for names in by_step.values())]
+    words = []
+    for name in values:
+        own = ", ".join(values[other] for other in inside if other in by_step.get(name, ()))
+        by = f" by a schedule{f' ({own})' if own else ''}" if name in by_step else ""
+        words += [f"{values[name]}{by}"] if name not in inside else []
+    return "; ".join(filter(None, (rule.name, ", ".join(words))))
 
 
 def remarks(rule: UpdateRule, groups: Sequence[Group], tensors: Sequence[str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from command import but_signs, fail, run, succeed
 
+from derivgen import pipeline
 from derivgen.command.main import main
 from derivgen.errors import PACKAGE
 from derivgen.file import store
@@ -453,11 +454,96 @@ def test_a_template_with_an_undefined_name_is_an_error():
 def test_train_generates_trains_and_saves(spec):
     write_data()
     output = succeed("train", spec, "--data", "data.npz", "--epochs", 3, "--validation-split", 0.25)
-    assert output.startswith("wave_kernels.py: written\nepoch 1/3  loss ")
+    assert output.startswith(
+        "wave_kernels.py: written\n"
+        "note: update: gradient_descent; learning_rate 0.01, as the spec has no model.update\n"
+        "epoch 1/3  loss "
+    )
     assert "validation" in output and "3 epochs in" in output
     assert output.endswith("parameters saved in wave_parameters.npz\n")
     with np.load("wave_parameters.npz") as saved:
         assert {name: saved[name].shape for name in saved.files} == {"W": (2,), "b": (2,)}
+
+
+def test_a_copied_spec_has_parameters_of_its_own(folder):
+    """Both models are named wave; the module and the parameters stand beside the spec."""
+    write_data()
+    for spec in ("wave.py", "models/copy.py"):
+        output = succeed("train", write_spec(spec), "--data", "data.npz", "--epochs", 1, "--interpret")
+        saved = Path(spec).with_name(f"{Path(spec).stem}_parameters.npz")
+        assert output.endswith(f"parameters saved in {saved}\n") and saved.exists()
+    succeed("train", f"{several()}:large", "--data", "data.npz", "--epochs", 1, "--interpret")
+    assert {"wave_parameters.npz", "pair_large_parameters.npz"} <= set(files())
+    assert not {"copy_parameters.npz", "large_parameters.npz"} & set(files())
+
+
+@pytest.fixture
+def generated(monkeypatch):
+    """The models that were generated since, by their names."""
+    names, real = [], pipeline.generate_body
+    monkeypatch.setattr(pipeline, "generate_body", lambda model, *rest: names.append(model.name) or real(model, *rest))
+    return names
+
+
+def test_train_generates_nothing_where_the_module_is_up_to_date(spec, generated):
+    write_data()
+    command = ["train", spec, "--data", "data.npz", "--epochs", 1, "--interpret"]
+    assert "wave_kernels.py: written\n" in succeed(*command) and generated == ["wave"]
+    written = Path("wave_kernels.py").read_text()
+    assert "written" not in succeed(*command) and generated == ["wave"]
+    assert Path("wave_kernels.py").read_text() == written
+    spec.write_text(spec.read_text().replace("\n", "\n\n"))  # the layout is no matter
+    assert "written" not in succeed(*command) and generated == ["wave"]
+
+
+def replaced(path, old, new):
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: write_spec(function="cos"),
+        lambda: replaced("wave.py", 'Model("wave"', 'Model("wave", dtype="float64"'),
+        lambda: replaced("wave.py", 'Model("wave"', 'Model("wavelet"'),
+        lambda: replaced("wave_kernels.py", "from wave.py. Do", "from copied.py. Do"),
+        lambda: replaced("wave_kernels.py", "    derivgen generate wave.py", "    python wave.py"),
+        lambda: Path("wave_kernels.py").unlink(),
+        lambda: Path("wave_kernels.py").write_text(""),
+    ],
+)
+def test_train_generates_anew_where_anything_may_differ(spec, generated, change):
+    write_data()
+    command = ["train", spec, "--data", "data.npz", "--epochs", 1, "--interpret"]
+    succeed(*command)
+    change()
+    assert "wave_kernels.py: written\n" in succeed(*command) and len(generated) == 2
+    assert succeed("check", spec) == "1 up to date, 0 stale\n"
+
+
+def test_train_asks_the_generator_where_another_one_wrote_the_module(spec, generated):
+    write_data()
+    command = ["train", spec, "--data", "data.npz", "--epochs", 1, "--interpret"]
+    succeed(*command)
+    present = store.read_header(Path("wave_kernels.py").read_text())
+    for by in ("derivgen 0.0.9 (source 00000000)", f"derivgen {present.version} (source 00000000)"):
+        replaced("wave_kernels.py", store.read_header(Path("wave_kernels.py").read_text()).by, by)
+        before = len(generated)
+        assert "written" not in succeed(*command) and len(generated) == before + 1
+
+
+def test_validation_rows_share_inputs_without_a_sample_axis(spec):
+    write_data()
+    arrays = dict(np.load("data.npz"))
+    np.savez("other.npz", **{name: arrays[name][:5] for name in "xkt"})
+    files = ["--data", "data.npz", "--validation", "other.npz"]
+    output = succeed("train", spec, *files, "--epochs", 1, "--interpret")
+    np.savez("other.npz", **{name: arrays[name][:5] for name in "xkt"}, u=np.full(2, 9, np.float32))
+    assert ", validation " in output and "note" not in output
+    said = next(line for line in output.splitlines() if line.startswith("loss")).partition(";")[0]
+    assert said in succeed("train", spec, *files, "--epochs", 1, "--interpret")
 
 
 def test_train_takes_hyperparameters_seed_and_place(spec):
@@ -698,7 +784,8 @@ def test_a_name_that_is_too_long_is_an_error_in_words(spec, arguments):
     succeed("generate", spec)
     before = files()
     output = fail(*arguments)
-    assert output.startswith("error: ") and "File name too long" in output, output
+    error = output.splitlines()[-1]
+    assert error.startswith("error: ") and "File name too long" in error, output
     assert files() == before
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import subprocess
@@ -193,7 +194,39 @@ def test_the_monitor_warns_on_the_error_stream():
 
 def test_early_stopping_is_told():
     output = train("--early-stopping", 2, "--epochs", 400, "--learning-rate", 1, "--validation-split", 0.2)
-    assert "no smaller loss since epoch" in output
+    best, last = re.search(r"no smaller loss since epoch (\d+): stopped after epoch (\d+)\n", output).groups()
+    end = f": saved are the parameters of epoch {last} (--keep-best saves those of epoch {best})\n"
+    assert int(last) == int(best) + 2 and output.endswith(f"parameters saved in flowers_parameters.npz{end}")
+    assert output.count("saved are the parameters") == 1
+    kept = train("--early-stopping", 2, "--epochs", 400, "--lr", 1, "--validation-split", 0.2, "--keep-best")
+    assert kept.endswith("parameters saved in flowers_parameters.npz\n")
+
+
+def test_rows_of_a_file_of_their_own_validate():
+    lines = Path("iris.csv").read_text().splitlines()
+    header = lines[0].replace("y", "kind")
+    Path("part.csv").write_text("\n".join([header, *lines[1::2]]) + "\n")
+    Path("other.csv").write_text("\n".join([header, *lines[2::2]]) + "\n")
+    files = ["--data", "part.csv", "--validation", "other.csv", "--columns", "y=kind"]
+    output = succeed("train", "flowers.py", *files, "--epochs", 3, "--metric", "accuracy", "--history", "history.jsonl")
+    last = json.loads(Path("history.jsonl").read_text().splitlines()[-1])
+    module = runtime.load("flowers_kernels.py")
+    other = np.loadtxt("other.csv", np.float32, delimiter=",", skiprows=1)
+    x, y = other[:, :4].copy(), other[:, 4].astype(np.int64)
+    parameters = runtime.load_parameters("flowers_parameters.npz", module)
+    wanted = runtime.evaluate(module, parameters, {"x": x, "y": y}, metrics=["accuracy"])
+    assert last["validation_loss"] == pytest.approx(wanted["loss"], rel=1e-6)
+    assert last["metrics"]["accuracy"] == wanted["accuracy"] and ", validation " in output.splitlines()[-2]
+    both = fail("train", "flowers.py", *files, "--validation-split", 0.2)
+    assert "--validation gives the rows to validate by: leave out --validation-split" in both
+    assert "other.csv is a file that this command reads" in fail(
+        "train", "flowers.py", *files, "--history", "other.csv"
+    )
+
+
+def test_the_update_rule_is_said_with_the_values_in_use():
+    output = train("--epochs", 1, "--lr", 0.5, "--set", "warmup_steps=7")
+    assert "note: update: adamw; learning_rate 0.5 by a schedule (warmup_steps 7), beta_1 0.9, " in output
 
 
 def test_an_interrupted_training_is_saved(monkeypatch):
@@ -369,8 +402,9 @@ def test_what_can_t_be_printed_ends_a_training_and_loses_nothing(folder):
     wanted = (
         "error: what this command prints can't be written: No space left on device. The parameters so far are saved in"
     )
-    note = "note: x: columns length, width, petal_length, petal_width of iris.csv\n"
-    assert but_signs(done.stderr) == f"{note}{wanted} flowers_parameters.npz\n"
+    note = "note: x: columns length, width, petal_length, petal_width of iris.csv\nnote: update: … weight_decay 0.01\n"
+    said = re.sub("(?<=note: update: ).*(?= weight_decay)", "…", done.stderr)
+    assert but_signs(said) == f"{note}{wanted} flowers_parameters.npz\n"
     assert Path("flowers_parameters.npz").exists()
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from command import fail, succeed
 
@@ -182,3 +183,40 @@ def test_an_axis_that_is_none_of_classes_is_an_error(shape):
     module, _, _ = loaded()
     with pytest.raises(DerivgenError, match="write the predictions themselves"):
         runtime.classes_of(module, np.zeros(shape))
+
+
+def test_labels_under_another_name_are_told_how_to_leave_out():
+    """A column y is left alone anyway; one of another name could be a feature."""
+    Path("plain.csv").write_text("a,b\n1,2\n3,4\n")
+    Path("labelled.csv").write_text("a,target,b\n1,0,2\n3,2,4\n")
+    command = ["predict", MODULE, "p.npz", "-o", "out.csv", "--data"]
+    succeed(*command, "plain.csv")
+    wanted = Path("out.csv").read_text()
+    assert fail(*command, "labelled.csv").endswith(
+        "here 3 (a, target, b) remain. If one of them is the input y, name it by --columns y=COLUMN.\n"
+    )
+    succeed(*command, "labelled.csv", "--columns", "y=target")
+    assert Path("out.csv").read_text() == wanted
+    Path("narrow.csv").write_text("a\n1\n")
+    assert "If one of them" not in fail(*command, "narrow.csv")
+    module, parameters, _ = loaded()
+    with pytest.raises(ValueError, match=r"remain\. If one of them is the input y, leave it out of the frame\.$"):
+        runtime.predict(module, parameters, pandas.read_csv("labelled.csv"))
+
+
+def test_labels_that_another_file_gives_are_not_asked_for():
+    Path("wide.csv").write_text("a,b,c\n1,2,3\n")
+    np.save("y.npy", np.zeros(1, np.int64))
+    message = fail("evaluate", MODULE, "p.npz", "--data", "wide.csv", "--data", "y.npy")
+    assert "here 3 (a, b, c) remain." in message and "If one of them" not in message
+
+
+def test_a_spec_in_place_of_its_module_is_told_which_to_give():
+    message = fail("evaluate", "spec.py", "p.npz", "--data", "data.npz")
+    assert message.endswith(f"it lacks derivgen's header): give {LINE} or {MODULE}\n")
+    Path(LINE).write_text("# mine\n")
+    assert message.replace(f"{LINE} or ", "") == fail(
+        "predict", "spec.py", "p.npz", "--data", "data.npz", "-o", "o.npy"
+    )
+    Path("other.py").write_text("")
+    assert "give the path of a file that `derivgen generate` wrote" in fail("compile", "other.py")

@@ -146,3 +146,38 @@ def test_a_model_without_data_or_layers():
 )
 def test_numbers_have_three_digits(number, text):
     assert rounded(number) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("optimizers.gradient_descent(0.5)", "gradient_descent; learning_rate 0.5"),
+        (
+            "optimizers.adamw(schedules.cosine(0.001))",
+            "adamw; learning_rate 0.001 by a schedule (decay_steps 1000, end_rate 0), beta_1 0.9, beta_2 0.999, "
+            "epsilon 1e-08, weight_decay 0.01",
+        ),
+        (
+            "optimizers.momentum(0.1, momentum=schedules.warm_up(schedules.step(0.9), 5))",
+            "momentum; learning_rate 0.1, momentum 0.9 by a schedule (decay_rate 0.1, decay_steps 1000, "
+            "warmup_steps 5)",
+        ),
+        ("optimizers.adagrad(schedules.inverse_square_root(0.1))", "adagrad; learning_rate 0.1 by a schedule, "),
+        ("optimizers.clip_norm(optimizers.rmsprop(0.1), 2)", "rmsprop; learning_rate 0.1, rho 0.99, "),
+    ],
+)
+def test_the_last_line_is_the_update_rule(rule, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    Path("net.py").write_text(
+        SPEC.replace("optimizers.adam()", rule).replace("optimizers\n", "optimizers, schedules\n")
+    )
+    said = succeed("summary", "net.py").splitlines()[-1]
+    assert said.startswith(f"update: {words}")
+    rule = load_target("net.py").model.rule
+    assert all(re.search(rf"\b{name} {value:.15g}", said) for name, value in rule.hyperparameters)
+
+
+def test_without_a_rule_the_summary_says_so():
+    assert succeed("summary", "tied.py").endswith(
+        "\nupdate: gradient_descent; learning_rate 0.01, as the spec has no model.update\n"
+    )

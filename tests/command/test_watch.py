@@ -65,6 +65,12 @@ def test_each_save_generates(monkeypatch):
     assert "cos(v)" in Path("bowl_kernels.py").read_text()
 
 
+def test_an_edit_that_changes_no_formula_says_so(monkeypatch):
+    rule = "from derivgen import optimizers\nmodel.update(optimizers.gradient_descent(0.5))\n"
+    _, changed = watched(monkeypatch, write(f"{SPEC}\n{rule}"))
+    assert changed[0].endswith(" bowl_kernels.py: written (the formulas of all kernels are as before)")
+
+
 def test_an_error_is_shown_and_the_next_save_generates(monkeypatch):
     edits = [write("1/0\n"), write("x = (\n"), Path("bowl.py").unlink, write(SPEC.replace("sin(v)", "v"))]
     groups = watched(monkeypatch, *edits)

@@ -252,6 +252,15 @@ def test_columns_that_remain_make_the_only_input_not_found(tmp_path):
     refused("the input y", write(tmp_path / "f.csv", "age,target,bmi\n1,2,2\n"), CLASSIFIER)
 
 
+@pytest.mark.parametrize(("width", "told"), [(6, "columns f0, f1, f2, f3, f4, f5"), (7, "7 columns, f0 .. f6,")])
+def test_of_many_columns_the_first_and_the_last_are_told(tmp_path, width, told):
+    names = ["f0", "y", *(f"f{k}" for k in range(1, width))]
+    path, notes = write(tmp_path / "d.csv", f"{','.join(names)}\n{','.join('0' for _ in names)}\n"), []
+    wide = model(given("x", "N", width), given("y", "N", dtype="int64", classes=3))
+    read_data(path, wide, tell=notes.append)
+    assert notes == [f"x: {told} of {path}"]
+
+
 def test_columns_can_be_said(tmp_path):
     path = write(tmp_path / "d.csv", "bmi,x_0,x_1,age,y\n2,0,0,1.5,2\n-4.25,0,0,3,0\n0,0,0,.5,1\n")
     inputs, unused = read_data(path, CLASSIFIER, columns={"x": ["age", "bmi"]})

@@ -5,6 +5,7 @@ One row a mistake; those of files name the file, the same mistakes in Python the
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from derivgen.errors import DerivgenError
 from derivgen.runtime.data.data import read_data
@@ -161,6 +163,24 @@ TABLES = {
         + COLUMNS.format("x")
         + " Or give 2 columns of any names beside those of the other inputs: here 1 (x_0) remain.",
     ),
+    "no line of names": (
+        csv_of("1.5,2,0", T, T, Y),
+        ": the input y of shape (N,): expected the column y, found 1.5, 2, 0; y is missing. "
+        + COLUMNS.format("y")
+        + " The first line of {path} must hold the names of the columns: it holds numbers only.",
+    ),
+    "semicolons": (
+        "x_0;x_1;y\n1;2;0\n",
+        ": the input y of shape (N,): expected the column y, found x_0;x_1;y; y is missing. "
+        + COLUMNS.format("y")
+        + " Columns must be separated by commas: the first line of {path} has semicolons.",
+    ),
+    "tabs": (
+        "x_0\tx_1\ty\n1\t2\t0\n",
+        ": the input y of shape (N,): expected the column y, found x_0\tx_1\ty; y is missing. "
+        + COLUMNS.format("y")
+        + " Columns must be separated by commas: the first line of {path} has tabs.",
+    ),
     "names in capitals": (
         csv_of("x_0,x_1,Y", T, T, Y),
         ": the input y of shape (N,): expected the column y, found x_0, x_1, Y; y is missing; did you mean Y? "
@@ -202,7 +222,7 @@ def test_tables(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DerivgenError) as error:
         read_data(path, CLASSIFIER)
-    assert str(error.value) == f"{path}{message}"
+    assert str(error.value) == f"{path}{message}".replace("{path}", str(path))
 
 
 def test_text_labels_of_a_parquet_file(tmp_path: Path) -> None:
@@ -232,3 +252,32 @@ def test_what_is_converted_is_told(tmp_path: Path, caplog: Any, given: dict[str,
         np.testing.assert_array_equal(found["x"], X)
         np.testing.assert_array_equal(found["y"], Y)
         assert (found["x"].dtype, found["y"].dtype.kind) == (np.float32, "i")
+
+
+class OtherArray:
+    """An array of another library, by what it has."""
+
+    __dlpack__ = None
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        (
+            "x",
+            torch.ones(ROWS, 2),
+            "x: expected a numpy array of float32, found Tensor: convert it by x.detach().cpu().numpy()",
+        ),
+        ("x", OtherArray(), 'found OtherArray: convert it by np.asarray(x, "float32")'),
+    ],
+)
+def test_tensors_and_lists_come_with_their_conversion(name: str, given: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)) as raised:
+        named_inputs(CLASSIFIER, {"x": X, "y": Y} | {name: given})
+    assert raised.traceback[-1].path.name == "given.py"  # before anything is run
+
+
+@pytest.mark.parametrize("given", [X.tolist(), torch.from_numpy(X)])
+def test_the_conversions_are_taken(given: Any) -> None:
+    x = given.detach().cpu().numpy() if hasattr(given, "detach") else np.asarray(given, "float32")
+    np.testing.assert_array_equal(named_inputs(CLASSIFIER, {"x": x, "y": np.asarray(Y.tolist())})["x"], X)

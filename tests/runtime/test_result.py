@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -46,15 +48,25 @@ def test_the_loss_is_that_of_the_epoch_of_the_parameters(module, data):
 def test_the_text_says_how_training_went(module, data):
     fit = runtime.fit(module, data, epochs=50, validation_split=0.2, early_stopping=2, learning_rate=0.9)
     first, end = fit.history[0], fit.history[-1]
-    seconds = sum(epoch.seconds for epoch in fit.history)
     assert fit.stopped
     assert repr(fit) == (
         f"Fit(loss {first.loss:.4g} -> {end.loss:.4g}, validation {first.validation_loss:.4g} -> "
-        f"{end.validation_loss:.4g} in {len(fit.history)} epochs, best epoch {fit.best_epoch}, {seconds:.3g} s; "
-        f"{fit.stopped})"
+        f"{end.validation_loss:.4g}, best epoch {fit.best_epoch}; {fit.spent}; {fit.stopped})"
     )
     one = runtime.fit(module, data, epochs=1)
-    assert re.fullmatch(r"Fit\(loss [\d.]+ -> [\d.]+ in 1 epoch, best epoch 1, [\d.e-]+ s\)", repr(one))
+    assert re.fullmatch(r"Fit\(loss [\d.]+ -> [\d.]+, best epoch 1; 1 epoch in [\d.e-]+ s\)", repr(one))
+
+
+def test_the_time_is_that_of_the_whole_call(module, data):
+    """Callbacks are no part of an epoch's seconds, as compiling before the first epoch is none."""
+    begun = perf_counter()
+    fit = runtime.fit(module, data, epochs=2, callbacks=[lambda *_: sleep(0.3)])
+    whole = perf_counter() - begun
+    assert sum(epoch.seconds for epoch in fit.history) + 0.5 < fit.seconds <= whole
+    assert replace(fit, seconds=7.84, compiling_seconds=7.71).spent == "2 epochs in 7.8 s, 7.7 s of it for compiling"
+    assert replace(fit, seconds=0.0123, compiling_seconds=0.0).spent == "2 epochs in 0.012 s"
+    assert replace(fit, seconds=1.0, compiling_seconds=0.0, resumed_epochs=1).spent == "1 more epoch in 1.0 s"
+    assert replace(fit, resumed_epochs=2).spent == "nothing was left to do"
 
 
 def test_predictions_are_those_of_the_parameters(module, data):

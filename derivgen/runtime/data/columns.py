@@ -11,8 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from derivgen.errors import DerivgenError, listed, nearest
-from derivgen.runtime.data.inputs import Tell, given_twice, inputs_text, paths_text, shape_text
+from derivgen.runtime.data.inputs import Tell, given_twice, inputs_text, is_number, paths_text, shape_text
 from derivgen.runtime.data.tables import Table
+
+FEW = 6  # columns that are all named
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,15 @@ def choose_columns(
         fitting = [rest for rest in rests if len(rest.columns) == missing[0].shape[1]]
         if len(fitting) == 1:
             choices[missing[0].name] = unrepeated(fitting[0])
-            tell(f"{missing[0].name}: columns {', '.join(fitting[0].columns)} of {fitting[0].table}")
+            tell(f"{missing[0].name}: {columns_text(fitting[0].columns)} of {fitting[0].table}")
     return choices
+
+
+def columns_text(names: Sequence[str]) -> str:
+    """All of a few columns; of more how many they are, the first and the last."""
+    if len(names) <= FEW:
+        return f"columns {', '.join(names)}"
+    return f"{len(names)} columns, {names[0]} .. {names[-1]},"
 
 
 def refuse_stated(module: ModuleType, tables: Sequence[Table], stated: Mapping[str, Sequence[str]]) -> None:
@@ -135,9 +144,9 @@ def left_over(table: Table, choices: Mapping[str, Choice]) -> list[str]:
 
 
 def lacking_columns(
-    declared: Any, module: ModuleType, tables: Sequence[Table], choices: Mapping[str, Choice]
+    declared: Any, module: ModuleType, tables: Sequence[Table], choices: Mapping[str, Choice], wanted: Sequence[str]
 ) -> DerivgenError:
-    """The error for an input that was not found; `choices` are the columns of those that were."""
+    """The error for an input that was not found; `choices` are the columns of those that were, of the wanted ones."""
     if reason := why_no_columns(declared, module):
         return refuse_columns(declared, reason)
     rest = ""
@@ -146,7 +155,16 @@ def lacking_columns(
         if len(left) != width:
             kept = f"{len(left)} ({listed(left)})" if left else "none"
             rest = f" Or give {width} columns of any names beside those of the other inputs: here {kept} remain."
+            others = [i.name for i in module.INPUTS if i.name not in wanted and not why_no_columns(i, module)]
+            unnamed = [name for name in others if name not in choices]
+            rest += unneeded_column(unnamed[0], tables[0]) if unnamed and len(left) > width else ""
     return absent_columns(declared, own_columns(declared, tables[0]), tables, rest)
+
+
+def unneeded_column(name: str, table: Table) -> str:
+    """What to do where a table may have a column, such as the labels, for an input that is not needed."""
+    cure = f"name it by --columns {name}=COLUMN" if table.path else "leave it out of the frame"
+    return f" If one of them is the input {name}, {cure}."
 
 
 def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table], rest: str = "") -> DerivgenError:
@@ -159,7 +177,20 @@ def absent_columns(declared: Any, names: Sequence[str], tables: Sequence[Table],
     name, file = declared.name, any(table.path for table in tables)
     python = f'columns={{"{name}": [...]}}'
     other = f"--columns {name}=... (in Python {python})" if file else f'a mapping {{"{name}": frame[[...]], ...}}'
+    rest += "".join(map(no_names, tables))
     return DerivgenError(
         f"{paths_text(tables)}: the input {name} of shape {shape_text(declared)}: expected {wanted}, found "
         f"{listed(found)}{missing}{near or '.'} If other columns make {name}, name them by {other}.{rest}"
     )
+
+
+def no_names(table: Table) -> str:
+    """What to say of a CSV file whose first line holds no names of columns; nothing if it holds some."""
+    if table.path is None or table.path.suffix.lower() != ".csv":
+        return ""
+    for mark, separator in ((";", "semicolons"), ("\t", "tabs")):
+        if len(table.columns) == 1 and mark in table.columns[0]:
+            return f" Columns must be separated by commas: the first line of {table} has {separator}."
+    if all(map(is_number, table.columns)):
+        return f" The first line of {table} must hold the names of the columns: it holds numbers only."
+    return ""

@@ -76,7 +76,7 @@ def read_data(
         # A single column has one name only; for a matrix the columns that remain might do.
         first = min(missing, key=lambda declared: len(declared.shape))
         if tables:
-            raise lacking_columns(first, module, tables, choices)
+            raise lacking_columns(first, module, tables, choices, wanted)
         lacks = (
             f"{paths_text(s.path for s in sources)} {'lacks' if len(sources) == 1 else 'lack'} the input {first.name}"
         )

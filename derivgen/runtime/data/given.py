@@ -57,16 +57,35 @@ def inputs_of_table(module: ModuleType, table: Table, needed: Sequence[str] | No
     choices = choose_columns(module, [table], {}, {}, [i.name for i in wanted], LOG.info)
     missing = [i for i in wanted if i.name not in choices]
     if missing:
-        raise lacking_columns(min(missing, key=lambda declared: len(declared.shape)), module, [table], choices)
+        first = min(missing, key=lambda declared: len(declared.shape))
+        raise lacking_columns(first, module, [table], choices, [i.name for i in named])
     unused = left_over(table, choices)
     if unused:
         LOG.info("%s also holds %s, which the model does not take", table, ", ".join(unused))
     return read_table(table, module, {i.name: choices[i.name].columns for i in wanted}, LOG.info)
 
 
-def as_input(declared: Any, given: Any) -> Any:
-    """An array as the module takes it, of a list too; what is no array stays, and the module refuses it."""
+def refuse_other_arrays(declared: Any, given: Any) -> None:
+    """Raise TypeError, with the conversion, for tensors of other libraries."""
     name = declared.name
+    if hasattr(given, "detach") and hasattr(given, "cpu"):  # PyTorch's
+        cure = f"{name}.detach().cpu().numpy()"
+    elif hasattr(given, "__dlpack__") and not hasattr(given, "to_numpy"):
+        cure = f"np.asarray({name})" if is_integer(declared) else f'np.asarray({name}, "{declared.dtype}")'
+    else:
+        return
+    if declared.shape and not isinstance(given, np.ndarray):
+        found = f"found {type(given).__name__}: convert it by {cure}"
+        raise TypeError(f"{name}: expected a numpy array of {declared.dtype}, {found}")
+
+
+def as_input(declared: Any, given: Any) -> Any:
+    """An array as the module takes it, of a list too. Raises TypeError for tensors of other libraries.
+
+    Anything else that is no array stays, and the module refuses it.
+    """
+    name = declared.name
+    refuse_other_arrays(declared, given)
     if isinstance(given, list | tuple):
         given = array_of_list(declared, given)
     table = frame_table(given)

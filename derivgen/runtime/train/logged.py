@@ -29,4 +29,4 @@ def log_end(fit: Fit, error: BaseException | None = None) -> None:
     if error is not None:
         LOG.info("training ended by %s, %s", type(error).__name__, fit)
     else:
-        LOG.info("training ended, of which compiling took %.3g s: %s", fit.compiling_seconds, fit)
+        LOG.info("training ended: %s", fit)

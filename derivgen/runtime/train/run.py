@@ -37,6 +37,7 @@ from derivgen.runtime.train.options import Options, refuse_differences
 from derivgen.runtime.train.progress import Display, shown
 from derivgen.runtime.train.result import Fit
 from derivgen.runtime.train.resuming import random_state, refuse_forgery, tensors_not_finite
+from derivgen.runtime.train.schedule_end import schedule_end
 from derivgen.runtime.train.stepping import Steps
 
 Array = np.ndarray[Any, Any]
@@ -59,6 +60,7 @@ class Run:
         parameters: Array | None,
         state: Any,
     ) -> None:
+        self.begun = perf_counter()
         self.module, self.options, self.measure = module, options, measure
         self.generator = np.random.default_rng(options.seed)
         if validation is not None and options.validation_split:
@@ -134,8 +136,7 @@ class Run:
     def contradictions(self) -> dict[str, bool]:
         """For each part of a checkpoint, whether it contradicts the other parts, or this training."""
         rows, step = 0 if self.rows is None else self.end_of(self.rows), self.steps.rows_a_step
-        each = max(1, -(-rows // step))
-        before = self.steps.done - self.position // step - len(self.epochs) * each  # steps of earlier trainings
+        before, each = self.steps_before
         layers, validates = {(), tuple(layer.name for layer in self.module.LAYERS)}, self.validation is not None
         begun = 0 < self.position < rows and self.position % step == 0 and math.isfinite(self.loss_sum)
         return {
@@ -150,6 +151,13 @@ class Run:
                 for number, epoch in enumerate(self.epochs, 1)
             ),
         }
+
+    @property
+    def steps_before(self) -> tuple[int, int]:
+        """(the steps of earlier trainings, the steps in an epoch)"""
+        rows, step = 0 if self.rows is None else self.end_of(self.rows), self.steps.rows_a_step
+        each = max(1, -(-rows // step))
+        return self.steps.done - self.position // step - len(self.epochs) * each, each
 
     def digests(self) -> dict[str, str]:
         """A description of each input, and of each validation input, with a checksum."""
@@ -175,6 +183,7 @@ class Run:
                 if self.writes:
                     count, first = len(self.steps.parameters), len(self.epochs) + 1
                     log_start(self.module, count, rows, first, options.epochs)
+                self.warn_of_the_schedule()
                 display = shown(options.epochs, rows, progress, len(self.epochs))
                 with quiet, display as self.display, self.display.follow(self.module.COMPILING):
                     self.all_epochs()
@@ -217,6 +226,14 @@ class Run:
         finally:
             if len(self.epochs) > shown_epochs:
                 self.display.epoch(self.epochs[-1])
+
+    def warn_of_the_schedule(self) -> None:
+        """Warn once, before the first step, where the learning rate is next to 0 before the last epoch."""
+        before, each = self.steps_before
+        text = schedule_end(self.module, self.options.hyperparameters, before, each, self.options.epochs)
+        if text and "schedule" not in self.warnings:
+            self.warnings["schedule"] = text
+            warnings.warn(text, stacklevel=4)
 
     def warn_of_a_rise(self) -> None:
         """Warn where a training from the spec's initial parameters ends far above their loss."""
@@ -271,6 +288,7 @@ class Run:
             stopped=self.stopped,
             warnings=tuple(self.warnings.values()),
             resumed_epochs=min(self.resumed_epochs, len(epochs)),
+            seconds=perf_counter() - self.begun,
             compiling_seconds=self.module.COMPILING.seconds - self.compiled_before,
         )
 
