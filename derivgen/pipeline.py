@@ -27,6 +27,7 @@ from derivgen.file.store import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import size_symbol
 from derivgen.form.formulas import folded, formulas
+from derivgen.form.functions import stop_gradient
 from derivgen.form.notation import print_program
 from derivgen.form.places import names_in_order
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
@@ -70,6 +71,15 @@ def training_program(stable: Program) -> Program:
     """Objective, gradients and the next values of running tensors, simplified."""
     reached("differentiate")
     return simplify(adjoint(stable.live([str(stable.objective), *stable.nexts])))
+
+
+def zero_by_structure(declared: Program, order: int) -> set[str]:
+    """The parameters whose gradient, or with `order` 2 whose product with the Hessian, no statement writes: it is 0."""
+    stable = stable_program(in_training(declared))
+    request = request_for("hessian_vector_product", declared)
+    program = training_program(stable) if order == 1 else derived_program(request, stable)
+    bars = dict(program.gradients)
+    return {p.name for p in declared.parameters if bars.get(p.name) not in program.writers}
 
 
 def evaluation_program(stable: Program) -> Program:
@@ -271,13 +281,29 @@ def sizes_line(program: Program) -> str:
 def unused_parameters(model: Model, program: Program) -> tuple[Problem, ...]:
     """A warning for each parameter that the objective does not depend on."""
     warnings = []
-    needed = tensors_behind(in_training(program), str(program.objective))
+    training = in_training(program)
+    needed = tensors_behind(training, str(program.objective))
     for t in program.parameters:
         if t.name not in needed:
-            place = model.declarations[t.name].place
-            warnings.append(Problem(place, f"the objective does not depend on parameter {t.name}: its gradient is 0"))
+            warnings.append(Problem(model.declarations[t.name].place, why_no_gradient(training, t.name)))
     warnings += [Problem(model.declarations[t.name].place, without_epochs(t.name)) for t in ungathered(program)]
     return tuple(warnings)
+
+
+def why_no_gradient(program: Program, parameter: str) -> str:
+    """Why the gradient with respect to a parameter is 0: nothing reads it, or nothing reads it smoothly."""
+    live = program.live([str(program.objective)]).statements
+    if not any(parameter in s.sources for s in live):
+        return f"the objective does not depend on parameter {parameter}: its gradient is 0"
+    if any(e.has(stop_gradient) for s in live for e in (s.expression, s.guard)):
+        return (
+            f"the objective depends on {parameter} only through conditions or stop_gradient: its derivative is taken "
+            "as 0"
+        )
+    return (
+        f"the objective depends on {parameter} only through conditions: its derivative is 0 wherever it exists; a "
+        "jump contributes nothing"
+    )
 
 
 def ungathered(program: Program) -> list[Tensor]:

@@ -20,12 +20,26 @@ from derivgen.command.training import train
 from derivgen.command.watching import watch
 from derivgen.errors import DerivgenError, show_warnings
 from derivgen.file import store
-from derivgen.project.project import Check, Module, check_module, expected_text, project_modules, render
+from derivgen.project.project import (
+    Check,
+    Module,
+    check_module,
+    difference_on_disk,
+    expected_text,
+    project_modules,
+    render,
+    shortest,
+)
 from derivgen.project.spec import load_target, load_targets
 from derivgen.version import __version__
 
 STALE = 1  # the exit code
 ORDER = click.Choice(["1", "2"])  # of derivatives
+# What is said of a gradient that was 0 wherever it was looked at, by the order.
+ZERO = {
+    "1": "the gradient is 0 at this point (try --rows 50 or another --seed)",
+    "2": "the product with the Hessian is 0 at this point (try --rows 50 or another --seed)",
+}
 # Largest relative error that rounding alone can be expected to cause.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-9}
 
@@ -131,30 +145,47 @@ CHECK = """
     show_default=True,
     help="github: annotate the pull request with what is stale, too.",
 )
-def check(specs: tuple[str, ...], form: str) -> None:
+@click.option("--signed", is_flag=True, help="Fail, too, if a section of a module has no signature.")
+def check(specs: tuple[str, ...], form: str, signed: bool) -> None:
     """Compare modules with what their specs generate now.
 
-    The exit code is 0 if all are up to date, 1 if one is stale (with the difference, and the command that fixes it), 2
-    on an error.
+    The exit code is 0 if all are up to date, 1 if one is stale (with the difference, and the command that fixes it) or,
+    with --signed, not signed, 2 on an error.
 
     The pairs of a project stand under [tool.derivgen] in the nearest pyproject.toml, such as
 
         modules = { "digits.py" = "digits_kernels.py" }
     """
-    fresh = stale = failed = 0
+    fresh = stale = failed = unsigned = 0
     modules = [Module(spec) for spec in specs] if specs else project_modules()
     for module in modules:
         try:
             for result in check_module(module):
                 fresh, stale = fresh + (not result.stale), stale + bool(result.stale)
                 show_check(result, form)
+                unsigned += signed and is_unsigned(result, form)
         except DerivgenError as error:
             failed += 1
             report_error(error)
             if form == "github":
                 click.echo(annotation(module.spec.partition(":")[0], str(error)))
-    click.echo(f"{fresh} up to date, {stale} stale" + (f", {failed} failed" if failed else ""))
-    sys.exit(ERROR if failed else STALE if stale else 0)
+    more = (f", {count} {word}" for count, word in ((unsigned, "not signed"), (failed, "failed")) if count)
+    click.echo(f"{fresh} up to date, {stale} stale{''.join(more)}")
+    sys.exit(ERROR if failed else STALE if stale or unsigned else 0)
+
+
+def is_unsigned(result: Check, form: str) -> bool:
+    """Whether sections of a module have no signature, which is said."""
+    from derivgen.review.approvals import unsigned_in
+
+    found = unsigned_in(result.path) if result.path.exists() else []
+    if not found:
+        return False
+    words = f"not signed by anybody: {', '.join(found)}"
+    click.echo(f"{result.path}: {words}")
+    if form == "github":
+        click.echo(annotation(str(result.path), words))
+    return True
 
 
 def show_check(result: Check, form: str) -> None:
@@ -267,25 +298,46 @@ def gradcheck(
     what is left is shown. --quick takes about a fifth of that, or less.
 
     With --order 2, hessian_vector_product along a random vector is compared with differences at 100 digits, and so is
-    hessian times that vector, if the spec asks for it. The exit code is 1 if an error is larger than the tolerance.
+    hessian times that vector, if the spec asks for it.
+
+    The kernels under test are those that the spec generates now. A module on disk is not opened: if the one beside the
+    spec has another text, a note says that it was not tested. A gradient that is 0 at all of 8 points is not tested
+    either, except if no formula contributes to it. In these cases the exit code is 1, and if an error is larger than
+    the tolerance.
     """
     from derivgen.project.gradcheck import gradcheck as compare
 
     limit = TOLERANCES[dtype] if tolerance is None else tolerance
-    errors = []
+    errors: list[float] = []
+    left: list[str] = []
     for target in load_targets(spec):
         comparisons = compare(target.model, dtype, rows or (2 if quick else 5), seed, int(order), quick)
         width = max([len("parameter"), *(len(c.parameter) for c in comparisons)])
         click.echo(f"{target.model.name}, {dtype}\n{'parameter':<{width}}  relative error  checked")
         for c in comparisons:
-            click.echo(f"{c.parameter:<{width}}  {c.error:<14.2e}  {c.checked}")
-            errors.append(c.error)
-    if not errors:
+            told = f"{c.error:<14.2e}  {c.checked}" if c.tested else f"{'not tested':<14}  {ZERO[order]}"
+            click.echo(f"{c.parameter:<{width}}  {told}")
+            errors += [c.error] if c.tested else []
+            left += [] if c.tested else [c.parameter]
+    if not errors and not left:
         raise DerivgenError(f"{spec} has no parameters, so there is no gradient to check")
-    worst = max(errors, key=lambda error: (math.isnan(error), error))
-    passed = worst <= limit
-    click.echo(f"largest {worst:.2e}, tolerance {limit:.0e}: {'passed' if passed else 'FAILED'}")
-    sys.exit(0 if passed else 1)
+    worst = max(errors, key=lambda error: (math.isnan(error), error), default=0.0)
+    verdict = f"not tested: {', '.join(left)}" if left else "passed"
+    verdict = verdict if worst <= limit else "FAILED"
+    click.echo(f"largest {worst:.2e}, tolerance {limit:.0e}: {verdict}" if errors else verdict)
+    sys.exit(0 if verdict == "passed" and not untested_modules(spec) else 1)
+
+
+def untested_modules(spec: str) -> bool:
+    """Whether a module beside the spec has another text than the one that was tested, which a note says."""
+    other = [target for target in load_targets(spec) if difference_on_disk(target)]
+    for target in other:
+        click.echo(
+            f"note: {shortest(target.output)} is not what the spec generates now (derivgen check "
+            f"{shortest(target.spec)} shows the difference): it was not tested",
+            err=True,
+        )
+    return bool(other)
 
 
 for command in (watch, review, report, certify, approve, train, evaluate, predict, summary, cost, completion):

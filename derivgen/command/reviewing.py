@@ -55,24 +55,30 @@ def review(spec: str, against: str | None, form: str, output: Path | None) -> No
 APPROVE = """
     # Sign all sections of a module that have no signature.
     derivgen approve digits_kernels.py --by "Ada Lovelace"
+
+    # Sign one section only.
+    derivgen approve digits_kernels.py --by "Ada Lovelace" --section z2_backward
 """
 
 
 @click.command(cls=Command, examples=APPROVE)
 @argument("modules", "Generated modules.", nargs=-1, required=True, metavar="MODULE...", type=FILE)
 @click.option("--by", "who", required=True, metavar="NAME", help="Name of the person who has read them.")
-def approve(modules: tuple[Path, ...], who: str) -> None:
-    """Note in derivgen-approvals.toml that somebody has read generated modules.
+@click.option("--section", "names", multiple=True, metavar="NAME", help="Sign this section only; can be repeated.")
+def approve(modules: tuple[Path, ...], who: str, names: tuple[str, ...]) -> None:
+    """Note in derivgen-approvals.toml that somebody has read generated modules, and print what was signed.
 
-    A section that stands in several modules with the same text is signed once for all of them.
+    A section that stands in several modules with the same text is signed once for all of them. `derivgen check
+    --signed` fails if a section has no signature.
     """
     from derivgen.project.project import shortest
     from derivgen.review.approvals import approve
 
     for module in modules:
-        count, file = approve(module, who)
-        said = f"{count} sections signed by {who} in {shortest(file)}"
-        click.echo(f"{module}: {said if count else 'all its sections are signed already'}")
+        new, file = approve(module, who, names)
+        said = f"{len(new)} section{'' if len(new) == 1 else 's'} signed by {who} in {shortest(file)}: {', '.join(new)}"
+        those = "the sections of these names" if names else "all its sections"
+        click.echo(f"{module}: {said if new else f'{those} are signed already'}")
 
 
 CERTIFY = """
@@ -126,9 +132,12 @@ def report(spec: str, output: Path, against: str | None) -> None:
     if output.suffix.casefold() not in (".html", ".htm"):
         raise DerivgenError(f"-o {output}: expected a file of HTML, such as {output.stem or 'report'}.html")
     if against is None:
-        text = html_page([report_of(state) for state in state_now(spec)])
+        found = [report_of(state) for state in state_now(spec)]
     else:
         with states(spec, against) as pairs:
-            text = html_page([report_against(before, now) for before, now in pairs])
+            found = [report_against(before, now) for before, now in pairs]
+    text = html_page(found)
+    for remark in (page.state.remark for page in found if page.state.remark):
+        click.echo(f"note: {remark}: the page is about what the spec generates, not about that file", err=True)
     store.write_bytes(output, text.encode())
     click.echo(f"{output}: written")

@@ -63,6 +63,7 @@ class Comparison:
     error: float
     checked: str
     largest: float  # of the differences that it was compared with
+    tested: bool = True  # False if 0 was compared with 0, of what is not 0 everywhere
 
 
 def value(program: Program, values: Mapping[str, ArrayLike], output: str | None = None, digits: int = 50) -> Real:

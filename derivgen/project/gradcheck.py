@@ -16,12 +16,13 @@ from derivgen.errors import DerivgenError
 from derivgen.file.store import assemble
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, compare_jacobian, depth_for, value
-from derivgen.pipeline import declared_program, generate_body
+from derivgen.pipeline import declared_program, generate_body, zero_by_structure
 from derivgen.prepare.modes import in_training
 from derivgen.runtime.loading import load
 from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
+POINTS = 8  # at most, for a gradient that is 0 at the first one
 
 
 def gradcheck(
@@ -52,6 +53,7 @@ def gradcheck(
             work.reach("the generated gradient")
             gradient = module_gradient(module, declared, values, along)
         found = compared_with_differences(declared, values, gradient, seed, along, quick)
+        found = at_other_points(found, module, declared, dtype, rows, seed, order, quick)
         if residual:
             jacobian = module_jacobian(module, declared, values)
             found.append(compare_jacobian(declared, values, jacobian, 1 if quick else 2, seed))
@@ -82,6 +84,36 @@ def compared_with_differences(
                 "compared: try another --seed, or look for what is singular there"
             )
     return [cancelled(c, gradient[c.parameter], largest) if c.largest < NOTHING else c for c in compared]
+
+
+def at_other_points(
+    found: list[Comparison],
+    module: Any,
+    declared: Program,
+    dtype: str,
+    rows: int,
+    seed: int,
+    order: int,
+    quick: bool,
+) -> list[Comparison]:
+    """The comparisons, in which those of 0 with 0 are replaced by those at a point where the gradient is another one.
+
+    Without such a point they are not `tested`, unless the gradient is 0 by structure.
+    """
+    left = {c.parameter for c in found if c.largest < NOTHING and c.error == 0}
+    left -= zero_by_structure(declared, order) if left else set()
+    for other in range(seed + 1, seed + POINTS if left else 0):
+        try:
+            values = finite_values(declared, dtype, rows, other)
+        except DerivgenError:
+            continue
+        along = random_direction(declared, dtype, other) if order == 2 else None
+        gradient = module_gradient(module, declared, values, along)
+        if any(np.any(gradient[name]) for name in left):
+            again = compared_with_differences(declared, values, gradient, other, along, quick)
+            better = {c.parameter: c for c in again if c.parameter in left and (c.largest >= NOTHING or c.error)}
+            found, left = [better.get(c.parameter, c) for c in found], left - {*better}
+    return [replace(c, tested=c.parameter not in left) for c in found]
 
 
 def finite_values(program: Program, dtype: str, rows: int, seed: int) -> dict[str, np.ndarray]:

@@ -101,6 +101,14 @@ def expected_text(target: Target, output: Path) -> tuple[str, tuple[Problem, ...
     return render(target, output, *options(header), header)
 
 
+def difference_on_disk(target: Target, text: str | None = None) -> str:
+    """What is wrong with the module beside a spec that generates this text; empty if nothing is, or it is missing."""
+    present = store.read(target.output)
+    if present is None or store.is_same(present, text or expected_text(target, target.output)[0]):
+        return ""
+    return "was edited by hand" if store.is_edited(present) else "is not what the spec generates now"
+
+
 def options(header: store.Header | None) -> tuple[str | None, bool]:
     """(dtype, whether large loops run in threads) as a header names them, or the default."""
     return (header.dtype, header.parallel) if header else (None, False)

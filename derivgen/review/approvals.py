@@ -40,14 +40,25 @@ def signed_in(file: Path) -> dict[str, str]:
     return dict(found)
 
 
-def approve(module: Path, who: str) -> tuple[int, Path]:
-    """Sign all sections of a module that nobody has signed; (how many, the file that holds them).
+def unsigned_in(module: Path) -> list[str]:
+    """The names of a module's sections that nobody has signed. Raises DerivgenError where it is none of derivgen's."""
+    signed = signed_in(file_for(module.parent))
+    return [s.name for s in sections_of(generated_text(module)) if s.digest not in signed]
 
-    Raises DerivgenError where the module is not one of derivgen's, or was edited by hand.
-    """
+
+def generated_text(module: Path) -> str:
     text = store.read(module)
     if text is None or store.read_header(text) is None:
         raise DerivgenError(f"{module} is no module that derivgen generated: give one's path")
+    return text
+
+
+def approve(module: Path, who: str, names: Sequence[str] = ()) -> tuple[list[str], Path]:
+    """Sign the sections of these names, or all, that nobody has signed; (their names, the file that holds them).
+
+    Raises DerivgenError where the module is not one of derivgen's, was edited by hand, or has no such section.
+    """
+    text = generated_text(module)
     if store.is_edited(text):
         raise DerivgenError(
             f"{module} was edited by hand since it was generated: generate it anew, so that what is signed is what the "
@@ -57,10 +68,14 @@ def approve(module: Path, who: str) -> tuple[int, Path]:
         raise DerivgenError("--by: expected a name")
     file = file_for(module.parent)
     signed = signed_in(file)
-    new = [s for s in sections_of(text) if s.digest not in signed]
+    sections = sections_of(text)
+    there = [s.name for s in sections]
+    if unknown := [name for name in names if name not in there]:
+        raise DerivgenError(f"{module} has no section {unknown[0]!r}: give one of {', '.join(there)}")
+    new = [s for s in sections if s.digest not in signed and (not names or s.name in names)]
     if new:
         store.write_bytes(file, written(store.read(file) or HEAD, new, module.name, who).encode())
-    return len(new), file
+    return [s.name for s in new], file
 
 
 def written(text: str, sections: Sequence[Section], module: str, who: str) -> str:

@@ -69,12 +69,14 @@ class Review:
     formulas: tuple[Change, ...] = ()
     derivatives: tuple[Change, ...] = ()
     sampled: str = ""
+    second: str = ""  # what is said of second derivatives, if the spec asks for some
     kernels: tuple[Kernel, ...] = ()
     gone: tuple[str, ...] = ()
     parts: tuple[Change, ...] = ()  # of the text that is no kernel: what reviewers read besides
     contract: tuple[Change, ...] = ()
     cost: tuple[Change, ...] = ()
     unsigned: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # files that hold another text than one may think
 
     @property
     def to_read(self) -> tuple[Kernel, ...]:
@@ -82,7 +84,8 @@ class Review:
 
     @property
     def is_of_substance(self) -> bool:
-        return bool(self.formulas or self.derivatives or self.to_read or self.gone or self.parts or self.contract)
+        formulas, text = self.formulas or self.derivatives, self.to_read or self.gone or self.parts
+        return bool(formulas or text or self.contract or self.remarks)
 
 
 def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
@@ -91,7 +94,7 @@ def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
     names = Names(pairs, words_in(after.text))
     kernels, gone = compared_kernels(before.sections, after.sections, names)
     called = Names(pairs | {k.before: k.name for k in kernels if k.before}, names.kept)
-    derivatives = tuple(changes(before.derivatives, after.derivatives, names))
+    derivatives = tuple(derivative_changes(before, after, names))
     return Review(
         model=str(after.model.name),
         before=before.words,
@@ -101,11 +104,13 @@ def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
         formulas=tuple(changes(before.formulas, after.formulas, names)),
         derivatives=derivatives,
         sampled=sampled(after) if derivatives else "",
+        second=second_order(after) if derivatives else "",
         kernels=kernels,
         gone=gone,
         parts=tuple(other_parts(before.sections, after.sections, called)),
         contract=tuple(contract_changes(before, after, names)),
         cost=tuple(cost_changes(before.cost, after.cost)),
+        remarks=tuple(remarks(after, before)),
         unsigned=tuple(s.name for s in after.sections if s.digest not in signed) if signed else (),
     )
 
@@ -120,9 +125,19 @@ def new_model(state: State, signed: Mapping[str, str]) -> Review:
         formulas=tuple(changes({}, state.formulas, Names())),
         derivatives=tuple(changes({}, state.derivatives, Names())),
         sampled=sampled(state),
+        second=second_order(state),
         kernels=tuple(Kernel(s.name, CHANGED, "new", s.lines) for s in state.sections if s.kind == "kernel"),
+        remarks=tuple(remarks(state)),
         unsigned=tuple(s.name for s in state.sections if s.digest not in signed) if signed else (),
     )
+
+
+def remarks(now: State, before: State | None = None) -> Iterator[str]:
+    """Which files hold another text than their specs generate."""
+    if now.remark:
+        yield f"{now.remark}: this review is about what the spec generates, not about that file"
+    if before is not None and before.remark:
+        yield f"{before.remark}: the kernels before are those of that file, the formulas those of its spec"
 
 
 # ---- names
@@ -171,6 +186,18 @@ def changes(before: Formulas, after: Formulas, names: Names) -> Iterator[Change]
             yield Change(tensor_of(target), old.get(target), after.get(target))
 
 
+def derivative_changes(before: State, after: State, names: Names) -> Iterator[Change]:
+    """The adjoints that differ; of a parameter that still is one, but has none now, that its gradient is 0."""
+    adjoint_of = {adjoint: parameter for parameter, adjoint in before.training.gradients}
+    parameters = {p.name for p in after.declared.parameters}
+    for c in changes(before.derivatives, after.derivatives, names):
+        parameter = names.of(adjoint_of.get(c.name, ""))
+        if c.after is None and parameter in parameters:
+            yield replace(c, after=f"{c.name}: gone, the gradient with respect to {parameter} is 0")
+        else:
+            yield c
+
+
 def sampled(state: State) -> str:
     """How far the derivatives are from differences of the declared formulas at 50 digits, at a random point."""
     compared = comparisons(state)
@@ -180,6 +207,14 @@ def sampled(state: State) -> str:
     if not worst < WRONG:
         return f"WRONG, by {worst:.0e} against differences at 50 digits: a bug of derivgen, please report it"
     return f"at a random point, against differences at 50 digits, {len(compared)} gradients: error {worst:.0e} at most"
+
+
+def second_order(state: State) -> str:
+    """What checks second derivatives: their kernels are compared as text, and no formulas of theirs."""
+    if not any(name.startswith(("hessian", "gauss_newton")) for name in state.model.requests):
+        return ""
+    command = f"derivgen gradcheck {state.header.spec_file} --order 2"
+    return f"second derivatives: not compared as formulas; run {command}"
 
 
 def comparisons(state: State) -> list[Comparison] | str:

@@ -41,7 +41,7 @@ def blocks(review: Review, most: int) -> Iterator[Block]:
         yield "Formulas changed", listed([line for c in review.formulas for line in formula_lines(c)], 2 * most)
     if review.derivatives:
         lines = listed([line for c in review.derivatives for line in formula_lines(c)], 2 * most)
-        yield "Derivatives changed", [*lines, review.sampled]
+        yield "Derivatives changed", [*lines, review.sampled, *([review.second] if review.second else [])]
     if review.to_read or review.gone:
         gone = [f"gone: {', '.join(review.gone)}"] if review.gone else []
         total = sum(kernel.lines for kernel in review.to_read)
@@ -107,7 +107,7 @@ def opening(review: Review) -> str:
 def text(reviews: Sequence[Review]) -> str:
     lines: list[str] = []
     for review in reviews:
-        lines.append(opening(review))
+        lines += [*review.remarks, opening(review)]
         for heading, below in blocks(review, MOST):
             lines.append(heading)
             for line in below:
@@ -119,7 +119,7 @@ def text(reviews: Sequence[Review]) -> str:
 def markdown(reviews: Sequence[Review]) -> str:
     lines: list[str] = []
     for review in reviews:
-        lines += [f"### {opening(review)}", ""]
+        lines += [*(f"{remark}\n" for remark in review.remarks), f"### {opening(review)}", ""]
         for heading, below in blocks(review, MOST):
             lines.append(f"**{heading}**")
             if any(line[:2] in ("- ", "+ ") for line in below):
@@ -135,5 +135,9 @@ def html_page(reviews: Sequence[Review]) -> str:
     def kinds(lines: list[str]) -> list[tuple[str, str]]:
         return [({"- ": "before", "+ ": "after"}.get(line[:2], "line"), line) for line in lines]
 
-    pages = [(opening(r), [(heading, kinds(lines)) for heading, lines in blocks(r, most=10**6)]) for r in reviews]
+    def shown(review: Review) -> list[tuple[str, list[tuple[str, str]]]]:
+        remarks = [(remark, kinds([])) for remark in review.remarks]
+        return remarks + [(heading, kinds(lines)) for heading, lines in blocks(review, most=10**6)]
+
+    pages = [(opening(r), shown(r)) for r in reviews]
     return environment().get_template("review.html.jinja").render(reviews=pages).rstrip("\n")

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from derivgen.form.program import Program, Role
 from derivgen.pipeline import cost_of, declared_program, stable_program, training_program
 from derivgen.plan.cost_report import Report
 from derivgen.prepare.modes import in_training
-from derivgen.project.project import options, render
+from derivgen.project.project import difference_on_disk, header_on_disk, options, render, shortest
 from derivgen.project.spec import Target, load_targets
 from derivgen.review.sections import Section, sections_of
 
@@ -37,6 +37,7 @@ class State:
     model: Model
     text: str
     dtype: str
+    remark: str = ""  # on the module's file, if it holds another text than its spec generates
 
     @cached_property
     def header(self) -> store.Header:
@@ -102,8 +103,21 @@ def state_of(target: Target, words: str, text: str | None, header: store.Header 
 
 def state_now(spec: str) -> list[State]:
     """The state of each model of a spec, with the module that it generates."""
-    headers = ((target, store.read_header(store.read(target.output) or "")) for target in load_targets(spec))
-    return [state_of(target, "now", None, header) for target, header in headers]
+    return [state_of_now(target) for target in load_targets(spec)]
+
+
+def state_of_now(target: Target) -> State:
+    """The state that a target generates; its remark says if the module on disk is another one."""
+    state = state_of(target, "now", None, header_on_disk(target.output))
+    found = difference_on_disk(target, state.text)
+    return replace(state, remark=f"{shortest(target.output)} on disk {found}" if found else "")
+
+
+def state_then(target: Target, words: str, text: str | None, header: store.Header | None) -> State:
+    """The state of a target before; its remark says if the module of then was edited by hand."""
+    state = state_of(target, words, text, header)
+    edited = text is not None and store.is_edited(text)
+    return replace(state, remark=f"{target.output.name} at {words} was edited by hand" if edited else "")
 
 
 @contextmanager
@@ -138,13 +152,13 @@ def pairs(
     found: list[tuple[State | None, State]] = []
     for target in targets:
         old = before[0] if len(targets) == len(before) == 1 else by_name.get(target.model.name)
-        header = store.read_header(store.read(target.output) or "")
-        after = state_of(target, "now", None, header)
+        after = state_of_now(target)
         if old is None:
             found.append((None, after))
             continue
         text = store.read(old.output) if committed else None
-        found.append((state_of(old, words, text, store.read_header(text or "") or header), after))
+        header = store.read_header(text or "") or header_on_disk(target.output)
+        found.append((state_then(old, words, text, header), after))
     return found
 
 

@@ -1,8 +1,8 @@
 """Check a generated module from its text alone: `python verify.py MODULE.py [CERTIFICATE.json]`.
 
 This file needs Python's standard library and NumPy, and nothing of derivgen. It prints what it finds wrong, a line
-each, and exits with 0 if there is nothing, 1 if there is something, 2 if a file cannot be read. In the order of the
-code:
+each, then what it does not check, and exits with 0 if there is nothing wrong, 1 if there is something, 2 if a file
+cannot be read. In the order of the code:
 
 formulas     the notation of docstrings, computed over whole arrays
 loops        each kernel's loops run in plain Python on random arrays: they must give what its docstring says
@@ -12,6 +12,7 @@ the whole    what calls the kernels runs twice, in the module's memory and with 
              NaN before: a buffer that another one overlaps, or that is read before it is complete, shows. The gradient
              is that of the formulas that the module opens with, by complex steps; the update does what its docstring
              says, and the loops of training do what a loop of this file does
+callers      what callers use has the statements that generated functions have
 certificate  each adjoint follows from one formula by one rule, none is missing, and they give the module's gradient
 
 All is computed in float64, and by this file's own elementary functions: rounding is not checked here, but for the
@@ -1046,14 +1047,7 @@ class Module:
         base, space = name.removesuffix("_kernel"), dict(self.space)
         memory = self.functions.get(f"{base}_memory", self.functions["new_memory"])
         given = {**given, **space[memory.name](*(self.sizes[a.arg] for a in memory.args.args))._asdict()}
-        public = self.functions.get(base)
-        for node in ast.walk(public) if public else ():
-            match node:  # what a public function makes for its result
-                case ast.Assign([ast.Name(out)], ast.Call(ast.Attribute(ast.Name("np"), "empty"), [shape, dtype])):
-                    extents = eval(ast.unparse(shape), {"sizes": self.sizes, "__builtins__": {}})
-                    given[out] = (
-                        np.full(extents, np.nan, kind) if ast.unparse(dtype) == "real" else np.zeros(extents, int)
-                    )
+        given |= self.weights(base) | self.results(base, kind)
         names = [a.arg for a in self.functions[name].args.args]
         given |= {n: given[n.rstrip("_")] for n in names if n.rstrip("_") in given and n not in given}
         if missing := [n for n in names if n not in given]:
@@ -1067,6 +1061,28 @@ class Module:
             return given if result is None else {**given, "": result}
         finally:
             self.space.update({layout: space[layout] for layout in layouts})
+
+    def results(self, name: str, kind: Any = float) -> Arrays:
+        """The arrays that a function for callers makes for its results, by name."""
+        found, scope = Arrays(), {"sizes": self.sizes, "__builtins__": {}}
+        starts = {"empty": math.nan, "zeros": 0, "full": -1}
+        for node in ast.walk(self.functions[name]) if name in self.functions else ():
+            match node:
+                case ast.Assign([ast.Name(out)], ast.Call(ast.Attribute(ast.Name("np"), word), arguments)):
+                    start, one = starts[word.removesuffix("_like")], len(arguments) == 1  # zeros_like(parameters)
+                    extents = len(self.flat(self.drawn(0.3))) if one else eval(ast.unparse(arguments[0]), scope)
+                    real = one or ast.unparse(arguments[-1]) == "real"
+                    found[out] = np.full(extents, start, kind) if real else np.full(extents, -1)
+        return found
+
+    def weights(self, name: str) -> Arrays:
+        """Random arrays for what a function for callers takes besides inputs and vectors: weights of a prediction."""
+        found, rng = Arrays(), np.random.default_rng(5)
+        for node in ast.walk(self.functions[name]) if name in self.functions else ():
+            match node:
+                case ast.Assign([ast.Name(own)], ast.Call(ast.Name("check_input"), [ast.Call(_, [_, shape, *_]), *_])):
+                    found[own] = rng.normal(size=[self.sizes.get(e, e) for e in ast.literal_eval(shape)] or 1)
+        return found
 
     @property
     def objective(self) -> str:
@@ -1205,22 +1221,35 @@ def check_gradient(module: Module, drawn: Arrays) -> None:
             assert not differs(values[said.target].real, result).any(), f"{said.target} is not what the formulas give"
 
 
+SECOND = ("hessian", "hessian_vector_product", "jacobian", "jacobian_vector_product", "vector_jacobian_product")
+
+
 def check_second(module: Module, drawn: Arrays, name: str) -> None:
-    """Hessians and Jacobians are derivatives of the gradient and of the prediction, along a random direction."""
+    """Hessians and Jacobians are derivatives of the gradient, the prediction or the residuals, along a direction."""
     v = np.random.default_rng(2).normal(size=module.flat(drawn).shape)
     found = module.call(f"{name}_kernel", inputs_of(module, drawn, v=v), apart=True)
-    first = "gradient_kernel" if name.startswith("hessian") else "prediction_kernel"
+    residuals = [*module.results("residuals")] if name == "jacobian" else []
+    first = "gradient" if name.startswith("hessian") else "residuals" if residuals else "prediction"
     parts, start = Arrays(), 0
     for row in module.space["PARAMETERS"]:
         part = v[start : start + math.prod(row.shape)].reshape(row.shape or (1,))
         parts[row.name], start = drawn[row.name] + 1j * STEP * part, start + part.size
-    moved = module.call(first, inputs_of(module, {**drawn, **parts}), apart=True, kind=complex)
-    slope = (moved["gradient"] if name.startswith("hessian") else moved[""]).imag / STEP
-    result = next((found[key] for key in found if key == name or key.endswith(("_dot", "product"))), None)
-    if result is None:
-        return  # a sparse one is only run
-    given = np.tensordot(v, result, 1) if name in ("hessian", "jacobian") else result
-    assert not differs(given, slope).any(), f"{name} is not the derivative along a random direction"
+    moved = module.call(f"{first}_kernel", inputs_of(module, {**drawn, **parts}), apart=True, kind=complex)
+    values = [moved[key] for key in residuals or [{"gradient": "gradient", "prediction": ""}[first]]]
+    slopes = [np.asarray(value).imag / STEP for value in values]
+    arrays = [found[key] for key in module.results(name)]
+    if arrays[-1].dtype.kind == "i":  # sparse: entries with their columns
+        pairs = zip(arrays[::2], arrays[1::2], strict=True)
+        given = [np.where(columns >= 0, entries * v[columns], 0).sum(-1) for entries, columns in pairs]
+    elif name in ("hessian", "jacobian"):
+        given = [np.tensordot(v, array, 1) if residuals else np.tensordot(array, v, 1) for array in arrays]
+    elif name == "vector_jacobian_product":
+        (weights,) = module.weights(name)
+        given, slopes = [arrays[0] @ v], [(found[weights] * slopes[0]).sum()]
+    else:
+        given = arrays
+    for own, slope in zip(given, slopes, strict=True):
+        assert not differs(own, slope).any(), f"{name} is not the derivative along a random direction"
 
 
 def check_update(module: Module) -> None:
@@ -1467,8 +1496,10 @@ def check_elementary(module: Module, dtype: str) -> None:
                 assert np.array_equal(library[name](*own), exact, equal_nan=True), f"{name} of {own} is not {exact}"
     points = np.random.default_rng(4).uniform(-1, 1, 400) * 10 ** np.linspace(-3, 1.3, 400)
     for name, function in names.items():
-        stated = re.search(r"at most ([\d.]+) ulp", ast.get_docstring(function) or "")
-        if stated and name in FUNCTIONS and len(function.args.args) == 1:
+        if name in FUNCTIONS and len(function.args.args) == 1:
+            doc = "at most 0 ulp off" if name == "sign" else ast.get_docstring(function) or ""
+            stated = re.search(r"at most ([\d.]+) ulp", doc)
+            assert stated, f"{name} has no docstring with a bound, so that it was not compared"
             given = points.astype(real)
             exact = np.asarray(FUNCTIONS[name](given.astype(float))).real
             found = np.array([library[name](u) for u in given])
@@ -1479,6 +1510,96 @@ def check_elementary(module: Module, dtype: str) -> None:
             )
 
 
+# ---- what callers use ----------------------------------------------------------------------------
+
+NUMPY_KIND = r"(?:real|np\.int64|np\.float64)"
+MORE = r"(?:, \((?:\w+|bool\(training\)|, |,)*\))?(?:, drawn=True)?"
+PIECE = r"(?:float\(\w+\[0\]\)|\w+(?:\.reshape\((?:-1|\d+, -1)\)(?:\.T)?)?)"
+PIECES = rf"{PIECE}(?:, {PIECE})*"
+# The statements of functions for callers: checks of arguments, arrays for results, and last the call or the result.
+CHECKS = (
+    r"(\w+) = check_count\('\1', \1, 0\)",
+    r"(\w+) = check_hyperparameter\('\1', \1(?:, (?:least|above)=0)?\)",
+    r"(\w+) = check_input\(Input\('\w+', \(.*\), '\w+', None, None\), \1, dict\(sizes\)\)",
+    r"check_vector\('(\w+)', \1\)",
+    r"check_(state)\(state\)",
+    r"check_labels\((?:INPUTS|\((?:INPUTS\[\d+\](?:, |,)?)*\)), arrays\)",
+    r"(arrays), (?:sizes|_) = check_inputs\((?:INPUTS|\((?:INPUTS\[\d+\](?:, |,)?)*\)), arrays\)",
+    r"memory = kept_memory\(\w+_memory, \((?:sizes\['\w+'\](?:, |,)?)*\)\)",
+    rf"\w+ = np\.(?:empty|zeros|full)\(\(.*\), (?:-1, )?{NUMPY_KIND}\)",
+    r"\w+ = np\.(?:empty|zeros)_like\(parameters\)",
+    r"parts = \((?:\(\w+, \w+\)(?:, |,)?)+\)",
+)
+RETURNED = {
+    "loss": rf"objective_of\(parameters, arrays{MORE}\)",
+    "loss_and_gradient": rf"gradient_of\(parameters, arrays{MORE}\)",
+    "predict": rf"(float\()?predicted\(prediction_kernel, parameters, arrays{MORE}\)(?(1)\))",
+    "train_epoch": rf"epoch_of\(epoch, parameters, state, order, batch_size, drop_last, arrays, rates{MORE}\)",
+    "mean_gradient": rf"gradient_of_batches\(gradient_by_batches, parameters, order, batch_size, arrays{MORE}\)",
+    "descend": rf"descent_of\(parameters, state, steps, arrays, rates{MORE}\)",
+    "activations": r"looks_at_layers\(observation, parameters, arrays(?:, \w+)?\)",
+    "workspace": r"buffers\(new_memory\(()\)\)|buffers\(new_memory\((.+)\), \2\)",
+    "optimizer_state": rf"State\((?:np\.(?:zeros|full)\((?:1|COUNT), (?:[\d.e-]+, )?{NUMPY_KIND}\)(?:, )?)+\)",
+}
+OF_DERIVATIVES = (
+    rf"{PIECES}|\({PIECES}\)|sparse_rows\(parts\)|np\.concatenate\(\({PIECES},?\)\)"
+    rf"|\(float\(loss\), {{(?:'\w+': {PIECE}(?:, )?)+}}\)"
+)
+OWN = ("marked", "initial_parameters")  # one is known by its text, the other is not checked
+
+
+def check_public(module: Module, function: ast.FunctionDef) -> None:
+    """What callers use checks its arguments, and gives what a kernel or the part that all modules share gives."""
+    name, own = function.name, [a.arg for a in (*function.args.args, *function.args.kwonlyargs)]
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    inputs = [row.name for row in module.space["INPUTS"] if row.name in own]
+    rates, checked = [a.arg for a in module.functions["update_kernel"].args.args[3:]], set[str]()
+    for node in body:
+        text, calls_kernel = ast.unparse(node), False
+        match node:
+            case ast.Assign([ast.Name("arrays" | "rates" as word)], ast.Tuple(given)):
+                right = [ast.unparse(a) for a in given] == {"arrays": inputs, "rates": rates}[word]
+            case ast.Expr(ast.Call() as call) | ast.Assign([ast.Name("loss")], ast.Call() as call) if (
+                ast.unparse(call.func) == f"{name}_kernel"
+            ):
+                right, calls_kernel = passes(module, name, [ast.unparse(a) for a in call.args]), True
+            case ast.Return(ast.expr() as value) if node is body[-1]:
+                right = gives(module, name, ast.unparse(value))
+            case _:
+                found = next(filter(None, (re.fullmatch(pattern, text) for pattern in CHECKS)), None)
+                checked |= {*found.groups()} if found else set()
+                rows = re.findall(r"INPUTS\[(\d+)\]", text)
+                right = bool(found) and (not rows or inputs == [module.space["INPUTS"][int(k)].name for k in rows])
+        assert right, f"line {node.lineno}: {text.splitlines()[0]!r} is not what a generated function has here"
+        unchecked = [a for a in own if a not in checked and a not in inputs] if calls_kernel else []
+        assert not unchecked, f"{unchecked[0]} is passed to the kernel without a check"
+        assert not calls_kernel or not inputs or "arrays" in checked, "inputs are passed without a check"
+    ends = isinstance(body[-1], ast.Return) or (name == "update" and calls_kernel)
+    assert ends, "its last line gives no result"
+
+
+def passes(module: Module, name: str, given: list[str]) -> bool:
+    """Whether a call passes what the kernel's arguments are named after: inputs and memory stand for several."""
+    wanted = [a.arg for a in module.functions[f"{name}_kernel"].args.args]
+    before = given[: given.index("*arrays")] if "*arrays" in given else given
+    after = given[len(before) :]
+    constants = [word.removeprefix("CONSTANT_") for word in after if word.startswith("CONSTANT_")]
+    known = all(re.fullmatch(r"\*arrays|\*memory|CONSTANT_\w+|seed", word) for word in after)
+    in_order = constants == [a.rstrip("_") for a in wanted if a.rstrip("_") in constants]
+    return known and in_order and wanted[: len(before)] == before and (bool(after) or wanted == before)
+
+
+def gives(module: Module, name: str, result: str) -> bool:
+    """Whether a result is the one that a function of this name has; a derivative's has its arrays in their order."""
+    if name in RETURNED:
+        return re.fullmatch(RETURNED[name], result) is not None
+    made = [*module.results(name)]
+    arrays = [word for word in re.findall(r"\b\w+\b(?!')", result) if word in made]
+    by_name = all(array.startswith(key) for key, array in re.findall(r"'(\w+)': (?:float\()?(\w+)", result))
+    whole = by_name and ("parts" in result or arrays == made)
+    return f"{name}_kernel" in module.functions and whole and re.fullmatch(OF_DERIVATIVES, result) is not None
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 
@@ -1486,6 +1607,15 @@ def parts_of(text: str) -> Module:
     """Raises Unclear where the text holds what this file does not know."""
     end = FIXED.search(text)
     return Module(text[: end.start()] if end else text)
+
+
+def edited(text: str) -> Iterator[str]:
+    """Whether the text after the header is another one than the header was made for, by its digest."""
+    header = re.search(r', body sha256 ([0-9a-f]{16})\n"""\n', text)
+    if header is None:
+        yield "the module: its header has no `body sha256`, so that nobody knows whether it was edited"
+    elif hashlib.sha256(text[header.end() :].encode()).hexdigest()[:16] != header[1]:
+        yield "the module: edited since it was generated (its `body sha256` is another one)"
 
 
 def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
@@ -1513,11 +1643,14 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
         yield from attempt(name, check_memory, module, name, drawn)
     yield from attempt("buffers", check_lifetimes, module, drawn)
     yield from attempt("the gradient", check_gradient, module, drawn)
-    for name in ("hessian", "hessian_vector_product", "jacobian", "jacobian_vector_product"):
+    for name in SECOND:
         if f"{name}_kernel" in functions:
             yield from attempt(name, check_second, module, drawn, name)
     yield from attempt("update_kernel", check_update, module)
     yield from attempt("training", check_training, module, drawn)
+    for name, function in module.functions.items():
+        if not function.decorator_list and name not in OWN and not name.endswith("_memory"):
+            yield from attempt(name, check_public, module, function)
     yield from attempt("elementary functions", check_elementary, module, end[1])
     if certificate:
         yield from attempt("the certificate", check_certificate, module, certificate, drawn)
@@ -1539,6 +1672,17 @@ def attempt(words: str, check: Callable[..., Any], *arguments: Any) -> Iterator[
             yield result
 
 
+NOT_CHECKED = (
+    "initial values and defaults of arguments, rounding in kernels, that the formulas are those that were meant",
+    "each adjoint by itself (give the certificate)",
+)
+
+
+def unchecked(certificate: object) -> Iterator[str]:
+    """The line that says what was not looked at."""
+    yield f"not checked: {', '.join(NOT_CHECKED[: 1 if certificate else 2])}"
+
+
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         print(__doc__)
@@ -1549,8 +1693,8 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as problem:
         print(f"cannot read: {problem}")
         return 2
-    found = list(findings(text, certificate))
-    print(*found or [f"{arguments[0]}: nothing found"], sep="\n")
+    found = [*edited(text), *findings(text, certificate)]
+    print(*found or [f"{arguments[0]}: nothing found"], *unchecked(certificate), sep="\n")
     return 1 if found else 0
 
 

@@ -671,7 +671,7 @@ def comparisons(monkeypatch):
 
     def gradcheck(model, dtype, rows, seed, order, quick):
         made.append((model.name, dtype, rows, seed, order, quick))
-        return [SimpleNamespace(parameter=p, error=e, checked=4) for p, e in errors.items()]
+        return [SimpleNamespace(parameter=p, error=e, checked=4, tested=e is not None) for p, e in errors.items()]
 
     errors = {"W": 1e-13, "b": 3e-12}
     monkeypatch.setitem(sys.modules, "derivgen.project.gradcheck", SimpleNamespace(gradcheck=gradcheck))
@@ -691,6 +691,28 @@ def test_gradcheck_fails_past_the_tolerance(spec, comparisons):
     assert "FAILED" in fail("gradcheck", spec, "--tolerance", 1e-12, code=1)
     comparisons.errors["W"] = float("nan")
     assert "largest nan" in fail("gradcheck", spec, code=1)
+
+
+def test_gradcheck_does_not_pass_what_is_0(spec, comparisons):
+    comparisons.errors["b"] = None
+    lines = fail("gradcheck", spec, code=1).splitlines()
+    assert lines[3] == "b          not tested      the gradient is 0 at this point (try --rows 50 or another --seed)"
+    assert lines[-1] == "largest 1.00e-13, tolerance 1e-09: not tested: b"
+    comparisons.errors["W"] = None
+    assert fail("gradcheck", spec, code=1).splitlines()[-1] == "not tested: W, b"
+
+
+def test_gradcheck_says_that_an_edited_module_was_not_tested(spec, comparisons):
+    succeed("generate", spec)
+    assert "passed" in succeed("gradcheck", spec)
+    module = Path("wave_kernels.py")
+    module.write_text(module.read_text().replace(" += ", " -= ", 1))
+    result = run("gradcheck", spec)
+    assert result.exit_code == 1
+    assert but_signs(result.stderr) == (
+        "note: wave_kernels.py is not what the spec generates now (derivgen check wave.py shows the difference): it "
+        "was not tested\n"
+    )
 
 
 def test_gradcheck_without_parameters_is_an_error(spec, comparisons):

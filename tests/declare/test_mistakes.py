@@ -332,6 +332,22 @@ SUSPICIOUS = {
         "b2",
         ("does not depend on parameter q: its gradient is 0",),
     ),
+    "29 a parameter that only conditions read": (
+        {
+            "b2": f'{LINES["b2"]}; q = model.parameter("q")',
+            "a1": LINES["a1"].replace("tanh(", "Piecewise((1, q > 0), (0, True)) + tanh("),
+        },
+        "b2",
+        ("depends on q only through conditions: its derivative is 0 wherever it exists; a jump contributes nothing",),
+    ),
+    "29 a parameter that only stop_gradient reads": (
+        {
+            "b2": f'{LINES["b2"]}; from derivgen import stop_gradient; q = model.parameter("q")',
+            "a1": LINES["a1"].replace("tanh(", "stop_gradient(q) + tanh("),
+        },
+        "b2",
+        ("depends on q only through conditions or stop_gradient: its derivative is taken as 0",),
+    ),
     "47 two layers of zeros": ({"W1": ZERO_W1, "W2": ZERO_W2}, "W1", ZEROS),
     "47 zeros before a relu": (
         {"W1": ZERO_W1, "a1": LINES["a1"].replace("tanh(", "Max(0, ")},

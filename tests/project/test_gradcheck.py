@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sympy import Sum, log, tanh
+from sympy import Max, Sum, log, tanh
 
 from derivgen import Model, stages
 from derivgen.errors import DerivgenError
@@ -151,3 +151,42 @@ def test_one_wrong_element_of_a_jacobian_is_found(place, quick, monkeypatch):
     monkeypatch.setattr(gradcheck, "module_jacobian", wrong)
     *gradients, jacobian = gradcheck.gradcheck(of_residuals(), quick=quick)
     assert jacobian.error > 1e-8 and max(c.error for c in gradients) < 1e-12
+
+
+# ---- gradients that are 0
+
+
+def option(level: float) -> Model:
+    """A payoff, 0 where all of x·a are below a level, and a parameter that no formula reads."""
+    model = Model("option", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, a, idle = model.input("x", N), model.parameter("a"), model.parameter("idle")
+    payoff = model.let("payoff", n, Max(x[n] * a - level, 0))
+    model.minimize(Sum(payoff[n] ** 2, n) + 0 * idle)
+    return model
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_gradient_that_is_0_at_all_points_is_not_tested(order):
+    a, idle = gradcheck.gradcheck(option(1000), order=order)
+    assert not a.tested
+    assert idle.tested  # by structure it is 0
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_gradient_that_is_0_at_one_point_is_tested_at_another(order, monkeypatch):
+    """And found, if it is wrong there."""
+    seed = next(s for s in range(9) if payoffs_at(s) == 0)
+    a, _ = gradcheck.gradcheck(option(1), seed=seed, order=order)
+    assert a.tested and a.largest > 0 and a.error < 1e-12
+    honest = gradcheck.module_gradient
+    wrong = lambda *given: {name: g * (1 + 1e-6) for name, g in honest(*given).items()}  # noqa: E731
+    monkeypatch.setattr(gradcheck, "module_gradient", wrong)
+    a, _ = gradcheck.gradcheck(option(1), seed=seed, order=order)
+    assert a.error > 1e-8
+
+
+def payoffs_at(seed: int) -> float:
+    values = gradcheck.random_values(gradcheck.declared_program(option(1)), "float64", 3, seed)
+    return float(np.maximum(values["x"] * values["a"] - 1, 0).sum())

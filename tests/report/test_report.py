@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from command import fail, succeed
+from command import but_signs, fail, run, succeed
 from random_specs import Spec, for_each_spec, many
 
 from derivgen.print.naming import KERNELS
@@ -375,3 +375,22 @@ def test_refusals(tmp_path: Path) -> None:
     assert "expected a file of HTML, such as wave.html" in fail("report", spec, "-o", tmp_path / "wave.py")
     assert "no-such.py" in fail("report", tmp_path / "no-such.py", "-o", tmp_path / "page.html")
     assert "Missing option" in fail("report", spec)
+
+
+def test_a_module_that_was_edited_by_hand_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("wave.py"))
+    succeed("generate", "wave.py")
+    assert but_signs(run("report", "wave.py", "-o", "page.html").stderr) == ""
+    assert 'class="remark' not in shown("page.html")
+    module = Path("wave_kernels.py")
+    module.write_text(module.read_text().replace(" += ", " -= ", 1))
+    result = run("report", "wave.py", "-o", "page.html")
+    words = "wave_kernels.py on disk was edited by hand: "
+    assert result.exit_code == 0
+    assert but_signs(result.stderr).startswith(f"note: {words}the page is about what the spec generates")
+    assert f"{words}this page is about what the spec generates, not about that file." in shown("page.html")
+
+
+def shown(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")

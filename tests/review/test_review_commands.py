@@ -87,6 +87,33 @@ def test_a_committed_module_of_another_text_shows(checkout: Path) -> None:
     assert derivgen("review", "wave.py").exit_code == 1
 
 
+def edit_by_hand(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert " += " in text
+    module.write_text(text.replace(" += ", " -= ", 1), encoding="utf-8")
+
+
+def test_a_module_on_disk_that_was_edited_by_hand_is_said(checkout: Path) -> None:
+    edit_by_hand(Path("wave_kernels.py"))
+    words = (
+        "wave_kernels.py on disk was edited by hand: this review is about what the spec generates, not about that file"
+    )
+    for form in ("text", "markdown"):
+        found = derivgen("review", "wave.py", "--format", form)
+        assert found.exit_code == 1 and found.output.splitlines()[0] == words
+        assert "Nothing of substance" not in found.output
+    assert words in derivgen("review", "wave.py", "--format", "html").output
+
+
+def test_a_committed_module_that_was_edited_by_hand_is_said(checkout: Path) -> None:
+    edit_by_hand(Path("wave_kernels.py"))
+    git("commit", "-qam", "by hand")
+    assert derivgen("generate", "wave.py", "--force").exit_code == 0
+    found = derivgen("review", "wave.py")
+    assert found.exit_code == 1
+    assert found.output.startswith("wave_kernels.py at HEAD was edited by hand: ") and "on disk" not in found.output
+
+
 def test_what_cannot_be_compared_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(Path("wave.py"))
@@ -129,6 +156,50 @@ def test_approvals_of_one_module_count_for_another(checkout: Path) -> None:
     assert derivgen("approve", "ripple_kernels.py", "--by", "Bob").exit_code == 0
     names = Path("derivgen-approvals.toml").read_text(encoding="utf-8")
     assert names.count("what all float32 modules have") == 1 and "ripple_kernels.py" in names
+
+
+def test_a_gradient_that_becomes_0_is_said(checkout: Path) -> None:
+    text = Path("wave.py").read_text(encoding="utf-8").replace("import Sum", "import Piecewise, Sum")
+    step = text.replace("sin(w * x[n])", "Piecewise((1, w * x[n] > 0), (0, True))")
+    assert step != text
+    Path("wave.py").write_text(step, encoding="utf-8")
+    assert "+ w_bar: gone, the gradient with respect to w is 0" in derivgen("review", "wave.py").output
+
+
+def test_second_derivatives_are_said_not_to_be_compared(checkout: Path) -> None:
+    words = "second derivatives: not compared as formulas; run derivgen gradcheck wave.py --order 2"
+    write(Path("wave.py"), "cos")
+    assert words not in derivgen("review", "wave.py").output
+    spec = Path("wave.py")
+    spec.write_text(spec.read_text(encoding="utf-8") + 'model.second_order("hessian")\n', encoding="utf-8")
+    assert words in derivgen("review", "wave.py").output
+
+
+def test_one_section_is_signed_by_its_name(checkout: Path) -> None:
+    assert "has no section 'nothing': give one of frame, " in approve_section("nothing", code=2)
+    words = "wave_kernels.py: 1 section signed by Ada in derivgen-approvals.toml: z_gradient\n"
+    assert approve_section("z_gradient") == words
+    assert "the sections of these names are signed already" in approve_section("z_gradient")
+    (line,) = tomllib.loads(Path("derivgen-approvals.toml").read_text(encoding="utf-8"))["signed"].values()
+    assert line == "Ada"
+
+
+def approve_section(name: str, code: int = 0) -> str:
+    found = derivgen("approve", "wave_kernels.py", "--by", "Ada", "--section", name)
+    assert found.exit_code == code
+    return found.output
+
+
+def test_check_fails_where_a_section_is_not_signed(checkout: Path) -> None:
+    assert derivgen("check", "wave.py").exit_code == 0
+    found = derivgen("check", "wave.py", "--signed")
+    assert found.exit_code == 1 and found.output.endswith("1 up to date, 0 stale, 1 not signed\n")
+    told = derivgen("approve", "wave_kernels.py", "--by", "Ada").output
+    names = told.partition("derivgen-approvals.toml: ")[2]
+    assert found.output.startswith(f"wave_kernels.py: not signed by anybody: {names}") and "z_gradient" in names
+    assert derivgen("check", "wave.py", "--signed").exit_code == 0
+    Path("derivgen-approvals.toml").unlink()
+    assert "::error file=wave_kernels.py" in derivgen("check", "wave.py", "--signed", "--format", "github").output
 
 
 DAMAGED = [("[signed", "not valid TOML"), ("signed = 3\n", "expected lines"), ("[signed]\na = 1\n", "expected lines")]

@@ -18,6 +18,7 @@ from module_mutants import certificate_mutants, sample
 from random_specs import Spec, for_each_spec, many
 
 from derivgen import Model, optimizers, schedules
+from derivgen.derive import second_order
 from derivgen.project.spec import load_target
 from derivgen.review.certificate import certificate
 from derivgen.verify import verify
@@ -88,7 +89,11 @@ def test_it_runs_by_itself(tmp_path):
     file = tmp_path / "xor_certificate.json"
     file.write_text(json.dumps(certificate_of("xor")))
     right = run(EXAMPLES / "xor" / "xor_kernels.py", file)
-    assert (right.returncode, right.stdout.strip().endswith("nothing found")) == (0, True)
+    found, unchecked = right.stdout.splitlines()
+    assert (right.returncode, found.endswith("nothing found")) == (0, True)
+    assert unchecked.startswith("not checked: initial values") and "certificate" not in unchecked
+    alone = run(EXAMPLES / "xor" / "xor_kernels.py")
+    assert alone.returncode == 0 and "certificate" in alone.stdout.splitlines()[1]
     wrong = tmp_path / "wrong.py"
     assert "= sigmoid(" in module("xor")
     wrong.write_text(module("xor").replace("= sigmoid(", "= -sigmoid(", 1))
@@ -203,6 +208,113 @@ def test_an_update_is_checked_by_the_settings_of_each_tensor(norm):
     ):
         assert old in text
         assert any(line.startswith("update_kernel: ") for line in found(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("def sigmoid(u):\n", "def sigmoid(u):\n    u = -u\n"),
+        ("without overflow; at most", "without overflow; about"),
+    ],
+)
+def test_an_elementary_function_without_a_bound_is_told(old, new):
+    text = module("xor")
+    assert text.count(old) == 1
+    words = "elementary functions: sigmoid has no docstring with a bound, so that it was not compared"
+    assert found(text.replace(old, new)) == [words]
+
+
+def test_an_edit_of_any_letter_is_told(tmp_path):
+    """Even of one that changes no number."""
+    file = tmp_path / "edited.py"
+    file.write_text(module("xor").replace("\ndef sigmoid", "\n# a remark\ndef sigmoid", 1), encoding="utf-8")
+    done = run(file)
+    assert done.returncode == 1 and "edited since it was generated" in done.stdout
+    file.write_text(module("xor").replace(", body sha256", ", body", 1), encoding="utf-8")
+    done = run(file)
+    assert done.returncode == 1 and "its header has no `body sha256`" in done.stdout
+
+
+def test_a_result_that_is_0_by_structure_is_no_finding():
+    """The kernels write no element of such a Hessian's rows: what callers use starts from zeros."""
+    model = Model("call", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    z, strike, spot = model.input("z", N), model.input("strike"), model.parameter("spot", init=100)
+    payoff = model.let("payoff", n, sp.Max(strike - spot * sp.exp(z[n]), 0))
+    model.minimize(sp.Sum(payoff[n], n) / N)
+    model.second_order("hessian")
+    text = module_text(model)
+    assert "hessian = np.zeros(" in text
+    assert found(text) == []
+    assert found(text.replace("hessian = np.zeros(", "hessian = np.empty(")) != []
+
+
+FUNCTIONS = [r.function for r in second_order.REQUESTS if r.function not in ("residuals", "residual_jacobian")]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("is_linear", [True, False])
+def test_nothing_is_found_in_functions_of_derivatives(function, is_linear):
+    """Of a model with a Hessian that is 0, too; with more rows than parameters."""
+    model = Model("second", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, y, a, b = model.input("x", N), model.input("y", N), model.parameter("a"), model.parameter("b")
+    line = a * x[n] + b
+    p = model.let("p", n, line if is_linear else sp.exp(line))
+    model.predict(p)
+    model.minimize(sp.Sum(p[n] if is_linear else (p[n] - y[n]) ** 2, n) / N)
+    model.second_order(function)
+    assert found(module_text(model)) == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_jacobians_of_residuals_are_compared_with_the_residuals(sign):
+    model = Model("squares", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, y, a, b = model.input("x", N), model.input("y", N), model.parameter("a"), model.parameter("b")
+    p = model.let("p", n, sp.exp(a * x[n]) + b)
+    r = model.let("r", n, sign * (p[n] - y[n]))
+    model.predict(p)
+    model.least_squares(r)
+    model.second_order("residuals", "jacobian")
+    assert found(module_text(model)) == []
+
+
+def test_a_wrong_entry_of_a_sparse_jacobian_is_found():
+    """In the docstring and in the loops alike."""
+    text = module("robot_arm")
+    wrong = text.replace("7·t + j\n", "7·t + 6 - j\n").replace("= 7 * t + j\n", "= 7 * t + 6 - j\n")
+    assert wrong != text
+    assert found(wrong) == ["jacobian: jacobian is not the derivative along a random direction"]
+
+
+PUBLIC = [
+    ("option_greeks", "return gradient_of(parameters, arrays)", "loss, g = gradient_of(parameters, arrays)"),
+    ("option_greeks", "return gradient_of(parameters, arrays)", "return gradient_of(-parameters, arrays)"),
+    ("option_greeks", "    return hessian\n", "    return -hessian\n"),
+    ("option_greeks", "    return objective_of(", "    return -objective_of("),
+    ("option_greeks", "*arrays, *memory)\n    return hessian", "*arrays[::-1], *memory)\n    return hessian"),
+    ("robot_arm", "parts = ((jacobian_entries, ", "parts = ((-jacobian_entries, "),
+    ("pendulum", "    return theta_dot\n", "    theta_dot *= 2\n    return theta_dot\n"),
+    ("pendulum", "    return r.reshape(-1)\n", "    return -r.reshape(-1)\n"),
+    ("xor", "    return predicted(", "    return 1 - predicted("),
+    ("xor", "return epoch_of(epoch, ", "return -epoch_of(epoch, "),
+    ("xor", "    check_state(state)\n    learning_rate", "    learning_rate"),
+    ("digits", "    return descent_of(", "    -descent_of("),
+    ("symmetry", "(learning_rate, momentum)\n    return epoch", "(momentum, learning_rate)\n    return epoch"),
+    ("option_greeks", "(z, strike, width)\n    return obj", "(z, width, strike)\n    return obj"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), PUBLIC)
+def test_another_result_of_what_callers_use_is_found(name, old, new):
+    text = module(name)
+    assert text.count(old) == 1
+    (told,) = found(text.replace(old, new))
+    assert "is not what a generated function has here" in told or "without a check" in told
 
 
 def test_another_square_is_found():
