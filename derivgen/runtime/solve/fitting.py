@@ -14,6 +14,7 @@ import numpy as np
 
 from derivgen.errors import DerivgenError, counted, listed, nearest
 from derivgen.runtime.data.given import Data
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.solve.endings import Place, judge
 from derivgen.runtime.solve.marquardt import levenberg_marquardt
@@ -74,6 +75,7 @@ def least_squares(
     if they are not finite at the start.
     """
     refuse_arguments("least_squares", arguments)
+    refuse_other(module)
     with watched("least_squares", compiling=module.COMPILING):
         return solved(Residuals(objective_of(module, data, parameters, seed)), method, bounds, loss, arguments)
 

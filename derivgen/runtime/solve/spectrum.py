@@ -13,6 +13,7 @@ import numpy as np
 
 from derivgen.errors import DerivgenError
 from derivgen.runtime.data.given import Data
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.pictures import (
     BLUE,
     DECADE,
@@ -179,6 +180,7 @@ def curvature(
         if count < least:
             raise ValueError(f"{name} must be at least {least}, found {count}")
     product = objective.product(product_name(products))
+    refuse_other(module)
     with watched("curvature", compiling=module.COMPILING):
         if objective.trained <= max(DENSE, k + 1, smallest + 1):
             values = dense_eigenvalues(objective, product)
@@ -248,6 +250,7 @@ def fisher_diagonal(
     """
     objective = objective_of(module, data, parameters, seed, batch_size)
     total, rows = np.zeros(len(objective.start)), 0
+    refuse_other(module)
     with watched("fisher_diagonal", compiling=module.COMPILING) as work:
         for part in objective.row_gradients(objective.first):
             total[: objective.trained] += np.einsum("np,np->p", part, part)
