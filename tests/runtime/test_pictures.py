@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_a_legend_covers_no_curve(drawn, tmp_path):
 
 def fitted(mixed=(), second=False):
     """A fit of y = 2·x, or 2·x·z, by hand."""
-    entries = [SimpleNamespace(name=name, shape=("N",), classes=None) for name in ("x", "z", "y")]
+    entries = [SimpleNamespace(name=name, shape=("N",), dtype="float64", classes=None) for name in ("x", "z", "y")]
 
     def predict(parameters, x, z=None):
         return parameters[0] * x * (1 if z is None else z)
@@ -96,13 +96,20 @@ def fitted(mixed=(), second=False):
     def predict_of_one(parameters, x):
         return predict(parameters, x)
 
+    def residuals(parameters, y, **inputs):
+        return predict(parameters, **inputs) - y
+
     x = np.array([3.0, 1.0, 2.0, 2.5])
     inputs = {"x": x, "y": 2 * x + [0.1, -0.1, 0.2, 0.0]} | ({"z": np.array([1.0, 4.0, 1.0, 2.0])} if second else {})
-    module = SimpleNamespace(
+    module = ModuleType("fitted")
+    vars(module).update(
+        CONTRACT=1,
         INPUTS=[entry for entry in entries if entry.name in inputs],
         SAMPLE_AXIS="N",
         MIXED_AXES=mixed,
         predict=predict_of_two if second else predict_of_one,
+        residuals=residuals,
+        real=np.float64,
         jacobian_vector_product=None,
         COMPILING=SimpleNamespace(tell=None),
     )
@@ -111,8 +118,9 @@ def fitted(mixed=(), second=False):
         value = module.predict(np.array([2.0]), *(data[name] for name in ("x", "z") if name in data))
         return value - 1, value, value + 1
 
-    objective = SimpleNamespace(module=module, inputs=inputs)
-    return SimpleNamespace(objective=objective, parameters=np.array([2.0]), factor=np.eye(1), band=band)
+    start = np.array([2.0])
+    objective = SimpleNamespace(module=module, inputs=inputs, draws={}, start=start)
+    return SimpleNamespace(objective=objective, parameters=start, factor=np.eye(1), band=band)
 
 
 def line_named(panel, label):

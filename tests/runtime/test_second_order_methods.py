@@ -324,7 +324,10 @@ def test_what_is_not_finite_is_named(points):
     ):
         runtime.least_squares(module, points)
     module = decay(jacobian=lambda p, x, y: np.stack([x, x, x / np.where(x > 1, 1, 0)], 1))
-    with pytest.raises(DerivgenError, match=r"residual r\[0\] by c is not finite"), np.errstate(all="ignore"):
+    with (
+        pytest.raises(DerivgenError, match=r"residual r\[0\] with respect to c is not finite"),
+        np.errstate(all="ignore"),
+    ):
         runtime.least_squares(module, points)
 
 
