@@ -68,7 +68,7 @@ class Reader:
     def run(self) -> None:
         import matplotlib
 
-        with contextlib.chdir(self.folder), matplotlib.rc_context(fname=STYLE):
+        with contextlib.chdir(self.folder), matplotlib.rc_context(fname=STYLE), own_workers():
             for block in blocks(self.page):
                 try:
                     self.follow(block)
@@ -140,6 +140,18 @@ def importing_from(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for path in folder.glob("*.py"):
             sys.modules.pop(path.stem, None)
+
+
+@contextlib.contextmanager
+def own_workers() -> Iterator[None]:
+    """Workers of joblib end with the page: they stay in the folder in which they were started."""
+    try:
+        yield
+    finally:
+        if "joblib" in sys.modules:
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown(wait=True)
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:

@@ -82,10 +82,13 @@ def joined(s: Statement, values: Mapping[str, Value]) -> Value:
 def value_of(s: Statement, values: Mapping[str, Value]) -> Value:
     """What a statement writes, or adds."""
     known = {read: value for read in s.reads if (value := values.get(read.tensor, sp.S.Zero)) is not None}
-    guard = substitute(s.guard, known)
-    if guard == sp.false:
-        return sp.S.Zero
-    value = substitute(s.expression, known) if s.operator != "argmax=" else None
+    try:
+        guard = substitute(s.guard, known)
+        if guard == sp.false:
+            return sp.S.Zero
+        value = substitute(s.expression, known) if s.operator != "argmax=" else None
+    except ZeroDivisionError:  # SymPy's Mod raises it
+        raise NotFinite from None
     if value is not None and not value.free_symbols and not reads_of(value):
         value = value.evalf()  # of our own functions too
     if value is not None and value.has(sp.zoo, sp.nan, sp.oo, -sp.oo) and not s.expression.has(sp.oo, -sp.oo):
