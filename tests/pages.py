@@ -144,14 +144,19 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_workers() -> Iterator[None]:
-    """Workers of joblib end with the page: they stay in the folder in which they were started."""
+    """Workers of joblib begin and end with the page: they stay in the folder in which they were started."""
+    end_workers()
     try:
         yield
     finally:
-        if "joblib" in sys.modules:
-            from joblib.externals.loky import get_reusable_executor
+        end_workers()
 
-            get_reusable_executor().shutdown(wait=True)
+
+def end_workers() -> None:
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True)
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
