@@ -1,0 +1,1 @@
+"""Code → C99: the same kernels, under the same formulas and names."""
