@@ -41,6 +41,7 @@ from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.print.c.module import Sources, write_sources
 from derivgen.print.elementary import CALLED
 from derivgen.print.kernels import RESERVED, documented
 from derivgen.print.module.module import kernels_by_layer, write_module
@@ -244,9 +245,14 @@ def generate_body(
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel, functions)
     codes = module_codes(plan)
     costs = cost_report(plan, codes)
+    return described(model, declared, plan, costs, module_text(declared, plan, codes, costs.block, parallel))
+
+
+def described(model: Model, declared: Program, plan: ModulePlan, costs: Report, body: str) -> Generated:
+    """A text with what its header says."""
     return Generated(
         name=model.name,
-        body=module_text(declared, plan, codes, costs.block, parallel),
+        body=body,
         spec_digest=digest(model, declared),
         sizes=sizes_line(declared),
         costs=header_lines(costs),
@@ -257,6 +263,25 @@ def generate_body(
         ),
         generator=generator_digest()[:8],
     )
+
+
+@as_written()
+@names_in_order()
+@watched("generate")
+def generate_sources(
+    model: Model, dtype: str = DTYPES[0], rows: int | None = None, stem: str | None = None
+) -> tuple[Generated, Generated, Sources]:
+    """The header and the file of C of a model; raises SpecError with every problem of the spec.
+
+    `rows`: how many rows callers have, if that is known; `stem`: the name of both files without what it ends in.
+    """
+    declared = declared_program(model)
+    plan = plan_module(model, declared, dtype)
+    codes = module_codes(plan)
+    words = folded(formulas(declared.live(declared.outputs)))
+    sources = write_sources(words, plan, codes, routines(plan, codes), rows, stem or f"{model.name}_kernels")
+    header = described(model, declared, plan, cost_report(plan, codes), sources.header)
+    return header, replace(header, body=sources.file), sources
 
 
 def digest(model: Model, declared: Program) -> str:

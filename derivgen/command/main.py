@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from derivgen.command.training import train
 from derivgen.command.watching import watch
 from derivgen.errors import DerivgenError, show_warnings
 from derivgen.file import store
+from derivgen.project.c_sources import c_output, render_c
 from derivgen.project.project import (
     Check,
     Module,
@@ -30,10 +32,11 @@ from derivgen.project.project import (
     render,
     shortest,
 )
-from derivgen.project.spec import load_target, load_targets
+from derivgen.project.spec import Target, load_target, load_targets
 from derivgen.version import __version__
 
 STALE = 1  # the exit code
+TARGETS = ("numba", "c")
 ORDER = click.Choice(["1", "2"])  # of derivatives
 # What is said of a gradient that was 0 wherever it was looked at, by the order.
 ZERO = {
@@ -82,18 +85,35 @@ GENERATE = """
 
     # Write a module in float64, whose large loops run in threads.
     derivgen generate digits.py --dtype float64 --parallel -o digits_64.py
+
+    # Write digits_kernels.h and digits_kernels.c, in C99, with the memory that 32 rows take.
+    derivgen generate digits.py --target c --rows 32
 """
 
 
 @main.command(examples=GENERATE)
 @spec_argument
-@of_output("-o", "--output", type=FILE, metavar="FILE", help="File to write; <spec>_kernels.py if omitted.")
+@of_output("-o", "--output", type=FILE, metavar="FILE", help="File to write; <spec>_kernels.py, or .c, if omitted.")
 @of_output("--force", is_flag=True, help="Replace the file even if it was edited by hand or is not derivgen's.")
 @of_module("--dtype", type=DTYPE, help="Dtype of all numbers; the spec's, or float32, if omitted.")
 @of_module("--parallel", is_flag=True, help="Run loops with much work in threads.")
-def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, force: bool) -> None:
-    """Write the module of a spec; of each of its models, if there are several."""
+@of_module("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="A Python module for numba, or C99.")
+@of_module("--rows", type=click.IntRange(1), metavar="N", help="Of C: state the memory that so many rows take.")
+def generate(
+    spec: str, output: Path | None, dtype: str | None, parallel: bool, target: str, rows: int | None, force: bool
+) -> None:
+    """Write the module of a spec; of each of its models, if there are several.
+
+    With --target c, write a header and a file of C99, which need no library at all.
+    """
+    if target == "c" and parallel:
+        raise DerivgenError("--parallel is for --target numba: C's loops run in threads if it is compiled with OpenMP")
+    if target != "c" and rows is not None:
+        raise DerivgenError("--rows is for --target c: a Python module takes memory for the rows that it is given")
     targets = load_targets(spec) if output is None else (load_target(spec),)
+    if target == "c":
+        write_c(targets, output, dtype, rows, force)
+        return
     paths = [output or target.output for target in targets]
     modules = [(path, *render(t, path, dtype, parallel)) for t, path in zip(targets, paths, strict=True)]
     for path, text, warnings in modules:
@@ -102,6 +122,15 @@ def generate(spec: str, output: Path | None, dtype: str | None, parallel: bool, 
         if parallel and "prange(" not in text and "IN_THREADS = True" not in text:
             click.echo(f"note: {path} has no loop with enough work for threads", err=True)
         click.echo(f"{path}: {result}")
+
+
+def write_c(targets: Sequence[Target], output: Path | None, dtype: str | None, rows: int | None, force: bool) -> None:
+    """Write the header and the file of C of each model."""
+    for target in targets:
+        found = render_c(target, output or c_output(target), dtype, rows)
+        show_warnings(found.warnings)
+        for path, text in found.texts.items():
+            click.echo(f"{path}: {store.write(path, text, force)}")
 
 
 COMPILE = """

@@ -19,13 +19,14 @@ import stat
 import textwrap
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from derivgen.errors import DerivgenError, Place, Problem
+from derivgen.file.comments import as_comment, as_docstring
 from derivgen.version import __version__
 
 WIDTH = 120
@@ -106,6 +107,12 @@ class Header:
         return "--parallel" in self.words
 
     @property
+    def rows(self) -> int | None:
+        """The rows that C's memory is for, if that is known."""
+        rows = self._option("--rows")
+        return int(rows) if rows is not None and rows.isdigit() else None
+
+    @property
     def output(self) -> str | None:
         """The module's file name where it is not the default."""
         return self._option("-o")
@@ -130,11 +137,13 @@ def command_line(
     dtype: str | None = None,
     output: str | None = None,
     parallel: bool = False,
+    more: Sequence[str] = (),
 ) -> str:
-    """The command that makes a module; the options are those that are not the default."""
+    """The command that makes a module; the options are those that are not the default; `more`: those of C."""
     words = ["derivgen", "generate", word(f"{spec}:{model}" if model else spec)]
     words += ["--dtype", dtype] if dtype else []
     words += ["--parallel"] if parallel else []
+    words += more
     words += ["-o", word(output)] if output else []
     return " ".join(words)
 
@@ -144,8 +153,8 @@ def word(file: str) -> str:
     return shlex.quote(f"./{file}" if file.startswith("-") else file)
 
 
-def assemble(generated: Generated, spec_file: str, command: str) -> str:
-    """The module's text: header docstring, then the body."""
+def assemble(generated: Generated, spec_file: str, command: str, of_c: bool = False) -> str:
+    """The module's text: header docstring, which is a comment in C, then the body."""
     for text in (spec_file, command):
         if not text.isprintable() or '"""' in text or "\\" in text:
             raise DerivgenError(
@@ -164,7 +173,7 @@ def assemble(generated: Generated, spec_file: str, command: str) -> str:
         spec_digest=generated.spec_digest,
         body_digest=digest(body),
     )
-    return header + body
+    return (as_comment(header) if of_c else header) + body
 
 
 def _entry(word: str, text: str) -> str:
@@ -189,10 +198,12 @@ def assemble_from_python(
     return assemble(generated, spec_file, f"python {word(spec_file)}{note}")
 
 
-def refuse_output(output: Path, spec: Path | None) -> None:
+def refuse_output(output: Path, spec: Path | None, suffix: str = ".py") -> None:
     """Raise DerivgenError where no module should be written to this path, with or without force."""
     try:
-        if output.suffix != ".py" and not output.is_dir():
+        if suffix == ".c" and output.suffix != suffix and not output.is_dir():
+            raise DerivgenError(f"{output} is no name of a file of C: end it in .c")
+        if output.suffix != suffix and not output.is_dir():
             raise DerivgenError(f"{output} is no name of a Python module: end it in .py, so that it can be imported")
         if spec is not None and spec.exists() and output.exists() and output.samefile(spec):
             raise DerivgenError(f"{output} is the spec itself: give the module another path")
@@ -206,10 +217,11 @@ def digest(text: str) -> str:
 
 def read_header(text: str) -> Header | None:
     """The header of a generated module, or None of any other text."""
-    match = _PATTERN.match(text)
+    docstring, length = as_docstring(text)
+    match = _PATTERN.match(docstring or text)
     if match is None:
         return None
-    header = Header(**match.groupdict(), length=match.end())
+    header = Header(**match.groupdict(), length=length or match.end())
     return header if header.words else None
 
 

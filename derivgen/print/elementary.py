@@ -66,16 +66,16 @@ CALLED = {
 DTYPES = ("float32", "float64")
 
 
-def bounds() -> dict[str, tuple[float, float]]:
+def bounds(texts: dict[str, str]) -> dict[str, tuple[float, float]]:
     """By function, what its text states as `bound(…, …)`: the largest error in float32 and in float64.
 
     In units in the last place, measured, and asserted by tests/print/test_elementary.py.
     """
-    stated = {name: re.search(r"{{ bound\((.*), (.*)\) }}", text) for name, text in TEXTS.items()}
+    stated = {name: re.search(r"{{ bound\((.*), (.*)\) }}", text) for name, text in texts.items()}
     return {name: (float(found[1]), float(found[2])) for name, found in stated.items() if found}
 
 
-BOUNDS = bounds()
+BOUNDS = bounds(TEXTS)
 
 
 def defined() -> tuple[str, ...]:
@@ -122,6 +122,8 @@ def values(dtype: str) -> dict[str, object]:
         "log_most": "1e25" if wide else "1e15",  # times power_least it is more than exp_most
         "one": 1 << mantissa,
         "bits_of_one": bits(1 << mantissa),
+        "bits_of_infinity": bits(np.inf),
+        "bits_of_nan": bits(np.nan),
         "quarter_bit": f"0x{1 << (62 if wide else 30):X}",
         "sign_bit": -(1 << (63 if wide else 31)),
         "sign_place": 63 if wide else 31,

@@ -136,7 +136,7 @@ def write_kernel(kernel: Function, dtype: str) -> Text:
 def function_text(
     name: str,
     returns: str,
-    words: tuple[str, ...],
+    meaning: tuple[str, ...],
     sizes: tuple[str, ...],
     given: list[Parameter],
     body: list[str],
@@ -144,9 +144,10 @@ def function_text(
 ) -> Text:
     own = [Parameter(printer.name(size), size, INDEX) for size in sizes]
     parameters = [p.text for p in (*own, *given)] or ["void"]
-    lines = [text for paragraph in words for text in wrapped(paragraph, WIDTH - 6)]
+    lines = [text for paragraph in meaning for text in wrapped(paragraph, WIDTH - 6)]
     head = (*comment(lines), *bracketed(f"{returns} {name}(", parameters, ")"))
-    unused = [p.name for p in given if p.of in printer.unread]
+    words = {word for text in body for word in re.findall(r"\w+", text)}
+    unused = [p.name for p in (*own, *given) if p.name not in words]
     return Text(
         name,
         head,
@@ -167,10 +168,10 @@ class Printer:
         self.declared = declared(function.body)
         self.names: dict[str, str] = {}
         self.types = local_types(function.body, dtype)
+        self.given: frozenset[str] = frozenset()  # locals that are arguments
         self.variables: dict[str, Variable] = {}
         self.scalar = Scalar(dtype, self.look, self.name)
-        self.met: set[str] = set()  # arrays that the text has
-        self.written: set[str] = set()  # those that it writes, by their names in C
+        self.written: set[str] = set()  # arrays that the text writes, by their names in C
 
     def name(self, name: str) -> str:
         """A name as C's text has it."""
@@ -180,7 +181,6 @@ class Printer:
         return self.names[name]
 
     def look(self, name: str) -> Variable:
-        self.met.add(name)
         if name not in self.variables:
             self.variables[name] = self.variable(name)
         return self.variables[name]
@@ -202,10 +202,6 @@ class Printer:
 
     def wrote(self, array: str) -> None:
         self.written.add(self.look(array).base)
-
-    @property
-    def unread(self) -> set[str]:
-        return {name for name in self.function.arrays if name not in self.met}
 
     def sizes_named(self, kernel: Function) -> set[str]:
         """The run-time sizes that the text names."""
@@ -229,7 +225,7 @@ class Printer:
     def declarations(self, code: Code, path: Path, number: int) -> list[str]:
         """Lines that declare locals before a statement, except for what the statement itself declares."""
         own = self.opens(code, path, number)
-        names = (name for name in self.declared.at.get((path, number), ()) if name != own)
+        names = (n for n in self.declared.at.get((path, number), ()) if n != own and n not in self.given)
         return [f"{self.look(name).type} {self.name(name)};" for name in names]
 
     def opens(self, code: Code, path: Path, number: int) -> str | None:
@@ -342,9 +338,13 @@ class Printer:
             step = f"++{i}" if code.step == 1 else f"{i} += {flat(self.integer(sp.sympify(code.step)))}"
             head = f"for ({INDEX} {i} = {flat(self.integer(code.start))}; {i} < {flat(stop)}; {step}) {{"
         note = f" /* {code.note} */" if code.note else ""
-        before = ["IN_THREADS"] if code.parallel else []
-        before += [f"SIMD_SUM({self.name(total)})"] if (total := summed_in(code)) else []
+        before = [self.marked("IN_THREADS")] if code.parallel else []
+        before += [f"{self.marked('SIMD_SUM')}({self.name(total)})"] if (total := summed_in(code)) else []
         return [*before, head + note, *indented(self.block(code.body, depth + 1, (*path, 0))), "}"]
+
+    def marked(self, macro: str) -> str:
+        self.scalar.used.add((macro, ""))
+        return macro
 
     def branches(self, code: If, depth: int, path: Path, word: str = "if (") -> list[str]:
         condition = self.scalar.part(self.operations.condition(code.condition))

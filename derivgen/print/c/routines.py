@@ -26,6 +26,7 @@ from derivgen.code.tree import (
     View,
 )
 from derivgen.code.visit import indices_in
+from derivgen.form.expressions import Read
 from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path
 from derivgen.print.c.kernels import Parameter, Printer, Text, function_text, product_of
@@ -48,7 +49,7 @@ class Vector:
     prefix: str
 
     def part(self, name: str, shape: tuple[op.Operation, ...], flat_name: str) -> Variable:
-        return replace(self.whole, shape=shape, offset=None if name == flat_name else f"{self.prefix}_{name}")
+        return replace(self.whole, shape=shape, offset=None if name == flat_name else f"{self.prefix}_AT_{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,22 @@ Bound = Variable | Vector | Buffers | Fields
 class Module:
     """What the functions of one module know of each other.
 
-    `prefix`: of the names of enumerators; `doubles`: arrays in double precision, whatever the module's dtype; `whole`:
-    how the parts of a flat vector call it; `texts`: functions that are written already; `layouts`: structs of buffers,
-    by the names of their fields.
+    `name`, `prefix`: what names of its functions, and of its enumerators, start with; `doubles`: arrays in double
+    precision, whatever the module's dtype; `whole`: how the parts of a flat vector call it; `texts`: functions that are
+    written already; `layouts`: structs of buffers, by the names of their fields.
     """
 
     dtype: str
-    prefix: str
+    name: str
     signatures: Mapping[str, Signature]
     doubles: Collection[str]
     whole: str
     texts: dict[str, Text] = field(default_factory=dict)
     layouts: dict[frozenset[str], str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        return self.name.upper()
 
 
 def write_routine(routine: Routine, module: Module) -> Text:
@@ -110,6 +115,7 @@ class RoutinePrinter(Printer):
         self.shapes = Types(routine, module.signatures)
         self.bound: dict[str, Bound] = {}
         self.returns, self.results = "void", list[Parameter]()
+        self.given = frozenset(routine.arguments)
         for name, t in routine.arguments.items():
             if isinstance(t, Group):
                 self.bound[name] = self.argument(name, t)
@@ -233,17 +239,12 @@ class RoutinePrinter(Printer):
     def statement(self, code: Code, depth: int, path: Path) -> list[str]:
         if not isinstance(code, Let) or code.name not in self.routine.arguments:
             return super().statement(code, depth, path)
-        # A number that is given, rounded to the module's dtype: C's text calls it otherwise from here on.
-        if self.dtype == "float64":
+        # A setting that is given takes another value, or is rounded: C's text calls it otherwise from here on.
+        if code.value == Read(code.name) and self.dtype == "float64":
             return []
-        value = self.by_kind(code)
-        own = self.variables[code.name] = Variable(self.name(f"{code.name}_rounded"), self.real)
+        value, type_ = self.by_kind(code), self.types[code.name]
+        own = self.variables[code.name] = Variable(self.name(f"{code.name}_"), type_)
         return line(f"const {own.type} {own.base} = ", value, ";", depth)
-
-    def declarations(self, code: Code, path: Path, number: int) -> list[str]:
-        if isinstance(code, Let) and code.name in self.routine.arguments:
-            return []
-        return super().declarations(code, path, number)
 
     def calling(self, code: Code, depth: int, path: Path) -> list[str]:
         match code:
@@ -324,8 +325,8 @@ class RoutinePrinter(Printer):
                 return self.call_observe(values, rows, observed)  # type: ignore[arg-type]
             case "sum_of_squares", (vector, start, stop):
                 self.scalar.used.add((SUM_OF_SQUARES, self.dtype))
-                numbers = [self.number(n, INDEX) for n in (start, stop)]  # type: ignore[arg-type]
-                return Bracket(SUM_OF_SQUARES, (self.scalar.pointer(self.alone(vector)), *numbers))  # type: ignore[arg-type]
+                ends = [self.number(n, INDEX) for n in (start, stop)]  # type: ignore[arg-type]
+                return Bracket(SUM_OF_SQUARES, (self.scalar.pointer(self.alone(vector)), *ends))  # type: ignore[arg-type]
         text, signature = self.module.texts[call.function], self.module.signatures[call.function]
         self.scalar.used.add((call.function, "own"))
         given = dict(zip(signature.arguments, call.arguments, strict=True))

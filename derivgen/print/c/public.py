@@ -1,0 +1,176 @@
+"""The functions of C that callers use: those that Python's callers have, each with a status, and checks before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import sympy as sp
+
+from derivgen.code.routine import Routine, as_function, proof_of
+from derivgen.code.tree import Call, Copied, Kind, Number, Return
+from derivgen.code.visit import indices_in
+from derivgen.form.expressions import Read
+from derivgen.form.program import Role, Tensor
+from derivgen.plan.derivative_plan import DerivativePlan
+from derivgen.plan.module_plan import ModulePlan
+from derivgen.print.c.kernels import Text, function_text
+from derivgen.print.c.routines import RESULT, Module, RoutinePrinter
+from derivgen.print.c.scalar import Variable
+from derivgen.print.layout import Part, indented, line
+from derivgen.whole.labels import label_check
+
+UPDATE = "update_kernel"  # which an epoch calls too
+CHECKED = ("epoch", "gradient_by_batches")  # labels are checked with the numbers of rows
+OF_RULE = ("epoch", "descent", UPDATE)  # what takes the settings of the update rule
+
+NAMES = {
+    "loss_kernel": ("loss", "The objective at these parameters."),
+    "gradient_kernel": ("loss_and_gradient", "The objective, and its gradient with respect to each parameter."),
+    "prediction_kernel": ("predict", "The prediction for these inputs."),
+    UPDATE: ("update", "One step of the update rule, in place."),
+    "epoch": (
+        "train_epoch",
+        "One pass over the rows in `order`, batch_size at a time, in place; the result is the mean loss by rows.",
+    ),
+    "gradient_by_batches": ("mean_gradient", "The mean loss of the rows in `order`, and in `total` its gradient."),
+    "descent": ("descend", "As many steps on all the data as there are losses, in place; `losses` has that of each."),
+    "observation": (
+        "activations",
+        "What each layer gives: (root mean square, share of units that are 0 in every row), layer by layer.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """A function for callers: its name in Python, and its text."""
+
+    of: str  # the routine that it is
+    function: str
+    text: Text
+
+    @property
+    def prototype(self) -> list[str]:
+        *head, last = self.text.lines[: len(self.text.head)]
+        return [*head, f"{last};"]
+
+
+def write_public(routine: Routine, plan: ModulePlan, module: Module) -> Public:
+    """A routine as callers have it."""
+    meanings = {f"{part.function}_kernel": (part.function, f"{part.request.meaning}.") for part in plan.parts}
+    function, words = (NAMES | meanings)[routine.name]
+    called = replace(routine, words=(words, *routine.words[1:]))
+    if routine.name == UPDATE:
+        arguments = routine.arguments.items()
+        given = tuple(Number(Read(name), t) if isinstance(t, Kind) else name for name, t in arguments)
+        called = replace(routine, body=(Call(UPDATE, given),))
+    as_code = as_function(called, module.signatures)
+    printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan)
+    return Public(routine.name, function, printer.whole(f"{module.name}_{function}"))
+
+
+class PublicPrinter(RoutinePrinter):
+    """Writes a routine with its checks; constants are the module's own."""
+
+    def __init__(self, routine: Routine, module: Module, function, proof, plan: ModulePlan) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(routine, module, function, proof)
+        self.plan = plan
+
+    def whole(self, name: str) -> Text:
+        body = self.block(self.routine.body, 1)
+        labels = self.label_checks()
+        sizes = self.sizes()
+        returning = [] if body and body[-1].startswith("return ") else [f"return {self.status('OK')};"]
+        lines = [*self.size_checks(sizes), *self.setting_checks(), *labels, *body, *returning]
+        parameters = [p for p in self.parameters() if p.of not in self.constants]
+        return function_text(name, "int", self.routine.words, sizes, [*parameters, *self.results], lines, self)
+
+    def status(self, word: str) -> str:
+        return f"{self.module.prefix}_{word}"
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        arguments = self.routine.arguments.items()
+        return {name: t for name, t in arguments if isinstance(t, Tensor) and t.role is Role.CONSTANT}
+
+    def variable(self, name: str) -> Variable:
+        found = super().variable(name)
+        return replace(found, base=constant_name(self.constants[name].name)) if name in self.constants else found
+
+    # ---- checks
+
+    def refused(self, conditions: Sequence[str], status: str) -> list[str]:
+        if not conditions:
+            return []
+        return [f"if ({' || '.join(conditions)}) {{", *indented([f"return {self.status(status)};"]), "}"]
+
+    def size_checks(self, sizes: Sequence[str]) -> list[str]:
+        counts = [*sizes, *(["batch_size"] if "batch_size" in self.routine.arguments else [])]
+        return self.refused([f"{self.name(size)} < 1" for size in counts], "BAD_SIZE")
+
+    def setting_checks(self) -> list[str]:
+        """Those of numbers that must not be negative; NaN fails too."""
+        rule = self.plan.rule
+        names = [name for name, t in self.routine.arguments.items() if t is Kind.DOUBLE]
+        signs = dict.fromkeys(rule.nonnegative, ">=") | dict.fromkeys(rule.positive, ">")
+        wrong = [f"!({self.name(name)} {signs[name]} 0.0)" for name in names if name in signs]
+        return self.refused(wrong, "BAD_SETTING")
+
+    def label_checks(self) -> list[str]:
+        """The loops that end the function where a label is no class."""
+        if self.routine.name in CHECKED:
+            return []
+        labels = [(n, t) for n, t in self.routine.arguments.items() if isinstance(t, Tensor) and t.classes is not None]
+        checks = tuple(label_check(t, name, Return((sp.true, sp.S.Zero))) for name, t in labels)
+        lines = self.block(checks, 1, (-1, 0))
+        self.scalar.names -= {str(i) for i in indices_in(checks)}
+        return lines
+
+    # ---- what is returned
+
+    def returned(self, code: Return, depth: int) -> list[str]:
+        match code.results:
+            case (sp.logic.boolalg.BooleanTrue(), _):
+                return [f"return {self.status('OUT_OF_RANGE')};"]
+            case (sp.logic.boolalg.BooleanFalse(), sp.Expr() as value):
+                return self.stored(self.value(value), self.real, depth)
+            case (Copied(),):
+                return super().returned(code, depth)
+            case (Call() as call,):
+                return self.stored(self.call(call), self.returned_by(call), depth)
+            case (sp.Expr() as value,):
+                return self.stored(self.value(value), self.real, depth)
+        raise AssertionError(f"{code} returns nothing that C can")
+
+    def stored(self, value: Part, type_: str, depth: int) -> list[str]:
+        """`*result = value; return DIGITS_OK;`, the last line only at the end of the function."""
+        self.result(type_)
+        own = line(f"*{RESULT} = ", value, ";", depth)
+        return [*own, f"return {self.status('OK')};"] if depth > 1 else own
+
+
+def constant_name(tensor: str) -> str:
+    return f"constant_{tensor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """How many reals and integers a function's buffers take: C's functions that tell it."""
+
+    function: str | None  # the derivative, None for the functions of a step
+    sizes: tuple[str, ...]
+    reals: sp.Expr
+    integers: sp.Expr | None
+
+
+def workspaces(plan: ModulePlan) -> list[Workspace]:
+    """That of a step, and those of derivatives."""
+    reals = plan.storage.reals + (2 if plan.training.in_place else 0)  # the factors of products
+    found = [workspace_of(None, plan, sp.sympify(reals))]
+    return [*found, *(workspace_of(p.function, p, sp.sympify(p.storage.reals)) for p in plan.parts if p.workspace)]
+
+
+def workspace_of(function: str | None, plan: ModulePlan | DerivativePlan, reals: sp.Expr) -> Workspace:
+    integers = plan.storage.integers if len(plan.memories) > 1 else None
+    return Workspace(function, tuple(plan.runtime_sizes), reals, None if integers is None else sp.sympify(integers))
