@@ -27,14 +27,14 @@ from derivgen.code.tree import (
     Matrix,
     Note,
     Product,
-    Receive,
     Scale,
     Scratch,
 )
 from derivgen.code.visit import indices_in, statements_in
 from derivgen.form.expressions import reads_of
 from derivgen.form.functions import ordinal
-from derivgen.print.c.declared import Path, declared
+from derivgen.form.program import Tensor
+from derivgen.print.c.declared import Path, declared, makes
 from derivgen.print.c.scalar import ONE, ZERO, Scalar, Variable, times
 from derivgen.print.c.words import (
     FILL,
@@ -130,7 +130,17 @@ def write_kernel(kernel: Function, dtype: str) -> Text:
     ]
     given += [Parameter(FACTORS, FACTORS, real, True)] if is_scaled(kernel) else []
     given += [Parameter(printer.name(size), size, INDEX) for size in unknown]
-    return function_text(kernel.name, "static void", kernel.formulas, sizes, given, body, printer)
+    words = (*kernel.formulas, *shapes_of(kernel.arrays.items(), printer))
+    return function_text(kernel.name, "static void", words, sizes, given, body, printer)
+
+
+def shapes_of(arrays: Iterable[tuple[str, Tensor]], printer: Printer) -> tuple[str, ...]:
+    """A line that says how large arrays are: `x: N × 64, y: N`."""
+    found = []
+    for name, t in arrays:
+        extents = (flat(printer.scalar.integer(printer.extent(e))) for e in t.shape or (sp.S.One,))
+        found.append(f"{printer.name(name)}: {' × '.join(extents)}")
+    return (f"({', '.join(found)})",) if found else ()
 
 
 def function_text(
@@ -218,26 +228,15 @@ class Printer:
     def block(self, block: Block, depth: int, path: Path = ()) -> list[str]:
         lines = []
         for number, code in enumerate(block):
-            lines += self.declarations(code, path, number)
+            lines += self.declarations(code, (*path, number))
             lines += self.statement(code, depth, (*path, number))
         return lines
 
-    def declarations(self, code: Code, path: Path, number: int) -> list[str]:
+    def declarations(self, code: Code, path: Path) -> list[str]:
         """Lines that declare locals before a statement, except for what the statement itself declares."""
-        own = self.opens(code, path, number)
-        names = (n for n in self.declared.at.get((path, number), ()) if n != own and n not in self.given)
+        own = makes(code)
+        names = (n for n in self.declared.get(path, ()) if n != own and n not in self.given)
         return [f"{self.look(name).type} {self.name(name)};" for name in names]
-
-    def opens(self, code: Code, path: Path, number: int) -> str | None:
-        """The local that a statement declares."""
-        match code:
-            case Let():
-                name = code.name
-            case Receive() | Assign() if not code.place.subscripts and code.operator == "=":
-                name = code.place.tensor
-            case _:
-                return None
-        return name if name in self.declared.at.get((path, number), ()) else None
 
     def statement(self, code: Code, depth: int, path: Path) -> list[str]:
         match code:
@@ -270,10 +269,10 @@ class Printer:
 
     def opening(self, code: Code, name: str, path: Path) -> str:
         """`const double x = `, or `x = ` where x is declared before."""
-        if self.opens(code, path[:-1], path[-1]) is None:
+        once = self.declared.get(path, {}).get(name)
+        if once is None or makes(code) != name:
             return f"{self.name(name)} = "
-        constant = "const " if name in self.declared.once else ""
-        return f"{constant}{self.look(name).type} {self.name(name)} = "
+        return f"{'const ' if once else ''}{self.look(name).type} {self.name(name)} = "
 
     def by_kind(self, code: Let) -> Part:
         """The value of a local."""

@@ -14,7 +14,7 @@ from derivgen.form.expressions import Read
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
-from derivgen.print.c.kernels import Text, function_text
+from derivgen.print.c.kernels import Text, function_text, shapes_of
 from derivgen.print.c.routines import RESULT, Module, RoutinePrinter
 from derivgen.print.c.scalar import Variable
 from derivgen.print.layout import Part, indented, line
@@ -84,7 +84,10 @@ class PublicPrinter(RoutinePrinter):
         returning = [] if body and body[-1].startswith("return ") else [f"return {self.status('OK')};"]
         lines = [*self.size_checks(sizes), *self.setting_checks(), *labels, *body, *returning]
         parameters = [p for p in self.parameters() if p.of not in self.constants]
-        return function_text(name, "int", self.routine.words, sizes, [*parameters, *self.results], lines, self)
+        arrays = [(p.of, self.routine.arguments[p.of]) for p in parameters if p.of in self.routine.arguments]
+        shapes = shapes_of([(name, t) for name, t in arrays if isinstance(t, Tensor)], self)
+        words = (*self.routine.words, *shapes)
+        return function_text(name, "int", words, sizes, [*parameters, *self.results], lines, self)
 
     def status(self, word: str) -> str:
         return f"{self.module.prefix}_{word}"
