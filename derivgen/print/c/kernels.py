@@ -35,7 +35,7 @@ from derivgen.form.expressions import reads_of
 from derivgen.form.functions import ordinal
 from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path, declared, makes
-from derivgen.print.c.scalar import ONE, ZERO, Scalar, Variable, times
+from derivgen.print.c.scalar import ONE, ZERO, Scalar, Variable, less, times
 from derivgen.print.c.words import (
     FILL,
     GREATEST,
@@ -354,19 +354,18 @@ class Printer:
         return [*lines, "} else {", *indented(self.block(code.otherwise, depth + 1, (*path, 1))), "}"]
 
     def fill(self, code: Fill, depth: int) -> list[str]:
-        """All elements from `start` to before `stop`."""
+        """All elements from `start` to before `stop`, or to the end."""
         array = self.look(code.array)
         assert array.shape is not None
         self.wrote(code.array)
         dtype = DTYPE[array.type]
         self.scalar.used.add((FILL, dtype))
-        start = self.operations.integer(code.start)
-        if code.stop is None:
-            count = self.scalar.integer(product_of(array.shape))
+        if code.stop is not None:
+            count = self.operations.integer(code.stop - code.start)
         else:
-            count = self.integer(code.stop - code.start)
-        pointer = self.scalar.pointer(replace(array, shape=(ONE,)), [start])
-        items = (count, self.value(code.value, dtype), pointer)
+            count = less(product_of(array.shape), self.operations.integer(code.start))
+        pointer = self.scalar.pointer(replace(array, shape=(ONE,)), [self.operations.integer(code.start)])
+        items = (self.scalar.integer(count), self.value(code.value, dtype), pointer)
         return line("", Bracket(f"{PREFIX[dtype]}_{FILL}", items), ";", depth)
 
     # ---- products of matrices

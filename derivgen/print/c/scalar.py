@@ -269,6 +269,12 @@ def plus(a: op.Operation, b: op.Operation) -> op.Operation:
     return op.Sum(((False, a), (False, b)))
 
 
+def less(a: op.Operation, b: op.Operation) -> op.Operation:
+    if isinstance(a, op.Number) and isinstance(b, op.Number):
+        return op.Number(a.value - b.value, integer=True)
+    return a if b == ZERO else op.Sum(((False, a), (True, b)))
+
+
 def is_integer(o: op.Operation, look: Look) -> bool:
     """Whether an operation of a comparison is an index or a size."""
     match o:
