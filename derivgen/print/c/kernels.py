@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.code import operations as op
+from derivgen.code.independent import sums_of_independent
 from derivgen.code.names import past
 from derivgen.code.proof import Proof
 from derivgen.code.routine import FACTORS, is_scaled, unknown_sizes
@@ -31,7 +32,6 @@ from derivgen.code.tree import (
     Scratch,
 )
 from derivgen.code.visit import indices_in, statements_in
-from derivgen.form.expressions import reads_of
 from derivgen.form.functions import ordinal
 from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path, declared, makes
@@ -124,7 +124,7 @@ def write_kernel(kernel: Function, dtype: str) -> Text:
             INTEGER if t.integer else real,
             True,
             printer.name(name) in printer.written,
-            kernel.apart,
+            printer.apart,
         )
         for name, t in kernel.arrays.items()
     ]
@@ -179,6 +179,7 @@ class Printer:
         self.names: dict[str, str] = {}
         self.types = local_types(function.body, dtype)
         self.given: frozenset[str] = frozenset()  # locals that are arguments
+        self.apart = not is_scaled(function)  # plan/apart.py proves it, but for products that go to parameters
         self.variables: dict[str, Variable] = {}
         self.scalar = Scalar(dtype, self.look, self.name)
         self.written: set[str] = set()  # arrays that the text writes, by their names in C
@@ -338,8 +339,17 @@ class Printer:
             head = f"for ({INDEX} {i} = {flat(self.integer(code.start))}; {i} < {flat(stop)}; {step}) {{"
         note = f" /* {code.note} */" if code.note else ""
         before = [self.marked("IN_THREADS")] if code.parallel else []
-        before += [f"{self.marked('SIMD_SUM')}({self.name(total)})"] if (total := summed_in(code)) else []
+        before += self.in_vectors(code)
         return [*before, head + note, *indented(self.block(code.body, depth + 1, (*path, 0))), "}"]
+
+    def in_vectors(self, code: For) -> list[str]:
+        """What tells a compiler that vectors of iterations may run at once, and which locals these add to."""
+        totals = sums_of_independent(code) if self.apart else None
+        if totals is None or code.parallel:
+            return []
+        if totals:
+            return [f"{self.marked('SIMD_SUMS')}({', '.join(map(self.name, totals))})"]
+        return [self.marked("SIMD")]
 
     def marked(self, macro: str) -> str:
         self.scalar.used.add((macro, ""))
@@ -432,20 +442,3 @@ def local_types(body: Block, dtype: str) -> dict[str, str]:
 
 def is_rank(e: sp.Expr) -> bool:
     return isinstance(e, ordinal) or bool(e.has(ordinal))
-
-
-def summed_in(loop: For) -> str | None:
-    """The local to which each iteration of a loop adds, if that is all that it does."""
-    totals = {c.place.tensor for c in loop.body if isinstance(c, Assign)}
-    plain = all(isinstance(c, Let) or (isinstance(c, Assign) and is_term(c)) for c in loop.body)
-    read = {name for c in loop.body for name in reads_outside(c)}
-    return totals.pop() if plain and not loop.steps and len(totals) == 1 and not totals & read else None
-
-
-def is_term(code: Assign) -> bool:
-    return code.operator == "+=" and not code.place.subscripts and not code.double
-
-
-def reads_outside(code: Code) -> set[str]:
-    """What a statement reads, but for the local that it adds to."""
-    return {read.tensor for read in reads_of(code.value)} if isinstance(code, Let | Assign) else set()

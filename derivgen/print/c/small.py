@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 
 from derivgen.print.c.routines import COPY
 from derivgen.print.c.words import FILL, GREATEST, LEAST, ORDINALS, PREFIX, PRODUCT, REAL
@@ -11,7 +11,7 @@ from derivgen.whole.library import OBSERVE, SUM_OF_SQUARES, UNIFORM
 # What has a dtype in its name or its text, and is no elementary function.
 BESIDES = {FILL, COPY, "ordinal_max", PRODUCT, UNIFORM, SUM_OF_SQUARES, OBSERVE}
 
-Used = Collection[tuple[str, str]]
+Used = Set[tuple[str, str]]
 
 THREADS = """\
 /* With OpenMP and DERIVGEN_THREADS, large loops run in threads: no iteration writes what another one touches. */
@@ -21,12 +21,16 @@ THREADS = """\
 #define IN_THREADS
 #endif"""
 SIMD = """\
-/* Compiled with DERIVGEN_SIMD (and -fopenmp-simd), the terms of a sum are added in several partial sums at once. */
+/* With DERIVGEN_SIMD (and -fopenmp-simd), vectors of iterations run at once where none depends on another one; sums
+ * are then added up in as many parts as a vector has elements.
+ */
 #ifdef DERIVGEN_SIMD
 #define PRAGMA(words) _Pragma(#words)
-#define SIMD_SUM(total) PRAGMA(omp simd reduction(+ : total))
+#define SIMD PRAGMA(omp simd)
+#define SIMD_SUMS(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #else
-#define SIMD_SUM(total)
+#define SIMD
+#define SIMD_SUMS(...)
 #endif"""
 
 EACH = """\
@@ -69,4 +73,5 @@ def assigning(used: Used, dtype: str) -> list[str]:
 
 
 def macros(used: Used) -> list[str]:
-    return [text for word, text in (("IN_THREADS", THREADS), ("SIMD_SUM", SIMD)) if (word, "") in used]
+    found = [THREADS] if ("IN_THREADS", "") in used else []
+    return [*found, SIMD] if used & {("SIMD", ""), ("SIMD_SUMS", "")} else found
