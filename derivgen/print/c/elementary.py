@@ -1,7 +1,7 @@
 """Elementary functions in C99: `static inline`, named by dtype (`f64_exp`, `f32_exp`). No library is called.
 
-Those that modules for numba have too are translated from the same texts, in `templates/elementary`. What those call of
-numpy or of Python itself has a text in `templates/elementary/c`: in the same Python, or in C where it has no word for it.
+Those that modules for numba have too are translated from the same texts, in `templates/elementary`. What these call of
+numpy or of Python itself has a text in `templates/elementary/c`: in the same Python, or in C where Python has no word.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ RENAMED = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctanh": "ata
 
 PATHS = {path.name.split(".")[0]: path for path in sorted((folder() / "elementary" / "c").iterdir())}
 BOUNDS = elementary.bounds({name: path.read_text(encoding="utf-8") for name, path in PATHS.items()})
+
+# What stands before the prototypes. A loop is vectorized only if the functions that it calls become part of it.
+INLINED = """\
+/* With -fno-math-errno, under which loops over these functions are vectorized, they become part of the loops. */
+#if defined(__GNUC__) && defined(__NO_MATH_ERRNO__) && !defined(__OPTIMIZE_SIZE__)
+#define DERIVGEN_INLINED __attribute__((always_inline))
+#else
+#define DERIVGEN_INLINED
+#endif"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ def c_name(name: str, dtype: str) -> str:
 
 def unsigned(bits: int | str) -> str:
     n = int(bits, 16) if isinstance(bits, str) else bits
-    return f"UINT64_C(0x{n:X})" if n >= 1 << 32 else f"0x{n:X}U"
+    return f"0x{n:X}ULL" if n >= 1 << 32 else f"0x{n:X}U"
 
 
 @cache
@@ -54,7 +63,7 @@ def source(name: str, dtype: str) -> str:
     wide = dtype == "float64"
     given: dict[str, object] = elementary.values(dtype) | {"prefix": PREFIX[dtype], "real": C_REAL[dtype]}
     given |= {"bits": f"u{INTEGER[dtype]}_t", "signed": f"{INTEGER[dtype]}_t", "unsigned": unsigned}
-    given |= {"f": "" if wide else "f", "largest": "1.7976931348623157e308" if wide else "3.4028235e38"}
+    given |= {"f": "" if wide else "f"}
     return environment().get_template(f"elementary/c/{PATHS[name].name}").render(**given).strip()
 
 
@@ -83,5 +92,5 @@ def definitions(names: Iterable[str], dtype: str) -> Definitions:
         if name not in found:
             define(name)
     pairs = sorted({d.results for d in found.values() if len(d.results) == 2})
-    prototypes = (*(pair_of(p, dtype) for p in pairs), *(d.prototype for d in found.values() if d.prototype))
-    return Definitions(prototypes, tuple(d.text for d in found.values()))
+    inlined = (d.prototype.replace("inline ", "inline DERIVGEN_INLINED ", 1) for d in found.values())
+    return Definitions((*(pair_of(p, dtype) for p in pairs), *inlined), tuple(d.text for d in found.values()))

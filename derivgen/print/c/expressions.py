@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,19 +31,19 @@ CHAINS = {"+": "sum", "-": "sum", "*": "product", "/": "product"} | {o: o for o 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An expression in C. An integer has the interval that it lies in; `signed` is it as one with a sign, if at hand."""
+    """An expression in C, and of an integer the interval that it lies in."""
 
     part: Part
     type: str
     kind: str = ""  # by its last operator; a name, a literal and a call have none
     least: int = 0
     most: int = 0
-    signed: Part | None = None
+    signed: Part | None = None  # of an integer whose type in C has a sign
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A function in C, or a table of numbers, which has no prototype; and the functions that it calls."""
+    """A function in C and those that it calls; or a table, which stands in the functions that read it."""
 
     name: str
     text: str
@@ -106,11 +107,15 @@ def choice(condition: Value, a: Part, b: Part) -> Part:
     return Chain(operand(condition), (("?", a), (":", b)))
 
 
+def joined(a: Value, o: str, b: Value) -> Value:
+    return Value(chain(a, o, b), CONDITION, CHAINS[o])
+
+
 def literal(n: int, text: str, width: int, beside: bool) -> str:
     """The bits of an integer, without a sign, as the text has it; if it fits, beside an operand of 64 bits in 32."""
     bits = n % (1 << width)
     shown = f"0x{bits:X}" if text.startswith("0x") or n < 0 else text
-    return f"{shown}U" if width == 32 or (beside and bits < 1 << 32) else f"UINT64_C({shown})"
+    return f"{shown}U" if width == 32 or (beside and bits < 1 << 32) else f"{shown}ULL"
 
 
 class Expressions:
@@ -120,6 +125,7 @@ class Expressions:
         self.text, self.dtype, self.known = text, dtype, known
         self.names: dict[str, Value] = {}
         self.called: dict[str, None] = {}  # in the order of their first calls
+        self.tables: dict[str, str] = {}
 
     def value(self, e: ast.expr) -> Value:
         match e:
@@ -140,17 +146,17 @@ class Expressions:
                     a = replace(a, part=Bracket("", (a.part,)), kind="")
                 return self.operation(a, OPERATORS[type(o)], self.value(right))
             case ast.BoolOp(op=o, values=values):
-                return reduce(lambda a, b: self.joined(a, OPERATORS[type(o)], b), map(self.condition, values))
+                return reduce(lambda a, b: joined(a, OPERATORS[type(o)], b), map(self.condition, values))
             case ast.Compare(left=left, ops=ops, comparators=others):
-                values = [*map(self.value, (left, *others))]
-                pairs = zip(values, ops, values[1:], strict=False)
-                return reduce(lambda a, b: self.joined(a, "&&", b), (self.comparison(a, o, b) for a, o, b in pairs))
+                pairs = zip(ops, pairwise(map(self.value, (left, *others))), strict=True)
+                compared = [self.comparison(a, OPERATORS[type(o)], b) for o, (a, b) in pairs]
+                return reduce(lambda a, b: joined(a, "&&", b), compared)
             case ast.IfExp(test=test, body=body, orelse=other):
                 a, b = self.alike(self.value(body), self.value(other))
                 part = choice(self.condition(test), operand(a), operand(b))
                 return Value(part, a.type, CHOICE, min(a.least, b.least), max(a.most, b.most))
             case ast.Subscript(value=ast.Name(id=name), slice=index):
-                return self.element(self.function(name), self.value(index))
+                return self.element(self.known(name), self.value(index))
             case ast.Call(func=ast.Attribute(value=inner, attr="view"), args=[to]):
                 name = "of_bits" if ast.unparse(to) == "real" else "bits"
                 return self.call(name, (self.value(inner),))
@@ -172,15 +178,11 @@ class Expressions:
             return integer(self.call("shift_right", (a, b)).part, a.type)
         return integer(chain(a, o, b), a.type, kind, combined(o, a, b))
 
-    def comparison(self, a: Value, operator: ast.cmpop, b: Value) -> Value:
+    def comparison(self, a: Value, o: str, b: Value) -> Value:
         a, b = self.alike(a, b, beside=True)
-        o = OPERATORS[type(operator)]
         if o not in ("==", "!=") and min(a.least, b.least) < 0:
             a, b = (Value(self.signed(v), v.type) for v in (a, b))
         return Value(chain(a, o, b), CONDITION, COMPARISON)
-
-    def joined(self, a: Value, o: str, b: Value) -> Value:
-        return Value(chain(a, o, b), CONDITION, CHAINS[o])
 
     def condition(self, e: ast.expr) -> Value:
         """A condition; an integer is one as in Python."""
@@ -207,46 +209,50 @@ class Expressions:
         return v.signed or self.call("signed", (v,)).part
 
     def cast(self, e: ast.expr, type_: str) -> Value:
-        """An expression as an integer of a type: the same bits, or as many of them as there is place for."""
-        if isinstance(e, ast.BinOp) and isinstance(e.op, ast.RShift):
-            inner, count = self.value(e.left), self.value(e.right)
-            if (
-                inner.type in BITS and BITS[type_] + count.most <= BITS[inner.type]
-            ):  # no sign bit gets into these places
-                shifted = Chain(operand(inner), ((">>", f"{count.part}U"),))
-                return integer(Bracket(f"({c_type(type_, self.dtype)})", (shifted,)), type_)
-        v = self.value(e)
+        """An expression as an integer of a type: the same bits, or as many of the last ones as there is place for."""
+        v = self.upper_bits(e, BITS[type_]) or self.value(e)
         if v.type == NUMBER:
             return self.typed(v, type_)
-        part, kind = v.part, v.kind
-        if BITS[type_] != BITS[v.type]:
-            assert BITS[type_] < BITS[v.type] or v.least >= 0, ast.unparse(e)
-            part, kind = Signed(f"({c_type(type_, self.dtype)})", operand(v)), ""
-        return integer(part, type_, kind, (v.least, v.most))
+        within = v.least, v.most
+        if BITS[type_] == BITS[v.type]:
+            return integer(v.part, type_, v.kind, within)
+        assert BITS[type_] < BITS[v.type] or v.least >= 0, ast.unparse(e)
+        return integer(Signed(f"({c_type(type_, self.dtype)})", operand(v)), type_, "", within)
+
+    def upper_bits(self, e: ast.expr, width: int) -> Value | None:
+        """a >> b, of which no more bits are needed than are left without those that the sign fills."""
+        if not isinstance(e, ast.BinOp) or not isinstance(e.op, ast.RShift):
+            return None
+        a, b = self.value(e.left), self.value(e.right)
+        if a.type not in BITS or b.type != NUMBER or width + b.most > BITS[a.type]:
+            return None
+        return integer(chain(a, ">>", self.typed(b, a.type, beside=True)), a.type, SHIFT)
 
     def element(self, table: Definition, index: Value) -> Value:
         assert index.least >= 0 and index.most < len(table.numbers), "an element outside of its table"
-        part = Bracket(self.c_name(table.name.lower()), (index.part,), "[]")
+        self.tables[table.name] = table.text
+        part = Bracket(table.name.lower(), (index.part,), "[]")
         return integer(part, "int64", "", (min(table.numbers), max(table.numbers)))
 
     # ---- calls
 
     def called_by_name(self, name: str, arguments: list[ast.expr]) -> Value:
-        first = arguments[0]
-        if name == "real" and not any(isinstance(n, ast.Name) and n.id != "np" for n in ast.walk(first)):
-            return self.constant(first)
+        if name == "real" and not any(isinstance(n, ast.Name) and n.id != "np" for n in ast.walk(arguments[0])):
+            return self.constant(arguments[0])
         if name.removeprefix("np.") in BITS:
-            return self.cast(first, name.removeprefix("np."))
+            return self.cast(arguments[0], name.removeprefix("np."))
         values = tuple(map(self.value, arguments))
-        if name == "real" and values[0].type in BITS:
-            (v,) = values
-            part = v.part if v.type.startswith("u") else self.signed(v)
-            return Value(Signed(f"({C_REAL[self.dtype]})", part), REAL)
         if name == "real":
-            return values[0]
+            return self.real(values[0])
         if name in ("abs", "min", "max") and values[0].type != REAL:
-            return self.of_integers(name, values)
+            return self.absolute(values[0]) if name == "abs" else self.extreme(name, *self.alike(values[0], values[1]))
         return self.call(name, values)
+
+    def real(self, v: Value) -> Value:
+        if v.type == REAL:
+            return v
+        part = v.part if v.type.startswith("u") else self.signed(v)
+        return Value(Signed(f"({C_REAL[self.dtype]})", part), REAL)
 
     def constant(self, e: ast.expr) -> Value:
         """real(…) of a number."""
@@ -261,18 +267,18 @@ class Expressions:
             shown += ".0"
         return Value(shown + "f" * (self.dtype == "float32"), REAL, SIGN if number < 0 else "")
 
-    def of_integers(self, name: str, values: tuple[Value, ...]) -> Value:
-        """abs, min and max of integers."""
-        if name == "abs":
-            (v,) = values
-            negative = Value(Chain(self.signed(v), (("<", "0"),)), CONDITION, COMPARISON)
-            return integer(
-                choice(negative, Bracket("", (Chain("0U", (("-", v.part),)),)), v.part), f"uint{BITS[v.type]}", CHOICE
-            )
-        a, b = self.alike(*values)
-        test = self.comparison(a, ast.Gt() if name == "min" else ast.Lt(), b)
-        bound = min if name == "min" else max
-        within = bound(a.least, b.least), bound(a.most, b.most)
+    def absolute(self, v: Value) -> Value:
+        negative = self.comparison(v, "<", Value("0", NUMBER))
+        part = choice(negative, Bracket("", (Chain("0U", (("-", v.part),)),)), v.part)
+        return integer(part, f"uint{BITS[v.type]}", CHOICE)
+
+    def extreme(self, name: str, a: Value, b: Value) -> Value:
+        """The larger or the smaller one of two integers."""
+        of_two = max if name == "max" else min
+        within = of_two(a.least, b.least), of_two(a.most, b.most)
+        if name == "max" and b.part in ("0U", "0ULL"):
+            return integer(self.call("positive_part", (a,)).part, a.type, "", within)
+        test = self.comparison(a, "<" if name == "max" else ">", b)
         return integer(choice(test, operand(b), operand(a)), a.type, CHOICE, within)
 
     def function(self, name: str) -> Definition:

@@ -13,7 +13,7 @@ from derivgen.code.routine import Linkage
 from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 from derivgen.plan.module_plan import ModulePlan
-from derivgen.print.c.elementary import definitions
+from derivgen.print.c.elementary import INLINED, Definitions, definitions
 from derivgen.print.c.initial import Initial, initial
 from derivgen.print.c.kernels import Text, write_kernel
 from derivgen.print.c.library import library_prototypes, library_texts
@@ -81,7 +81,7 @@ def write_sources(
         "rows": rows,
         "memory": [memory_values(w, module, rows) for w in memory],
         "prototypes": [p for texts in elementary for p in texts.prototypes],
-        "macros": macros(used),
+        "macros": [*macros(used), *([INLINED] if elementary else [])],
         "small": [*assigning(used, plan.dtype), *small_functions(used), *library_prototypes(used, plan.dtype)],
         "draws": draws(begun, plan.dtype),
         "library": library_texts(used, plan.dtype),
@@ -105,7 +105,7 @@ def text_of(text: Text) -> str:
     return "\n".join(text.lines)
 
 
-def elementary_texts(used: Iterable[tuple[str, str]]) -> list:  # type: ignore[type-arg]
+def elementary_texts(used: Iterable[tuple[str, str]]) -> list[Definitions]:
     """The elementary functions in use, by dtype."""
     names: dict[str, set[str]] = {}
     for name, dtype in used:

@@ -43,7 +43,7 @@ PARAMETERS = {
 
 
 def translated(text: str, dtype: str, known: Callable[[str], Definition]) -> list[Definition]:
-    """The functions and tables of a text in C; `known` has those that it calls, but does not define itself."""
+    """The functions of a text in C; `known` has those that it calls, but does not define itself."""
     found: dict[str, Definition] = {}
 
     def here_or_known(name: str) -> Definition:
@@ -56,14 +56,14 @@ def translated(text: str, dtype: str, known: Callable[[str], Definition]) -> lis
             assert isinstance(item, ast.Assign) and isinstance(item.value, ast.Call)
             name, numbers = ast.unparse(item.targets[0]), tuple(ast.literal_eval(item.value.args[0]))
             above = [words for number, words, alone in comments(text) if alone and number == item.lineno - 1]
-            found[name] = table(name, numbers, dtype, above)
-    return list(found.values())
+            found[name] = table(name, numbers, above)
+    return [d for d in found.values() if d.prototype]
 
 
-def table(name: str, numbers: tuple[int, ...], dtype: str, above: list[str]) -> Definition:
+def table(name: str, numbers: tuple[int, ...], above: list[str]) -> Definition:
     """NAME = np.array([…], np.int64), of numbers that are not negative."""
-    head = f"static const uint64_t {PREFIX[dtype]}_{name.lower()}[{len(numbers)}] = {{"
-    lines = [*above, head, *(f"{STEP}UINT64_C(0x{n:013X})," for n in numbers), "};"]
+    head = f"static const uint64_t {name.lower()}[{len(numbers)}] = {{"
+    lines = [*above, head, *(f"{STEP}0x{n:013X}ULL," for n in numbers), "};"]
     return Definition(name, "\n".join(lines), numbers=numbers)
 
 
@@ -129,9 +129,8 @@ class Translator(Expressions):
         self.changed = {name for name in written if name in types or written.count(name) > 1}
         body = [text for name, type_ in types.items() for text in self.parameter(name, type_)]
         body += self.block(statements, docstring.end_lineno or 0, depth=1)
-        result = (
-            outer_type(self.results[0], self.dtype) if len(self.results) == 1 else pair_type(self.results, self.dtype)
-        )
+        body = [text for t in self.tables.values() for text in t.splitlines()] + body
+        result = pair_type(self.results, self.dtype) if self.results[1:] else outer_type(self.results[0], self.dtype)
         parameters = ", ".join(f"{outer_type(t, self.dtype)} {name}" for name, t in types.items()) or "void"
         head = f"static inline {result} {self.c_name(f.name)}({parameters})"
         words = comment(ast.get_docstring(f) or "")
