@@ -1,56 +1,41 @@
-"""stub"""
+"""The functions that C brings itself, see whole/library.py, and products of matrices, which are our own loops."""
 
-R = {"float32": "float", "float64": "double"}
+from __future__ import annotations
 
+from collections.abc import Collection
 
-def library_prototypes(used, dtype):
-    r = R[dtype]
-    o = []
-    for n, d in used:
-        if n == "gemm":
-            o.append(
-                f"static void gemm(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t inner, {r} alpha, const {r} *a, ptrdiff_t ar, ptrdiff_t ac, const {r} *b, ptrdiff_t br, ptrdiff_t bc, {r} beta, {r} *c, ptrdiff_t cr, ptrdiff_t cc);"
-            )
-        if n == "observe":
-            o.append(f"static void observe(const {r} *values, ptrdiff_t rows, ptrdiff_t count, double *observed);")
-        if n == "uniform":
-            o.append(
-                f"static void uniform(int64_t seed, int64_t step, ptrdiff_t number, ptrdiff_t row, {r} *out, ptrdiff_t rows, ptrdiff_t columns);"
-            )
-        if n == "sum_of_squares":
-            o.append(f"static double sum_of_squares(const {r} *v, ptrdiff_t start, ptrdiff_t stop);")
-        if n == "floor_mod":
-            o.append(
-                "static ptrdiff_t floor_mod(ptrdiff_t a, ptrdiff_t b) { ptrdiff_t m = a % b; return ((m != 0) && ((m < 0) != (b < 0))) ? m + b : m; }"
-            )
-    return o
+from derivgen.form.randomness import KEY_STEPS, MULTIPLIERS, ROUNDS
+from derivgen.print.templates import environment
+from derivgen.whole.library import OBSERVE, SUM_OF_SQUARES, UNIFORM
+
+FLOOR_MOD = "floor_mod"
+NAMES = (UNIFORM, SUM_OF_SQUARES, OBSERVE, FLOOR_MOD)
 
 
-def library_texts(used, dtype):
-    r = R[dtype]
-    o = []
-    for n, d in used:
-        if n == "gemm":
-            o.append(
-                library_prototypes([(n, d)], dtype)[0][:-1]
-                + "{ for (ptrdiff_t i=0;i<rows;i++) for (ptrdiff_t j=0;j<columns;j++) { "
-                + r
-                + " s=0; for (ptrdiff_t k=0;k<inner;k++) s+=a[i*ar+k*ac]*b[k*br+j*bc]; c[i*cr+j*cc] = alpha*s + ((beta != 0) ? beta*c[i*cr+j*cc] : 0); } }"
-            )
-        if n == "observe":
-            o.append(
-                library_prototypes([(n, d)], dtype)[0][:-1] + "{(void)values;(void)rows;(void)count;(void)observed;}"
-            )
-        if n == "sum_of_squares":
-            o.append(
-                library_prototypes([(n, d)], dtype)[0][:-1]
-                + "{ double t=0; for (ptrdiff_t i=start;i<stop;i++) t+=(double)v[i]*(double)v[i]; return t; }"
-            )
-        if n == "uniform":
-            o.append(
-                library_prototypes([(n, d)], dtype)[0][:-1]
-                + "{ (void)seed;(void)step;(void)number;(void)row; for (ptrdiff_t i=0;i<rows*columns;i++) out[i]=("
-                + r
-                + ")0.4; }"
-            )
-    return o
+def products(dtype: str) -> str:
+    """`gemm`, and all that it calls."""
+    return rendered("products", dtype)
+
+
+def library(names: Collection[str], dtype: str) -> str:
+    """Those of NAMES that are named here: C compilers warn of static functions that nothing calls."""
+    assert set(names) <= set(NAMES), names
+    return rendered(
+        "library",
+        dtype,
+        names=names,
+        uniform=UNIFORM,
+        sum_of_squares=SUM_OF_SQUARES,
+        observe=OBSERVE,
+        floor_mod=FLOOR_MOD,
+        multipliers=MULTIPLIERS,
+        key_steps=KEY_STEPS,
+        rounds=ROUNDS,
+    )
+
+
+def rendered(template: str, dtype: str, **values: object) -> str:
+    """A text of templates/c, in which `real` is the type of the dtype, and literals end with `suffix`."""
+    wide = dtype == "float64"
+    text = environment().get_template(f"c/{template}.c.jinja")
+    return text.render(real="double" if wide else "float", suffix="" if wide else "f", **values).rstrip() + "\n"

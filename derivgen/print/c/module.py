@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +17,18 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.elementary import INLINED, Definitions, definitions
 from derivgen.print.c.initial import Initial, initial
 from derivgen.print.c.kernels import Text, write_kernel
-from derivgen.print.c.library import library_prototypes, library_texts
+from derivgen.print.c.library import NAMES, library, products
 from derivgen.print.c.public import UPDATE, Public, Workspace, constant_name, workspaces, write_public
 from derivgen.print.c.routines import SPLIT, Module, write_routine
 from derivgen.print.c.scalar import Scalar, Variable
 from derivgen.print.c.small import BESIDES, assigning, macros, small_functions
-from derivgen.print.c.words import INTEGER, REAL, comment, titled
+from derivgen.print.c.words import INTEGER, PRODUCT, REAL, comment, titled
 from derivgen.print.layout import WIDTH, flat
 from derivgen.print.module.module import NAMES_OF_DERIVATIVES, kernels_by_layer
 from derivgen.print.templates import environment
 from derivgen.print.text import wrapped
 from derivgen.schedule.schedule import Kernel
+from derivgen.whole.library import OBSERVE
 from derivgen.whole.whole import Whole
 
 
@@ -68,6 +70,8 @@ def write_sources(
     memory = workspaces(plan)
     begun = initial(plan, module)
     used |= begun.used
+    brought = library_texts(used, plan.dtype)
+    used |= {("sqrt", "float64")} if (OBSERVE, plan.dtype) in used else set()
     elementary = elementary_texts(used)
     values = {
         "name": module.name,
@@ -82,9 +86,9 @@ def write_sources(
         "memory": [memory_values(w, module, rows) for w in memory],
         "prototypes": [p for texts in elementary for p in texts.prototypes],
         "macros": [*macros(used), *([INLINED] if elementary else [])],
-        "small": [*assigning(used, plan.dtype), *small_functions(used), *library_prototypes(used, plan.dtype)],
+        "small": [*assigning(used, plan.dtype), *small_functions(used), *library_prototypes(brought)],
         "draws": draws(begun, plan.dtype),
-        "library": library_texts(used, plan.dtype),
+        "library": [text for _, text in brought],
         "constants": [*map(table_text, constant_tables(plan, begun))],
         "kernels": sections(plan, kernels),
         "whole": [text_of(internal[r.name]) for r in whole.steps if r.name in internal and r.name != SPLIT],
@@ -154,6 +158,22 @@ def derivative_sections(
         texts += [text_of(internal[r.name]) for r in whole.derived[part.function] if r.name in internal]
         found.append("\n\n".join([titled(part.function), *texts]))
     return found
+
+
+def library_texts(used: Set[tuple[str, str]], dtype: str) -> list[tuple[tuple[str, ...], str]]:
+    """What C brings itself: the names of functions, and their text."""
+    named = {name for name, _ in used}
+    found = [((PRODUCT,), products(dtype).strip("\n"))] if PRODUCT in named else []
+    own = tuple(name for name in NAMES if name in named)
+    return [*found, (own, library(own, dtype).strip("\n"))] if own else found
+
+
+def library_prototypes(brought: Iterable[tuple[Sequence[str], str]]) -> list[str]:
+    """What stands before the kernels, which call these."""
+    heads = (
+        (name, re.search(rf"^static (inline )?\w+ {name}\([^)]*\)", text, re.M)) for n, text in brought for name in n
+    )
+    return [f"{found[0]};" for _, found in heads if found]
 
 
 def draws(begun: Initial, dtype: str) -> list[str]:
