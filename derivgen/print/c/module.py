@@ -163,17 +163,18 @@ def derivative_sections(
 def library_texts(used: Set[tuple[str, str]], dtype: str) -> list[tuple[tuple[str, ...], str]]:
     """What C brings itself: the names of functions, and their text."""
     named = {name for name, _ in used}
-    found = [((PRODUCT,), products(dtype).strip("\n"))] if PRODUCT in named else []
-    own = tuple(name for name in NAMES if name in named)
-    return [*found, (own, library(own, dtype).strip("\n"))] if own else found
+    found: list[tuple[tuple[str, ...], str]] = []
+    if PRODUCT in named:
+        found.append(((PRODUCT,), products(dtype).strip("\n")))
+    if own := tuple(name for name in NAMES if name in named):
+        found.append((own, library(own, dtype).strip("\n")))
+    return found
 
 
 def library_prototypes(brought: Iterable[tuple[Sequence[str], str]]) -> list[str]:
     """What stands before the kernels, which call these."""
-    heads = (
-        (name, re.search(rf"^static (inline )?\w+ {name}\([^)]*\)", text, re.M)) for n, text in brought for name in n
-    )
-    return [f"{found[0]};" for _, found in heads if found]
+    heads = (re.search(rf"^static (inline )?\w+ {name}\([^)]*\)", text, re.M) for own, text in brought for name in own)
+    return [f"{head[0]};" for head in heads if head]
 
 
 def draws(begun: Initial, dtype: str) -> list[str]:
