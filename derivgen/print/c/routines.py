@@ -30,7 +30,7 @@ from derivgen.form.expressions import Read
 from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path
 from derivgen.print.c.kernels import Parameter, Printer, Text, function_text, product_of
-from derivgen.print.c.scalar import ZERO, Variable, plus, times
+from derivgen.print.c.scalar import Variable, plus, times
 from derivgen.print.c.words import INDEX, INTEGER, PREFIX
 from derivgen.print.layout import Bracket, Part, flat, line
 from derivgen.whole.calls import VIEWS
@@ -38,6 +38,7 @@ from derivgen.whole.library import OBSERVE, PARTS, SUM_OF_SQUARES, UNIFORM
 from derivgen.whole.modes import FIRST_STEP, SEED, STEP_NUMBER
 
 WIDE = {SEED, FIRST_STEP, STEP_NUMBER, "step"}  # integers that may be larger than a size
+LAID_OUT = "The buffers, in memory; those that begin at one place are never needed at once."
 STATUS, RESULT, COPY, SPLIT = "int", "result", "copy", "split"
 
 
@@ -101,7 +102,7 @@ def write_routine(routine: Routine, module: Module) -> Text:
         text = printer.layout()
     else:
         body = printer.block(routine.body, 1)
-        text = printer.text(body)
+        text = printer.text(body, routine.words)
     module.texts[routine.name] = text
     return text
 
@@ -408,31 +409,25 @@ class RoutinePrinter(Printer):
         order = [size.name for e in extents for size in sorted(e.free_symbols, key=str)]
         return tuple(sorted(named, key=lambda name: (".shape[" in name, order.index(name))))
 
-    def text(self, body: list[str]) -> Text:
-        linkage = "" if self.routine.linkage is Linkage.PUBLIC else "static "
-        given = [*self.parameters(), *self.results]
-        return function_text(
-            self.routine.name, f"{linkage}{self.returns}", self.routine.words, self.sizes(), given, body, self
-        )
+    def text(self, body: list[str], words: tuple[str, ...]) -> Text:
+        given, returns = [*self.parameters(), *self.results], f"static {self.returns}"
+        return function_text(self.routine.name, returns, words, self.sizes(), given, body, self)
 
     def layout(self) -> Text:
-        """The function that lays buffers out, after the struct of their pointers."""
+        """The function that lays buffers out, after the struct of their pointers, in the order of memory."""
         (returned,) = self.routine.body
         assert isinstance(returned, Return)
         (bundle,) = returned.results
         if not isinstance(bundle, Bundle):  # parts of a flat vector, whose offsets are enumerators
             return Text(self.routine.name, (), (), (), (), frozenset())
-        name = self.routine.name
-        tag, lines, fields = name, [], []
-        for part, view in bundle.fields:
-            variable = self.alone(view)
-            fields.append(f"{variable.type} *{part};")
-            lines += line(
-                f"work.{part} = ", self.scalar.pointer(replace(variable, offset=variable.offset or ZERO)), ";"
-            )
-            self.written.add(variable.base)
-        self.module.layouts[frozenset(part for part, _ in bundle.fields)] = tag
+        tag, views = self.routine.name, {part: self.alone(view) for part, view in bundle.fields}
+        lines, fields = list[str](), list[str]()
+        for first, *others in (names for _, names in bundle.slots):
+            fields += (f"    {views[name].type} *{name};" for name in (first, *others))
+            lines += line(f"work.{first} = ", self.scalar.pointer(views[first]), ";")
+            lines += (f"work.{name} = work.{first};" for name in others)
+            self.written.add(views[first].base)
+        self.module.layouts[frozenset(views)] = tag
         self.returns = f"struct {tag}"
-        text = self.text([f"struct {tag} work;", *lines, "return work;"])
-        head = (f"struct {tag} {{", *(f"    {own}" for own in fields), "};", "", *text.head)
-        return replace(text, head=head)
+        text = self.text([f"struct {tag} work;", *lines, "return work;"], (LAID_OUT,))
+        return replace(text, head=(f"struct {tag} {{", *fields, "};", "", *text.head))
