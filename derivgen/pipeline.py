@@ -41,6 +41,7 @@ from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.print.c.casadi import write_casadi
 from derivgen.print.c.module import Sources, write_sources
 from derivgen.print.elementary import CALLED
 from derivgen.print.kernels import RESERVED, documented
@@ -269,17 +270,21 @@ def described(model: Model, declared: Program, plan: ModulePlan, costs: Report, 
 @names_in_order()
 @watched("generate")
 def generate_sources(
-    model: Model, dtype: str = DTYPES[0], rows: int | None = None, stem: str | None = None
+    model: Model, dtype: str = DTYPES[0], rows: int | None = None, stem: str | None = None, casadi: bool = False
 ) -> tuple[Generated, Generated, Sources]:
     """The header and the file of C of a model; raises SpecError with every problem of the spec.
 
-    `rows`: how many rows callers have, if that is known; `stem`: the name of both files without what it ends in.
+    `rows`: how many rows callers have, if that is known; `stem`: the name of both files without what it ends in;
+    `casadi`: whether the sources have the text for CasADi too.
     """
     declared = declared_program(model)
     plan = plan_module(model, declared, dtype)
     codes = module_codes(plan)
     words = folded(formulas(declared.live(declared.outputs)))
-    sources = write_sources(words, plan, codes, routines(plan, codes), rows, stem or f"{model.name}_kernels")
+    stem = stem or f"{model.name}_kernels"
+    sources = write_sources(words, plan, codes, routines(plan, codes), rows, stem)
+    if casadi:
+        sources = replace(sources, casadi=write_casadi(plan, sources.functions, sources.workspaces, rows, stem))
     header = described(model, declared, plan, cost_report(plan, codes), sources.header)
     return header, replace(header, body=sources.file), sources
 

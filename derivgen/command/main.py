@@ -86,8 +86,11 @@ GENERATE = """
     # Write a module in float64, whose large loops run in threads.
     derivgen generate digits.py --dtype float64 --parallel -o digits_64.py
 
-    # Write digits_kernels.h and digits_kernels.c, in C99, with the memory that 32 rows take.
+    # Write a header and a file of C99, with the memory that 32 rows take.
     derivgen generate digits.py --target c --rows 32
+
+    # Write robot_arm_casadi.c too, by which CasADi loads the model.
+    derivgen generate robot_arm.py --target c --casadi
 """
 
 
@@ -99,8 +102,16 @@ GENERATE = """
 @of_module("--parallel", is_flag=True, help="Run loops with much work in threads.")
 @of_module("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="A Python module for numba, or C99.")
 @of_module("--rows", type=click.IntRange(1), metavar="N", help="Of C: state the memory that so many rows take.")
+@of_module("--casadi", is_flag=True, help="Of C: write <spec>_casadi.c, too, for casadi.external.")
 def generate(
-    spec: str, output: Path | None, dtype: str | None, parallel: bool, target: str, rows: int | None, force: bool
+    spec: str,
+    output: Path | None,
+    dtype: str | None,
+    parallel: bool,
+    target: str,
+    rows: int | None,
+    casadi: bool,
+    force: bool,
 ) -> None:
     """Write the module of a spec; of each of its models, if there are several.
 
@@ -110,9 +121,11 @@ def generate(
         raise DerivgenError("--parallel is for --target numba: C's loops run in threads if it is compiled with OpenMP")
     if target != "c" and rows is not None:
         raise DerivgenError("--rows is for --target c: a Python module takes memory for the rows that it is given")
+    if target != "c" and casadi:
+        raise DerivgenError("--casadi is for --target c: CasADi loads compiled C")
     targets = load_targets(spec) if output is None else (load_target(spec),)
     if target == "c":
-        write_c(targets, output, dtype, rows, force)
+        write_c(targets, output, dtype, rows, casadi, force)
         return
     paths = [output or target.output for target in targets]
     modules = [(path, *render(t, path, dtype, parallel)) for t, path in zip(targets, paths, strict=True)]
@@ -124,10 +137,12 @@ def generate(
         click.echo(f"{path}: {result}")
 
 
-def write_c(targets: Sequence[Target], output: Path | None, dtype: str | None, rows: int | None, force: bool) -> None:
-    """Write the header and the file of C of each model."""
+def write_c(
+    targets: Sequence[Target], output: Path | None, dtype: str | None, rows: int | None, casadi: bool, force: bool
+) -> None:
+    """Write the header and the file of C of each model, and that for CasADi."""
     for target in targets:
-        found = render_c(target, output or c_output(target), dtype, rows)
+        found = render_c(target, output or c_output(target), dtype, rows, casadi)
         show_warnings(found.warnings)
         for path, text in found.texts.items():
             click.echo(f"{path}: {store.write(path, text, force)}")

@@ -1,8 +1,8 @@
-"""A spec's header and file of C: their texts, and whether those on disk are up to date."""
+"""A spec's header and file of C, and that for CasADi: their texts, and whether those on disk are up to date."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CSources:
-    """The texts of both files by their paths, the header first."""
+    """The texts of all files by their paths, the header first, that for CasADi last."""
 
     texts: dict[Path, str]
     warnings: tuple[Problem, ...]
@@ -29,28 +29,39 @@ def c_output(target: Target) -> Path:
     return target.output.with_suffix(".c")
 
 
-def render_c(target: Target, output: Path, dtype: str | None = None, rows: int | None = None) -> CSources:
-    """The header and the file of C of a model; raises SpecError where the spec is refused."""
+def render_c(
+    target: Target, output: Path, dtype: str | None = None, rows: int | None = None, casadi: bool = False
+) -> CSources:
+    """The header and the file of C of a model, and that for CasADi; raises SpecError where the spec is refused."""
     from derivgen.pipeline import generate_sources
 
     store.refuse_output(output, target.spec, ".c")
     usual = target.model.dtype or DTYPES[0]
-    header, file, sources = generate_sources(target.model, dtype or usual, rows, output.stem)
-    command = c_command(target, output, dtype, rows)
-    paths = output.with_suffix(".h"), output
-    texts = (store.assemble(part, target.spec.name, command, of_c=True) for part in (header, file))
-    return CSources(dict(zip(paths, texts, strict=True)), header.warnings, sources)
+    header, file, sources = generate_sources(target.model, dtype or usual, rows, output.stem, casadi)
+    command = c_command(target, output, dtype, rows, casadi)
+    parts = {output.with_suffix(".h"): header, output: file}
+    if sources.casadi is not None:
+        parts[casadi_output(output)] = replace(header, body=sources.casadi)
+    texts = {path: store.assemble(part, target.spec.name, command, of_c=True) for path, part in parts.items()}
+    return CSources(texts, header.warnings, sources)
 
 
-def c_command(target: Target, output: Path, dtype: str | None, rows: int | None) -> str:
-    """The command that both files name, with the options that are not the default."""
+def casadi_output(output: Path) -> Path:
+    """Where the file for CasADi goes: beside the other one."""
+    return output.with_name(f"{output.stem.removesuffix('_kernels')}_casadi.c")
+
+
+def c_command(target: Target, output: Path, dtype: str | None, rows: int | None, casadi: bool = False) -> str:
+    """The command that all files name, with the options that are not the default."""
     option = None if dtype in (None, target.model.dtype or DTYPES[0]) else dtype
     name = None if output.name == c_output(target).name else output.name
-    more = ["--target", "c", *(["--rows", str(rows)] if rows is not None else [])]
+    more = ["--target", "c", *(["--casadi"] if casadi else []), *(["--rows", str(rows)] if rows is not None else [])]
     return store.command_line(target.spec.name, target.model_name, option, name, more=more)
 
 
 def expected_c(target: Target, output: Path) -> CSources:
-    """What both files should be, by the options that the one on disk names."""
+    """What all files should be, by the options that the one on disk names."""
     header = store.read_header(store.read(output) or "")
-    return render_c(target, output, header.dtype if header else None, header.rows if header else None)
+    if header is None:
+        return render_c(target, output)
+    return render_c(target, output, header.dtype, header.rows, "--casadi" in header.words)

@@ -40,6 +40,7 @@ class Sources:
     file: str
     functions: tuple[Public, ...]
     workspaces: tuple[Workspace, ...]
+    casadi: str | None = None  # the text of the file for CasADi, if it is asked for
 
 
 @as_written()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -44,11 +44,12 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """A function for callers: its name in Python, and its text."""
+    """A function for callers: its name in Python, and its text; the tensors that its arguments are."""
 
     of: str  # the routine that it is
     function: str
     text: Text
+    tensors: Mapping[str, str]
 
     @property
     def prototype(self) -> list[str]:
@@ -67,7 +68,8 @@ def write_public(routine: Routine, plan: ModulePlan, module: Module) -> Public:
         called = replace(routine, body=(Call(UPDATE, given),))
     as_code = as_function(called, module.signatures)
     printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan)
-    return Public(routine.name, function, printer.whole(f"{module.name}_{function}"))
+    tensors = {name: t.name for name, t in called.arguments.items() if isinstance(t, Tensor)}
+    return Public(routine.name, function, printer.whole(f"{module.name}_{function}"), tensors)
 
 
 class PublicPrinter(RoutinePrinter):
