@@ -58,10 +58,13 @@ def caller() -> Place | None:
     return None
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean learning_rate?`, or nothing; capitals and hyphens are all the same."""
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.5) -> str:
+    """`; did you mean learning_rate?`, or nothing; capitals and hyphens are all the same.
+
+    `cutoff`: how alike they must be at least, 1 for the same word.
+    """
     plain = {other.casefold().replace("-", ""): other for other in words}
-    found = difflib.get_close_matches(word.casefold().replace("-", ""), plain, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word.casefold().replace("-", ""), plain, n=1, cutoff=cutoff)
     return f"; did you mean {plain[found[0]]}?" if found else ""
 
 

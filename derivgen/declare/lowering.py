@@ -260,7 +260,9 @@ class Lowering:
         if objective is None:
             if not self.model.objective_refused:
                 self.model.problem(
-                    f"model {self.model.name} has no objective: call model.minimize(...)", self.model.place
+                    f"model {self.model.name} has no objective: call model.minimize(...), or model.least_squares(...) "
+                    "for a fit to data",
+                    self.model.place,
                 )
             return
         self.place = objective.place
@@ -691,6 +693,8 @@ class Lowering:
         used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
         for s in self.statements:
             used |= s.sizes
+        if self.model.refused_names:  # an input of such a size may be among them
+            return
         for size in sorted(used - given, key=str):
             self.model.problems.append(
                 Problem(
@@ -716,10 +720,10 @@ class Lowering:
         of_prediction = [
             name for name in contract.OF_PREDICTION if name in asked and not (name == "jacobian" and residuals)
         ]
-        if of_prediction and self.model.prediction is None:
+        if of_prediction and self.model.prediction is None and not self.model.prediction_refused:
             message = f"second_order: {of_prediction[0]} is of what predict returns: name that by model.predict(...)"
             self.model.problem(message, self.model.request_place)
-        if "residuals" in asked and not residuals:
+        if "residuals" in asked and not residuals and not self.model.objective_refused:
             message = "second_order: residuals are those of model.least_squares(...), in place of minimize"
             self.model.problem(message, self.model.request_place)
         taken = {argument for function, argument in contract.VECTORS.items() if function in asked}

@@ -38,6 +38,7 @@ INT64 = range(-(2**63), 2**63)
 
 KINDS = {Role.RUNNING: "running tensor", Role.RANDOM: "random tensor"}  # in messages, where the role is no noun
 LOCAL = "·"  # starts the names of library indices, and no identifier
+REFUSED = "′"  # ends the name of a tensor that was refused: no other tensor has such a name
 
 
 class TensorSymbol(IndexedBase):
@@ -135,7 +136,7 @@ class Model:
         self.objective: Definition | None = None
         self.prediction: str | None = None
         self.residuals: tuple[str, ...] = ()
-        self.objective_refused = False
+        self.objective_refused = self.prediction_refused = False
         self.requests: tuple[str, ...] = ()
         self.request_place: Place | None = None
         self.rule: UpdateRule = optimizers.gradient_descent()
@@ -333,7 +334,6 @@ class Model:
             self.problem(f"recur needs as many tuples of indices and initial values as names, found {found}")
             self.refuse_problems()
         over = [self._left("recur", n, left) for n, left in zip(names, lists, strict=True)]
-        taken = [n for n in names if n in self._names]
         tensors = [
             self._declare(n, tuple(i.upper + 1 for i in left), Role.LET) for n, left in zip(names, over, strict=True)
         ]
@@ -346,7 +346,7 @@ class Model:
             given = start if isinstance(start, list | tuple) else [] if start is None else [start]
             before = tuple(map(self._expression, given))
             definition = Definition(n, left, self._expression(value), caller(), left, names[0], initial=before)
-            if n not in taken:
+            if n not in self.refused_names:
                 self.definitions.append(definition)
         return tensors[0] if single else tuple(tensors)
 
@@ -394,10 +394,13 @@ class Model:
         if twice is not None:
             self.problem(f"least_squares has {twice} twice: once is enough, or give it a weight in its let")
             return
-        wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in lets), None)
+        known = {*lets, *self.refused_names}
+        wrong = next((r for r, name in zip(residuals, names, strict=True) if name not in known), None)
         if wrong is not None or not residuals:
             found = f"found {wrong}: give the expression a let" if residuals else "found none"
             self.problem(f"least_squares expects tensors defined by model.let, {found}")
+            return
+        if not lets.keys() >= set(names):  # a residual was refused where it was defined
             return
         self.objective_refused = False
         squares = []
@@ -412,10 +415,13 @@ class Model:
     def predict(self, tensor: Any) -> None:
         """Set the let that the module's function `predict` returns."""
         name = str(tensor.name) if isinstance(tensor, TensorSymbol | sp.Symbol) else None
+        self.prediction_refused = True  # until it is accepted
+        if name in self.refused_names:
+            return
         if name is None or name not in self.declarations or self.declarations[name].role is not Role.LET:
             self.problem(f"predict expects a tensor defined by model.let, found {tensor}: give the expression a let")
-        else:
-            self.prediction = name
+            return
+        self.prediction, self.prediction_refused = name, False
 
     def second_order(self, *functions: str) -> None:
         """Request functions of derivatives, such as "hessian_vector_product"; docs/second_order.md lists them."""
@@ -517,6 +523,9 @@ class Model:
         text = str(name)
         if self._declare_name(name, KINDS.get(role, role.value)):
             self.declarations[text] = Declaration(text, tuple(extents), role, caller(), **facts)
+        else:
+            text += REFUSED
+            self.refused_names.add(text)
         domain = {"integer": True} if facts.get("integer") else {"real": True}
         if not extents:
             return sp.Symbol(text, **domain)
@@ -546,7 +555,8 @@ class Model:
         if isinstance(expression, sp.Expr | numbers.Real) and not isinstance(expression, bool | np.bool_):
             return self._shallow(sp.sympify(expression))
         found = type(expression).__name__
-        self.problem(f"expected a scalar SymPy expression, found {found}: read tensors at indices, x[n, d]")
+        cure = "write powers as u**v" if isinstance(expression, sp.Xor) else "read tensors at indices, x[n, d]"
+        self.problem(f"expected a scalar SymPy expression, found {found}: {cure}")
         return sp.Integer(0)
 
     def _shallow(self, expression: sp.Expr) -> sp.Expr:

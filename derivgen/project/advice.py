@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
+from inspect import isbuiltin
+from typing import Any
 
-from derivgen.errors import nearest
+from derivgen.errors import counted, nearest
+from derivgen.project.failing import Failing, innermost_of_author
+from derivgen.project.undefined import home_of, undefined_name
 
-# What a name that a spec does not know may be imported from.
-LIBRARIES = ("activations", "losses", "layers", "optimizers", "initializers", "schedules")
 OTHER_NAMES = {"loss": "minimize", "objective": "minimize", "compile": "update", "optimizer": "update", "add": "let"}
 
-# NumPy's functions that SymPy has under another name, as formulas of u and v.
-NUMPY_NAMES = dict(
+# Functions of NumPy, and of Python's math, that SymPy has under another name, or as formulas of u and v.
+OTHER_FUNCTIONS = dict(
     [(f"arc{f}", f"a{f}") for f in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")],
     absolute="Abs",
     fabs="Abs",
     ceil="ceiling",
     square="u**2",
     power="u**v",
+    pow="u**v",
     reciprocal="1/u",
     log1p="log(1 + u)",
     expm1="exp(u) - 1",
     log10="log(u, 10)",
     log2="log(u, 2)",
     exp2="2**u",
+    lgamma="loggamma",
 )
+BY_KEYWORD = {"indices": "n = model.indices(n=N)", "sizes": "D = model.sizes(D=3)"}
 CONDITIONS = (
     "whether a condition on a tensor holds is not known before the model runs: with SymPy's functions, write "
     "Piecewise((a, c), (b, True)) for a if c else b, Max(a, b) for max(a, b), activations.relu(a) for max(a, 0), "
@@ -50,21 +56,7 @@ def said(text: str) -> Words:
 
 
 def undefined(found: re.Match[str], error: BaseException) -> str:
-    """A name that the spec uses and does not have: where it is, if SymPy or the library has it."""
-    place = home_of(found[1])
-    if place:
-        return f"{found[1]} is not defined: write from {place} import {found[1]}"
-    return f"{found[1]} is not defined here: define it above this line, or import it"
-
-
-def home_of(name: str) -> str:
-    """The module that has this name: one of the library, or SymPy; empty where neither has it."""
-    import importlib
-
-    for module in (*(f"derivgen.{library}" for library in LIBRARIES), "derivgen", "sympy"):
-        if hasattr(importlib.import_module(module), name):
-            return module
-    return ""
+    return undefined_name(found[1], error)
 
 
 def lacking(found: re.Match[str], error: BaseException) -> str:
@@ -99,21 +91,85 @@ def without_index(found: re.Match[str], error: BaseException) -> str:
 
 
 def by_numpy(found: re.Match[str], error: BaseException) -> str:
-    """A function of numbers that was given a formula: the one of formulas."""
+    return only_numbers(f"NumPy's {found[1]}", found[1])
+
+
+def by_python(found: re.Match[str], error: BaseException) -> str:
+    """The same of Python's math; what else makes a number of a formula."""
+    failing = innermost_of_author(error)
+    function = failing.called if failing else None
+    if isbuiltin(function) and function.__module__ == "math":
+        return only_numbers(f"math.{function.__name__}", function.__name__)
+    return f"a formula is no {found[1]} before the model runs: leave it a formula, of SymPy's functions"
+
+
+def only_numbers(function: str, name: str) -> str:
+    """What is written for a function of numbers of this name."""
     import sympy
 
-    name = NUMPY_NAMES.get(found[1], found[1])
+    name = OTHER_FUNCTIONS.get(name, name)
     if name.isidentifier():
         name = f"sympy.{name}" if hasattr(sympy, name) else "a formula of SymPy's functions"
-    return (
-        f"NumPy's {found[1]} accepts only numbers, found a formula: write {name}, or a function of derivgen.activations"
-    )
+    return f"{function} accepts only numbers, found a formula: write {name}, or a function of derivgen.activations"
 
 
 def by_position(found: re.Match[str], error: BaseException) -> str:
-    function, most, given = found[1].rpartition(".")[2], int(found[2]), int(found[3])
+    owner, _, function = found[1].rpartition(".")
+    if function in BY_KEYWORD:
+        return f"{function} takes each size by keyword, under its name: write {BY_KEYWORD[function]}"
+    itself = int(owner.rpartition(".")[2][:1].isupper())  # a method's own object, which Python counts
+    most, given = int(found[2]) - itself, int(found[3]) - itself
     how = "give the others by keyword, as name=…"
-    return f"{function} takes at most {most} arguments by position, found {given}: {how}"
+    return f"{function} takes at most {counted(most, 'argument')} by position, found {given}: {how}"
+
+
+def not_subscriptable(found: re.Match[str], error: BaseException) -> str:
+    """A number, or a formula, that was read at indices."""
+    import sympy
+
+    failing = innermost_of_author(error)
+    node = failing.expression if failing else None
+    if failing and isinstance(node, ast.Subscript) and isinstance(symbol := failing.value(node.value), sympy.Symbol):
+        name, axes = ast.unparse(node.value), declared_with_axes(symbol, node.slice, failing)
+        return f"{name} is a single number: write {name} without subscripts{axes}"
+    return of_formulas(
+        "subscripts stand at tensors and not at formulas: write x[n, h]*W[n, h] for (x*W)[n, h], and x[n, d] for "
+        "x[n][d]"
+    )(found, error)
+
+
+def declared_with_axes(symbol: Any, subscripts: ast.expr, failing: Failing) -> str:
+    """How data of one number would be declared that are read at these indices."""
+    from sympy import Idx
+
+    from derivgen.declare.model import Model
+    from derivgen.form.program import Role
+
+    models = [model for model in failing.names.values() if isinstance(model, Model)]
+    declared = next((m.declarations[symbol.name] for m in models if symbol.name in m.declarations), None)
+    nodes = subscripts.elts if isinstance(subscripts, ast.Tuple) else [subscripts]
+    indices = [failing.value(node) for node in nodes]
+    if declared is None or declared.role is not Role.INPUT or not all(isinstance(i, Idx) for i in indices):
+        return ""
+    axes = "".join(f", {i.upper + 1}" for i in indices)
+    return f', or declare it as an array, model.input("{symbol.name}"{axes})'
+
+
+def not_callable(found: re.Match[str], error: BaseException) -> str:
+    """Parentheses in place of brackets, or of a product."""
+    import sympy
+
+    failing = innermost_of_author(error)
+    node = failing.expression if failing else None
+    if not isinstance(node, ast.Call):
+        return ""
+    name, arguments = ast.unparse(node.func), ", ".join(map(ast.unparse, node.args))
+    name = f"({name})" if isinstance(node.func, ast.BinOp) else name
+    if found[1] == "TensorSymbol":
+        return f"elements are read by brackets: write {name}[{arguments}] for {name}({arguments})"
+    if hasattr(sympy, found[1]):
+        return f"{name} is a formula and no function: if a product is meant, write {name}*({arguments})"
+    return ""
 
 
 def of_formulas(text: str) -> Words:
@@ -154,7 +210,7 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     (
         TypeError,
         r"Cannot convert expression to (float|int)",
-        said("a formula is no {1} before the model runs: write SymPy's functions, sympy.tanh for math.tanh"),
+        by_python,
     ),
     (
         TypeError,
@@ -168,6 +224,11 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
         TypeError,
         r"unsupported operand type\(s\) for .*'(?:StrictGreaterThan|StrictLessThan|GreaterThan|LessThan)'",
         said("a condition is no number: write Piecewise((a, c), (0, True)) for c*a"),
+    ),
+    (
+        TypeError,
+        r"unsupported operand type\(s\) for (?:\^|.*'Xor')",
+        said("powers are written with **: write u**2 for u ^ 2"),
     ),
     (
         TypeError,
@@ -187,10 +248,12 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     (
         TypeError,
         r"'(\w+)' object is not subscriptable",
-        of_formulas(
-            "subscripts stand at tensors and not at formulas: write x[n, h]*W[n, h] for (x*W)[n, h], and x[n, d] for "
-            "x[n][d]"
-        ),
+        not_subscriptable,
+    ),
+    (
+        TypeError,
+        r"'(\w+)' object is not callable",
+        not_callable,
     ),
     (
         TypeError,

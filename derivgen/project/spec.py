@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import importlib.util
 import inspect
-import linecache
 import re
 import sys
 import traceback
@@ -20,11 +17,13 @@ from typing import TYPE_CHECKING, NoReturn
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
 from derivgen.file import store
 from derivgen.project.advice import advice
+from derivgen.project.failing import innermost
 
 if TYPE_CHECKING:
     from derivgen.declare.model import Model
 
 SPEC_MODULE = "__derivgen_spec__"
+MISTYPED = 0.75  # how alike the names of two files are, of which one may be the other mistyped
 UNKNOWN_ARGUMENT = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
@@ -153,7 +152,8 @@ def read_source(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DerivgenError(f"{path} does not exist: `derivgen new NAME` writes a spec to start from") from None
+        near = nearest_file(path) or ": `derivgen new NAME` writes a spec to start from"
+        raise DerivgenError(f"{path} does not exist{near}") from None
     except OSError as error:
         raise DerivgenError(f"{path} can't be read: {error.strerror}. Check the path and its permissions") from error
     try:
@@ -164,6 +164,12 @@ def read_source(path: Path) -> str:
         raise SpecError([Problem(place, message)]) from error
     except SyntaxError as error:
         raise SpecError([Problem(Place(code_name(path), 1), f"{error.msg}: save the file as UTF-8")]) from error
+
+
+def nearest_file(path: Path) -> str:
+    """`; did you mean coffee.py?`, of the files of Python beside one that does not exist; or nothing."""
+    stems = [other.stem for other in path.parent.glob("*.py") if not other.stem.endswith("_kernels")]
+    return nearest(path.stem, sorted(stems), MISTYPED).replace("?", ".py?")
 
 
 def compile_spec(path: Path, source: str) -> CodeType:
@@ -210,35 +216,14 @@ def is_said_by_derivgen(error: BaseException) -> bool:
 def unknown_argument(error: BaseException) -> str:
     """What is wrong, in words, where the user's line calls a function of derivgen with an argument that it lacks."""
     found = UNKNOWN_ARGUMENT.search(str(error)) if isinstance(error, TypeError) else None
-    function = called(error) if found else None
+    failing = innermost(error) if found else None
+    function = failing.called if failing else None
     if found is None or not str(getattr(function, "__module__", "")).startswith(PACKAGE.name):
         return ""
     taken = list(inspect.signature(function).parameters)  # type: ignore[arg-type]
     near = nearest(found[1], taken) or ";"
     name = getattr(function, "__name__", function)
     return f"{name} has no argument {found[1]}{near} its arguments are {', '.join(taken)}"
-
-
-def called(error: BaseException) -> object:
-    """What the innermost line of the traceback calls by a name, `f` or `module.f`; None where that can't be told."""
-    innermost = next(reversed(list(traceback.walk_tb(error.__traceback__))), None)
-    summary = traceback.extract_tb(error.__traceback__)[-1:]
-    if innermost is None:
-        return None
-    frame, place = innermost[0], summary[0]
-    first = place.lineno or 1
-    lines = [linecache.getline(place.filename, n) for n in range(first, (place.end_lineno or first) + 1)]
-    lines[-1] = lines[-1].encode()[: place.end_colno].decode(errors="ignore")
-    lines[0] = lines[0].encode()[place.colno or 0 :].decode(errors="ignore")
-    try:
-        call = ast.parse("".join(lines).strip(), mode="eval").body
-        function = ast.unparse(call.func).split(".") if isinstance(call, ast.Call) else []
-        value: object = {**vars(builtins), **frame.f_globals, **frame.f_locals}[function[0]]
-        for name in function[1:]:
-            value = getattr(value, name)
-    except (SyntaxError, LookupError, AttributeError):
-        return None
-    return value
 
 
 def user_place(path: Path, error: BaseException) -> Place:

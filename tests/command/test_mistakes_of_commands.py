@@ -20,6 +20,8 @@ MISTAKES = {
         ("spirals.py is not a generated module", "derivgen generate"),
     ),
     "80 a file's name": (["new", "a.py"], ("a name of letters, digits and _", "did you mean a?")),
+    "a spec's name mistyped": (["generate", "spirrals.py"], ("spirrals.py does not exist", "did you mean spirals.py?")),
+    "no spec of such a name": (["generate", "digits.py"], ("digits.py does not exist: `derivgen new NAME` writes",)),
     "81 check without a table": (["check"], ("[tool.derivgen]", "pyproject.toml")),
 }
 

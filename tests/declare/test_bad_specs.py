@@ -166,7 +166,7 @@ FORMULAS = {
     "tensor without subscripts": ('model.let("z", (n,), tanh(W))', ["W is a tensor", "W[d, h]"]),
     "too few subscripts": ('model.let("z", (n, d), W[d])', ["W[d]", "1 subscript", "2"]),
     "too many subscripts": ('model.let("z", (n, h), b[h, h])', ["b[h, h]", "2 subscripts", "1"]),
-    "subscripts of a scalar": ('model.let("z", (n,), k[n])', ["subscripts stand at tensors"]),
+    "subscripts of a scalar": ('model.let("z", (n,), k[n])', ["k is a single number: write k without subscripts"]),
     "slice": ('model.let("z", (n,), x[n, 0:2])', ["x", "subscript"]),
     "None as a subscript": ('model.let("z", (n,), x[n, None])', ["x", "subscript"]),
     "string as a subscript": ('model.let("z", (n,), x[n, "d"])', ["x", "subscript"]),
