@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -252,6 +253,55 @@ def test_what_is_converted_is_told(tmp_path: Path, caplog: Any, given: dict[str,
         np.testing.assert_array_equal(found["x"], X)
         np.testing.assert_array_equal(found["y"], Y)
         assert (found["x"].dtype, found["y"].dtype.kind) == (np.float32, "i")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, ">i4", pd.Series, list])
+def test_integers_are_converted_where_the_dtype_holds_them(kind: Any, caplog: Any) -> None:
+    t = np.arange(ROWS)
+    given = kind(t) if kind in (pd.Series, list) else t.astype(kind)
+    with caplog.at_level("INFO", "derivgen"):
+        named = named_inputs(CURVE, {"t": given, "target": t[:, None] / 4})
+    assert named["t"].dtype == np.float32 and np.array_equal(named["t"], t)
+    assert re.match(r"t is u?int\d+: converted to the module's float32|t is >i4", caplog.messages[0])
+
+
+@pytest.mark.parametrize("large", [2**24 + 1, -(2**24) - 1, 2**53 + 1])
+def test_integers_that_would_be_rounded_are_not(large: int) -> None:
+    named_inputs(CURVE, {"t": np.array([2**24, 2**60, -(2**63)])})
+    message = f"t must be float32, found the integer {large} at t[1], which float32 rounds: if that may be, convert it"
+    with pytest.raises(ValueError, match=re.escape(message) + r' by t\.astype\("float32"\)'):
+        named_inputs(CURVE, {"t": np.array([1, large])})
+
+
+PAIRS = module(declared("a", "N", "T"), declared("b", "T"), declared("c", "N", 2), declared("k", "N", classes=3))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"k": Y, "c": 5}, "c must be an array of shape (N, 2), found the number 5: "),
+        ({"k": Y, "c": 5}, "for the same number everywhere write np.full((len(k), 2), 5.0)"),
+        ({"a": X, "b": np.array(0.5)}, "np.full(a.shape[1], 0.5)"),
+        ({"a": X, "k": np.int64(2)}, "np.full(len(a), 2)"),
+        ({"b": 1.5}, "np.full(T, 1.5)"),
+    ],
+)
+def test_a_number_for_an_array_comes_with_what_makes_the_array(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        named_inputs(PAIRS, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"k": Y, "c": X[1:]}, "the inputs must have equally many rows (axis N), found 5 in c, 6 in k"),
+        ({"a": X, "b": T}, "the inputs must have the same length along axis T, found 2 in a, 6 in b"),
+    ],
+)
+def test_different_lengths_name_the_inputs(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        named_inputs(PAIRS, given)
+    assert str(raised.value) == message
 
 
 class OtherArray:

@@ -324,7 +324,7 @@ def test_what_is_refused_leaves_an_old_history(digits, images, tmp_path):
         with pytest.raises((ValueError, TypeError)):
             runtime.fit(digits, images, epochs=1, history=path, **bad)
     with pytest.raises(TypeError, match="float32"):
-        runtime.fit(digits, {**images, "x": images["x"].astype(np.int64)}, epochs=1, history=path)
+        runtime.fit(digits, {**images, "x": images["x"] > 0}, epochs=1, history=path)
     assert path.read_bytes() == old
 
 
@@ -617,7 +617,7 @@ def test_numbers_of_numpy_go_into_checkpoints(modes, points, tmp_path):
     ("arguments", "message"),
     [
         ({"callbacks": [3]}, "callbacks must be functions"),
-        ({"validation": {"x": np.ones((3, 3), int), "t": np.ones((3, 1))}}, "x: expected dtype float64"),
+        ({"validation": {"x": np.ones((3, 3), bool), "t": np.ones((3, 1))}}, "x: expected dtype float64"),
         ({"metrics": ["accuracy"]}, "accuracy"),
     ],
 )

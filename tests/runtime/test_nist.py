@@ -94,7 +94,7 @@ def michaelis_menten(start: Any) -> Any:
 
 
 def test_parameters_that_run_off_to_infinity_are_no_success() -> None:
-    with pytest.warns(OptimizeWarning, match="at no minimum, where the slopes promise .* % less cost"):
+    with pytest.warns(OptimizeWarning, match="stopped before a minimum.* the cost can still fall by .* %"):
         fit = runtime.fit_curve(michaelis_menten(np.array([5.0, 2.0])), {})
     assert not fit.success and fit.views["K"] > 1e6
 
@@ -103,7 +103,7 @@ def test_a_start_of_another_order_of_size_is_no_success() -> None:
     """1.8⁷⁴ is 1e19: the first step makes b₁ so small that b₂ has no slope in comparison with what it had."""
     problem = PROBLEMS["DanWood"]
     result = runtime.least_squares(problem.module([1, 74]), problem.data)
-    assert not result.success and "at no minimum" in result.message and not result.undetermined
+    assert not result.success and "stopped before a minimum" in result.message and not result.undetermined
 
 
 def test_what_meets_a_loose_tolerance_is_a_success() -> None:

@@ -15,13 +15,15 @@ from derivgen.runtime.data.inputs import (
     Origin,
     check_shape,
     converted,
+    exact_floats,
     is_integer,
     shape_text,
     text_of_labels,
     unmasked,
 )
-from derivgen.runtime.data.rows import check_names
+from derivgen.runtime.data.rows import check_lengths, check_names
 from derivgen.runtime.data.tables import Table, column_array, frame_table, read_table
+from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.log import LOG
 
 # Arrays by the inputs' names, or a frame: these are known by what they have, none of their libraries is imported.
@@ -34,9 +36,10 @@ def named_inputs(
     """The inputs by name, of arrays, columns or frames by name, or of one frame.
 
     A frame's columns make inputs as those of a CSV file do. Floating-point numbers are converted to the module's dtype,
-    and to labels where they are whole, except those of arrays that are mapped from a file. What is logged: what was
-    converted, which columns of other names make an input, and columns that no input takes. Others than the `needed`
-    inputs, all if omitted, are left alone. Raises ValueError or TypeError where data are none of these, or don't fit.
+    integers too where it holds them exactly, and whole numbers to labels, except those of arrays that are mapped from a
+    file. What is logged: what was converted, which columns of other names make an input, and columns that no input
+    takes. Others than the `needed` inputs, all if omitted, are left alone. Raises ValueError or TypeError where data
+    are none of these, or don't fit.
     """
     if needed is not None and isinstance(data, Mapping):
         data = {name: data[name] for name in needed if name in data}
@@ -45,7 +48,12 @@ def named_inputs(
         if table is not None:
             return inputs_of_table(module, table, needed)
         check_names(module, data, what)
-        return {i.name: as_input(i, data[i.name]) for i in module.INPUTS if i.name in data}
+        given = [i for i in module.INPUTS if i.name in data]
+        for declared in given:
+            refuse_number(module, declared, data)
+        found = {i.name: as_input(i, data[i.name]) for i in given}
+        check_lengths(module, found)
+        return found
     except DerivgenError as error:
         raise ValueError(str(error)) from error
 
@@ -63,6 +71,42 @@ def inputs_of_table(module: ModuleType, table: Table, needed: Sequence[str] | No
     if unused:
         LOG.info("%s also holds %s, which the model does not take", table, ", ".join(unused))
     return read_table(table, module, {i.name: choices[i.name].columns for i in wanted}, LOG.info)
+
+
+def refuse_separate(function: str, module: ModuleType, others: Sequence[object]) -> None:
+    """Raise TypeError where arrays were given one after another, as to scipy.optimize.curve_fit."""
+    if others:
+        refuse_other(module)
+        names = [i.name for i in module.INPUTS]
+        mapping = ", ".join([*(f'"{name}": {name}' for name in names[:3]), *(["…"] if len(names) > 3 else [])])
+        raise TypeError(
+            f"{function} takes the data as one mapping, by the names of the inputs: write {function}(module, "
+            f"{{{mapping}}}), found {1 + len(others)} arguments by position after the module"
+        )
+
+
+def refuse_number(module: ModuleType, declared: Any, data: Mapping[str, Any]) -> None:
+    """Raise TypeError where one number is given for all of an array, with what makes the array."""
+    number, name = data[declared.name], declared.name
+    if not declared.shape or not isinstance(number, int | float | np.number | np.ndarray) or np.ndim(number):
+        return
+    others = [i for i in module.INPUTS if i is not declared and np.ndim(data.get(i.name, 0))]
+    sizes = ", ".join(length_text(extent, others) for extent in declared.shape)
+    value = int(number) if is_integer(declared) else float(number)
+    filled = f"np.full({sizes if len(declared.shape) == 1 else f'({sizes})'}, {value})"
+    raise TypeError(
+        f"{name} must be an array of shape {shape_text(declared)}, found the number {number}: for the same number "
+        f"everywhere write {filled}"
+    )
+
+
+def length_text(extent: int | str, others: Sequence[Any]) -> str:
+    """A length as it is written by another input that has it: `len(t)`."""
+    for declared in others:
+        if isinstance(extent, str) and extent in declared.shape:
+            axis = declared.shape.index(extent)
+            return f"{declared.name}.shape[{axis}]" if axis else f"len({declared.name})"
+    return str(extent)
 
 
 def refuse_other_arrays(declared: Any, given: Any) -> None:
@@ -102,15 +146,15 @@ def as_input(declared: Any, given: Any) -> Any:
     if first and isinstance(first[0], str):
         raise DerivgenError(f"{origin} {text_of_labels(declared, list(dict.fromkeys(map(str, first))), origin)}")
     check_shape(given.shape, declared, origin)
+    if given.dtype.kind in "iu" and not is_integer(declared):
+        return exact_floats(given, declared, origin, LOG.info)
     return converted(given, declared, False, origin, LOG.info) if given.dtype.kind == "f" else given
 
 
 def array_of_list(declared: Any, given: Sequence[Any]) -> Array:
     """The array of nested lists of numbers. Raises DerivgenError where they make none."""
     try:
-        array = np.asarray(given)
+        return np.asarray(given)
     except ValueError:
         shape = shape_text(declared)
         raise DerivgenError(f"{declared.name} must be of shape {shape}, found lists of different lengths") from None
-    whole = array.dtype.kind in "iu" and not is_integer(declared)
-    return array.astype(declared.dtype) if whole else array

@@ -178,6 +178,24 @@ def converted(array: Array, declared: Any, cast: bool, origin: Origin, tell: Tel
     return checked_labels(made, declared, origin)
 
 
+def exact_floats(array: Array, declared: Any, origin: Origin, tell: Tell) -> Array:
+    """Integers in the floating-point dtype that an input needs, of which `tell` is told.
+
+    Raises DerivgenError at the first that this dtype does not hold exactly.
+    """
+    made = array.astype(declared.dtype)
+    large = zip(*np.nonzero(np.abs(made) >= 2.0 ** np.finfo(made.dtype).nmant), strict=True)
+    rounded = next((position for position in large if int(made[position]) != int(array[position])), None)
+    if rounded is not None:
+        position = tuple(map(int, rounded))
+        raise DerivgenError(
+            f"{origin} must be {made.dtype}, found the integer {array[position]} {origin.place(position)}, which "
+            f'{made.dtype} rounds: if that may be, convert it by {origin.name}.astype("{made.dtype}")'
+        )
+    tell(f"{origin} is {array.dtype}: converted to the module's {made.dtype}")
+    return made
+
+
 def checked_labels(array: Array, declared: Any, origin: Origin) -> Array:
     """The array. Raises DerivgenError at the first label that is none of the classes, nor the ignored one."""
     if declared.classes is None:

@@ -59,13 +59,32 @@ def count_rows(module: ModuleType, data: Mapping[str, Array]) -> int:
         if np.ndim(data[name]) == 0:
             raise ValueError(f"the input {name} must be an array with first axis {axis}, found {data[name]!r}")
     counts = {name: len(data[name]) for name in names}
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} in {name}" for name, count in counts.items())
-        raise ValueError(f"the inputs must have equally many rows (axis {axis}), found {found}")
+    refuse_different(f"equally many rows (axis {axis})", counts)
     rows = next(iter(counts.values()))
     if rows == 0:
         raise ValueError(f"the inputs have no rows (axis {axis} is empty): at least one is needed")
     return rows
+
+
+def check_lengths(module: ModuleType, data: Mapping[str, Array]) -> None:
+    """Raise ValueError where inputs have different lengths along an axis that they share, of those that are given."""
+    axes: dict[str, dict[str, int]] = {}
+    for declared in (i for i in module.INPUTS if i.name in data):
+        for extent, length in zip(declared.shape, np.shape(data[declared.name]), strict=False):
+            if isinstance(extent, str):
+                axes.setdefault(extent, {})[declared.name] = length
+    for axis, lengths in axes.items():
+        what = (
+            f"equally many rows (axis {axis})" if axis == module.SAMPLE_AXIS else f"the same length along axis {axis}"
+        )
+        refuse_different(what, lengths)
+
+
+def refuse_different(what: str, lengths: Mapping[str, int]) -> None:
+    """Raise ValueError where the lengths of these inputs are not the same."""
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{length} in {name}" for name, length in lengths.items())
+        raise ValueError(f"the inputs must have {what}, found {found}")
 
 
 def split_rows(

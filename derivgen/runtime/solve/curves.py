@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from derivgen.errors import DerivgenError, counted, listed
-from derivgen.runtime.data.given import Data, named_inputs
+from derivgen.runtime.data.given import Data, named_inputs, refuse_separate
 from derivgen.runtime.data.inputs import unmasked
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element
@@ -28,11 +28,12 @@ from derivgen.stages import watched
 
 Array = np.ndarray[Any, Any]
 EPSILON = float(np.finfo(np.float64).eps)
+FEW = 6  # parameters that the text of a fit shows
 AT_BOUND = 1e-3  # standard errors from a bound, within which a parameter is on it
 WELL_CONDITIONED = 1e-3  # of JᵀJ, whose eigenvalues then have 13 digits; else those of J are taken, where it is dense
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CurveFit:
     """The result of `fit_curve`: fitted parameters, flat, shape (P,), in the module's dtype, with views by name.
 
@@ -58,6 +59,20 @@ class CurveFit:
     at_bounds: tuple[str, ...]
     factor: Array = field(repr=False)  # covariance = factor·factorᵀ, shape (T, T)
     objective: Objective = field(repr=False)
+
+    def __repr__(self) -> str:
+        """`CurveFit(room 20.4 ± 0.876, rate 0.079 ± 0.0029; residual standard deviation 0.849)`"""
+        shown = [f"{name} {self.views[t][k]:.3g} ± {errors[k]:.3g}" for name, t, k, errors in self.elements()]
+        more = [f"{len(shown) - FEW} more"] if len(shown) > FEW else []
+        failed = "" if self.success else "; not converged"
+        text = ", ".join([*shown[:FEW], *more])
+        return f"CurveFit({text}; residual standard deviation {self.residual_deviation:.3g}{failed})"
+
+    def elements(self) -> Iterator[tuple[str, str, tuple[int, ...], Array]]:
+        """Of each parameter its name, as `W[2, 3]`, that of its tensor, its position there, and the tensor's errors."""
+        for name, errors in self.standard_errors.items():
+            for position in np.ndindex(errors.shape):
+                yield element(name, position), name, position, errors
 
     def confidence_intervals(self, level: float = 0.95) -> dict[str, tuple[Array, Array]]:
         """(lower, upper) by tensor name, each of the tensor's shape: the interval that contains the parameter at this
@@ -170,26 +185,28 @@ class CurveFit:
     def summary(self, level: float = 0.95) -> str:
         """A table with each parameter's estimate, standard error and confidence interval, and what is at its bound."""
         rows = [("parameter", "estimate", "standard error", f"{100 * level:g} % interval", "")]
-        for name, (lower, upper) in self.confidence_intervals(level).items():
-            for position in np.ndindex(lower.shape):
-                estimate, error = self.views[name][position], self.standard_errors[name][position]
-                interval = f"{lower[position]:.6g} .. {upper[position]:.6g}"
-                own = element(name, position)
-                bounded = "at its bound" if own in self.at_bounds else ""
-                rows.append((own, f"{estimate:.6g}", f"{error:.6g}", interval, bounded))
+        intervals = self.confidence_intervals(level)
+        for own, name, position, errors in self.elements():
+            lower, upper = (float(side[position]) for side in intervals[name])
+            bounded = "at its bound" if own in self.at_bounds else ""
+            estimate = f"{self.views[name][position]:.6g}"
+            rows.append((own, estimate, f"{errors[position]:.6g}", f"{lower:.6g} .. {upper:.6g}", bounded))
         widths = [max(len(row[k]) for row in rows) for k in range(5)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        deviation = f"residual standard deviation {self.residual_deviation:.6g}"
-        lines.append(
-            f"{deviation}, {self.degrees_of_freedom} degrees of freedom, {counted(self.evaluations, 'evaluation')}"
-        )
+        freedom, trained = self.degrees_of_freedom, len(self.covariance)
+        spread = f"residual standard deviation {self.residual_deviation:.6g}, {freedom} degrees of freedom"
+        if freedom <= 0:
+            spread = (
+                f"{counted(freedom + trained, 'residual')} for {counted(trained, 'parameter')}: no standard deviation"
+            )
+        lines.append(f"{spread}, {counted(self.evaluations, 'evaluation')}")
         return "\n".join(lines if self.success else [*lines, f"not converged: {self.message}"])
 
 
 def fit_curve(
     module: ModuleType,
     data: Data,
-    *,
+    *others: Never,
     method: str | None = None,
     parameters: Start | None = None,
     seed: int = 0,
@@ -207,6 +224,7 @@ def fit_curve(
     warning, if the residuals do not depend on all parameters independently, or if R ≤ T leaves no s². A search that did
     not converge gives a warning too, and `success` is False.
     """
+    refuse_separate("fit_curve", module, others)
     refuse_arguments("fit_curve", arguments)
     refuse_other(module)
     data = named_inputs(module, data)
@@ -217,13 +235,19 @@ def fit_curve(
     freedom = len(result.fun) - objective.trained
     deviation = math.sqrt(2 * result.cost / freedom) if freedom > 0 else math.nan
     undetermined, factor = unscaled_factor(objective, result)
-    if undetermined and not result.undetermined:  # else the message of the search names them
+    if freedom < 0:
+        warn(
+            f"{counted(len(result.fun), 'residual')} cannot determine {objective.trained} parameters: give more data, "
+            "or make some parameters inputs"
+        )
+    elif undetermined and not result.undetermined:  # else the message of the search names them
         warn(
             f"the residuals don't determine {listed(undetermined)}: at the end they change by no more than rounding "
             "along them"
         )
-    if not absolute_sigma and freedom <= 0 and np.isfinite(factor).all():
-        warn(f"{len(result.fun)} residuals for {objective.trained} parameters leave no estimate of their error")
+    if not absolute_sigma and freedom == 0 and np.isfinite(factor).all():
+        counts = f"{counted(len(result.fun), 'residual')} for {counted(objective.trained, 'parameter')}"
+        warn(f"{counts} leave no estimate of their error")
         factor = np.full_like(factor, np.inf)
     if not result.success:
         cure = ": more max_nfev, or another start by parameters=..." if result.status == 0 else ""

@@ -98,7 +98,7 @@ def unrest(model: Linearization, size: float, at_rest: float) -> str | None:
     if left <= at_rest:
         return None
     return (
-        f"the steps became too small at no minimum, where the slopes promise {100 * left**2:.2g} % less cost, as "
-        "happens where parameters run off to infinity or start at another order of size: start elsewhere by "
-        "parameters=..."
+        "the search stopped before a minimum, since its steps became too small: by the slopes there, the cost can "
+        f"still fall by {100 * left**2:.2g} %. The usual causes are parameters that run off to infinity, or a start of "
+        "another order of magnitude: start elsewhere by parameters=..."
     )

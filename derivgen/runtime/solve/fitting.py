@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
 from derivgen.errors import DerivgenError, counted, listed, nearest
-from derivgen.runtime.data.given import Data
+from derivgen.runtime.data.given import Data, refuse_separate
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.nonfinite import element, first_bad
 from derivgen.runtime.solve.endings import Place, judge
@@ -26,6 +26,7 @@ Array = np.ndarray[Any, Any]
 OWN = "levenberg_marquardt"
 MANY = 1000  # parameters, beyond which a matrix of them is not decomposed where the Jacobian is sparse
 SOLVED = 1e-14  # relative residual of a step's linear system
+TRIED = 8  # numbers of an input that may be what a residual is not finite by
 METHODS = (OWN, "lm", "trf", "dogbox")
 # What SciPy's functions take, and here has another place.
 INSTEAD = {
@@ -40,7 +41,7 @@ OWN_OPTIONS = ("ftol", "xtol", "gtol", "max_nfev")
 def least_squares(
     module: ModuleType,
     data: Data | None = None,
-    *,
+    *others: Never,
     method: str | None = None,
     parameters: Start | None = None,
     seed: int = 0,
@@ -74,6 +75,7 @@ def least_squares(
     one. Raises ValueError or TypeError if data or arguments don't fit, DerivgenError if the module has no residuals, or
     if they are not finite at the start.
     """
+    refuse_separate("least_squares", module, others)
     refuse_arguments("least_squares", arguments)
     refuse_other(module)
     with watched("least_squares", compiling=module.COMPILING):
@@ -118,7 +120,7 @@ def solved(problem: Residuals, method: str | None, bounds: Any, loss: str, argum
     residuals, jacobian = problem.function(), problem.jacobian()
     limits = None if bounds is None else limits_of(objective, bounds)
     r = residuals(start)
-    refuse_non_finite(objective, r, "least squares")
+    refuse_non_finite(objective, r)
     J = jacobian(start)
     refuse_non_finite_columns(objective.module, J)
     method = chosen(method, J, limits is not None, loss, arguments)
@@ -247,13 +249,13 @@ def refuse_empty(objective: Objective, lower: Array, upper: Array) -> None:
 # ---- what is not finite
 
 
-def refuse_non_finite(objective: Objective, r: Array, what: str) -> None:
+def refuse_non_finite(objective: Objective, r: Array) -> None:
     """Raise DerivgenError where residuals or parameters at the start are not finite, with where that is from."""
     for name, tensor in objective.module.views(objective.start).items():
         if found := first_bad(tensor):
             raise DerivgenError(
-                f"{what} starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change its "
-                "init in the spec"
+                f"least squares starts with {found[1]} at {element(name, found[0])}: give finite parameters, or change "
+                "its init in the spec"
             )
     if (bad := first_bad(r)) is None:
         return
@@ -263,10 +265,28 @@ def refuse_non_finite(objective: Objective, r: Array, what: str) -> None:
                 f"the input {name} holds {found[1]} at {element(name, found[0])} ({found[2]} such): clean the data, or "
                 "leave out those rows"
             )
+    where = f"the residual {element('r', bad[0])} is {bad[1]} at the start ({bad[2]} such of {len(r)})"
+    if culprit := culprit_in_data(objective, bad[0][0]):
+        raise DerivgenError(f"{where}, because {culprit} in the data: correct it, or leave out that row")
     raise DerivgenError(
-        f"the residual {element('r', bad[0])} is {bad[1]} at the start ({bad[2]} such of {len(r)}), where inputs and "
-        "parameters are finite: start elsewhere by parameters=..., or look at its formula"
+        f"{where}, where inputs and parameters are finite: start elsewhere by parameters=..., or look at its formula"
     )
+
+
+def culprit_in_data(objective: Objective, row: int) -> str:
+    """`sigma[2] is 0`: the number that is 0, or else negative, without which the residual of this row is finite."""
+    residuals, keywords = needed(objective.module, "residuals"), {**objective.inputs, **objective.draws}
+    reals = {i.name: np.asarray(objective.inputs[i.name]) for i in objective.module.INPUTS if i.classes is None}
+    for outside, (name, array) in itertools.product((np.equal, np.less), reals.items()):
+        places = [tuple(map(int, place)) for place in np.argwhere(outside(array, 0))]
+        for place in sorted(places, key=lambda place: place[:1] != (row,))[:TRIED]:
+            changed = array.copy()
+            changed[place] = 1
+            with np.errstate(all="ignore"):
+                r = residuals(objective.start, **{**keywords, name: changed})
+            if np.isfinite(r[row]):
+                return f"{element(name, place)} is {array[place]:g}"
+    return ""
 
 
 def refuse_non_finite_columns(module: ModuleType, J: Any) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
-from derivgen.runtime.data.given import Data, named_inputs
+from derivgen.runtime.data.given import Data, named_inputs, refuse_separate
 from derivgen.runtime.loading import interpreted, refuse_other
 from derivgen.runtime.ranks import sharing
 from derivgen.runtime.train.evaluation import metrics_of
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 def fit(
     module: ModuleType,
     data: Data,
-    *,
+    *others: Never,
     epochs: int = 10,
     batch_size: int = 32,
     seed: int = 0,
@@ -90,6 +90,7 @@ def fit(
     written. If an exception ends the training early, its attribute `fit` is the training until then.
     """
     refuse_other(module)
+    refuse_separate("fit", module, others)
     options = Options(
         epochs,
         batch_size,
