@@ -80,20 +80,20 @@ def directional(
     digits: int = 50,
 ) -> Real:
     """The derivative of the output along a direction: name of a tensor → array of its shape; others stand still."""
-    moved = _reals(direction, digits)
-    function = _Point(program, values, [_output(program, output)], digits).function(list(moved))
-    return _difference(function, moved, digits)
+    moved = reals(direction, digits)
+    function = Point(program, values, [_output(program, output)], digits).function(list(moved))
+    return central_difference(function, moved, digits)
 
 
 def gradient(
     program: Program, values: Mapping[str, ArrayLike], wrt: Sequence[str], digits: int = 50
 ) -> dict[str, Array]:
     """The gradient of the objective by each tensor of `wrt`, coordinate by coordinate."""
-    found, point = {}, _Point(program, values, [_output(program, None)], digits)
+    found, point = {}, Point(program, values, [_output(program, None)], digits)
     for name in wrt:
         shape, function = np.shape(values[name]), point.function([name])
         units = (_unit(shape, k, digits) for k in range(_count(shape)))
-        found[name] = array((_difference(function, {name: unit}, digits) for unit in units), shape)
+        found[name] = array((central_difference(function, {name: unit}, digits) for unit in units), shape)
     return found
 
 
@@ -104,9 +104,9 @@ def hessian_vector(
 
     With the step h = 10^(-digits/4), truncation and rounding are both about h² = 1e-40.
     """
-    mp, direction = context(digits), _reals(v, digits)
+    mp, direction = context(digits), reals(v, digits)
     parameters = [t.name for t in program.parameters]
-    function = _Point(program, values, [_output(program, None)], digits).function([*direction, *parameters])
+    function = Point(program, values, [_output(program, None)], digits).function([*direction, *parameters])
     h = mp.mpf(10) ** (-mp.mpf(digits) / 4)
 
     def second(name: str, unit: Array) -> Real:
@@ -170,11 +170,11 @@ def compare_gradients(
     total = sum(np.size(values[t.name]) for t in program.parameters)
     depth = depth_for(total) if depth is None else depth
     plans = [_planned(np.size(values[t.name]), total, depth) for t in program.parameters]
-    point = _Point(program, values, [_output(program, None)], digits)
-    counter, compared = _Counter(sum(plan.differences for plan in plans)), []
+    point = Point(program, values, [_output(program, None)], digits)
+    counter, compared = Counter(sum(plan.differences for plan in plans)), []
     generator = np.random.default_rng(seed)
     for name, plan in zip((t.name for t in program.parameters), plans, strict=True):
-        given, shape = _reals({name: gradient[name]}, digits)[name], np.shape(values[name])
+        given, shape = reals({name: gradient[name]}, digits)[name], np.shape(values[name])
         if given.shape != shape:
             raise ValueError(f"the gradient of {name} has shape {given.shape}, expected {shape}")
         counter.name = name
@@ -183,39 +183,6 @@ def compare_gradients(
         errors, differences = zip(*found, strict=True)
         compared.append(Comparison(name, max(errors), plan.words(given.size), max(differences)))
     return compared
-
-
-def compare_jacobian(
-    program: Program,
-    values: Mapping[str, ArrayLike],
-    jacobian: Mapping[str, NDArray[np.floating]],
-    directions: int,
-    seed: int = 0,
-    digits: int = 50,
-) -> Comparison:
-    """A Jacobian of the program's residuals, name of a parameter → array of shape (R, elements), against differences.
-
-    Along random directions v of each parameter, as in `compare_gradients`. The error of a residual is |J·v - d| for the
-    difference d, relative to the largest Σ|J_i·v_i|, or |d|, of all residuals along this direction; where no residual
-    changes, to the largest of all parameters.
-    """
-    point, generator = _Point(program, values, program.residuals, digits), np.random.default_rng(seed)
-    counter, found, mp = _Counter(directions * len(program.parameters)), [], context(digits)
-    counter.name = "jacobian"
-    for name in (t.name for t in program.parameters):
-        function, shape = point.elements([name]), np.shape(values[name])
-        J = _reals({name: jacobian[name]}, digits)[name]
-        for _ in range(directions):
-            v = generator.choice([-1, 1], J.shape[1]) * generator.uniform(1, 2, J.shape[1])
-            difference = _difference(function, {name: array(map(mp.mpf, v.tolist()), shape)}, digits)
-            counter.count()
-            products = J * v
-            sizes = [*np.abs(products).sum(axis=1), *np.abs(difference)]
-            found.append((max(np.abs(products.sum(axis=1) - difference)), max(sizes), max(np.abs(difference))))
-    largest = max(size for _, size, _ in found)
-    errors = (error / (size if changed > NOTHING else largest) if error else 0 for error, size, changed in found)
-    checked = f"{counted(directions, 'direction')} of each parameter"
-    return Comparison("jacobian", float(max(errors)), checked, float(max(changed for _, _, changed in found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +213,7 @@ def _planned(size: int, total: int, depth: Depth) -> _Plan:
     return _Plan(min(size, 1 + depth.coordinates) if depth.coordinates else 0, depth.directions)
 
 
-class _Counter:
+class Counter:
     """Differences that are taken, of so many, for who waits."""
 
     def __init__(self, total: int) -> None:
@@ -267,7 +234,7 @@ class _Check:
     gradient: list[Real]
     function: Callable[[Shifts], Real]
     digits: int
-    counter: _Counter
+    counter: Counter
 
     def found(self, plan: _Plan, generator: np.random.Generator) -> list[tuple[float, float]]:
         """(the error, the largest difference) of the coordinates together, and of each direction."""
@@ -284,7 +251,7 @@ class _Check:
         return [*([self.at_coordinates(chosen)] if chosen else []), *map(self.along, weights)]
 
     def difference(self, direction: Array) -> Real:
-        found = _difference(self.function, {self.name: direction}, self.digits)
+        found = central_difference(self.function, {self.name: direction}, self.digits)
         self.counter.count()
         return found
 
@@ -321,7 +288,7 @@ def _output(program: Program, output: str | None) -> str:
     return name
 
 
-class _Point:
+class Point:
     """A program executed at a point: what does not depend on the tensors that move is computed once for all."""
 
     def __init__(self, program: Program, values: Mapping[str, ArrayLike], outputs: Sequence[str], digits: int) -> None:
@@ -353,10 +320,10 @@ class _Point:
         return elements
 
 
-def _along(point: _Point, name: str, along: Mapping[str, ArrayLike]) -> Callable[[Shifts], Real]:
+def _along(point: Point, name: str, along: Mapping[str, ArrayLike]) -> Callable[[Shifts], Real]:
     """The objective, or its derivative along a direction, as a function of a tensor's shift."""
     digits = point.digits
-    moved = _reals(along, digits)
+    moved = reals(along, digits)
     function = point.function(list({name: None, **moved}))
     if not moved:
         return function
@@ -365,12 +332,12 @@ def _along(point: _Point, name: str, along: Mapping[str, ArrayLike]) -> Callable
         def shifted(more: Shifts) -> Real:
             return function({**shifts, **{other: step + shifts.get(other, 0) for other, step in more.items()}})
 
-        return _difference(shifted, moved, digits)
+        return central_difference(shifted, moved, digits)
 
     return derivative
 
 
-def _difference(function: Callable[[Shifts], T], direction: Shifts, digits: int) -> T:
+def central_difference(function: Callable[[Shifts], T], direction: Shifts, digits: int) -> T:
     mp = context(digits)
     h = mp.mpf(10) ** (-mp.mpf(digits) / 3)
     forward = function({name: v * h for name, v in direction.items()})
@@ -382,7 +349,7 @@ def _real_list(values: ArrayLike, digits: int) -> list[Real]:
     return [context(digits).mpf(v) for v in np.asarray(values).ravel().tolist()]
 
 
-def _reals(values: Mapping[str, ArrayLike], digits: int) -> dict[str, Array]:
+def reals(values: Mapping[str, ArrayLike], digits: int) -> dict[str, Array]:
     return {name: array(_real_list(v, digits), np.shape(v)) for name, v in values.items()}
 
 

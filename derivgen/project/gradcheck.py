@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from derivgen.declare.model import Model
 from derivgen.errors import DerivgenError
 from derivgen.file.store import assemble
 from derivgen.form.program import Program, Role, Tensor
-from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, compare_jacobian, depth_for, value
+from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, depth_for, value
+from derivgen.oracle.jacobians import compare_jacobian, compare_jacobian_product
 from derivgen.pipeline import declared_program, generate_body, zero_by_structure
-from derivgen.prepare.modes import in_training
+from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.runtime.loading import load
 from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
+PRODUCT = "jacobian_vector_product"
 POINTS = 8  # at most, for a gradient that is 0 at the first one
 
 
@@ -31,14 +34,15 @@ def gradcheck(
     """The largest relative error of each parameter's gradient at a random point, by the 50-digit oracle.
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
-    compared, of `hessian` too where the spec asks for it. With `order` 1, the last one of a least-squares model is of
-    its `jacobian`, by which solvers search. Where the objective is not finite at normal values, as a logarithm, the
+    compared, of `hessian` too where the spec asks for it. With `order` 1, the last ones are of the `jacobian` of a
+    least-squares model, by which solvers search, and of `jacobian_vector_product`, by which a fit draws its band, where
+    the spec asks for it. Where the objective is not finite at normal values, as a logarithm, the
     point has positive ones. `quick`: each tensor along one random direction alone, which has a part of every element.
     Raises SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
-    residual = order == 1 and bool(model.residuals)
-    asked = {"hessian_vector_product": order == 2, "hessian": whole, "jacobian": residual}
+    first = {"jacobian": bool(model.residuals), PRODUCT: PRODUCT in model.requests}
+    asked = first if order == 1 else {"hessian_vector_product": True, "hessian": whole}
     functions = [name for name, needed in asked.items() if needed]
     declared = declared_program(model)
     reached("the objective at 50 digits")
@@ -54,12 +58,16 @@ def gradcheck(
             gradient = module_gradient(module, declared, values, along)
         found = compared_with_differences(declared, values, gradient, seed, along, quick)
         found = at_other_points(found, module, declared, dtype, rows, seed, order, quick)
-        if residual:
+        directions = 1 if quick else 2
+        if "jacobian" in functions:
             jacobian = module_jacobian(module, declared, values)
-            found.append(compare_jacobian(declared, values, jacobian, 1 if quick else 2, seed))
+            found.append(compare_jacobian(declared, values, jacobian, directions, seed))
+        if PRODUCT in functions:
+            product = predicted_product(module, declared, values)
+            found.append(compare_jacobian_product(in_evaluation(declared), values, product, directions, seed))
         if whole:
-            product = module_gradient(module, declared, values, along, whole)
-            again = compared_with_differences(declared, values, product, seed, along, quick)
+            by_hessian = module_gradient(module, declared, values, along, whole)
+            again = compared_with_differences(declared, values, by_hessian, seed, along, quick)
             found += [replace(c, parameter=f"{c.parameter}, by hessian") for c in again]
     return found
 
@@ -171,6 +179,23 @@ def module_jacobian(module: Any, program: Program, values: Mapping[str, np.ndarr
     J = module.jacobian(flat, **{t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)})
     dense = J.toarray() if hasattr(J, "toarray") else J
     return {p.name: dense[:, p.offset : p.offset + math.prod(p.shape)] for p in module.PARAMETERS}
+
+
+def predicted_product(
+    module: Any, program: Program, values: Mapping[str, np.ndarray]
+) -> Callable[[str, np.ndarray], np.ndarray]:
+    """A generated module's product of the Jacobian of its prediction with a vector of one parameter."""
+    flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
+    taken = inspect.signature(module.jacobian_vector_product).parameters
+    inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS) if t.name in taken}
+
+    def product(name: str, v: np.ndarray) -> np.ndarray:
+        whole = np.zeros_like(flat)
+        place = next(p for p in module.PARAMETERS if p.name == name)
+        whole[place.offset : place.offset + len(v)] = v
+        return np.asarray(module.jacobian_vector_product(flat, whole, **inputs))
+
+    return product
 
 
 def random_direction(program: Program, dtype: str, seed: int) -> dict[str, np.ndarray]:

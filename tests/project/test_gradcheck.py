@@ -133,7 +133,9 @@ def of_residuals(sparse: bool = False) -> Model:
 def test_the_jacobian_of_residuals_is_checked(sparse):
     *gradients, jacobian = gradcheck.gradcheck(of_residuals(sparse))
     assert [c.parameter for c in gradients] == ["a", "b"] and gradients[1].checked == "the only coordinate"
-    assert jacobian.parameter == "jacobian" and jacobian.checked == "2 directions of each parameter"
+    assert (
+        jacobian.parameter == "jacobian" and jacobian.checked == "all residuals, along 2 directions of each parameter"
+    )
     assert jacobian.error <= 1e-12 and jacobian.largest > 0.01
     assert len(gradcheck.gradcheck(of_residuals(sparse), order=2)) == len(gradients)
 
@@ -151,6 +153,40 @@ def test_one_wrong_element_of_a_jacobian_is_found(place, quick, monkeypatch):
     monkeypatch.setattr(gradcheck, "module_jacobian", wrong)
     *gradients, jacobian = gradcheck.gradcheck(of_residuals(), quick=quick)
     assert jacobian.error > 1e-8 and max(c.error for c in gradients) < 1e-12
+
+
+def with_a_band() -> Model:
+    """A curve of two numbers, noisy in training, of which the spec asks for products with the Jacobian."""
+    model = Model("band", dtype="float64")
+    N = model.batch("N")
+    n = model.indices(n=N)
+    x, y = model.input("x", N), model.input("y", N)
+    a, b = model.parameter("a", init=1), model.parameter("b", init=1)
+    curve = model.let("curve", n, tanh(a * x[n]) + b * (1 + model.training))
+    model.least_squares(model.let("r", n, curve[n] - y[n]))
+    model.predict(curve)
+    model.second_order("jacobian_vector_product")
+    return model
+
+
+def test_the_product_by_which_a_band_is_drawn_is_checked():
+    *_, jacobian, product = gradcheck.gradcheck(with_a_band())
+    assert jacobian.checked == "all residuals, by each parameter"
+    assert (product.parameter, product.checked) == ("jacobian_vector_product", "all predictions, by each parameter")
+    assert product.error <= 1e-12 and product.largest > 0.01
+    assert len(gradcheck.gradcheck(with_a_band(), order=2)) == 2
+
+
+def test_a_wrong_product_is_found(monkeypatch):
+    honest = gradcheck.predicted_product
+
+    def wrong(*arguments):
+        product = honest(*arguments)
+        return lambda name, v: product(name, v) + (1e-6 * v if name == "b" else 0)
+
+    monkeypatch.setattr(gradcheck, "predicted_product", wrong)
+    *others, product = gradcheck.gradcheck(with_a_band(), quick=True)
+    assert product.error > 1e-8 and max(c.error for c in others) < 1e-12
 
 
 # ---- gradients that are 0
