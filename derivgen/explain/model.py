@@ -77,8 +77,7 @@ class ModelExplanation:
         for number, (s, former) in enumerate(self.statements(), 1):
             blocks += self.statement(number, s, former)
             blocks += [block for _, own in self.contributions(s) for block in own]
-        fitted = self.model.residuals and self.model.update_place is None  # by solvers, which take no update rule
-        rule = [] if fitted else self.update_rule()
+        rule = [] if self.is_fitted else self.update_rule()
         return self.page.write([*blocks, *self.backward_program(), *kernel_blocks(self.model), *rule])
 
     def statements(self) -> Iterator[tuple[Statement, Statement | None]]:
@@ -202,6 +201,11 @@ class ModelExplanation:
         blocks.append(Table("m", tuple((page.statement(s),) for s in backward), 3))
         gradients = ", ".join(f"`{bar}` by `{name}`" for name, bar in program.gradients)
         return [*blocks, Prose(""), Prose(f"Gradients of `{self.objective}`: {gradients}.")]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether solvers search for the parameters, which take no update rule, and the spec says none."""
+        return bool(self.model.residuals) and self.model.update_place is None
 
     def update_rule(self) -> list[Block]:
         """The step that the update rule takes with the gradient g, by parameter θ."""

@@ -52,7 +52,7 @@ class Report:
     state: State
     rows: tuple[Row, ...]
     kernels: dict[str, Kernel]
-    update: Update
+    update: Update | None
     sampled: str
     others: tuple[Section, ...]  # the module's text beside kernels
     against: Comparison | None = None

@@ -233,8 +233,11 @@ class Update:
     html: str
 
 
-def update_of(material: Material) -> Update:
+def update_of(material: Material) -> Update | None:
+    """The update rule; None where solvers search for the parameters."""
     explanation = material.explanation
+    if explanation.is_fitted:
+        return None
     html = written(explanation.page, explanation.update_rule()[1:])
     return Update(source_at(material.model.update_place), html)
 

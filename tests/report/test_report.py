@@ -73,8 +73,11 @@ class Tree(HTMLParser):
         self.stack[-1].children.append(data)
 
 
+PageOf = Callable[[str], tuple[str, str, Node]]
+
+
 @pytest.fixture(scope="module")
-def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, str, Node]]:
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> PageOf:
     """(name, the page's text, its tree) of an example; each page is made once."""
 
     @cache
@@ -88,7 +91,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[s
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest, page_of: Callable[[str], tuple[str, str, Node]]) -> tuple[str, str, Node]:
+def model(request: pytest.FixtureRequest, page_of: PageOf) -> tuple[str, str, Node]:
     return page_of(request.param)
 
 
@@ -118,6 +121,12 @@ def test_the_spec_stands_there_by_its_lines(model: tuple[str, str, Node]) -> Non
         file, _, line = row.all("p", "place")[0].text.partition(":")
         assert file == f"{name}.py"
         assert row.all("pre")[0].text.splitlines()[0] == spec[int(line) - 1].strip()
+
+
+@pytest.mark.parametrize(("name", "shown"), [("digits", True), ("decay_curve", False)])
+def test_a_model_that_solvers_fit_has_no_update_rule(page_of: PageOf, name: str, shown: bool) -> None:
+    headings = [heading.text for heading in page_of(name)[2].all("h2")]
+    assert ("Update rule" in headings) == shown and "What else is in the module" in headings
 
 
 def test_every_line_of_a_kernel_stands_there_once_with_a_cause(model: tuple[str, str, Node]) -> None:
@@ -163,7 +172,7 @@ def test_every_adjoint_names_its_statement_and_its_rule(model: tuple[str, str, N
         assert adjoint.all("ul", "rules") and adjoint.all("ul", "rules")[0].all("li")
 
 
-def test_conventions_stand_beside_the_adjoints_that_need_them(page_of: Callable[[str], tuple[str, str, Node]]) -> None:
+def test_conventions_stand_beside_the_adjoints_that_need_them(page_of: PageOf) -> None:
     _, _, page = page_of("characters_transformer")
     (relu,) = (n for n in page.all("div", "adjoint") if n.attributes["id"] == RELU)
     assert "Convention: " in relu.text and "maximum" in relu.text
