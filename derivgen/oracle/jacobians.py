@@ -90,5 +90,7 @@ def compared(
     largest = max(size for _, size, _ in found)
     errors = (error / (size if changed > NOTHING else largest) if error else 0 for error, size, changed in found)
     several = max(counts.values()) > 1
-    along = f"along {counted(directions, 'direction')} of each parameter" if several else "by each parameter"
+    along = (
+        f"along {counted(directions, 'direction')} of each parameter" if several else "with respect to each parameter"
+    )
     return Comparison(function, float(max(errors)), f"{outputs}, {along}", float(max(row[2] for row in found)))

@@ -171,8 +171,11 @@ def with_a_band() -> Model:
 
 def test_the_product_by_which_a_band_is_drawn_is_checked():
     *_, jacobian, product = gradcheck.gradcheck(with_a_band())
-    assert jacobian.checked == "all residuals, by each parameter"
-    assert (product.parameter, product.checked) == ("jacobian_vector_product", "all predictions, by each parameter")
+    assert jacobian.checked == "all residuals, with respect to each parameter"
+    assert (product.parameter, product.checked) == (
+        "jacobian_vector_product",
+        "all predictions, with respect to each parameter",
+    )
     assert product.error <= 1e-12 and product.largest > 0.01
     assert len(gradcheck.gradcheck(with_a_band(), order=2)) == 2
 
