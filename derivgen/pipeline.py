@@ -46,6 +46,7 @@ from derivgen.print.c.module import Sources, write_sources
 from derivgen.print.elementary import CALLED
 from derivgen.print.kernels import RESERVED, documented
 from derivgen.print.module.module import kernels_by_layer, write_module
+from derivgen.print.module.native import write_built, write_native
 from derivgen.print.naming import check_names
 from derivgen.print.templates import generator_digest
 from derivgen.schedule.parallel import in_threads
@@ -287,6 +288,30 @@ def generate_sources(
         sources = replace(sources, casadi=write_casadi(plan, sources.functions, sources.workspaces, rows, stem))
     header = described(model, declared, plan, cost_report(plan, codes), sources.header)
     return header, replace(header, body=sources.file), sources
+
+
+@as_written()
+@names_in_order()
+@watched("generate")
+def generate_native(
+    model: Model, dtype: str, stem: str, parallel: bool = False, name: str | None = None
+) -> tuple[Generated, dict[str, str]]:
+    """A module that calls a library of C, and what the library is compiled from, by the files' names.
+
+    Raises SpecError with every problem of the spec. `stem`: of those names; `parallel`: threads take blocks of rows, or
+    large loops; `name`: of the model, its own if None.
+    """
+    declared = declared_program(model)
+    plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel)
+    codes = module_codes(plan)
+    words, whole = folded(formulas(declared.live(declared.outputs))), routines(plan, codes)
+    costs = cost_report(plan, codes)
+    sources = write_sources(words, plan, codes, whole, None, stem, in_blocks=True)
+    texts = {f"{stem}.h": sources.header, f"{stem}.c": sources.file}
+    built_from = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
+    body = check_names(write_native(words, plan, whole, sources, built_from, costs.block, parallel))
+    texts[f"{stem}_built.c"] = write_built(built_from, dtype)
+    return described(model, declared, plan, costs, body), texts
 
 
 def digest(model: Model, declared: Program) -> str:

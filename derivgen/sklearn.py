@@ -108,6 +108,7 @@ class DerivgenEstimator(BaseEstimator):
         learning_rate: float | None = None,
         hyperparameters: Mapping[str, float] | None = None,
         dtype: str = "float64",
+        native: bool = False,
         validation_split: float = 0.0,
         early_stopping: int | None = None,
         keep_best: bool = False,
@@ -120,6 +121,7 @@ class DerivgenEstimator(BaseEstimator):
         self.learning_rate = learning_rate
         self.hyperparameters = hyperparameters
         self.dtype = dtype
+        self.native = native
         self.validation_split = validation_split
         self.early_stopping = early_stopping
         self.keep_best = keep_best
@@ -140,6 +142,8 @@ class DerivgenEstimator(BaseEstimator):
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}")
+        if not isinstance(self.native, bool):
+            raise TypeError(f"native must be True or False, found {self.native!r}")
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         if self.early_stopping is not None:
@@ -158,8 +162,8 @@ class DerivgenEstimator(BaseEstimator):
         with LOCK:
             model, program = needs.declared(default if self.model is None else self.model)
             features, target = needs.inputs(model, program)
-            name, text = cached_module(model, program, self.dtype)
-        module = loaded(name, text)
+            kept = cached_module(model, program, self.dtype, self.native)
+        module = loaded(*kept)
         hyperparameters = self._hyperparameters(module)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         if needs.classifies:  # now, and not after hours of training
@@ -176,7 +180,7 @@ class DerivgenEstimator(BaseEstimator):
             progress=bool(self.verbose),
             **hyperparameters,
         )
-        self._module = name, text  # and not the module, which can't be pickled
+        self._module = kept  # and not the module, which can't be pickled
         self.parameters_ = fit.parameters
         self.history_ = fit.history
         self.loss_curve_ = [epoch.loss for epoch in fit.history]
@@ -212,7 +216,7 @@ class DerivgenClassifier(ClassifierMixin, DerivgenEstimator):
     - `epochs`: passes over the rows, at most. `batch_size`: rows in a step.
     - `learning_rate`: the model's if None.
     - `hyperparameters`: other ones of the update rule, by name, as in {"weight_decay": 0.01}; the model's if omitted.
-      `dtype`: of the module, float64 or float32.
+      `dtype`: of the module, float64 or float32. `native`: have the system's C compiler compile it, and not numba.
     - `validation_split`: the fraction of rows held out, whose loss is in `history_`.
     - `early_stopping`: end after this many epochs without a smaller loss, on the rows held out if there are any.
     - `keep_best`: keep the parameters of the epoch with the smallest such loss, not those of the last one.

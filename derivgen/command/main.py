@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from derivgen.command.building import build
 from derivgen.command.completing import completion
 from derivgen.command.costs import cost, summary
 from derivgen.command.group import ERROR, Commands, report_error
@@ -385,7 +386,7 @@ def untested_modules(spec: str) -> bool:
     return bool(other)
 
 
-for command in (watch, review, report, certify, approve, train, evaluate, predict, summary, cost, completion):
+for command in (build, watch, review, report, certify, approve, train, evaluate, predict, summary, cost, completion):
     main.add_command(command)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from derivgen.code.names import past
+from derivgen.derive.over_rows import SHARED
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol, sympy_order
@@ -75,6 +76,11 @@ class ModulePlan(Plan):
     def tables(self) -> tuple[Table, ...]:
         """How the module makes its constants."""
         return tuple(table_of(t, self.dtype) for t in self.constants)
+
+    @property
+    def share(self) -> Tensor | None:
+        """The constant that a block of rows has a value of its own of: its share of what has no rows."""
+        return self.constants[-1] if self.combined == SHARED else None
 
     @property
     def gathered(self) -> tuple[Tensor, ...]:

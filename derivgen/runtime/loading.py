@@ -79,11 +79,16 @@ def modules_beside(spec: Path) -> list[str]:
 def interpreted(module: ModuleType) -> ModuleType:
     """A generated module as Python runs it: nothing is compiled. States are those of the module itself.
 
-    Raises DerivgenError where its file is gone.
+    Raises DerivgenError where its file is gone, or calls a library of C.
     """
     text = store.read(Path(str(module.__file__)))
     if text is None:
         raise DerivgenError(f"{module.__file__} does not exist any more: generate it again")
+    if is_native(text):
+        raise DerivgenError(
+            f"{module.__file__} calls a library of C, which Python can't interpret: give the module that `derivgen "
+            "generate` writes"
+        )
     same = ModuleType(f"{module.__name__}_interpreted", module.__doc__)
     same.__file__ = module.__file__
     import numba
@@ -119,5 +124,12 @@ def execute(path: Path, text: str) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = previous
+        if isinstance(error, ImportError) and is_native(text):  # which says what to do
+            raise DerivgenError(str(error)) from error
         raise DerivgenError(f"{path} can't be imported, {type(error).__name__}: {error}: generate it again") from error
     return module
+
+
+def is_native(text: str) -> bool:
+    """Whether a module calls a library of C."""
+    return '\nBUILT_FROM = "' in text

@@ -21,13 +21,14 @@ from derivgen.print.c.elementary import BOUNDS, INLINED, PATHS, c_name, definiti
 from derivgen.print.c.expressions import REAL, Definition
 from derivgen.print.c.translate import translated
 from derivgen.print.elementary import DTYPES, TEXTS
+from derivgen.project import building
 
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler: no cc on the path")
 
 WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 STRICT = ("-O2", "-ffp-contract=off")
-FAST = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd")
+FAST = ("-march=native", *building.FAST)
 REALS = {"float32": "float", "float64": "double"}
 INTEGERS = {"float32": np.int32, "float64": np.int64}
 

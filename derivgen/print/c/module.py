@@ -51,10 +51,12 @@ def write_sources(
     whole: Whole,
     rows: int | None,
     stem: str,
+    in_blocks: bool = False,
 ) -> Sources:
     """`formulas`: those of the model; `codes`: those of its kernels; `whole`: what calls them.
 
-    `rows`: how many rows callers have, if that is known; `stem`: of the names of both files.
+    `rows`: how many rows callers have, if that is known; `stem`: of the names of both files; `in_blocks`: callers
+    compute blocks of rows.
     """
     doubles = {"observed", *plan.rule.shared_slots, *(f"state.{slot}" for slot in plan.rule.shared_slots)}
     module = Module(plan.dtype, plan.program.name, whole.signatures, doubles, plan.flat)
@@ -65,7 +67,7 @@ def write_sources(
         if routine.linkage is not Linkage.PUBLIC or routine.name == UPDATE:
             internal[routine.name] = write_routine(routine, module)
         if routine.linkage is Linkage.PUBLIC:
-            public[routine.name] = write_public(routine, plan, module)
+            public[routine.name] = write_public(routine, plan, module, in_blocks)
     texts = [*kernels.values(), *internal.values(), *(p.text for p in public.values())]
     used = {pair for text in texts for pair in text.used}
     memory = workspaces(plan)

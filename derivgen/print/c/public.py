@@ -22,6 +22,8 @@ from derivgen.whole.labels import label_check
 
 UPDATE = "update_kernel"  # which an epoch calls too
 CHECKED = ("epoch", "gradient_by_batches")  # labels are checked with the numbers of rows
+OF_BLOCKS = ("loss_kernel", "gradient_kernel")  # what callers in Python call for each block of rows
+LOSSES = "losses.shape[0]"  # steps, of which there may be none
 OF_RULE = ("epoch", "descent", UPDATE)  # what takes the settings of the update rule
 
 NAMES = {
@@ -57,8 +59,10 @@ class Public:
         return [*head, f"{last};"]
 
 
-def write_public(routine: Routine, plan: ModulePlan, module: Module) -> Public:
-    """A routine as callers have it."""
+def write_public(routine: Routine, plan: ModulePlan, module: Module, in_blocks: bool = False) -> Public:
+    """A routine as callers have it. `in_blocks`: they compute blocks of rows, and give each its share of what has no
+    rows, where that is needed.
+    """
     meanings = {f"{part.function}_kernel": (part.function, f"{part.request.meaning}.") for part in plan.parts}
     function, words = (NAMES | meanings)[routine.name]
     called = replace(routine, words=(words, *routine.words[1:]))
@@ -67,17 +71,22 @@ def write_public(routine: Routine, plan: ModulePlan, module: Module) -> Public:
         given = tuple(Number(Read(name), t) if isinstance(t, Kind) else name for name, t in arguments)
         called = replace(routine, body=(Call(UPDATE, given),))
     as_code = as_function(called, module.signatures)
-    printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan)
+    share = plan.share if in_blocks and routine.name in OF_BLOCKS else None
+    printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan, share)
     tensors = {name: t.name for name, t in called.arguments.items() if isinstance(t, Tensor)}
     return Public(routine.name, function, printer.whole(f"{module.name}_{function}"), tensors)
 
 
 class PublicPrinter(RoutinePrinter):
-    """Writes a routine with its checks; constants are the module's own."""
+    """Writes a routine with its checks; constants are the module's own, but for one that is given."""
 
-    def __init__(self, routine: Routine, module: Module, function, proof, plan: ModulePlan) -> None:  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]
+        self, routine: Routine, module: Module, function, proof, plan: ModulePlan, given: Tensor | None
+    ) -> None:
         super().__init__(routine, module, function, proof)
         self.plan = plan
+        arrays = ((name, t) for name, t in routine.arguments.items() if isinstance(t, Tensor))
+        self.constants = {name: t for name, t in arrays if t.role is Role.CONSTANT and t != given}
 
     def whole(self, name: str) -> Text:
         body = self.block(self.routine.body, 1)
@@ -94,11 +103,6 @@ class PublicPrinter(RoutinePrinter):
     def status(self, word: str) -> str:
         return f"{self.module.prefix}_{word}"
 
-    @property
-    def constants(self) -> dict[str, Tensor]:
-        arguments = self.routine.arguments.items()
-        return {name: t for name, t in arguments if isinstance(t, Tensor) and t.role is Role.CONSTANT}
-
     def variable(self, name: str) -> Variable:
         found = super().variable(name)
         return replace(found, base=constant_name(self.constants[name].name)) if name in self.constants else found
@@ -111,6 +115,7 @@ class PublicPrinter(RoutinePrinter):
         return [f"if ({' || '.join(conditions)}) {{", *indented([f"return {self.status(status)};"]), "}"]
 
     def size_checks(self, sizes: Sequence[str]) -> list[str]:
+        sizes = [size for size in sizes if size != LOSSES]
         counts = [*sizes, *(["batch_size"] if "batch_size" in self.routine.arguments else [])]
         return self.refused([f"{self.name(size)} < 1" for size in counts], "BAD_SIZE")
 

@@ -51,16 +51,35 @@ def write_module(
         sorted(size for code in written.values() for size in sizes_in(code) & code.integers.keys())
     )
     names = size_names([*runtime, *integers], plan.kernel_names.values())
-    sizes = {size: names[size] for size in runtime}
     kernels = {k: write_kernel(code, names) for k, code in written.items()}
     routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
     used = frozenset().union(*(text.used for text in (*kernels.values(), *routines.values())))
-    public, derived = Public(plan), [Derivative(part) for part in plan.parts]
     own = {function: [text_of(routines[r.name]) for r in group] for function, group in whole.derived.items()}
-    values = {
+    values = shared_values(formulas, plan, {size: names[size] for size in runtime}, block, parallel) | {
+        "language": "numba",
+        "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
+        "integer_names": "".join(f'{names[size]} = "{size}"\n' for size in integers),
+        "kernel_sections": layer_sections(plan, kernels),
+        "tuples": (named := tuples(plan)),
+        "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
+        "model_title": titled("the whole model"),
+        "model_functions": [
+            *(text_of(routines[r.name]) for r in whole.steps),
+            *derivative_sections(plan, kernels, own),
+        ],
+        "elementary": "".join(f"{section}\n\n\n" for section in elementary_section(used, plan.dtype)),
+    }
+    return environment().get_template("module.py.jinja").render(**values) + fixed_text(plan.dtype, "numba")
+
+
+def shared_values(
+    formulas: Sequence[str], plan: ModulePlan, sizes: Mapping[str, str], block: int | None, parallel: bool
+) -> dict[str, object]:
+    """What a module's template needs whatever its functions are compiled by. `sizes`: the names of run-time sizes."""
+    public, derived = Public(plan), [Derivative(part) for part in plan.parts]
+    return {
         "formulas": [f"# {text}" for formula in formulas for text in wrapped(f"    {formula}", WIDTH - 2, "        ")],
         "contract": CONTRACT,
-        "module_name": f"derivgen_{plan.program.name}_{plan.dtype}",
         "sample_axis": f'"{plan.sample_axis}"' if plan.sample_axis else "None",
         "mixed_axes": mixed_axes_table(plan),
         "sizes": tuple_text([sizes[size] for size in plan.runtime_sizes]) if plan.runtime_sizes else "()",
@@ -70,36 +89,28 @@ def write_module(
         "predicted_by_row": plan.predicted_by_row,
         "in_threads": parallel and block is not None,
         "size_names": "".join(f'{name} = "{size}"\n' for size, name in sizes.items()),
-        "integer_names": "".join(f'{names[size]} = "{size}"\n' for size in integers),
         "dtype": plan.dtype,
-        "kernel_sections": layer_sections(plan, kernels),
         "tables_title": titled("what the model has"),
         "parameters_table": table("PARAMETERS", parameter_rows(plan)),
         "inputs_table": inputs_tables(plan),
         "layers_table": table("LAYERS", layer_rows(plan)),
         "arrays": "".join(f"\n\n{text}" for text in [*array_texts(plan), *initial_arrays(plan)]),
         "constants_table": table("CONSTANTS", [f"CONSTANT_{t.name}" for t in plan.constants]),
-        "tuples": (named := tuples(plan)),
-        "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
-        "model_title": titled("the whole model"),
-        "model_functions": [
-            *(text_of(routines[r.name]) for r in whole.steps),
-            *derivative_sections(plan, kernels, own),
-        ],
         "public_title": titled("what callers use"),
         "initial_doc": docstring([initial_summary(plan.program.vector)]),
         "initial_lines": initial_lines(plan.program.vector),
         "public_functions": [*public.functions(), *(text for function in derived for text in function.public())],
-        "elementary": "".join(f"{section}\n\n\n" for section in elementary_section(used, plan.dtype)),
     }
-    return environment().get_template("module.py.jinja").render(**values) + fixed_text(plan.dtype)
 
 
-def fixed_text(dtype: str) -> str:
-    """The part of a module that all modules of a dtype have, with its digest in its first line."""
+def fixed_text(dtype: str, language: str = "numba") -> str:
+    """The part of a module that all modules of a dtype have, with its digest in its first line.
+
+    `language`: the folder of templates of what compiles functions.
+    """
     kind = {"float32": "s", "float64": "d"}[dtype]
     library = "\n\n\n".join(LIBRARY.values())
-    text = environment().get_template("fixed.py.jinja").render(kind=kind, library=library)
+    text = environment().get_template("fixed.py.jinja").render(kind=kind, library=library, language=language)
     return f"{fixed_title(dtype, text)}\n\n{text}"
 
 
