@@ -31,7 +31,7 @@ LIBRARY = {
 }.get(sys.platform, ("-std=c99", "-shared", "-fPIC"))
 STRICT = ("-O2", "-ffp-contract=off")  # the same bits on all machines
 NATIVE = "-march=native"  # which not all compilers know for all processors
-FAST = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-freciprocal-math")
+FAST: tuple[str, ...] = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-freciprocal-math")
 FAST += ("-fno-tree-pre", "-fopenmp-simd", "-DDERIVGEN_SIMD")  # docs/decisions.md says what each is for
 BLAS = "DERIVGEN_CBLAS"  # what products of matrices are compiled with, to be made by another function
 THREADS = ("-fopenmp", "-DDERIVGEN_THREADS")

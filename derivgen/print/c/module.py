@@ -85,6 +85,7 @@ def write_sources(
         "formulas": comment(["The model:", "", *(t for f in formulas for t in wrapped(f"  {f}", WIDTH - 6, "      "))]),
         "offsets": [(t.name, plan.offsets[t.name]) for t in plan.program.vector],
         "count": plan.parameter_count,
+        "sizes": known_sizes(plan, rows),
         "rows": rows,
         "memory": [memory_values(w, module, rows) for w in memory],
         "prototypes": [p for texts in elementary for p in texts.prototypes],
@@ -106,6 +107,12 @@ def write_sources(
     header = templates.get_template("c/module.h.jinja").render(**values)
     file = templates.get_template("c/module.c.jinja").render(**values)
     return Sources(header, file, tuple(public.values()), tuple(memory))
+
+
+def known_sizes(plan: ModulePlan, rows: int | None) -> list[tuple[str, int]]:
+    """The sizes that are known at generation, that of rows too, if it is given."""
+    sizes = [(name, rows if not value.is_Integer and rows else value) for name, value in plan.program.sizes]
+    return [(name, int(value)) for name, value in sizes if isinstance(value, int) or value.is_Integer]
 
 
 def text_of(text: Text) -> str:

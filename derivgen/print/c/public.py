@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.code.routine import Routine, as_function, proof_of
-from derivgen.code.tree import Call, Copied, Kind, Number, Return
+from derivgen.code.routine import Group, Routine, array, as_function, proof_of
+from derivgen.code.tree import Call, Copied, Fill, Kind, Number, Return
 from derivgen.code.visit import indices_in
-from derivgen.form.expressions import Read
+from derivgen.form.expressions import Read, size_symbol, substitute
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
-from derivgen.print.c.kernels import Text, function_text, shapes_of
-from derivgen.print.c.routines import RESULT, Module, RoutinePrinter
+from derivgen.print.c.kernels import Parameter, Text, function_text, shapes_of
+from derivgen.print.c.routines import RESULT, Bound, Fields, Module, RoutinePrinter
 from derivgen.print.c.scalar import Variable
 from derivgen.print.layout import Part, indented, line
+from derivgen.whole.calls import STATE
 from derivgen.whole.labels import label_check
+from derivgen.whole.steps import STEPS
 
 UPDATE = "update_kernel"  # which an epoch calls too
-CHECKED = ("epoch", "gradient_by_batches")  # labels are checked with the numbers of rows
+BY_BATCHES = "gradient_by_batches"
+CHECKED = ("epoch", BY_BATCHES)  # labels are checked with the numbers of rows
 OF_BLOCKS = ("loss_kernel", "gradient_kernel")  # what callers in Python call for each block of rows
 LOSSES = "losses.shape[0]"  # steps, of which there may be none
-OF_RULE = ("epoch", "descent", UPDATE)  # what takes the settings of the update rule
+SHAPE = re.compile(r", shape \([^)]*\)")  # what Python's callers get; C's own line of shapes says how arrays lie
 
 NAMES = {
     "loss_kernel": ("loss", "The objective at these parameters."),
@@ -63,7 +67,7 @@ def write_public(routine: Routine, plan: ModulePlan, module: Module, in_blocks: 
     """A routine as callers have it. `in_blocks`: they compute blocks of rows, and give each its share of what has no
     rows, where that is needed.
     """
-    meanings = {f"{part.function}_kernel": (part.function, f"{part.request.meaning}.") for part in plan.parts}
+    meanings = {f"{p.function}_kernel": (p.function, f"{SHAPE.sub('', p.request.meaning)}.") for p in plan.parts}
     function, words = (NAMES | meanings)[routine.name]
     called = replace(routine, words=(words, *routine.words[1:]))
     if routine.name == UPDATE:
@@ -86,19 +90,37 @@ class PublicPrinter(RoutinePrinter):
         super().__init__(routine, module, function, proof)
         self.plan = plan
         arrays = ((name, t) for name, t in routine.arguments.items() if isinstance(t, Tensor))
+        self.result_shape: tuple[sp.Expr, ...] = (sp.S.One,)
         self.constants = {name: t for name, t in arrays if t.role is Role.CONSTANT and t != given}
 
     def whole(self, name: str) -> Text:
-        body = self.block(self.routine.body, 1)
+        cleared = self.fill(Fill("total", sp.S.Zero), 1) if self.routine.name == BY_BATCHES else []
+        body = [*cleared, *self.block(self.routine.body, 1)]
         labels = self.label_checks()
         sizes = self.sizes()
         returning = [] if body and body[-1].startswith("return ") else [f"return {self.status('OK')};"]
         lines = [*self.size_checks(sizes), *self.setting_checks(), *labels, *body, *returning]
         parameters = [p for p in self.parameters() if p.of not in self.constants]
-        arrays = [(p.of, self.routine.arguments[p.of]) for p in parameters if p.of in self.routine.arguments]
-        shapes = shapes_of([(name, t) for name, t in arrays if isinstance(t, Tensor)], self)
-        words = (*self.routine.words, *shapes)
+        words = (*self.routine.words, *shapes_of(self.arrays_of(parameters), self))
         return function_text(name, "int", words, sizes, [*parameters, *self.results], lines, self)
+
+    def arrays_of(self, parameters: Sequence[Parameter]) -> list[tuple[str, Tensor]]:
+        """The arrays that callers pass; the memory of an epoch is that of a batch."""
+        types = {p.of: self.routine.arguments.get(p.of) for p in parameters}
+        arrays = {name: t for name, t in types.items() if isinstance(t, Tensor)}
+        if self.routine.name in CHECKED:
+            batch = {size_symbol(str(self.plan.sample_axis)): size_symbol("batch_size")}
+            for name in self.plan.memories:
+                arrays[name] = replace(arrays[name], shape=tuple(substitute(e, batch) for e in arrays[name].shape))
+        shape = self.result_shape if self.results else None
+        return [*arrays.items(), *([(RESULT, array(RESULT, *shape))] if shape is not None else [])]
+
+    def argument(self, name: str, group: Group) -> Bound:
+        """The state of the update rule has the names of its slots."""
+        if group.kind != STATE:
+            return super().argument(name, group)
+        arrays = ((part, STEPS if part == "step" else part, t) for part, t in group.fields.items())
+        return Fields({part: self.array(f"{name}.{part}", self.name(own), t) for part, own, t in arrays})
 
     def status(self, word: str) -> str:
         return f"{self.module.prefix}_{word}"
@@ -145,7 +167,8 @@ class PublicPrinter(RoutinePrinter):
                 return [f"return {self.status('OUT_OF_RANGE')};"]
             case (sp.logic.boolalg.BooleanFalse(), sp.Expr() as value):
                 return self.stored(self.value(value), self.real, depth)
-            case (Copied(),):
+            case (Copied(copied),):
+                self.result_shape = self.shapes.array(copied).shape
                 return super().returned(code, depth)
             case (Call() as call,):
                 return self.stored(self.call(call), self.returned_by(call), depth)

@@ -165,7 +165,7 @@ class RoutinePrinter(Printer):
 
     def type_of_number(self, name: str, t: Type) -> str:
         if t == TRUTH:
-            return "_Bool"
+            return STATUS  # C++ has no _Bool
         if t in (Kind.INTEGER, SIZE):
             return INTEGER if name in WIDE else INDEX
         return "double" if t is Kind.DOUBLE else self.real
@@ -375,7 +375,7 @@ class RoutinePrinter(Printer):
     def number(self, n: Number, type_: str) -> Part:
         if n.kind is not Kind.INTEGER:
             return self.value(n.value, "float64")
-        if type_ == "_Bool":
+        if type_ == STATUS:
             return self.scalar.part(self.operations.condition(n.value))
         o = self.resolved(n.value)
         return self.scalar.integer_as(o, type_)

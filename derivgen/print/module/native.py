@@ -10,7 +10,7 @@ from derivgen.form.expressions import size_symbol
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.module import Sources
 from derivgen.print.c.public import CHECKED, Public
-from derivgen.print.c.routines import RESULT
+from derivgen.print.c.routines import RESULT, STATUS
 from derivgen.print.c.words import INDEX, INTEGER, REAL
 from derivgen.print.kernels import integer_text, size_names, write_routine
 from derivgen.print.layout import Bracket, bracketed, indented, line
@@ -20,7 +20,7 @@ from derivgen.print.text import docstring, titled
 from derivgen.whole.whole import Whole
 
 # What a function of C is given, a letter each; what it returns by a pointer at last has another one than an array.
-LETTERS = {INDEX: "n", INTEGER: "i", "_Bool": "t", "double": "d", "float": "f"}
+LETTERS = {INDEX: "n", INTEGER: "i", STATUS: "t", "double": "d", "float": "f"}
 ARRAY, NUMBER, NUMBER_IF_ALLOWED, FILLED = "arqo"
 SIGNATURES = """\
 # What each function of C is given, a letter for each argument: a an array, n a size, i an integer, t a truth value, d
