@@ -1,4 +1,7 @@
-"""Train the digits kernels and print the accuracy on images that were held out: `python examples/digits/run.py`."""
+"""Train the digits kernels and print the accuracy on images that were held out: `python examples/digits/run.py`.
+
+The folder `cortex_m` trains the same model in C, on an emulated microcontroller.
+"""
 
 import time
 from pathlib import Path

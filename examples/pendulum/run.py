@@ -2,7 +2,8 @@
 
 The angles are those of SciPy's DOP853 at tolerances of 1e-12, with normal errors. They are fitted twice: by the
 module, and by SciPy alone, which solves the equation anew for each difference of its Jacobian. With a path, as in
-`run.py --plot fit.svg`, it also draws the measured angles and the curve with its 95 % band, by matplotlib.
+`run.py --plot fit.svg`, it also draws the measured angles and the curve with its 95 % band, by matplotlib. The folder
+`c` has the fit in plain C.
 """
 
 import argparse
