@@ -12,7 +12,7 @@
 #define EPOCHS 20
 #endif
 
-enum { BATCH = 32, CLASSES = 10 }; /* BATCH: the rows for which the kernels were generated, by --rows 32 */
+enum { BATCH = DIGITS_SIZE_N, CLASSES = DIGITS_SIZE_C };
 
 static const double LEARNING_RATE = 0.2;
 
