@@ -66,6 +66,7 @@ bench: $(VENV)/bench ## steps and training against the frameworks, by hand and t
 	$(BIN)/python benchmarks/frameworks
 	$(BIN)/python benchmarks/networks
 	$(BIN)/python benchmarks/science
+	$(BIN)/python benchmarks/c.py
 	$(BIN)/python benchmarks/digits_epoch.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/generation.py
