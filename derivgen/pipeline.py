@@ -306,7 +306,7 @@ def generate_native(
     codes = module_codes(plan)
     words, whole = folded(formulas(declared.live(declared.outputs))), routines(plan, codes)
     costs = cost_report(plan, codes)
-    sources = write_sources(words, plan, codes, whole, None, stem, in_blocks=True)
+    sources = write_sources(words, plan, codes, whole, None, stem, by_python=True)
     texts = {f"{stem}.h": sources.header, f"{stem}.c": sources.file}
     built_from = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
     body = check_names(write_native(words, plan, whole, sources, built_from, costs.block, parallel))

@@ -172,12 +172,35 @@ def test_what_is_built_anew_is_loaded_anew(spec: Path) -> None:
     assert before.predict(parameters, DATA["x"]).tobytes() == first.tobytes()
 
 
+WIDE = """\
+from derivgen import Model, activations, layers, losses
+
+model = Model("wide")
+N = model.batch("N")
+x, t = model.input("x", N, 70), model.input("t", N, 70)
+hidden = layers.dense(x, 70, activations.tanh, name="hidden")
+model.minimize(losses.mean_squared_error(layers.dense(hidden, 70, name="out"), t))
+"""
+
+
 @needs_compiler
-def test_strict_flags_give_the_numbers_of_fast_ones(spec: Path) -> None:
-    strict = spec.with_name("strict.py")
-    succeed("build", spec)
-    succeed("build", spec, "-o", strict, "--strict")
-    assert value(strict) == pytest.approx(value(spec.with_name("line_native.py")), rel=1e-14)
+def test_flags_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strict ones the same bits, whatever else the compiler may do; fast ones, and BLAS, others in the last places."""
+    spec = tmp_path / "wide.py"
+    spec.write_text(WIDE)
+    found = {}
+    for name, *options in (["strict", "--strict"], ["less", "--strict"], ["fast"], ["blas", "--blas"]):
+        if name == "less":
+            monkeypatch.setattr(building, "STRICT", ("-O1", "-march=native", "-ffp-contract=off"))
+        path = tmp_path / f"{name}_native.py"
+        succeed("build", spec, "-o", path, *options)
+        module = runtime.load(path)
+        inputs = (np.random.default_rng(k).normal(size=(70, 70)).astype(np.float32) for k in range(2))
+        found[name] = module.loss_and_gradient(module.initial_parameters(1), *inputs)[1]
+        assert hasattr(module.library, "derivgen_use_gemm") == (name == "blas")
+    assert found["strict"].tobytes() == found["less"].tobytes()
+    for other in ("fast", "blas"):
+        assert 0 < np.abs(found[other] - found["strict"]).max() <= 1e-5 * np.abs(found["strict"]).max(), other
 
 
 def test_files_of_others_are_left_alone(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,19 @@ def shared_penalty() -> Model:
     return model
 
 
+def test_names_of_c_are_no_matter(tmp_path: Path) -> None:
+    """Words of C, what its text calls things itself, and what stands for numbers there."""
+    model = Model("named", dtype="float64")
+    N = model.batch("unix")
+    n, d = model.indices(n=N, d=3)
+    x, t, w = model.input("result", N, 3), model.input("NAMED_OK", N), model.parameter("double", 3, init="normal")
+    scaled = model.let("int", (n, d), sp.exp(x[n, d]) * w[d])
+    f = model.let("f64_tanh", (n,), sp.tanh(sp.Sum(scaled[n, d], d)))
+    model.minimize(sp.Sum((f[n] - t[n]) ** 2, n) / N)
+    model.predict(f)
+    compare(native(model, tmp_path), execute(module_text(model, "float64"), numpy=np))
+
+
 def in_blocks(module: ModuleType, block: int | None = 4, leaves: int = 2) -> ModuleType:
     module.BLOCK, module.LEAVES = block, leaves
     return module

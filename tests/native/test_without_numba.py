@@ -149,12 +149,3 @@ def test_python_can_not_interpret_a_library(tmp_path: Path) -> None:
     module = native(blocks_model.model(), tmp_path)
     with pytest.raises(DerivgenError, match="calls a library of C, which Python can't interpret: give the module that"):
         runtime.fit(module, data_for(module, 8), epochs=1, interpret=True, progress=False)
-
-
-def test_a_setting_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    module = native(blocks_model.model(), tmp_path)
-    parameters, data = module.initial_parameters(0), data_for(module)
-    before = parameters.tobytes()
-    with pytest.raises(ValueError, match="blocks_descend: a hyperparameter is negative, or NaN"):
-        module.descend(parameters, module.optimizer_state(), 2, **data, learning_rate=np.nan)
-    assert parameters.tobytes() == before

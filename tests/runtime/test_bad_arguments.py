@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from generated import execute, module_text
+from native_modules import native, needs_compiler
 
 from derivgen import MaxOver, Model, activations, layers, losses, optimizers
 from derivgen.form.as_written import as_written
@@ -62,20 +63,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("arguments")
 
 
-def compiled(folder: Path, model: Model, dtype: str) -> ModuleType:
+def compiled(model: Model, folder: Path, dtype: str) -> ModuleType:
     path = folder / f"{model.name}_kernels.py"
     path.write_text(module_text(model, dtype), encoding="utf-8")
     return load(path)
 
 
-@pytest.fixture(scope="module")
-def digits(folder: Path) -> ModuleType:
-    return compiled(folder, digits_like(), "float32")
+KINDS = [pytest.param(compiled, id="numba"), pytest.param(native, id="native", marks=needs_compiler)]
 
 
-@pytest.fixture(scope="module")
-def odd(folder: Path) -> ModuleType:
-    return compiled(folder, odd_inputs(), "float64")
+@pytest.fixture(scope="module", params=KINDS)
+def digits(folder: Path, request: pytest.FixtureRequest) -> ModuleType:
+    return request.param(digits_like(), folder, "float32")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def odd(folder: Path, request: pytest.FixtureRequest) -> ModuleType:
+    return request.param(odd_inputs(), folder, "float64")
 
 
 ROWS = 7

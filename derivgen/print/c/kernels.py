@@ -41,12 +41,11 @@ from derivgen.print.c.words import (
     GREATEST,
     INDEX,
     INTEGER,
-    KEYWORDS,
-    LIBRARY,
     ORDINALS,
     PREFIX,
     PRODUCT,
     REAL,
+    TAKEN,
     comment,
     greatest_ordinal,
 )
@@ -187,9 +186,15 @@ class Printer:
     def name(self, name: str) -> str:
         """A name as C's text has it."""
         if name not in self.names:
-            taken = KEYWORDS | LIBRARY | {*self.names.values()}
-            self.names[name] = past(LENGTH.sub(length_name, name).replace(".", "_"), taken)
+            own = LENGTH.sub(length_name, name).replace(".", "_")
+            own = f"{own}_" if own.startswith(self.prefixes) else own
+            self.names[name] = past(own, TAKEN | {*self.names.values()})
         return self.names[name]
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What names of others begin with."""
+        return tuple(f"{prefix}_" for prefix in PREFIX.values())
 
     def look(self, name: str) -> Variable:
         if name not in self.variables:

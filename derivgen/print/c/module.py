@@ -51,12 +51,12 @@ def write_sources(
     whole: Whole,
     rows: int | None,
     stem: str,
-    in_blocks: bool = False,
+    by_python: bool = False,
 ) -> Sources:
     """`formulas`: those of the model; `codes`: those of its kernels; `whole`: what calls them.
 
-    `rows`: how many rows callers have, if that is known; `stem`: of the names of both files; `in_blocks`: callers
-    compute blocks of rows.
+    `rows`: how many rows callers have, if that is known; `stem`: of the names of both files; `by_python`: only
+    a module of Python calls the functions, see `write_public`.
     """
     doubles = {"observed", *plan.rule.shared_slots, *(f"state.{slot}" for slot in plan.rule.shared_slots)}
     module = Module(plan.dtype, plan.program.name, whole.signatures, doubles, plan.flat)
@@ -67,7 +67,7 @@ def write_sources(
         if routine.linkage is not Linkage.PUBLIC or routine.name == UPDATE:
             internal[routine.name] = write_routine(routine, module)
         if routine.linkage is Linkage.PUBLIC:
-            public[routine.name] = write_public(routine, plan, module, in_blocks)
+            public[routine.name] = write_public(routine, plan, module, by_python)
     texts = [*kernels.values(), *internal.values(), *(p.text for p in public.values())]
     used = {pair for text in texts for pair in text.used}
     memory = workspaces(plan)

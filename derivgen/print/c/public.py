@@ -16,8 +16,9 @@ from derivgen.form.program import Role, Tensor
 from derivgen.plan.derivative_plan import DerivativePlan
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.kernels import Parameter, Text, function_text, shapes_of
-from derivgen.print.c.routines import RESULT, Bound, Fields, Module, RoutinePrinter
+from derivgen.print.c.routines import RETURNED, Bound, Fields, Module, RoutinePrinter
 from derivgen.print.c.scalar import Variable
+from derivgen.print.c.words import RESULT
 from derivgen.print.layout import Part, indented, line
 from derivgen.whole.calls import STATE
 from derivgen.whole.labels import label_check
@@ -63,9 +64,9 @@ class Public:
         return [*head, f"{last};"]
 
 
-def write_public(routine: Routine, plan: ModulePlan, module: Module, in_blocks: bool = False) -> Public:
-    """A routine as callers have it. `in_blocks`: they compute blocks of rows, and give each its share of what has no
-    rows, where that is needed.
+def write_public(routine: Routine, plan: ModulePlan, module: Module, by_python: bool = False) -> Public:
+    """A routine as callers have it. `by_python`: only a module of Python calls it, which has checked the settings, and
+    which computes blocks of rows: it gives each its share of what has no rows, where that is needed.
     """
     meanings = {f"{p.function}_kernel": (p.function, f"{SHAPE.sub('', p.request.meaning)}.") for p in plan.parts}
     function, words = (NAMES | meanings)[routine.name]
@@ -75,8 +76,7 @@ def write_public(routine: Routine, plan: ModulePlan, module: Module, in_blocks: 
         given = tuple(Number(Read(name), t) if isinstance(t, Kind) else name for name, t in arguments)
         called = replace(routine, body=(Call(UPDATE, given),))
     as_code = as_function(called, module.signatures)
-    share = plan.share if in_blocks and routine.name in OF_BLOCKS else None
-    printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan, share)
+    printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan, by_python)
     tensors = {name: t.name for name, t in called.arguments.items() if isinstance(t, Tensor)}
     return Public(routine.name, function, printer.whole(f"{module.name}_{function}"), tensors)
 
@@ -85,10 +85,11 @@ class PublicPrinter(RoutinePrinter):
     """Writes a routine with its checks; constants are the module's own, but for one that is given."""
 
     def __init__(  # type: ignore[no-untyped-def]
-        self, routine: Routine, module: Module, function, proof, plan: ModulePlan, given: Tensor | None
+        self, routine: Routine, module: Module, function, proof, plan: ModulePlan, by_python: bool
     ) -> None:
         super().__init__(routine, module, function, proof)
-        self.plan = plan
+        self.plan, self.by_python = plan, by_python
+        given = plan.share if by_python and routine.name in OF_BLOCKS else None
         arrays = ((name, t) for name, t in routine.arguments.items() if isinstance(t, Tensor))
         self.result_shape: tuple[sp.Expr, ...] = (sp.S.One,)
         self.constants = {name: t for name, t in arrays if t.role is Role.CONSTANT and t != given}
@@ -113,7 +114,7 @@ class PublicPrinter(RoutinePrinter):
             for name in self.plan.memories:
                 arrays[name] = replace(arrays[name], shape=tuple(substitute(e, batch) for e in arrays[name].shape))
         shape = self.result_shape if self.results else None
-        return [*arrays.items(), *([(RESULT, array(RESULT, *shape))] if shape is not None else [])]
+        return [*arrays.items(), *([(RETURNED, array(RESULT, *shape))] if shape is not None else [])]
 
     def argument(self, name: str, group: Group) -> Bound:
         """The state of the update rule has the names of its slots."""
@@ -143,6 +144,8 @@ class PublicPrinter(RoutinePrinter):
 
     def setting_checks(self) -> list[str]:
         """Those of numbers that must not be negative; NaN fails too."""
+        if self.by_python:
+            return []
         rule = self.plan.rule
         names = [name for name, t in self.routine.arguments.items() if t is Kind.DOUBLE]
         signs = dict.fromkeys(rule.nonnegative, ">=") | dict.fromkeys(rule.positive, ">")

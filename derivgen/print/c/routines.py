@@ -31,7 +31,7 @@ from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path
 from derivgen.print.c.kernels import Parameter, Printer, Text, function_text, product_of
 from derivgen.print.c.scalar import Variable, plus, times
-from derivgen.print.c.words import INDEX, INTEGER, PREFIX
+from derivgen.print.c.words import INDEX, INTEGER, PREFIX, RESULT, member
 from derivgen.print.layout import Bracket, Part, flat, line
 from derivgen.whole.calls import VIEWS
 from derivgen.whole.library import OBSERVE, PARTS, SUM_OF_SQUARES, UNIFORM
@@ -39,7 +39,8 @@ from derivgen.whole.modes import FIRST_STEP, SEED, STEP_NUMBER
 
 WIDE = {SEED, FIRST_STEP, STEP_NUMBER, "step"}  # integers that may be larger than a size
 LAID_OUT = "The buffers, in memory; those that begin at one place are never needed at once."
-STATUS, RESULT, COPY, SPLIT = "int", "result", "copy", "split"
+STATUS, COPY, SPLIT = "int", "copy", "split"
+RETURNED = "return"  # what the parameter `result` is, which no tensor is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,13 @@ class RoutinePrinter(Printer):
 
     # ---- names
 
+    def name(self, name: str) -> str:
+        return RESULT if name == RETURNED else super().name(name)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return (*super().prefixes, f"{self.module.prefix}_")
+
     def variable(self, name: str) -> Variable:
         owner, _, part = name.rpartition(".")
         bound = self.bound.get(owner or name)
@@ -195,7 +203,7 @@ class RoutinePrinter(Printer):
             case Vector():
                 return bound.part(name, shape, self.module.whole)
             case Buffers():
-                return Variable(f"{bound.access}{name}", INTEGER if t.integer else self.real, shape)
+                return Variable(f"{bound.access}{member(name)}", INTEGER if t.integer else self.real, shape)
             case Fields():
                 return replace(bound.arrays[name], shape=shape)
         raise AssertionError(f"{name} is no part of an array")
@@ -314,7 +322,7 @@ class RoutinePrinter(Printer):
 
     def result(self, type_: str) -> None:
         if not self.results:
-            self.results.append(Parameter(RESULT, RESULT, type_, True, True))
+            self.results.append(Parameter(RESULT, RETURNED, type_, True, True))
 
     # ---- calls
 
@@ -333,7 +341,7 @@ class RoutinePrinter(Printer):
         given = dict(zip(signature.arguments, call.arguments, strict=True))
         sizes = self.shapes.sizes(call, signature)
         items: list[Part] = [self.size(size, given, sizes) for size in text.sizes]
-        items += [self.passed(p, given) for p in text.parameters if p.of != RESULT]
+        items += [self.passed(p, given) for p in text.parameters if p.of != RETURNED]
         return Bracket(call.function, tuple(items))
 
     def size(self, name: str, given: Mapping[str, Arrays | Number], sizes: Mapping[sp.Symbol, sp.Expr]) -> Part:
@@ -423,9 +431,9 @@ class RoutinePrinter(Printer):
         tag, views = self.routine.name, {part: self.alone(view) for part, view in bundle.fields}
         lines, fields = list[str](), list[str]()
         for first, *others in (names for _, names in bundle.slots):
-            fields += (f"    {views[name].type} *{name};" for name in (first, *others))
-            lines += line(f"work.{first} = ", self.scalar.pointer(views[first]), ";")
-            lines += (f"work.{name} = work.{first};" for name in others)
+            fields += (f"    {views[name].type} *{member(name)};" for name in (first, *others))
+            lines += line(f"work.{member(first)} = ", self.scalar.pointer(views[first]), ";")
+            lines += (f"work.{member(name)} = work.{member(first)};" for name in others)
             self.written.add(views[first].base)
         self.module.layouts[frozenset(views)] = tag
         self.returns = f"struct {tag}"

@@ -21,10 +21,17 @@ int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
 KEYWORDS = frozenset(WORDS.split())
 # Functions of the text that every module may have, besides f32_… and f64_….
 PRODUCT, FILL, FLOOR_MOD, LEAST, GREATEST = "gemm", "fill", "floor_mod", "least", "greatest"
+RESULT = "result"  # what a function returns besides its status
 LIBRARY = frozenset({PRODUCT, FILL, FLOOR_MOD, LEAST, GREATEST, "uniform", "sum_of_squares", "observe", "philox"})
+TAKEN = KEYWORDS | LIBRARY | {RESULT}
 
 # How integers are combined; everything else is a function of reals.
 OF_INTEGERS: dict[type | str, str] = {sp.Min: LEAST, sp.Max: GREATEST, sp.Mod: FLOOR_MOD}
+
+
+def member(name: str) -> str:
+    """What a member of a struct is called, for a tensor: `int_`, and `int__` for `int_`."""
+    return f"{name}_" if name.rstrip("_") in KEYWORDS else name
 
 
 def function_name(function: type | str, dtype: str) -> str:

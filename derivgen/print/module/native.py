@@ -10,7 +10,7 @@ from derivgen.form.expressions import size_symbol
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.module import Sources
 from derivgen.print.c.public import CHECKED, Public
-from derivgen.print.c.routines import RESULT, STATUS
+from derivgen.print.c.routines import RETURNED, STATUS
 from derivgen.print.c.words import INDEX, INTEGER, REAL
 from derivgen.print.kernels import integer_text, size_names, write_routine
 from derivgen.print.layout import Bracket, bracketed, indented, line
@@ -95,7 +95,7 @@ class Calling:
         self.routine, self.public, self.plan = routine, public, plan
         self.name = public.text.name
         *given, last = public.text.parameters
-        self.returned = last if last.of == RESULT and last.written else None
+        self.returned = last if last.of == RETURNED else None
         self.given = given if self.returned else [*given, last]
 
     @property
