@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "pipeline": "form file declare prepare derive simplify arrange schedule code plan whole print update",
     "project": "form file declare prepare oracle print runtime pipeline",
     "explain": "form declare prepare derive simplify update oracle pipeline",
-    "review": "form declare file derive prepare oracle update plan print pipeline project explain",
+    "review": "form declare file derive prepare oracle update plan print pipeline project explain verify",
     "verify": "",
     "report": "form code declare prepare oracle schedule plan print pipeline explain review verify",
     "command": "file plan runtime pipeline project explain review report",

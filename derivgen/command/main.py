@@ -22,7 +22,7 @@ from derivgen.command.training import train
 from derivgen.command.watching import watch
 from derivgen.errors import DerivgenError, show_warnings
 from derivgen.file import store
-from derivgen.project.c_sources import c_output, render_c
+from derivgen.project.c_sources import c_output, expected_c, files_beside, render_c
 from derivgen.project.project import (
     Check,
     Module,
@@ -175,7 +175,7 @@ CHECK = """
     # Check all pairs of the project, as in CI.
     derivgen check
 
-    # Check one module beside its spec.
+    # Check one module beside its spec, and files of C of its name.
     derivgen check digits.py
 """
 
@@ -192,7 +192,7 @@ CHECK = """
 )
 @click.option("--signed", is_flag=True, help="Fail, too, if a section of a module has no signature.")
 def check(specs: tuple[str, ...], form: str, signed: bool) -> None:
-    """Compare modules with what their specs generate now.
+    """Compare modules, and files of C beside them, with what their specs generate now.
 
     The exit code is 0 if all are up to date, 1 if one is stale (with the difference, and the command that fixes it) or,
     with --signed, not signed, 2 on an error.
@@ -200,6 +200,8 @@ def check(specs: tuple[str, ...], form: str, signed: bool) -> None:
     The pairs of a project stand under [tool.derivgen] in the nearest pyproject.toml, such as
 
         modules = { "digits.py" = "digits_kernels.py" }
+
+    Where there is a digits_kernels.c or .h, both are compared too; a pair may also name a file of C alone.
     """
     fresh = stale = failed = unsigned = 0
     modules = [Module(spec) for spec in specs] if specs else project_modules()
@@ -258,13 +260,16 @@ DIFF = """
 @main.command(examples=DIFF)
 @spec_argument
 def diff(spec: str) -> None:
-    """Print the unified diff from the module on disk to what its spec generates now.
+    """Print the unified diff from the module on disk, and from files of C beside it, to what its spec generates now.
 
     Nothing is printed if they are the same. The exit code is 0 in both cases.
     """
     for target in load_targets(spec):
-        text, _ = expected_text(target, target.output)
-        click.echo(store.diff(target.output, text), nl=False)
+        in_c = files_beside(c_output(target))
+        texts = {} if in_c and not target.output.exists() else {target.output: expected_text(target, target.output)[0]}
+        texts |= expected_c(target, c_output(target)).texts if in_c else {}
+        for path, text in texts.items():
+            click.echo(store.diff(path, text), nl=False)
 
 
 EXPLAIN = """

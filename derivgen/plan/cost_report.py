@@ -132,12 +132,17 @@ def workspace_bytes(plan: Plan) -> sp.Expr:
     return sp.expand(plan.storage.reals * REAL_BYTES[plan.dtype] + plan.storage.integers * INTEGER_BYTES)
 
 
+def in_sizes(e: sp.Expr, values: Mapping[str, int]) -> sp.Expr:
+    """An expression with numbers for these run-time sizes."""
+    found = sp.expand(e)
+    return found.xreplace({s: sp.Integer(values[s.name]) for s in found.free_symbols if s.name in values})
+
+
 def with_sizes(report: Report, values: Mapping[str, int]) -> Report:
     """The report with numbers for these run-time sizes; names of other sizes have no effect."""
 
     def at(e: sp.Expr) -> sp.Expr:
-        found = sp.expand(e)
-        return found.xreplace({s: sp.Integer(values[s.name]) for s in found.free_symbols if s.name in values})
+        return in_sizes(e, values)
 
     def valued(row: Row) -> Row:
         return replace(row, cost=row.cost.mapped(at))

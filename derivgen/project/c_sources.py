@@ -59,9 +59,29 @@ def c_command(target: Target, output: Path, dtype: str | None, rows: int | None,
     return store.command_line(target.spec.name, target.model_name, option, name, more=more)
 
 
+def files_beside(output: Path) -> list[Path]:
+    """The header and the file of C that there are, of these names; not those that `derivgen build` keeps."""
+    header = header_of_c(output)
+    is_kept = header is not None and header.native
+    return [] if is_kept else [path for path in (output.with_suffix(".h"), output) if path.is_file()]
+
+
+def header_of_c(output: Path) -> store.Header | None:
+    """What the file of C says of itself, or else its header."""
+    found = (store.read_header(store.read(path) or "") for path in (output, output.with_suffix(".h")))
+    return next((header for header in found if header is not None), None)
+
+
 def expected_c(target: Target, output: Path) -> CSources:
-    """What all files should be, by the options that the one on disk names."""
-    header = store.read_header(store.read(output) or "")
+    """What all files should be, by the options that those on disk name."""
+    header = header_of_c(output)
     if header is None:
         return render_c(target, output)
     return render_c(target, output, header.dtype, header.rows, "--casadi" in header.words)
+
+
+def options_of_c(header: store.Header | None) -> list[str]:
+    """The options that only files of C have, as a header names them."""
+    rows = ["--rows", str(header.rows)] if header is not None and header.rows is not None else []
+    casadi = ["--casadi"] if header is not None and "--casadi" in header.words else []
+    return ["--target", "c", *casadi, *rows]

@@ -17,6 +17,7 @@ from derivgen.prepare.modes import in_training
 from derivgen.print.kernels import REFERRED_TO
 from derivgen.project.gradcheck import finite_values
 from derivgen.review.alike import Alike, alike, docstring
+from derivgen.review.in_c import InC, lines_of
 from derivgen.review.names import Names, words_in
 from derivgen.review.sections import Section, behind
 from derivgen.review.state import Formulas, State, by_target, tensor_of
@@ -75,6 +76,7 @@ class Review:
     parts: tuple[Change, ...] = ()  # of the text that is no kernel: what reviewers read besides
     contract: tuple[Change, ...] = ()
     cost: tuple[Change, ...] = ()
+    in_c: tuple[str, ...] = ()  # what is said of files of C
     unsigned: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()  # files that hold another text than one may think
 
@@ -110,8 +112,9 @@ def compared(before: State, after: State, signed: Mapping[str, str]) -> Review:
         parts=tuple(other_parts(before.sections, after.sections, called)),
         contract=tuple(contract_changes(before, after, names)),
         cost=tuple(cost_changes(before.cost, after.cost)),
+        in_c=tuple(lines_of(before.in_c, after.in_c)),
         remarks=tuple(remarks(after, before)),
-        unsigned=tuple(s.name for s in after.sections if s.digest not in signed) if signed else (),
+        unsigned=unsigned(after, signed),
     )
 
 
@@ -127,15 +130,25 @@ def new_model(state: State, signed: Mapping[str, str]) -> Review:
         sampled=sampled(state),
         second=second_order(state),
         kernels=tuple(Kernel(s.name, CHANGED, "new", s.lines) for s in state.sections if s.kind == "kernel"),
+        in_c=tuple(lines_of(InC(), state.in_c)),
         remarks=tuple(remarks(state)),
-        unsigned=tuple(s.name for s in state.sections if s.digest not in signed) if signed else (),
+        unsigned=unsigned(state, signed),
     )
+
+
+def unsigned(state: State, signed: Mapping[str, str]) -> tuple[str, ...]:
+    """The sections that nobody has signed, if there are approvals at all; those of C with their file."""
+    own = [s.name for s in state.sections if s.digest not in signed]
+    in_c = state.in_c.digests.items()
+    own += [f"{file} {name}" for file, found in in_c for name, digest in found.items() if digest not in signed]
+    return tuple(own) if signed else ()
 
 
 def remarks(now: State, before: State | None = None) -> Iterator[str]:
     """Which files hold another text than their specs generate."""
     if now.remark:
         yield f"{now.remark}: this review is about what the spec generates, not about that file"
+    yield from now.in_c.remarks
     if before is not None and before.remark:
         yield f"{before.remark}: the kernels before are those of that file, the formulas those of its spec"
 

@@ -53,6 +53,8 @@ def blocks(review: Review, most: int) -> Iterator[Block]:
         yield "Contract", listed([change_line(c) for c in review.contract], 2 * most)
     if review.cost:
         yield "Cost", listed([change_line(c) for c in review.cost], 2 * most)
+    if review.in_c:
+        yield "In C", list(review.in_c)
     if review.unsigned:
         yield "Not signed by anybody", [", ".join(review.unsigned)]
 

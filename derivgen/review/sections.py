@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from derivgen.file.comments import as_docstring
 from derivgen.print.naming import KERNELS
 from derivgen.print.text import FIXED
 
 NUMBERS = ("CONSTANT_", "INITIAL_")  # arrays that the spec gives
 
 
+# A function of C, under the comment that says what it does.
+IN_C = re.compile(
+    r"^(?:/\*(?:(?!\*/).)*\*/\n)?[^\n #/}][^;{}]*?\b(\w+)\([^;{}]*\)\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a module: `kind` is kernel, elementary, function, numbers, table, frame or fixed."""
+    """A part of a module: `kind` is kernel, elementary, function, numbers, table, frame or fixed; of C, one of two."""
 
     name: str
     kind: str
@@ -35,12 +43,21 @@ def sections_of(text: str) -> tuple[Section, ...]:
 
     "def f(): …" is the section f, "PARAMETERS = …" the section PARAMETERS.
     """
+    if text.startswith("/*"):
+        return sections_of_c(text)
     found = FIXED.search(text)
     own = text[: found.start()] if found else text
     sections = list(merged(own))
     if found:
         sections.append(Section(f"what all {found[1]} modules have", "fixed", text[found.start() :].rstrip("\n")))
     return tuple(sections)
+
+
+def sections_of_c(text: str) -> tuple[Section, ...]:
+    """The functions of a file of C, and the rest of it, which is the frame: the whole of a header."""
+    own = text[as_docstring(text)[1] :]
+    functions = [Section(found[1], "function", found[0]) for found in IN_C.finditer(own)]
+    return (Section("frame", "frame", IN_C.sub("", own).strip("\n")), *functions)
 
 
 def merged(text: str) -> Iterator[Section]:

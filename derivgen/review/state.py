@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from derivgen.plan.cost_report import Report
 from derivgen.prepare.modes import in_training
 from derivgen.project.project import difference_on_disk, header_on_disk, options, render, shortest
 from derivgen.project.spec import Target, load_targets
+from derivgen.review.in_c import InC, in_c_now, in_c_then
 from derivgen.review.sections import Section, sections_of
 
 Formulas = dict[str, str]  # by what they define
@@ -38,6 +39,7 @@ class State:
     text: str
     dtype: str
     remark: str = ""  # on the module's file, if it holds another text than its spec generates
+    in_c: InC = field(default_factory=InC)
 
     @cached_property
     def header(self) -> store.Header:
@@ -152,13 +154,14 @@ def pairs(
     found: list[tuple[State | None, State]] = []
     for target in targets:
         old = before[0] if len(targets) == len(before) == 1 else by_name.get(target.model.name)
-        after = state_of_now(target)
+        after = replace(state_of_now(target), in_c=in_c_now(target))
         if old is None:
             found.append((None, after))
             continue
         text = store.read(old.output) if committed else None
         header = store.read_header(text or "") or header_on_disk(target.output)
-        found.append((state_then(old, words, text, header), after))
+        then = state_then(old, words, text, header)
+        found.append((replace(then, in_c=in_c_then(old)) if committed else then, after))
     return found
 
 
