@@ -31,6 +31,8 @@ from derivgen.schedule.schedule import Kernel
 from derivgen.whole.library import OBSERVE
 from derivgen.whole.whole import Whole
 
+NUMBERS_DRAWN = "The numbers drawn are those of Philox 4x32-10, and not those of the Python module."
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -100,6 +102,7 @@ def write_sources(
         "public": [text_of(p.text) for p in public.values()],
         "declared": ["\n".join(p.prototype) for p in public.values()],
         "initial": begun,
+        "drawn": comment([*wrapped(f"{begun.summary}.", WIDTH - 6), NUMBERS_DRAWN]),
         "elementary": [text for texts in elementary for text in texts.texts],
         "titled": titled,
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.code.routine import Group, Routine, array, as_function, proof_of
-from derivgen.code.tree import Call, Copied, Fill, Kind, Number, Return
-from derivgen.code.visit import indices_in
+from derivgen.code.tree import Block, Call, Code, Copied, Fill, Kind, Number, Return
+from derivgen.code.visit import indices_in, statements_in
 from derivgen.form.expressions import Read, size_symbol, substitute
 from derivgen.form.program import Role, Tensor
 from derivgen.plan.derivative_plan import DerivativePlan
@@ -22,12 +22,14 @@ from derivgen.print.c.words import RESULT
 from derivgen.print.layout import Part, indented, line
 from derivgen.whole.calls import STATE
 from derivgen.whole.labels import label_check
+from derivgen.whole.modes import FIRST_STEP
 from derivgen.whole.steps import STEPS
 
 UPDATE = "update_kernel"  # which an epoch calls too
 BY_BATCHES = "gradient_by_batches"
 CHECKED = ("epoch", BY_BATCHES)  # labels are checked with the numbers of rows
 OF_BLOCKS = ("loss_kernel", "gradient_kernel")  # what callers in Python call for each block of rows
+MOST_STEPS = 2**53  # which a double still counts
 LOSSES = "losses.shape[0]"  # steps, of which there may be none
 SHAPE = re.compile(r", shape \([^)]*\)")  # what Python's callers get; C's own line of shapes says how arrays lie
 
@@ -75,10 +77,19 @@ def write_public(routine: Routine, plan: ModulePlan, module: Module, by_python: 
         arguments = routine.arguments.items()
         given = tuple(Number(Read(name), t) if isinstance(t, Kind) else name for name, t in arguments)
         called = replace(routine, body=(Call(UPDATE, given),))
+    if routine.name == BY_BATCHES:
+        called = replace(called, body=after_checks(Fill("total", sp.S.Zero), routine.body))
     as_code = as_function(called, module.signatures)
     printer = PublicPrinter(called, module, as_code, proof_of(called, as_code), plan, by_python)
     tensors = {name: t.name for name, t in called.arguments.items() if isinstance(t, Tensor)}
     return Public(routine.name, function, printer.whole(f"{module.name}_{function}"), tensors)
+
+
+def after_checks(code: Code, body: Block) -> Block:
+    """The statements with one more, after those that may end the function before its end."""
+    checks = [n for n, own in enumerate(body[:-1]) if any(isinstance(c, Return) for c in statements_in((own,)))]
+    place = max(checks, default=-1) + 1
+    return (*body[:place], code, *body[place:])
 
 
 class PublicPrinter(RoutinePrinter):
@@ -95,8 +106,7 @@ class PublicPrinter(RoutinePrinter):
         self.constants = {name: t for name, t in arrays if t.role is Role.CONSTANT and t != given}
 
     def whole(self, name: str) -> Text:
-        cleared = self.fill(Fill("total", sp.S.Zero), 1) if self.routine.name == BY_BATCHES else []
-        body = [*cleared, *self.block(self.routine.body, 1)]
+        body = self.block(self.routine.body, 1)
         labels = self.label_checks()
         sizes = self.sizes()
         returning = [] if body and body[-1].startswith("return ") else [f"return {self.status('OK')};"]
@@ -107,8 +117,14 @@ class PublicPrinter(RoutinePrinter):
 
     def arrays_of(self, parameters: Sequence[Parameter]) -> list[tuple[str, Tensor]]:
         """The arrays that callers pass; the memory of an epoch is that of a batch."""
-        types = {p.of: self.routine.arguments.get(p.of) for p in parameters}
-        arrays = {name: t for name, t in types.items() if isinstance(t, Tensor)}
+        arrays: dict[str, Tensor] = {}
+        for p in parameters:
+            owner, _, part = p.of.rpartition(".")
+            group, alone = self.routine.arguments.get(owner), self.routine.arguments.get(p.of)
+            if isinstance(group, Group):
+                arrays[slot_name(part)] = group.fields[part]
+            elif isinstance(alone, Tensor):
+                arrays[p.of] = alone
         if self.routine.name in CHECKED:
             batch = {size_symbol(str(self.plan.sample_axis)): size_symbol("batch_size")}
             for name in self.plan.memories:
@@ -120,8 +136,8 @@ class PublicPrinter(RoutinePrinter):
         """The state of the update rule has the names of its slots."""
         if group.kind != STATE:
             return super().argument(name, group)
-        arrays = ((part, STEPS if part == "step" else part, t) for part, t in group.fields.items())
-        return Fields({part: self.array(f"{name}.{part}", self.name(own), t) for part, own, t in arrays})
+        arrays = ((part, self.name(slot_name(part)), t) for part, t in group.fields.items())
+        return Fields({part: self.array(f"{name}.{part}", own, t) for part, own, t in arrays})
 
     def status(self, word: str) -> str:
         return f"{self.module.prefix}_{word}"
@@ -143,14 +159,21 @@ class PublicPrinter(RoutinePrinter):
         return self.refused([f"{self.name(size)} < 1" for size in counts], "BAD_SIZE")
 
     def setting_checks(self) -> list[str]:
-        """Those of numbers that must not be negative; NaN fails too."""
+        """Those of numbers that must not be negative, NaN fails too; and of counts of steps."""
         if self.by_python:
             return []
         rule = self.plan.rule
         names = [name for name, t in self.routine.arguments.items() if t is Kind.DOUBLE]
         signs = dict.fromkeys(rule.nonnegative, ">=") | dict.fromkeys(rule.positive, ">")
         wrong = [f"!({self.name(name)} {signs[name]} 0.0)" for name in names if name in signs]
-        return self.refused(wrong, "BAD_SETTING")
+        steps = [f"{self.name(STEPS)}[0]"] if self.counts_steps else []
+        steps += [self.name(FIRST_STEP)] if FIRST_STEP in self.routine.arguments else []
+        return self.refused([*wrong, *(f"{n} < 0 || {n} > {MOST_STEPS}" for n in steps)], "BAD_SETTING")
+
+    @property
+    def counts_steps(self) -> bool:
+        groups = (t for t in self.routine.arguments.values() if isinstance(t, Group))
+        return STEPS in self.routine.arguments or any(group.kind == STATE for group in groups)
 
     def label_checks(self) -> list[str]:
         """The loops that end the function where a label is no class."""
@@ -184,6 +207,11 @@ class PublicPrinter(RoutinePrinter):
         self.result(type_)
         own = line(f"*{RESULT} = ", value, ";", depth)
         return [*own, f"return {self.status('OK')};"] if depth > 1 else own
+
+
+def slot_name(part: str) -> str:
+    """How callers know a part of the state of an update rule."""
+    return STEPS if part == "step" else part
 
 
 def constant_name(tensor: str) -> str:
