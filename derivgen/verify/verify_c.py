@@ -48,6 +48,7 @@ BINARY |= {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator
 BINARY |= {"!=": operator.ne, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift}
 BINARY |= {">>": operator.rshift, "**": operator.pow}
 REALS = ("f32", "f64")
+MOST_STEPS = 2**53  # which an update rule counts
 
 
 # ---- values of the third form --------------------------------------------------------------------
@@ -1260,7 +1261,18 @@ class InPython(Reader):
         self.names |= {n: whole(formals.names[n]) for n in formals.sizes}
         self.names |= {**formals.bound, **{n: whole(own) for n, own in formals.alias.items()}}
         self.block([ast.increment_lineno(node, -node.lineno) for node in ast.parse(before).body])
-        self.block([] if alone else formals.function.body[1 if ast.get_docstring(formals.function) else 0 :])
+        self.block([] if alone else self.cleared(formals))
+
+    @staticmethod
+    def cleared(formals: Formals) -> list[ast.stmt]:
+        """The function's statements; the sum of gradients, which Python's callers clear, after what may be refused."""
+        body = formals.function.body[1 if ast.get_docstring(formals.function) else 0 :]
+        if formals.name != "gradient_by_batches" or formals.c.name == formals.name:
+            return body
+        checks = [n for n, s in enumerate(body[:-1]) if any(isinstance(node, ast.Return) for node in ast.walk(s))]
+        place = max(checks, default=-1) + 1
+        fill = [ast.increment_lineno(node, -node.lineno) for node in ast.parse("total[:] = real(0)").body]
+        return [*body[:place], *fill, *body[place:]]
 
     # expressions
 
@@ -1851,13 +1863,15 @@ class Comparison:
             ],
             "BAD_SETTING": [f"not {n} {'>=' if sign == 'least' else '>'} 0.0" for n, sign in given if sign],
         }
+        counts = {"state": "state.step[0]", "steps": "steps[0]", "first_step": "first_step"}
+        for count in (own for n, own in counts.items() if n in formals.bound):
+            refused["BAD_SETTING"] += [f"{count} < 0", f"{count} > {MOST_STEPS}"]
         text = "".join(
             f"if {' or '.join(tests)}:\n    return '{status}'\n" for status, tests in refused.items() if tests
         )
         rows = {
             n: n if n in self.module.labels else n.rstrip("_") for n in formals.bound if formals.name not in CHECKED
         }
-        text += "total[:] = real(0)\n" if formals.name == "gradient_by_batches" else ""
         return text + "".join(self.label_check(n, row) for n, row in rows.items() if row in self.module.labels)
 
     def label_check(self, name: str, row: str) -> str:
