@@ -18,6 +18,7 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.kernels import without_last_commas
 from derivgen.print.c.patterns import Pattern, dense, empty, known_columns, sparse
 from derivgen.print.c.public import Public, Workspace
+from derivgen.print.c.routines import RETURNED
 from derivgen.print.c.words import KEYWORDS, comment, titled
 from derivgen.print.layout import WIDTH, bracketed, indented
 from derivgen.print.templates import environment
@@ -184,10 +185,10 @@ class Writer:
 
     def externals(self) -> list[External]:
         name, size = self.plan.program.name, self.count
-        objective = self.value(name, "loss", self.output("objective", 1), {"result": "res[0]"})
+        objective = self.value(name, "loss", self.output("objective", 1), {RETURNED: "res[0]"})
         gradient = self.derivative(objective, dense(1, size))
         self.clear(gradient, size, "res[0]")
-        self.call(gradient, "loss_and_gradient", {"gradient": "res[0]", "result": gradient.take(1)})
+        self.call(gradient, "loss_and_gradient", {"gradient": "res[0]", RETURNED: gradient.take(1)})
         found = [objective, gradient]
         if "hessian" in self.parts:
             hessian = self.derivative(gradient, dense(size, size))
