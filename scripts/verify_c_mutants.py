@@ -5,8 +5,6 @@ It prints what was not found, and a count a kind.
 
 from __future__ import annotations
 
-import functools
-import re
 import sys
 import time
 from collections import Counter
@@ -14,38 +12,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from c_mutants import is_found, sample
+from c_mutants import is_found, once, sample
 from c_texts import both
 from example_files import EXAMPLES, NAMES
 
 from derivgen.project.spec import load_target
 from derivgen.verify import verify_c
 
-OWN = re.compile(r"^static inline[^;{]*?\bf(?:32|64)_\w+\([^;]*?\)\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL)
-
-
-def run_once() -> None:
-    """Elementary functions are run once for each text of them all."""
-    check, known = verify_c.check_elementary, dict[tuple[str, str, str], str | Exception]()
-
-    @functools.wraps(check)
-    def checked(module: verify_c.Module, file: verify_c.CFile, type_: str, name: str) -> str:
-        key = "\n".join(OWN.findall(file.text)), type_, name
-        if key not in known:
-            try:
-                known[key] = check(module, file, type_, name)
-            except Exception as problem:
-                known[key] = problem
-        found = known[key]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    verify_c.check_elementary = checked
-
 
 def main() -> None:
-    run_once()
+    verify_c.check_elementary = once(verify_c.check_elementary)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     found, made = Counter[str](), Counter[str]()
     for name in sys.argv[2:] or NAMES:

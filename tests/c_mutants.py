@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from derivgen.verify import verify_c
@@ -15,6 +16,7 @@ OTHERS = {"exp": "log", "log": "exp", "sin": "cos", "cos": "sin", "sqrt": "abs",
 OTHERS |= {"min": "max", "max": "min", "maximum": "minimum", "minimum": "maximum"}
 FUNCTION = re.compile(r"^(?:static (?:inline )?)?[\w ]+? \*?(\w+)\([^;{}]*?\)\n\{\n(.*?)^\}$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+ELEMENTARY = re.compile(r"^static inline[^;{]*?\bf(?:32|64)_\w+\([^;]*?\)\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL)
 # What is no translation of the module's text, or is drawn by other random numbers.
 LIBRARY = re.compile(r"gemm\w*|uniform|philox|fraction|observe|sum_of_squares|draw\w*|\w+_initial")
 
@@ -103,3 +105,26 @@ def sample(text: str, count: int, seed: int = 0) -> list[Mutant]:
 def is_found(python: str, c: str, header: str) -> bool:
     """Whether something differs, besides the digests of the headers."""
     return any("DIFFERENT" in line and "edited" not in line for line in verify_c.findings(python, c, header))
+
+
+Check = Callable[[verify_c.Module, verify_c.CFile, str, str], str]
+
+
+def once(check: Check) -> Check:
+    """The check of an elementary function, made once for each text of them all."""
+    known: dict[tuple[str, str, str], str | Exception] = {}
+
+    @functools.wraps(check)
+    def checked(module: verify_c.Module, file: verify_c.CFile, type_: str, name: str) -> str:
+        key = "\n".join(ELEMENTARY.findall(file.text)), type_, name
+        if key not in known:
+            try:
+                known[key] = check(module, file, type_, name)
+            except Exception as problem:
+                known[key] = problem
+        found = known[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return checked

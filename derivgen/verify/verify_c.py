@@ -31,6 +31,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -777,7 +778,7 @@ class Formals:
         self.names = dict(zip(own, passed, strict=True)) | {n: self.alias.get(n, n) for n in self.sizes}
         self.check_types()
 
-    @property
+    @cached_property
     def alias(self) -> dict[str, str]:
         """The names that a kernel gives to sizes: N = x.shape[0]"""
         found = dict[str, str]()
@@ -824,7 +825,7 @@ class Formals:
             return {}
         return self.module.layout(self.in_c["work"].type, self.memory, [Poly.of(s) for s in self.module.sizes])
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, Array]:
         """Those that may be arguments, by name; the extents of others are not known."""
         module, found = self.module, {**self.module.inputs, **self.state, "steps": self.state["step"], **self.memory}
