@@ -352,11 +352,8 @@ class Parser:
     """Reads what derivgen writes: no declarations of several names, pointers to pointers, goto or switch."""
 
     def __init__(self, own: list[Token], types: Iterable[str]) -> None:
-        self.tokens, self.at, self.types = (
-            [*own, ("end", "", own[-1][2])],
-            0,
-            {*TYPES, "struct", "union", "const", *types},
-        )
+        self.tokens, self.at = [*own, ("end", "", own[-1][2])], 0
+        self.types = {*TYPES, "struct", "union", "const", *types}
         self.lines, self.origins = list[str](), [0]  # of Python, and the lines of C from which they come
 
     @property
@@ -625,11 +622,7 @@ def function_name(words: list[str]) -> str:
 
 KERNELS = ("kernel", "aliased_kernel", "parallel_kernel")
 FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha256 (\w+) =*\n", re.MULTILINE)
-KINDS = {
-    "np.int64": "i64",
-    "np.float64": "f64",
-    "int64": "i64",
-}  # of arrays that may have another dtype than the module
+KINDS = {"np.int64": "i64", "np.float64": "f64", "int64": "i64"}  # of arrays whose dtype need not be the module's
 VECTORS = ("theta", "bar", "into", "dot")  # flat vectors in parts
 
 
@@ -809,9 +802,8 @@ class Formals:
             lies = {f: buffers[f].lies if f in buffers else None for f in fields}
             return Bundle({f: self.sized(f"data.{f}", self.given(f)._replace(lies=lies[f])) for f in fields})
         if name == "work":
-            return Bundle(
-                {f: self.sized(f"work.{f}", a._replace(start=ZERO)) for f, a in self.buffers().items()}, "work"
-            )
+            buffers = {f: a._replace(start=ZERO) for f, a in self.buffers().items()}
+            return Bundle({f: self.sized(f"work.{f}", a) for f, a in buffers.items()}, "work")
         if plain in module.constants and name not in self.in_c:
             return self.given(plain)
         p = self.in_c.get(name) or self.in_c.get(f"{name}_")
@@ -834,9 +826,8 @@ class Formals:
         for name, type_ in (("order", "i64"), ("losses", module.real)):
             length = f"{name}_length" if f"{name}_length" in self.in_c else f"?{name}"
             found[name] = Array("", type_).shaped([Poly.of(length)])
-        return (
-            found | {"observed": Array("", "f64").shaped([Poly.of("?layers"), Poly.of(2)])} | module.results(self.base)
-        )
+        found["observed"] = Array("", "f64").shaped([Poly.of("?layers"), Poly.of(2)])
+        return found | module.results(self.base)
 
     def given(self, name: str) -> Array:
         """An input, or a constant, which is a table of C."""
@@ -1118,11 +1109,10 @@ class InC(Reader):
         return Bundle({part: Array(f"{place}.{part}", type_) for part, type_ in self.file.structs[kind].items()}, place)
 
     def arrays(self, node: ast.expr) -> Any:
-        return (
-            self.arrays(node.args[0])
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "at"
-            else super().arrays(node)
-        )
+        match node:
+            case ast.Call(ast.Name("at"), [inner]):
+                return self.arrays(inner)
+        return super().arrays(node)
 
     def operation(self, o: str, a: Value, b: Value) -> Value:
         if o == "/" and a.type == b.type == "i64":
@@ -1179,6 +1169,16 @@ class InC(Reader):
                 self.say(node.lineno, f"return {to(self.names['result'].type, self.value(value)).text}")
             case _:
                 super().statement(node, after)
+
+    def loop(self, line: int, name: str, words: str, body: list[ast.stmt]) -> None:
+        """C looks at the bound before each iteration: nothing in it may change."""
+        at = len(self.lines) + 1
+        super().loop(line, name, words, body)
+        fixed = {self.place(name), *re.findall(r"%\d+|[\w.]+(?=\[)", words)}
+        for changed, text in self.lines[at:]:
+            is_call = re.match(r"\w+\(|product |fill ", text) is not None
+            if fixed & {text.partition(" = ")[0], text.partition("[")[0]} or ("[" in words and is_call):
+                raise Unclear(f"line {changed} of C changes what the loop of line {line} goes by")
 
     def declare(self, line: int, name: str, annotation: ast.expr, value: ast.expr | None) -> None:
         match annotation, value:
