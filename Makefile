@@ -17,11 +17,11 @@ RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py
 	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify \
 	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py
 
-.PHONY: help demo test quick lint types unit check verify mutants fuzz bench coefficients names docs pictures examples clean
+.PHONY: help demo test quick lint types unit check verify mutants test-c fuzz bench coefficients names docs pictures examples clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets, with about how long each takes on 2 cores
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/examples ## generate the digits kernels, train them, print the test accuracy: about 30 s, the first time 3 min
 	$(BIN)/derivgen generate examples/digits/digits.py
@@ -50,6 +50,9 @@ verify: $(VENV)/dev ## the examples' modules and certificates by verify.py, whic
 
 mutants: $(VENV)/dev ## break each pass, and see the test of that pass fail: about an hour
 	$(BIN)/python scripts/mutants.py
+
+test-c: $(VENV)/dev ## the checks of C that need compilers, checkers and emulators: about 15 min
+	$(BIN)/python scripts/test_c
 
 fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names, damaged files: hours
 	$(BIN)/python scripts/fuzz.py

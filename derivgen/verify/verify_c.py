@@ -1114,6 +1114,12 @@ class InC(Reader):
                 return self.arrays(inner)
         return super().arrays(node)
 
+    def value(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Compare(inner, [ast.NotEq()], [ast.Constant(0)]) if (v := self.value(inner)).type == "bool":
+                return v  # C has integers for what is true or false
+        return super().value(node)
+
     def operation(self, o: str, a: Value, b: Value) -> Value:
         if o == "/" and a.type == b.type == "i64":
             raise Unclear(f"a quotient of whole numbers: {a.text} / {b.text}")

@@ -34,7 +34,10 @@ def initial(plan: ModulePlan, module: Module) -> Initial:
     for number, t in enumerate(plan.program.vector):
         kind, arguments = distribution(t)
         count, place = int(element_count(t)), f"&parameters[{module.prefix}_AT_{t.name}]"
-        if kind == "array":
+        if kind == "array" and count == 1:
+            value = shortest(np.asarray(t.initial).ravel()[0], plan.dtype)
+            lines.append(f"parameters[{module.prefix}_AT_{t.name}] = {value}{suffix};")
+        elif kind == "array":
             tables.append((f"initial_{t.name}", np.asarray(t.initial).ravel()))
             lines.append(f"{p}_{COPY}({count}, initial_{t.name}, {place});")
         elif kind == "constant":
@@ -56,3 +59,8 @@ def initial(plan: ModulePlan, module: Module) -> Initial:
         tuple(k for k in DRAWN if k in kinds),
         frozenset(used),
     )
+
+
+def shortest(value: float, dtype: str) -> str:
+    """A number with as many digits as its dtype tells apart."""
+    return repr(float(str(np.dtype(dtype).type(value))))

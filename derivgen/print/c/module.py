@@ -15,7 +15,7 @@ from derivgen.code.tree import Function
 from derivgen.form.as_written import as_written
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.c.elementary import INLINED, Definitions, definitions
-from derivgen.print.c.initial import Initial, initial
+from derivgen.print.c.initial import Initial, initial, shortest
 from derivgen.print.c.kernels import Text, write_kernel
 from derivgen.print.c.library import NAMES, library, products
 from derivgen.print.c.public import UPDATE, Public, Workspace, constant_name, workspaces, write_public
@@ -210,11 +210,6 @@ def constant_tables(plan: ModulePlan, begun: Initial) -> Iterator[tuple[str, np.
 def table_text(table: tuple[str, np.ndarray, str]) -> str:
     name, numbers, dtype = table
     suffix = "f" if dtype == "float32" else ""
-    written = [str(int(v)) if dtype == INTEGER else f"{number(v, dtype)}{suffix}" for v in numbers]
+    written = [str(int(v)) if dtype == INTEGER else f"{shortest(v, dtype)}{suffix}" for v in numbers]
     head = f"static const {REAL.get(dtype, dtype)} {name}[{len(numbers)}] = {{"
     return "\n".join([head, *(f"    {line}" for line in wrapped(", ".join(written), WIDTH - 4, "")), "};"])
-
-
-def number(value: float, dtype: str) -> str:
-    """As many digits as the dtype tells apart."""
-    return repr(float(str(np.dtype(dtype).type(value))))

@@ -31,7 +31,7 @@ from derivgen.form.program import Tensor
 from derivgen.print.c.declared import Path
 from derivgen.print.c.kernels import Parameter, Printer, Text, function_text, product_of
 from derivgen.print.c.scalar import Variable, plus, times
-from derivgen.print.c.words import INDEX, INTEGER, PREFIX, RESULT, member
+from derivgen.print.c.words import INDEX, INTEGER, PREFIX, RESULT, TRUTH_VALUE, member
 from derivgen.print.layout import Bracket, Part, flat, line
 from derivgen.whole.calls import VIEWS
 from derivgen.whole.library import OBSERVE, PARTS, SUM_OF_SQUARES, UNIFORM
@@ -166,7 +166,7 @@ class RoutinePrinter(Printer):
 
     def type_of_number(self, name: str, t: Type) -> str:
         if t == TRUTH:
-            return STATUS  # C++ has no _Bool
+            return TRUTH_VALUE
         if t in (Kind.INTEGER, SIZE):
             return INTEGER if name in WIDE else INDEX
         return "double" if t is Kind.DOUBLE else self.real
@@ -383,7 +383,7 @@ class RoutinePrinter(Printer):
     def number(self, n: Number, type_: str) -> Part:
         if n.kind is not Kind.INTEGER:
             return self.value(n.value, "float64")
-        if type_ == STATUS:
+        if type_ == TRUTH_VALUE:
             return self.scalar.part(self.operations.condition(n.value))
         o = self.resolved(n.value)
         return self.scalar.integer_as(o, type_)

@@ -9,7 +9,7 @@ import sympy as sp
 
 from derivgen.code import operations as op
 from derivgen.form.functions import of_ordinal, ordinal
-from derivgen.print.c.words import INDEX, OF_INTEGERS, PREFIX, REAL, function_name
+from derivgen.print.c.words import INDEX, OF_INTEGERS, PREFIX, REAL, TRUTH_VALUE, function_name
 from derivgen.print.layout import Bracket, Chain, Part, Signed
 from derivgen.print.scalar import EXACT, chained, digits, signed
 
@@ -69,7 +69,8 @@ class Scalar:
                 return self.number(o)
             case op.Name():
                 self.names.add(o.name)
-                return self.rename(o.name), ATOM
+                name = self.rename(o.name)
+                return (name, ATOM) if self.look(o.name).type != TRUTH_VALUE else (f"{name} != 0", EQUALITY)
             case op.Place():
                 return self.converted(*self.place(o))
             case op.ToReal():

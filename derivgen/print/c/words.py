@@ -10,6 +10,7 @@ from derivgen.print.scalar import NAMES
 REAL = {"float32": "float", "float64": "double"}
 PREFIX = {"float32": "f32", "float64": "f64"}
 INDEX, INTEGER = "ptrdiff_t", "int64_t"  # indices and sizes; elements of integer arrays
+TRUTH_VALUE = "int"  # of what callers give: C++ has no _Bool
 ORDINALS = {"float32": "int32_t", "float64": "int64_t"}  # ranks of reals
 
 WORDS = """
