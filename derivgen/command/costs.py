@@ -71,14 +71,14 @@ COST = """
     derivgen cost digits.py --ranks 8
 
     # Show what memory the files of C take, too, with 32 rows, on a microcontroller.
-    derivgen cost digits.py --target c --rows 32 --cc "arm-none-eabi-gcc -mcpu=cortex-m7"
+    derivgen cost digits.py --target c --rows 32 --cc arm-none-eabi-gcc
 """
 
 
 @click.command(cls=Command, examples=COST)
 @spec_argument
 @options_of(SIZE_OPTIONS)
-@of_c("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="c: show what memory files of C take, too.")
+@of_c("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="With c, show what memory files of C take, too.")
 @of_c("--rows", type=click.IntRange(1), metavar="N", help="How many rows there are: a number for the first --size.")
 @of_c("--cc", metavar="COMMAND", help="The C compiler for the size of code; $CC, or else cc, gcc or clang, if omitted.")
 @of_ranks(
