@@ -70,7 +70,7 @@ COST = """
     # Show from how many rows on up to eight processes of MPI are worth it.
     derivgen cost digits.py --ranks 8
 
-    # Show what memory the files of C take, too, with 32 rows, on a microcontroller.
+    # Show what memory the files of C take, too, on a microcontroller.
     derivgen cost digits.py --target c --rows 32 --cc arm-none-eabi-gcc
 """
 
