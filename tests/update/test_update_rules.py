@@ -584,7 +584,8 @@ def sampled(rule: UpdateRule, groups: dict) -> Model:
 
 def test_the_arguments_of_fit_are_known() -> None:
     own = inspect.signature(runtime.fit).parameters
-    assert {*contract.FIT_ARGUMENTS} == {name for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+    variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    assert {*contract.FIT_ARGUMENTS} == {name for name, p in own.items() if p.kind not in variable}
 
 
 # ---- what is refused
