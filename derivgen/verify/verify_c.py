@@ -1448,7 +1448,7 @@ class InPython(Reader):
         for array in {*self.stores[stored:]}:
             axes = zip(*(places for base, places in accesses if base == array), strict=True)
             own = ((axis[0] - index) for axis in axes if axis[0] is not None and len({*axis}) == 1)
-            if not any(str(index) not in str(rest) and "[" not in str(rest) for rest in own):
+            if not any(re.search(rf"{index}\b|\[", str(rest)) is None for rest in own):
                 self.in_order.add(at)
 
     def lay_out(self, line: int, name: str, layout: str, memory: Bundle, sizes: list[Poly]) -> None:
