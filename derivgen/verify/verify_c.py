@@ -5,7 +5,7 @@ nothing of derivgen. It reads both texts, C as Python's syntax, and writes each 
 
     a1[n, h] = tanh(a1[n, h] + b1[h])                    Python's text, where a1 is Real[N, 32]
     a1[32 * n + h] = f32_tanh(a1[32 * n + h] + b1[h]);   C's text
-    a1[%1 + 32·%0] = f32:tanh((a1[%1 + 32·%0] +f32 b1[%1]))
+    a1[32·%0 + %1] = f32:tanh((a1[32·%0 + %1] +f32 b1[%1]))
 
 There a subscript is a polynomial that says where in memory an element lies; each operation says in which precision it
 rounds, by the rules of its language, and so does what converts a number; numbers are as they are after rounding; locals
@@ -579,6 +579,8 @@ class CFile:
             if depth == 0 and (sign == ";" or (sign == "}" and function_name([t for _, t, _ in item]))):
                 self.keep(item)
                 start = k + 1
+        if start < len(own):
+            raise Unclear(f"line {own[start][2]} of C begins what does not end")
 
     def keep(self, item: list[Token]) -> None:
         words, parser = [text for _, text, _ in item], Parser(item, self.structs)
@@ -1698,8 +1700,18 @@ class Running:
                 self.set_member(at[name], part, v)
 
 
+def power(u: float, v: float) -> float:
+    """u^v, where Python refuses it too."""
+    try:
+        return math.pow(u, v)
+    except ValueError:  # of a negative number, or of 0
+        return math.nan if u else math.copysign(math.inf, u) if v % 2 == 1 else math.inf
+    except OverflowError:
+        return -math.inf if u < 0 and v % 2 == 1 else math.inf
+
+
 # Functions by Python's library, where the module has no text of them, or calls NumPy's.
-LIBRARY: dict[str, Callable[..., float]] = {"atan2": math.atan2, "power": math.pow, "integer_power": math.pow}
+LIBRARY: dict[str, Callable[..., float]] = {"atan2": math.atan2, "power": power, "integer_power": power}
 LIBRARY |= {"abs": abs, "copysign": math.copysign, "loggamma": math.lgamma, "difference": operator.sub}
 LIBRARY |= {
     "infinity": lambda: math.inf,
@@ -1709,6 +1721,7 @@ LIBRARY |= {
     "ceil": lambda u: math.copysign(math.ceil(u), u) if math.isfinite(u) else u,
     "minimum": lambda u, v: math.nan if u != u or v != v else min(u, v),
     "maximum": lambda u, v: math.nan if u != u or v != v else max(u, v),
+    "log": lambda u: math.log(u) if u else -math.inf,
     "square": lambda u: u * u,
     "cube": lambda u: u * u * u,
     "sign": lambda u: float((u > 0) - (u < 0)),
@@ -1721,7 +1734,7 @@ LIBRARY |= {
 
 def points(type_: str, count: int) -> Iterator[list[float]]:
     """Numbers of all sizes, and those at which functions change their ways."""
-    state, found = 1, [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, math.inf, -math.inf, math.nan, 1e-40, 1e-310, 1e30, -1e30, 88.0]
+    state, found = 1, [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, math.inf, -math.inf, math.nan, 1e-40, 1e-308, 1e30, -1e30, 88.0]
     while len(found) < 211 + 40 * count:
         state = state * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
         found.append(((state >> 39) / (1 << 24) - 1) * 8.0 ** ((state >> 32) % 9 - 5))
@@ -1810,6 +1823,7 @@ class Comparison:
                 yield from self.attempt(name, self.memory, name.removesuffix("_memory"))
         yield from self.attempt(f"{self.name}_update", self.function, "update_kernel", f"{self.name}_update")
         words = {w for n, own in self.file.items.items() if n.partition("_")[0] not in REALS for _, w, _ in own}
+        words |= {n for n in self.file.items if n[4:] in LIBRARY}  # which others may call at few points
         for word in sorted(w for w in words if w in self.file.items and w.partition("_")[0] in REALS):
             if (bare := word[4:]) not in SMALL:
                 self.seen.add(word)
