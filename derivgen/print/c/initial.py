@@ -33,21 +33,21 @@ def initial(plan: ModulePlan, module: Module) -> Initial:
     suffix, p = ("f" if plan.dtype == "float32" else ""), PREFIX[plan.dtype]
     for number, t in enumerate(plan.program.vector):
         kind, arguments = distribution(t)
-        count, place = int(element_count(t)), f"&parameters[{module.prefix}_AT_{t.name}]"
-        if kind == "array" and count == 1:
-            value = shortest(np.asarray(t.initial).ravel()[0], plan.dtype)
-            lines.append(f"parameters[{module.prefix}_AT_{t.name}] = {value}{suffix};")
+        count, place = int(element_count(t)), f"parameters[{module.prefix}_AT_{t.name}]"
+        numbers = np.asarray(t.initial if kind == "array" else arguments).ravel()
+        if kind in ("array", "constant") and count == 1:
+            lines.append(f"{place} = {shortest(numbers[0], plan.dtype)}{suffix};")
         elif kind == "array":
-            tables.append((f"initial_{t.name}", np.asarray(t.initial).ravel()))
-            lines.append(f"{p}_{COPY}({count}, initial_{t.name}, {place});")
+            tables.append((f"initial_{t.name}", numbers))
+            lines.append(f"{p}_{COPY}({count}, initial_{t.name}, &{place});")
         elif kind == "constant":
-            lines.append(f"{p}_{FILL}({count}, {float(arguments[0])!r}{suffix}, {place});")
+            lines.append(f"{p}_{FILL}({count}, {shortest(numbers[0], plan.dtype)}{suffix}, &{place});")
         else:
             kinds.add(kind)
             rows = int(t.shape[0]) if t.shape else 1
             shape = f"{rows}, {count // rows}" if kind == "orthogonal" else str(count)
-            numbers = ", ".join(repr(float(a)) for a in arguments)
-            lines.append(f"draw_{kind}(seed, {number}, {shape}, {numbers}, {place});")
+            given = ", ".join(repr(float(a)) for a in arguments)
+            lines.append(f"draw_{kind}(seed, {number}, {shape}, {given}, &{place});")
     used = {(COPY, plan.dtype)} if tables else set()
     used |= {(FILL, plan.dtype)} if any(f"_{FILL}(" in line for line in lines) else set()
     used |= {(UNIFORM, plan.dtype)} if kinds else set()

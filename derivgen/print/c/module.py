@@ -95,7 +95,8 @@ def write_sources(
         "small": [*assigning(used, plan.dtype), *small_functions(used), *library_prototypes(brought)],
         "draws": draws(begun, plan.dtype),
         "library": [text for _, text in brought],
-        "constants": [*map(table_text, constant_tables(plan, begun))],
+        "constants": [*map(table_text, constant_tables(plan))],
+        "begun_from": [line for name, n in begun.tables for line in table_text((name, n, plan.dtype)).splitlines()],
         "kernels": sections(plan, kernels),
         "whole": [text_of(internal[r.name]) for r in whole.steps if r.name in internal and r.name != SPLIT],
         "derived": derivative_sections(plan, kernels, internal, whole),
@@ -198,13 +199,11 @@ def draws(begun: Initial, dtype: str) -> list[str]:
     return [template.render(kinds=list(begun.kinds), real=REAL[dtype]).strip("\n")]
 
 
-def constant_tables(plan: ModulePlan, begun: Initial) -> Iterator[tuple[str, np.ndarray, str]]:
+def constant_tables(plan: ModulePlan) -> Iterator[tuple[str, np.ndarray, str]]:
     """Tables of numbers: name, numbers, dtype."""
     for table in plan.tables:
         dtype = INTEGER if table.tensor.integer else plan.dtype
         yield constant_name(table.tensor.name), np.asarray(table.values).ravel(), dtype
-    for name, numbers in begun.tables:
-        yield name, numbers, plan.dtype
 
 
 def table_text(table: tuple[str, np.ndarray, str]) -> str:
