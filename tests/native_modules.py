@@ -53,10 +53,20 @@ def given_to(function: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: data[name] for name in inspect.signature(function).parameters if name in data}
 
 
-def numbers_of(module: ModuleType, data: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the functions of a module give for these inputs, by names."""
-    parameters = module.initial_parameters(1)
+def moved(parameters: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    """The parameters, each of them an ulp more or less where there are random numbers for it."""
+    if rng is None:
+        return parameters
+    return np.nextafter(parameters, rng.choice(np.array([-np.inf, np.inf], parameters.dtype), parameters.shape))
+
+
+def numbers_of(
+    module: ModuleType, data: Mapping[str, Any], start: int = 1, rng: np.random.Generator | None = None
+) -> dict[str, Any]:
+    """All that the functions of a module give for these inputs, by names; `start`: the seed of the parameters."""
+    parameters = module.initial_parameters(start)
     parameters += 0.05 * np.random.default_rng(2).normal(size=parameters.shape).astype(module.real)
+    parameters = moved(parameters, rng)
     found = {"loss": module.loss(parameters, **data)}
     found["value"], found["gradient"] = module.loss_and_gradient(parameters, **data)
     if hasattr(module, "predict"):
@@ -95,20 +105,20 @@ def dense(value: Any) -> Any:
 
 def steps_of(module: ModuleType, parameters: np.ndarray, data: Mapping[str, Any]) -> dict[str, Any]:
     """Two epochs, three steps on all the data, and one with a gradient that is given."""
-    found, moved, state = {}, parameters.copy(), module.optimizer_state()
+    found, stepped, state = {}, parameters.copy(), module.optimizer_state()
     if hasattr(module, "train_epoch"):
         rows = next(len(data[e.name]) for e in module.INPUTS if e.shape[:1] == (module.SAMPLE_AXIS,))
         order = np.arange(rows)[::-1].copy()
         seed = seeds(module.train_epoch)
-        found["epochs"] = [module.train_epoch(moved, state, order, 4, **data, **seed) for _ in range(2)]
-        found["after epochs"] = moved.copy()
-        found["dropped"] = module.train_epoch(moved, state, order, 4, **data, drop_last=True, **seed)
+        found["epochs"] = [module.train_epoch(stepped, state, order, 4, **data, **seed) for _ in range(2)]
+        found["after epochs"] = stepped.copy()
+        found["dropped"] = module.train_epoch(stepped, state, order, 4, **data, drop_last=True, **seed)
         found["mean loss"], found["mean gradient"] = module.mean_gradient(
             parameters.copy(), order, 4, **data, **seeds(module.mean_gradient)
         )
-    found["descent"] = module.descend(moved, state, 3, **data, **seeds(module.descend))
-    module.update(moved, np.sin(np.arange(moved.size)).astype(module.real), state)
-    return found | {"after all": moved} | {f"state.{name}": slot for name, slot in state._asdict().items()}
+    found["descent"] = module.descend(stepped, state, 3, **data, **seeds(module.descend))
+    module.update(stepped, np.sin(np.arange(stepped.size)).astype(module.real), state)
+    return found | {"after all": stepped} | {f"state.{name}": slot for name, slot in state._asdict().items()}
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, float]:

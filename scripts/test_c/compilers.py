@@ -21,7 +21,10 @@ def flags(compiler: str = "gcc") -> dict[str, tuple[str, ...]]:
     """Without optimization; for the same bits on all machines; as `derivgen build` compiles, where a compiler can."""
     from derivgen.project.building import FAST, NATIVE, STRICT
 
-    fast = (NATIVE, *(flag for flag in FAST if run([compiler, flag, "-fsyntax-only", "-x", "c", os.devnull], ROOT)[0] == 0))
+    fast = (
+        NATIVE,
+        *(flag for flag in FAST if run([compiler, flag, "-fsyntax-only", "-x", "c", os.devnull], ROOT)[0] == 0),
+    )
     return {"plain": ("-O0",), "strict": STRICT, "fast": fast}
 
 
