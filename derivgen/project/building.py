@@ -30,9 +30,9 @@ LIBRARY = {
     "win32": ("-std=c99", "-shared"),
 }.get(sys.platform, ("-std=c99", "-shared", "-fPIC"))
 STRICT = ("-O3", "-ffp-contract=off")  # the same bits on all machines, as with -O2, which is a quarter as fast
-NATIVE = "-march=native"  # which not all compilers know for all processors
-FAST: tuple[str, ...] = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-freciprocal-math")
-FAST += ("-fno-tree-pre", "-fopenmp-simd", "-DDERIVGEN_SIMD")  # docs/decisions.md says what each is for
+# docs/decisions.md says what each is for. No compiler but GCC knows all, and -march=native it knows not everywhere.
+FAST: tuple[str, ...] = ("-march=native", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+FAST += ("-freciprocal-math", "-fno-tree-pre", "-fopenmp-simd", "-DDERIVGEN_SIMD")
 BLAS = "DERIVGEN_CBLAS"  # what products of matrices are compiled with, to be made by another function
 THREADS = ("-fopenmp", "-DDERIVGEN_THREADS")
 MISSING = (
@@ -172,7 +172,7 @@ def compiled(sources: Mapping[str, str], cc: str | None = None, options: Options
         for name, text in sources.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         own = next(text for name, text in sources.items() if name.endswith(".c"))  # of the model
-        flags = STRICT if options.strict else (*native_flags(command), *FAST)
+        flags = STRICT if options.strict else known_flags(command, FAST)
         flags += THREADS if options.parallel and "IN_THREADS" in own else ()
         flags += (f"-D{BLAS}=derivgen_gemm",) if options.blas and BLAS in own else ()
         files = [name for name in sources if name.endswith(".c")]
@@ -203,10 +203,13 @@ def compiler(given: str | None) -> list[str]:
     raise DerivgenError(f"no C compiler is found (looked for {', '.join(COMPILERS)}): {MISSING}")
 
 
-def native_flags(command: Sequence[str]) -> tuple[str, ...]:
-    """The flag for all instructions of this processor, if the compiler knows it."""
-    done = run([*command, NATIVE, "-E", "-x", "c", os.devnull], os.getcwd())
-    return () if done.returncode else (NATIVE,)
+def known_flags(command: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """Those of the flags that the compiler knows."""
+
+    def knows(*some: str) -> bool:
+        return run([*command, *some, "-E", "-x", "c", os.devnull], os.getcwd()).returncode == 0
+
+    return tuple(flags) if knows(*flags) else tuple(filter(knows, flags))
 
 
 def run(words: Sequence[str], folder: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Iterator
 from functools import cache
@@ -19,13 +18,9 @@ SECONDS = {"digits_convolutional": 2.0, "characters_transformer": 2.0, "wavenet"
 @cache
 def flags(compiler: str = "gcc") -> dict[str, tuple[str, ...]]:
     """Without optimization; for the same bits on all machines; as `derivgen build` compiles, where a compiler can."""
-    from derivgen.project.building import FAST, NATIVE, STRICT
+    from derivgen.project.building import FAST, STRICT, known_flags
 
-    fast = (
-        NATIVE,
-        *(flag for flag in FAST if run([compiler, flag, "-fsyntax-only", "-x", "c", os.devnull], ROOT)[0] == 0),
-    )
-    return {"plain": ("-O0",), "strict": STRICT, "fast": fast}
+    return {"plain": ("-O0",), "strict": STRICT, "fast": known_flags([compiler], FAST)}
 
 
 def compiled(case: Case, compiler: str, kind: str, more: tuple[str, ...] = ()) -> tuple[Path, str]:

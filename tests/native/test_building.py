@@ -249,6 +249,21 @@ def test_errors_of_the_compiler_are_shown(spec: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", spec.name]
 
 
+@needs_compiler
+@pytest.mark.skipif(os.name == "nt", reason="the compiler of this test is a program of the shell")
+def test_a_compiler_that_does_not_know_all_flags(spec: Path, tmp_path: Path) -> None:
+    """Clang knows fewer than GCC, and calls the others errors."""
+    compiler = tmp_path / "strange-cc"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *-fno-tree-pre*|*-march*) echo "unknown argument" >&2; exit 1;; esac\nexec cc "$@"\n'
+    )
+    compiler.chmod(0o755)
+    succeed("build", spec, "--cc", compiler)
+    assert value(spec.with_name("line_native.py")) > 0
+    known = building.known_flags([str(compiler)], building.FAST)
+    assert {*building.FAST} - {*known} == {"-fno-tree-pre", "-march=native"}
+
+
 def test_the_digest_of_a_text() -> None:
     assert building.built_from('real = 1\nBUILT_FROM = "0123"  # of C\n') == "0123"
     assert building.built_from("x = 1\n") == ""
