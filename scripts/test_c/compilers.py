@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from facts import DTYPES, EXAMPLES, ROOT, SCIENCE, Case, generate
+from facts import DTYPES, EXAMPLES, SCIENCE, Case, generate
 from jobs import Pool, Result, run
 from tools import has
 
