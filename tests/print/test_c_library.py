@@ -182,17 +182,21 @@ def test_terms_are_added_in_the_order_that_the_text_states(build: Build, dtype: 
         (1, 21, 70, True),
         (2, 9, 130, False),
         (2, 9, 40, False),
+        (2, 9, 7, False),
     ]:
         a, _ = stored(rng, (rows, inner), "rows", dtype)
         b, _ = stored(rng, (inner, columns), "rows" if contiguous else "columns", dtype)
         c, _ = stored(rng, (rows, columns), "rows", dtype)
         expected = beta * c
         if rows == 2:
-            sums = np.zeros((parts if inner >= 6 * parts else 1, rows, columns), dtype)
-            for p in range(inner):
-                sums[p % len(sums)] += a[:, p, None] * b[None, p]
+            whole = inner - inner % parts
+            sums = np.zeros((parts, rows, columns), dtype)
+            for p in range(whole):
+                sums[p % parts] += a[:, p, None] * b[None, p]
             while len(sums) > 1:
                 sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
+            for p in range(whole, inner):
+                sums[0] += a[:, p, None] * b[None, p]
             expected += alpha * sums[0]
         else:
             for p in range(inner):
