@@ -30,15 +30,22 @@ def transformer_block(
     lengths: TensorSymbol | None = None,
     rotary: bool = False,
     epsilon: float = 1e-5,
+    window: int | None = None,
+    attn_bias: TensorSymbol | None = None,
+    scale: float | sp.Expr | None = None,
+    softcap: float | None = None,
+    num_kv_heads: int | None = None,
 ) -> Any:
     """Attention, then two dense layers with `units` in between, each after a norm and with a residual connection.
 
     Input and output are (batch, time, features); the parts are `<name>_norm1`, `_attention`, `_norm2`, `_dense1`,
-    `_dense2`. As torch.nn.TransformerEncoderLayer with norm_first, without dropout.
+    `_dense2`. The arguments of the attention are those of multi_head_attention. As torch.nn.TransformerEncoderLayer
+    with norm_first, without dropout.
     """
     if not is_tensor(x, "transformer_block", range(3, 4), AXES[1]):
         return x
-    seen: dict[str, Any] = {"causal": causal, "mask": mask, "lengths": lengths, "rotary": rotary}
+    seen: dict[str, Any] = {"causal": causal, "mask": mask, "lengths": lengths, "window": window}
+    seen |= {"attn_bias": attn_bias, "scale": scale, "softcap": softcap, "num_kv_heads": num_kv_heads, "rotary": rotary}
     normed = layer_norm(x, name=f"{name}_norm1", epsilon=epsilon)
     mixed = add(x, multi_head_attention(normed, num_heads, name=f"{name}_attention", **seen), name=f"{name}_mixed")
     inner = dense(layer_norm(mixed, name=f"{name}_norm2", epsilon=epsilon), units, activation, name=f"{name}_dense1")

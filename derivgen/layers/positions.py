@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sympy as sp
@@ -48,19 +49,27 @@ def turned(x: TensorSymbol, cos: TensorSymbol, sin: TensorSymbol, name: str) -> 
 
 
 def rotary_tables(
-    x: TensorSymbol, other: TensorSymbol, layer: str, name: str, base: float = 10000.0
+    x: TensorSymbol,
+    other: TensorSymbol,
+    layer: str,
+    name: str,
+    base: float = 10000.0,
+    past: Sequence[TensorSymbol] = (),
 ) -> tuple[TensorSymbol, TensorSymbol] | None:
-    """The constants `<name>_cos` and `<name>_sin` for two tensors' steps; None after a refusal."""
+    """The constants `<name>_cos` and `<name>_sin` for two tensors' steps, which begin after those of past tensors.
+
+    None after a refusal.
+    """
     model = x.model
     if fixed(model, x.shape[-1]).is_odd:
         model.problem(f"{layer} turns pairs of features, found an odd number of them: {described(x)}")
         return None
-    sizes = [sizes_of(each, layer) for each in (x, other)]
-    longest = max((found for found in sizes if found is not None), default=None)
-    if longest is None or None in sizes:
+    sizes = [found for each in (x, other, *past) if (found := sizes_of(each, layer)) is not None]
+    if len(sizes) < 2 + len(past):
         return None
-    t, i = at = model.local_indices(longest[0], longest[1] // 2, letters="ti")
-    turn = angle(t, i, longest[1], base_of(model, layer, base))
+    (time, features), start = max(sizes[:2]), sum(steps for steps, _ in sizes[2:])
+    t, i = at = model.local_indices(time, features // 2, letters="ti")
+    turn = angle(t + start, i, features, base_of(model, layer, base))
     return model.constant(f"{name}_cos", at, sp.cos(turn)), model.constant(f"{name}_sin", at, sp.sin(turn))
 
 
