@@ -82,11 +82,11 @@ def number(
     return sp.Integer(otherwise)
 
 
-def function(model: Model, layer: str, activation: Any) -> Callable[[sp.Expr], sp.Expr]:
+def function(model: Model, layer: str, activation: Any, what: str = "activation") -> Callable[[sp.Expr], sp.Expr]:
     """An activation that must be a function; the identity where it is not."""
     if callable(activation):
         return activation
-    model.problem(f"{layer}: activation must be a function such as activations.relu, found {activation!r}")
+    model.problem(f"{layer}: {what} must be a function such as activations.relu, found {activation!r}")
     return identity
 
 
