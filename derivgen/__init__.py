@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from derivgen.declare.contraction import contract
     from derivgen.declare.model import Model
     from derivgen.form.expressions import MaxOver, named
     from derivgen.form.functions import stop_gradient
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 from derivgen.version import __version__ as __version__
 
-__all__ = ["MaxOver", "Model", "generate", "named", "stop_gradient"]
+__all__ = ["MaxOver", "Model", "contract", "generate", "named", "stop_gradient"]
 
 _HOMES = {
     "MaxOver": "derivgen.form.expressions",
     "Model": "derivgen.declare.model",
+    "contract": "derivgen.declare.contraction",
     "generate": "derivgen.project.generate",
     "named": "derivgen.form.expressions",
     "stop_gradient": "derivgen.form.functions",

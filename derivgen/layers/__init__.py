@@ -5,9 +5,11 @@ name, which is the prefix of its tensors. A wrong argument is noted at the spec'
 that the other mistakes of the spec are found too.
 """
 
+from derivgen.layers.argmax import argmax, argmin, one_hot
 from derivgen.layers.attention import multi_head_attention, scaled_dot_product_attention
 from derivgen.layers.blocks import transformer_block, wavenet_block
 from derivgen.layers.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from derivgen.layers.cumulative import cummax, cumprod, cumsum, logcumsumexp
 from derivgen.layers.dense import dense, embedding
 from derivgen.layers.dropout import dropout
 from derivgen.layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
@@ -18,6 +20,8 @@ from derivgen.layers.shape import add, concatenate, flatten, reshape
 
 __all__ = [
     "add",
+    "argmax",
+    "argmin",
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
@@ -27,6 +31,9 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cummax",
+    "cumprod",
+    "cumsum",
     "dense",
     "dropout",
     "embedding",
@@ -36,10 +43,12 @@ __all__ = [
     "group_norm",
     "gru",
     "layer_norm",
+    "logcumsumexp",
     "lstm",
     "max_pool1d",
     "max_pool2d",
     "multi_head_attention",
+    "one_hot",
     "reshape",
     "rms_norm",
     "rotary_positions",

@@ -183,6 +183,8 @@ def of_formulas(text: str) -> Words:
     return words
 
 
+SHORT_SUM = 'contract("nd,dh->nh", x, W)[n, h], with from derivgen import contract'
+
 RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     (
         ValueError,
@@ -206,6 +208,13 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
         TypeError,
         r"loop of ufunc does not support argument \d of type .* callable (\w+) method",
         by_numpy,
+    ),
+    (ValueError, r"einstein sum subscripts", said(f"NumPy's einsum works on arrays: write {SHORT_SUM}")),
+    (NameError, r"name 'einsum' is not defined", said(f"einsum is called contract here: write {SHORT_SUM}")),
+    (
+        TypeError,
+        r"'Contraction'",
+        said("what contract(…) returns is read at indices, as a tensor is: contract(…)[n, h]"),
     ),
     (
         TypeError,

@@ -68,6 +68,22 @@ def attention(model: Model) -> Any:
     )
 
 
+def at_place(layer: Callable[..., Any]) -> Callable[[Model], Any]:
+    """Squares, each row's multiplied by its place."""
+
+    def declare(model: Model) -> Any:
+        x, (n, k) = model.parameter("x", 3, 4), model.local_indices(3, 4)
+        place = layer(x, name="place")
+        return model.let("y", (n, k), (1 + place[n]) * x[n, k] ** 2)
+
+    return declare
+
+
+def chosen(model: Model) -> Any:
+    marks = layers.one_hot(model.labels("ids", model.batch("N"), classes=3), name="marks")
+    return layers.dense(marks, 2, sp.tanh, name="d")
+
+
 def skipping(model: Model) -> Any:
     a, skip = layers.wavenet_block(data(3, 2)(model), 2, 2, name="b", dilation=2)
     return layers.concatenate([a, skip], name="both")
@@ -108,6 +124,13 @@ LAYERS = {
     "sinusoidal_positions": of(lambda x: layers.sinusoidal_positions(x, name="y"), parameter(1, 3, 4)),
     "transformer_block": of(lambda x: layers.transformer_block(x, 1, 2, name="b", rotary=True), data(2, 2)),
     "wavenet_block": skipping,
+    "cumsum": of(lambda x: layers.cumsum(x, 1, name="y", exclusive=True), parameter(2, 3, 2)),
+    "cumprod": of(lambda x: layers.cumprod(x, name="y", reverse=True), parameter(2, 3)),
+    "cummax": of(lambda x: layers.cummax(x, name="y"), parameter(2, 4)),
+    "logcumsumexp": of(lambda x: layers.logcumsumexp(x, name="y"), parameter(2, 3)),
+    "argmax": at_place(layers.argmax),
+    "argmin": at_place(layers.argmin),
+    "one_hot": chosen,
 }
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from against_torch import against_torch
 from test_activations import ALONG_THE_LAST_AXIS, ELEMENTWISE
 from test_layers_attention import angles, attention, multi_head
+from test_layers_cumulative import RUNNING
 from test_layers_recurrent import LAYERS as RECURRENT
 from test_layers_recurrent import reference as recurrent
 from test_layers_windows import by_time
@@ -100,6 +101,29 @@ CASES: list[tuple[str, tuple[int, ...], Any, Callable[[Tensors], torch.Tensor], 
     *(
         ("dense", shape, lambda x, m: layers.dense(x, 3, name="d", bias=False), lambda t: t["x"] @ t["d_W"], {})
         for shape in [(1,), (1, 1), (7, 5), (1, 2, 3, 1)]
+    ),
+    *(
+        (name, shape, lambda x, m, name=name: getattr(layers, name)(x, name="y"), lambda t, f=f: f(t["x"], -1), {})
+        for name, (f, _) in RUNNING.items()
+        for shape in [(1,), (3, 1, 5)]
+    ),
+    *(
+        (
+            name,
+            shape,
+            lambda x, m, name=name: getattr(layers, name)(x, name="y"),
+            lambda t, f=f: f(t["x"], -1) + 0 * t["x"].sum(),
+            {},
+        )
+        for name, f in (("argmax", torch.argmax), ("argmin", torch.argmin))
+        for shape in [(2, 1), (3, 1, 5)]
+    ),
+    (
+        "one_hot",
+        (),
+        lambda x, m: layers.dense(layers.one_hot(m.labels("ids", 2, 3, classes=4), name="y"), 2, name="d", bias=False),
+        lambda t: F.one_hot(t["ids"], 4).double() @ t["d_W"],
+        {"ids": np.array([[0, 3, 1], [2, 2, 3]])},
     ),
     *(
         (
