@@ -82,12 +82,25 @@ def number(
     return sp.Integer(otherwise)
 
 
+def plain(value: sp.Expr) -> sp.Expr:
+    """A number as formulas should show it: 2.0 as 2."""
+    return sp.Integer(int(value)) if value == int(value) else value
+
+
 def function(model: Model, layer: str, activation: Any, what: str = "activation") -> Callable[[sp.Expr], sp.Expr]:
     """An activation that must be a function; the identity where it is not."""
     if callable(activation):
         return activation
     model.problem(f"{layer}: {what} must be a function such as activations.relu, found {activation!r}")
     return identity
+
+
+def choice(model: Model, layer: str, what: str, value: Any, words: Sequence[Any]) -> Any:
+    """An argument that must be one of these; the first of them where it is not."""
+    if any(type(value) is type(word) and value == word for word in words):
+        return value
+    model.problem(f"{layer}: {what} must be {' or '.join(map(repr, words))}, found {value!r}")
+    return words[0]
 
 
 def digits(model: Model, extents: Iterable[Any], letters: str) -> list[Any]:

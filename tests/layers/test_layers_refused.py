@@ -28,10 +28,8 @@ IMAGE = "channel, row, column"
 CONVOLUTIONS = {
     "a sequence": ("conv2d(sequences, 4, 3, name='z')", ["conv2d", IMAGE, "sequences of shape (N, 7, 4)"]),
     "an image": ("conv1d(images, 4, 3, name='z')", ["conv1d", "(batch, time, feature)", "images of shape"]),
-    "an even window": ("conv2d(images, 4, 2, name='z', padding='same')", ["conv2d", "odd window"]),
-    "an even window by one axis": ("conv2d(images, 4, (3, 4), name='z', padding='same')", ["odd window"]),
-    "an unknown padding": ("conv2d(images, 4, 3, name='z', padding='valid')", ['"same"', "'valid'"]),
-    "causal images": ("conv2d(images, 4, 3, name='z', padding='causal')", ['numbers or "same"', "'causal'"]),
+    "an unknown padding": ("conv2d(images, 4, 3, name='z', padding='full')", ['"valid", "same"', "'full'"]),
+    "causal images": ("conv2d(images, 4, 3, name='z', padding='causal')", ['numbers or "valid"', "'causal'"]),
     "negative padding": ("conv2d(images, 4, 3, name='z', padding=-1)", ["padding", "at least 0", "-1"]),
     "stride 0": ("conv2d(images, 4, 3, name='z', stride=0)", ["stride", "at least 1", "found 0"]),
     "stride 0 by one axis": ("conv2d(images, 4, 3, name='z', stride=(1, 0))", ["stride", "found 0"]),
@@ -61,7 +59,7 @@ POOLING = {
     "no window": ("avg_pool1d(sequences, 0, name='z')", ["window", "found 0"]),
     "a window past the end": ("avg_pool2d(images, 6, name='z')", ["window of 6", "does not fit into 5"]),
     "much padding": ("max_pool1d(sequences, 3, name='z', padding=2)", ["padding", "half of the window", "2 for 3"]),
-    "an even window": ("max_pool2d(images, 2, name='z', padding='same')", ["odd window"]),
+    "a whole window before": ("max_pool1d(sequences, 3, name='z', padding='causal')", ["half of the window", "causal"]),
     "run-time steps": ("max_pool1d(times, 2, name='z')", ["stride 2", "found T"]),
     "all of a matrix": ("global_avg_pool(rows, name='z')", ["global_avg_pool", "rows of shape (N, 4)"]),
     "the maximum of a matrix": ("global_max_pool(rows, name='z')", ["global_max_pool", "rows of shape (N, 4)"]),
@@ -158,7 +156,7 @@ def test_refused_at_its_line(case: tuple[str, list[str]], tmp_path: Path) -> Non
 def test_all_of_a_net_is_refused_together(tmp_path: Path) -> None:
     """One mistake in each layer, four errors at four lines."""
     body = f"""
-z = layers.conv2d(images, 4, 2, name="a", padding="same")  {MARK}
+z = layers.conv2d(images, 4, 2, name="a", padding="full")  {MARK}
 z = layers.max_pool2d(z, 2, name="b", stride=0)  {MARK}
 z = layers.group_norm(z, 3, name="c")  {MARK}
 z = layers.flatten(z, name="d")

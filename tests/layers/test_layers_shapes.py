@@ -176,6 +176,26 @@ CASES: list[tuple[str, tuple[int, ...], Any, Callable[[Tensors], torch.Tensor], 
         for shape in [(1, 1, 1, 1), (1, 2, 3, 5)]
     ),
     *(
+        (
+            "conv3d",
+            shape,
+            lambda x, m: layers.conv3d(x, 2, (1, 3, 2), name="c", stride=(2, 3, 1), padding=(0, 1, 1)),
+            lambda t: F.conv3d(t["x"], t["c_W"], t["c_b"], (2, 3, 1), (0, 1, 1)),
+            {},
+        )
+        for shape in [(1, 1, 1, 1, 1), (1, 3, 2, 5, 3)]
+    ),
+    *(
+        (
+            "conv_transpose3d",
+            shape,
+            lambda x, m: layers.conv_transpose3d(x, 1, (3, 2, 1), name="c", stride=(2, 1, 3), padding=(1, 0, 0)),
+            lambda t: F.conv_transpose3d(t["x"], t["c_W"], t["c_b"], (2, 1, 3), (1, 0, 0)),
+            {},
+        )
+        for shape in [(1, 1, 1, 1, 1), (1, 2, 3, 1, 2)]
+    ),
+    *(
         (name, shape, lambda x, m, f=f: f(x, 3, name="p", stride=2, padding=1), lambda t, g=g: by_time(g, t["x"]), {})
         for name, f, g in (
             ("max_pool1d", layers.max_pool1d, lambda x: F.max_pool1d(x, 3, 2, 1)),
@@ -192,12 +212,127 @@ CASES: list[tuple[str, tuple[int, ...], Any, Callable[[Tensors], torch.Tensor], 
         for shape in [(1, 1, 1, 1), (1, 2, 7, 4)]
     ),
     *(
+        (name, shape, lambda x, m, f=f: f(x, 3, name="p", padding="same"), lambda t, g=g: g(t["x"], 3, None, 1), {})
+        for name, f, g in (
+            ("max_pool3d", layers.max_pool3d, F.max_pool3d),
+            ("avg_pool3d", layers.avg_pool3d, F.avg_pool3d),
+        )
+        for shape in [(1, 1, 3, 3, 3), (1, 2, 5, 3, 4)]
+    ),
+    *(
+        (name, shape, lambda x, m, f=f: f(x, (1, 2), name="p"), lambda t, g=g: g(t["x"], (1, 2)), {})
+        for name, f, g in (
+            ("adaptive_avg_pool2d", layers.adaptive_avg_pool2d, F.adaptive_avg_pool2d),
+            ("adaptive_max_pool2d", layers.adaptive_max_pool2d, F.adaptive_max_pool2d),
+        )
+        for shape in [(1, 1, 1, 2), (1, 2, 3, 4)]
+    ),
+    *(
+        (name, shape, lambda x, m, f=f: f(x, 3, name="p"), lambda t, g=g: by_time(g, t["x"], 3), {})
+        for name, f, g, shape in (
+            ("adaptive_avg_pool1d", layers.adaptive_avg_pool1d, F.adaptive_avg_pool1d, (1, 3, 1)),
+            ("adaptive_max_pool1d", layers.adaptive_max_pool1d, F.adaptive_max_pool1d, (2, 9, 2)),
+        )
+    ),
+    *(
+        (name, (1, 2, 3, 1, 4), lambda x, m, f=f: f(x, 1, name="p"), lambda t, g=g: g(t["x"], 1), {})
+        for name, f, g in (
+            ("adaptive_avg_pool3d", layers.adaptive_avg_pool3d, F.adaptive_avg_pool3d),
+            ("adaptive_max_pool3d", layers.adaptive_max_pool3d, F.adaptive_max_pool3d),
+        )
+    ),
+    *(
+        ("lp_pool1d", shape, lambda x, m: layers.lp_pool1d(x, 4, 1, name="p"), lambda t: t["x"].abs(), {})
+        for shape in [(1, 1, 1), (2, 7, 3)]
+    ),
+    *(
+        (name, shape, lambda x, m, f=f: f(x, 2, 2, name="p", stride=1), lambda t, g=g: g(t["x"], 2, 2, 1), {})
+        for name, f, g, shape in (
+            ("lp_pool2d", layers.lp_pool2d, F.lp_pool2d, (1, 2, 7, 2)),
+            ("lp_pool3d", layers.lp_pool3d, F.lp_pool3d, (1, 1, 2, 3, 2)),
+        )
+    ),
+    *(
+        (
+            "global_lp_pool",
+            shape,
+            lambda x, m: layers.global_lp_pool(x, name="p"),
+            lambda t: torch.linalg.vector_norm(t["x"], dim=dims(t["x"])),
+            {},
+        )
+        for shape in [(1, 1, 1), (2, 7, 3), (3, 1, 1, 5)]
+    ),
+    *(
+        (
+            "local_response_norm",
+            shape,
+            lambda x, m: layers.local_response_norm(x, 3, 0.5, name="y"),
+            lambda t: F.local_response_norm(t["x"], 3, 0.5),
+            {},
+        )
+        for shape in [(1, 1, 1, 1), (2, 5, 1, 3)]
+    ),
+    *(
+        (
+            "pad",
+            shape,
+            lambda x, m: layers.pad(x, ((0, 2), 1), "circular", name="p"),
+            lambda t: F.pad(t["x"], (1, 1, 0, 2), "circular"),
+            {},
+        )
+        for shape in [(1, 1, 2, 1), (2, 3, 5, 7)]
+    ),
+    *(
+        (
+            "upsample",
+            shape,
+            lambda x, m: layers.upsample(x, (3, 1), name="u"),
+            lambda t: F.interpolate(t["x"], scale_factor=(3, 1)),
+            {},
+        )
+        for shape in [(1, 1, 1, 1), (1, 3, 2, 5)]
+    ),
+    (
+        "pixel_shuffle",
+        (1, 9, 1, 5),
+        lambda x, m: layers.pixel_shuffle(x, 3, name="p"),
+        lambda t: F.pixel_shuffle(t["x"], 3),
+        {},
+    ),
+    (
+        "pixel_unshuffle",
+        (1, 1, 3, 9),
+        lambda x, m: layers.pixel_unshuffle(x, 3, name="p"),
+        lambda t: F.pixel_unshuffle(t["x"], 3),
+        {},
+    ),
+    *(
+        (
+            "unfold",
+            shape,
+            lambda x, m: layers.unfold(x, (1, 3), name="u", padding=(0, 1)),
+            lambda t: F.unfold(t["x"], (1, 3), 1, (0, 1)).mT,
+            {},
+        )
+        for shape in [(1, 1, 1, 1), (1, 3, 2, 5)]
+    ),
+    *(
+        (
+            "fold",
+            shape,
+            lambda x, m: layers.fold(x, (2, 3), (1, 3), name="f", padding=(0, 1)),
+            lambda t: F.fold(t["x"].mT, (2, 3), (1, 3), 1, (0, 1)),
+            {},
+        )
+        for shape in [(1, 6, 3), (2, 6, 9)]
+    ),
+    *(
         (name, shape, lambda x, m, f=f: f(x, name="p"), lambda t, g=g: g(t["x"], dims(t["x"])), {})
         for name, f, g in (
             ("global_max_pool", layers.global_max_pool, torch.amax),
             ("global_avg_pool", layers.global_avg_pool, torch.mean),
         )
-        for shape in [(1, 1, 1), (2, 7, 3), (3, 1, 1, 5)]
+        for shape in [(1, 1, 1), (2, 7, 3), (3, 1, 1, 5), (2, 1, 3, 1, 2)]
     ),
     *(
         (
@@ -353,7 +488,7 @@ CASES: list[tuple[str, tuple[int, ...], Any, Callable[[Tensors], torch.Tensor], 
 
 def dims(x: torch.Tensor) -> tuple[int, ...]:
     """The axes of places."""
-    return (1,) if x.dim() == 3 else (2, 3)
+    return (1,) if x.dim() == 3 else tuple(range(2, x.dim()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]} {case[1]}")

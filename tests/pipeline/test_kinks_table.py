@@ -38,6 +38,10 @@ ROWS = {
         "layers_windows.test_the_first_of_equal_maxima_takes_all",
         *(f"layers_stability.KINKS.{name}" for name in ("max_pool1d", "max_pool2d", "global_max_pool")),
     ],
+    "Lp pools": [
+        "layers_pools.test_lp_pool_of_zeros_has_no_derivative",
+        "layers_pools.test_global_lp_pool_of_zeros_has_no_derivative",
+    ],
     "`sqrt` of a sum of squares": ["conventions.KINKS.root of squares", "layers_stability.KINKS.norm"],
     "`layer_norm`": [
         "layers_normalization.test_layer_norm_of_a_constant_row",
