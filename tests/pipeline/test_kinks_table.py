@@ -21,16 +21,22 @@ ROWS = {
     ],
     "`Abs(u)` at 0": ["conventions.KINKS.absolute value", "layers_stability.KINKS.absolute value"],
     "`Min(Max(u, a), b)`": ["layers_stability.test_clipping_has_derivative_0_at_its_bounds"],
-    "`relu6`": [f"activations.KINKS.{name}" for name in ("relu6", "hard_tanh", "hard_sigmoid", "hard_swish")],
+    "`threshold`": [f"activations.KINKS.{name}" for name in ("threshold", "hard_shrink", "soft_shrink")],
+    "`relu6`": [
+        f"activations.KINKS.{name}" for name in ("relu6", "hard_tanh", "hard_sigmoid", "hard_swish", "sparse_sigmoid")
+    ],
     "`leaky_relu`": [
         *(f"activations.KINKS.{name}" for name in ("leaky_relu", "elu", "selu", "celu")),
         "layers_stability.KINKS.prelu",
     ],
     "`mean_absolute_error`": ["layers_stability.KINKS.mean_absolute_error", "losses.KINKS.penalty"],
     "`huber`": ["layers_stability.KINKS.huber", "losses.KINKS.huber at delta"],
+    "`smooth_l1`": ["losses_arguments.KINKS.smooth_l1 at beta"],
     "`quantile`": ["losses.KINKS.quantile"],
     "`hinge`": [
-        f"losses.KINKS.{name}" for name in ("hinge", "squared hinge", "multi-class hinge", "triplet at its margin")
+        *(f"losses.KINKS.{name}" for name in ("hinge", "squared hinge", "multi-class hinge", "triplet at its margin")),
+        *(f"losses_arguments.KINKS.{name}" for name in ("multi_label_margin", "margin_ranking", "contrastive")),
+        *(f"losses_arguments.KINKS.{name}" for name in ("hinge_embedding at its margin", "cosine_embedding")),
     ],
     "`cosine`": ["losses.KINKS.cosine with a zero", "layers_stability.KINKS.cosine of a zero"],
     "`MaxOver`": ["conventions.test_a_maximum_gives_all_to_the_first_on_a_tie", "layers_stability.KINKS.MaxOver"],

@@ -1,28 +1,23 @@
-"""Activations: functions of an expression; and softmax, log_softmax and glu, which act along the last axis of a tensor.
-
-Each is a formula, and none has a derivative. Wrong options raise ValueError. An option may be an expression if it may
-be learned.
-"""
+"""Activations of an expression."""
 
 from __future__ import annotations
 
-import math
-import numbers
-from typing import Any, TypeAlias
-
 import sympy as sp
 
-from derivgen.declare.model import TensorSymbol
+from derivgen.activations.checks import Option, option
 from derivgen.form import functions
 
 # Source: Klambauer et al. 2017, equation 14.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
-Option: TypeAlias = float | sp.Expr
-
 
 def identity(z: sp.Expr) -> sp.Expr:
     """z itself, as in torch.nn.Identity."""
+    return z
+
+
+def linear(z: sp.Expr) -> sp.Expr:
+    """z itself, as keras.activations.linear."""
     return z
 
 
@@ -34,6 +29,24 @@ def relu(z: sp.Expr) -> sp.Expr:
 def relu6(z: sp.Expr) -> sp.Expr:
     """min(max(z, 0), 6), with derivative 0 at 0 and at 6; as torch.nn.ReLU6."""
     return sp.Min(sp.Max(z, 0), 6)
+
+
+def threshold(z: sp.Expr, threshold: Option, value: Option) -> sp.Expr:
+    """z where z > threshold, else value; as torch.nn.Threshold."""
+    return sp.Piecewise(
+        (option("threshold", "value", value), z <= option("threshold", "threshold", threshold)), (z, True)
+    )
+
+
+def hard_shrink(z: sp.Expr, lambd: Option = 0.5) -> sp.Expr:
+    """z where |z| > lambd, else 0; as torch.nn.Hardshrink. lambd is above 0."""
+    return sp.Piecewise((0, sp.Abs(z) <= option("hard_shrink", "lambd", lambd, above=0)), (z, True))
+
+
+def soft_shrink(z: sp.Expr, lambd: Option = 0.5) -> sp.Expr:
+    """z moved towards 0 by lambd, and 0 where |z| ≤ lambd; as torch.nn.Softshrink. lambd is above 0."""
+    bound = option("soft_shrink", "lambd", lambd, above=0)
+    return sp.Max(z - bound, 0) + sp.Min(z + bound, 0)
 
 
 def leaky_relu(z: sp.Expr, negative_slope: Option = 0.01) -> sp.Expr:
@@ -93,6 +106,11 @@ def tanh(z: sp.Expr) -> sp.Expr:
     return sp.tanh(z)
 
 
+def tanh_shrink(z: sp.Expr) -> sp.Expr:
+    """z - tanh(z), as torch.nn.Tanhshrink; near 0 it has the digits of a difference of nearly equal numbers."""
+    return z - sp.tanh(z)
+
+
 def hard_tanh(z: sp.Expr, min_value: float = -1.0, max_value: float = 1.0) -> sp.Expr:
     """z clipped to min_value .. max_value, with derivative 0 at both ends; as torch.nn.Hardtanh. min_value is the
     smaller.
@@ -106,6 +124,11 @@ def sigmoid(z: sp.Expr) -> sp.Expr:
     return functions.sigmoid(z)
 
 
+def log_sigmoid(z: sp.Expr) -> sp.Expr:
+    """log(sigmoid(z)), as torch.nn.LogSigmoid."""
+    return -functions.softplus(-z)
+
+
 def hard_sigmoid(z: sp.Expr) -> sp.Expr:
     """z/6 + 1/2 clipped to 0 .. 1, with derivative 0 at both ends; as torch.nn.Hardsigmoid."""
     return relu6(z + 3) / 6
@@ -114,6 +137,11 @@ def hard_sigmoid(z: sp.Expr) -> sp.Expr:
 def hard_swish(z: sp.Expr) -> sp.Expr:
     """z·hard_sigmoid(z), with derivatives 0 at -3 and 1 at 3; as torch.nn.Hardswish."""
     return z * hard_sigmoid(z)
+
+
+def sparse_sigmoid(z: sp.Expr) -> sp.Expr:
+    """(z + 1)/2 clipped to 0 .. 1, with derivative 0 at both ends; as keras.activations.sparse_sigmoid."""
+    return sp.Min(sp.Max((z + 1) / 2, 0), 1)
 
 
 def softplus(z: sp.Expr, beta: Option = 1.0) -> sp.Expr:
@@ -125,75 +153,26 @@ def softplus(z: sp.Expr, beta: Option = 1.0) -> sp.Expr:
     return functions.softplus(b * z) / b
 
 
+def sparse_plus(z: sp.Expr) -> sp.Expr:
+    """0 where z ≤ -1, z where z ≥ 1, else (z + 1)²/4; as keras.activations.sparse_plus."""
+    return sp.Piecewise((0, z <= -1), (z, z >= 1), ((z + 1) ** 2 / 4, True))
+
+
+def squareplus(z: sp.Expr, b: Option = 4.0) -> sp.Expr:
+    """(z + √(z² + b))/2, as keras.activations.squareplus; where z ≤ 0 as b/(√(z² + b) - z)/2, which does not cancel.
+
+    b is above 0.
+    """
+    positive = option("squareplus", "b", b, above=0)
+    root = sp.sqrt(z**2 + positive)
+    return sp.Piecewise(((z + root) / 2, z > 0), (positive / (root - z) / 2, True))
+
+
+def exponential(z: sp.Expr) -> sp.Expr:
+    """exp(z), as keras.activations.exponential."""
+    return sp.exp(z)
+
+
 def softsign(z: sp.Expr) -> sp.Expr:
     """z / (1 + |z|), as torch.nn.Softsign."""
     return z / (1 + sp.Abs(z))
-
-
-# ---- along the last axis
-
-
-def softmax(z: TensorSymbol, *, name: str) -> Any:
-    """exp(z) / Σ exp(z) along the last axis, as torch.nn.Softmax(dim=-1); it is a let `name` with z's shape."""
-    *rows, i = tensor("softmax", z).model.local_indices(*z.shape)
-    powers = sp.exp(z[(*rows, i)])
-    return z.model.let(name, (*rows, i), powers / sp.Sum(powers, i))
-
-
-def log_softmax(z: TensorSymbol, *, name: str) -> Any:
-    """log(exp(z) / Σ exp(z)) along the last axis, as torch.nn.LogSoftmax(dim=-1); it is a let `name` with z's shape."""
-    *rows, i = tensor("log_softmax", z).model.local_indices(*z.shape)
-    powers = sp.exp(z[(*rows, i)])
-    return z.model.let(name, (*rows, i), sp.log(powers / sp.Sum(powers, i)))
-
-
-def glu(z: TensorSymbol, *, name: str) -> Any:
-    """a·sigmoid(b), where a is the first half of the last axis and b the second, as torch.nn.GLU(dim=-1).
-
-    It is a let `name`: (…, features) → (…, features/2). features must be even and fixed at generation.
-    """
-    model, (*batch, last) = tensor("glu", z).model, z.shape
-    half = last.subs(model.fixed_sizes) / 2
-    if not half.is_Integer:
-        model.problem(
-            f"glu {name}: expected a last axis of an even size, fixed at generation, found {last} in {z.name}"
-        )
-        return z
-    *rows, i = model.local_indices(*batch, half)
-    return model.let(name, (*rows, i), z[(*rows, i)] * functions.sigmoid(z[(*rows, i + half)]))
-
-
-# ---- checks
-
-
-def option(function: str, name: str, value: Any, above: Option | None = None) -> sp.Expr:
-    """An option as an expression; ValueError where it is no finite number or expression, or not above the bound."""
-    expected = "a number or an expression" if above is None else f"a number above {above}"
-    # An expression that is no number is not known to be on either side.
-    if not is_scalar(value) or (above is not None and sp.sympify(value <= above) == sp.true):
-        raise ValueError(f"{function}: expected {expected} as {name}, found {value!r}")
-    return exact(value)
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether this is a finite number or an expression."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return math.isfinite(value)
-    return isinstance(value, sp.Expr) and not isinstance(value, TensorSymbol) and value not in (sp.nan, sp.zoo, sp.oo)
-
-
-def exact(value: Option) -> sp.Expr:
-    """A number as SymPy's: 1.0 as the integer, which products drop."""
-    if isinstance(value, numbers.Real) and float(value).is_integer():
-        return sp.Integer(int(float(value)))
-    return sp.sympify(value)
-
-
-def tensor(function: str, value: Any, argument: str = "its argument") -> TensorSymbol:
-    """The tensor itself; ValueError where it is none, or has no axes."""
-    if not isinstance(value, TensorSymbol):
-        kind = type(value).__name__
-        raise ValueError(
-            f"{function}: expected a tensor as {argument}, found {kind} {value}: give it a let over its indices"
-        )
-    return value
