@@ -40,6 +40,7 @@ ROWS = {
     ],
     "`cosine`": ["losses.KINKS.cosine with a zero", "layers_stability.KINKS.cosine of a zero"],
     "`MaxOver`": ["conventions.test_a_maximum_gives_all_to_the_first_on_a_tie", "layers_stability.KINKS.MaxOver"],
+    "`cummax`": ["layers_cumulative.test_a_tie_of_maxima_shares_the_derivative"],
     "max pools": [
         "layers_windows.test_the_first_of_equal_maxima_takes_all",
         *(f"layers_stability.KINKS.{name}" for name in ("max_pool1d", "max_pool2d", "global_max_pool")),
@@ -82,7 +83,9 @@ def rows() -> list[str]:
 
 
 @pytest.mark.parametrize("row", rows())
-def test_each_row_has_tests(row: str) -> None:
+def test_each_row_has_tests(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("layers", "prepare"):
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / folder))
     (beginning,) = [beginning for beginning in ROWS if row.startswith(beginning)]
     for test in ROWS[beginning]:
         file, what, *case = test.split(".")
