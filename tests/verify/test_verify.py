@@ -19,6 +19,7 @@ from random_specs import Spec, for_each_spec, many
 
 from derivgen import Model, optimizers, schedules
 from derivgen.derive import second_order
+from derivgen.form import functions
 from derivgen.project.spec import load_target
 from derivgen.review.certificate import certificate
 from derivgen.verify import verify
@@ -222,6 +223,23 @@ def test_an_elementary_function_without_a_bound_is_told(old, new):
     assert text.count(old) == 1
     words = "elementary functions: sigmoid has no docstring with a bound, so that it was not compared"
     assert found(text.replace(old, new)) == [words]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["loggamma", "digamma", "trigamma", "erfc", "tan"])
+def test_elementary_functions_are_within_their_bounds(name, dtype):
+    """Functions of Γ also near their zeros, and by reflection where u < 0: a mistake there is found."""
+    model = Model("elementary", dtype=dtype)
+    w = model.parameter("w", init=2.5)
+    model.minimize(getattr(functions if hasattr(functions, name) else sp, name)(w))
+    text = module_text(model, dtype)
+    assert found(text) == []
+    if name == "digamma":
+        old = "value = value + added if shifted else value"
+        wrong = f"{old}\n    value = value * real(1.001) if u < real(0) else value"
+        assert text.count(old) == 1
+        (line,) = found(text.replace(old, wrong))
+        assert line.startswith("elementary functions: digamma is ")
 
 
 def test_an_edit_of_any_letter_is_told(tmp_path):
