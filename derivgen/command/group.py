@@ -21,7 +21,7 @@ WAITING = {"watch"}
 
 # By what somebody wants to do, each in the order in which one does it.
 SECTIONS = {
-    "Write and generate": ("new", "generate", "build", "watch", "compile"),
+    "Write and generate": ("new", "import", "generate", "build", "watch", "compile"),
     "Check and review": ("check", "diff", "gradcheck", "review", "report", "certify", "approve"),
     "Train and predict": ("train", "evaluate", "predict"),
     "Understand a model": ("summary", "explain", "cost"),

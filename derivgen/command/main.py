@@ -15,6 +15,7 @@ from derivgen.command.completing import completion
 from derivgen.command.costs import cost, summary
 from derivgen.command.group import ERROR, Commands, report_error
 from derivgen.command.help import SPEC_HELP, argument, in_group, some_file, spec_argument
+from derivgen.command.importing import import_file
 from derivgen.command.options import DTYPE, FILE
 from derivgen.command.predicting import evaluate, predict
 from derivgen.command.reviewing import approve, certify, report, review
@@ -391,7 +392,21 @@ def untested_modules(spec: str) -> bool:
     return bool(other)
 
 
-for command in (build, watch, review, report, certify, approve, train, evaluate, predict, summary, cost, completion):
+for command in (
+    import_file,
+    build,
+    watch,
+    review,
+    report,
+    certify,
+    approve,
+    train,
+    evaluate,
+    predict,
+    summary,
+    cost,
+    completion,
+):
     main.add_command(command)
 
 
