@@ -131,7 +131,7 @@ def plan_module(
     predicted = prediction_program(evaluated) if declared.prediction is not None else None
     prediction = beside(predicted) if predicted is not None else None
     requests = [request_for(name, declared) for name in (model.requests if functions is None else functions)]
-    derived = tuple((r, apart(derived_program(r, evaluated if r.of_prediction else stable))) for r in requests)
+    derived = tuple((r, apart(derived_program(r, stable if r.in_training else evaluated))) for r in requests)
     mixed = mixed_axes(predicted) if predicted is not None else ()
     return ModulePlan(
         training,

@@ -74,6 +74,7 @@ def training(called: Called, modes: bool = True) -> Model:
     model.minimize(sp.Sum((h[n, D - 1] - W[y[n, 0]] + extra) ** 2, n) / N)
     model.predict(z)
     model.update(own_rule(called), {called("parameter", "W"): {called("hyperparameter", "rate"): 0.02}})
+    model.second_order(*(contract.OF_EVALUATION if modes else ()))
     return model
 
 
@@ -149,7 +150,7 @@ def curve(called: Called) -> Model:
     model.least_squares(model.let(called("residual", "r"), n, p[n] - s[n]))
     model.predict(p)
     model.update(own_rule(called, by_tensor=False))
-    model.second_order(*(name for name in contract.DERIVATIVES if name != "residuals"))
+    model.second_order(*(name for name in contract.DERIVATIVES if name not in ("residuals", *contract.OF_EVALUATION)))
     return model
 
 

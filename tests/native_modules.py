@@ -73,6 +73,8 @@ def numbers_of(
         found["predict"] = module.predict(parameters, **given_to(module.predict, data))
     if hasattr(module, "activations"):
         found["activations"] = module.activations(parameters, **data)
+    if "training" in inspect.signature(module.loss_and_gradient).parameters:
+        found["value outside"], found["gradient outside"] = module.loss_and_gradient(parameters, **data, training=False)
     if "training" in inspect.signature(module.loss).parameters:
         found["training"] = module.loss(parameters, **data, training=True, **seeds(module.loss))
     return found | derivatives_of(module, parameters, data, found) | steps_of(module, parameters, data)

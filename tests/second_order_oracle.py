@@ -25,7 +25,7 @@ from derivgen.oracle.interpreter import Held, run
 from derivgen.oracle.reals import context
 from derivgen.oracle.tensor_values import array
 from derivgen.pipeline import declared_program, stable_program
-from derivgen.prepare.modes import in_evaluation, in_training
+from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.project.gradcheck import NOTHING
 
 TOLERANCE = 1e-10  # of a derivative, relative to the largest element of its tensor
@@ -42,12 +42,14 @@ OF_OBJECTIVE = (
     "gauss_newton_vector_product",
     "loss_and_input_gradients",
 )
+OF_EVALUATION = ("evaluation_gradient", "evaluation_input_gradients")
 NO_SINGLE_ROWS = ("reads its rows by number or by another row's number", "the model has no sample axis")
 
 
 def ask_for_all(model: Model) -> tuple[str, ...]:
     """Ask a model for every function that it can have; gives their names."""
     names = [*OF_OBJECTIVE, *(OF_PREDICTION if model.prediction is not None else ())]
+    names += OF_EVALUATION if has_modes(declared_program(model)) else []
     model.second_order(*names, *(["per_sample_gradients"] if has_single_rows(model) else []))
     return model.requests
 
@@ -250,7 +252,7 @@ class Point:
     def exact_and_spread(self, function: str, given: Values) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """What a function's program gives at 50 digits, by parameter, and how far rounding moves it."""
         request = request_for(function, self.declared)
-        at_work = in_evaluation(self.declared) if request.of_prediction else self.training
+        at_work = self.training if request.in_training else in_evaluation(self.declared)
         program = derived_program(request, stable_program(at_work))
         parameters = {p.name for p in program.parameters}
         seeds = {t.name: given["u"] if t.of not in parameters else given[t.of] for t in program.of_role(Role.SEED)}
@@ -361,11 +363,27 @@ class Point:
                     found[t.name] = np.take(found[t.name], [row], axis)
         return found
 
-    # ---- of the prediction
+    # ---- outside training
 
     @cached_property
     def evaluation(self) -> Program:
         return in_evaluation(self.declared)
+
+    def check_evaluation_gradient(self) -> None:
+        loss, found = self.call("evaluation_gradient")
+        again = self.call("loss")
+        assert value_error(loss, np.array(again)) <= TOLERANCE, f"loss {again}, and {loss} with the gradient"
+        self.running_is_still(found)
+        expected = oracle.gradient(self.evaluation, self.values, [p.name for p in self.declared.parameters])
+        self.compare("evaluation_gradient", self.parts(found), expected)
+
+    def check_evaluation_input_gradients(self) -> None:
+        _, found = self.call("evaluation_input_gradients")
+        names = [t.name for t in self.declared.of_role(Role.INPUT)]
+        assert [*found] == names, f"inputs {[*found]}, expected {names}"
+        self.compare("evaluation_input_gradients", found, oracle.gradient(self.evaluation, self.values, names))
+
+    # ---- of the prediction
 
     @cached_property
     def expected_tangent(self) -> np.ndarray:

@@ -283,7 +283,7 @@ class Lowering:
     def next_values(self) -> None:
         """The statement of each running tensor's next value, after all that it may read."""
         for d in self.model.declarations.values():
-            if d.role is Role.RUNNING:
+            if d.role is Role.RUNNING and d.next is not None:
                 indices = self.model.local_indices(*d.shape)
                 name, value = self.names.fresh(f"{d.name}_next"), self.next_value(d, indices)
                 definition = Definition(name, indices, value, d.place, indices)
@@ -725,6 +725,11 @@ class Lowering:
             self.model.problem(message, self.model.request_place)
         if "residuals" in asked and not residuals and not self.model.objective_refused:
             message = "second_order: residuals are those of model.least_squares(...), in place of minimize"
+            self.model.problem(message, self.model.request_place)
+        of_evaluation = [name for name in contract.OF_EVALUATION if name in asked]
+        if of_evaluation and Role.MODE not in {t.role for t in self.tensors.values()}:
+            usual = of_evaluation[0].replace("evaluation", "loss_and")
+            message = f"second_order: {of_evaluation[0]} needs a model that uses model.training: use {usual}"
             self.model.problem(message, self.model.request_place)
         taken = {argument for function, argument in contract.VECTORS.items() if function in asked}
         taken |= {f"{function}{part}" for function in asked for part in ("", "_kernel", "_memory")}

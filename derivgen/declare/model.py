@@ -96,7 +96,7 @@ class Declaration:
     initial: Initializer | np.ndarray | None = None
     value: np.ndarray | None = None
     formula: Formula | None = None  # CONSTANT: what gives its values, where a formula does
-    next: Any = None  # RUNNING: an expression, or a function of the indices that gives one
+    next: Any = None  # RUNNING: an expression, or a function of the indices that gives one; None where it stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,16 +235,16 @@ class Model:
         name: str,
         *shape: Size,
         init: str | Initializer | ArrayLike | None = None,
-        next: Callable[..., sp.Expr] | sp.Expr | float,
+        next: Callable[..., sp.Expr] | sp.Expr | float | None,
     ) -> Any:
         """Declare a tensor without a gradient, which gets its next value after each step of train_epoch and descend.
 
         `next`: a function of the tensor's indices, such as `next=lambda d: 0.9 * mean[d] + 0.1 * batch_mean[d]`, which
-        is called when the whole spec has been read; for a tensor without axes it may be an expression. `init`: as for
-        `parameter`.
+        is called when the whole spec has been read; for a tensor without axes it may be an expression. With None the
+        tensor stays as it is. `init`: as for `parameter`.
         """
         initial = self._initial("running tensor", name, shape, init)
-        if not callable(next) and shape:
+        if next is not None and not callable(next) and shape:
             self.problem(
                 f"running tensor {name} has axes, and its next value has no indices: give next as a function of them, "
                 "next=lambda d: ..."

@@ -15,6 +15,7 @@ from derivgen.derive.blocks import blocks_of, dense_rows, is_sparse, sparse_rows
 from derivgen.derive.by_row import by_row
 from derivgen.derive.cotangents import Cotangents, active_tensors
 from derivgen.derive.differentiate import adjoint, derivatives_by, reverse_sweep, tangent
+from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
@@ -31,9 +32,15 @@ class Request:
     meaning: str  # of what it returns, with its shape
     build: Callable[[Program], Program]
     of_prediction: bool = False  # of what `predict` returns, from what that needs
+    of_evaluation: bool = False  # of what `loss` returns, outside training
     vector: str = "product"  # what a flat vector that it returns is called
     by_offset: bool = False  # it has an axis of the flat vector, in which kernels write by number
     by_rows: bool = False  # what it returns is one array whose first axis is that of all residuals
+
+    @property
+    def in_training(self) -> bool:
+        """Whether what it differentiates is what a step computes."""
+        return not (self.of_prediction or self.of_evaluation)
 
 
 def derived_program(request: Request, stable: Program) -> Program:
@@ -298,6 +305,12 @@ def per_sample_gradients(stable: Program) -> Program:
 
 
 @as_written()
+def gradient(stable: Program) -> Program:
+    """The objective and its gradient."""
+    return replace(adjoint(stable.live([str(stable.objective)])), prediction=None, running=())
+
+
+@as_written()
 def loss_and_input_gradients(stable: Program) -> Program:
     """The objective and its derivatives by the inputs of real numbers."""
     inputs = [t.name for t in stable.of_role(Role.INPUT)]
@@ -377,6 +390,19 @@ REQUESTS = (
         "loss_and_input_gradients",
         "(objective, dict from an input's name to the derivatives by it)",
         loss_and_input_gradients,
+    ),
+    Request(
+        EVALUATION_GRADIENT,
+        "(objective, its gradient) outside training: what `loss` returns, and a flat vector, shape (P,)",
+        gradient,
+        of_evaluation=True,
+        vector="gradient",
+    ),
+    Request(
+        "evaluation_input_gradients",
+        "(objective, dict from an input's name to the derivatives by it) outside training",
+        loss_and_input_gradients,
+        of_evaluation=True,
     ),
 )
 

@@ -24,9 +24,12 @@ DERIVATIVES = words(
     """
     hessian_vector_product hessian hessian_diagonal jacobian jacobian_vector_product vector_jacobian_product
     gauss_newton_vector_product loss_and_input_gradients per_sample_gradients residuals
+    evaluation_gradient evaluation_input_gradients
     """
 )
 
+EVALUATION_GRADIENT = "evaluation_gradient"  # which loss_and_gradient gives outside training
+OF_EVALUATION = (EVALUATION_GRADIENT, "evaluation_input_gradients")
 OF_PREDICTION = ("jacobian", "jacobian_vector_product", "vector_jacobian_product")
 # What a function of derivatives takes besides the parameters.
 VECTORS = {

@@ -19,16 +19,19 @@ GLOBALS = words(
     borrowed buffers cgutils check_array check_count check_hyperparameter check_input check_inputs check_labels
     check_order check_rows check_single check_state check_vector checked compiled config contextlib contiguous cos
     descend descend_on descent descent_of difference digest dis draw element_of elementary emitted entry epoch epoch_of
-    evaluate exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction function functools gather
-    gauss_newton_vector_product gauss_newton_vector_product_buffers gauss_newton_vector_product_kernel
-    gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock gradient_by_batches gradient_kernel
-    gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers hessian_diagonal hessian_diagonal_buffers
-    hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel hessian_memory hessian_vector_product
-    hessian_vector_product_buffers hessian_vector_product_kernel hessian_vector_product_memory infer_getattr
-    infer_global initial_parameters inspect internal intrinsic ir is_in_blocks is_to_compile itertools jacobian
-    jacobian_buffers jacobian_kernel jacobian_memory jacobian_vector_product jacobian_vector_product_buffers
-    jacobian_vector_product_kernel jacobian_vector_product_memory kept_gradients kept_memory kernel kind labels_in_range
-    layout layout_of leaves_of llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
+    evaluate evaluation_gradient evaluation_gradient_buffers evaluation_gradient_kernel evaluation_gradient_memory
+    evaluation_input_gradients evaluation_input_gradients_buffers evaluation_input_gradients_kernel
+    evaluation_input_gradients_memory exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction
+    function functools gather gauss_newton_vector_product gauss_newton_vector_product_buffers
+    gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock
+    gradient_by_batches gradient_kernel gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers
+    hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
+    hessian_memory hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel
+    hessian_vector_product_memory infer_getattr infer_global initial_parameters inspect internal intrinsic ir
+    is_in_blocks is_to_compile itertools jacobian jacobian_buffers jacobian_kernel jacobian_memory
+    jacobian_vector_product jacobian_vector_product_buffers jacobian_vector_product_kernel
+    jacobian_vector_product_memory kept_gradients kept_memory kernel kind labels_in_range layout layout_of leaves_of
+    llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
     loss_and_input_gradients_buffers loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel
     lower_builtin lower_cast lower_getattr_generic made_by marked math maximum mean_gradient models names_in nearest
     new_memory njit np numba number_of objective_of observation observe of_natural of_ordinal of_rows only_process
@@ -105,6 +108,8 @@ BESIDE_SIZES = words(
 # those among all these that only modules have which draw, or differ in evaluation
 OF_MODES = words(
     """
-    bool check_count draw evaluate first_step number row seed step_number take_next training uniform
+    bool check_count draw evaluate evaluation_gradient evaluation_gradient_buffers evaluation_gradient_kernel
+    evaluation_gradient_memory evaluation_input_gradients_buffers evaluation_input_gradients_kernel
+    evaluation_input_gradients_memory first_step gradient number row seed step_number take_next training uniform
     """
 )

@@ -22,7 +22,7 @@ from derivgen.layers.dense import dense, embedding
 from derivgen.layers.dropout import dropout
 from derivgen.layers.folding import fold, unfold
 from derivgen.layers.local import local_response_norm
-from derivgen.layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from derivgen.layers.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from derivgen.layers.pooling import (
     avg_pool1d,
     avg_pool2d,
@@ -42,6 +42,7 @@ from derivgen.layers.recurrent import bidirectional, gru, lstm, simple_rnn
 from derivgen.layers.resampling import pad, pixel_shuffle, pixel_unshuffle, upsample
 from derivgen.layers.shape import add, concatenate, flatten, reshape
 from derivgen.layers.transposed import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from derivgen.layers.weight_normalization import spectral_norm, weight_norm
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -78,6 +79,7 @@ __all__ = [
     "global_max_pool",
     "group_norm",
     "gru",
+    "instance_norm",
     "layer_norm",
     "local_response_norm",
     "logcumsumexp",
@@ -99,8 +101,10 @@ __all__ = [
     "scaled_dot_product_attention",
     "simple_rnn",
     "sinusoidal_positions",
+    "spectral_norm",
     "transformer_block",
     "unfold",
     "upsample",
     "wavenet_block",
+    "weight_norm",
 ]

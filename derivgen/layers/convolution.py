@@ -17,6 +17,7 @@ from derivgen.declare.model import TensorSymbol
 from derivgen.initializers import Initializer
 from derivgen.layers.checks import choice, digits, divided, function, parts, sum_over, whole_number
 from derivgen.layers.margins import MODES, possible_mode, with_margins
+from derivgen.layers.weights import Parametrization, weights
 from derivgen.layers.windows import TAPS, Padding, PerAxis, Window, arranged, has_places, over, taken_apart, windows
 
 Init = str | Initializer | ArrayLike
@@ -37,6 +38,7 @@ def conv1d(
     padding_mode: str = "zeros",
     init: Init = "glorot_uniform",
     bias: bool = True,
+    parametrization: Parametrization | None = None,
 ) -> Any:
     """activation(x ∗ W + b) along time: (batch, time, features) → (batch, steps, filters).
 
@@ -44,10 +46,10 @@ def conv1d(
     after), "valid" (none), "same" (half a window on both sides, an odd element after), "same_upper" or "same_lower" (as
     ONNX's auto_pad; Keras's "same" is the upper one), or "causal" (a whole window before). padding_mode: "zeros",
     "reflect", "replicate" or "circular". As torch.nn.Conv1d, with axes in the order of keras.layers.Conv1D; groups =
-    features is a depthwise convolution.
+    features is a depthwise convolution. parametrization as in dense.
     """
-    asked = (kernel_size, stride, padding, dilation)
-    return convolution(x, "conv1d", 1, name, filters, asked, groups, padding_mode, activation, init, bias)
+    asked, made = (kernel_size, stride, padding, dilation), (init, parametrization)
+    return convolution(x, "conv1d", 1, name, filters, asked, groups, padding_mode, activation, made, bias)
 
 
 def conv2d(
@@ -64,16 +66,17 @@ def conv2d(
     padding_mode: str = "zeros",
     init: Init = "glorot_uniform",
     bias: bool = True,
+    parametrization: Parametrization | None = None,
 ) -> Any:
     """activation(x ∗ W + b) over images: (batch, channels, rows, columns) → (batch, filters, rows', columns').
 
     Weights `<name>_W` (filters, channels / groups, *kernel_size) and `<name>_b`. kernel_size, stride, padding and
     dilation are one number, or a pair for rows and columns; padding may also be a pair of pairs ((top, bottom), (left,
     right)), and the words and modes are those of conv1d, without "causal". As torch.nn.Conv2d; groups = channels is a
-    depthwise convolution.
+    depthwise convolution. parametrization as in dense.
     """
-    asked = (kernel_size, stride, padding, dilation)
-    return convolution(x, "conv2d", 2, name, filters, asked, groups, padding_mode, activation, init, bias)
+    asked, made = (kernel_size, stride, padding, dilation), (init, parametrization)
+    return convolution(x, "conv2d", 2, name, filters, asked, groups, padding_mode, activation, made, bias)
 
 
 def conv3d(
@@ -90,14 +93,15 @@ def conv3d(
     padding_mode: str = "zeros",
     init: Init = "glorot_uniform",
     bias: bool = True,
+    parametrization: Parametrization | None = None,
 ) -> Any:
     """activation(x ∗ W + b) over volumes: (batch, channels, depth, rows, columns) → (batch, filters, …).
 
     Weights `<name>_W` (filters, channels / groups, *kernel_size) and `<name>_b`. Arguments are those of conv2d, of
     three numbers or pairs where not one. As torch.nn.Conv3d.
     """
-    asked = (kernel_size, stride, padding, dilation)
-    return convolution(x, "conv3d", 3, name, filters, asked, groups, padding_mode, activation, init, bias)
+    asked, made = (kernel_size, stride, padding, dilation), (init, parametrization)
+    return convolution(x, "conv3d", 3, name, filters, asked, groups, padding_mode, activation, made, bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +140,17 @@ def convolution(
     groups: Any,
     padding_mode: Any,
     activation: Any,
-    init: Init,
+    made: tuple[Init, Parametrization | None],
     bias: bool,
 ) -> Any:
-    """A convolution over so many spatial axes; `asked` are its windows."""
+    """A convolution over so many spatial axes; `asked` are its windows, `made` is how its weights are made."""
     if not has_places(x, layer, axes):
         return x
     shares, f = divided_among(x, layer, filters, groups), function(x.model, layer, activation)
     frames, mode = windows(x, layer, *asked), choice(x.model, layer, "padding_mode", padding_mode, MODES)
     mode = possible_mode(x, layer, mode, [w.margins for w in frames])
     sizes = (shares.count * shares.filters, shares.channels, *(w.taps for w in frames))
-    W = x.model.parameter(f"{name}_W", *sizes, init=init)
+    W = weights(x.model, layer, name, sizes, 0, *made)
     return weighted(with_margins(x, name, [w.margins for w in frames], mode=mode), W, name, frames, shares, f, bias)
 
 

@@ -12,6 +12,7 @@ from derivgen.activations import identity
 from derivgen.declare.model import TensorSymbol
 from derivgen.initializers import Initializer
 from derivgen.layers.checks import function, is_tensor, whole_number
+from derivgen.layers.weights import Parametrization, weights
 
 
 def dense(
@@ -22,17 +23,19 @@ def dense(
     name: str,
     init: str | Initializer | ArrayLike = "glorot_uniform",
     bias: bool = True,
+    parametrization: Parametrization | None = None,
 ) -> Any:
     """activation(x·W + b) along the last axis: (…, features) → (…, units).
 
-    Weights `<name>_W` (features, units) and `<name>_b`. As keras.layers.Dense, with its initializers.
+    Weights `<name>_W` (features, units) and `<name>_b`. As keras.layers.Dense, with its initializers. parametrization:
+    a function that makes the weights of `<name>_W`, such as weight_norm or spectral_norm.
     """
     if not is_tensor(x, "dense", range(1, 100), "(…, features)"):
         return x
     model, (*batch, features) = x.model, x.shape
     units = whole_number(model, "dense", "units", units)
     *rows, i, j = model.local_indices(*batch, features, units)
-    W = model.parameter(f"{name}_W", features, units, init=init)
+    W = weights(model, "dense", name, (features, units), 1, init, parametrization)
     z = sp.Sum(x[(*rows, i)] * W[i, j], i)
     if bias:
         z += model.parameter(f"{name}_b", units)[j]

@@ -14,6 +14,7 @@ import numpy as np
 
 from derivgen.declare.model import Model
 from derivgen.errors import DerivgenError
+from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.file.store import assemble
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, depth_for, value
@@ -24,7 +25,7 @@ from derivgen.runtime.loading import load
 from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
-PRODUCT = "jacobian_vector_product"
+PRODUCT, OUTSIDE = "jacobian_vector_product", EVALUATION_GRADIENT
 POINTS = 8  # at most, for a gradient that is 0 at the first one
 
 
@@ -35,13 +36,14 @@ def gradcheck(
 
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
     compared, of `hessian` too where the spec asks for it. With `order` 1, the last ones are of the `jacobian` of a
-    least-squares model, by which solvers search, and of `jacobian_vector_product`, by which a fit draws its band, where
-    the spec asks for it. Where the objective is not finite at normal values, as a logarithm, the
-    point has positive ones. `quick`: each tensor along one random direction alone, which has a part of every element.
+    least-squares model, by which solvers search, of `jacobian_vector_product`, by which a fit draws its band, and of
+    `evaluation_gradient`, where the spec asks for it. Where the objective is not finite at normal values, as a
+    logarithm, the point has positive ones. `quick`: each tensor along one random direction alone, which has a part of
+    every element.
     Raises SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
-    first = {"jacobian": bool(model.residuals), PRODUCT: PRODUCT in model.requests}
+    first = {"jacobian": bool(model.residuals)} | {name: name in model.requests for name in (PRODUCT, OUTSIDE)}
     asked = first if order == 1 else {"hessian_vector_product": True, "hessian": whole}
     functions = [name for name, needed in asked.items() if needed]
     declared = declared_program(model)
@@ -65,6 +67,10 @@ def gradcheck(
         if PRODUCT in functions:
             product = predicted_product(module, declared, values)
             found.append(compare_jacobian_product(in_evaluation(declared), values, product, directions, seed))
+        if OUTSIDE in functions:
+            outside = module_gradient(module, declared, values, training=False)
+            again = compared_with_differences(in_evaluation(declared), values, outside, seed, None, quick)
+            found += [replace(c, parameter=f"{c.parameter}, in evaluation") for c in again]
         if whole:
             by_hessian = module_gradient(module, declared, values, along, whole)
             again = compared_with_differences(declared, values, by_hessian, seed, along, quick)
@@ -157,15 +163,17 @@ def module_gradient(
     values: Mapping[str, np.ndarray],
     along: Mapping[str, np.ndarray] | None = None,
     whole: bool = False,
+    training: bool = True,
 ) -> dict[str, np.ndarray]:
     """The gradient of a generated module at these values, by parameter, or the Hessian's product with a vector.
 
-    `whole`: the product of the matrix that `hessian` gives.
+    `whole`: the product of the matrix that `hessian` gives. `training`: whether the gradient is that of a step.
     """
     flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
     inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
     if along is None:
-        _, gradient = module.loss_and_gradient(flat, **inputs)
+        mode = {} if training else {"training": False}
+        _, gradient = module.loss_and_gradient(flat, **inputs, **mode)
     else:
         given = [np.ravel(along.get(p.name, np.zeros(np.shape(values[p.name])))) for p in program.vector]
         v = np.concatenate(given).astype(module.real)

@@ -82,10 +82,8 @@ class Material:
     @cached_property
     def derived(self) -> dict[str, Program]:
         """The functions of derivatives, before they are simplified."""
-        modes = {True: in_evaluation, False: in_training}
-        return {
-            r.function: r.build(stable_program(modes[r.of_prediction](self.declared))) for r, _ in self.plan.derived
-        }
+        modes = {True: in_training, False: in_evaluation}
+        return {r.function: r.build(stable_program(modes[r.in_training](self.declared))) for r, _ in self.plan.derived}
 
     def owner(self, tensor: str, layer: str = "") -> str:
         """The row of a tensor: its own, that of the tensor whose derivative it is, or that which it is named after."""

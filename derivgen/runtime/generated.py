@@ -73,7 +73,7 @@ class GeneratedModule(ModuleType):
         raise NotImplementedError
 
     def loss_and_gradient(self, parameters: Array, *inputs: Any, **named: Any) -> tuple[float, Array]:
-        """(loss, gradient of shape (P,)), in training mode."""
+        """(loss, gradient of shape (P,)), in training mode, or with training=False in evaluation if the module can."""
         raise NotImplementedError
 
     # The type of a state is the module's own.

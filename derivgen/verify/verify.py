@@ -1101,11 +1101,11 @@ class Module:
         texts = unwrapped([line[6:] for line in comment[1].splitlines()]) if comment else ["…"]
         return None if any("∂" in text or text.startswith("…") for text in texts) else [line_of(text) for text in texts]
 
-    def evaluated(self, lines: list[Line], arrays: Arrays) -> Arrays:
+    def evaluated(self, lines: list[Line], arrays: Arrays, training: int = 1) -> Arrays:
         """What formulas give, by name. All arrays are made first: a recurrence reads what a later formula gives."""
         targets = {line.target for line in lines}
         arrays = {**{n: a for n, a in self.work.items() if n not in targets}, **arrays}  # random numbers are buffers
-        sizes, ranges, made = self.sizes | {"training": 1}, dict[str, Sizes](), set[str]()
+        sizes, ranges, made = self.sizes | {"training": training}, dict[str, Sizes](), set[str]()
         for line in lines:
             known = shortest_axes([line], {name: array.shape for name, array in arrays.items()})
             ranges[line.text] = known | {n: int(Scope({}, sizes).value(e)) for n, e in line.said.items()}
@@ -1187,38 +1187,51 @@ def run_with(module: Module, others: dict[str, Any], name: str, *arguments: Any)
         module.space.update(kept)
 
 
-def check_gradient(module: Module, drawn: Arrays) -> None:
+OUTSIDE_TRAINING = ("evaluation_gradient", "evaluation_input_gradients")
+
+
+def check_gradient(module: Module, drawn: Arrays, kernel: str = "gradient") -> None:
     """The gradient is the derivative of the formulas that the module opens with, and they give its results."""
-    found = module.call("gradient_kernel", inputs_of(module, drawn), apart=True)
+    training = kernel not in OUTSIDE_TRAINING
+    found = module.call(f"{kernel}_kernel", inputs_of(module, drawn), apart=True)
     rng, direction, slope, size = np.random.default_rng(1), Arrays(), 0.0, 0.0
-    rows = [row for row in module.space["PARAMETERS"] if row.trained]
-    floor = 1e-6 * np.abs(found["gradient"][: sum(math.prod(row.shape) for row in rows)]).max() or 1  # rounding below
-    for row in rows:
-        own = found["gradient"][row.offset : row.offset + math.prod(row.shape)].reshape(row.shape or (1,))
-        direction[row.name] = rng.normal(size=own.shape) / max(np.abs(own).max(), floor, 1e-10)
-        slope, size = slope + (direction[row.name] * own).sum(), size + np.abs(direction[row.name] * own).sum()
+    bars = bars_of(module, kernel, found)
+    floor = 1e-6 * max(np.abs(own).max() for own in bars.values()) or 1  # rounding below
+    for name, own in bars.items():
+        direction[name] = rng.normal(size=own.shape) / max(np.abs(own).max(), floor, 1e-10)
+        slope, size = slope + (direction[name] * own).sum(), size + np.abs(direction[name] * own).sum()
     moved = {name: drawn[name] + 1j * STEP * along for name, along in direction.items()}
+    alone = found
+    if not training or "evaluate" not in module.functions:
+        alone = module.call("loss_kernel", inputs_of(module, drawn, training=training), apart=True)
     if module.formulas is None:  # of its own forward pass: a certificate says more
-        moved_forward = module.call("loss_kernel", inputs_of(module, {**drawn, **moved}), apart=True, kind=complex)
-        values = {module.objective: np.asarray(moved_forward[""])}
+        given = inputs_of(module, {**drawn, **moved}, training=training)
+        values = {module.objective: np.asarray(module.call("loss_kernel", given, apart=True, kind=complex)[""])}
     else:
-        values = module.evaluated(module.formulas, {**drawn, **moved})
+        values = module.evaluated(module.formulas, {**drawn, **moved}, int(training))
     loss = complex(values[module.objective].reshape(()))
-    alone = (
-        found if "evaluate" in module.functions else module.call("loss_kernel", inputs_of(module, drawn), apart=True)
-    )
     assert not differs(alone[""], found[""]), f"loss gives {alone['']!r}, a step {found['']!r}"
     assert not differs(loss.real, found[""]), f"the model's formulas give {loss.real!r}, the kernels {found['']!r}"
     assert abs(loss.imag / STEP - slope) <= 1e-9 * size, (
         f"the slope of the formulas is {loss.imag / STEP!r}, by the gradient {slope!r}"
     )
-    if "prediction_kernel" in module.functions and "evaluate" not in module.functions and module.formulas:
+    outside = training == ("evaluate" not in module.functions)
+    if "prediction_kernel" in module.functions and outside and module.formulas:
         result = module.call("prediction_kernel", inputs_of(module, drawn), apart=True)[""]
         said = line_of(
             unwrapped((ast.get_docstring(module.functions["predict"]) or "").split("\n\n")[0].splitlines())[0]
         )
         if said.target in {line.target for line in module.formulas}:
             assert not differs(values[said.target].real, result).any(), f"{said.target} is not what the formulas give"
+
+
+def bars_of(module: Module, kernel: str, found: Arrays) -> Arrays:
+    """The derivatives that a kernel gives, by the names of trained tensors or of inputs."""
+    if "gradient" in (a.arg for a in module.functions[f"{kernel}_kernel"].args.args):
+        rows, flat = (row for row in module.space["PARAMETERS"] if row.trained), found["gradient"]
+        return {r.name: flat[r.offset : r.offset + math.prod(r.shape)].reshape(r.shape or (1,)) for r in rows}
+    pairs = re.findall(r"'(\w+)': (?:float\()?(\w+)", ast.unparse(module.functions[kernel].body[-1]))
+    return {name: found[own] for name, own in pairs}
 
 
 SECOND = ("hessian", "hessian_vector_product", "jacobian", "jacobian_vector_product", "vector_jacobian_product")
@@ -1547,8 +1560,9 @@ RETURNED = {
 }
 OF_DERIVATIVES = (
     rf"{PIECES}|\({PIECES}\)|sparse_rows\(parts\)|np\.concatenate\(\({PIECES},?\)\)"
-    rf"|\(float\(loss\), {{(?:'\w+': {PIECE}(?:, )?)+}}\)"
+    rf"|\(float\(loss\), (?:gradient|{{(?:'\w+': {PIECE}(?:, )?)+}})\)"
 )
+OUTSIDE = r"if not training:\n    return evaluation_gradient\({}(?:, seed=seed)?\)"
 OWN = ("marked", "initial_parameters")  # one is known by its text, the other is not checked
 
 
@@ -1567,6 +1581,8 @@ def check_public(module: Module, function: ast.FunctionDef) -> None:
                 ast.unparse(call.func) == f"{name}_kernel"
             ):
                 right, calls_kernel = passes(module, name, [ast.unparse(a) for a in call.args]), True
+            case ast.If() if name == "loss_and_gradient":
+                right = re.fullmatch(OUTSIDE.format(", ".join(["parameters", *inputs])), text) is not None
             case ast.Return(ast.expr() as value) if node is body[-1]:
                 right = gives(module, name, ast.unparse(value))
             case _:
@@ -1647,6 +1663,9 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
         yield from attempt(name, check_memory, module, name, drawn)
     yield from attempt("buffers", check_lifetimes, module, drawn)
     yield from attempt("the gradient", check_gradient, module, drawn)
+    for name in OUTSIDE_TRAINING:
+        if f"{name}_kernel" in functions:
+            yield from attempt(name, check_gradient, module, drawn, name)
     for name in SECOND:
         if f"{name}_kernel" in functions:
             yield from attempt(name, check_second, module, drawn, name)

@@ -32,6 +32,15 @@ def tensors(model: Model, shapes: dict[str, tuple[int, ...]]) -> list[Any]:
     return [model.parameter(name, *shape) for name, shape in shapes.items()]
 
 
+def by_largest(W: torch.Tensor, t: dict[str, torch.Tensor]) -> torch.Tensor:
+    """W / σ after a power iteration, by vectors that are constants."""
+    matrix = W.flatten(0, -2).T
+    with torch.no_grad():
+        u = F.normalize(matrix @ t["y_v"].flatten(), dim=0)
+        v = F.normalize(matrix.T @ u, dim=0)
+    return W / (u @ matrix @ v)
+
+
 def channels_second(function: Callable[..., torch.Tensor], x: torch.Tensor, *rest: Any) -> torch.Tensor:
     """A function of PyTorch's on (batch, channels, …), applied to (…, channels)."""
     return function(x.movedim(-1, 1), *rest).movedim(1, -1)
@@ -373,6 +382,30 @@ CASES: list[tuple[str, tuple[int, ...], Any, Callable[[Tensors], torch.Tensor], 
             {},
         )
         for shape in [(3, 1), (1, 5, 3)]
+    ),
+    *(
+        (
+            "instance_norm",
+            shape,
+            lambda x, m: layers.instance_norm(x, name="y"),
+            lambda t: channels_second(F.instance_norm, t["x"], None, None, t["y_gain"], t["y_shift"]),
+            {},
+        )
+        for shape in [(1, 5, 3), (2, 7, 1)]
+    ),
+    *(
+        (
+            "weight_norm",
+            shape,
+            lambda x, m: layers.weight_norm(x, name="y"),
+            lambda t: t["y_gain"] * t["x"] / torch.linalg.vector_norm(t["x"].flatten(0, -2), dim=0),
+            {},
+        )
+        for shape in [(7, 1), (2, 1, 3)]
+    ),
+    *(
+        ("spectral_norm", shape, lambda x, m: layers.spectral_norm(x, name="y"), lambda t: by_largest(t["x"], t), {})
+        for shape in [(5, 2), (2, 1, 3)]
     ),
     *(
         (

@@ -99,6 +99,10 @@ EXTREME: dict[str, tuple[Callable[[Model], Any], dict[str, Any]]] = {
         lambda m: layers.batch_norm(m.parameter("x", 3, 2), name="y"),
         {"x": [[7, 1], [7, 2], [7, 4]]},
     ),
+    "instance_norm of constant channels": (
+        lambda m: layers.instance_norm(m.parameter("x", 1, 2, 2, 2), name="y"),
+        {"x": [[[[3, 3], [3, 3]], [[1, 2], [3, 4]]]]},
+    ),
     "attention that sees nothing": (
         lambda m: attention_of(*parameters("q", "k", "v", shape=(2, 3, 2))(m), m),
         {"size": [0, 2]},

@@ -64,6 +64,7 @@ def with_modes() -> Model:
     model.predict(p)
     # Of the convolution's bias the gradient is 0, but for rounding, which Adam would blow up.
     model.update(optimizers.clip_global_norm(optimizers.momentum(), 0.5))
+    model.second_order("evaluation_gradient", "evaluation_input_gradients")
     return model
 
 

@@ -50,10 +50,12 @@ ROWS = {
         "layers_pools.test_global_lp_pool_of_zeros_has_no_derivative",
     ],
     "`sqrt` of a sum of squares": ["conventions.KINKS.root of squares", "layers_stability.KINKS.norm"],
+    "`weight_norm`": ["layers_norm_options.test_zeros_have_no_norm_to_divide_by"],
     "`layer_norm`": [
         "layers_normalization.test_layer_norm_of_a_constant_row",
         "layers_stability.EXTREME.layer_norm of constant rows",
         "layers_stability.EXTREME.group_norm of constant groups",
+        "layers_stability.EXTREME.instance_norm of constant channels",
         "layers_stability.AS_TORCH.batch_norm of a constant channel",
         "layers_stability.AS_TORCH.rms_norm of zeros",
     ],

@@ -17,7 +17,7 @@ from generated import execute, module_text
 from module_mutants import certificate_mutants, sample
 from random_specs import Spec, for_each_spec, many
 
-from derivgen import Model, optimizers, schedules
+from derivgen import Model, layers, losses, optimizers, schedules
 from derivgen.derive import second_order
 from derivgen.form import functions
 from derivgen.project.spec import load_target
@@ -268,7 +268,8 @@ def test_a_result_that_is_0_by_structure_is_no_finding():
     assert found(text.replace("hessian = np.zeros(", "hessian = np.empty(")) != []
 
 
-FUNCTIONS = [r.function for r in second_order.REQUESTS if r.function not in ("residuals", "residual_jacobian")]
+REQUESTS = [r for r in second_order.REQUESTS if not r.of_evaluation]
+FUNCTIONS = [r.function for r in REQUESTS if r.function not in ("residuals", "residual_jacobian")]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -285,6 +286,44 @@ def test_nothing_is_found_in_functions_of_derivatives(function, is_linear):
     model.minimize(sp.Sum(p[n] if is_linear else (p[n] - y[n]) ** 2, n) / N)
     model.second_order(function)
     assert found(module_text(model)) == []
+
+
+def with_gradients_outside_training() -> str:
+    model = Model("network", dtype="float64")
+    N = model.batch("N")
+    x, t = model.input("x", N, 3), model.input("t", N, 2)
+    hidden = layers.batch_norm(layers.dense(x, 4, name="first"), name="norm")
+    last = layers.dense(layers.dropout(hidden, 0.3, name="drop"), 2, name="last")
+    model.minimize(losses.mean_squared_error(last, t))
+    model.second_order("evaluation_gradient", "evaluation_input_gradients")
+    return module_text(model)
+
+
+def test_nothing_is_found_in_gradients_outside_training() -> None:
+    assert list(verify.findings(with_gradients_outside_training(), None)) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new", "words"),
+    [
+        ("def evaluation_gradient_kernel", "bar.norm_gain,\n        bar.norm_shift",
+         "bar.norm_shift,\n        bar.norm_gain", "evaluation_gradient: the slope"),
+        ("def evaluation_gradient_kernel", "norm_evaluate(", "norm_value(", "evaluation_gradient"),
+        ("def evaluation_input_gradients_kernel", "theta.first_W, work.first_bar, x_bar",
+         "theta.first_W, work.first_bar * 2, x_bar", "evaluation_input_gradients"),
+        ("def evaluation_gradient(", "float(loss), gradient", "float(loss), parameters", "evaluation_gradient: line"),
+        ("def evaluation_input_gradients(", '"x": x_bar', '"x": t_bar', "evaluation_input_gradients: line"),
+        ("def loss_and_gradient(", "if not training", "if training", "loss_and_gradient: line"),
+        ("def loss_and_gradient(", "evaluation_gradient(parameters, x, t)", "evaluation_gradient(parameters, t, x)",
+         "loss_and_gradient: line"),
+    ],
+)  # fmt: skip
+def test_mistakes_outside_training_are_found(place: str, old: str, new: str, words: str) -> None:
+    text = with_gradients_outside_training()
+    before, after = text[: text.index(place)], text[text.index(place) :]
+    assert old in after
+    found = list(verify.findings(before + after.replace(old, new, 1), None))
+    assert any(line.startswith(words) for line in found), found
 
 
 @pytest.mark.parametrize("sign", [1, -1])

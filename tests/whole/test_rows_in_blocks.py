@@ -11,10 +11,11 @@ from types import ModuleType
 import numba
 import numpy as np
 import pytest
+import sympy as sp
 from blocks_model import model
 
 import derivgen
-from derivgen import runtime
+from derivgen import Model, layers, runtime
 
 ROWS = 229  # blocks of 16: no multiple, and more than there are leaves
 
@@ -63,6 +64,26 @@ def test_any_number_of_threads_gives_the_bits_of_the_serial_module(modules) -> N
         numba.set_num_threads(count)
         assert {digest(everything(threads)) for _ in range(3)} == {wanted}
     numba.set_num_threads(limit)
+
+
+def test_running_tensors_that_stay_have_no_gradient_in_blocks(tmp_path) -> None:
+    made = Model("held", dtype="float64")
+    N = made.batch("N")
+    y = layers.batch_norm(made.input("x", N, 3), name="y", training=False)
+    n, k = made.local_indices(*y.shape)
+    made.minimize(sp.Sum((y[n, k] - made.parameter("w", 3, init="ones")[k]) ** 3, n, k) / N)
+    x, found = np.random.default_rng(0).normal(size=(23, 3)), []
+    for name, parallel, block in (("whole", False, None), ("blocks", False, 4), ("threads", True, 4)):
+        derivgen.generate(made, tmp_path / f"{name}.py", parallel=parallel)
+        module = runtime.load(tmp_path / f"{name}.py")
+        module.BLOCK, module.LEAVES = block, 8
+        parameters, state = module.initial_parameters(), module.optimizer_state()
+        gradient = module.loss_and_gradient(parameters, x)[1]
+        assert module.COMBINED == "mean" and not gradient[-6:].any()
+        module.train_epoch(parameters, state, np.arange(23), 10, x)
+        found.append(np.append(gradient, parameters))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-14)
+    assert found[1].tobytes() == found[2].tobytes()
 
 
 def test_more_threads_than_cores(modules, monkeypatch) -> None:

@@ -24,7 +24,7 @@ from derivgen.print.c.scalar import Scalar, Variable
 from derivgen.print.c.small import BESIDES, assigning, macros, small_functions
 from derivgen.print.c.words import INTEGER, PRODUCT, REAL, comment, titled
 from derivgen.print.layout import WIDTH, flat
-from derivgen.print.module.module import NAMES_OF_DERIVATIVES, kernels_by_layer
+from derivgen.print.module.module import NAMES_OF_DERIVATIVES, has_names_of_derivatives, kernels_by_layer
 from derivgen.print.templates import environment
 from derivgen.print.text import wrapped
 from derivgen.schedule.schedule import Kernel
@@ -162,9 +162,8 @@ def derivative_sections(
 ) -> list[str]:
     """A section for each function of derivatives, with the kernels that none before has."""
     done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
-    found = (
-        ["\n".join(comment([t.removeprefix("# ") for t in NAMES_OF_DERIVATIVES.splitlines()]))] if plan.parts else []
-    )
+    names = [t.removeprefix("# ") for t in NAMES_OF_DERIVATIVES.splitlines()]
+    found = ["\n".join(comment(names))] if has_names_of_derivatives(plan) else []
     for part in plan.parts:
         own = dict.fromkeys(plan.equal[k] for k in part.schedule.kernels)
         texts = [text_of(kernels[k]) for k in own if k in kernels and k not in done]

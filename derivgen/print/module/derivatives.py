@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import element_count
 from derivgen.plan.derivative_plan import DerivativePlan
@@ -131,6 +132,8 @@ class Derivative:
             return self.rows()
         if self.program.objective is None:
             return ", ".join(values or self.returned)
+        if self.function == EVALUATION_GRADIENT:
+            return f"float(loss), {self.vector}"
         items = ", ".join(f'"{t.of}": {v}' for t, v in zip(self.plan.results, values, strict=True))
         return f"float(loss), {{{items}}}"
 

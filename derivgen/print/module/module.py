@@ -139,12 +139,17 @@ def kernels_by_layer(plan: ModulePlan, kernels: Collection[Kernel]) -> dict[str,
     return {layer: group for layer, group in groups.items() if group}
 
 
+def has_names_of_derivatives(plan: ModulePlan) -> bool:
+    """Whether some function of derivatives is other than a gradient outside training."""
+    return any(not part.request.of_evaluation for part in plan.parts)
+
+
 def derivative_sections(
     plan: ModulePlan, kernels: Mapping[Kernel, Text], functions: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """A section for each function of derivatives, with the kernels that none before has, in order of execution."""
     done = {plan.equal[k] for s in plan.schedules for k in s.kernels}
-    sections = [NAMES_OF_DERIVATIVES] if functions else []
+    sections = [NAMES_OF_DERIVATIVES] if has_names_of_derivatives(plan) else []
     for part in plan.parts:
         own = dict.fromkeys(plan.equal[k] for k in part.schedule.kernels)
         texts = [text_of(kernels[k]) for k in own if k in kernels and k not in done]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.form.notation import Plain
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.print.kernels import integer_text
@@ -110,14 +111,28 @@ class Public:
     def loss_and_gradient(self) -> str:
         more = self.modes.gradient_arguments()
         public = public_ones(more)
+        outside = self.gradient_outside_training()
+        before = ["*", f"{TRAINING}=True"] if outside else []
+        keywords = self.keywords_of(public, before)
         return self.render(
             "loss_and_gradient",
-            signature=self.signature("loss_and_gradient", ["parameters", *self.names, *self.keywords_of(public)]),
+            signature=self.signature("loss_and_gradient", ["parameters", *self.names, *keywords]),
+            mode=block([f"With {TRAINING}=False they are those of `{EVALUATION_GRADIENT}`."] if outside else []),
+            outside=outside,
             arrays=self.arrays(self.names),
             seed=self.checked_seed(public),
             result=self.returned("gradient_of", ["parameters", "arrays", *self.drawn(more)]),
             drawing=self.drawing(public, "step 0"),
         )
+
+    def gradient_outside_training(self) -> str:
+        """The lines that give it, where the module has that function."""
+        part = next((p for p in self.plan.parts if p.function == EVALUATION_GRADIENT), None)
+        if part is None:
+            return ""
+        seed = [f"{SEED}={SEED}"] if part.drawn(part.schedule) else []
+        call = line("return ", Bracket(part.function, ("parameters", *self.names, *seed)), depth=2)
+        return block([f"if not {TRAINING}:", *indented(call)])
 
     def predict(self) -> str:
         given = [t.name for t in self.plan.prediction_inputs]
