@@ -15,7 +15,6 @@ from derivgen.derive.blocks import blocks_of, dense_rows, is_sparse, sparse_rows
 from derivgen.derive.by_row import by_row
 from derivgen.derive.cotangents import Cotangents, active_tensors
 from derivgen.derive.differentiate import adjoint, derivatives_by, reverse_sweep, tangent
-from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
@@ -392,7 +391,7 @@ REQUESTS = (
         loss_and_input_gradients,
     ),
     Request(
-        EVALUATION_GRADIENT,
+        "evaluation_gradient",
         "(objective, its gradient) outside training: what `loss` returns, and a flat vector, shape (P,)",
         gradient,
         of_evaluation=True,
