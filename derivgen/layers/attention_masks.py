@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from derivgen.declare.model import Model, TensorSymbol
-from derivgen.layers.checks import described, has_shape, number, positive, whole_number
+from derivgen.layers.checks import are_lengths, number, positive, shape_among, whole_number
 
 Axis = tuple[Any, Any]  # its size, and the subscript along it
 
@@ -61,10 +61,8 @@ def seen_keys(layer: str, model: Model, pairs: Pairs, causal: bool, window: Any,
         seen += [u > t + pairs.past - reach, *([] if causal else [u < t + pairs.past + reach])]
     if (element := element_of(layer, model, "mask", mask, pairs.shapes())) is not None:
         seen.append(element > 0)
-    if (length := element_of(layer, model, "lengths", lengths, {(pairs.row[0],): (n,)})) is not None:
-        if lengths.is_integer:
-            return [*seen, u < length]
-        model.problem(f"{layer}: lengths must be declared by model.labels, found {described(lengths)}")
+    if lengths is not None and are_lengths(model, layer, lengths, pairs.row[0]):
+        seen.append(u < lengths[n])
     return seen
 
 
@@ -72,15 +70,8 @@ def element_of(layer: str, model: Model, word: str, tensor: Any, shapes: dict[tu
     """The element of a tensor of one of these shapes; None where there is no tensor, or another one, which is noted."""
     if tensor is None:
         return None
-    if isinstance(tensor, TensorSymbol):
-        for shape, subscripts in shapes.items():
-            if has_shape(tensor, shape):
-                return tensor[subscripts]
-    possible = " or ".join(str(shape) for shape in shapes)
-    found = described(tensor) if isinstance(tensor, TensorSymbol) else repr(tensor)
-    advice = ": leave out the axes along which it is the same" if len(shapes) > 1 else ""
-    model.problem(f"{layer}: {word} must be a tensor of shape {possible}, found {found}{advice}")
-    return None
+    shape = shape_among(model, layer, word, tensor, shapes, ": leave out the axes along which it is the same")
+    return None if shape is None else tensor[shapes[shape]]
 
 
 def scored(layer: str, model: Model, product: Any, features: Any, scale: Any, softcap: Any) -> Any:

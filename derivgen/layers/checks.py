@@ -44,6 +44,27 @@ def has_shape(x: TensorSymbol, shape: Sequence[Any]) -> bool:
     return len(x.shape) == len(shape) and all(equal_sizes(x.model, a, b) for a, b in zip(x.shape, shape, strict=True))
 
 
+def shape_among(
+    model: Model, layer: str, what: str, tensor: Any, shapes: Iterable[tuple[Any, ...]], advice: str = ""
+) -> tuple[Any, ...] | None:
+    """The first of these shapes that the tensor has; None where it has another one, or is no tensor, which is noted."""
+    is_one = isinstance(tensor, TensorSymbol)
+    if is_one and (found := next((shape for shape in shapes if has_shape(tensor, shape)), None)) is not None:
+        return found
+    possible, words = " or ".join(map(str, shapes)), described(tensor) if is_one else repr(tensor)
+    model.problem(f"{layer}: {what} must be a tensor of shape {possible}, found {words}{advice}")
+    return None
+
+
+def are_lengths(model: Model, layer: str, lengths: Any, batch: Any) -> bool:
+    """Whether these are labels, one for each row, which say how many steps it has; noted if not."""
+    if shape_among(model, layer, "lengths", lengths, [(batch,)]) is None:
+        return False
+    if not lengths.is_integer:
+        model.problem(f"{layer}: lengths must be declared by model.labels, found {described(lengths)}")
+    return bool(lengths.is_integer)
+
+
 def whole_number(model: Model, layer: str, what: str, value: Any, least: int = 1) -> int:
     """An argument that must be an integer of at least `least`; that one where it is not."""
     found = fixed(model, value) if isinstance(value, sp.Expr) else value

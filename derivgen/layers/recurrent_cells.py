@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import sympy as sp
 
 from derivgen.declare.model import Model, Size, TensorSymbol
-from derivgen.layers.checks import described, has_shape, is_tensor, whole_number
+from derivgen.layers.checks import are_lengths, is_tensor, shape_among, whole_number
 from derivgen.layers.dropout import dropout, probability
 from derivgen.layers.weights import glorot
 
@@ -148,13 +148,9 @@ def cell_of(
 
 def within(x: TensorSymbol, asked: Asked, n: Any, t: Any) -> Any:
     """The condition that row n has the step t; None where no lengths are given, or other ones than there can be."""
-    if asked.lengths is None or not has_one_of(x.model, asked.layer, "lengths", asked.lengths, (x.shape[0],)):
+    if asked.lengths is None or not are_lengths(x.model, asked.layer, asked.lengths, x.shape[0]):
         return None
-    if asked.lengths.is_integer:
-        return t < asked.lengths[n]
-    found = described(asked.lengths)
-    x.model.problem(f"{asked.layer}: lengths must be declared by model.labels, found {found}")
-    return None
+    return t < asked.lengths[n]
 
 
 def starts(x: TensorSymbol, asked: Asked, initial: Any, rows: Mapping[str, At]) -> dict[str, Any]:
@@ -163,18 +159,10 @@ def starts(x: TensorSymbol, asked: Asked, initial: Any, rows: Mapping[str, At]) 
     start: dict[str, Any] = {}
     for (word, row), state in zip(rows.items(), given, strict=True):
         width = row[-1].upper + 1
-        fits = state is not None and has_one_of(x.model, asked.layer, "initial", state, (x.shape[0], width), (width,))
+        possible = [(x.shape[0], width), (width,)]
+        fits = state is not None and shape_among(x.model, asked.layer, "initial", state, possible) is not None
         start[word] = state[row[-len(state.shape) :]] if fits else 0
     return start
-
-
-def has_one_of(model: Model, layer: str, what: str, tensor: Any, *shapes: At) -> bool:
-    """Whether this is a tensor of one of these shapes, noted if not."""
-    if isinstance(tensor, TensorSymbol) and any(has_shape(tensor, shape) for shape in shapes):
-        return True
-    found = described(tensor) if isinstance(tensor, TensorSymbol) else repr(tensor)
-    model.problem(f"{layer}: {what} must be a tensor of shape {' or '.join(map(str, shapes))}, found {found}")
-    return False
 
 
 def several(model: Model, layer: str, initial: Any, count: int, form: str) -> Sequence[Any]:
