@@ -98,8 +98,9 @@ def unrest(model: Linearization, size: float, at_rest: float) -> str | None:
     if left <= at_rest:
         return None
     percent = 100 * left**2
+    share = f"{percent:.2g}" if percent < 99.5 else f"{percent:.0f}"
     return (
         "the search stopped before a minimum, since its steps became too small: by the slopes there, the cost can "
-        f"still fall by {percent:{'.2g' if percent < 99.5 else '.0f'}} %. The usual causes are parameters that run off to infinity, or a start of "
-        "another order of magnitude: start elsewhere by parameters=..."
+        f"still fall by {share} %. The usual causes are parameters that run off to infinity, or a start of another "
+        "order of magnitude: start elsewhere by parameters=..."
     )
