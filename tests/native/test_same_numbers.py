@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from native_modules import data_for, differences, native, needs_compiler, number
 
 from derivgen import Model, activations, layers, losses, optimizers
 from derivgen.file.contract import DERIVATIVES, PUBLIC
+from derivgen.pipeline import generate_native
 from derivgen.project.spec import load_target
 
 pytestmark = needs_compiler
@@ -119,6 +122,21 @@ def test_names_of_c_are_no_matter(tmp_path: Path) -> None:
     model.minimize(sp.Sum((f[n] - t[n]) ** 2, n) / N)
     model.predict(f)
     compare(native(model, tmp_path), execute(module_text(model, "float64"), numpy=np))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler of C++ is installed")
+def test_a_program_of_cpp_includes_the_header(tmp_path: Path) -> None:
+    model = Model("named", dtype="float64")
+    N = model.batch("template")
+    n = model.indices(n=N)
+    x, y, w = model.input("new", N), model.input("operator", N), model.parameter("this")
+    model.minimize(sp.Sum((w * x[n] - y[n]) ** 2, n))
+    _, sources = generate_native(model, "float64", "named")
+    header = next(name for name in sources if name.endswith(".h"))
+    (tmp_path / header).write_text(sources[header], encoding="utf-8")
+    (tmp_path / "main.cpp").write_text(f'#include "{header}"\nint main() {{ return 0; }}\n', encoding="utf-8")
+    assert "operator_" in sources[header]
+    subprocess.run(["c++", "-Wall", "-Werror", "-c", "main.cpp", "-o", "main.o"], cwd=tmp_path, check=True)
 
 
 def in_blocks(module: ModuleType, block: int | None = 4, leaves: int = 2) -> ModuleType:

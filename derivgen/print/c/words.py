@@ -18,7 +18,11 @@ auto break case char const continue default do double else enum extern float for
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
 bool true false asm typeof linux unix main ptrdiff_t size_t wchar_t NULL
 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
-"""
+alignas alignof and and_eq bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield compl
+concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export friend mutable namespace
+new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires static_assert
+static_cast template this thread_local throw try typeid typename using virtual xor xor_eq
+"""  # the last ones are those of C++, whose programs include the header
 KEYWORDS = frozenset(WORDS.split())
 # Functions of the text that every module may have, besides f32_… and f64_….
 PRODUCT, FILL, FLOOR_MOD, LEAST, GREATEST = "gemm", "fill", "floor_mod", "least", "greatest"
