@@ -314,6 +314,17 @@ TOKEN = re.compile(
 POWERS = {"||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7}
 POWERS |= {"<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10}
 WORDS = {"||": "or", "&&": "and", "!": "not "}
+# What C and C++ have of their own, so that no size or tensor can be called so in a header: `double_`.
+OF_C = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class co_await
+co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
+double dynamic_cast else enum explicit export extern false float for friend goto if inline int int16_t int32_t int64_t
+int8_t linux long main mutable namespace new noexcept not not_eq NULL nullptr operator or or_eq private protected
+ptrdiff_t public register reinterpret_cast requires restrict return short signed size_t sizeof static static_assert
+static_cast struct switch template this thread_local throw true try typedef typeid typename typeof uint16_t uint32_t
+uint64_t uint8_t union unix unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
+RESERVED = frozenset(OF_C.split())
 TYPES = {"float": "f32", "double": "f64", "ptrdiff_t": "i64", "int64_t": "i64", "_Bool": "bool", "void": "void"}
 TYPES |= {"int": "bool", "int32_t": "i32", "uint32_t": "u32", "uint64_t": "u64"}
 MARKS = ("IN_THREADS", "SIMD", "SIMD_SUMS")  # macros before loops
@@ -799,7 +810,8 @@ class Formals:
             return Bundle({f: a._replace(base=f"state.{f}") for f, a in self.state.items()})
         if name == "data":
             kinds = (module.kinds.get(kind, []) for kind in ("Data", "PredictionData"))
-            fields = next(f for f in kinds if {f"data_{part}" for part in f} <= {*self.in_c})
+            given = {name.rstrip("_") for name in self.in_c}
+            fields = next(f for f in kinds if {f"data_{part.rstrip('_')}" for part in f} <= given)
             buffers = self.buffers()  # which rows are gathered into
             lies = {f: buffers[f].lies if f in buffers else None for f in fields}
             return Bundle({f: self.sized(f"data.{f}", self.given(f)._replace(lies=lies[f])) for f in fields})
@@ -840,7 +852,9 @@ class Formals:
     def sized(self, base: str, a: Array) -> Array:
         """An array of a bundle, with the names that C's function has for its extents; those without are unknown."""
         known = {n: Poly.of(n if n in self.in_c else f"?{n}") for n in self.module.sizes}
-        own = [f"{base.replace('.', '_')}_length{f'_{axis}' if axis else ''}" for axis in range(len(a.axes))]
+        own = [
+            f"{base.rstrip('_').replace('.', '_')}_length{f'_{axis}' if axis else ''}" for axis in range(len(a.axes))
+        ]
         extents = [Poly.of(n) if n in self.in_c else e.at(known) for n, e in zip(own, a.extents, strict=True)]
         return a._replace(base=base).shaped(extents)
 
@@ -1801,7 +1815,7 @@ class Comparison:
         names = re.findall(r"^int (\w+)_initial\(int64_t seed, \w+ \*parameters\);$", header, re.MULTILINE)
         if len(names) != 1:
             raise Unclear("the header has no function that draws initial parameters")
-        self.module, self.file, self.name = Module(python), CFile(c, header), names[0]
+        self.module, self.file, self.name = Module(as_in_c(python)), CFile(c, header), names[0]
         self.formals, self.seen = dict[str, Formals](), set[str]()  # functions of C that were compared or run
 
     def formals_of(self, name: str) -> Formals:
@@ -1978,6 +1992,15 @@ def edited(text: str, end: str) -> Iterator[str]:
     stated = re.search(r", body sha256 ([0-9a-f]{16})$", header)
     if stated is None or hashlib.sha256(body.encode()).hexdigest()[:16] != stated[1]:
         yield f"DIFFERENT: edited since it was generated, by the digest in its header: {text[:60].splitlines()[0]}"
+
+
+def as_in_c(python: str) -> str:
+    """The module's text where sizes and tensors whose names C or C++ can't have are called as in C: `double_`."""
+    module = Module(python)
+    declared = {*module.sizes, *module.inputs, *re.findall(r"\b(\w+)=\(", module.text)}  # and those of buffers
+    declared |= {name for names in module.kinds.values() for name in names}
+    changed = declared & RESERVED
+    return re.sub(rf"\b((?:{'|'.join(changed)})_*)\b(?!\()", r"\1_", python) if changed else python
 
 
 def findings(python: str, c: str, header: str) -> Iterator[str]:

@@ -14,7 +14,10 @@ from c_mutants import is_found, once, sample
 from c_texts import Texts, both
 from example_files import EXAMPLES
 from random_specs import Spec, for_each_spec, many
+from sympy import Sum, tanh
 
+from derivgen import Model
+from derivgen.print.c import words
 from derivgen.project.spec import load_target
 from derivgen.verify import verify_c
 
@@ -43,6 +46,26 @@ def test_an_example_has_no_difference(name: str, dtype: str) -> None:
 def test_models_of_all_kinds_have_none(make: naming_models.Called) -> None:
     """Random tensors, running ones, both passes, slots of rules, norms, second derivatives."""
     assert differences(both(make(lambda kind, default: default), "float32")) == []
+
+
+def test_names_that_c_and_cpp_do_not_allow_are_no_difference() -> None:
+    """Of a size, inputs, labels, a parameter, lets and a hyperparameter's neighbours: with `_` after them in C."""
+    model = Model("named", dtype="float64")
+    N, D = model.batch("template"), model.sizes(D=3)
+    n, d = model.indices(n=N, d=D)
+    x, y, w = (
+        model.input("new", N, D),
+        model.labels("operator", N, classes=4),
+        model.parameter("this", D, init="normal"),
+    )
+    b, noise = model.parameter("int", 4), model.random("switch", N)
+    f = model.let("double", (n,), tanh(Sum(x[n, d] * w[d], d)) + b[y[n]] * noise[n])
+    model.minimize(Sum((f[n] - model.let("register", (n,), f[n] ** 3)[n]) ** 2, n) / N)
+    model.predict(f)
+    found = both(model, "float64")
+    assert "double_" in found[1] and "template_" in found[2]
+    assert verify_c.RESERVED == words.KEYWORDS
+    assert differences(found) == []
 
 
 def test_random_specs_have_none() -> None:

@@ -22,7 +22,7 @@ from derivgen.print.c.public import UPDATE, Public, Workspace, constant_name, wo
 from derivgen.print.c.routines import SPLIT, Module, write_routine
 from derivgen.print.c.scalar import Scalar, Variable
 from derivgen.print.c.small import BESIDES, assigning, macros, small_functions
-from derivgen.print.c.words import INTEGER, PRODUCT, REAL, comment, titled
+from derivgen.print.c.words import INTEGER, PRODUCT, REAL, comment, member, titled
 from derivgen.print.layout import WIDTH, flat
 from derivgen.print.module.module import NAMES_OF_DERIVATIVES, has_names_of_derivatives, kernels_by_layer
 from derivgen.print.templates import environment
@@ -134,7 +134,7 @@ def elementary_texts(used: Iterable[tuple[str, str]]) -> list[Definitions]:
 
 def memory_values(w: Workspace, module: Module, rows: int | None) -> dict[str, object]:
     """What a template says of a workspace."""
-    scalar = Scalar(module.dtype, lambda name: Variable(name, REAL[module.dtype]), str)
+    scalar = Scalar(module.dtype, lambda name: Variable(name, REAL[module.dtype]), lambda size: member(str(size)))
 
     def text(e: sp.Expr | None) -> str | None:
         return None if e is None else flat(scalar.integer(Operations({}, lambda _: False).integer(e)))
@@ -144,7 +144,7 @@ def memory_values(w: Workspace, module: Module, rows: int | None) -> dict[str, o
         known = [None if e is None else e.subs(dict.fromkeys(e.free_symbols, rows)) for e in (w.reals, w.integers)]
     return {
         "function": w.function,
-        "sizes": w.sizes,
+        "sizes": [*map(member, w.sizes)],
         "reals": text(w.reals),
         "integers": text(w.integers),
         "known": known,
