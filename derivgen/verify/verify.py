@@ -993,7 +993,8 @@ class Module:
     def as_called(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the whole numbers of each call: what is shown of it is shown for these."""
         name, arguments = kernel.function.name, kernel.function.args.args
-        nodes = [node for f in self.functions.values() for node in ast.walk(f)]
+        others = (f for f in self.functions.values() if name not in {a.arg for a in f.args.args})  # not an array there
+        nodes = [node for f in others for node in ast.walk(f)]
         calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
         if len(calls) < sum(isinstance(n, ast.Name) and n.id == name for n in nodes):
             raise Unclear(f"{name} is called by another name")
