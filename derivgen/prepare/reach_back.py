@@ -8,6 +8,7 @@ sq = 0, so that no 0·∞ arises in its adjoint there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import sympy as sp
@@ -27,7 +28,8 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.functions import RECORDS, partial
-from derivgen.form.program import Program, Statement, check_program, is_plain_index, run_of
+from derivgen.form.inside import all_nonnegative, at_least_zero
+from derivgen.form.program import Program, Statement, Tensor, check_program, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
 SMALL = 4  # terms of a sum that is no product of matrices
@@ -53,7 +55,7 @@ def reach_back(program: Program) -> Program:
             continue
         run = run_of(statements, position)
         others = (i for i in readers.get(s.target, []) if i >= run.start and i != position)
-        condition = reach_of(s, [statements[i] for i in others])
+        condition = reach_of(s, [statements[i] for i in others], program.table)
         known = all(complete.get(r.tensor, -1) < position for r in reads_of(condition))
         if condition not in (TRUE, sp.false) and known and (singular or not reads_of(condition)):
             statements[position] = under(s, condition)
@@ -80,7 +82,7 @@ def under(s: Statement, condition: Boolean) -> Statement:
     return replace(s, guard=all_of(s.guard, condition))
 
 
-def reach_of(s: Statement, later: list[Statement]) -> Boolean:
+def reach_of(s: Statement, later: list[Statement], tensors: Mapping[str, Tensor]) -> Boolean:
     """The condition, in the target's own indices, under which some later statement reads it."""
     reached: Boolean = sp.false
     if not all(is_plain_index(i) for i in s.subscripts):
@@ -98,5 +100,11 @@ def reach_of(s: Statement, later: list[Statement]) -> Boolean:
                 spoken = [substitute(about(c, own.keys()), own) for c in path]
                 if any(map(reads_of, spoken)):  # at indices that may have run over less than those of the target
                     spoken += [sp.Lt(own[i], ranges[i]) for i in own if ranges[i] != extents[own[i]]]
-                reached = any_of(reached, all_of(*spoken))
+                reached = any_of(reached, all_of(*(c for c in spoken if not always_holds(c, s, tensors))))
     return reached
+
+
+def always_holds(condition: Boolean, s: Statement, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a condition follows from the ranges of the statement's indices: part of an axis is all of the target."""
+    ahead = at_least_zero(condition, tensors)
+    return ahead is not None and all_nonnegative((ahead,), TRUE, s.domain, tensors)

@@ -70,6 +70,13 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             v[i] = (a[i]² if i > 1 else 0)
             """,
         ),
+        kept(  # where i < 2, all of a is read
+            """
+            a[o] = log(x[o])
+            z[i] = (a[i] if i < 2 else w[i])
+            """,
+            shapes={"a": "o"},
+        ),
         Example(
             """
             a[i,k] = x[i,k]²
