@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "layers": "form declare activations",
     "pipeline": "form file declare prepare derive simplify arrange schedule code plan whole print update",
     "project": "form file declare prepare oracle print runtime pipeline",
-    "importing": "file runtime",
+    "importing": "file runtime layers",
     "explain": "form declare prepare derive simplify update oracle pipeline",
     "review": "form declare file derive prepare oracle update plan print pipeline project explain verify",
     "verify": "",

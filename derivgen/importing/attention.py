@@ -72,8 +72,9 @@ def multi_head(heads: Heads, out: LayerStatement) -> LayerStatement:
     options = {"causal": "True"} if heads.causal else {}
     options |= {} if biased else {"bias": "False"}
     out.tensor.name = next((out.tensor.name.removesuffix(e) for e in ENDS if out.tensor.name.endswith(e)), "attention")
-    sources = [x] if memory is x else [x, memory]
-    return LayerStatement(out.tensor, "layers.multi_head_attention", sources, (str(count),), options, weights)
+    tensors = {} if memory is x else {"memory": memory}
+    name = "layers.multi_head_attention"
+    return LayerStatement(out.tensor, name, [x], (str(count),), options, weights, tensors=tensors)
 
 
 def columns(projection: Projection, ending: str, count: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from derivgen.importing.operators.sizes import TABLE as SIZES
 from derivgen.importing.operators.sizes import tidy
 from derivgen.importing.operators.views import TABLE as VIEWS
 from derivgen.importing.refusals import ADVICE, OTHERWISE, refused_uses
-from derivgen.importing.tidy import leave_out_unread, take_in_activations, take_in_sums
+from derivgen.importing.tidy import leave_out_unread, take_in_activations, take_in_norms, take_in_sums
 
 RUN_TIME = ("N", "T", "U", "L", "M", "P", "Q", "R")  # names of sizes
 # What leaves a weight the weight that it was.
@@ -37,11 +37,11 @@ def converted(graph: Graph, frozen: Iterable[str] = ()) -> tuple[Draft, Tensor]:
     """
     rows = rows_of(graph)
     try:
-        return with_batch(graph, frozen, rows)
+        return drafted(graph, frozen, rows)
     except SpecError as error:
         if rows:
             with suppress(SpecError):
-                draft, prediction = with_batch(graph, frozen, 0)
+                draft, prediction = drafted(graph, frozen, 0)
                 draft.notes.append(f"Its batch has {rows} rows, as in the file: {DYNAMIC}.")
                 return draft, prediction
         raise error
@@ -54,34 +54,50 @@ def rows_of(graph: Graph) -> int:
     return rows if isinstance(rows, int) else 0
 
 
-def with_batch(graph: Graph, frozen: Iterable[str], rows: int) -> tuple[Draft, Tensor]:
+def drafted(graph: Graph, frozen: Iterable[str], rows: int) -> tuple[Draft, Tensor]:
+    """The draft; `rows`: of a file that has a number for the batch, otherwise 0."""
     draft, problems = Draft(graph, frozen), uncovered(graph)
     draft.rows_of_file = rows
-    if len(graph.outputs) > 1:
-        problems.append(f"the graph has the outputs {', '.join(graph.outputs)}, and a model predicts one: export one")
+    values = all_values(draft, problems)
+    raise_if_any(problems)
+    prediction = predicted(draft, values[graph.outputs[0]])
+    raise_if_any(refused_shape(prediction))
+    made_tidy(draft, prediction)
+    return draft, prediction
+
+
+def all_values(draft: Draft, problems: list[str]) -> dict[str, Operand]:
+    """What the graph computes, by name; what can't be computed is added to the problems."""
     values = starting_values(draft)
-    for node in graph.nodes:
+    for node in draft.graph.nodes:
         try:
             values |= results(draft, node, values)
         except Refusal as error:
             problems.append(f"{described(node)}: {error}")
-    if not problems:
-        prediction = predicted(draft, values[graph.outputs[0]])
-        problems += [refusal] if (refusal := refused_shape(prediction)) else []
+    return values
+
+
+def raise_if_any(problems: list[str]) -> None:
     if problems:
         raise SpecError([Problem(None, text) for text in dict.fromkeys(problems)])
+
+
+def made_tidy(draft: Draft, prediction: Tensor) -> None:
+    """Layers where a person would write them, and no statement that nobody reads."""
+    leave_out_unread(draft, prediction)
+    take_in_norms(draft)
     leave_out_unread(draft, prediction)
     take_in_activations(draft)
     take_in_attention(draft)
     take_in_sums(draft)
     note_shared(draft)
-    return draft, prediction
 
 
-def refused_shape(prediction: Tensor) -> str:
+def refused_shape(prediction: Tensor) -> list[str]:
     if prediction.shape and all(size.is_Integer or size.is_Symbol for size in prediction.shape):
-        return ""
-    return f"the output has the shape {prediction.shape}, and a target needs sizes of inputs or numbers: pad, or cut it"
+        return []
+    why = "and a target needs sizes of inputs or numbers: pad, or cut it"
+    return [f"the output has the shape {prediction.shape}, {why}"]
 
 
 def uncovered(graph: Graph) -> list[str]:
@@ -91,6 +107,8 @@ def uncovered(graph: Graph) -> list[str]:
         if node.operator not in OPERATORS and node.operator not in SIZES and not folds(graph, node):
             problems.append(f"{described(node)} is not covered: {ADVICE.get(node.operator, OTHERWISE)}")
         problems += [f"{described(node)}: {text}" for text in refused_uses(node, graph.uses)]
+    if len(graph.outputs) > 1:
+        problems.append(f"the graph has the outputs {', '.join(graph.outputs)}, and a model predicts one: export one")
     return problems
 
 
@@ -135,11 +153,13 @@ def results(draft: Draft, node: Node, values: dict[str, Operand]) -> dict[str, O
     if any(name and name not in values for name in node.inputs):
         return {}
     operands = [values[name] if name else None for name in node.inputs]
-    if node.operator == "Shape":
+    if node.operator in ("Shape", "Size"):
         return {node.outputs[0]: shape_of(draft, node, operands[0])}
     if all(x is None or isinstance(x, Constant) for x in operands) and (found := folded(draft, node, operands)):
         return dict(zip(node.outputs, found, strict=False))
     if node.operator not in OPERATORS:
+        if node.operator in SIZES:
+            raise Refusal(f"it is covered for sizes alone: {OTHERWISE}")
         return {}
     try:
         found = OPERATORS[node.operator](draft, node, *operands)
@@ -152,6 +172,8 @@ def results(draft: Draft, node: Node, values: dict[str, Operand]) -> dict[str, O
 def shape_of(draft: Draft, node: Node, x: Operand) -> Constant:
     sizes = x.array.shape if isinstance(x, Constant) else draft.shape(x)  # type: ignore[arg-type]
     start, end = node.get("start", 0), node.get("end")
+    if node.operator == "Size":
+        return Constant(tidy(np.array(sp.Mul(*sizes), object)))
     return Constant(tidy(np.array([*sizes][start:end], object)))
 
 
@@ -224,10 +246,9 @@ def word(node: Node, value: Value) -> str:
 
 def predicted(draft: Draft, output: Operand) -> Tensor:
     """The tensor of the graph's output, a let of the graph's axes."""
-    if isinstance(output, list):
-        raise SpecError(
-            [Problem(None, "the output is a list of tensors, and a model predicts one: export one of them")]
-        )
+    if not isinstance(output, Value):
+        what = "a constant" if isinstance(output, Constant) else "a list of tensors"
+        raise SpecError([Problem(None, f"the output is {what}, and a model predicts one tensor: export that")])
     value = draft.value(output)
     tensor = draft.tensor(value)
     if isinstance(tensor.statement, LayerStatement | LetStatement):

@@ -31,7 +31,7 @@ from derivgen.importing.names import identifier, is_given, layer_name, layer_of
 DYNAMIC = "export the model with dynamic axes, so that its run-time sizes have names"
 UNNAMED = re.compile(r"(input|inputs|arg|args)(\.|_)?\d*(_\d+)?$")  # inputs to which nobody gave a name
 NEVER = -1e30  # what is added to scores that are not seen is less
-WINDOWS = ("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "MaxPool")
+WINDOWS = ("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "LpPool", "MaxPool", "Resize")
 LONGEST = 14  # parts of a formula: a longer one gets a let
 # What modules of PyTorch do beside their main operation, which gives its result the module's name.
 BESIDES = {"Shape", "Constant", "Gather", "Unsqueeze", "Squeeze", "Concat", "Reshape", "Transpose", "Slice", "Cast"}
@@ -48,6 +48,7 @@ class Constant:
 
 
 Operand = Value | Constant | None
+Tensors = Any  # a tensor, or a tuple of these
 
 
 @dataclass(eq=False)
@@ -68,7 +69,9 @@ class ParameterStatement:
 
 @dataclass(eq=False)
 class LayerStatement:
-    """A call of a layer. `weights`: an array for each ending of its parameters' names."""
+    """A call of a layer. `weights`: an array for each ending of its parameters' names; `tensors`: keywords that are
+    tensors, or pairs of them; `states`: what it returns besides, by the endings of their names.
+    """
 
     tensor: Tensor
     function: str
@@ -79,6 +82,8 @@ class LayerStatement:
     activation: str = ""
     takes_activation: bool = False
     named_after: str = ""  # the weight that gave its name
+    tensors: dict[str, Tensors] = field(default_factory=dict)
+    states: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -307,8 +312,7 @@ class Draft:
     ) -> Tensor:
         texts = {key: text_of(value) for key, value in options.items() if value is not None}
         tensor = Tensor(name, tuple(map(sp.sympify, shape)))
-        takes = function in ("layers.dense", "layers.conv1d", "layers.conv2d")
-        takes = takes or function.startswith("layers.conv_transpose")
+        takes = function == "layers.dense" or function.startswith("layers.conv")
         given = tuple(map(text_of, arguments))
         call = LayerStatement(tensor, function, [x], given, texts, weights or {}, takes_activation=takes)
         return self.add(call)
@@ -322,7 +326,7 @@ class Draft:
             if layer and layer.startswith(node.path):  # another one's where two modules share a weight
                 return layer_name(layer, kind)
         alone = self.busy[node.path] == (node.operator not in BESIDES)
-        if node.path and alone:
+        if node.path and (alone or node.path.rpartition(".")[2].rstrip("0123456789") == kind):
             return layer_name(node.path, kind)
         return layer_name(f"{node.path}.{kind}" if node.path else kind, kind)
 

@@ -122,13 +122,22 @@ def module_path(node: Any) -> str:
         return str(modules[-1]) if modules and not modules[-1].startswith("_empty") else ""
     path = ""
     for part in node.name.split("/")[1:-1] if node.name.startswith("/") else []:
-        # The modules of a list have its name before their own: /blocks/blocks.0/norm.
-        last = path.rpartition(".")[2]
-        path = path + part.removeprefix(last) if last and part.startswith(f"{last}.") else f"{path}.{part}".strip(".")
+        path = path_of(path, part)
     return path
 
 
+def path_of(path: str, part: str) -> str:
+    """The path of a module, whose list stands before its own name: blocks, blocks.0.norm of /blocks/blocks.0.norm."""
+    names = path.split(".")
+    for k in range(len(names)):
+        if path and part.startswith(f"{'.'.join(names[k:])}."):
+            return ".".join([*names[:k], part])
+    return f"{path}.{part}".strip(".")
+
+
 def input_of(onnx: Any, value: Any) -> Input:
+    if not value.type.HasField("tensor_type"):
+        raise DerivgenError(f"the input {value.name} is no tensor, and a model reads tensors: export it without")
     kind = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     return Input(value.name, np.dtype(dtype), tuple(d.dim_param or d.dim_value or "?" for d in kind.shape.dim))

@@ -92,7 +92,8 @@ def export(module: Any, inputs: tuple[Any, ...], file: Path) -> None:
             torch.onnx.export(module, inputs, str(file), **options)
     except Exception as error:
         words = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
-        raise DerivgenError(f"PyTorch does not export the module: {words}") from error
+        advice = "try torch.onnx.export with dynamo=False, and derivgen import its file"
+        raise DerivgenError(f"PyTorch does not export the module: {words}: {advice}") from error
     finally:
         module.train(training)
 

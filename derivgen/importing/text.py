@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.importing.draft import Draft, InputStatement, LayerStatement, LetStatement, ParameterStatement, Statement
+from derivgen.importing.draft import (
+    Draft,
+    InputStatement,
+    LayerStatement,
+    LetStatement,
+    ParameterStatement,
+    Statement,
+    Tensors,
+)
 from derivgen.importing.elements import Over, Tensor, affine_text
 from derivgen.importing.names import unique, usable
 
@@ -16,9 +23,10 @@ WIDTH = 120
 SERIES = {"n": "i", "t": "tus", "c": "cdo", "i": "", "h": "hg", "e": "ef", "k": "km", "d": "d"}  # of one kind of axis
 LETTERS = "ijkhedgpqrsabcfuvwmo"
 # What specs import, as far as they use it.
-CLASSES = ("Abs", "And", "Eq", "Max", "Min", "Not", "Or", "Piecewise", "Sum")
-FUNCTIONS = ("atan", "ceiling", "cos", "erf", "exp", "floor", "log", "oo", "sign", "sin", "sqrt", "tan", "tanh")
-SYMPY = (*CLASSES, *FUNCTIONS)
+CLASSES = ("Abs", "And", "Eq", "Max", "Min", "Not", "Or", "Piecewise", "Sum", "Xor")
+INVERSES = ("acos", "acosh", "asin", "asinh", "atan", "atanh")
+FUNCTIONS = ("ceiling", "cos", "cosh", "erf", "exp", "floor", "log", "oo", "sign", "sin", "sinh", "sqrt", "tan", "tanh")
+SYMPY = (*CLASSES, *INVERSES, *FUNCTIONS)
 DERIVGEN = ("MaxOver", "Model", "activations", "layers", "losses")
 
 
@@ -26,26 +34,39 @@ DERIVGEN = ("MaxOver", "Model", "activations", "layers", "losses")
 CONVOLUTION = ("_W", "_b", "_padded")
 NORM = ("_gain", "_shift", "_mean", "_rate")
 PROJECTIONS = ("_query", "_key", "_value", "_out", "_heads")
+TRANSPOSED = (*CONVOLUTION, "_spread", "_taps", "_whole")
+FINAL = ("_final", "_unmasked", "_kept")
 PARTS: dict[str, tuple[str, ...]] = {
-    "layers.avg_pool1d": ("_padded",),
-    "layers.avg_pool2d": ("_padded",),
+    **{f"layers.{word}_pool{d}d": ("_padded", "_count", "_powers") for word in ("avg", "max", "lp") for d in (1, 2, 3)},
+    **{f"layers.conv{d}d": CONVOLUTION for d in (1, 2, 3)},
+    **{f"layers.conv_transpose{d}d": TRANSPOSED for d in (1, 2, 3)},
+    "layers.argmax": ("_largest",),
+    "layers.argmin": ("_largest",),
     "layers.batch_norm": (*NORM, "_variance", "_deviation", "_running_mean", "_running_variance"),
-    "layers.bidirectional": ("_forward", "_backward"),
-    "layers.conv1d": CONVOLUTION,
-    "layers.conv2d": CONVOLUTION,
-    "layers.conv_transpose1d": (*CONVOLUTION, "_spread", "_taps", "_whole"),
-    "layers.conv_transpose2d": (*CONVOLUTION, "_spread", "_taps", "_whole"),
+    "layers.bidirectional": (
+        *("_forward", "_backward"),
+        *(f"{way}{part}" for way in ("_forward", "_backward") for part in ("_final", "_cell_final")),
+    ),
     "layers.dense": ("_W", "_b"),
     "layers.dropout": ("_random",),
     "layers.embedding": ("_W",),
+    "layers.global_lp_pool": ("_powers",),
     "layers.group_norm": NORM,
-    "layers.gru": ("_W", "_U", "_b", "_a", "_inputs", "_state", "_update"),
+    "layers.gru": ("_W", "_U", "_b", "_a", "_inputs", "_state", "_update", "_reset", "_new", "_U_gates", *FINAL),
+    "layers.instance_norm": NORM,
     "layers.layer_norm": NORM,
-    "layers.lstm": ("_W", "_U", "_b", "_cell", "_gates", "_input", "_forget", "_new", "_output"),
-    "layers.max_pool1d": ("_padded",),
-    "layers.max_pool2d": ("_padded",),
+    "layers.local_response_norm": ("_padded", "_mean"),
+    "layers.lstm": (
+        *("_W", "_U", "_b", "_P", "_cell", "_gates", "_input", "_forget", "_new", "_output"),
+        *(*FINAL, "_cell_final"),
+    ),
     "layers.multi_head_attention": (*PROJECTIONS, *(f"{p}{w}" for p in PROJECTIONS for w in ("_W", "_b", "_scores"))),
-    "layers.simple_rnn": ("_W", "_U", "_b"),
+    "layers.rms_norm": ("_gain", "_rate"),
+    "layers.scaled_dot_product_attention": (
+        *("_scores", "_weights", "_present_key", "_present_value"),
+        *("_repeated_key", "_repeated_value"),
+    ),
+    "layers.simple_rnn": ("_W", "_U", "_b", *FINAL),
 }
 
 
@@ -61,6 +82,8 @@ def settle_names(draft: Draft) -> None:
             number += 1
             tried = f"{name}_{number}"
         statement.tensor.name = tried
+        for ending, state in getattr(statement, "states", {}).items():
+            state.name = tried + ending
         taken |= {tried + part for part in parts}
 
 
@@ -167,14 +190,24 @@ def call_lines(statement: LayerStatement) -> list[str]:
     name = statement.tensor.name
     sources = [s.name for s in statement.sources]
     many = [f"[{', '.join(sources)}]"] if statement.function == "layers.concatenate" else sources
-    if statement.function == "layers.multi_head_attention":
-        many = [*sources[:1], *statement.arguments, *(f"memory={memory}" for memory in sources[1:])]
-        statement = replace(statement, arguments=())
     arguments = [*many, *statement.arguments, *([statement.activation] if statement.activation else [])]
     if statement.function == "layers.bidirectional":
         arguments = [statement.arguments[0], *sources, *statement.arguments[1:]]
+    arguments += [f"{key}={nested(given)}" for key, given in statement.tensors.items()]
     arguments += [*(f"{key}={value}" for key, value in statement.options.items()), f"name={quoted(name)}"]
-    return wrapped(f"{name} = {statement.function}(", arguments, ")")
+    return wrapped(f"{targets(statement)} = {statement.function}(", arguments, ")")
+
+
+def nested(given: Tensors) -> str:
+    return given.name if isinstance(given, Tensor) else f"({', '.join(map(nested, given))})"
+
+
+def targets(statement: LayerStatement) -> str:
+    """What a call is assigned to: a tensor, and the states that it returns besides, of each direction as one."""
+    states = [state.name for state in statement.states.values()]
+    if statement.function == "layers.bidirectional" and len(states) == 4:
+        states = [f"({', '.join(pair)})" for pair in (states[:2], states[2:])]
+    return ", ".join([statement.tensor.name, *states])
 
 
 def wrapped(start: str, arguments: list[str], end: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from derivgen.importing.operators import elementwise, products, recurrent, views, windows
+from derivgen.importing.operators import attention, elementwise, products, recurrent, views, windows
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     **views.TABLE,
@@ -17,4 +17,5 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **products.TABLE,
     **windows.TABLE,
     **recurrent.TABLE,
+    **attention.TABLE,
 }

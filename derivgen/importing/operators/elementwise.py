@@ -141,6 +141,35 @@ def activated(draft: Draft, x: Operand, name: str, options: str = "") -> Value:
     return replace(value, element=call(name, value.element, options=options), alone=False, name="")
 
 
+def shrink(draft: Draft, node: Node, x: Operand) -> Value:
+    lambd, bias = (float(str(node.get(key, default))) for key, default in (("lambd", 0.5), ("bias", 0.0)))
+    if bias in (0, lambd):
+        name = "soft_shrink" if bias else "hard_shrink"
+        return activated(draft, x, f"activations.{name}", "" if lambd == 0.5 else f", {text_of(lambd)}")
+    value = draft.value(x)
+    moved = elements.subtracted(value.element, elements.scaled(bias, call("sign", value.element)))
+    seen = Formula("{} > {}", (call("Abs", value.element), Number(lambd)), CONDITION)
+    return replace(value, element=elements.piecewise(moved, seen, Number(0)), alone=False, name="")
+
+
+def thresholded(draft: Draft, node: Node, x: Operand) -> Value:
+    return activated(draft, x, "activations.threshold", f", {text_of(float(node.get('alpha', 1.0)))}, 0")
+
+
+def swish(draft: Draft, node: Node, x: Operand) -> Value:
+    alpha = node.get("alpha", 1.0)
+    if alpha == 1:
+        return activated(draft, x, "activations.silu")
+    value = draft.value(x)
+    gate = call("activations.sigmoid", elements.scaled(alpha, value.element))
+    return replace(value, element=elements.multiplied(value.element, gate), alone=False, name="")
+
+
+def mean(draft: Draft, node: Node, *operands: Operand) -> Value:
+    total = reduce(lambda a, b: broadcast(draft, plus, a, b), map(draft.value, operands))
+    return replace(total, element=elements.scaled(1 / len(operands), total.element))
+
+
 def leaky_relu(draft: Draft, node: Node, x: Operand) -> Value:
     slope = text_of(float(node.get("alpha", 0.01)))
     return activated(draft, x, "activations.leaky_relu", "" if slope == "0.01" else f", {slope}")
@@ -210,10 +239,15 @@ def plus(a: Element, b: Element) -> Element:
 
 
 def times(a: Element, b: Element) -> Element:
-    """a·b; z·sigmoid(z) as silu(z)."""
+    """a·b; z·sigmoid(z) as silu(z), z·tanh(softplus(z)) as mish(z), and a·(1/b) as a/b."""
     for value, other in ((a, b), (b, a)):
         if isinstance(other, Formula) and other.form == "activations.sigmoid({})" and other.arguments == (value,):
             return call("activations.silu", value)
+        if other == call("tanh", call("activations.softplus", value)):
+            return call("activations.mish", value)
+        match other:
+            case Formula("{} / {}", (Number(1), below)):
+                return elements.divided(value, below)
     return elements.multiplied(a, b)
 
 
@@ -276,14 +310,20 @@ def cast(draft: Draft, node: Node, x: Value) -> Value:
 
 TABLE: dict[str, Operator] = {
     "Abs": function("Abs"),
+    "Acos": function("acos"),
+    "Acosh": function("acosh"),
     "Add": binary(plus),
     "And": comparison("And({}, {})"),
+    "Asin": function("asin"),
+    "Asinh": function("asinh"),
     "Atan": function("atan"),
+    "Atanh": function("atanh"),
     "Cast": cast,
     "Ceil": function("ceiling"),
     "Celu": elu,
     "Clip": clip,
     "Cos": function("cos"),
+    "Cosh": function("cosh"),
     "Div": binary(elements.divided),
     "Elu": elu,
     "Equal": comparison("Eq({}, {})"),
@@ -300,6 +340,7 @@ TABLE: dict[str, Operator] = {
     "LessOrEqual": comparison("{} <= {}"),
     "Log": function("log"),
     "Max": variadic("Max"),
+    "Mean": mean,
     "Min": variadic("Min"),
     "Mish": function("activations.mish"),
     "Mul": binary(times),
@@ -311,15 +352,20 @@ TABLE: dict[str, Operator] = {
     "Reciprocal": reciprocal,
     "Relu": function("activations.relu"),
     "Selu": selu,
+    "Shrink": shrink,
     "Sigmoid": function("activations.sigmoid"),
     "Sign": function("sign"),
     "Sin": function("sin"),
+    "Sinh": function("sinh"),
     "Softplus": function("activations.softplus"),
     "Softsign": function("activations.softsign"),
     "Sqrt": function("sqrt"),
     "Sub": binary(elements.subtracted),
     "Sum": lambda draft, node, *xs: reduce(lambda a, b: broadcast(draft, plus, a, b), map(draft.value, xs)),
+    "Swish": swish,
     "Tan": function("tan"),
     "Tanh": function("tanh"),
+    "ThresholdedRelu": thresholded,
     "Where": where,
+    "Xor": comparison("Xor({}, {})"),
 }

@@ -14,7 +14,7 @@ from derivgen.importing.draft import DYNAMIC, Constant, Draft, Operand
 from derivgen.importing.elements import Element, Number, Over, Read, Size, Value, call
 from derivgen.importing.graph import Node, Refusal
 from derivgen.importing.operators.elementwise import broadcast, same_axis
-from derivgen.importing.operators.views import integers, moved
+from derivgen.importing.operators.views import integers, labels_of, moved
 
 
 def gemm(draft: Draft, node: Node, a: Operand, b: Operand, c: Operand = None) -> Value:
@@ -118,7 +118,7 @@ def reduction(combine: Callable[[Element, tuple[sp.Symbol, ...], sp.Expr], Eleme
         given = integers(axes) if axes else node.get("axes") or []
         everything = range(0 if node.get("noop_with_empty_axes") else len(x.axes))
         gone = {a % len(x.axes) for a in given} or {*everything}
-        value = draft.fresh(draft.simple(x))
+        value = draft.value(x)
         over = tuple(i for k in sorted(gone) for i in value.axes[k])
         element = combine(value.element, over, draft.extent(over)) if over else value.element
         kept = [() if k in gone else axis for k, axis in enumerate(value.axes)]
@@ -128,7 +128,7 @@ def reduction(combine: Callable[[Element, tuple[sp.Symbol, ...], sp.Expr], Eleme
     return apply
 
 
-def mean(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
+def mean_of(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
     count = Number(float(size)) if size.is_Integer else Size(size)
     return elements.divided(summed(element, over), count)
 
@@ -143,6 +143,14 @@ def norm(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Elemen
 
 def squares(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
     return Over("Sum", elements.power(element, Number(2)), over)
+
+
+def magnitudes(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
+    return Over("Sum", call("Abs", element), over)
+
+
+def log_total(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
+    return call("log", summed(element, over))
 
 
 def maximum(element: Element, over: tuple[sp.Symbol, ...], size: sp.Expr) -> Element:
@@ -183,15 +191,74 @@ def masked_softmax(draft: Draft, x: Value, over: tuple[sp.Symbol, ...], name: st
     return result
 
 
+def lp_normalized(draft: Draft, node: Node, x: Value) -> Value:
+    """x over its norm along an axis, 0 where that is 0."""
+    value = draft.fresh(draft.simple(x))
+    axis, of = node.get("axis", -1), magnitudes if node.get("p", 2) == 1 else norm
+    over = value.axes[axis]
+    length = replace(value, axes=tuple(() if a is over else a for a in value.axes), element=of(value.element, over, 1))
+    below = draft.named(replace(length, name="norm"))
+    return broadcast(draft, over_length, value, below)
+
+
+def over_length(x: Element, length: Element) -> Element:
+    there = elements.Formula("{} > {}", (length, Number(0)), elements.CONDITION)
+    return elements.piecewise(elements.divided(x, length), there, Number(0))
+
+
+# ---- places along an axis
+
+
+def along_axis(layer: str) -> Callable[..., Value]:
+    """A layer of the same shape along an axis, of which `exclusive` and `reverse` may be asked."""
+
+    def apply(draft: Draft, node: Node, x: Value, axis: Constant) -> Value:
+        source, rank, (at,) = draft.tensor(x), len(x.axes), integers(axis)
+        options: dict[str, Any] = {word: True for word in ("exclusive", "reverse") if node.get(word)}
+        options["axis"] = None if at % rank == rank - 1 else at % rank
+        name = draft.called(node, layer.removeprefix("layers."))
+        return draft.whole(draft.layer(layer, source, name, source.shape, **options))
+
+    return apply
+
+
+def place(draft: Draft, node: Node, x: Value) -> Value:
+    """ArgMax and ArgMin."""
+    source, axis, layer = draft.tensor(x), node.get("axis", 0) % len(x.axes), node.operator.lower()
+    shape = [*source.shape[:axis], *source.shape[axis + 1 :]]
+    option = None if axis == len(shape) else axis
+    tensor = draft.layer(f"layers.{layer}", source, draft.called(node, layer), shape, axis=option)
+    value = draft.whole(tensor)
+    return replace(value, axes=(*value.axes[:axis], *[()] * node.get("keepdims", 1), *value.axes[axis:]))
+
+
+def one_hot(draft: Draft, node: Node, ids: Operand, depth: Constant, values: Constant) -> Value:
+    """1 at the id, and 0 elsewhere; other values by a formula."""
+    value, read, classes = labels_of(ids, int(depth.array.reshape(-1)[0]), "a one-hot code")
+    at = node.get("axis", -1) % (len(value.axes) + 1)
+    tensor = draft.layer("layers.one_hot", read.tensor, draft.called(node, "one_hot"), (*read.tensor.shape, classes))
+    last, (off, on) = draft.axis(classes, "c"), values.array.reshape(-1).tolist()
+    element = elements.scaled(on - off, Read(tensor, (*read.subscripts, draft.joined(last))))
+    axes = (*value.axes[:at], last, *value.axes[at:])
+    return Value(axes, elements.added(element, Number(off)) if off else element, alone=True)
+
+
 TABLE: dict[str, Callable[..., Any]] = {
+    "ArgMax": place,
+    "ArgMin": place,
+    "CumProd": along_axis("layers.cumprod"),
+    "CumSum": along_axis("layers.cumsum"),
     "Einsum": einsum,
     "Gemm": gemm,
     "LogSoftmax": softmax,
+    "LpNormalization": lp_normalized,
     "MatMul": matmul,
+    "OneHot": one_hot,
+    "ReduceL1": reduction(magnitudes),
     "ReduceL2": reduction(norm),
+    "ReduceLogSum": reduction(log_total),
     "ReduceLogSumExp": reduction(log_sum),
     "ReduceMax": reduction(maximum),
-    "ReduceMean": reduction(mean),
     "ReduceMin": reduction(minimum),
     "ReduceSum": reduction(total),
     "ReduceSumSquare": reduction(squares),

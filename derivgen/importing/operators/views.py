@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derivgen.importing.draft import DYNAMIC, Constant, Draft, InputStatement, Operand
-from derivgen.importing.elements import Element, Index, Number, Read, Value, piecewise
+from derivgen.importing.draft import (
+    DYNAMIC,
+    Constant,
+    Draft,
+    InputStatement,
+    LayerStatement,
+    LetStatement,
+    Operand,
+    text_of,
+)
+from derivgen.importing.elements import Element, Index, Number, Read, Tensor, Value, piecewise
 from derivgen.importing.graph import Node, Refusal
 
 Symbols = tuple[sp.Symbol, ...]
@@ -110,25 +119,26 @@ def regrouped(
     splits: dict[sp.Symbol, sp.Expr] = {}
     rest = list(indices)
     for size in sizes:
-        group: list[sp.Symbol] = []
-        need = sp.sympify(size)
-        while need != 1 and rest:
-            index = rest.pop(0)
-            has = draft.sizes[index]
-            if not is_whole(need / has):
-                if not is_whole(has / need):
-                    return None
-                outer, inner = draft.index(need, "h"), draft.index(has / need, "e")
-                both = {index: outer * (has / need) + inner}
-                splits = {i: made.xreplace(both) for i, made in splits.items()} | both
-                rest.insert(0, inner)
-                index, has = outer, need
-            group.append(index)
-            need = sp.cancel(need / has)
-        if need != 1:
+        group, split, left = first_ones(draft, rest, sp.sympify(size))
+        if left != 1:
             return None
-        groups.append(tuple(group))
+        splits = {i: made.xreplace(split) for i, made in splits.items()} | split
+        groups.append(group)
     return None if rest else (groups, splits)
+
+
+def first_ones(draft: Draft, rest: list[sp.Symbol], size: sp.Expr) -> tuple[Symbols, dict[sp.Symbol, sp.Expr], sp.Expr]:
+    """(indices taken from the beginning of `rest`, what the last one is split into, what is left of the size)"""
+    group: list[sp.Symbol] = []
+    while size != 1 and rest and is_whole(size / draft.sizes[rest[0]]):
+        group.append(rest.pop(0))
+        size = sp.cancel(size / draft.sizes[group[-1]])
+    if size == 1 or not rest or not is_whole(draft.sizes[rest[0]] / size):
+        return tuple(group), {}, size
+    whole = rest.pop(0)
+    outer, inner = draft.index(size, "h"), draft.index(draft.sizes[whole] / size, "e")
+    rest.insert(0, inner)
+    return (*group, outer), {whole: outer * draft.sizes[inner] + inner}, sp.S.One
 
 
 def is_whole(ratio: sp.Expr) -> bool:
@@ -172,8 +182,34 @@ def part(draft: Draft, x: Value, axis: int, start: Any, length: Any, step: int =
     own = x.axes[axis]
     new = draft.axis(length, own[0].name if own else "i")
     at = start + step * (new[0] if new else 0)
-    element = x.element.replaced({own[0]: sp.sympify(at)} if own else {})
+    element = seen_through(x.element.replaced({own[0]: sp.sympify(at)} if own else {}))
     return replace(x, axes=(*x.axes[:axis], new, *x.axes[axis + 1 :]), element=element, alone=False)
+
+
+def seen_through(element: Element) -> Element:
+    """What an element is read of, where a let only moves elements, or a layer puts tensors side by side."""
+    if not isinstance(element, Read):
+        return element
+    statement, at = element.tensor.statement, element.subscripts
+    if isinstance(statement, LetStatement) and all(len(axis) == 1 for axis in statement.axes):
+        own = {axis[0]: s for axis, s in zip(statement.axes, at, strict=True)}
+        return seen_through(statement.element.replaced(own)) if isinstance(statement.element, Read) else element
+    if isinstance(statement, LayerStatement) and statement.function == "layers.concatenate":
+        axis = int(statement.options.get("axis", len(at) - 1))
+        return beside(statement.sources, at, axis, element) if at[axis].is_Integer else element
+    return element
+
+
+def beside(sources: Sequence[Tensor], at: Sequence[sp.Expr], axis: int, element: Element) -> Element:
+    """The element of the source that has this place; the element as it is where sizes are known at run time."""
+    place = at[axis]
+    for source in sources:
+        if not source.shape[axis].is_Integer:
+            return element
+        if place < source.shape[axis]:
+            return seen_through(Read(source, (*at[:axis], place, *at[axis + 1 :])))
+        place -= source.shape[axis]
+    return element
 
 
 def refuse_outside(whole: sp.Expr, start: Any, length: Any) -> None:
@@ -225,11 +261,10 @@ def gather(draft: Draft, node: Node, x: Operand, ids: Operand) -> Value:
 
 
 def embedded(draft: Draft, node: Node, table: Constant, ids: Operand) -> Value:
-    value, read, statement = ids_of(node, table, ids)
-    (classes, features), source = table.array.shape, read.tensor
-    statement.classes = min(classes, statement.classes or classes)
-    if statement.classes < classes:
-        raise Refusal(f"two embeddings of {source.name} have {statement.classes} and {classes} rows: use as many")
+    if node.get("axis", 0) or table.array.ndim != 2:
+        raise Refusal("an embedding along another axis than the first one is not covered: use a table of rows")
+    value, read, _ = labels_of(ids, table.array.shape[0])
+    source, features = read.tensor, table.array.shape[1]
     draft.share(table)
     name, shape = draft.called(node, "embedding", table), (*source.shape, features)
     tensor = draft.layer("layers.embedding", source, name, shape, features, weights={"_W": table.array})
@@ -237,14 +272,21 @@ def embedded(draft: Draft, node: Node, table: Constant, ids: Operand) -> Value:
     return Value((*value.axes, (last,)), Read(tensor, (*read.subscripts, last)), alone=True)
 
 
-def ids_of(node: Node, table: Constant, ids: Operand) -> tuple[Value, Read, InputStatement]:
-    """The integers that choose rows of a table, and the input that they are."""
-    if isinstance(ids, Value) and isinstance(ids.element, Read):
-        statement = ids.element.tensor.statement
-        whole = isinstance(statement, InputStatement) and statement.integer
-        if whole and not node.get("axis", 0) and table.array.ndim == 2:
-            return ids, ids.element, statement
-    raise Refusal("an embedding of anything but an integer input, along the first axis, is not covered")
+def labels_of(ids: Operand, classes: int, what: str = "an embedding") -> tuple[Value, Read, int]:
+    """(the integers below this number, what is read of an input that they are, the number)"""
+    read = ids.element if isinstance(ids, Value) else None
+    if not isinstance(ids, Value) or not isinstance(read, Read) or not is_integer_input(read.tensor):
+        raise Refusal(f"{what} of anything but an integer input is not covered: make it an input of the model")
+    statement = read.tensor.statement
+    if statement.classes not in (0, classes):
+        both = f"{statement.classes} and {classes} classes"
+        raise Refusal(f"{what} of {read.tensor.name}, which would have {both}, is not covered: use as many")
+    statement.classes = classes
+    return ids, read, classes
+
+
+def is_integer_input(tensor: Tensor) -> bool:
+    return isinstance(tensor.statement, InputStatement) and tensor.statement.integer
 
 
 # ---- more elements
@@ -288,13 +330,66 @@ def filled(draft: Draft, node: Node, shape: Constant) -> Value:
 def pad(
     draft: Draft, node: Node, x: Value, pads: Constant, fill: Operand = None, axes: Constant | None = None
 ) -> Value:
-    if node.get("mode", "constant") != "constant":
-        raise Refusal(f"padding by {node.get('mode')} is not covered: pad by a constant")
-    amounts, over = integers(pads), [a % len(x.axes) for a in integers(axes)] if axes else range(len(x.axes))
-    outside = draft.value(fill).element if fill else Number(0)
-    for axis, before, after in zip(over, amounts[: len(over)], amounts[len(over) :], strict=True):
-        x = padded(draft, x, axis, before, after, outside) if before or after else x
+    arounds = arounds_of(pads, [a % len(x.axes) for a in integers(axes)] if axes else range(len(x.axes)))
+    outside, mode = number_of(draft, fill), MODES.get(node.get("mode", "constant"))
+    if isinstance(outside, Number) and (order := spatial_order(x, arounds)):
+        return padded_layer(draft, node, x, order, arounds, mode, outside)
+    if mode:
+        raise Refusal(
+            f"padding by {node.get('mode')} is not covered here: pad one axis of sequences, or those of images"
+        )
+    for axis, (before, after) in arounds.items():
+        x = padded(draft, x, axis, before, after, outside)
     return draft.named(replace(x, name=draft.called(node, "padded")))
+
+
+def arounds_of(pads: Constant, axes: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """What is added (before, after) each axis that gets longer or shorter."""
+    amounts, count = integers(pads), len(axes)
+    pairs = zip(amounts[:count], amounts[count:], strict=True)
+    return {axis: pair for axis, pair in zip(axes, pairs, strict=True) if any(pair)}
+
+
+def number_of(draft: Draft, fill: Operand) -> Element:
+    """What a pad adds: 0, a number, or an element of a tensor."""
+    if isinstance(fill, Constant):
+        return Number(float(fill.array.reshape(-1)[0]))
+    return draft.value(fill).element if fill else Number(0)
+
+
+MODES = {"edge": '"replicate"', "reflect": '"reflect"', "wrap": '"circular"'}
+
+
+def spatial_order(x: Value, arounds: dict[int, tuple[int, int]]) -> list[int]:
+    """The order of axes in which those that get longer are spatial ones of the library; none where there is no such."""
+    rank = len(x.axes)
+    if any(v < 0 for pair in arounds.values() for v in pair) or not arounds or 0 in arounds:
+        return []
+    if rank == 3 and len(arounds) == 1:
+        return [0, *arounds, 3 - next(iter(arounds))]
+    return list(range(rank)) if rank in (4, 5) and 1 not in arounds else []
+
+
+def padded_layer(
+    draft: Draft,
+    node: Node,
+    x: Value,
+    order: list[int],
+    arounds: dict[int, tuple[int, int]],
+    mode: str | None,
+    fill: Element,
+) -> Value:
+    """layers.pad of the value with its axes in another order."""
+    source = draft.tensor(replace(x, axes=tuple(x.axes[k] for k in order)))
+    pairs = [arounds.get(k, (0, 0)) for k in (order[1:2] if len(order) == 3 else order[2:])]
+    alike = all(before == after for before, after in pairs)
+    padding = text_of([before for before, _ in pairs]) if alike else str(tuple(pairs) if pairs[1:] else pairs[0])
+    value = None if mode or fill == Number(0) else fill.text({})[0]
+    shape = [size + sum(arounds.get(k, ())) for k, size in zip(order, source.shape, strict=True)]
+    more = [mode] if mode else []
+    padded = draft.layer("layers.pad", source, draft.called(node, "padded"), shape, padding, *more, value=value)
+    whole = draft.whole(padded)
+    return replace(whole, axes=tuple(whole.axes[order.index(k)] for k in range(len(order))))
 
 
 def padded(draft: Draft, x: Value, axis: int, before: int, after: int, fill: Element) -> Value:
@@ -324,13 +419,36 @@ def dropout(draft: Draft, node: Node, x: Value, ratio: Constant | None = None, m
 
 def depth_to_space(draft: Draft, node: Node, x: Value) -> Value:
     size, (n, c, i, j) = node.get("blocksize"), draft.shape(x)
-    channels = c / size**2
+    shape = (n, c / size**2, i * size, j * size)
     if node.get("mode", "DCR") == "CRD":
-        x = reshaped(draft, draft.fresh(x), (n, channels, size, size, i, j))
-        order = (0, 1, 4, 2, 5, 3)
-    else:
-        x, order = reshaped(draft, draft.fresh(x), (n, size, size, channels, i, j)), (0, 3, 4, 1, 5, 2)
-    return reshaped(draft, replace(x, axes=tuple(x.axes[k] for k in order)), (n, channels, i * size, j * size))
+        name, source = draft.called(node, "shuffled"), draft.tensor(x)
+        return draft.whole(draft.layer("layers.pixel_shuffle", source, name, shape, size), "ncij")
+    x = reshaped(draft, draft.fresh(x), (n, size, size, shape[1], i, j))
+    return reshaped(draft, replace(x, axes=tuple(x.axes[k] for k in (0, 3, 4, 1, 5, 2))), shape)
+
+
+def space_to_depth(draft: Draft, node: Node, x: Value) -> Value:
+    size, (n, c, i, j) = node.get("blocksize"), draft.shape(x)
+    shape = (n, c * size**2, i / size, j / size)
+    if node.get("mode", "DCR") == "CRD":
+        name, source = draft.called(node, "unshuffled"), draft.tensor(x)
+        return draft.whole(draft.layer("layers.pixel_unshuffle", source, name, shape, size), "ncij")
+    x = reshaped(draft, draft.fresh(x), (n, c, i / size, size, j / size, size))
+    return reshaped(draft, replace(x, axes=tuple(x.axes[k] for k in (0, 3, 5, 1, 2, 4))), shape)
+
+
+def tile(draft: Draft, node: Node, x: Value, repeats: Constant) -> Value:
+    axes = [(*draft.axis(k, "r"), *axis) for k, axis in zip(repeats.array.reshape(-1), x.axes, strict=True)]
+    return replace(x, axes=tuple(axes), alone=False)
+
+
+def triangle(draft: Draft, node: Node, x: Value, k: Constant | None = None) -> Value:
+    """Trilu: 0 below a diagonal, or above it."""
+    value, offset = draft.fresh(x), int(k.array.reshape(-1)[0]) if k else 0
+    value = value if all(len(axis) == 1 for axis in value.axes[-2:]) else draft.whole(draft.tensor(value))
+    row, column = (draft.joined(axis) for axis in value.axes[-2:])
+    seen = Index("{} >= {}" if node.get("upper", 1) else "{} <= {}", (column, row + offset))
+    return replace(value, element=piecewise(value.element, seen, Number(0)), alone=False, name="")
 
 
 def integers(constant: Constant) -> list[int]:
@@ -351,9 +469,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Reshape": reshape,
     "Slice": cut,
     "SequenceAt": sequence_at,
+    "SpaceToDepth": space_to_depth,
     "Split": split,
     "SplitToSequence": split_to_sequence,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
+    "Trilu": triangle,
     "Unsqueeze": unsqueeze,
 }
