@@ -175,9 +175,10 @@ def check_layer(name: str, functions: tuple[str, ...]) -> None:
 
 ELEMENTWISE = (
     *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "hard_tanh", "sigmoid"),
-    *("hard_sigmoid", "hard_swish", "softplus", "softsign"),
+    *("hard_sigmoid", "hard_swish", "softplus", "softsign", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid"),
+    *("sparse_plus", "sparse_sigmoid", "squareplus"),
 )
-WHOLE = ("softmax", "log_softmax", "glu")
+WHOLE = ("softmax", "log_softmax", "softmin", "sparsemax", "glu", "reglu", "geglu", "swiglu", "bilinear")
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -198,8 +199,9 @@ def test_activations_along_an_axis(name: str) -> None:
 
 
 REAL = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "quantile", "sigmoid_cross_entropy", "focal")
-REAL += ("hinge", "squared_hinge", "poisson_negative_log_likelihood", "cosine")
-BY_LABEL = ("softmax_cross_entropy", "multi_class_hinge")
+REAL += ("hinge", "squared_hinge", "poisson_negative_log_likelihood", "cosine", "smooth_l1", "soft_margin", "info_nce")
+REAL += ("multi_label_soft_margin", "hinge_embedding", "multi_label_margin", "dice")
+BY_LABEL = ("softmax_cross_entropy", "multi_class_hinge", "categorical_hinge", "negative_log_likelihood")
 
 
 @pytest.mark.parametrize("name", [*REAL, *BY_LABEL])
