@@ -41,7 +41,7 @@ def pad(
     mode = possible_mode(x, "pad", choice(model, "pad", "mode", mode, ("constant", *MODES[1:])), arounds)
     if not any(map(any, arounds)):
         return model.let(name, at := model.local_indices(*x.shape, letters=letters_of(x)), x[at])
-    if mode in MODES:
+    if mode in MODES[1:]:
         return continued(x, name, arounds, mode)
     return padded(x, name, dict(zip(spatial_axes(x), arounds, strict=True)), letters_of(x), fill)
 

@@ -76,6 +76,7 @@ CASES = {
     "pad(images, 1, 'same', name='z')": ["pad", "mode", "'constant'", "'same'"],
     "pad(images, 1, value='0', name='z')": ["value", "a number", "'0'"],
     "pad(images, (1, 6), 'reflect', name='z')": ["padding 6", "at most 5"],
+    "pad(images, 20, 'reflect', name='z')": ["padding 20", "at most"],
     "pad(images, 'same', name='z')": ["padding", "'same'"],
 }
 
