@@ -392,21 +392,9 @@ def untested_modules(spec: str) -> bool:
     return bool(other)
 
 
-for command in (
-    import_file,
-    build,
-    watch,
-    review,
-    report,
-    certify,
-    approve,
-    train,
-    evaluate,
-    predict,
-    summary,
-    cost,
-    completion,
-):
+COMMANDS: tuple[click.Command, ...] = (import_file, build, watch, review, report, certify, approve)
+COMMANDS += (train, evaluate, predict, summary, cost, completion)
+for command in COMMANDS:
     main.add_command(command)
 
 
