@@ -113,7 +113,9 @@ def share_calls(program: Program) -> Program:
 
 
 def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
-    return s.layer, s.direction, call, domain_of(s, call)
+    """By what a call is found again: in its layer, or in all layers if it has fewer points than its statement."""
+    domain = domain_of(s, call)
+    return s.layer if domain == s.domain else None, s.direction, call, domain
 
 
 PASSES: tuple[Pass, ...] = (

@@ -35,6 +35,7 @@ class ReadOnce:
         self.fresh = Fresh(function, self.proof)
         self.below, self.order = dict(function.below), dict(function.order)
         self.words = Words(function.body)
+        self.found: dict[int, tuple[Code, list[Read]]] = {}  # by id: the statements are kept, so that ids stay theirs
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -48,7 +49,7 @@ class ReadOnce:
             if top:
                 self.fresh.restart(rest[0])
             reach = 1 if top else len(rest)
-            read = next((r for r in elements(rest[0]) if self.is_worth_it(r, rest[:reach], point, written)), None)
+            read = next((r for r in self.elements(rest[0]) if self.is_worth_it(r, rest[:reach], point, written)), None)
             if read is None:
                 done.append(inside(rest.pop(0), point, self.block))
                 continue
@@ -61,9 +62,15 @@ class ReadOnce:
                 self.order[local] = self.order[read.tensor]
             done.append(Let(local, read, Kind.INTEGER if integer else Kind.REAL))
             local_for = partial(substitute, mapping={read: Read(local)})
-            rest[:reach] = [mapped(code, local_for) for code in rest[:reach]]
+            rest[:reach] = [mapped(code, local_for) if read in self.elements(code) else code for code in rest[:reach]]
             self.proof.below = self.below
         return tuple(done)
+
+    def elements(self, code: Code) -> list[Read]:
+        """As the function of this name, found once for each statement."""
+        if id(code) not in self.found:
+            self.found[id(code)] = code, elements(code)
+        return self.found[id(code)][1]
 
     def is_worth_it(self, read: Read, codes: Sequence[Code], point: Point, written: set[str]) -> bool:
         """Whether several statements read an element that none of them writes, with a store between, or a loop does."""
@@ -71,7 +78,7 @@ class ReadOnce:
             return False
         if not indices_of(read) <= {r.index for r in point.around} or not self.may_be_local(read, point):
             return False
-        readers = [k for k, code in enumerate(codes) if read in elements(code)]
+        readers = [k for k, code in enumerate(codes) if read in self.elements(code)]
         between = codes[readers[0] : readers[-1]]
         stores = any(stores_elements(code) for code in between)
         fixed = not indices_of(read) or self.proof.is_integer(read)  # an address that might change in each iteration

@@ -18,6 +18,7 @@ from derivgen.arrange.contractions import match_contraction
 from derivgen.form.expressions import TRUE, guarded
 from derivgen.form.program import TOGETHER, Direction, Program, Range, Statement
 from derivgen.rewrite.conditions import bounds_innermost
+from derivgen.rewrite.factored import factored
 
 Group = tuple[str, Direction]
 
@@ -220,11 +221,11 @@ def with_branches(program: Program, statements: Sequence[Statement], own: Contai
 
 
 def one_sum_a_place(statements: Sequence[Statement]) -> list[Statement]:
-    """What a row adds to one element is added at once, by the last of the statements that do so.
+    """What a row adds to one element is added at once, by the last statement that does so, common factors outside.
 
     A statement that assigns stays before all that adds to other elements of its target.
     """
-    found: list[Statement] = []
+    found, joined = list[Statement](), set[str]()
     for s in statements:
         place = (s.target, s.subscripts, s.domain, s.guard)
         own = [t for t in found if t.target == s.target]
@@ -232,5 +233,6 @@ def one_sum_a_place(statements: Sequence[Statement]) -> list[Statement]:
         if earlier is not None and s.operator == "+=" and (earlier.operator == "+=" or earlier is own[-1]):
             found = [t for t in found if t is not earlier]
             s = replace(s, operator=earlier.operator, expression=earlier.expression + s.expression)
+            joined.add(s.target)
         found.append(s)
-    return found
+    return [replace(s, expression=factored(s.expression)) if s.target in joined else s for s in found]

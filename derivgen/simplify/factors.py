@@ -22,6 +22,7 @@ from derivgen.form.expressions import (
 from derivgen.form.inside import out_of_bounds
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.rewrite.conditions import guard_outside, knows, read_through
+from derivgen.rewrite.factored import factored
 from derivgen.rewrite.held import Held, Reuse, held_by
 
 
@@ -146,12 +147,23 @@ def add_up(program: Program) -> Program:
         earlier = statements[before] if before is not None else None
         if earlier is not None and before is not None:
             statements[before] = None
-            s = statements[position] = replace(s, expression=factored(earlier.expression, s.expression))
+            s = statements[position] = replace(s, expression=added(earlier.expression, s.expression))
         last[key] = position
     return program.with_statements(s for s in statements if s is not None)
 
 
-def factored(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+def shared_outside(program: Program) -> Program:
+    """A factor that several terms of a derivative share is multiplied with their sum.
+
+    `z_bar[n] = c[n]·p[n] + c[n]·q[n]·a + r[n]` → `z_bar[n] = c[n]·(p[n] + q[n]·a) + r[n]`
+    """
+    statements = (
+        s if s.direction == "forward" else replace(s, expression=factored(s.expression)) for s in program.statements
+    )
+    return program.with_statements(statements)
+
+
+def added(a: sp.Expr, b: sp.Expr) -> sp.Expr:
     """a + b, as a product with the factors that both have, if any."""
     shared = [factor for factor in sp.Mul.make_args(a) if factor in sp.Mul.make_args(b) and reads_of(factor)]
     if not shared:

@@ -16,7 +16,13 @@ from derivgen.rewrite.passes import Pass, run
 from derivgen.rewrite.scans import leave_scans
 from derivgen.simplify.additions import assign_once, assign_parts, count_instead_of_adding, drop_zero_additions
 from derivgen.simplify.copies import read_through_constants, read_through_copies
-from derivgen.simplify.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
+from derivgen.simplify.factors import (
+    add_up,
+    divide_sums_once,
+    numbers_outside,
+    read_through_quotients,
+    shared_outside,
+)
 from derivgen.simplify.guarded import (
     compare_arguments,
     forget_implied_guards,
@@ -79,7 +85,14 @@ GROUPS: dict[str, tuple[Pass, ...]] = {
     # factors.
     "held values": (keep_calls, reuse_held_values, divide_sums_once),
     # Quotients are opened where a tensor holds the division, which needs its statement as an assignment (CLEANUP).
-    "factors": (read_through_quotients, add_up, compare_arguments),
+    "factors": (
+        read_through_quotients,
+        add_up,
+        compare_arguments,
+        reuse_held_values,
+        shared_outside,
+        reuse_held_values,
+    ),
     # Places come last: a statement that writes into a part of a tensor holds no value for others.
     "places": (write_through_copies, leave_scans),
 }

@@ -145,6 +145,16 @@ def test_a_call_of_two_statements_is_made_once() -> None:
     assert text.count(" cos(") == 1
 
 
+def test_a_call_that_lets_share_and_that_their_rows_do_not_change_is_made_once() -> None:
+    """Where no adjoint needs the call: it is kept for no other reason."""
+    lines = (
+        'w = model.parameter("w")\na = model.let("a", (i,), exp(w)*s[i])\nb = model.let("b", (i,), exp(w)*a[i]**2)\n'
+        "model.minimize(w**2)\nmodel.predict(b)\n"
+    )
+    text = module_text(Spec(f"{IMPORTS}{HEAD}{lines}", (), 0).model())
+    assert sum(line.strip().startswith(("a_exp[0] = ", "b_exp[0] = ")) for line in text.splitlines()) == 1
+
+
 def test_a_call_of_the_forward_pass_is_not_made_again_by_the_backward_pass() -> None:
     lines = 'a = model.let("a", (i,), cosh(s[i])*exp(sin(s[i])))\nmodel.minimize(Sum(a[i]**2, i))\n'
     assert kernel_of(lines, "a_gradient").split('"""')[2].count(" exp(") == 1

@@ -10,7 +10,13 @@ from derivgen.rewrite.scans import leave_scans
 from derivgen.simplify import simplify
 from derivgen.simplify.additions import assign_once, assign_parts, count_instead_of_adding, drop_zero_additions
 from derivgen.simplify.copies import read_through_constants, read_through_copies
-from derivgen.simplify.factors import add_up, divide_sums_once, numbers_outside, read_through_quotients
+from derivgen.simplify.factors import (
+    add_up,
+    divide_sums_once,
+    numbers_outside,
+    read_through_quotients,
+    shared_outside,
+)
 from derivgen.simplify.guarded import (
     compare_arguments,
     forget_implied_guards,
@@ -332,6 +338,21 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("z_bar[i] += x[i]·y[i]\nz_bar[i] += x[i]·v[i] if i > 0"),
         kept("z_bar[i] += x[i]·y[i]\nz_bar[2 - i] += x[i]·v[i]"),
         kept("z_bar[i] += x[i]·y[i]\nz_bar[i] += Σ_k x[i]·v[i,k]"),
+    ),
+    shared_outside: (
+        Example("z_bar[i] = x[i]·y[i] + x[i]·u·v[i] + u", "z_bar[i] = u + x[i]·(y[i] + u·v[i])"),
+        Example("z_bar[i] = -4·v[i]·x[i] - 2·x[i]·y[i]", "z_bar[i] = -2·x[i]·(2·v[i] + y[i])"),
+        Example(  # the difference is a factor that saves more than u
+            "z_bar[i] = v[i]·u + x[i]·(x[i] - v[i]) + u·y[i]·(x[i] - v[i])",
+            "z_bar[i] = v[i]·u + (x[i] - v[i])·(x[i] + u·y[i])",
+        ),
+        Example(
+            "z_bar[i] = (v[i]·x[i] + x[i]·y[i] if x[i]·u + y[i]·u > 0 else 0)",
+            "z_bar[i] = (x[i]·(v[i] + y[i]) if x[i]·u + y[i]·u > 0 else 0)",
+        ),
+        kept("z_bar[i] = 2·x[i] - 400·x[i]·(y[i] - v[i])"),  # y - v, which may be small, would be no difference
+        kept("z_bar[i] = y[i]·sin(u·v[i] + u·x[i])"),  # as in the forward pass, so that the call may be shared
+        kept("z[i] = v[i]·x[i] + x[i]·y[i]"),  # as declared
     ),
     compare_arguments: (
         Example("z[i] = (x[i] if max(y[i], 1) > 1 else 0)", "z[i] = (x[i] if y[i] > 1 else 0)"),
