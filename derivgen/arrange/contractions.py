@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import sympy as sp
 
 from derivgen.form.expressions import Read
 from derivgen.form.program import Range, Statement, Tensor, are_plain
-from derivgen.form.sizes import typical_size
+from derivgen.form.sizes import REMEMBERED, typical_size
 
 WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
 
@@ -58,14 +59,23 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
 
     `loops`: also one for each value of an index that not all three tensors have, or that is summed over.
     """
-    if s.operator != "+=" or s.guard != sp.true or not covers_all(tensors, s):
+    reads = [factor for factor in sp.Mul.make_args(s.expression) if factor is not sp.S.NegativeOne]
+    if s.operator != "+=" or s.guard is not sp.true or len(reads) != 2 or not all(isinstance(r, Read) for r in reads):
         return None
-    reads = [factor for factor in sp.Mul.make_args(s.expression) if factor != -1]
-    if len(reads) != 2 or not all(isinstance(r, Read) and is_whole(tensors, r, s) for r in reads):
+    if any(tensors[r.tensor].integer for r in reads):
         return None
-    if any(all(r.index not in read.subscripts for read in reads) for r in s.domain):  # summed over beside
+    return product_of(s, tuple(tensors[r.tensor].shape for r in (s.write, *reads)), loops)
+
+
+@lru_cache(REMEMBERED)
+def product_of(s: Statement, shapes: tuple[tuple[sp.Expr, ...], ...], loops: bool) -> Product | None:
+    """A sum of products of two reads so, by the shapes of its target and of what it reads."""
+    own = [factor for factor in sp.Mul.make_args(s.expression) if factor is not sp.S.NegativeOne]
+    if not covers_all(s, shapes[0]) or not all(is_whole(r, shape, s) for r, shape in zip(own, shapes[1:], strict=True)):
         return None
-    reads = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
+    if any(all(r.index not in read.subscripts for read in own) for r in s.domain):  # summed over beside
+        return None
+    reads = sorted(own, key=lambda r: -len(r.subscripts))  # a matrix before a vector
     for with_loops in (False, True) if loops else (False,):
         for a, b in (reads, reads[::-1]):
             for batch in batches(s, a, b, with_loops):
@@ -84,25 +94,27 @@ def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Ex
     shared = [i for i in s.subscripts if (i in a.subscripts and i in b.subscripts) or is_step(s, i)]
     if not with_loops:
         return [shared]
-    firsts = [next((i for i in r.subscripts if i not in (*shared, 0)), None) for r in (s.write, a, b)]
+    firsts = [next((i for i in r.subscripts if i not in (*shared, sp.S.Zero)), None) for r in (s.write, a, b)]
     summed = [firsts[1]] if firsts[1] == firsts[2] and firsts[1] not in (*s.subscripts, None) else []
     return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
-def covers_all(tensors: Mapping[str, Tensor], s: Statement) -> bool:
+def covers_all(s: Statement, shape: tuple[sp.Expr, ...]) -> bool:
     """Whether a statement writes all of its target; axes of extent 1 may be written at 0."""
-    axes = [
-        (i, extent) for i, extent in zip(s.subscripts, tensors[s.target].shape, strict=True) if i != 0 or extent != 1
-    ]
+    axes = long_axes(s.subscripts, shape)
     return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes))
 
 
-def is_whole(tensors: Mapping[str, Tensor], read: Read, s: Statement) -> bool:
-    """Whether a real tensor is read as a whole, at distinct plain indices, or at 0 along an axis of extent 1."""
-    extents = {r.index: r.extent for r in s.domain}
-    tensor = tensors[read.tensor]
-    axes = [(i, extent) for i, extent in zip(read.subscripts, tensor.shape, strict=True) if i != 0 or extent != 1]
-    return are_plain([i for i, _ in axes]) and not tensor.integer and all(extents[i] == extent for i, extent in axes)
+def is_whole(read: Read, shape: tuple[sp.Expr, ...], s: Statement) -> bool:
+    """Whether a tensor is read as a whole, at distinct plain indices, or at 0 along an axis of extent 1."""
+    extents, axes = {r.index: r.extent for r in s.domain}, long_axes(read.subscripts, shape)
+    return are_plain([i for i, _ in axes]) and all(extents[i] == extent for i, extent in axes)
+
+
+def long_axes(subscripts: Sequence[sp.Expr], shape: Sequence[sp.Expr]) -> list[tuple[sp.Expr, sp.Expr]]:
+    """(subscript, extent) of each axis, but for those of extent 1 at 0."""
+    axes = zip(subscripts, shape, strict=True)
+    return [(i, extent) for i, extent in axes if i is not sp.S.Zero or extent is not sp.S.One]
 
 
 def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Product | None:
@@ -112,10 +124,14 @@ def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Prod
     """
     if s.scan is not None and s.scan.index not in batch:
         return None
-    summed = [i for i in a.subscripts if i in b.subscripts and i not in (*batch, 0)]
-    rows = [i for i in a.subscripts if i not in (*summed, *batch, 0)]
-    columns = [i for i in b.subscripts if i not in (*summed, *batch, 0)]
-    if not summed or not (rows or columns) or rows + columns != [i for i in s.subscripts if i not in (*batch, 0)]:
+    summed = [i for i in a.subscripts if i in b.subscripts and i not in (*batch, sp.S.Zero)]
+    rows = [i for i in a.subscripts if i not in (*summed, *batch, sp.S.Zero)]
+    columns = [i for i in b.subscripts if i not in (*summed, *batch, sp.S.Zero)]
+    if (
+        not summed
+        or not (rows or columns)
+        or rows + columns != [i for i in s.subscripts if i not in (*batch, sp.S.Zero)]
+    ):
         return None
     if batch and not (rows and columns and typical_size(s, [*rows, *columns, *summed]) >= WORTH_A_CALL):
         return None
@@ -133,7 +149,7 @@ def is_step(s: Statement, index: sp.Expr) -> bool:
 def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], second: Sequence[sp.Expr]) -> Operand | None:
     """The read as a matrix with these indices along its two axes; None where it would have to be copied."""
     axes = [i for i in read.subscripts if i not in batch]
-    free, own = [i for i in axes if i != 0], frozenset(i for i in batch if i in read.subscripts)
+    free, own = [i for i in axes if i is not sp.S.Zero], frozenset(i for i in batch if i in read.subscripts)
     for groups, transposed in (((first, second), False), ((second, first), True)):
         if free == [*groups[0], *groups[1]]:
             rows = axes.index(groups[1][0]) if groups[1] else len(axes)  # axes at 0 beside those of the first group

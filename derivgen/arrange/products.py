@@ -124,7 +124,7 @@ def contracted(copies: Copies, s: Statement) -> Rewritten:
     same = Rewritten((s,), copies)
     if s.operator != "+=" or s.guard != TRUE or not s.reduced:
         return same
-    if not covers_all(copies.table, s):
+    if not covers_all(s, copies.table[s.target].shape):
         return scattered(copies, s) or same
     if match_contraction(copies.table, s, loops=False) is not None:
         return same
@@ -185,7 +185,9 @@ def elements(s: Statement, factor: sp.Expr) -> int:
 
 def is_operand(tensors: Mapping[str, Tensor], s: Statement, factor: sp.Expr) -> bool:
     """Whether a factor is a whole tensor."""
-    return isinstance(factor, Read) and is_whole(tensors, factor, s)
+    if not isinstance(factor, Read) or tensors[factor.tensor].integer:
+        return False
+    return is_whole(factor, tensors[factor.tensor].shape, s)
 
 
 def as_product(

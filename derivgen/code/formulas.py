@@ -52,7 +52,7 @@ def lines_of(
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=sp.true)
         plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
         # Other steps add to it, or it leaves some of it as it is cleared.
-        plainly = plainly and (s.target not in fills or (not s.scan and covers_all(program.table, s)))
+        plainly = plainly and (s.target not in fills or (not s.scan and covers_all(s, program.tensor(s.target).shape)))
         if s.target in fills.keys() - seen and s.operator != "=" and not plainly:
             cleared = plain.equation(plain.read(Read(s.target)), plain.expression(fills[s.target]))
             lines.insert(start if s.scan else len(lines), (own, cleared))

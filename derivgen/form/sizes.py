@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import sympy as sp
 
 from derivgen.form.program import Program, Statement, Tensor
 
+REMEMBERED = 4096  # answers on sizes, of which a model has few that are asked for again and again
+
 
 def element_count(t: Tensor) -> sp.Expr:
-    return sp.expand(sp.Mul(*t.shape))
+    return product_of(t.shape)
+
+
+@lru_cache(REMEMBERED)
+def product_of(shape: tuple[sp.Expr, ...]) -> sp.Expr:
+    return sp.expand(sp.Mul(*shape))
 
 
 def coefficients(size: sp.Expr) -> list[sp.Expr]:
     return [term.as_coeff_Mul()[0] for term in sp.Add.make_args(size)]
 
 
+@lru_cache(REMEMBERED)
 def at_most(a: sp.Expr, b: sp.Expr) -> bool:
     """Whether a ≤ b whatever the run-time sizes, which are at least 1."""
     # With no negative coefficient in size - 1, the difference is nowhere negative.
@@ -38,6 +47,7 @@ def typical_size(s: Statement, indices: Iterable[sp.Expr]) -> int:
     return int(typical(sp.Mul(*(extents[i] for i in indices))))
 
 
+@lru_cache(REMEMBERED)
 def typical(size: sp.Expr) -> sp.Expr:
     """A size where those at run time are typical ones."""
     return size.subs(dict.fromkeys(size.free_symbols, TYPICAL_SIZE))
