@@ -44,7 +44,7 @@ def every_name() -> list[str]:
     return names_in_modules()
 
 
-@pytest.mark.parametrize(("make", "rotation", "step"), [(training, 0, 1), (outputs, 5, 3)])
+@pytest.mark.parametrize(("make", "rotation", "step"), [(training, 0, 3), (outputs, 5, 7)])
 def test_a_name_of_modules_is_refused_or_changes_no_number(make, rotation, step, every_name):
     expected = use(generated(make, {})[0])
     for renamed in renamings(every_name[::step], kinds_of(make), rotation):

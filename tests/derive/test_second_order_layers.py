@@ -26,7 +26,7 @@ FUNCTIONS = (*PRODUCTS, "hessian", "hessian_diagonal")
 # trees that of soft_decision_tree.
 DEEP = (
     *("lstm", "gru", "multi_head_attention", "transformer_block", "wavenet_block"),
-    *("digits_convolutional", "characters_transformer", "wavenet", "soft_forest", "pharmacokinetics"),
+    *("digits_convolutional", "characters_gpt", "characters_transformer", "wavenet", "soft_forest", "pharmacokinetics"),
 )
 
 

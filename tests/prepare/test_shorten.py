@@ -106,7 +106,7 @@ SHAPES: tuple[tuple[Callable[[int], Model], int], ...] = (
     (nested_branches, 20),
     (nested_calls, 40),
     (maximum, 6),
-    (factors, 30),
+    (factors, 20),
     (recurrence, 12),
 )
 
@@ -140,12 +140,12 @@ def effort(declared: Callable[[int], Model], count: int) -> tuple[int, int]:
 
 
 GROWING: tuple[tuple[Callable[[int], Model], int], ...] = (
-    (guards, 20),
-    (branches, 16),
-    (nested_calls, 30),
-    (maximum, 16),
-    (factors, 30),
-    (nested_branches, 10),
+    (guards, 14),
+    (branches, 12),
+    (nested_calls, 20),
+    (maximum, 12),
+    (factors, 20),
+    (nested_branches, 8),
 )
 
 
