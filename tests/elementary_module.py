@@ -11,7 +11,7 @@ import numpy as np
 
 from derivgen.print.elementary import BOUNDS, definitions
 
-OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "forceinline": True}
+OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp"}, "forceinline": True}
 
 TWO_ARGUMENTS = ("power", "xlogy", "logaddexp", "atan2")
 ONE_ARGUMENT = tuple(name for name in BOUNDS if name not in TWO_ARGUMENTS)

@@ -2,9 +2,9 @@
 
     for n: k_n = k[n]; z[k_n] += exp(a[k_n]·x[n])
     →  for first in range(0, N, 256):
-           for n in block: k_n = k[n]; rows[0, n - first] = a[k_n]; rows[1, n - first] = x[n]
-           for row in range(min(256, N - first)): rows[2, row] = exp(rows[0, row]·rows[1, row])
-           for n in block: k_n = k[n]; z[k_n] += rows[2, n - first]
+           for row in block: k_n = k[first + row]; rows[0, row] = a[k_n]; rows[1, row] = x[first + row]
+           for row in block: rows[2, row] = exp(rows[0, row]·rows[1, row])
+           for row in block: k_n = k[first + row]; z[k_n] += rows[2, row]
 
 Compilers compute several rows at once where a loop has no branches, where its elements lie side by side, and where its
 stores cannot change what it reads. The loop in the middle is such a one, whatever the others reach: all that it touches
@@ -265,32 +265,19 @@ class RowBlocks:
         first = sp.S.Zero if one else self.fresh.index("first")
         row = loop.index if one else self.fresh.index("row")
         held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate(dict.fromkeys((*copied, *made)))}
-        there = partial(substitute, mapping={row: loop.index - first})
-        gather = [Assign(there(held[r]), "=", r) for r in copied]
+        gather = [Assign(held[r], "=", r) for r in copied]
         read = [Let(local.tensor, held[r]) for r, local in copied.items()]
         compute = [*read, *self.computed(work, {**copied, **fixed}, {**kept, **{v: held[v] for v in made}})]
-        values = {**{v: there(place) for v, place in held.items()}, **kept, **fixed}
+        values = {**held, **kept, **fixed}
         store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
-        gather, compute, store = ([*work.places_for(part), *part] for part in (gather, compute, store))
+        parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
         before = [Let(local.tensor, r) for r, local in fixed.items()]
         if one:
-            return [*before, *(replace(loop, body=tuple(body)) for body in (gather, compute, store) if body)]
+            return [*before, *(replace(loop, body=tuple(part)) for part in parts)]
+        there = partial(substitute, mapping={loop.index: first + row})
         stop = sp.Min(sp.Integer(ROWS), loop.stop - first)
-        middle = For(row, stop, tuple(self.at(first + row, loop.index, compute)), most=sp.Integer(ROWS))
-        block = replace(loop, start=first, stop=sp.Min(first + ROWS, loop.stop), most=loop.extent)
-        ends = [replace(block, body=tuple(body)) if body else None for body in (gather, store)]
-        blocks = tuple(part for part in (ends[0], middle, ends[1]) if part is not None)
-        return [*before, replace(loop, index=first, body=blocks, step=ROWS)]
-
-    def at(self, place: sp.Expr, index: sp.Symbol, codes: Iterable[Code]) -> Iterator[Code]:
-        """The statements at another place than an index, with subscripts in locals of their own."""
-        names: dict[sp.Expr, sp.Expr] = {index: place}
-        for code in codes:
-            code = mapped(code, partial(substitute, mapping=names))
-            if isinstance(code, Let) and code.integer:
-                names[Read(code.name)] = local = Read(self.fresh.name(f"{code.name}_row", integer=True))
-                code = replace(code, name=local.tensor)
-            yield code
+        blocks = (For(row, stop, tuple(mapped(c, there) for c in part), most=sp.Integer(ROWS)) for part in parts)
+        return [*before, replace(loop, index=first, body=tuple(blocks), step=ROWS)]
 
     def computed(
         self, work: Work, known: Mapping[sp.Expr, sp.Expr], places: Mapping[sp.Expr, Read]

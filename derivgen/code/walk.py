@@ -11,7 +11,7 @@ from derivgen.code.names import past
 from derivgen.code.proof import Point, Proof, local
 from derivgen.code.tree import Block, Code, For, Function, If, Let
 from derivgen.code.visit import read_by, statements_in, values_of, written_by
-from derivgen.form.expressions import Read, index_symbol, reads_of
+from derivgen.form.expressions import Read, index_symbol, reads_of, sympy_order
 
 
 class Fresh:
@@ -69,7 +69,7 @@ class Words:
                 self.tables.setdefault(read.tensor, set()).add(self.tables_of(read))
 
     def of(self, element: Read) -> str:
-        plain = [str(i) for i in element.subscripts if i.is_Symbol or i.is_Integer]
+        plain = [word for i in element.subscripts if (word := index_word(i))]
         if plain and len(self.tables.get(element.tensor, ())) <= 1:
             return "_".join([bare(element.tensor), *plain])
         found = [word for i in element.subscripts if (word := self.word(i))]
@@ -78,10 +78,16 @@ class Words:
     def word(self, subscript: sp.Expr) -> str:
         if isinstance(subscript, Read):
             return bare(self.sources.get(subscript.tensor, subscript.tensor))
-        return str(subscript) if subscript.is_Symbol or subscript.is_Integer else ""
+        return index_word(subscript)
 
     def tables_of(self, element: Read) -> tuple[str, ...]:
         return tuple(self.word(i) for i in element.subscripts if isinstance(i, Read))
+
+
+def index_word(subscript: sp.Expr) -> str:
+    """A number or an index; of a place in a block of rows, first + row, the row."""
+    parts = sorted(sp.Add.make_args(subscript), key=sympy_order)
+    return str(parts[-1]) if subscript.is_Integer or all(part.is_Symbol for part in parts) else ""
 
 
 def bare(name: str) -> str:

@@ -32,7 +32,7 @@ EPOCHS = 10
 STARTS, MOVES = (1, 2, 3), 4  # seeds of initial parameters; how often these are moved by an ulp
 MARGIN = 4  # by how many of its own errors C's results of steps may differ from numba's
 BY_STEPS = {"epochs", "after epochs", "dropped", "descent", "after all", "losses of ten epochs", "parameters"}
-VECTORS = '"fastmath": {"reassoc", "contract", "arcp", "nsz"}'
+VECTORS = '"fastmath": {"reassoc", "contract", "arcp"}'
 
 
 @dataclass(frozen=True)

@@ -749,15 +749,15 @@ EXAMPLES = {
         """
         rows = scratch(3, 256)
         for first in range(0, N, 256):
-            for n in range(first, min(first + 256, N)):
-                rows[0, n - first] = r[n]
-                rows[1, n - first] = x[l[n]]
+            for row in range(min(256, N - first)):
+                rows[0, row] = r[first + row]
+                rows[1, row] = x[l[first + row]]
             for row in range(min(256, N - first)):
                 r_n = rows[0, row]
                 x_l = rows[1, row]
                 rows[2, row] = exp(r_n * x_l)
-            for n in range(first, min(first + 256, N)):
-                y[l[n]] += rows[2, n - first]
+            for row in range(min(256, N - first)):
+                y[l[first + row]] += rows[2, row]
         """,
     ),
     "rows with branches": (
@@ -776,16 +776,16 @@ EXAMPLES = {
         rows = scratch(2, 256)
         x_0 = x[0]
         for first in range(0, N, 256):
-            for n in range(first, min(first + 256, N)):
-                rows[0, n - first] = r[n]
+            for row in range(min(256, N - first)):
+                rows[0, row] = r[first + row]
             for row in range(min(256, N - first)):
                 s = rows[0, row]
                 a = exp(-s) + exp(s)
                 b = real(2) * a if s > real(0) else real(1)
                 r_ = b * x_0
                 rows[1, row] = r_
-            for n in range(first, min(first + 256, N)):
-                r[n] = rows[1, n - first]
+            for row in range(min(256, N - first)):
+                r[first + row] = rows[1, row]
         """,
     ),
     "rows of which a branch alone reads something": (
