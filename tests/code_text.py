@@ -17,7 +17,7 @@ from derivgen.form.functions import difference, sigmoid
 from derivgen.form.program import Role, Tensor
 from derivgen.print.kernels import Printer
 
-SHAPES = {"x": (6,), "y": (6,), "z": (6,), "w": (6, 6), "r": ("N",), "l": ("N", range(6))}
+SHAPES = {"x": (6,), "y": (6,), "z": (6,), "w": (6, 6), "r": ("N",), "l": ("N", range(6)), "u": (40,), "v": (40,)}
 FUNCTIONS = {"exp": sp.exp, "sin": sp.sin, "np.sqrt": sp.sqrt, "sigmoid": sigmoid, "difference": difference}
 
 

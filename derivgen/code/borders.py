@@ -4,24 +4,35 @@
     →  for n in range(N - 1): y[n] = exp(x[n + 1])
        for n in range(N - 1, N): y[n] = 0
 
-With the calls of one way alone, compilers compute several iterations at once.
+With the calls of one way alone, compilers compute several iterations at once. A formula with several choices by where
+its index is, as the adjoint of a stencil has, gets a loop of its own for the iterations that decide all of them alike:
+
+    for j in range(64): y[j] = x[j] + (x[j - 1] if j > 0 else 0) + (x[j + 1] if j < 63 else 0) + (z[j] if j > 1 else 0)
+    →  for j in range(2): y[j] = …, the same
+       for j in range(2, 63): y[j] = x[j] + x[j - 1] + x[j + 1] + z[j]
+       for j in range(63, 64): y[j] = …, the same
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from functools import partial
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
-from derivgen.code.visit import statements_in, values_of, written_in
+from derivgen.code.visit import mapped, statements_in, values_of, written_in
 from derivgen.code.walk import inside, is_invariant
-from derivgen.form.expressions import is_integral, parts_of
+from derivgen.form.expressions import is_integral, parts_of, substitute
 from derivgen.form.inside import at_least_zero
 
 MOST = 8  # statements of an iteration: a longer one would stand there twice
+CHOICES = 3  # of a formula: with fewer, what each costs in a vector is less than two more loops
+LONG, SHORT = 16, 8  # iterations that the loop in the middle has at least, and those around it together at most
 
 
 def borders_apart(function: Function) -> Function:
@@ -32,7 +43,11 @@ def borders_apart(function: Function) -> Function:
         return tuple(part for code in codes for part in statement(code, point))
 
     def statement(code: Code, point: Point) -> Block:
-        parts = apart(code, point, proof) if isinstance(code, For) else (code,)
+        if not isinstance(code, For):
+            return (inside(code, point, block),)
+        parts = apart(code, point, proof)
+        if parts == (code,):
+            parts = with_middle(code, proof)
         return tuple(inside(part, point, block) for part in parts)
 
     return function.with_body(block(function.body, Point()))
@@ -65,9 +80,13 @@ def border_of(branch: If, loop: For, proof: Proof) -> sp.Expr | None:
     ahead = at_least_zero(branch.condition, proof.table) if len(parts_of(branch.condition)) == 1 else None
     if ahead is None or abs(ahead.coeff(loop.index)) != 1:
         return None
-    rest = sp.expand(ahead - ahead.coeff(loop.index) * loop.index)
-    # index + rest ≥ 0 from -rest on, rest - index ≥ 0 up to rest
-    return -rest if ahead.coeff(loop.index) == 1 else rest + 1
+    return first_beyond(ahead, loop.index)
+
+
+def first_beyond(ahead: sp.Expr, index: sp.Symbol) -> sp.Expr:
+    """index + rest ≥ 0 holds from -rest on, rest - index ≥ 0 not from rest + 1 on."""
+    rest = sp.expand(ahead - ahead.coeff(index) * index)
+    return -rest if ahead.coeff(index) == 1 else rest + 1
 
 
 def ways(branch: If, loop: For, proof: Proof) -> tuple[Block, Block]:
@@ -79,3 +98,49 @@ def ways(branch: If, loop: For, proof: Proof) -> tuple[Block, Block]:
 
 def way(loop: For, branch: If, taken: Block) -> Block:
     return tuple(inner for code in loop.body for inner in (taken if code is branch else (code,)))
+
+
+def with_middle(loop: For, proof: Proof) -> tuple[For, ...]:
+    """A loop with the iterations apart in which all choices by its index go the same way; as it is without such."""
+    plain = len(loop.body) == 1 and isinstance(loop.body[0], Assign) and loop.step == 1
+    if (
+        not plain
+        or loop.steps
+        or loop.backwards
+        or loop.parallel
+        or not (loop.start.is_Integer and loop.stop.is_Integer)
+    ):
+        return (loop,)
+    choices = [c for e in values_of(loop.body[0]) for c in e.atoms(sp.Piecewise) if loop.index in conditions_of(c)]
+    tests = {t for c in choices for pair in c.args for t in tests_in(pair.args[1]) if loop.index in t.free_symbols}
+    borders = {t: border(t, loop.index, proof) for t in tests}
+    if len(choices) < CHOICES or None in borders.values():
+        return (loop,)
+    cuts = sorted({loop.start, loop.stop, *(b for b in borders.values() if loop.start < b < loop.stop)})
+    start, stop = max(itertools.pairwise(cuts), key=lambda pair: pair[1] - pair[0])
+    if stop - start < LONG or loop.stop - loop.start - (stop - start) > SHORT:
+        return (loop,)
+    decided = {t: t.subs(loop.index, start) for t in tests}
+    body = tuple(mapped(c, partial(substitute, mapping=decided)) for c in loop.body)
+    ends = (replace(loop, stop=start, shown=None), replace(loop, start=stop, shown=None))
+    middle = replace(loop, start=start, stop=stop, body=body, shown=None)
+    return tuple(part for part in (ends[0], middle, ends[1]) if part.start != part.stop)
+
+
+def conditions_of(choice: sp.Piecewise) -> set[sp.Basic]:
+    """The symbols of the conditions of a choice."""
+    return {symbol for pair in choice.args for symbol in pair.args[1].free_symbols}
+
+
+def tests_in(condition: Boolean) -> list[Boolean]:
+    """The comparisons of a condition."""
+    return [node for node in sp.preorder_traversal(condition) if isinstance(node, sp.core.relational.Relational)]
+
+
+def border(test: Boolean, index: sp.Symbol, proof: Proof) -> sp.Expr | None:
+    """The first value of the index at which a comparison is another one than before; None if that is no number."""
+    ahead = at_least_zero(test, proof.table)
+    if ahead is None or abs(ahead.coeff(index)) != 1:
+        return None
+    first = first_beyond(ahead, index)
+    return first if first.is_Integer else None

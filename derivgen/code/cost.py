@@ -52,7 +52,7 @@ def statement_cost(code: Code, proof: Proof, rows: Rows = NO_BLOCKS) -> Cost:
             return work_of(code.body, proof, {**rows, code.index: code.extent})
         case For():
             of_block = [count for index, count in rows.items() if loop_is_over(code, index)]
-            return work_of(code.body, proof, rows).times(of_block[0] if of_block else code.extent)
+            return work_of(code.body, proof, rows).times(of_block[0] if of_block else iterations(code))
         case If():
             ways = work_of(code.body, proof, rows), work_of(code.otherwise, proof, rows)
             ranks = Cost(flops=ONE) if is_of_ranks(code) else FREE
@@ -62,6 +62,12 @@ def statement_cost(code: Code, proof: Proof, rows: Rows = NO_BLOCKS) -> Cost:
             return Cost(flops=flops, products=flops)
         case _:
             return FREE
+
+
+def iterations(loop: For) -> sp.Expr:
+    """How many a loop has, at most."""
+    known = loop.start.is_Integer and loop.stop.is_Integer
+    return loop.stop - loop.start if known else loop.extent
 
 
 def loop_is_over(loop: For, index: sp.Symbol) -> bool:
