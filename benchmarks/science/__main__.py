@@ -102,9 +102,8 @@ def module_of(workload: Workload, parameters: np.ndarray, inputs: list[Any], fol
 def kernel_lines(text: str) -> int:
     """The lines of the layers' kernels."""
     sections = text.split("\n# ---- ")
-    fixed = ("how functions are compiled", "elementary functions", "products of matrices")
-    layers = sections[1 : next(k for k, s in enumerate(sections) if s.startswith("the whole model"))]
-    return sum(len(s.splitlines()) for s in layers if not s.startswith(fixed))
+    layers = sections[1 : next(k for k, s in enumerate(sections) if s.startswith("what the model has"))]
+    return sum(len(s.splitlines()) for s in layers)
 
 
 def peers(workload: Workload, parameters: np.ndarray, inputs: list[Any]) -> dict[str, list[Run]]:

@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from generated import module_text
+from generated import execute, module_text
 from sympy import Eq, Piecewise, cos, exp, log, pi, sin, sqrt, tanh
 
 from derivgen import Model, layers
@@ -187,3 +187,18 @@ def test_what_is_no_table_is_refused(formula: Any, words: str) -> None:
     t = model.indices(t=4)
     model.constant("c", t, formula(model, t))
     assert [p for p in model.problems if re.search(words, p.message)], model.problems
+
+
+def test_arrays_of_one_number_are_written_as_that_number() -> None:
+    model = Model("same", dtype="float64")
+    i, j = model.indices(i=40, j=30)
+    k = model.constant("k", np.full((40, 30), 0.3))
+    w = model.parameter("w", 40, 30, init=np.full((40, 30), -0.0))
+    model.minimize(sp.Sum(k[i, j] * (w[i, j] - 1) ** 2, i, j))
+    text = module_text(model)
+    assert "CONSTANT_k = np.full((40, 30), 0.3, real)" in text.splitlines()
+    assert "INITIAL_w" not in text
+    module = execute(text)
+    parameters = module.initial_parameters()
+    assert np.array_equal(parameters, np.zeros(1200)) and np.signbit(parameters).all()
+    assert module.loss(parameters) == pytest.approx(360)

@@ -20,10 +20,16 @@ FIXED = ("constant", "array")  # what draws nothing
 
 
 def distribution(t: Tensor) -> tuple[str, tuple[float, ...]]:
-    """(distribution, arguments) of a parameter's initial values; an array is its own."""
+    """(distribution, arguments) of a parameter's initial values; an array of different numbers is its own."""
     if isinstance(t.initial, Initializer):
         return t.initial.resolved(tuple(int(extent) for extent in t.shape))
-    return "array", ()
+    given = np.asarray(t.initial)
+    return ("constant", (float(given.flat[0]),)) if is_one_number(given) else ("array", ())
+
+
+def is_one_number(array: np.ndarray) -> bool:
+    """Whether all elements are the same, to the sign of a zero."""
+    return all(element.tobytes() == array.flat[0].tobytes() for element in array.flat)
 
 
 def initial_summary(parameters: Sequence[Tensor]) -> str:
@@ -35,7 +41,7 @@ def initial_summary(parameters: Sequence[Tensor]) -> str:
 
 def initial_arrays(plan: ModulePlan) -> list[str]:
     """The given initial values that are too long for a line, as arrays of the module."""
-    long = [t for t in plan.program.vector if isinstance(t.initial, np.ndarray) and not is_inline(t)]
+    long = [t for t in plan.program.vector if distribution(t)[0] == "array" and not is_inline(t)]
     names = [f"INITIAL_{t.name}" for t in long]
     texts = (array_text(name, t.initial, plan.dtype, names) for name, t in zip(names, long, strict=True))
     return [f"{text}\n{name} = {made}" for name, (text, made) in zip(names, texts, strict=True)]
@@ -47,7 +53,7 @@ def initial_lines(parameters: Sequence[Tensor]) -> list[str]:
         kind, arguments = distribution(t)
         drawn = kind not in FIXED
         draws |= drawn
-        if kind != "constant" or arguments != (0.0,):
+        if kind != "constant" or repr(arguments[0]) != "0.0":
             lines += line(f"own.{t.name}.flat = ", values(t, kind, arguments), depth=1)
     start = ["rng = np.random.default_rng(seed)"] if draws else []
     named = ["own = parts(parameters)"] if lines else []

@@ -11,7 +11,7 @@ import sympy as sp
 from derivgen.form.tables import Formula, axis, worked_out
 from derivgen.plan.tables import Table
 from derivgen.print.layout import WIDTH, Bracket, Chain, Lambda, Part, Signed, line
-from derivgen.print.module.initial import array_text, digits_of
+from derivgen.print.module.initial import array_text, digits_of, is_one_number
 from derivgen.print.text import tuple_text
 
 COMPARE, SUM, TERM, UNARY, POWER, ATOM = range(6)  # precedences
@@ -29,6 +29,8 @@ def constant_text(name: str, table: Table, dtype: str, names: Collection[str]) -
     if table.formula is not None:
         return "\n".join([*line(f"{name} = ", by_formula(table.formula, shape, word)), *by_digits(name, table, kind)])
     numbers = [digits_of(value, np.dtype(kind)) for value in table.values.reshape(-1)[:WIDTH]]
+    if table.values.size > 1 and is_one_number(table.values):
+        return f"{name} = np.full({shape}, {numbers[0]}, {word})"
     alone = f"{name} = np.array([{', '.join(numbers)}], {word})"
     if table.values.ndim <= 1 and len(alone) <= WIDTH:
         return alone
