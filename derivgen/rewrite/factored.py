@@ -33,12 +33,9 @@ def together(terms: Sequence[sp.Expr]) -> sp.Expr:
     if not saved:
         return sp.Add(*terms)
     shared = min(saved, key=lambda f: (-saved[f], sympy_order(f)))
-    inside = sp.Add.make_args(
-        together([without(t, shared) for t, own in zip(terms, factors, strict=True) if shared in own])
-    )
+    inside = together([without(t, shared) for t, own in zip(terms, factors, strict=True) if shared in own])
     rest = together([t for t, own in zip(terms, factors, strict=True) if shared not in own])
-    number = common_number(inside)
-    return sp.Add(sp.Mul(number, shared, sp.Add(*(divided(t, number) for t in inside))), rest)
+    return sp.Add(sp.Mul(shared, *number_outside(inside)), rest)
 
 
 def without(term: sp.Expr, factor: sp.Expr) -> sp.Expr:
@@ -62,12 +59,15 @@ def operations(factor: sp.Expr) -> int:
     return len([node for node in subexpressions(factor) if isinstance(node, Read)])
 
 
-def common_number(terms: Sequence[sp.Expr]) -> sp.Expr:
-    """The number, negative where all terms are, that all of them have as a factor."""
+def number_outside(total: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """(the number that all terms of a sum have as a factor, negative where all terms are; the sum without it)"""
+    if total is sp.S.Zero:
+        return sp.S.One, total
+    terms = sp.Add.make_args(total)
     numbers = [t.as_coeff_Mul()[0] for t in terms]
     sign = -1 if all(number.is_negative for number in numbers) else 1
-    same = abs(numbers[0]) if len({abs(number) for number in numbers}) == 1 else sp.Add(*terms).primitive()[0]
-    return sign * same
+    number = sign * (abs(numbers[0]) if len({abs(n) for n in numbers}) == 1 else total.primitive()[0])
+    return number, sp.Add(*(divided(t, number) for t in terms))
 
 
 def divided(term: sp.Expr, number: sp.Expr) -> sp.Expr:

@@ -6,6 +6,7 @@ Once held values are read, these passes make of it t = Σ p·p_bar and z_bar = p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy as sp
@@ -22,7 +23,7 @@ from derivgen.form.expressions import (
 from derivgen.form.inside import out_of_bounds
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.rewrite.conditions import guard_outside, knows, read_through
-from derivgen.rewrite.factored import factored
+from derivgen.rewrite.factored import factored, number_outside
 from derivgen.rewrite.held import Held, Reuse, held_by
 
 
@@ -133,21 +134,40 @@ def held_once(program: Program, s: Statement) -> Held | None:
 
 
 def add_up(program: Program) -> Program:
-    """Additions of one layer to the same elements are one addition, with their common factors outside.
+    """Additions of one layer, or of one step of a recurrence, to the same elements are one, common factors outside.
 
     `z_bar[n] += p[n]·p_bar[n]` and `z_bar[n] += -p[n]·t` → `z_bar[n] += p[n]·(p_bar[n] - t)`
     """
+    alone = {name for name, writers in program.writers.items() if len(writers) == 1}
+
+    def group(s: Statement) -> object:
+        plain = not s.reduced and s.target not in alone
+        return (s.layer if s.scan is None else s.scan) if plain else None
+
+    return joined(program, group)
+
+
+def join_sums(program: Program) -> Program:
+    """Sums of one layer over the same points, into the same number, are one sum.
+
+    `a_bar += Σ_n x[n]·p[n]` and `a_bar += Σ_n y[n]·q[n]` → `a_bar += Σ_n (x[n]·p[n] + y[n]·q[n])`
+    """
+    return joined(program, lambda s: s.layer if s.reduced and s.reduced == s.domain and s.scan is None else None)
+
+
+def joined(program: Program, group: Callable[[Statement], object]) -> Program:
+    """The program with what statements of a group add to the same elements added by the last of them; None: alone."""
     last: dict[tuple[object, ...], int] = {}
     statements: list[Statement | None] = list(program.statements)
     for position, s in enumerate(program.statements):
-        if s.operator != "+=" or s.reduced or s.scan is not None or len(program.writers[s.target]) == 1:
+        own = group(s) if s.operator == "+=" else None
+        if own is None:
             continue
-        key = (s.target, s.subscripts, s.domain, s.guard, s.layer, s.direction)
-        before = last.get(key)
-        earlier = statements[before] if before is not None else None
-        if earlier is not None and before is not None:
-            statements[before] = None
-            s = statements[position] = replace(s, expression=added(earlier.expression, s.expression))
+        key = (own, s.target, s.subscripts, s.domain, s.guard, s.direction)
+        earlier = statements[last[key]] if key in last else None
+        if earlier is not None:
+            statements[last[key]] = None
+            statements[position] = replace(s, expression=added(earlier.expression, s.expression))
         last[key] = position
     return program.with_statements(s for s in statements if s is not None)
 
@@ -168,5 +188,5 @@ def added(a: sp.Expr, b: sp.Expr) -> sp.Expr:
     shared = [factor for factor in sp.Mul.make_args(a) if factor in sp.Mul.make_args(b) and reads_of(factor)]
     if not shared:
         return a + b
-    rest = (sp.Mul(*(f for f in sp.Mul.make_args(e) if f not in shared)) for e in (a, b))
-    return sp.Mul(*shared, sp.Add(*rest))
+    rest = sp.Add(*(sp.Mul(*(f for f in sp.Mul.make_args(e) if f not in shared)) for e in (a, b)))
+    return sp.Mul(*shared, *number_outside(rest))

@@ -19,6 +19,7 @@ from derivgen.simplify.copies import read_through_constants, read_through_copies
 from derivgen.simplify.factors import (
     add_up,
     divide_sums_once,
+    join_sums,
     numbers_outside,
     read_through_quotients,
     shared_outside,
@@ -83,7 +84,7 @@ GROUPS: dict[str, tuple[Pass, ...]] = {
     "diagonals": (store_diagonals,),
     # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common
     # factors.
-    "held values": (keep_calls, reuse_held_values, divide_sums_once),
+    "held values": (keep_calls, reuse_held_values, join_sums, divide_sums_once),
     # Quotients are opened where a tensor holds the division, which needs its statement as an assignment (CLEANUP).
     "factors": (
         read_through_quotients,

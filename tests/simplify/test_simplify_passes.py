@@ -13,6 +13,7 @@ from derivgen.simplify.copies import read_through_constants, read_through_copies
 from derivgen.simplify.factors import (
     add_up,
     divide_sums_once,
+    join_sums,
     numbers_outside,
     read_through_quotients,
     shared_outside,
@@ -335,9 +336,32 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     add_up: (
         Example("z_bar[i] += x[i]·y[i]\nz_bar[i] += x[i]·v[i]", "z_bar[i] += x[i]·(y[i] + v[i])"),
         Example("z_bar[i] += x[i]\nz_bar[i] += y[i]\nz_bar[i] += v[i]", "z_bar[i] += x[i] + y[i] + v[i]"),
+        Example("z_bar[i] += x[i]·y[i]\nz_bar[i] += -x[i]·y[i]", "z_bar[i] += 0"),
         kept("z_bar[i] += x[i]·y[i]\nz_bar[i] += x[i]·v[i] if i > 0"),
         kept("z_bar[i] += x[i]·y[i]\nz_bar[2 - i] += x[i]·v[i]"),
         kept("z_bar[i] += x[i]·y[i]\nz_bar[i] += Σ_k x[i]·v[i,k]"),
+        Example(
+            "z_bar[i] += x[i]·y[i], i = …, 1, 0\nz_bar[i] += x[i]·v[i], i = …, 1, 0",
+            "z_bar[i] += x[i]·(y[i] + v[i]), i = …, 1, 0",
+        ),
+        Example(  # one element of the step before, and one of this
+            """
+            z_bar[i - 1] += x[i]·y[i] if i > 0, i = …, 1, 0
+            z_bar[i] += x[i], i = …, 1, 0
+            z_bar[i] += y[i], i = …, 1, 0
+            """,
+            """
+            z_bar[i - 1] += x[i]·y[i] if i > 0, i = …, 1, 0
+            z_bar[i] += x[i] + y[i], i = …, 1, 0
+            """,
+        ),
+    ),
+    join_sums: (
+        Example("z_bar += Σ_i x[i]·y[i]\nz_bar += Σ_i y[i]·v[i]", "z_bar += Σ_i y[i]·(x[i] + v[i])"),
+        Example("z_bar += Σ_i 2·u·x[i]/y\nz_bar += Σ_i 2·v[i]/y", "z_bar += Σ_i 2·(u·x[i] + v[i])/y"),
+        kept("z_bar[i] += Σ_k y[k]·x[i,k]\nz_bar[i] += Σ_k y[k]·v[i,k]"),  # products of matrices
+        kept("z_bar += Σ_i x[i]·y[i]\nz_bar += Σ_i v[i] if i > 0"),
+        kept("z_bar += Σ_i x[i]·y[i]\nz_bar += Σ_k v[k]"),
     ),
     shared_outside: (
         Example("z_bar[i] = x[i]·y[i] + x[i]·u·v[i] + u", "z_bar[i] = u + x[i]·(y[i] + u·v[i])"),
