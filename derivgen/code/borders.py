@@ -27,10 +27,10 @@ from derivgen.code.share import costly_calls
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import mapped, statements_in, values_of, written_in
 from derivgen.code.walk import inside, is_invariant
-from derivgen.form.expressions import is_integral, parts_of, substitute
+from derivgen.form.expressions import is_integral, parts_of, reads_of, substitute
 from derivgen.form.inside import at_least_zero
 
-MOST = 8  # statements of an iteration: a longer one would stand there twice
+MOST, READS = 8, 20  # statements of an iteration, and what is read beside the branch: more would stand there twice
 CHOICES = 3  # of a formula: with fewer, what each costs in a vector is less than two more loops
 LONG, SHORT = 16, 8  # iterations that the loop in the middle has at least, and those around it together at most
 
@@ -61,6 +61,8 @@ def apart(loop: For, point: Point, proof: Proof) -> tuple[For, ...]:
     if not plain or loop.steps or loop.backwards or loop.parallel or len(codes) > MOST:
         return (loop,)
     branch = branches[0]
+    if sum(len(reads_of(*values_of(c))) for c in loop.body if c is not branch) > READS:
+        return (loop,)
     if not any(costly_calls(e) for c in statements_in((branch,)) for e in values_of(c)):
         return (loop,)
     border = border_of(branch, loop, proof)

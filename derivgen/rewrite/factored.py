@@ -22,7 +22,9 @@ def factored(expression: sp.Expr) -> sp.Expr:
     if not isinstance(expression, sp.Add | sp.Mul):
         return expression
     parts = [factored(part) for part in expression.args]
-    return together(parts) if expression.is_Add else sp.Mul(*parts)
+    if expression.is_Add:
+        return together(parts)
+    return sp.Mul(*(f for part in parts for f in (number_outside(part) if part.is_Add else (part,))))
 
 
 def together(terms: Sequence[sp.Expr]) -> sp.Expr:
