@@ -830,6 +830,7 @@ FIXED = re.compile(r"^# ==== the same in each (\w+) module of one derivgen, sha2
 LIBRARY = {name: getattr(np, name) for name in ("sqrt", "power", "cos", "minimum", "maximum", "sign", "exp", "log")}
 LIBRARY |= {name: getattr(np, name) for name in ("int64", "int32", "empty", "inf", "nan", "sin", "fromfunction")}
 LIBRARY["array"] = lambda values, kind: np.array(values, np.int64 if kind is np.int64 else float)
+LIBRARY["full"] = lambda shape, value, kind: np.full(shape, value, np.int64 if kind is np.int64 else float)
 
 
 def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:

@@ -160,6 +160,15 @@ def test_mistakes_in_certificates_are_found(name):
     assert changes and missed == []
 
 
+def test_nothing_is_found_in_arrays_of_one_number_and_in_a_training_that_diverges():
+    model = Model("diverges", dtype="float64")
+    N = model.batch("N")
+    n, i = model.indices(n=N, i=9)
+    x, k, w = model.input("x", N), model.constant("k", np.full(9, 5.0)), model.parameter("w", 9, init=np.full(9, 0.25))
+    model.minimize(sp.Sum((x[n] * k[i] * w[i]) ** 12 - (x[n] * k[i] * w[i]) ** 10, n, i))
+    assert found(module_text(model)) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
