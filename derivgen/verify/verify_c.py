@@ -887,6 +887,9 @@ def constant_table(module: Module, name: str) -> tuple[Array, list[float]]:
         case ast.Call(ast.Attribute(ast.Call(_, [ast.Call(ast.Attribute(ast.Name(digits))), _]), "reshape"), [shape]):
             extents = ast.literal_eval(shape)
             numbers = [float(word) for word in ast.literal_eval(module.tables[digits]).split()]
+        case ast.Call(ast.Attribute(_, "full"), [shape, number, _]):
+            extents = ast.literal_eval(shape)
+            numbers = [float(ast.literal_eval(number))] * math.prod(extents)
         case ast.Call(_, [ast.Call(_, [ast.Lambda() as formula, shape]), _]):
             extents = ast.literal_eval(shape)
             made = eval(ast.unparse(formula), {"np": FORMULAS, "__builtins__": {}})
