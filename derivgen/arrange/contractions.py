@@ -64,20 +64,21 @@ def match_contraction(tensors: Mapping[str, Tensor], s: Statement, loops: bool =
         return None
     if any(tensors[r.tensor].integer for r in reads):
         return None
-    return product_of(s, tuple(tensors[r.tensor].shape for r in (s.write, *reads)), loops)
+    return matched(s, tuple(reads), tuple(tensors[r.tensor].shape for r in (s.write, *reads)), loops)
 
 
 @lru_cache(REMEMBERED)
-def product_of(s: Statement, shapes: tuple[tuple[sp.Expr, ...], ...], loops: bool) -> Product | None:
+def matched(
+    s: Statement, reads: tuple[Read, ...], shapes: tuple[tuple[sp.Expr, ...], ...], loops: bool
+) -> Product | None:
     """A sum of products of two reads so, by the shapes of its target and of what it reads."""
-    own = [factor for factor in sp.Mul.make_args(s.expression) if factor is not sp.S.NegativeOne]
-    if not covers_all(s, shapes[0]) or not all(is_whole(r, shape, s) for r, shape in zip(own, shapes[1:], strict=True)):
+    if not covers_all(s, shapes[0]) or not all(map(is_whole, reads, shapes[1:], (s, s))):
         return None
-    if any(all(r.index not in read.subscripts for read in own) for r in s.domain):  # summed over beside
+    if any(all(r.index not in read.subscripts for read in reads) for r in s.domain):  # summed over beside
         return None
-    reads = sorted(own, key=lambda r: -len(r.subscripts))  # a matrix before a vector
+    ordered = sorted(reads, key=lambda r: -len(r.subscripts))  # a matrix before a vector
     for with_loops in (False, True) if loops else (False,):
-        for a, b in (reads, reads[::-1]):
+        for a, b in (ordered, ordered[::-1]):
             for batch in batches(s, a, b, with_loops):
                 product = matrix_product(s, a, b, batch)
                 if product is not None:
@@ -124,14 +125,11 @@ def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Prod
     """
     if s.scan is not None and s.scan.index not in batch:
         return None
-    summed = [i for i in a.subscripts if i in b.subscripts and i not in (*batch, sp.S.Zero)]
-    rows = [i for i in a.subscripts if i not in (*summed, *batch, sp.S.Zero)]
-    columns = [i for i in b.subscripts if i not in (*summed, *batch, sp.S.Zero)]
-    if (
-        not summed
-        or not (rows or columns)
-        or rows + columns != [i for i in s.subscripts if i not in (*batch, sp.S.Zero)]
-    ):
+    apart = (*batch, sp.S.Zero)
+    summed = [i for i in a.subscripts if i in b.subscripts and i not in apart]
+    rows = [i for i in a.subscripts if i not in (*summed, *apart)]
+    columns = [i for i in b.subscripts if i not in (*summed, *apart)]
+    if not summed or not (rows or columns) or rows + columns != [i for i in s.subscripts if i not in apart]:
         return None
     if batch and not (rows and columns and typical_size(s, [*rows, *columns, *summed]) >= WORTH_A_CALL):
         return None

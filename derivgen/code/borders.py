@@ -27,7 +27,7 @@ from derivgen.code.share import costly_calls
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import mapped, statements_in, values_of, written_in
 from derivgen.code.walk import inside, is_invariant
-from derivgen.form.expressions import is_integral, parts_of, reads_of, substitute
+from derivgen.form.expressions import is_integral, reads_of, substitute
 from derivgen.form.inside import at_least_zero
 
 MOST, READS = 8, 20  # statements of an iteration, and what is read beside the branch: more would stand there twice
@@ -58,14 +58,14 @@ def apart(loop: For, point: Point, proof: Proof) -> tuple[For, ...]:
     codes = list(statements_in(loop.body))
     branches = [c for c in codes if isinstance(c, If)]
     plain = all(isinstance(c, Let | Assign | If) for c in codes) and len(branches) == 1 and branches[0] in loop.body
-    if not plain or loop.steps or loop.backwards or loop.parallel or len(codes) > MOST:
+    if not plain or not may_be_cut(loop) or len(codes) > MOST:
         return (loop,)
     branch = branches[0]
     if sum(len(reads_of(*values_of(c))) for c in loop.body if c is not branch) > READS:
         return (loop,)
     if not any(costly_calls(e) for c in statements_in((branch,)) for e in values_of(c)):
         return (loop,)
-    border = border_of(branch, loop, proof)
+    border = border_of(branch.condition, loop.index, proof)
     fixed = border is not None and is_integral(border, proof.is_integer)
     if border is None or not fixed or not is_invariant(border, {loop.index}, written_in(loop)):
         return (loop,)
@@ -77,17 +77,13 @@ def apart(loop: For, point: Point, proof: Proof) -> tuple[For, ...]:
     return tuple(part for part in parts if part.body)
 
 
-def border_of(branch: If, loop: For, proof: Proof) -> sp.Expr | None:
-    """The first iteration after the border."""
-    ahead = at_least_zero(branch.condition, proof.table) if len(parts_of(branch.condition)) == 1 else None
-    if ahead is None or abs(ahead.coeff(loop.index)) != 1:
+def border_of(test: Boolean, index: sp.Symbol, proof: Proof) -> sp.Expr | None:
+    """The first value of an index from which a comparison has another result than before."""
+    ahead = at_least_zero(test, proof.table)
+    if ahead is None or abs(ahead.coeff(index)) != 1:
         return None
-    return first_beyond(ahead, loop.index)
-
-
-def first_beyond(ahead: sp.Expr, index: sp.Symbol) -> sp.Expr:
-    """index + rest ≥ 0 holds from -rest on, rest - index ≥ 0 not from rest + 1 on."""
     rest = sp.expand(ahead - ahead.coeff(index) * index)
+    # index + rest ≥ 0 from -rest on, rest - index ≥ 0 up to rest
     return -rest if ahead.coeff(index) == 1 else rest + 1
 
 
@@ -104,45 +100,29 @@ def way(loop: For, branch: If, taken: Block) -> Block:
 
 def with_middle(loop: For, proof: Proof) -> tuple[For, ...]:
     """A loop with the iterations apart in which all choices by its index go the same way; as it is without such."""
-    plain = len(loop.body) == 1 and isinstance(loop.body[0], Assign) and loop.step == 1
-    if (
-        not plain
-        or loop.steps
-        or loop.backwards
-        or loop.parallel
-        or not (loop.start.is_Integer and loop.stop.is_Integer)
-    ):
+    code = loop.body[0] if len(loop.body) == 1 else None
+    known = loop.start.is_Integer and loop.stop.is_Integer and loop.step == 1
+    if not isinstance(code, Assign) or not known or not may_be_cut(loop):
         return (loop,)
-    choices = [c for e in values_of(loop.body[0]) for c in e.atoms(sp.Piecewise) if loop.index in conditions_of(c)]
-    tests = {t for c in choices for pair in c.args for t in tests_in(pair.args[1]) if loop.index in t.free_symbols}
-    borders = {t: border(t, loop.index, proof) for t in tests}
-    if len(choices) < CHOICES or None in borders.values():
+    choices = [tests_of(choice, loop.index) for e in values_of(code) for choice in e.atoms(sp.Piecewise)]
+    borders = {test: border_of(test, loop.index, proof) for tests in choices for test in tests}
+    if sum(map(bool, choices)) < CHOICES or not all(b is not None and b.is_Integer for b in borders.values()):
         return (loop,)
     cuts = sorted({loop.start, loop.stop, *(b for b in borders.values() if loop.start < b < loop.stop)})
     start, stop = max(itertools.pairwise(cuts), key=lambda pair: pair[1] - pair[0])
     if stop - start < LONG or loop.stop - loop.start - (stop - start) > SHORT:
         return (loop,)
-    decided = {t: t.subs(loop.index, start) for t in tests}
-    body = tuple(mapped(c, partial(substitute, mapping=decided)) for c in loop.body)
-    ends = (replace(loop, stop=start, shown=None), replace(loop, start=stop, shown=None))
-    middle = replace(loop, start=start, stop=stop, body=body, shown=None)
-    return tuple(part for part in (ends[0], middle, ends[1]) if part.start != part.stop)
+    decided = {test: test.subs(loop.index, start) for test in borders}
+    middle = (mapped(code, partial(substitute, mapping=decided)),)
+    parts = (loop.start, start, loop.body), (start, stop, middle), (stop, loop.stop, loop.body)
+    return tuple(replace(loop, start=a, stop=b, body=body, shown=None) for a, b, body in parts if a != b)
 
 
-def conditions_of(choice: sp.Piecewise) -> set[sp.Basic]:
-    """The symbols of the conditions of a choice."""
-    return {symbol for pair in choice.args for symbol in pair.args[1].free_symbols}
+def tests_of(choice: sp.Piecewise, index: sp.Symbol) -> set[Boolean]:
+    """The comparisons of an index by which a choice is made."""
+    tests = (test for pair in choice.args for test in pair.args[1].atoms(sp.core.relational.Relational))
+    return {test for test in tests if index in test.free_symbols}
 
 
-def tests_in(condition: Boolean) -> list[Boolean]:
-    """The comparisons of a condition."""
-    return [node for node in sp.preorder_traversal(condition) if isinstance(node, sp.core.relational.Relational)]
-
-
-def border(test: Boolean, index: sp.Symbol, proof: Proof) -> sp.Expr | None:
-    """The first value of the index at which a comparison is another one than before; None if that is no number."""
-    ahead = at_least_zero(test, proof.table)
-    if ahead is None or abs(ahead.coeff(index)) != 1:
-        return None
-    first = first_beyond(ahead, index)
-    return first if first.is_Integer else None
+def may_be_cut(loop: For) -> bool:
+    return not (loop.steps or loop.backwards or loop.parallel)

@@ -13,11 +13,11 @@ REMEMBERED = 4096  # answers on sizes, of which a model has few that are asked f
 
 
 def element_count(t: Tensor) -> sp.Expr:
-    return product_of(t.shape)
+    return count_of(t.shape)
 
 
 @lru_cache(REMEMBERED)
-def product_of(shape: tuple[sp.Expr, ...]) -> sp.Expr:
+def count_of(shape: tuple[sp.Expr, ...]) -> sp.Expr:
     return sp.expand(sp.Mul(*shape))
 
 

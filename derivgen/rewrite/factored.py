@@ -24,7 +24,7 @@ def factored(expression: sp.Expr) -> sp.Expr:
     parts = [factored(part) for part in expression.args]
     if expression.is_Add:
         return together(parts)
-    return sp.Mul(*(f for part in parts for f in (number_outside(part) if part.is_Add else (part,))))
+    return sp.Mul(*(f for part in parts for f in (number_and_rest(part) if part.is_Add else (part,))))
 
 
 def together(terms: Sequence[sp.Expr]) -> sp.Expr:
@@ -37,7 +37,7 @@ def together(terms: Sequence[sp.Expr]) -> sp.Expr:
     shared = min(saved, key=lambda f: (-saved[f], sympy_order(f)))
     inside = together([without(t, shared) for t, own in zip(terms, factors, strict=True) if shared in own])
     rest = together([t for t, own in zip(terms, factors, strict=True) if shared not in own])
-    return sp.Add(sp.Mul(shared, *number_outside(inside)), rest)
+    return sp.Add(sp.Mul(shared, *number_and_rest(inside)), rest)
 
 
 def without(term: sp.Expr, factor: sp.Expr) -> sp.Expr:
@@ -61,7 +61,7 @@ def operations(factor: sp.Expr) -> int:
     return len([node for node in subexpressions(factor) if isinstance(node, Read)])
 
 
-def number_outside(total: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+def number_and_rest(total: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
     """(the number that all terms of a sum have as a factor, negative where all terms are; the sum without it)"""
     if total is sp.S.Zero:
         return sp.S.One, total

@@ -23,7 +23,7 @@ from derivgen.form.expressions import (
 from derivgen.form.inside import out_of_bounds
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_plain_index, map_expressions, names_of
 from derivgen.rewrite.conditions import guard_outside, knows, read_through
-from derivgen.rewrite.factored import factored, number_outside
+from derivgen.rewrite.factored import factored, number_and_rest
 from derivgen.rewrite.held import Held, Reuse, held_by
 
 
@@ -189,4 +189,4 @@ def added(a: sp.Expr, b: sp.Expr) -> sp.Expr:
     if not shared:
         return a + b
     rest = sp.Add(*(sp.Mul(*(f for f in sp.Mul.make_args(e) if f not in shared)) for e in (a, b)))
-    return sp.Mul(*shared, *number_outside(rest))
+    return sp.Mul(*shared, *number_and_rest(rest))

@@ -85,7 +85,8 @@ GROUPS: dict[str, tuple[Pass, ...]] = {
     # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common
     # factors.
     "held values": (keep_calls, reuse_held_values, join_sums, divide_sums_once),
-    # Quotients are opened where a tensor holds the division, which needs its statement as an assignment (CLEANUP).
+    # Quotients are opened where a tensor holds the division, which needs its statement as an assignment (CLEANUP). Held
+    # values are looked for before factors leave their sums, which may hide one, and after, which may show one.
     "factors": (
         read_through_quotients,
         add_up,

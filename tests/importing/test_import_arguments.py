@@ -46,13 +46,6 @@ SQUEEZED = [
 ]
 
 
-def test_a_squeeze_is_made_of_dense_layers(tmp_path: Path) -> None:
-    module, x = Squeezed().eval(), torch.randn(IMAGE)
-    lines = assert_imported(module, x, from_torch(module, x, tmp_path / "spec.py")).splitlines()
-    start = lines.index(SQUEEZED[0])
-    assert lines[start : start + 6] == SQUEEZED
-
-
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -75,11 +68,18 @@ CLASSIFIER = [
 ]
 
 
-def test_last_states_are_read_where_they_are(tmp_path: Path) -> None:
-    module, x = Classifier().eval(), torch.randn(SEQUENCE)
+@pytest.mark.parametrize(
+    ("kind", "shape", "wanted"),
+    [(Squeezed, IMAGE, SQUEEZED), (Classifier, SEQUENCE, CLASSIFIER)],
+    ids=["a squeeze is made of dense layers", "last states are read where they are"],
+)
+def test_a_module_becomes_these_lines(
+    kind: type[nn.Module], shape: tuple[int, ...], wanted: list[str], tmp_path: Path
+) -> None:
+    module, x = kind().eval(), torch.randn(shape)
     lines = assert_imported(module, x, from_torch(module, x, tmp_path / "spec.py")).splitlines()
-    start = lines.index(CLASSIFIER[0])
-    assert lines[start : start + 7] == CLASSIFIER
+    start = lines.index(wanted[0])
+    assert lines[start : start + len(wanted)] == wanted
 
 
 def enlarged(x: torch.Tensor, **m: nn.Module) -> torch.Tensor:
