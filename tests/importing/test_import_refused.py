@@ -174,6 +174,21 @@ def test_what_depends_on_the_operands_is_refused(name: str, tmp_path: Path) -> N
     assert ": " in message.split(words)[1] or words in message.split(": ")[-1]
 
 
+def test_sizes_in_two_axes_are_not_cut(tmp_path: Path) -> None:
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Unsqueeze", ["sizes", "first"], ["table"]),
+        node("Slice", ["table", "first", "end", "axes"], ["part"]),
+        node("Squeeze", ["part", "first"], ["flat"]),
+        node("Reshape", ["x", "flat"]),
+    ]
+    arrays = {"first": np.array([0]), "end": np.array([2]), "axes": np.array([1])}
+    assert refused(saved(tmp_path / "m.onnx", nodes, arrays=arrays)) == [
+        "Slice (/part/Slice): sizes in 2 axes are cut: write this part by hand as a model.let, or leave it out before "
+        "the export"
+    ]
+
+
 def test_two_outputs_are_refused(tmp_path: Path) -> None:
     nodes = [node("Relu", ["x"], ["y"]), node("Tanh", ["x"], ["z"])]
     assert refused(saved(tmp_path / "m.onnx", nodes, outputs=["y", "z"])) == [

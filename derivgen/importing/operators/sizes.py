@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derivgen.importing.graph import Node
+from derivgen.importing.graph import Node, Refusal
+from derivgen.importing.refusals import OTHERWISE
 
 Array = np.ndarray
 
@@ -19,7 +20,7 @@ def gathered(node: Node, x: Array, ids: Array) -> Array:
 
 def cut(node: Node, x: Array, start: Array, end: Array, axes: Array | None = None, step: Array | None = None) -> Array:
     if x.ndim != 1:
-        raise NotImplementedError
+        raise Refusal(f"sizes in {x.ndim} axes are cut: {OTHERWISE}")
     return x[int(start.flat[0]) : int(end.flat[0]) : int(step.flat[0]) if step is not None else 1]
 
 
