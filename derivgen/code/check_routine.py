@@ -38,6 +38,7 @@ from derivgen.code.visit import written_in
 from derivgen.form.expressions import Read, replace_reads, size_symbol, substitute
 from derivgen.form.program import Tensor
 from derivgen.form.sizes import at_most, element_count
+from derivgen.schedule.memory import GAP
 
 
 def check_routine(routine: Routine, known: Mapping[str, Signature]) -> Routine:
@@ -51,7 +52,7 @@ def check_routine(routine: Routine, known: Mapping[str, Signature]) -> Routine:
 
 
 def follows_slots(bundle: Bundle) -> bool:
-    """Whether each view starts where its slot does, and is at most as long as the first one there."""
+    """Whether each view starts where its slot does, past a gap, and is at most as long as the first one there."""
     views, ends, seen = dict(bundle.fields), dict[str, sp.Expr](), list[str]()
     for flat, names in bundle.slots:
         own = [view for name in names if isinstance(view := views[name], View) and view.flat == flat]
@@ -60,7 +61,7 @@ def follows_slots(bundle: Bundle) -> bool:
         right = all(sp.expand(view.start - start) == 0 for view in own) and all(at_most(n, sizes[0]) for n in sizes)
         if not right or len(own) < len(names):
             return False
-        ends[flat] = start + sizes[0]
+        ends[flat] = start + sizes[0] + GAP
         seen += names
     return sorted(seen) == sorted(views)
 

@@ -10,8 +10,8 @@ GLOBALS = words(
     """
     ADD ANNOTATED ASSIGN AbstractTemplate Annotated AppDirs AttributeTemplate BLOCK COMBINED COMPILING CONSTANTS
     CONTRACT COUNT CREWS Cache CodeType CompileResult Compiling Conversion Crew Data ENDS ENTRIES Elements FunctionType
-    INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL Memory ModuleType NEGATE
-    Named NamedTuple Natural NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES PREDICTED_BY_ROW PREDICTION_INPUTS
+    GAP INPUTS INTEGER IN_THREADS Input Integer LABELED LAYERS LEAVES Layer MARKED MIXED_AXES MKL Memory ModuleType
+    NEGATE Named NamedTuple Natural NumbaPickler OF_REALS OPTIONS PARAMETERS PLACES PREDICTED_BY_ROW PREDICTION_INPUTS
     Parameter Path Placed PlacedAttribute PlacedElement PlacedModel Places PlacesAttribute PlacesModel PredictionData
     RANDOM RANKS REAL Reader Real SAMPLE_AXIS SERIAL SHAPE SIZES SLOTS SUBTRACT Shaped ShapedModel SimpleNamespace Size
     State Symbol THIS THREAD TWO_OVER_PI Viewing Views Writer _Cache _Intrinsic __name__ _helperlib activations

@@ -19,6 +19,7 @@ from derivgen.schedule.nests import Compute, Fill, Loop, Node, loops_in, stateme
 
 Timeline = Sequence[Iterable[str]]  # what each kernel accesses
 ALIGNED = 16  # elements: buffers whose size is a multiple of it come first, so that each of them starts a cache line
+GAP = 16  # elements between slots: equal elements of buffers of 2^k would all lie in the same few lines of a cache
 
 
 # ---- in place
@@ -119,12 +120,13 @@ def share_memory(buffers: Sequence[Tensor], timelines: Sequence[Timeline]) -> St
             (b for b in buffers if b.integer is integer), key=lambda b: typical(element_count(b)), reverse=True
         ):
             place(t, slots, lives)
-        start = sp.Integer(0)
+        start = stop = sp.Integer(0)
         for slot in sorted(slots, key=lambda s: not is_multiple(s.size, ALIGNED)):
             starts.update({t.name: start for t in slot.users})
-            start = sp.expand(start + slot.size)
+            stop = sp.expand(start + slot.size)
+            start = stop + GAP
             shared.append(tuple(sorted(slot.users, key=lambda t, own=slot.size: element_count(t) != own)))  # type: ignore[misc]
-        sizes.append(start)
+        sizes.append(stop)
     return Storage(starts, sizes[0], sizes[1], tuple(shared))
 
 

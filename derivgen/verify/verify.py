@@ -39,6 +39,8 @@ from typing import Any
 
 import numpy as np
 
+GAP = 16  # elements between the stretches of memory that buffers share
+
 Arrays = dict[str, np.ndarray]
 Sizes = dict[str, int]
 Shapes = dict[str, tuple[int, ...]]
@@ -959,7 +961,7 @@ class Module:
         start, found = 0, dict[str, Any]()
         for shapes in shared:
             found |= {name: self.space["view"](flat, start, shape) for name, shape in shapes.items()}
-            start += math.prod(next(iter(shapes.values())))
+            start += math.prod(next(iter(shapes.values()))) + GAP
         return found
 
     def define(self, text: str) -> None:

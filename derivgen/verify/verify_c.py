@@ -113,6 +113,7 @@ def product(factors: Iterable[Poly]) -> Poly:
 
 
 ZERO, ONE = Poly(), Poly.of(1)
+GAP = Poly.of(16)  # elements between the stretches of memory that buffers share
 
 
 class Value(NamedTuple):
@@ -738,7 +739,7 @@ class Module:
                 for n, extents in own.items():
                     found[n] = memory[flat.attr]._replace(start=start).shaped(extents)
                     found[n] = found[n]._replace(lies=(flat.attr, start, start + product(extents)))
-                start += product(next(iter(own.values())))
+                start += product(next(iter(own.values()))) + GAP
         return found
 
 

@@ -500,7 +500,7 @@ def test_the_table() -> None:
         "total  update           1         4      0           24              1.2",
         "total  step             5  13*N + 6    2*N    32*N + 52    6.735*N + 2.4",
         "",
-        "workspace: 16*N + 8 bytes",
+        "workspace: 16*N + 264 bytes",
     ]
 
 
@@ -572,7 +572,7 @@ def cost_in_header(text: str) -> str:
 def test_the_header_has_the_totals() -> None:
     model = load_target("wave.py").model
     line = cost_in_header(module_text(model, "float32"))
-    assert line == ("a step: at most 13*N + 6 flops, 2*N calls, 32*N + 52 bytes moved; workspace: 16*N + 8 bytes")
+    assert line == ("a step: at most 13*N + 6 flops, 2*N calls, 32*N + 52 bytes moved; workspace: 16*N + 264 bytes")
 
 
 def test_functions_of_derivatives_in_the_table_and_in_the_header() -> None:
@@ -583,7 +583,7 @@ def test_functions_of_derivatives_in_the_table_and_in_the_header() -> None:
         "",
         "jacobian_vector_product  call             2       9*N      N    36*N + 16    4.085*N + 0.6",
         "",
-        "workspace: 16*N + 8 bytes",
+        "workspace: 16*N + 264 bytes",
         "workspace of jacobian_vector_product: 4*N bytes",
     ]
     line = cost_in_header(module_text(load_target("wave.py").model, "float32"))
