@@ -32,6 +32,7 @@ from derivgen.code.tree import (
     Number,
     Receive,
     Return,
+    RowsOf,
     View,
 )
 from derivgen.code.visit import written_in
@@ -143,6 +144,9 @@ class CheckCalls(Check):
                 turns = isinstance(a.index, sp.Mod) and a.index.args[1] == self.types.array(a.stack).shape[0]
                 if not turns and not self.proof.is_inside(place, point):
                     raise self.fault(f"{a} is not proved to be inside", point)
+            case RowsOf():
+                if not self.is_part(a.start, a.count, self.types.array(a.array).shape[0], point):
+                    raise self.fault(f"{a} is not proved to be rows of {a.array}", point)
             case _:
                 self.types.of(a)
 

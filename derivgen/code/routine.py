@@ -27,6 +27,7 @@ from derivgen.code.tree import (
     Kind,
     Number,
     Product,
+    RowsOf,
     Scale,
     View,
 )
@@ -65,7 +66,8 @@ class Signature:
     """What a function is given, in order, and what it gives.
 
     `given`: what callers guarantee of numbers that they pass; `below`: what all elements of an array are below, from 0.
-    `instances`: the integers that callers pass for some sizes, if only these.
+    `instances`: the integers that callers pass for some sizes, if only these. `loose`: arrays that are at least as long
+    as they are here; who makes them sees to it.
     """
 
     arguments: Mapping[str, Type]
@@ -73,13 +75,15 @@ class Signature:
     given: tuple[Boolean, ...] = ()
     below: Mapping[str, sp.Expr] = field(default_factory=dict)
     instances: tuple[Mapping[str, int], ...] = ()
+    loose: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Routine:
     """A function that calls others.
 
-    `order`, `below`, `given`: as of a `Function`; `words`: what it does, for readers, a paragraph an item.
+    `order`, `below`, `given`: as of a `Function`; `words`: what it does, for readers, a paragraph an item; `loose`: as
+    of a `Signature`.
     """
 
     name: str
@@ -91,10 +95,11 @@ class Routine:
     order: Mapping[str, int] = field(default_factory=dict)
     below: Mapping[str, sp.Expr] = field(default_factory=dict)
     given: tuple[Boolean, ...] = ()
+    loose: frozenset[str] = frozenset()
 
     @property
     def signature(self) -> Signature:
-        return Signature(self.arguments, self.result, self.given, self.below)
+        return Signature(self.arguments, self.result, self.given, self.below, loose=self.loose)
 
 
 def signature_of(kernel: Function) -> Signature:
@@ -173,6 +178,9 @@ class Types:
                 stack = self.of(a.stack)
                 assert isinstance(stack, Tensor)
                 return replace(stack, shape=stack.shape[1:] or (sp.S.One,))
+            case RowsOf():
+                whole = self.array(a.array)
+                return replace(whole, shape=(a.count, *whole.shape[1:]))
             case Bundle():
                 return Group(a.kind, {name: self.array(part) for name, part in a.fields})
             case Call():
@@ -207,11 +215,12 @@ class Types:
         sizes: dict[sp.Symbol, sp.Expr] = {}
         pairs = list(zip(signature.arguments.items(), call.arguments, strict=True))
         for (name, wanted), argument in pairs:
-            if isinstance(argument, Number) != (isinstance(wanted, Kind) or wanted == SIZE):
+            if isinstance(argument, Number) != (isinstance(wanted, Kind) or wanted in (SIZE, TRUTH)):
                 raise self.fault(f"{call.function} takes {wanted} as {name}, not {argument}")
             if isinstance(argument, Number) and wanted == SIZE:
                 sizes[size_symbol(name)] = self.resolved(argument.value)
-        arrays = [own for (name, wanted), a in pairs for own in self.pairs(call.function, name, wanted, a)]
+        bound = [(own, a) for own, a in pairs if own[0] not in signature.loose]
+        arrays = [own for (name, wanted), a in bound for own in self.pairs(call.function, name, wanted, a)]
         for _, one, other in arrays:
             for extent, passed in zip(one.shape, map(self.resolved, other.shape), strict=False):
                 if is_size(extent):

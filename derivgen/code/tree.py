@@ -17,8 +17,8 @@ Kernels need no more. Functions that call them have these besides:
               | Receive(place, "=" | "+=", call)       a number that a function returns
               | Bind(name, arrays)                     a name for arrays
               | Return(result*) | Break() | Note(words)
-    arrays    = name | View(flat, start, shape) | Item(stack, index) | Bundle(kind, (name, arrays)*) | Call
-              | Borrowed(name) | Copied(name)
+    arrays    = name | View(flat, start, shape) | Item(stack, index) | RowsOf(array, start, count) | Call
+              | Bundle(kind, (name, arrays)*) | Borrowed(name) | Copied(name)
     argument  = arrays | Number(value, kind)
     result    = arrays | a value | a condition
 
@@ -205,6 +205,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsOf:
+    """So many rows of an array, from `start` on."""
+
+    array: str
+    start: sp.Expr
+    count: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """Arrays together, each with a name of its own.
 
@@ -245,7 +254,7 @@ class Call:
     arguments: tuple[Arrays | Number, ...]
 
 
-Arrays = str | View | Item | Bundle | Borrowed | Copied | Call
+Arrays = str | View | Item | RowsOf | Bundle | Borrowed | Copied | Call
 
 
 @dataclass(frozen=True, slots=True)

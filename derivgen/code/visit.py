@@ -25,6 +25,7 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
+    RowsOf,
     Scale,
     Scratch,
     View,
@@ -103,6 +104,8 @@ def values_in(a: Arrays | Number) -> tuple[sp.Basic, ...]:
             return (a.start, *a.shape)
         case Item():
             return (a.index,)
+        case RowsOf():
+            return (a.start, a.count)
         case Bundle():
             return tuple(e for _, part in a.fields for e in values_in(part))
         case Call():

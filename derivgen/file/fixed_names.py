@@ -24,9 +24,9 @@ GLOBALS = words(
     evaluation_input_gradients_memory exp exp_parts expected_labels expm1_near_zero facts for_each forward fraction
     function functools gather gauss_newton_vector_product gauss_newton_vector_product_buffers
     gauss_newton_vector_product_kernel gauss_newton_vector_product_memory gc gemm get_num_threads global_compiler_lock
-    gradient_by_batches gradient_kernel gradient_of gradient_of_batches half_expm1 hashlib hessian hessian_buffers
-    hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory hessian_kernel
-    hessian_memory hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel
+    gradient_by_batches gradient_kernel gradient_of gradient_of_batches gradients_of_leaves half_expm1 hashlib hessian
+    hessian_buffers hessian_diagonal hessian_diagonal_buffers hessian_diagonal_kernel hessian_diagonal_memory
+    hessian_kernel hessian_memory hessian_vector_product hessian_vector_product_buffers hessian_vector_product_kernel
     hessian_vector_product_memory infer_getattr infer_global initial_parameters inspect internal intrinsic ir
     is_in_blocks is_to_compile itertools jacobian jacobian_buffers jacobian_kernel jacobian_memory
     jacobian_vector_product jacobian_vector_product_buffers jacobian_vector_product_kernel
@@ -34,12 +34,12 @@ GLOBALS = words(
     llvmlite log log_shifted looks_at_layers loss loss_and_gradient loss_and_input_gradients
     loss_and_input_gradients_buffers loss_and_input_gradients_kernel loss_and_input_gradients_memory loss_kernel
     lower_builtin lower_cast lower_getattr_generic made_by marked math maximum mean_gradient models names_in nearest
-    new_memory njit np numba number_of objective_of observation observe of_natural of_ordinal of_rows only_process
-    operator optimizer_state ordinal orthogonal os over_rows p parallel_kernel parts parts_of pasted
-    per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory philox
-    pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
+    new_memory njit np numba number_of objective_of objectives_of_leaves observation observe of_natural of_ordinal
+    of_rows only_process operator optimizer_state ordinal orthogonal os over_rows p parallel_kernel parts parts_of
+    pasted per_sample_gradients per_sample_gradients_buffers per_sample_gradients_kernel per_sample_gradients_memory
+    philox pickle power_of_two prange predict predicted prediction_kernel quarter_turns real refuse_labels refuse_rows
     register_model residuals residuals_buffers residuals_kernel residuals_memory rows_of scaled scratch shutil sin slot
-    slots sparse_rows split square start step sum_of_leaf sum_of_squares sys take_next tanh this_threads_memory
+    slots sparse_rows split square start step sum_of_squares sums_of_leaves sys take_next tanh this_threads_memory
     threading time train_epoch truncated_normal types undisturbed uniform update update_kernel update_range upper_half
     use_mkl vector_jacobian_product vector_jacobian_product_buffers vector_jacobian_product_kernel
     vector_jacobian_product_memory view view_of views warnings whole_array workspace written_as
@@ -79,11 +79,12 @@ BESIDE_RESULTS = words(
 BESIDE_ARRAYS = words(
     """
     ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size borrowed buffers compiled data diagonal dot
-    drop_last first forward gather gauss_newton_vector_product_buffers gradient hessian_buffers hessian_diagonal_buffers
-    hessian_vector_product_buffers i i0 i1 integers jacobian_buffers jacobian_vector_product_buffers k
-    loss_and_input_gradients_buffers losses mean memory min objective observe observed order parameters
-    per_sample_gradients_buffers product range real reals residuals_buffers rows seen share split start state step steps
-    theta total update_kernel update_range vector_jacobian_product_buffers view work
+    drop_last first forward gather gauss_newton_vector_product_buffers gradient gradient_kernel hessian_buffers
+    hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
+    jacobian_vector_product_buffers k leaf loss_and_input_gradients_buffers loss_kernel losses mean memory min objective
+    observe observed of_block order parameters per_sample_gradients_buffers product range real reals residuals_buffers
+    rows rows_of_all rows_of_block rows_of_leaf seen share split start state step steps stop theta total update_kernel
+    update_range values vector_jacobian_product_buffers view work
     """
 )
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.derive.over_rows import MEAN
 from derivgen.form.expressions import size_symbol
 from derivgen.form.sizes import typical
 from derivgen.plan.module_plan import ModulePlan
@@ -22,11 +21,11 @@ CLEARED, ADDED, WEIGHED = 1, 3, 2  # how often each element of a gradient moves 
 
 def rows_a_block(plan: ModulePlan, work: Cost) -> int | None:
     """The rows of a block; None where those of different blocks depend on one another. `work`: that of a gradient."""
-    if plan.combined is None or plan.sample_axis is None:
+    if not plan.is_in_blocks:
         return None
     axis, itemsize = size_symbol(plan.sample_axis), REAL_BYTES[plan.dtype]
     each = nanoseconds(work, itemsize, axis, 1)
-    moves = CLEARED + ADDED + (WEIGHED if plan.combined == MEAN else 0)
+    moves = CLEARED + ADDED + (WEIGHED if plan.is_mean else 0)
     gradient = Cost(moved=sp.Integer(moves * itemsize * plan.parameter_count))
     beside = nanoseconds(replace(work, moved=sp.S.Zero) + gradient, itemsize, axis, 0)
     block = LEAST

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from derivgen.code.names import past
-from derivgen.derive.over_rows import SHARED
+from derivgen.derive.over_rows import MEAN, SHARED
 from derivgen.derive.second_order import Request
 from derivgen.file.fixed_names import GLOBALS
 from derivgen.form.expressions import size_symbol, sympy_order
@@ -76,6 +76,16 @@ class ModulePlan(Plan):
     def tables(self) -> tuple[Table, ...]:
         """How the module makes its constants."""
         return tuple(table_of(t, self.dtype) for t in self.constants)
+
+    @property
+    def is_in_blocks(self) -> bool:
+        """Whether the objective follows from those of blocks of rows."""
+        return self.combined is not None and self.sample_axis is not None
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the objective is the mean of those of blocks, by rows."""
+        return self.combined == MEAN
 
     @property
     def share(self) -> Tensor | None:

@@ -45,6 +45,7 @@ from derivgen.code.tree import (
     Product,
     Receive,
     Return,
+    RowsOf,
     Scale,
     Scratch,
     View,
@@ -234,6 +235,9 @@ class Printer:
                 return Bracket("view", (a.flat, self.integer(a.start), tuple_text(shape)))
             case Item():
                 return f"{a.stack}[{self.integer(a.index)}]"
+            case RowsOf():
+                start = flat(self.integer(a.start))
+                return f"{a.array}[{start} : {start} + {flat(self.integer(a.count))}]"
             case Bundle(slots=slots) if slots:
                 return self.in_slots(a)
             case Bundle():

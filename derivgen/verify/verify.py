@@ -1336,6 +1336,32 @@ def check_training(module: Module, drawn: Arrays) -> None:
             assert refused, f"epoch takes rows {own.tolist()}, or labels {[v.flat[0] for v in changed.values()]}"
 
 
+def check_leaves(module: Module, drawn: Arrays) -> None:
+    """The sums of leaves are those of their blocks of rows, each of which has its share of what has no rows."""
+    axis, rows = module.space["SAMPLE_AXIS"], module.sizes[module.space["SAMPLE_AXIS"]]
+    sampled = [e.name for e in module.space["INPUTS"] if e.shape[:1] == (axis,)]
+    count = module.flat(drawn).size
+    for block, leaf in ((1, 2), (2, 2), (2, 4)):
+        starts = range(0, rows, leaf)
+        own = {"values": np.full(len(starts), np.nan), "gradients": np.full((len(starts), count), np.nan)}
+        counts = {"rows_of_leaf": leaf, "rows_of_block": block, "rows_of_all": rows}
+        more = {**own, **counts, "of_block": np.full(count, np.nan), "block_share": np.full(1, np.nan), "row": 3}
+        found = module.call("gradients_of_leaves", inputs_of(module, drawn, **more))
+        more["values"] = np.full(len(starts), np.nan)
+        losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))
+        sums, gradients = np.zeros(len(starts)), np.zeros((len(starts), count))
+        for first in (k for start in starts for k in range(start, min(start + leaf, rows), block)):
+            part = slice(first, min(first + block, (first // leaf + 1) * leaf, rows))
+            share = (part.stop - first) / rows
+            given = inputs_of(module, {**drawn, **{name: drawn[name][part] for name in sampled}}, row=3 + first)
+            one = module.call("gradient_kernel", {**given, "block_share": np.full(1, share)})
+            weight = share if module.space["COMBINED"] == "mean" else 1
+            sums[first // leaf] += weight * one[""]
+            gradients[first // leaf] += weight * one["gradient"]
+        for values, expected in ((found["values"], sums), (losses["values"], sums), (found["gradients"], gradients)):
+            assert not differs(values, expected).any(), "leaves have other sums than their blocks"
+
+
 def rates_of(module: Module) -> dict[str, float]:
     hyper = [a.arg for a in module.functions["update_kernel"].args.args[3:]]
     return {name: 9.0 if name.endswith("steps") else 0.1 + 0.05 * k for k, name in enumerate(hyper)}
@@ -1676,6 +1702,8 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
             yield from attempt(name, check_second, module, drawn, name)
     yield from attempt("update_kernel", check_update, module)
     yield from attempt("training", check_training, module, drawn)
+    if "gradients_of_leaves" in module.functions:
+        yield from attempt("leaves", check_leaves, module, drawn)
     for name, function in module.functions.items():
         if not function.decorator_list and name not in OWN and not name.endswith("_memory"):
             yield from attempt(name, check_public, module, function)

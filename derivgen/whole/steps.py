@@ -206,14 +206,21 @@ class Steps:
             forward = (If(sp.Symbol("training"), forward), *self.modes.draws(evaluation, sp.S.Zero, Read(ROW)), *own)
         body = (self.theta(), *self.whole_data(), *forward)
         arguments = self.outside() | self.modes.arguments(self.modes.loss_arguments())
-        return Routine("loss_kernel", arguments, body, ("The objective, for callers in Python.",))
+        words = ("The objective, for callers in Python.",)
+        return Routine("loss_kernel", arguments, body, words, loose=self.memories)
 
     def gradient(self) -> Routine:
         bar = Bind("bar", Call("split", (Borrowed(GRADIENT),)))
         around = (*self.modes.without_gradient(), *self.whole_data(), *self.modes.drawing(Read(STEP_NUMBER), Read(ROW)))
         body = (self.theta(), bar, *around, *returned(self.step_call("bar", ASSIGN, "data")))
         arguments = self.outside(self.flat(GRADIENT)) | self.modes.arguments(self.modes.gradient_arguments())
-        return Routine("gradient_kernel", arguments, body, ("A step, for callers in Python.",))
+        words = ("A step, for callers in Python.",)
+        return Routine("gradient_kernel", arguments, body, words, loose=self.memories)
+
+    @property
+    def memories(self) -> frozenset[str]:
+        """The arguments that are as long as the largest block of rows needs."""
+        return frozenset(self.calls.memories)
 
     def whole_data(self) -> Block:
         """What readies data and memory for a step on all the data."""

@@ -16,6 +16,7 @@ from derivgen.plan.apart import check_apart
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.derivatives import Derivative
+from derivgen.whole.leaves import of_leaves
 from derivgen.whole.library import LIBRARY, PARTS
 from derivgen.whole.observation import observation
 from derivgen.whole.rule import Rule
@@ -26,11 +27,12 @@ from derivgen.whole.steps import Steps
 class Whole:
     """The routines of one module.
 
-    `steps`: what a step is made of; `derived`: by function, what its derivatives are; `signatures`: those of what
-    routines call.
+    `steps`: what a step is made of; `over_rows`: the sums over blocks of rows, if these are independent; `derived`: by
+    function, what its derivatives are; `signatures`: those of what routines call.
     """
 
     steps: tuple[Routine, ...]
+    over_rows: tuple[Routine, ...]
     derived: Mapping[str, tuple[Routine, ...]]
     signatures: Mapping[str, Signature]
 
@@ -59,8 +61,10 @@ def whole_model(plan: ModulePlan, codes: Mapping[Kernel, Function], called: Coll
         known[shown.name] = shown.signature
         return check_routine(shown, known)
 
+    kernels = (steps.loss(), steps.gradient()) if plan.is_in_blocks else ()
     return Whole(
         tuple(map(checked, in_order(steps, rule))),
+        tuple(checked(of_leaves(kernel, plan)) for kernel in kernels),
         {d.function: tuple(map(checked, d.routines())) for d in derived},
         known,
     )

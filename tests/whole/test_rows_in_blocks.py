@@ -135,7 +135,7 @@ def test_after_an_interrupt_the_threads_that_are_still_at_work_change_nothing(mo
     serial, threads = modules
     monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
     monkeypatch.setattr(threads, "CREWS", {})
-    late, begun, whole = threading.Event(), threading.Event(), threads.sum_of_leaf
+    late, begun, whole = threading.Event(), threading.Event(), threads.sums_of_leaves
 
     def slow(*arguments):
         if threading.current_thread() is not threading.main_thread():
@@ -149,7 +149,7 @@ def test_after_an_interrupt_the_threads_that_are_still_at_work_change_nothing(mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(threads, "sum_of_leaf", slow)
+        patch.setattr(threads, "sums_of_leaves", slow)
         patch.setattr(threads.Crew, "end", interrupted)
         with pytest.raises(KeyboardInterrupt):
             threads.loss_and_gradient(threads.initial_parameters(0), **data())

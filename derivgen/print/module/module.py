@@ -52,7 +52,7 @@ def write_module(
     )
     names = size_names([*runtime, *integers], plan.kernel_names.values())
     kernels = {k: write_kernel(code, names) for k, code in written.items()}
-    routines = {r.name: write_routine(r, whole.signatures) for r in whole.routines}
+    routines = {r.name: write_routine(r, whole.signatures) for r in (*whole.routines, *whole.over_rows)}
     used = frozenset().union(*(text.used for text in (*kernels.values(), *routines.values())))
     own = {function: [text_of(routines[r.name]) for r in group] for function, group in whole.derived.items()}
     values = shared_values(formulas, plan, {size: names[size] for size in runtime}, block, parallel) | {
@@ -64,7 +64,7 @@ def write_module(
         "kinds": "\n".join(bracketed("for kind in (", [str(kind["name"]) for kind in named], "):")),
         "model_title": titled("the whole model"),
         "model_functions": [
-            *(text_of(routines[r.name]) for r in whole.steps),
+            *(text_of(routines[r.name]) for r in (*whole.steps, *whole.over_rows)),
             *derivative_sections(plan, kernels, own),
         ],
         "elementary": "".join(f"{section}\n\n\n" for section in elementary_section(used, plan.dtype)),
