@@ -1,13 +1,14 @@
 """Totals over rows whose number is known at run time, added up in blocks of rows, and then over the blocks.
 
     s = 0; for n in range(N): s += x[n]
-    →  s = 0
+    z[0] = s
+    →  z[0] = 0
        for first in range(0, N, 4096):
            part = 0; for n in range(first, min(first + 4096, N)): part += x[n]
-           s += part
+           z[0] += part
 
 One sum of N float32 numbers is off by as much as N roundings, a sum of blocks' sums by as many as one block has, and as
-there are blocks.
+there are blocks. A local for the sum of these, z[0] before, gains nothing: it is one store a block.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.code.tree import Assign, Code, For, Function, Let
-from derivgen.code.visit import statements_in, with_blocks, written_by
+from derivgen.code.visit import read_by, statements_in, with_blocks, written_by
 from derivgen.code.walk import Fresh
 from derivgen.form.expressions import Read
 
@@ -34,7 +35,32 @@ def in_blocks(function: Function) -> Function:
             totals.append(str(written_by(code)))
         fresh.restart(code)
         done.append(divided(code, totals, fresh) if isinstance(code, For) else code)
+    for total in totals:
+        done = added_in_place(done, total)
     return function.with_body(tuple(done))
+
+
+def added_in_place(codes: list[Code], total: str) -> list[Code]:
+    """The statements with a total where it is stored at last, if all that is added to it is sums of blocks."""
+    local = Read(total)
+    uses = [k for k, code in enumerate(codes) if total in used_in(code)]
+    match [codes[k] for k in uses]:
+        case [Let() as start, For(step=step) as loop, Assign(place, operator, value)] if step != 1 and value == local:
+            block = tuple(replace(c, place=place) if c in sums_of(loop, local) else c for c in loop.body)
+            first: list[Code] = [Assign(place, "=", start.value)] if operator == "=" else []
+            changed: dict[int, list[Code]] = {uses[0]: first, uses[1]: [replace(loop, body=block)], uses[2]: []}
+            whole = sums_of(loop, local) and total not in used_in(replace(loop, body=block))
+            return [c for k, code in enumerate(codes) for c in changed.get(k, [code])] if whole else codes
+    return codes
+
+
+def sums_of(loop: For, local: Read) -> list[Code]:
+    return [c for c in loop.body if isinstance(c, Assign) and c.place == local and c.operator == "+="]
+
+
+def used_in(code: Code) -> set[str | None]:
+    """The names that a statement reads or writes, and those in it."""
+    return {name for c in statements_in((code,)) for name in (*read_by(c), written_by(c))}
 
 
 def is_local(code: Let | Assign) -> bool:

@@ -25,6 +25,7 @@ from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
+from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
@@ -62,6 +63,7 @@ PASSES: tuple[Pass, ...] = (
     in_blocks,
     as_vectors,
     with_shown_extents,
+    rolled,
 )
 
 

@@ -15,7 +15,7 @@ from functools import partial
 import sympy as sp
 
 from derivgen.code.proof import Point, Proof
-from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let
+from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let, Scratch
 from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_in
 from derivgen.code.walk import Fresh, Words, inside
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute, sympy_order
@@ -35,6 +35,9 @@ class ReadOnce:
         self.fresh = Fresh(function, self.proof)
         self.below, self.order = dict(function.below), dict(function.order)
         self.words = Words(function.body)
+        self.own = {
+            code.name for code in function.body if isinstance(code, Scratch)
+        }  # no array of a caller's lies there
         self.found: dict[int, tuple[Code, list[Read]]] = {}  # by id: the statements are kept, so that ids stay theirs
 
     def function(self) -> Function:
@@ -80,10 +83,16 @@ class ReadOnce:
             return False
         readers = [k for k, code in enumerate(codes) if read in self.elements(code)]
         between = codes[readers[0] : readers[-1]]
-        stores = any(stores_elements(code) for code in between)
+        stores = any(self.stores_elements(code, read) for code in between)
         fixed = not indices_of(read) or self.proof.is_integer(read)  # an address that might change in each iteration
-        looped = isinstance(codes[0], For) and fixed and stores_elements(codes[0])
+        looped = isinstance(codes[0], For) and fixed and self.stores_elements(codes[0], read)
         return ((len(readers) > 1 and stores) or looped) and self.proof.may_be_read(read, point)
+
+    def stores_elements(self, code: Code, read: Read) -> bool:
+        """Whether a statement stores what may be an element read; a number of a row has a name in any case."""
+        apart = set() if self.proof.is_integer(read) else self.own
+        places = (c.place for c in statements_in((code,)) if isinstance(c, Assign))
+        return any(p.subscripts and p.tensor not in apart for p in places)
 
     def may_be_local(self, read: Read, point: Point) -> bool:
         """Whether a local may stand for an element: of an integer, nothing more may be known than what it is below."""
@@ -104,10 +113,6 @@ def values_read(code: Code) -> Sequence[sp.Basic]:
     """What a statement evaluates, except for the element that it adds to."""
     values = values_of(code)
     return [e for e in values if e is not code.place] if isinstance(code, Assign) else values
-
-
-def stores_elements(code: Code) -> bool:
-    return any(isinstance(c, Assign) and c.place.subscripts for c in statements_in((code,)))
 
 
 def bound_of(t: Tensor, below: dict[str, sp.Expr]) -> sp.Expr | None:

@@ -253,12 +253,15 @@ class RowBlocks:
 
     def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
         """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
-        reads = [r for r in work.reads() if work.varies(r) or self.proof.may_be_read(r, point)]
-        fixed = {r: self.local(r, work) for r in reads if not work.varies(r)}
         one = is_one(loop)
         near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
-        copied = {r: self.local(r, work) for r in work.reads() if work.varies(r) and r not in near}
         kept = {s.value: s.place for s in work.stores() if s.place in near}
+        readable = [r for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)]
+        fixed = (
+            {r: self.local(r, work) for r in readable} if kept else {}
+        )  # else a compiler knows that nothing changes them
+        names = {local: r for r in readable if not kept and (local := work.name_of(r)) is not None}
+        copied = {r: self.local(r, work) for r in work.reads() if work.varies(r) and r not in near}
         made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]
         self.count = max(self.count, len({*copied, *made}))
         self.length = max(self.length, int(loop.stop) if one else ROWS)
@@ -267,7 +270,8 @@ class RowBlocks:
         held = {v: Read(self.rows, sp.Integer(k), row) for k, v in enumerate(dict.fromkeys((*copied, *made)))}
         gather = [Assign(held[r], "=", r) for r in copied]
         read = [Let(local.tensor, held[r]) for r, local in copied.items()]
-        compute = [*read, *self.computed(work, {**copied, **fixed}, {**kept, **{v: held[v] for v in made}})]
+        known = {**copied, **fixed, **names}
+        compute = [*read, *self.computed(work, known, {**kept, **{v: held[v] for v in made}})]
         values = {**held, **kept, **fixed}
         store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
         parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
@@ -289,7 +293,7 @@ class RowBlocks:
                 place = left.pop(s.value, None)
                 if place is not None:
                     yield Assign(place, "=", substitute(s.value, known))
-            elif not (isinstance(s, Let) and known.get(s.value) == Read(s.name)):
+            elif not (isinstance(s, Let) and (known.get(s.value) == Read(s.name) or Read(s.name) in known)):
                 yield mapped_value(s, known)
 
     def local(self, read: Read, work: Work) -> Read:

@@ -23,7 +23,7 @@ def rows_a_block(plan: ModulePlan, work: Cost) -> int | None:
     """The rows of a block; None where those of different blocks depend on one another. `work`: that of a gradient."""
     if not plan.is_in_blocks:
         return None
-    axis, itemsize = size_symbol(plan.sample_axis), REAL_BYTES[plan.dtype]
+    axis, itemsize = size_symbol(str(plan.sample_axis)), REAL_BYTES[plan.dtype]
     each = nanoseconds(work, itemsize, axis, 1)
     moves = CLEARED + ADDED + (WEIGHED if plan.is_mean else 0)
     gradient = Cost(moved=sp.Integer(moves * itemsize * plan.parameter_count))

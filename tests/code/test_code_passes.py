@@ -23,6 +23,7 @@ from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.passes import PASSES
 from derivgen.code.powers import powers_shared
 from derivgen.code.read_once import read_once
+from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
 from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
@@ -32,6 +33,41 @@ from derivgen.code.unused import without_unused
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
+    "copies of neighbours": (
+        rolled,
+        """
+        for t in range(6):
+            w[t, 0] = x[1]
+            w[t, 1] = x[2]
+            w[t, 2] = x[3]
+            y[t] = z[t]
+        """,
+        """
+        for t in range(6):
+            for k in range(3):
+                w[t, k] = x[k + 1]
+            y[t] = z[t]
+        """,
+    ),
+    "two copies": (
+        rolled,
+        """
+        for t in range(6):
+            w[t, 0] = x[1]
+            w[t, 1] = x[2]
+        """,
+        None,
+    ),
+    "copies by other steps": (
+        rolled,
+        """
+        for t in range(6):
+            w[t, 0] = x[1]
+            w[t, 1] = x[2]
+            w[t, 2] = x[0]
+        """,
+        None,
+    ),
     "a guard that keeps an index below a bound": (
         bounded,
         """
@@ -797,7 +833,6 @@ EXAMPLES = {
         """,
         """
         rows = scratch(2, 256)
-        x_0 = x[0]
         for first in range(0, N, 256):
             for row in range(min(256, N - first)):
                 rows[0, row] = r[first + row]
@@ -805,7 +840,7 @@ EXAMPLES = {
                 s = rows[0, row]
                 a = exp(-s) + exp(s)
                 b = real(2) * a if s > real(0) else real(1)
-                r_ = b * x_0
+                r_ = x[0] * b
                 rows[1, row] = r_
             for row in range(min(256, N - first)):
                 r[first + row] = rows[1, row]
@@ -906,13 +941,46 @@ EXAMPLES = {
         y[0] = s
         """,
         """
+        y[0] = real(0)
+        for first in range(0, N, 4096):
+            s_part = real(0)
+            for n in range(first, min(first + 4096, N)):
+                s_part += r[n]
+            y[0] += s_part
+        """,
+    ),
+    "a total over rows that is no sum alone": (
+        in_blocks,
+        """
+        s = 0
+        for n in range(N):
+            s += r[n]
+        y[0] = s / 2
+        """,
+        """
         s = real(0)
         for first in range(0, N, 4096):
             s_part = real(0)
             for n in range(first, min(first + 4096, N)):
                 s_part += r[n]
             s += s_part
-        y[0] = s
+        y[0] = real(0.5) * s
+        """,
+    ),
+    "a total over rows to what is there": (
+        in_blocks,
+        """
+        s = 0
+        for n in range(N):
+            s += r[n]
+        y[0] += s
+        """,
+        """
+        for first in range(0, N, 4096):
+            s_part = real(0)
+            for n in range(first, min(first + 4096, N)):
+                s_part += r[n]
+            y[0] += s_part
         """,
     ),
 }
