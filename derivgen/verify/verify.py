@@ -1340,26 +1340,23 @@ def check_leaves(module: Module, drawn: Arrays) -> None:
     """The sums of leaves are those of their blocks of rows, each of which has its share of what has no rows."""
     axis, rows = module.space["SAMPLE_AXIS"], module.sizes[module.space["SAMPLE_AXIS"]]
     sampled = [e.name for e in module.space["INPUTS"] if e.shape[:1] == (axis,)]
-    count = module.flat(drawn).size
-    for block, leaf in ((1, 2), (2, 2), (2, 4)):
-        starts = range(0, rows, leaf)
-        own = {"values": np.full(len(starts), np.nan), "gradients": np.full((len(starts), count), np.nan)}
-        counts = {"rows_of_leaf": leaf, "rows_of_block": block, "rows_of_all": rows}
-        more = {**own, **counts, "of_block": np.full(count, np.nan), "block_share": np.full(1, np.nan), "row": 3}
-        found = module.call("gradients_of_leaves", inputs_of(module, drawn, **more))
-        more["values"] = np.full(len(starts), np.nan)
-        losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))
-        sums, gradients = np.zeros(len(starts)), np.zeros((len(starts), count))
-        for first in (k for start in starts for k in range(start, min(start + leaf, rows), block)):
-            part = slice(first, min(first + block, (first // leaf + 1) * leaf, rows))
-            share = (part.stop - first) / rows
-            given = inputs_of(module, {**drawn, **{name: drawn[name][part] for name in sampled}}, row=3 + first)
-            one = module.call("gradient_kernel", {**given, "block_share": np.full(1, share)})
-            weight = share if module.space["COMBINED"] == "mean" else 1
-            sums[first // leaf] += weight * one[""]
-            gradients[first // leaf] += weight * one["gradient"]
-        for values, expected in ((found["values"], sums), (losses["values"], sums), (found["gradients"], gradients)):
-            assert not differs(values, expected).any(), "leaves have other sums than their blocks"
+    flat, block, leaf = module.flat(drawn), 1, 2
+    count, counts = -(-rows // leaf), {"rows_of_leaf": leaf, "rows_of_block": block, "rows_of_all": rows}
+    sums = {"values": np.full(count, np.nan), "gradients": np.full((count, flat.size), np.nan)}
+    more = {**sums, **counts, "of_block": np.full(flat.size, np.nan), "block_share": np.full(1, np.nan), "row": 3}
+    found = module.call("gradients_of_leaves", inputs_of(module, drawn, **more))
+    more["values"] = np.full(count, np.nan)
+    losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))["values"]
+    values, gradients = np.zeros(count), np.zeros((count, flat.size))
+    for first in range(0, rows, block):
+        part = slice(first, first + block)
+        given = inputs_of(module, {**drawn, **{name: drawn[name][part] for name in sampled}}, row=3 + first)
+        one = module.call("gradient_kernel", {**given, "block_share": np.full(1, block / rows)})
+        weight = block / rows if module.space["COMBINED"] == "mean" else 1
+        values[first // leaf] += weight * one[""]
+        gradients[first // leaf] += weight * one["gradient"]
+    for own, expected in ((found["values"], values), (losses, values), (found["gradients"], gradients)):
+        assert not differs(own, expected).any(), "leaves have other sums than their blocks"
 
 
 def rates_of(module: Module) -> dict[str, float]:
