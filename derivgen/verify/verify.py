@@ -1338,9 +1338,9 @@ def check_training(module: Module, drawn: Arrays) -> None:
 
 def check_leaves(module: Module, drawn: Arrays) -> None:
     """The sums of leaves are those of their blocks of rows, each of which has its share of what has no rows."""
-    axis, rows = module.space["SAMPLE_AXIS"], module.sizes[module.space["SAMPLE_AXIS"]]
-    sampled = [e.name for e in module.space["INPUTS"] if e.shape[:1] == (axis,)]
-    flat, block, leaf = module.flat(drawn), 1, 2
+    sampled = [e.name for e in module.space["INPUTS"] if e.shape[:1] == (module.space["SAMPLE_AXIS"],)]
+    rows, block, leaf, flat = 5, 2, 4, module.flat(drawn)  # two blocks a leaf, and a shorter one
+    drawn = {**drawn, **{name: np.resize(drawn[name], (rows, *drawn[name].shape[1:])) for name in sampled}}
     count, counts = -(-rows // leaf), {"rows_of_leaf": leaf, "rows_of_block": block, "rows_of_all": rows}
     sums = {"values": np.full(count, np.nan), "gradients": np.full((count, flat.size), np.nan)}
     more = {**sums, **counts, "of_block": np.full(flat.size, np.nan), "block_share": np.full(1, np.nan), "row": 3}
@@ -1349,10 +1349,11 @@ def check_leaves(module: Module, drawn: Arrays) -> None:
     losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))["values"]
     values, gradients = np.zeros(count), np.zeros((count, flat.size))
     for first in range(0, rows, block):
-        part = slice(first, first + block)
+        part = slice(first, min(first + block, rows))
+        share = (part.stop - first) / rows
         given = inputs_of(module, {**drawn, **{name: drawn[name][part] for name in sampled}}, row=3 + first)
-        one = module.call("gradient_kernel", {**given, "block_share": np.full(1, block / rows)})
-        weight = block / rows if module.space["COMBINED"] == "mean" else 1
+        one = module.call("gradient_kernel", {**given, "block_share": np.full(1, share)})
+        weight = share if module.space["COMBINED"] == "mean" else 1
         values[first // leaf] += weight * one[""]
         gradients[first // leaf] += weight * one["gradient"]
     for own, expected in ((found["values"], values), (losses, values), (found["gradients"], gradients)):
