@@ -148,11 +148,17 @@ def add_up(program: Program) -> Program:
 
 
 def join_sums(program: Program) -> Program:
-    """Sums of one layer over the same points, into the same number, are one sum.
+    """Sums of one layer over the same points, to the same elements, are one sum, but for products of matrices.
 
     `a_bar += Σ_n x[n]·p[n]` and `a_bar += Σ_n y[n]·q[n]` → `a_bar += Σ_n (x[n]·p[n] + y[n]·q[n])`
     """
-    return joined(program, lambda s: s.layer if s.reduced and s.reduced == s.domain and s.scan is None else None)
+    return joined(program, lambda s: s.layer if s.reduced and s.scan is None and is_by_point(s) else None)
+
+
+def is_by_point(s: Statement) -> bool:
+    """Whether all that a sum reads at the indices which it sums over it reads at those of its target, too."""
+    reduced, own = ({r.index for r in ranges} for ranges in (s.reduced, s.domain))
+    return reduced == own or all(own <= indices_of(r) for r in reads_of(s.expression) if indices_of(r) & reduced)
 
 
 def joined(program: Program, group: Callable[[Statement], object]) -> Program:

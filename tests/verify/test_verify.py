@@ -335,6 +335,24 @@ def test_mistakes_outside_training_are_found(place: str, old: str, new: str, wor
     assert any(line.startswith(words) for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("gradients[leaf, i] += ", "gradients[leaf, i] -= "),
+        ("values[leaf] += ", "values[leaf] = "),
+        ("min(rows_of_block, stop - first)", "rows_of_block"),
+        ("leaf * rows_of_leaf + rows_of_leaf, ", "leaf * rows_of_leaf + rows_of_block, "),
+        ("/ real(rows_of_all)", "/ real(rows_of_leaf)"),
+        ("x[first : first + rows]", "x[first - first : rows]"),
+    ],
+)
+def test_mistakes_in_sums_over_blocks_of_rows_are_found(old: str, new: str) -> None:
+    before, place, after = module("digits").partition("def objectives_of_leaves")
+    assert old in after
+    found = [*verify.findings(before + place + after.replace(old, new), None)]
+    assert any(line.startswith("leaves:") for line in found), found
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_jacobians_of_residuals_are_compared_with_the_residuals(sign):
     model = Model("squares", dtype="float64")
