@@ -72,15 +72,18 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     inner = [*statements_in(loop.body)]
     made = {code.name for code in inner if isinstance(code, Let)}  # another local of that name, of each iteration
     own = [t for t in totals if t not in made and any(is_added_to(code, t) for code in inner)]
-    if not own or loop.steps or loop.parallel:
+    over_rows = any(
+        is_added_to(code, t) for c in loop.body if isinstance(c, For) for code in statements_in(c.body) for t in own
+    )
+    if not own or loop.parallel or (loop.steps and not over_rows):
         return loop
-    if loop.stop.is_Integer or loop.most is not None:
+    if not loop.steps and (loop.stop.is_Integer or loop.most is not None):
         return replace(loop, body=tuple(divided(c, own, fresh) if isinstance(c, For) else c for c in loop.body))
     parts = {t: Read(fresh.name(f"{t.removesuffix('_total')}_part")) for t in own}
     body = tuple(adding_to(c, parts) for c in loop.body)
     starts = [Let(part.tensor, sp.S.Zero) for part in parts.values()]
     sums = [Assign(Read(t), "+=", part) for t, part in parts.items()]
-    if loop.step != 1:  # over blocks already
+    if loop.step != 1 or loop.steps:  # over blocks already; the rows of a step are one
         return replace(loop, body=(*starts, *body, *sums))
     first = fresh.index("first")
     rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)

@@ -8,6 +8,7 @@ statements at the top of a function, and everything does inside one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -25,7 +26,7 @@ def function_cost(function: Function, itemsize: int) -> Cost:
     """The cost of one call."""
     proof = Proof(function)
     work = work_of(function.body, proof)
-    plain = function.with_body(with_places(function.body))
+    plain = function.with_body(with_sums_stored_once(with_places(function.body)))
     moved = sp.Add(*(moved_by(code, plain, itemsize) for code in plain.body))
     return (work + Cost(moved=moved)).expanded()
 
@@ -141,6 +142,22 @@ def note(code: Code, moves: Moves, reached: Reached, function: Function, extents
     for block in blocks_of(code):
         for inner in block:
             note(inner, moves, reached, function, extents)
+
+
+def with_sums_stored_once(block: Block) -> Block:
+    """The block with a sum over blocks of rows, which starts from 0 at its place, as one that is stored at last.
+
+    z[0] = 0; for first in range(0, N, 4096): …; z[0] += z_part  →  for first in range(0, N, 4096): …; z[0] = z_part
+    """
+    over_blocks = [code for code in block if isinstance(code, For) and code.step != 1]
+    added = {c.place for loop in over_blocks for c in loop.body if isinstance(c, Assign) and c.operator == "+="}
+    starts = {c.place for c in block if isinstance(c, Assign) and c.value == 0 and c.operator == "="} & added
+
+    def stored(code: Code) -> Code:
+        return replace(code, operator="=") if isinstance(code, Assign) and code.place in starts else code
+
+    changed = (replace(c, body=tuple(map(stored, c.body))) if c in over_blocks else c for c in block)
+    return tuple(c for c in changed if not (isinstance(c, Assign) and c.place in starts and c.value == 0))
 
 
 # ---- locals that hold places

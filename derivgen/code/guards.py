@@ -6,10 +6,11 @@ for j: if c[n] > 2: y[n] += x[j]  →  if c[n] > 2: for j: y[n] += x[j]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from derivgen.code.tree import Block, Code, For, Function, If
-from derivgen.code.visit import indices_in, with_blocks, written_in
+from derivgen.code.visit import indices_in, read_by, statements_in, with_blocks, written_in
 from derivgen.code.walk import is_invariant
 from derivgen.form.expressions import reads_of
 
@@ -32,6 +33,44 @@ def joined(function: Function) -> Function:
         return tuple(with_blocks(code, block) for code in done)
 
     return function.with_body(block(function.body, top=True))
+
+
+def branches_together(function: Function) -> Function:
+    """Branches under one condition in a loop as one, where what stands between may as well come after them.
+
+    if c: a = exp(x); y += 1; if c: b = exp(x)  →  if c: a = exp(x); b = exp(x); y += 1
+    """
+
+    def block(codes: Block, top: bool = False) -> Block:
+        done: list[Code] = []
+        for code in (with_blocks(code, block) for code in codes):
+            host = None if top or not isinstance(code, If) else host_of(code, done)
+            if host is None:
+                done.append(code)
+            else:
+                own = done[host]
+                assert isinstance(own, If) and isinstance(code, If)
+                merged = replace(own, body=(*own.body, *code.body), otherwise=(*own.otherwise, *code.otherwise))
+                done[host] = with_blocks(merged, block)
+        return tuple(done)
+
+    return function.with_body(block(function.body, top=True))
+
+
+def host_of(branch: If, before: Sequence[Code]) -> int | None:
+    """The position of the last branch under the same condition that this one may join.
+
+    Not where this one reads what the other one sets: calls of that may be needed without a condition, too.
+    """
+    writes, reads = written_in(branch), {name for c in statements_in((branch,)) for name in read_by(c)}
+    for position in range(len(before) - 1, -1, -1):
+        code = before[position]
+        if isinstance(code, If) and are_one(code, branch):
+            return position if reads.isdisjoint(written_in(code)) else None
+        read = {name for c in statements_in((code,)) for name in read_by(c)}
+        if not (writes.isdisjoint(read | written_in(code)) and reads.isdisjoint(written_in(code))):
+            return None
+    return None
 
 
 def are_one(a: If, b: If) -> bool:

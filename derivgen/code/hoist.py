@@ -3,7 +3,8 @@
     for i: y[i] = x[i]/s[0]  →  reciprocal = 1/s[0]; for i: y[i] = x[i]·reciprocal
 
 A compiler can't do that: a quotient is not a product with a reciprocal, and the stores of the loop might change what is
-divided by.
+divided by. A call leaves the branches of a condition, too, that differs between iterations: what such a condition is
+about is not the call's operand. A division stays there, where the condition may be that it is not by zero.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sympy as sp
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import is_costly, word_for
-from derivgen.code.tree import Assign, Block, Code, For, Function, Let
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import indices_in, mapped, written_in
 from derivgen.code.walk import Fresh, inside, is_invariant
 from derivgen.form.expressions import Read, is_division, reads_of, substitute
@@ -48,27 +49,33 @@ def name_of(part: sp.Expr, fresh: Fresh) -> str:
 
 
 def fixed_in(loop: For, point: Point, proof: Proof) -> list[sp.Expr]:
-    """The largest divisions and calls that are made in each iteration of a loop, and mean the same before it."""
+    """The largest divisions and calls that are made in iterations of a loop, and mean the same before it."""
     own, written = {loop.index, *indices_in(loop.body)}, written_in(loop)
 
-    def fixed(e: sp.Expr) -> Iterator[sp.Expr]:
-        if isinstance(e, Read | sp.Piecewise) or not isinstance(e, sp.Expr) or not reads_of(e):
+    def fixed(e: sp.Basic, calls_alone: bool) -> Iterator[sp.Expr]:
+        if isinstance(e, Read) or not isinstance(e, sp.Expr) or not reads_of(e):
             return
-        takes_time = is_division(e) or is_costly(e)
+        if isinstance(e, sp.Piecewise):
+            if not any(is_invariant(pair.cond, own, written) for pair in e.args[:-1]):
+                for pair in e.args:
+                    yield from fixed(pair.expr, True)
+            return
+        takes_time = is_costly(e) or (is_division(e) and not calls_alone)
         if takes_time and is_invariant(e, own, written) and proof.may_be_read(e, point):
             yield e
         else:
             for argument in e.args:
-                yield from fixed(argument)
+                yield from fixed(argument, calls_alone)
 
-    return list(dict.fromkeys(part for value in values_always_evaluated(loop.body) for part in fixed(value)))
+    def values(block: Block, calls_alone: bool = False) -> Iterator[sp.Expr]:
+        """The parts in a block; an inner loop is taken to have an iteration, and some iteration to take each branch."""
+        for code in block:
+            match code:
+                case Let() | Assign():
+                    yield from fixed(code.value, calls_alone)
+                case For():
+                    yield from values(code.body, calls_alone)
+                case If() if not is_invariant(code.condition, own, written):
+                    yield from values((*code.body, *code.otherwise), True)
 
-
-def values_always_evaluated(block: Block) -> Iterator[sp.Expr]:
-    """The values in a block that no condition guards; an inner loop is taken to have an iteration."""
-    for code in block:
-        match code:
-            case Let() | Assign():
-                yield code.value
-            case For():
-                yield from values_always_evaluated(code.body)
+    return list(dict.fromkeys(values(loop.body)))

@@ -19,11 +19,11 @@ from derivgen.code.carry import carried
 from derivgen.code.check import check_code
 from derivgen.code.copies import without_copies
 from derivgen.code.extents import with_shown_extents, with_sizes
-from derivgen.code.guards import guarded_once, joined
+from derivgen.code.guards import branches_together, guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import as_vectors, in_place
 from derivgen.code.last_values import last_values_in_locals
-from derivgen.code.powers import powers_shared
+from derivgen.code.powers import powers_shared, roots_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
@@ -52,9 +52,12 @@ PASSES: tuple[Pass, ...] = (
     hoisted,
     branched,
     joined,
+    branches_together,
     borders_apart,
     read_once,
+    roots_shared,
     shared,
+    hoisted,
     powers_shared,
     in_row_blocks,
     read_once,

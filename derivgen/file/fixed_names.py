@@ -81,10 +81,10 @@ BESIDE_ARRAYS = words(
     ASSIGN Data Memory PredictionData State alpha_beta bar batch batch_size borrowed buffers compiled data diagonal dot
     drop_last first forward gather gauss_newton_vector_product_buffers gradient gradient_kernel hessian_buffers
     hessian_diagonal_buffers hessian_vector_product_buffers i i0 i1 integers jacobian_buffers
-    jacobian_vector_product_buffers k leaf loss_and_input_gradients_buffers loss_kernel losses mean memory min objective
-    observe observed of_block order parameters per_sample_gradients_buffers product range real reals residuals_buffers
-    rows rows_of_all rows_of_block rows_of_leaf seen share split start state step steps stop theta total update_kernel
-    update_range values vector_jacobian_product_buffers view work
+    jacobian_vector_product_buffers k leaf leaf_gradients loss_and_input_gradients_buffers loss_kernel losses mean
+    memory min objective objectives observe observed of_block order parameters per_sample_gradients_buffers product
+    range real reals residuals_buffers rows rows_of_all rows_of_block rows_of_leaf seen share split start state step
+    steps stop theta total update_kernel update_range vector_jacobian_product_buffers view work
     """
 )
 

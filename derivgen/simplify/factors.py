@@ -25,6 +25,7 @@ from derivgen.form.program import Program, Range, Role, Statement, Tensor, is_pl
 from derivgen.rewrite.conditions import guard_outside, knows, read_through
 from derivgen.rewrite.factored import factored, number_and_rest
 from derivgen.rewrite.held import Held, Reuse, held_by
+from derivgen.rewrite.scans import is_by_point
 
 
 def numbers_outside(program: Program) -> Program:
@@ -152,13 +153,7 @@ def join_sums(program: Program) -> Program:
 
     `a_bar += Σ_n x[n]·p[n]` and `a_bar += Σ_n y[n]·q[n]` → `a_bar += Σ_n (x[n]·p[n] + y[n]·q[n])`
     """
-    return joined(program, lambda s: s.layer if s.reduced and s.scan is None and is_by_point(s) else None)
-
-
-def is_by_point(s: Statement) -> bool:
-    """Whether all that a sum reads at the indices which it sums over it reads at those of its target, too."""
-    reduced, own = ({r.index for r in ranges} for ranges in (s.reduced, s.domain))
-    return reduced == own or all(own <= indices_of(r) for r in reads_of(s.expression) if indices_of(r) & reduced)
+    return joined(program, lambda s: (s.layer, s.scan) if s.reduced and is_by_point(s) else None)
 
 
 def joined(program: Program, group: Callable[[Statement], object]) -> Program:

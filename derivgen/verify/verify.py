@@ -1342,11 +1342,11 @@ def check_leaves(module: Module, drawn: Arrays) -> None:
     rows, block, leaf, flat = 5, 2, 4, module.flat(drawn)  # two blocks a leaf, and a shorter one
     drawn = {**drawn, **{name: np.resize(drawn[name], (rows, *drawn[name].shape[1:])) for name in sampled}}
     count, counts = -(-rows // leaf), {"rows_of_leaf": leaf, "rows_of_block": block, "rows_of_all": rows}
-    sums = {"values": np.full(count, np.nan), "gradients": np.full((count, flat.size), np.nan)}
+    sums = {"objectives": np.full(count, np.nan), "leaf_gradients": np.full((count, flat.size), np.nan)}
     more = {**sums, **counts, "of_block": np.full(flat.size, np.nan), "block_share": np.full(1, np.nan), "row": 3}
     found = module.call("gradients_of_leaves", inputs_of(module, drawn, **more))
-    more["values"] = np.full(count, np.nan)
-    losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))["values"]
+    more["objectives"] = np.full(count, np.nan)
+    losses = module.call("objectives_of_leaves", inputs_of(module, drawn, **more))["objectives"]
     values, gradients = np.zeros(count), np.zeros((count, flat.size))
     for first in range(0, rows, block):
         part = slice(first, min(first + block, rows))
@@ -1356,7 +1356,7 @@ def check_leaves(module: Module, drawn: Arrays) -> None:
         weight = share if module.space["COMBINED"] == "mean" else 1
         values[first // leaf] += weight * one[""]
         gradients[first // leaf] += weight * one["gradient"]
-    for own, expected in ((found["values"], values), (losses, values), (found["gradients"], gradients)):
+    for own, expected in ((found["objectives"], values), (losses, values), (found["leaf_gradients"], gradients)):
         assert not differs(own, expected).any(), "leaves have other sums than their blocks"
 
 

@@ -12,7 +12,7 @@ from derivgen.plan.module_plan import ModulePlan
 from derivgen.whole.modes import ROW
 from derivgen.whole.steps import GRADIENT, OBJECTIVE, PARAMETERS, ROWS, SHARE, row_index
 
-VALUES, GRADIENTS, OF_BLOCK = "values", "gradients", "of_block"
+OBJECTIVES, GRADIENTS, OF_BLOCK = "objectives", "leaf_gradients", "of_block"
 OF_LEAF, BLOCK, ALL = "rows_of_leaf", "rows_of_block", "rows_of_all"
 STOP = "stop"
 
@@ -23,7 +23,7 @@ def of_leaves(kernel: Routine, plan: ModulePlan) -> Routine:
     axis = size_symbol(str(plan.sample_axis))
     given = {name: t for name, t in kernel.arguments.items() if name not in kernel.loose}
     by_row = [name for name, t in given.items() if isinstance(t, Tensor) and t.shape[:1] == (axis,)]
-    leaves, rows, of_all = Extent(VALUES, 0), Extent(by_row[0], 0), sp.Integer(plan.parameter_count)
+    leaves, rows, of_all = Extent(OBJECTIVES, 0), Extent(by_row[0], 0), sp.Integer(plan.parameter_count)
     gradients = GRADIENT in kernel.arguments
     counted = plan.is_mean or plan.share is not None
     share = next((name for name, t in kernel.arguments.items() if t is plan.share), None)
@@ -38,7 +38,7 @@ def of_leaves(kernel: Routine, plan: ModulePlan) -> Routine:
         return (For(i, of_all, (code,)),) if gradients else ()
 
     weight = Read(SHARE) if plan.is_mean else sp.S.One
-    value, sums = Read(VALUES, leaf), Read(GRADIENTS, leaf, i)
+    value, sums = Read(OBJECTIVES, leaf), Read(GRADIENTS, leaf, i)
     block: Block = (
         Let(ROWS, sp.Min(Read(BLOCK), Read(STOP) - first), Kind.INTEGER),
         *((Let(SHARE, Read(ROWS) / Read(ALL)),) if counted else ()),
@@ -53,7 +53,7 @@ def of_leaves(kernel: Routine, plan: ModulePlan) -> Routine:
         Let(STOP, sp.Min(leaf * Read(OF_LEAF) + Read(OF_LEAF), rows), Kind.INTEGER),
         For(first, Read(STOP), block, start=leaf * Read(OF_LEAF), step=Read(BLOCK)),
     )
-    arguments: dict[str, Type] = {PARAMETERS: kernel.arguments[PARAMETERS], VALUES: array(VALUES, leaves)}
+    arguments: dict[str, Type] = {PARAMETERS: kernel.arguments[PARAMETERS], OBJECTIVES: array(OBJECTIVES, leaves)}
     if gradients:
         arguments |= {GRADIENTS: array(GRADIENTS, leaves, of_all), OF_BLOCK: array(OF_BLOCK, of_all)}
     counts = [OF_LEAF, BLOCK, *([ALL] if counted else [])]

@@ -16,12 +16,12 @@ from derivgen.code.branch import branched
 from derivgen.code.carry import carried
 from derivgen.code.check import check_code
 from derivgen.code.copies import without_copies
-from derivgen.code.guards import guarded_once, joined
+from derivgen.code.guards import branches_together, guarded_once, joined
 from derivgen.code.hoist import hoisted
 from derivgen.code.in_place import in_place
 from derivgen.code.last_values import last_values_in_locals
 from derivgen.code.passes import PASSES
-from derivgen.code.powers import powers_shared
+from derivgen.code.powers import powers_shared, roots_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
@@ -33,6 +33,102 @@ from derivgen.code.unused import without_unused
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
+    "powers of 3/2 and 5/2 of a sum": (
+        roots_shared,
+        """
+        for t in range(6):
+            y[t] = z[t] / np.sqrt(x[t] ** 2 + 1) ** 3
+            z[t] = np.sqrt(x[t] ** 2 + 1) ** -5
+        """,
+        """
+        for t in range(6):
+            root_1 = np.sqrt(x[t] * x[t] + real(1))
+            root_1_inverse = real(1) / root_1
+            root_1_inverse_2 = root_1_inverse * root_1_inverse
+            root_1_inverse_3 = root_1_inverse * root_1_inverse_2
+            root_1_inverse_5 = root_1_inverse_2 * root_1_inverse_3
+            y[t] = z[t] * root_1_inverse_3
+            z[t] = root_1_inverse_5
+        """,
+    ),
+    "one power of 3/2 of an element": (
+        roots_shared,
+        """
+        for t in range(6):
+            y[t] = np.sqrt(x[t]) ** 3
+        """,
+        None,
+    ),
+    "branches under one condition with a sum between": (
+        branches_together,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                a = exp(x[t])
+            else:
+                a = 0
+            y[0] += x[t]
+            if x[t] > 0:
+                z[t] = 2 * exp(x[t])
+        """,
+        """
+        for t in range(6):
+            if x[t] > real(0):
+                a = exp(x[t])
+                z[t] = real(2) * exp(x[t])
+            else:
+                a = real(0)
+            y[0] += x[t]
+        """,
+    ),
+    "branches of which one reads what is between": (
+        branches_together,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                y[t] = exp(x[t])
+            z[t] = 2 * x[t]
+            if x[t] > 0:
+                z[t] += exp(x[t])
+        """,
+        None,
+    ),
+    "branches of which one reads what the other one sets": (
+        branches_together,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                y[t] = exp(x[t])
+            z[t] = x[t]
+            if x[t] > 0:
+                w[t, 0] = sin(y[t])
+        """,
+        None,
+    ),
+    "a call in a branch of some iterations": (
+        hoisted,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                y[t] = exp(z[0]) + 1 / z[1]
+        """,
+        """
+        exp_1 = exp(z[0])
+        for t in range(6):
+            if x[t] > real(0):
+                y[t] = exp_1 + real(1) / z[1]
+        """,
+    ),
+    "a call under a condition that the loop does not change": (
+        hoisted,
+        """
+        for t in range(6):
+            if z[0] > 0:
+                y[t] = exp(z[0]) * x[t]
+            x[t] = 1
+        """,
+        None,
+    ),
     "copies of neighbours": (
         rolled,
         """

@@ -84,6 +84,24 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             h[t] = sin(y[t]), t = 0, 1, …
             """,
         ),
+        kept(  # a call of each step
+            """
+            h[t] = (h[t - 1] if t > 0 else 1)·exp(x[t]), t = 0, 1, …
+            z[0] += Σ_t h[t]·exp(x[t]), t = 0, 1, …
+            """,
+            shapes={"z": "4"},
+        ),
+        Example(
+            """
+            h[t] = (h[t - 1] if t > 0 else 1)·exp(x[t]), t = 0, 1, …
+            z[0] += Σ_t h[t]·x[t], t = 0, 1, …
+            """,
+            """
+            h[t] = (h[t - 1] if t > 0 else 1)·exp(x[t]), t = 0, 1, …
+            z[0] += Σ_t h[t]·x[t]
+            """,
+            shapes={"z": "4"},
+        ),
     ),
     assign_once: (
         Example("w_bar[i] += x[i]·z_bar[i]", "w_bar[i] = x[i]·z_bar[i]"),

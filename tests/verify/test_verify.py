@@ -338,8 +338,8 @@ def test_mistakes_outside_training_are_found(place: str, old: str, new: str, wor
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("gradients[leaf, i] += ", "gradients[leaf, i] -= "),
-        ("values[leaf] += ", "values[leaf] = "),
+        ("leaf_gradients[leaf, i] += ", "leaf_gradients[leaf, i] -= "),
+        ("objectives[leaf] += ", "objectives[leaf] = "),
         ("min(rows_of_block, stop - first)", "rows_of_block"),
         ("leaf * rows_of_leaf + rows_of_leaf, ", "leaf * rows_of_leaf + rows_of_block, "),
         ("/ real(rows_of_all)", "/ real(rows_of_leaf)"),
