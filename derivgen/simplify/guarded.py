@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, bottom_up, is_guarded, parts_of, read_or_opposite
-from derivgen.form.inside import is_inside
+from derivgen.form.expressions import (
+    TRUE,
+    Read,
+    bottom_up,
+    indices_of,
+    is_guarded,
+    is_integral,
+    parts_of,
+    read_or_opposite,
+    reads_of,
+)
+from derivgen.form.inside import all_nonnegative, is_inside
 from derivgen.form.program import Program, Statement, is_internal, is_plain_index, map_expressions
 from derivgen.rewrite.conditions import at_read, guard_outside, implies, is_lone, knows, read_through
 
@@ -25,6 +36,31 @@ def guards_outside(program: Program) -> Program:
             s = replace(s, operator="+=", expression=value, guard=condition)
         statements.append(s)
     return program.with_statements(statements)
+
+
+def decide_comparisons(program: Program) -> Program:
+    """A comparison of indices that holds at all points of a statement, or at none of them, is that.
+
+    `z[i] = (x[i] if i ≥ 1 and i < 9 else 0)` for i = 0, …, 5 → `z[i] = (x[i] if i ≥ 1 else 0)`
+    """
+
+    def decided(s: Statement, node: sp.Basic) -> sp.Basic:
+        if not isinstance(node, sp.Lt | sp.Le | sp.Gt | sp.Ge) or reads_of(node) or not indices_of(node):
+            return node
+        low, high = (node.lhs, node.rhs) if isinstance(node, sp.Lt | sp.Le) else (node.rhs, node.lhs)
+        if not (is_integral(low, lambda _: False) and is_integral(high, lambda _: False)):
+            return node
+        strict = int(isinstance(node, sp.Lt | sp.Gt))
+        for claim, truth in ((high - low - strict, sp.true), (low - high - 1 + strict, sp.false)):
+            if all_nonnegative((sp.expand(claim),), TRUE, s.domain, program.table):
+                return truth
+        return node
+
+    def changed(s: Statement) -> Statement:
+        expression, guard = (bottom_up(e, partial(decided, s)) for e in (s.expression, s.guard))
+        return replace(s, expression=expression, guard=s.guard if guard == sp.false else guard)
+
+    return program.with_statements(map(changed, program.statements))
 
 
 def forget_implied_guards(program: Program) -> Program:

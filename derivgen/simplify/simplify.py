@@ -26,6 +26,7 @@ from derivgen.simplify.factors import (
 )
 from derivgen.simplify.guarded import (
     compare_arguments,
+    decide_comparisons,
     forget_implied_guards,
     guards_outside,
     read_through_guarded_copies,
@@ -79,7 +80,7 @@ CLEANUP: tuple[Pass, ...] = (
 )
 GROUPS: dict[str, tuple[Pass, ...]] = {
     # One form for equal values comes first, since all later passes compare expressions.
-    "form": (numbers_outside, guards_outside, leave_scans),
+    "form": (decide_comparisons, numbers_outside, guards_outside, leave_scans),
     # Axes go before values are compared: an element of a diagonal is held by another tensor only at its own index.
     "diagonals": (store_diagonals,),
     # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common

@@ -20,6 +20,7 @@ from derivgen.simplify.factors import (
 )
 from derivgen.simplify.guarded import (
     compare_arguments,
+    decide_comparisons,
     forget_implied_guards,
     guards_outside,
     read_through_guarded_copies,
@@ -36,6 +37,13 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     numbers_outside: (
         Example("z[i] = w[i]·(2·x[i] - 2·y[i])", "z[i] = 2·w[i]·(x[i] - y[i])"),
         kept("z[i] = w[i]·(2·x[i] - y[i])"),
+    ),
+    decide_comparisons: (
+        Example("z[i] = (x[i] if i < 7 else 0)", "z[i] = x[i]"),
+        Example("z[i] = (x[i - 1] if i ≥ 1 and i < 99 else 0)", "z[i] = (x[i - 1] if i ≥ 1 else 0)"),
+        Example("z[i] = (x[i] if i > 9 else w[i])", "z[i] = w[i]"),
+        kept("z[i] = (x[i] if i < 2 else 0)"),
+        kept("z[n] = (r[n] if n < 9 else 0)"),
     ),
     guards_outside: (
         Example("z[i,j] = (x[j]/s[i] if i ≥ j else 0)", "z[i,j] += x[j]/s[i] if i ≥ j"),
