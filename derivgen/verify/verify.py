@@ -23,6 +23,7 @@ known by its digest; who trusts it has read it once.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import itertools
 import json
@@ -1027,8 +1028,8 @@ class Module:
         names = dict.fromkeys(name for axis in axes for name in re.findall(NAME, str(axis)))
         return {name: 3 + k for k, name in enumerate(names)}
 
-    def drawn(self, spread: float) -> Arrays:
-        """Parameters, inputs and constants at random, by name."""
+    def drawn(self, spread: float, low: float = 0.5, high: float = 1.5) -> Arrays:
+        """Parameters, inputs and constants at random, by name; but for weights, numbers between two."""
         rng, found = np.random.default_rng(0), Arrays()
         for row in self.space["INPUTS"]:
             shape = tuple(int(Scope({}, self.sizes).value(tree(str(axis)))) for axis in row.shape) or (1,)
@@ -1036,10 +1037,10 @@ class Module:
             labels.flat[:1] = (row.classes or 2) - 1
             labels.flat[1:2] = labels.flat[1:2] if row.ignore is None else row.ignore
             labels.flat[-1:] = 0
-            found[row.name] = labels if row.dtype == "int64" else rng.uniform(0.5, 1.5, shape)
+            found[row.name] = labels if row.dtype == "int64" else rng.uniform(low, high, shape)
         for row in self.space["PARAMETERS"]:
             weights = rng.normal(size=row.shape) * spread
-            found[row.name] = weights if len(row.shape) > 1 else rng.uniform(0.5, 1.5, row.shape)
+            found[row.name] = weights if len(row.shape) > 1 else rng.uniform(low, high, row.shape)
         constants = {name: value for name, value in self.space.items() if isinstance(value, np.ndarray)}
         return found | constants | {name.removeprefix("CONSTANT_"): value for name, value in constants.items()}
 
@@ -1145,6 +1146,16 @@ def inputs_of(module: Module, drawn: Arrays, **others: Any) -> dict[str, Any]:
         "training": True,
         **others,
     }
+
+
+def in_domain(module: Module) -> Arrays:
+    """Numbers at which the model has an objective, if some are found: correlations are below 1, for example."""
+    for low, high in ((0.5, 1.5), (0.05, 0.45)):
+        drawn = module.drawn(0.3, low, high)
+        with contextlib.suppress(Exception), np.errstate(all="ignore"):  # what fails here is found by a check
+            if not np.isnan(module.call("loss_kernel", inputs_of(module, drawn))[""]):
+                return drawn
+    return module.drawn(0.3)
 
 
 def check_memory(module: Module, name: str, drawn: Arrays) -> None:
@@ -1687,7 +1698,7 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
             words = ", ".join([name, *(f"{n} = {number}" for n, number in own.given.items())])
             yield from attempt(words, check_loops, own, module.limits)
             yield from (f"{words}: {problem}" for problem in Accesses(own, module.limits).found)
-    drawn = module.drawn(0.3)
+    drawn = in_domain(module)
     for name in (n for n in functions if n.endswith("_kernel") and n != "update_kernel"):
         yield from attempt(name, check_memory, module, name, drawn)
     yield from attempt("buffers", check_lifetimes, module, drawn)

@@ -353,6 +353,15 @@ def test_mistakes_in_sums_over_blocks_of_rows_are_found(old: str, new: str) -> N
     assert any(line.startswith("leaves:") for line in found), found
 
 
+def test_parameters_are_drawn_where_there_is_an_objective():
+    model = Model("correlations", dtype="float64")
+    N, D = model.batch("N"), model.sizes(D=5)
+    n, d = model.indices(n=N, d=D)
+    x, y, rho = model.input("x", N), model.input("y", N), model.parameter("rho", D)
+    model.minimize(sp.Sum((x[n] * rho[d] - y[n] * sp.sqrt(1 - rho[d] ** 2)) ** 2, n, d) / N)
+    assert found(module_text(model)) == []
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_jacobians_of_residuals_are_compared_with_the_residuals(sign):
     model = Model("squares", dtype="float64")
