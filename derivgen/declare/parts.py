@@ -2,7 +2,8 @@
 
 A spec's intermediate values are Python variables as often as lets; SymPy copies what they hold into each formula that
 uses them. Lowering keeps numbers outside of sums (`as_written`), so that k1 in u + h/2·k1 is still the sum that it was.
-Of two sums one may have all terms of the other: p + 2·q and p + 2·q - s.
+Of two sums one may have all terms of the other: p + 2·q and p + 2·q - s. Of two products one may be a multiple of the
+other: b·c - a·d and 2·a·d.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Uses:
             for value in (pair.args[0] for pair in node.args):
                 self.visit(value, s, node, False)
         else:
-            for argument in node.args:
+            for argument in operands_of(node):
                 self.visit(argument, s, node, always)
 
     def note_parts_of_sums(self) -> None:
@@ -150,6 +151,13 @@ def parts_for(s: Statement, parts: list[sp.Expr]) -> Iterator[sp.Expr]:
                 yield part
 
 
+def operands_of(e: sp.Basic) -> tuple[sp.Basic, ...]:
+    """The operands of a node; a product with a number is one of that number and all the rest."""
+    if isinstance(e, sp.Mul) and len(e.args) > 2 and e.args[0].is_Number:
+        return e.args[0], e.func(*e.args[1:])
+    return e.args
+
+
 def negated(e: sp.Add) -> tuple[sp.Expr, ...]:
     return tuple(-term for term in e.args)
 
@@ -174,8 +182,8 @@ def shortened(e: sp.Expr, held: Mapping[sp.Expr, Read]) -> sp.Expr:
                 own = part.args if sign > 0 else negated(part)
                 terms = [term for term in terms if term not in own]
                 found.append(sign * held[part])
-        operands = list(map(replaced, terms))
-        return node if operands == list(node.args) else node.func(*operands, *found)
+        operands = list(map(replaced, terms if isinstance(node, sp.Add) else operands_of(node)))
+        return node if operands == list(operands_of(node)) and not found else node.func(*operands, *found)
 
     return replaced(e)
 

@@ -59,6 +59,17 @@ def test_a_variable_is_computed_once(name: str) -> None:
     assert line.split(" = ")[1].split(", n")[0] in ("x[n]·w + y[n]²·z[n]", "y[n]²·z[n] + x[n]·w")
 
 
+OPPOSITE = """k = x[n]*y[n]*z[n]*w
+a, b = model.let("a", n, x[n] + k), model.let("b", n, x[n] - 2*k)
+model.minimize(Sum(sqrt(a[n])*b[n], n))"""
+
+
+def test_a_product_is_computed_once_whatever_number_it_is_multiplied_with() -> None:
+    (line,) = parts(OPPOSITE)
+    assert line.split(" = ")[1].split(", n")[0] == "x[n]·y[n]·z[n]·w"
+    assert sum("_part[n]" in line.split(" = ")[1] for line in statements(OPPOSITE) if " = " in line) == 2
+
+
 KEPT = {
     "too short": 'k = x[n]*w\na = model.let("a", n, sqrt(k)*exp(k))\nmodel.minimize(Sum(a[n], n))',
     "once": PART + 'a = model.let("a", n, sqrt(k))\nmodel.minimize(Sum(a[n], n))',
