@@ -23,6 +23,7 @@ from derivgen.runtime.data.rows import digest
 Array = np.ndarray[Any, Any]
 
 PATIENCE = 2.0  # seconds that a rank which raises an error waits for the others to raise one too
+HEARD = 0.5  # seconds that a launcher has for passing on the last words, before it ends everything
 
 
 class Ranks:
@@ -121,6 +122,7 @@ def together(comm: Any) -> Iterator[Ranks]:
                 words = str(error) or type(error).__name__
                 kind = "" if isinstance(error, DerivgenError) else f"{type(error).__name__}: "
                 print(f"rank {ranks.rank} of {ranks.size} ends all: {kind}{words}", file=sys.stderr, flush=True)
+                time.sleep(HEARD)
                 comm.Abort(1)
         raise
     finally:
