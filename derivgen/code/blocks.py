@@ -18,8 +18,8 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.code.tree import Assign, Code, For, Function, Let
-from derivgen.code.visit import read_by, statements_in, with_blocks, written_by
-from derivgen.code.walk import Fresh
+from derivgen.code.visit import read_in, statements_in, with_blocks, written_by
+from derivgen.code.walk import Fresh, names_in
 from derivgen.form.expressions import Read
 
 BLOCK = 4096  # rows whose terms are added up one after another
@@ -43,24 +43,21 @@ def in_blocks(function: Function) -> Function:
 def added_in_place(codes: list[Code], total: str) -> list[Code]:
     """The statements with a total where it is stored at last, if all that is added to it is sums of blocks."""
     local = Read(total)
-    uses = [k for k, code in enumerate(codes) if total in used_in(code)]
+    uses = [k for k, code in enumerate(codes) if total in names_in((code,))]
     match [codes[k] for k in uses]:
         case [Let() as start, For(step=step) as loop, Assign(place, operator, value)] if step != 1 and value == local:
             block = tuple(replace(c, place=place) if c in sums_of(loop, local) else c for c in loop.body)
             first: list[Code] = [Assign(place, "=", start.value)] if operator == "=" else []
             changed: dict[int, list[Code]] = {uses[0]: first, uses[1]: [replace(loop, body=block)], uses[2]: []}
-            whole = sums_of(loop, local) and total not in used_in(replace(loop, body=block))
+            beside = [*codes[uses[0] + 1 : uses[1]], *codes[uses[1] + 1 : uses[2]]]
+            alone = place.tensor not in read_in(*beside)  # nothing finds the sum there earlier than before
+            whole = alone and sums_of(loop, local) and total not in names_in(block)
             return [c for k, code in enumerate(codes) for c in changed.get(k, [code])] if whole else codes
     return codes
 
 
 def sums_of(loop: For, local: Read) -> list[Code]:
     return [c for c in loop.body if isinstance(c, Assign) and c.place == local and c.operator == "+="]
-
-
-def used_in(code: Code) -> set[str | None]:
-    """The names that a statement reads or writes, and those in it."""
-    return {name for c in statements_in((code,)) for name in (*read_by(c), written_by(c))}
 
 
 def is_local(code: Let | Assign) -> bool:
@@ -72,10 +69,7 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     inner = [*statements_in(loop.body)]
     made = {code.name for code in inner if isinstance(code, Let)}  # another local of that name, of each iteration
     own = [t for t in totals if t not in made and any(is_added_to(code, t) for code in inner)]
-    over_rows = any(
-        is_added_to(code, t) for c in loop.body if isinstance(c, For) for code in statements_in(c.body) for t in own
-    )
-    if not own or loop.parallel or (loop.steps and not over_rows):
+    if not own or loop.parallel or (loop.steps and not any(adds_in_loop(loop, t) for t in own)):
         return loop
     if not loop.steps and (loop.stop.is_Integer or loop.most is not None):
         return replace(loop, body=tuple(divided(c, own, fresh) if isinstance(c, For) else c for c in loop.body))
@@ -88,6 +82,12 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     first = fresh.index("first")
     rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)
     return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
+
+
+def adds_in_loop(loop: For, total: str) -> bool:
+    """Whether loops in this one add to a total."""
+    inner = [c for code in loop.body if isinstance(code, For) for c in statements_in(code.body)]
+    return any(is_added_to(code, total) for code in inner)
 
 
 def is_added_to(code: Code, total: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from derivgen.code.tree import Block, Code, For, Function, If
-from derivgen.code.visit import indices_in, read_by, statements_in, with_blocks, written_in
+from derivgen.code.visit import indices_in, read_in, with_blocks, written_in
 from derivgen.code.walk import is_invariant
 from derivgen.form.expressions import reads_of
 
@@ -62,13 +62,12 @@ def host_of(branch: If, before: Sequence[Code]) -> int | None:
 
     Not where this one reads what the other one sets: calls of that may be needed without a condition, too.
     """
-    writes, reads = written_in(branch), {name for c in statements_in((branch,)) for name in read_by(c)}
+    writes, reads = written_in(branch), read_in(branch)
     for position in range(len(before) - 1, -1, -1):
         code = before[position]
         if isinstance(code, If) and are_one(code, branch):
             return position if reads.isdisjoint(written_in(code)) else None
-        read = {name for c in statements_in((code,)) for name in read_by(c)}
-        if not (writes.isdisjoint(read | written_in(code)) and reads.isdisjoint(written_in(code))):
+        if not (writes.isdisjoint(read_in(code) | written_in(code)) and reads.isdisjoint(written_in(code))):
             return None
     return None
 

@@ -61,10 +61,9 @@ def steps_between(a: Code, b: Code) -> Steps | None:
     """By how much the subscripts of a copy differ from those of the one before; None where more does."""
     if not (isinstance(a, Assign) and isinstance(b, Assign)):
         return None
-    if not (isinstance(a.value, Read) and isinstance(b.value, Read)) or (a.operator, a.double) != (
-        b.operator,
-        b.double,
-    ):
+    if not (isinstance(a.value, Read) and isinstance(b.value, Read)):
+        return None
+    if a.operator != b.operator or a.double != b.double:
         return None
     steps = []
     for before, after in ((a.place, b.place), (a.value, b.value)):

@@ -257,9 +257,8 @@ class RowBlocks:
         near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
         kept = {s.value: s.place for s in work.stores() if s.place in near}
         readable = [r for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)]
-        fixed = (
-            {r: self.local(r, work) for r in readable} if kept else {}
-        )  # else a compiler knows that nothing changes them
+        # Where the loop stores to its own rows alone, a compiler knows that nothing changes what stays.
+        fixed = {r: self.local(r, work) for r in readable} if kept else {}
         names = {local: r for r in readable if not kept and (local := work.name_of(r)) is not None}
         copied = {r: self.local(r, work) for r in work.reads() if work.varies(r) and r not in near}
         made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]

@@ -167,6 +167,11 @@ def written_in(*block: Code) -> set[str]:
     return {name for code in statements_in(block) if (name := written_by(code)) is not None}
 
 
+def read_in(*block: Code) -> set[str]:
+    """The names of all that is read in a block."""
+    return {name for code in statements_in(block) for name in read_by(code)}
+
+
 def read_by(code: Code) -> set[str]:
     """The names of all that a statement itself reads; sums and maxima read what they go on from."""
     names = {r.tensor for r in reads_of(*values_of(code))}

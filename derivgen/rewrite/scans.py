@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 
 import sympy as sp
@@ -57,8 +58,8 @@ def shares_costly_parts(s: Statement, inside: list[Statement]) -> bool:
     Not where a sum is over many steps, which is added up in blocks outside, nor where it may be a product of matrices.
     """
     few = bool(s.reduced) and all(r.extent.is_Integer and r.extent <= MANY for r in s.domain if is_step(r, s))
-    own = costly_parts(s) if few and is_by_point(s) else frozenset()
-    return any(own & costly_parts(t) for t in inside if own and t.target != s.target)
+    own = costly_parts(s.expression) if few and is_by_point(s) else frozenset()
+    return any(own & costly_parts(t.expression) for t in inside if own and t.target != s.target)
 
 
 def is_by_point(s: Statement) -> bool:
@@ -71,8 +72,9 @@ def is_step(r: Range, s: Statement) -> bool:
     return s.scan is not None and r.index == s.scan.index
 
 
-def costly_parts(s: Statement) -> frozenset[sp.Expr]:
-    return frozenset(n for n in subexpressions(s.expression) if reads_of(n) and (is_costly(n) or is_division(n)))
+@lru_cache(maxsize=2**12)  # a scan's statements are compared with one another again and again
+def costly_parts(e: sp.Expr) -> frozenset[sp.Expr]:
+    return frozenset(n for n in subexpressions(e) if reads_of(n) and (is_costly(n) or is_division(n)))
 
 
 def sources_inside(s: Statement, inside: list[Statement]) -> bool:

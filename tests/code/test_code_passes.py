@@ -1063,6 +1063,26 @@ EXAMPLES = {
         y[0] = real(0.5) * s
         """,
     ),
+    "a total over rows whose place is read before": (
+        in_blocks,
+        """
+        s = 0
+        x[0] = y[0]
+        for n in range(N):
+            s += r[n]
+        y[0] = s
+        """,
+        """
+        s = real(0)
+        x[0] = y[0]
+        for first in range(0, N, 4096):
+            s_part = real(0)
+            for n in range(first, min(first + 4096, N)):
+                s_part += r[n]
+            s += s_part
+        y[0] = s
+        """,
+    ),
     "a total over rows to what is there": (
         in_blocks,
         """
