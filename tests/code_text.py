@@ -18,7 +18,8 @@ from derivgen.form.program import Role, Tensor
 from derivgen.print.kernels import Printer
 
 SHAPES = {"x": (6,), "y": (6,), "z": (6,), "w": (6, 6), "r": ("N",), "l": ("N", range(6)), "u": (40,), "v": (40,)}
-FUNCTIONS = {"exp": sp.exp, "sin": sp.sin, "np.sqrt": sp.sqrt, "sigmoid": sigmoid, "difference": difference}
+FUNCTIONS = {"exp": sp.exp, "sin": sp.sin, "cos": sp.cos, "np.sqrt": sp.sqrt}
+FUNCTIONS |= {"sigmoid": sigmoid, "difference": difference}
 
 
 class Parser:

@@ -7,16 +7,18 @@ or statements share is made once, and sums of products become products of two ma
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import sympy as sp
 
 from derivgen.arrange.axes_order import axes_in_order
+from derivgen.arrange.contractions import match_contraction
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import Read, bottom_up, replace_reads, substitute
+from derivgen.form.expressions import TRUE, Read, bottom_up, branches_of, indices_of, replace_reads, substitute
 from derivgen.form.functions import difference
 from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import costly_calls, domain_of
@@ -81,6 +83,59 @@ def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
     return positive, -negative
 
 
+def read_earlier_again(program: Program) -> Program:
+    """What a recurrence had in an earlier step is read there again by what comes after it, and not stored twice.
+
+    A product of matrices needs it as a matrix of its own: then it stays.
+
+    `a_bar[n] += Σ_t y_bar[t,n]·y_previous[t,n]` → `y_earlier[t,n] = (y[t - 1,n] if t ≥ 1 else 0)` and `a_bar[n] += Σ_t
+    y_bar[t,n]·y_earlier[t,n]`
+    """
+    earlier = {s.target: s for s in program.statements if is_earlier_value(program, s)}
+    names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
+    made: dict[tuple[object, ...], str] = {}
+    for s in program.statements:
+        again: dict[sp.Expr, sp.Expr] = {}
+        for read in (r for r in s.reads if r.tensor in earlier and not is_with(s, earlier[r.tensor])):
+            t = earlier[read.tensor]
+            key = (t, s.layer, s.direction, s.scan, read, s.domain)
+            if key not in made:
+                made[key] = names.fresh(t.target.replace("_previous", "_earlier").replace("_next", "_later"))
+                tensors.append(replace(program.tensor(t.target), name=made[key]))
+                value = replace(s, target=made[key], subscripts=read.subscripts, operator="=", guard=TRUE)
+                statements.append(replace(value, expression=at_read(t, read, t.expression)))
+            again[read] = Read(made[key], *read.subscripts)
+        statements.append(s.mapped(partial(substitute, mapping=again)))
+    return program.with_statements(statements, tensors)
+
+
+def is_earlier_value(program: Program, s: Statement) -> bool:
+    """Whether a helper is what rows had in an earlier step, or one value in the first one, read at its points alone.
+
+    Not where the step is one number, or where each row has a value of its own before: then a compiler makes vectors of
+    few such choices.
+    """
+    t = program.tensor(s.target)
+    helper = t.role is Role.HELPER and s.target not in program.outputs and len(t.shape) > 1
+    if not helper or s.scan is None or s.operator != "=" or not s.covers(t.shape):
+        return False
+    pairs, default = branches_of(s.expression) if isinstance(s.expression, sp.Piecewise) else ([], s.expression)
+    copied = all(isinstance(value, Read | sp.Number) for value in (default, *(value for value, _ in pairs)))
+    readers = program.readers.get(s.target, ())
+    reads = ((u, r) for u in readers for r in u.reads if r.tensor == s.target)
+    return (
+        copied
+        and not indices_of(default) - {s.scan.index}
+        and all({*r.subscripts} == {own.index for own in u.domain} for u, r in reads)
+        and not any(match_contraction(program.table, u) for u in readers)
+    )
+
+
+def is_with(s: Statement, t: Statement) -> bool:
+    """Whether two statements are of the same steps of one kernel."""
+    return (s.scan, s.layer, s.direction) == (t.scan, t.layer, t.direction)
+
+
 # ---- what is shared
 
 
@@ -128,4 +183,5 @@ PASSES: tuple[Pass, ...] = (
     sums_first,
     contract_products,
     axes_in_order,
+    read_earlier_again,
 )

@@ -4,12 +4,17 @@
 
 A call is made before the first statement that makes it, if it is made in any case: what all branches need comes before
 them, and so does what one of them needs that is needed after them; what one of them needs twice stays in it.
+
+A sine and a cosine of one angle are computed one after the other: most of their work is the same, and a compiler finds
+it if no store lies between.
+
+    c[i] = cos(x[i]); s[i] = sin(x[i])  →  cos_1 = cos(x[i]); sin_1 = sin(x[i]); c[i] = cos_1; s[i] = sin_1
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +30,7 @@ from derivgen.form.functions import CHEAP, DERIVATIVES
 
 Calls = frozenset[sp.Expr]
 NONE: Calls = frozenset()
+OTHER = {sp.sin: sp.cos, sp.cos: sp.sin}
 
 
 def shared(function: Function) -> Function:
@@ -47,18 +53,31 @@ class Share:
         rest, done = list(codes), list[Code]()
         while rest:
             call = self.repeated(rest, point)
-            if call is None:
+            calls = (call,) if call is not None else self.sine_and_cosine(rest, point)
+            if not calls:
                 done.append(inside(rest.pop(0), point, self.block))
                 continue
-            count = self.lasting(rest, call)
-            local = Read(self.fresh.numbered(word_for(call)))
-            rest[:count] = [Let(local.tensor, call), *(with_local(code, call, local) for code in rest[:count])]
+            count = self.lasting(rest, calls[0])
+            locals_ = {call: Read(self.fresh.numbered(word_for(call))) for call in calls}
+            made = (Let(local.tensor, call) for call, local in locals_.items())
+            rest[:count] = [*made, *(with_locals(code, locals_) for code in rest[:count])]
         return tuple(done)
 
     def repeated(self, codes: Sequence[Code], point: Point) -> sp.Expr | None:
         """The largest call that the first statement makes, and that is made more than once; in any case once."""
         made = (c for c in self.facts(codes[0])[0] if self.uses(codes, c) > 1 and self.is_always_made(codes, c))
         return max((c for c in made if self.proof.may_be_read(c, point)), key=size, default=None)
+
+    def sine_and_cosine(self, codes: Sequence[Code], point: Point) -> tuple[sp.Expr, ...]:
+        """One that the first statement makes and the other one of its angle, made later; there is a store between."""
+        for call in self.facts(codes[0])[0]:
+            other = OTHER[call.func](*call.args) if call.func in OTHER else None
+            lasting = codes[: self.lasting(codes, call)] if other is not None else ()
+            later = next((k for k, code in enumerate(lasting) if self.facts(code)[0][other]), 0)
+            apart = not all(isinstance(code, Let) for code in codes[:later])
+            if apart and all(self.is_always_made(codes, c) and self.proof.may_be_read(c, point) for c in (call, other)):
+                return call, other
+        return ()
 
     def is_always_made(self, codes: Sequence[Code], call: sp.Expr) -> bool:
         """Whether one of the statements makes a call in any case, before its operands change."""
@@ -84,8 +103,8 @@ class Share:
         return self.counted[id(code)][1:]
 
 
-def with_local(code: Code, call: sp.Expr, local: Read) -> Code:
-    return mapped(code, lambda e: substitute(e, {call: local}))
+def with_locals(code: Code, locals_: Mapping[sp.Expr, sp.Expr]) -> Code:
+    return mapped(code, lambda e: substitute(e, locals_))
 
 
 def word_for(call: sp.Expr) -> str:

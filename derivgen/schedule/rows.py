@@ -17,6 +17,7 @@ import sympy as sp
 from derivgen.arrange.contractions import match_contraction
 from derivgen.form.expressions import TRUE, guarded
 from derivgen.form.program import TOGETHER, Direction, Program, Range, Statement
+from derivgen.rewrite.calls import calls_in
 from derivgen.rewrite.conditions import bounds_innermost
 from derivgen.rewrite.factored import factored
 
@@ -102,6 +103,9 @@ def joined(program: Program, statements: Sequence[Statement], apart: Container[S
         rows = None if s in apart else rows_of(program, s)
         unit = Unit([s], None if rows is not None and len(rows) > 1 and s.layer in layers else rows)
         host = host_of(units, unit) if unit.rows is not None else None
+        if host is None and unit.rows is not None and s.reduced and s.layer not in layers:
+            pairs = Unit([s], tuple(r.extent for r in rows_in(s, FEW)))
+            host = host_of(units, pairs)
         if host is None:
             units.insert(earliest(units, unit) if not s.domain else len(units), unit)
         else:
@@ -131,14 +135,22 @@ def labels_of(program: Program, units: Sequence[Unit]) -> dict[int, Group]:
 
 
 def gains(program: Program, unit: Unit, units: Sequence[Unit]) -> bool:
-    """Whether statements of one group hand something to those of another one, that is needed nowhere else."""
+    """Whether one group hands something to another one that is needed nowhere else, or both make the same calls."""
     if unit.rows is None or len({group(s) for s in unit.statements}) == 1:
         return False
-    return any(
-        not is_needed_elsewhere(program, name, unit, units)
-        for name in unit.written & unit.read
-        if len({group(s) for s in unit.statements if name in (s.target, *s.sources)}) > 1
-    )
+    handed = (name for name in unit.written & unit.read if not is_needed_elsewhere(program, name, unit, units))
+    if any(len({group(s) for s in unit.statements if name in (s.target, *s.sources)}) > 1 for name in handed):
+        return True
+    makers: dict[sp.Expr, set[Group]] = {}
+    for s in unit.statements:
+        for part in parts_of_calls(s):
+            makers.setdefault(part, set()).add(group(s))
+    return any(len(groups) > 1 for groups in makers.values())
+
+
+def parts_of_calls(s: Statement) -> set[sp.Expr]:
+    """What the calls of a statement compute: themselves, of a sine and a cosine the turns of their angle."""
+    return {call.args[0] if isinstance(call, sp.sin | sp.cos) else call for call in calls_in(s)}
 
 
 def is_needed_elsewhere(program: Program, name: str, unit: Unit, units: Sequence[Unit]) -> bool:
@@ -162,9 +174,17 @@ def rows_of(program: Program, s: Statement) -> tuple[sp.Expr, ...] | None:
     return tuple(r.extent for r in rows) if len(others) < 2 and small else None
 
 
-def rows_in(s: Statement) -> tuple[Range, ...]:
+def rows_in(s: Statement, few: int | None = None) -> tuple[Range, ...]:
     """The one or two ranges that have more than a few elements; the first one where none has."""
-    return tuple(r for r in s.domain if not is_at_most(r, SMALL))[:2] or s.domain[:1]
+    by_point = {r.index for r in s.domain} <= {*s.subscripts}
+    limit = few or (FEW if by_point else SMALL)
+    return tuple(r for r in s.domain if not is_at_most(r, limit))[:2] or s.domain[:1]
+
+
+def rows_like(s: Statement, rows: Sequence[sp.Expr]) -> tuple[Range, ...]:
+    """The ranges of a statement that are a unit's rows: a sum over rows may go over their pairs with others, too."""
+    own = rows_in(s)
+    return own if len(own) == len(rows) else rows_in(s, FEW)
 
 
 def is_at_most(r: Range, count: int) -> bool:
@@ -174,19 +194,19 @@ def is_at_most(r: Range, count: int) -> bool:
 def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:
     """The latest unit over the same rows that may take the statements of another one, past all after it."""
     for other in reversed(units):
-        if other.rows == unit.rows and all(stays_in_row(other.statements, s) for s in unit.statements):
+        if other.rows == unit.rows is not None and all(stays_in_row(other, s) for s in unit.statements):
             return other
         if not other.commutes_with(unit):
             return None
     return None
 
 
-def stays_in_row(earlier: Sequence[Statement], s: Statement) -> bool:
-    """Whether a statement reads what earlier ones write at its own row alone."""
-    sources = s.sources
-    for t in (t for t in earlier if t.target in sources):
+def stays_in_row(unit: Unit, s: Statement) -> bool:
+    """Whether a statement reads what those of a unit write at its own row alone."""
+    sources, rows = s.sources, unit.rows or ()
+    for t in (t for t in unit.statements if t.target in sources):
         reads = [r for r in s.reads if r.tensor == t.target]
-        for there, here in zip(rows_in(t), rows_in(s), strict=True):
+        for there, here in zip(rows_like(t, rows), rows_like(s, rows), strict=True):
             axes = {axis for axis, i in enumerate(t.subscripts) if i == there.index}
             if not any(all(r.subscripts[axis] == here.index for r in reads) for axis in axes):
                 return False

@@ -22,7 +22,7 @@ from passes import (
 from statements import program_of
 
 from derivgen.arrange import arrange, contractions, order_of_sums, products
-from derivgen.arrange.arrange import recompute_differences, share_calls
+from derivgen.arrange.arrange import read_earlier_again, recompute_differences, share_calls
 from derivgen.arrange.axes_order import axes_in_order
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
@@ -90,6 +90,42 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("a[i] = x[i]·exp(y[i])\nb_bar[i] = v[i]·exp(y[i])"),  # of two passes
         kept("a[i] = x[i]·exp(y[i])\nb[j] = v[j]·exp(y[j])", shapes={"y": "4"}),
         kept("a[i,k] = (x[i,k]·log(y[i]) if y[i] > 1 else 0)"),
+    ),
+    read_earlier_again: (
+        Example(
+            """
+            h_previous[t,i] = (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            h[t,i] = w[i]·x[t,i] + h_previous[t,i]², t = 0, 1, …
+            w_bar[i] += Σ_t h_previous[t,i]·y_bar[t,i]
+            """,
+            """
+            h_previous[t,i] = (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            h[t,i] = w[i]·x[t,i] + h_previous[t,i]², t = 0, 1, …
+            h_earlier[t,i] = (h[t - 1,i] if t > 0 else 0)
+            w_bar[i] += Σ_t h_earlier[t,i]·y_bar[t,i]
+            """,
+        ),
+        kept(  # a product of matrices
+            """
+            h_previous[t,i] = (h[t - 1,i] if t > 0 else 0), t = 0, 1, …
+            h[t,i] = x[t,i] + h_previous[t,i]², t = 0, 1, …
+            w_bar[i,j] += Σ_t h_previous[t,i]·y_bar[t,j]
+            """
+        ),
+        kept(  # each row with a value of its own before the first step
+            """
+            h_previous[t,i] = (h[t - 1,i] if t > 0 else v[i]), t = 0, 1, …
+            h[t,i] = x[t,i] + h_previous[t,i]², t = 0, 1, …
+            w_bar[i] += Σ_t h_previous[t,i]·y_bar[t,i]
+            """
+        ),
+        kept(  # a step is one number
+            """
+            h_previous[t] = (h[t - 1] if t > 0 else 0), t = 0, 1, …
+            h[t] = x[t] + h_previous[t]², t = 0, 1, …
+            w_bar += Σ_t h_previous[t]·y_bar[t]
+            """
+        ),
     ),
     time_major: (
         Example(

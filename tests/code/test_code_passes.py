@@ -468,6 +468,40 @@ EXAMPLES = {
             z[t] = real(2) * exp_1
         """,
     ),
+    "a cosine and a sine of one angle with a store between": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = cos(2 * x[t])
+            z[t] = y[t] + sin(2 * x[t])
+        """,
+        """
+        for t in range(6):
+            cos_1 = cos(real(2) * x[t])
+            sin_1 = sin(real(2) * x[t])
+            y[t] = cos_1
+            z[t] = y[t] + sin_1
+        """,
+    ),
+    "a cosine and a sine of one angle without a store between": (
+        shared,
+        """
+        for t in range(6):
+            a = cos(x[t])
+            y[t] = a * sin(x[t])
+        """,
+        None,
+    ),
+    "a cosine, and a sine in a branch": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = cos(x[t])
+            if y[t] > 0:
+                z[t] = sin(x[t])
+        """,
+        None,
+    ),
     "a call whose operand changes between": (
         shared,
         """

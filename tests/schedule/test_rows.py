@@ -8,7 +8,7 @@ import pytest
 from statements import program_of
 
 from derivgen.form.notation import Plain
-from derivgen.form.program import Program, Statement
+from derivgen.form.program import Program, Role, Statement
 from derivgen.schedule.nests import Loop
 from derivgen.schedule.rows import one_sum_a_place, rows_together, with_branches
 from derivgen.schedule.schedule import schedule
@@ -128,3 +128,38 @@ def test_a_number_that_rows_need_comes_before_them() -> None:
     """
     (kernel,) = (k for k in schedule(layered(text), together=True).kernels if k.layer == "e")
     assert [s.target for s in kernel.statements] == ["e", "loss"]
+
+
+def test_a_sine_and_a_cosine_of_one_angle_are_one_kernel() -> None:
+    text = """
+        c[n,k] = cos(x[n,k]·w)
+        s[n,k] = sin(x[n,k]·w)
+        loss += Σ_n,k c[n,k]·s[n,2]
+    """
+    assert ["c", "s"] in kernels(text).values()
+    apart = text.replace("sin(x[n,k]·w)", "sin(x[n,k]·v)")
+    assert ["c", "s"] not in kernels(apart).values()
+
+
+def test_a_sum_over_rows_of_few_elements_joins_what_has_these_elements() -> None:
+    text = """
+        e[k,n] = x[k,n]·y[n]²
+        g[k] += Σ_n e[k,n]·z[k,n]
+        loss += Σ_k g[k]²
+    """
+    (kernel,) = (k for k in schedule(layered(text), together=True).kernels if "g" in k.written)
+    assert kernel.scalars == {"e"}
+
+
+def test_scatters_of_a_row_stay_with_the_row() -> None:
+    text = """
+        e[n] = x[n]·w
+        g[l[n],k] += e[n]·v[k]
+        loss += Σ_n e[n]²
+        loss += Σ_i,k g[i,k]²
+    """
+    program = program_of(text, roles={"l": Role.LABELS}, shapes={"g": "i k"}, outputs=("loss",))
+    for s in program.statements:
+        object.__setattr__(s, "layer", s.target)
+    found = schedule(program.with_statements(program.statements), together=True).kernels
+    assert any({"e", "g"} <= {s.target for s in k.statements} for k in found)

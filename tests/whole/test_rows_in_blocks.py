@@ -6,7 +6,7 @@ import hashlib
 import multiprocessing
 import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numba
 import numpy as np
@@ -133,6 +133,7 @@ def test_an_error_in_a_thread_is_raised_and_ends_the_others(modules) -> None:
 def test_after_an_interrupt_the_threads_that_are_still_at_work_change_nothing(modules, monkeypatch) -> None:
     """The interrupt comes while the caller waits for another thread, which has not ended its leaf."""
     serial, threads = modules
+    monkeypatch.setattr(threads, "config", SimpleNamespace(DISABLE_JIT=False))  # if it is not compiled
     monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
     monkeypatch.setattr(threads, "CREWS", {})
     late, begun, whole = threading.Event(), threading.Event(), threads.sums_of_leaves
