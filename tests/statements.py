@@ -27,6 +27,7 @@ from derivgen.form.program import Program, Range, Role, Scan, Statement, Tensor,
 FIXED = {"i": 3, "j": 4, "k": 5, "o": 2, "r": 2, "t": 4}
 EXTENTS = {"n": size_symbol("N"), **{letter: sp.Integer(extent) for letter, extent in FIXED.items()}}
 LAYER = "layer"
+ROOT = {"sqrt": sp.sqrt}
 SILENT = {"stop_gradient": stop_gradient, "partial": partial}  # that print otherwise
 STEPS = {", {} = 0, 1, …": False, ", {} = …, 1, 0": True}
 BINARY = {
@@ -37,7 +38,7 @@ BINARY = {
     ast.Pow: lambda a, b: a**b,
 }
 RELATIONS = {ast.Eq: sp.Eq, ast.NotEq: sp.Ne, ast.Lt: sp.Lt, ast.LtE: sp.Le, ast.Gt: sp.Gt, ast.GtE: sp.Ge}
-SIGNS = {"·": "*", "≤": "<=", "≥": ">=", "≠": "!=", "²": "**2", "³": "**3", "⁴": "**4"}
+SIGNS = {"√": "sqrt", "·": "*", "≤": "<=", "≥": ">=", "≠": "!=", "²": "**2", "³": "**3", "⁴": "**4"}
 LINE = re.compile(r"(\w+)(?:\[(.*?)\])? (\+?=) (?:(Σ|max|\((\w+) of\) argmax)_([\w,]+) )?(.*)")
 
 
@@ -155,5 +156,5 @@ def made(node: ast.AST) -> sp.Basic:
         case ast.IfExp(condition, value, other):
             return sp.Piecewise((made(value), made(condition)), (made(other), TRUE))
         case ast.Call(ast.Name(name), arguments):
-            return {**FUNCTIONS, **SILENT}[name](*map(made, arguments))
+            return {**FUNCTIONS, **ROOT, **SILENT}[name](*map(made, arguments))
     raise AssertionError(f"no meaning in a program: {ast.unparse(node)}")

@@ -13,6 +13,7 @@ import sympy as sp
 
 from derivgen.arrange.axes_order import axes_in_order
 from derivgen.arrange.contractions import match_contraction
+from derivgen.arrange.neighbours import factors_with_neighbours, share_with_neighbours
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
@@ -176,6 +177,8 @@ def call_key(s: Statement, call: sp.Expr) -> tuple[object, ...]:
 PASSES: tuple[Pass, ...] = (
     recompute_differences,
     assign_under_guards,
+    share_with_neighbours,
+    factors_with_neighbours,
     share_calls,
     invert_shifts,
     time_major,

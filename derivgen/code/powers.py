@@ -27,12 +27,13 @@ Named = tuple[list[Code], dict[sp.Expr, sp.Expr]]  # locals of powers, and what 
 
 
 def roots_shared(function: Function) -> Function:
-    """The function with powers of 3/2, 5/2, … of one value as whole powers of its root."""
+    """The function with powers of 3/2, 5/2, … of one value, or of 1/2 and -1/2, as whole powers of its root."""
 
     def of_root(base: sp.Expr, exponents: Counter[sp.Rational], fresh: Fresh) -> Named | None:
         halves = {e: count for e, count in exponents.items() if e.q == 2}
         once = sum(halves.values()) == 1
-        if max(map(abs, halves), default=0) <= HALF or (isinstance(base, Read) and once):
+        lower = len(halves) < 2 and max(map(abs, halves), default=0) <= HALF
+        if lower or (isinstance(base, Read) and once):
             return None
         root = Read(fresh.numbered("root"))
         lets, names = ([], {}) if once else chain(root, {int(2 * e) for e in halves}, fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -24,17 +25,20 @@ from statements import program_of
 from derivgen.arrange import arrange, contractions, order_of_sums, products
 from derivgen.arrange.arrange import read_earlier_again, recompute_differences, share_calls
 from derivgen.arrange.axes_order import axes_in_order
+from derivgen.arrange.neighbours import factors_with_neighbours, share_with_neighbours
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
-from derivgen.form.program import Role, check_program
+from derivgen.form.program import Program, Role, check_program
 from derivgen.rewrite.conditions import assign_under_guards
 
 PASSES = passes_of(arrange)
 PRODUCTS = 60
+SCATTERED = 40
 
+NEIGHBOURS = (share_with_neighbours, factors_with_neighbours)
 EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     recompute_differences: (
         Example(
@@ -90,6 +94,55 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("a[i] = x[i]·exp(y[i])\nb_bar[i] = v[i]·exp(y[i])"),  # of two passes
         kept("a[i] = x[i]·exp(y[i])\nb[j] = v[j]·exp(y[j])", shapes={"y": "4"}),
         kept("a[i,k] = (x[i,k]·log(y[i]) if y[i] > 1 else 0)"),
+    ),
+    share_with_neighbours: (
+        Example(
+            """
+            s += Σ_i √(x[i]² + 1)
+            z[i] += y[i]/√(x[i]² + 1)
+            z[i + 1] += w[i]/√(x[i]² + 1) if i < 2
+            """,
+            """
+            s += Σ_i √(x[i]² + 1)
+            layer_over_root[i] = 1/√(x[i]² + 1)
+            z[i] += layer_over_root[i]·y[i]
+            z[i + 1] += layer_over_root[i]·w[i] if i < 2
+            """,
+            shapes={"z": "i"},
+        ),
+        Example(  # under a guard a call may have become shorter
+            """
+            z[i] += y[i]·exp(w[i] + (x[i + 1] if i < 2 else 0))
+            z[i + 1] += y[i]·exp(x[i + 1] + w[i]) if i < 2
+            """,
+            """
+            layer_exp[i] = exp(w[i] + (x[i + 1] if i < 2 else 0))
+            z[i] += layer_exp[i]·y[i]
+            z[i + 1] += layer_exp[i]·y[i] if i < 2
+            """,
+            shapes={"z": "i", "x": "i"},
+        ),
+        kept("z[i] += y[i]·exp(w[i])\nz[i] += x[i]·exp(w[i])"),
+        kept("z[i] += y[i]·exp(w[i])\nz[i + 1] += x[i]·exp(x[i]) if i < 2", shapes={"z": "i"}),
+        kept(  # at the last point the call would read outside of x
+            "z[i] += y[i]·exp(x[i + 1]) if i < 2\nz[i + 1] += w[i]·exp(x[i + 1]) if i < 2", shapes={"z": "i", "x": "i"}
+        ),
+    ),
+    factors_with_neighbours: (
+        Example(
+            """
+            x_bar[i] += -2·t[i]·(x[i + 1] - x[i])/√(y[i] + 3) if i < 2
+            x_bar[i + 1] += t[i]·w[i]/√(y[i] + 3) if i < 2
+            """,
+            """
+            layer_factor[i] = (t[i]/√(y[i] + 3) if i < 2 else 0)
+            x_bar[i] += -2·layer_factor[i]·(x[i + 1] - x[i]) if i < 2
+            x_bar[i + 1] += layer_factor[i]·w[i] if i < 2
+            """,
+            shapes={"x": "i", "x_bar": "i"},
+        ),
+        kept("x_bar[i] += t[i]·w[i] if i < 2\nx_bar[i + 1] += t[i]·y[i] if i < 2", shapes={"x_bar": "i"}),
+        kept("x_bar[i] += t[i]·exp(y[i])\nx_bar[i] += w[i]·exp(y[i])"),
     ),
     read_earlier_again: (
         Example(
@@ -328,7 +381,7 @@ def test_every_pass_has_an_example() -> None:
     assert {*EXAMPLES} == {*PASSES}
 
 
-@pytest.mark.parametrize("run", by_name(p for p in PASSES if p is not contract_products))
+@pytest.mark.parametrize("run", by_name(p for p in PASSES if p not in (contract_products, *NEIGHBOURS)))
 def test_same_values(run: Pass) -> None:
     assert check_steps(run, arranged())
 
@@ -337,15 +390,41 @@ def test_same_values(run: Pass) -> None:
 @pytest.mark.parametrize("run", by_name([contract_products]))
 def test_same_values_of_products(run: Pass) -> None:
     """Random programs have few products of two matrices, so these are random too."""
+    programs = [program_of(random_product(Random(seed))) for seed in range(PRODUCTS)]
+    assert changed_by(run, programs) >= PRODUCTS // 2
+
+
+@pytest.mark.usefixtures("_cheap")
+@pytest.mark.parametrize("run", by_name(NEIGHBOURS))
+def test_same_values_of_what_is_added_to_neighbours(run: Pass) -> None:
+    """So are additions to neighbours."""
+    shapes = {"y": "i", "u": "i", "z": "i"}
+    programs = [program_of(random_scatter(Random(seed)), shapes=shapes) for seed in range(SCATTERED)]
+    assert changed_by(run, programs) >= SCATTERED // 3
+
+
+def changed_by(run: Pass, programs: Sequence[Program]) -> int:
+    """How many programs a pass changes; all compute the same after it."""
     changed = 0
-    for seed in range(PRODUCTS):
-        program = program_of(random_product(Random(seed)))
+    for program in programs:
         values = {t.name: drawn(t) for t in program.parameters}
         with as_written():
             after = check_program(run(program))
         changed += after != program
         assert_same(outputs_of(program, values, SIZES), outputs_of(after, values, SIZES))
-    assert changed >= PRODUCTS // 2
+    return changed
+
+
+def random_scatter(random: Random) -> str:
+    """Values, most of them one value, that points add to themselves and to neighbours, some under guards."""
+    values = ["exp(x[i])", "1/√(x[i]² + y[i]²)", "sin(x[i]·y[i])/(w[i]² + 1)", "exp(x[i] + (y[i + 1] if i < 2 else 0))"]
+    value, lines = random.choice(values), [random.choice(["v[i] = exp(x[i])", "s += Σ_i √(x[i]² + y[i]²)"])]
+    for _ in range(random.randint(2, 5)):
+        place = random.choice(["i", "i + 1", "i - 1"])
+        guard = {"i": random.choice(["", " if i < 2"]), "i + 1": " if i < 2", "i - 1": " if i > 0"}[place]
+        own = value if random.random() < 0.8 else random.choice(values)
+        lines.append(f"{random.choice('uz')}[{place}] += {random.choice(['2', 'w[i]', 'x[i]·w[i]'])}·{own}{guard}")
+    return "\n".join(lines)
 
 
 def random_product(random: Random) -> str:

@@ -51,6 +51,21 @@ EXAMPLES = {
             z[t] = root_1_inverse_5
         """,
     ),
+    "a root and its reciprocal": (
+        roots_shared,
+        """
+        for t in range(6):
+            y[t] = np.sqrt(x[t] ** 2 + 1)
+            z[t] = 1 / np.sqrt(x[t] ** 2 + 1)
+        """,
+        """
+        for t in range(6):
+            root_1 = np.sqrt(x[t] * x[t] + real(1))
+            root_1_inverse = real(1) / root_1
+            y[t] = root_1
+            z[t] = root_1_inverse
+        """,
+    ),
     "one power of 3/2 of an element": (
         roots_shared,
         """
