@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import sympy as sp
@@ -18,6 +19,7 @@ from sympy.logic.boolalg import Boolean
 from derivgen.form.expressions import is_of_data, reads_of
 from derivgen.form.functions import RECORDS
 
+FORCE: ContextVar[bool | None] = ContextVar("FORCE", default=None)  # `distribute` of the innermost as_written
 RECURSION = 10_000  # Python's own limit of 1,000 calls is that of some 80 levels of an expression
 
 
@@ -34,6 +36,10 @@ def as_written(distribute: bool = True) -> Iterator[None]:
     and its size, as written. A negated comparison of data stays one, maxima are not searched for what is larger, and
     functions not for what else they are.
     """
+    if FORCE.get() is distribute:  # within another one
+        yield
+        return
+    outer = FORCE.set(distribute)
     levels, collects = sys.getrecursionlimit(), gc.isenabled()
     replaced = REPLACED if distribute else (*REPLACED, *SIGNS)
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
@@ -51,6 +57,7 @@ def as_written(distribute: bool = True) -> Iterator[None]:
             gc.enable()
         for owner, name, found in before:
             setattr(owner, name, found)
+        FORCE.reset(outer)
 
 
 IS_CONNECTED = MinMaxBase.__dict__["_is_connected"].__func__

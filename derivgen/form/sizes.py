@@ -28,9 +28,18 @@ def coefficients(size: sp.Expr) -> list[sp.Expr]:
 @lru_cache(REMEMBERED)
 def at_most(a: sp.Expr, b: sp.Expr) -> bool:
     """Whether a ≤ b whatever the run-time sizes, which are at least 1."""
-    # With no negative coefficient in size - 1, the difference is nowhere negative.
-    difference = (b - a).xreplace({s: s + 1 for s in (b - a).free_symbols})
-    return all(c.is_nonnegative for c in coefficients(sp.expand(difference)))
+    if isinstance(a, sp.Integer) and isinstance(b, sp.Integer):
+        return bool(a <= b)
+    difference = sp.expand(b - a)
+    if has_no_negative(difference):
+        return True
+    # With no negative coefficient in size - 1, the difference is nowhere negative either.
+    sizes = difference.free_symbols
+    return bool(sizes) and has_no_negative(sp.expand(difference.xreplace({s: s + 1 for s in sizes})))
+
+
+def has_no_negative(size: sp.Expr) -> bool:
+    return all(c >= 0 for c in coefficients(size))
 
 
 def is_multiple(size: sp.Expr, of: int) -> bool:

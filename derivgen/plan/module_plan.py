@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from derivgen.plan.names import digits_name, kernel_name
 from derivgen.plan.plan import Plan, accessed, count, kernels_of
 from derivgen.plan.ranges import Part
 from derivgen.plan.tables import Table, table_of
-from derivgen.schedule.repeat import canonical
+from derivgen.schedule.repeat import canonical, outline
 from derivgen.schedule.schedule import Kernel, Schedule
 from derivgen.update.groups import Group, Setting, setting_for
 from derivgen.update.notation import remarks
@@ -151,7 +152,11 @@ class ModulePlan(Plan):
     def equal(self) -> dict[Kernel, Kernel]:
         """For each kernel that of the first layer that computes the same: they share a function."""
         first: dict[object, Kernel] = {}
-        equal = {k: first.setdefault(canonical(program, k), k) for program, k in self.kernels_forwards}
+        outlines = Counter(outline(k) for _, k in self.kernels_forwards)
+        equal = {
+            k: first.setdefault(canonical(program, k), k) if outlines[outline(k)] > 1 else k
+            for program, k in self.kernels_forwards
+        }
         return {k: equal[k] for _, k in self.all_kernels}
 
     @property
