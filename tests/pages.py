@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from click.testing import CliRunner
 from markdown_it import MarkdownIt
+
+from derivgen.command.main import main
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"site", "gallery"}  # of docs: no page by hand lies there
@@ -27,6 +30,7 @@ OTHERS = {"text", "diff", "yaml"}  # what is no code, and the settings of others
 FILE = re.compile(r"# ([\w./]+\.(?:py|toml))\n")
 SIGN = re.compile(r"^[\w. ]+: \d+ s(, .*)?\n", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^]]*\]\((pictures/[\w.]+)\)")
+OWN = re.compile(r"derivgen (?!compile|build|watch)[\w ./:=-]+")
 SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
 
 
@@ -115,7 +119,14 @@ class Reader:
         self.printed = out.getvalue()
 
     def shell(self, command: str) -> tuple[str, str]:
-        """What a command prints, and what it says of errors and of its progress."""
+        """What a command prints, and what it says of errors and of its progress.
+
+        derivgen by itself runs in this process, which has imported all that it needs.
+        """
+        if OWN.fullmatch(command.strip()):
+            found = CliRunner().invoke(main, command.split()[1:], prog_name="derivgen", env={"COLUMNS": "120"})
+            assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+            return found.stdout, found.stderr
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment())
         return done.stdout, done.stderr
 
