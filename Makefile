@@ -11,11 +11,12 @@ QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests
 	tests/prepare/test_prepare_passes.py tests/derive/test_derive_passes.py tests/code tests/whole \
 	tests/schedule/test_parts.py tests/file/test_store.py
 
-# Tests of random specs, of which `make fuzz` has four times as many as `make test`.
+# Tests of random specs, of which `make fuzz` has eight times as many as `make test`.
 RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py tests/pipeline/test_random_specs.py \
 	tests/pipeline/test_random_training.py tests/pipeline/test_renamed.py tests/plan/test_cost.py \
 	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify \
-	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py
+	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py tests/native/test_random_specs_in_c.py \
+	tests/code/test_code_passes.py tests/code/test_independent.py
 
 .PHONY: help demo test quick lint types unit check verify mutants test-c fuzz bench coefficients names docs pictures examples clean
 .DEFAULT_GOAL := help
@@ -63,7 +64,7 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
 	$(BIN)/python scripts/minimax.py --check
-	RANDOM_SPECS=4 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or nor_do or legal or wheel" $(RANDOM)
+	RANDOM_SPECS=8 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or nor_do or legal or wheel" $(RANDOM)
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

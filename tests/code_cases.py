@@ -11,7 +11,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 from guarded_specs import GuardedWriter
-from random_specs import Writer
+from random_specs import Writer, many
 
 from derivgen import Model, layers
 from derivgen.arrange.arrange import arrange
@@ -27,7 +27,7 @@ from derivgen.prepare.modes import in_training
 from derivgen.print.kernels import RESERVED
 from derivgen.schedule.schedule import Schedule, schedule
 
-SPECS = 100
+SPECS = many(50)
 LETS = 4
 TOLERANCE = 1e-9  # of an array, relative to its largest element
 

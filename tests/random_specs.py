@@ -954,9 +954,9 @@ def specs(lets: int = 5) -> st.SearchStrategy[Spec]:
 def many(number: int) -> int:
     """So many random specs in the suite; RANDOM_SPECS times as many where that is set, as in `make fuzz`.
 
-    A spec holds about 14 of the 42 features of `test_strategy.SHARES`, a dozen specs hold 33 to 37 of them, and the 48
-    of `test_random_specs` all but an index that hides another: the suite's specs find what is wrong with a feature, the
-    others what is wrong where several meet.
+    A spec holds about 14 of the 42 features of `test_strategy.SHARES`, a dozen specs hold 33 to 37 of them, and the two
+    dozens of `test_random_specs` all of them: the suite's specs find what is wrong with a feature, the others what is
+    wrong where several meet.
     """
     return number * TIMES
 

@@ -15,7 +15,7 @@ from random_specs import Spec, for_each_spec, many
 
 from derivgen.pipeline import declared_program
 
-EXAMPLES = many(10)
+EXAMPLES = many(5)
 RARE = 0.1  # gradients that are 0 by cancellation
 
 pytestmark = needs_compiler

@@ -19,7 +19,7 @@ from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import module_gradient
 from derivgen.runtime.loading import load
 
-EXAMPLES, PARTS = many(28), 2
+EXAMPLES, PARTS = many(14), 1
 ROWS, BATCH, RATE = 5, 2, 0.01
 TOLERANCE = 1e-12
 SINGLE_TOLERANCE, SINGLE_NOISE = 1e-4, 1e-5  # of a float32 gradient; the rounding that explains a larger error
