@@ -76,13 +76,17 @@ class Browser:
 
     def open(self, page: Path, width: int, height: int = 900) -> list[str]:
         """Show a page at a width; the addresses that it asked for, its own first."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.resize(width, height)
         self.events.clear()
         self.call("Page.navigate", url=page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self.message())
         sent = (event for event in self.events if event["method"] == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Show the page at another width."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def value(self, expression: str) -> object:
         """The value of an expression in the page's script."""
