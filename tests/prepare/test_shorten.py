@@ -134,7 +134,7 @@ def test_in_a_long_maximum_the_first_of_those_that_tie_has_the_derivative() -> N
 
 def effort(declared: Callable[[int], Model], count: int) -> tuple[int, int]:
     """(calls of Python functions to declare and generate, length of the text)"""
-    with cProfile.Profile() as profile, as_written():
+    with cProfile.Profile(builtins=False) as profile, as_written():
         text = module_text(declared(count))
     return pstats.Stats(profile).total_calls, len(text)
 
