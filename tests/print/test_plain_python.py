@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,22 @@ from derivgen.project.spec import load_target
 ROWS, BATCH = 3, 2
 
 
+@cache
+def plan_and_functions(name: str) -> tuple[ModulePlan, dict[str, Callable]]:
+    """An example's plan, and its functions in plain Python."""
+    model, real = load_target(str(EXAMPLES / name / f"{name}.py")).model, kernels(name).real
+    plan = plan_module(model, declared_program(model), np.dtype(real).name)
+    codes = module_codes(plan)
+    return plan, plain_python.module(routines(plan, codes), codes.values())
+
+
 class Plain:
     """An example's module in plain Python, in double precision, and what the module of numba has of the same."""
 
     def __init__(self, name: str) -> None:
         self.module = kernels(name)
-        model = load_target(str(EXAMPLES / name / f"{name}.py")).model
         self.real = self.module.real
-        self.plan: ModulePlan = plan_module(model, declared_program(model), np.dtype(self.real).name)
-        codes = module_codes(self.plan)
-        self.functions = plain_python.module(routines(self.plan, codes), codes.values())
+        self.plan, self.functions = plan_and_functions(name)
         sizes = {n: ROWS for n, value in self.plan.program.sizes if not value.is_Integer}
         rng = np.random.default_rng(0)
         self.inputs = {t.name: numbers(t, sizes, rng) for t in self.plan.inputs}
