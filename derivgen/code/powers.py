@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import sympy as sp
 
@@ -85,12 +85,12 @@ def bases_in(code: Code) -> Iterator[sp.Expr]:
     loop = isinstance(code, For)
     own, written = (indices_in((code,)), written_in(code)) if loop else (set[sp.Symbol](), set[str]())
     values = (e for c in (statements_in((code,)) if loop else (code,)) for e in values_of(c))
-    powers = (node for e in values for node in subexpressions(e) if is_power(node))
+    powers = (node for e in values for node in powers_in(e) if is_power(node))
     yield from dict.fromkeys(p.base for p in powers if reads_of(p.base) and is_invariant(p.base, own, written))
 
 
-def is_power(node: sp.Basic) -> bool:
-    return isinstance(node, sp.Pow) and bool(node.exp.is_Rational) and node.exp.q <= 2 and abs(node.exp) != 1
+def is_power(node: sp.Pow) -> bool:
+    return bool(node.exp.is_Rational) and node.exp.q <= 2 and abs(node.exp) != 1
 
 
 def lasting(codes: Sequence[Code], base: sp.Expr) -> int:
@@ -105,8 +105,14 @@ def lasting(codes: Sequence[Code], base: sp.Expr) -> int:
 def exponents_of(base: sp.Expr, codes: Sequence[Code]) -> Counter[sp.Rational]:
     """The exponents of a value's powers in these statements, and how often each stands there."""
     values = (e for c in statements_in(tuple(codes)) for e in values_of(c))
-    powers = (node for e in values for node in subexpressions(e) if isinstance(node, sp.Pow) and node.base == base)
+    powers = (node for e in values for node in powers_in(e) if node.base == base)
     return Counter(p.exp for p in powers if p.exp.is_Rational)
+
+
+@lru_cache(maxsize=2**14)
+def powers_in(e: sp.Basic) -> tuple[sp.Pow, ...]:
+    """The powers in an expression, as often as they stand there."""
+    return tuple(node for node in subexpressions(e) if isinstance(node, sp.Pow))
 
 
 def chain(base: sp.Expr, exponents: set[int], fresh: Fresh) -> Named:

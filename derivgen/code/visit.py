@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -172,9 +173,15 @@ def read_in(*block: Code) -> set[str]:
     return {name for code in statements_in(block) for name in read_by(code)}
 
 
+@lru_cache(maxsize=2**14)
+def tensors_in(e: sp.Basic) -> frozenset[str]:
+    """The names of all that an expression reads."""
+    return frozenset(r.tensor for r in reads_of(e))
+
+
 def read_by(code: Code) -> set[str]:
     """The names of all that a statement itself reads; sums and maxima read what they go on from."""
-    names = {r.tensor for r in reads_of(*values_of(code))}
+    names = set().union(*map(tensors_in, values_of(code)))
     if isinstance(code, Product):
         names |= {code.left.array, code.right.array}
         names |= set() if code.scale in (Scale.ASSIGN, Scale.NEGATE) else {code.out.array}

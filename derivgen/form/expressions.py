@@ -288,6 +288,7 @@ def split_guard(expression: sp.Expr) -> tuple[sp.Expr, Boolean]:
     return expression, TRUE
 
 
+@functools.lru_cache(maxsize=2**14)
 def conjuncts(condition: Boolean) -> tuple[Boolean, ...]:
     """The parts of an And in the order in which they are tested: of `a[z[n]] > 0` and `z[n] < 2` the latter first.
 
