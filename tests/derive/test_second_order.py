@@ -23,7 +23,7 @@ from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import random_values
 from derivgen.runtime.loading import load
 
-SPECS, PARTS = many(56), 2
+SPECS, PARTS = many(28), 1
 ENOUGH = many(7)  # specs of a part that are no longer
 
 
