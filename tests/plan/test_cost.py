@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from example_files import EXAMPLES, NAMES
 from generated import execute, module_text
 from random_specs import IMPORTS, Spec, for_each_spec, many
 
-from derivgen import Model, layers, optimizers
+from derivgen import Model, layers, optimizers, pipeline
 from derivgen.command.main import main
 from derivgen.form.expressions import Read, size_symbol
 from derivgen.form.places import names_in_order
@@ -69,6 +70,15 @@ def report_of(plan: ModulePlan) -> Report:
 
 def example(name: str) -> Model:
     return load_target(str(EXAMPLES / name / f"{name}.py")).model
+
+
+@cache
+def planned(name: str, dtype: str) -> tuple[ModulePlan, str, Report]:
+    """An example's plan, the text of its module, and what it costs."""
+    plan = plan_of(example(name), dtype)
+    codes = module_codes(plan)
+    report = cost_report(plan, codes)
+    return plan, pipeline.module_text(declared_program(example(name)), plan, codes, report.block), report
 
 
 def row(report: Report, name: str, part: str) -> Cost:
@@ -332,10 +342,10 @@ def bytes_by_walking(plan: Plan, sizes: Mapping[str, int], values: Mapping[str, 
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_bytes_of_the_examples_by_walking_their_loops(name: str) -> None:
-    plan = plan_of(example(name))
+    plan, _, report = planned(name, "float64")
     sizes = {size: 3 for size, value in plan.program.sizes if not value.is_Integer}
     values = Spec("", tuple(sizes.items()), seed=2).values(declared_program(example(name)))
-    report = with_sizes(report_of(plan), sizes)
+    report = with_sizes(report, sizes)
     moved = of_a_gradient(plan, report).moved
     walked = bytes_by_walking(plan, sizes, values)
     assert walked <= moved if name in BOUNDED else walked == moved
@@ -422,8 +432,8 @@ def test_random_specs_cost_at_most_what_is_said() -> None:
             assert (flops <= passes.flops, calls <= passes.calls) == (True, True), (flops, calls, passes)
             seen["operations"] += 1
 
-    for_each_spec(check, many(20), start=1, lets=2)
-    assert seen["operations"] >= many(4)
+    for_each_spec(check, many(10), start=1, lets=2)
+    assert seen["operations"] >= many(2)
 
 
 # ---- workspace
@@ -440,10 +450,10 @@ def test_workspaces_of_functions_are_what_the_module_allocates() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COUNTED)
 def test_workspace_is_what_the_module_allocates(name: str, dtype: str) -> None:
-    model = example(name)
-    sizes = {size: 3 for size, value in declared_program(model).sizes if not value.is_Integer}
-    memory = execute(module_text(model, dtype)).new_memory(**sizes)
-    assert with_sizes(report_of(plan_of(model, dtype)), sizes).workspace == sum(array.nbytes for array in memory)
+    plan, text, report = planned(name, dtype)
+    sizes = {size: 3 for size, value in plan.program.sizes if not value.is_Integer}
+    memory = execute(text).new_memory(**sizes)
+    assert with_sizes(report, sizes).workspace == sum(array.nbytes for array in memory)
 
 
 # ---- the command, and the header
