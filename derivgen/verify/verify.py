@@ -141,15 +141,15 @@ class Line:
     said: dict[str, ast.expr]  # ranges, of indices that run along no whole axis
     step: tuple[str, bool, bool] = ("", False, False)  # a recurrence's index; whether backwards; whether another begins
 
-    @property
+    @cached_property
     def parts(self) -> list[ast.expr]:
         return [*self.subscripts, self.value, *([self.guard] if self.guard else [])]
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         return list(dict.fromkeys(n.id for part in self.parts for n in ast.walk(part) if isinstance(n, ast.Name)))
 
-    @property
+    @cached_property
     def folded(self) -> set[str]:
         return {letter for node in ast.walk(self.value) if (fold := fold_of(node)) for letter in fold[1]}
 
@@ -429,6 +429,18 @@ def shortest_axes(lines: list[Line], shapes: Shapes) -> Sizes:
 # ---- kernels: loops against formulas -------------------------------------------------------------
 
 
+def once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a kernel's sizes that is run once for each."""
+
+    def remembered(self: Kernel, sizes: Sizes, *more: Any) -> Any:
+        key = (method.__name__, *sizes.items(), *more)
+        if key not in self.known:
+            self.known[key] = method(self, sizes, *more)
+        return self.known[key]
+
+    return remembered
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A function of loops, with the formulas of its docstring."""
@@ -437,14 +449,15 @@ class Kernel:
     lines: list[Line]
     held: list[tuple[str, list[str]]]  # arrays that hold other tensors before their own
     given: Sizes = field(default_factory=dict)  # whole numbers that a call passes
+    known: dict[Any, Any] = field(default_factory=dict, init=False)
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, tuple[str, list[ast.expr]]]:
         """(kind, shape) of each array that is given."""
         given = ((a.arg, a.annotation) for a in self.function.args.args)
         return {name: (ast.unparse(k.value), indices(k)) for name, k in given if isinstance(k, ast.Subscript)}
 
-    @property
+    @cached_property
     def sizes(self) -> list[str]:
         """The sizes known at run time, by name."""
         axes = [axis for _, shape in self.arrays.values() for axis in shape]
@@ -452,11 +465,13 @@ class Kernel:
         names = dict.fromkeys([*(name for axis in axes for name in sorted(names_in(axis))), *own])
         return [name for name in names if name not in self.given]
 
+    @once
     def shapes(self, sizes: Sizes) -> Shapes:
         count = Scope({}, sizes | self.given)
         found = {name: tuple(int(count.value(axis)) for axis in axes) for name, (_, axes) in self.arrays.items()}
         return found | {own: found[array] for array, held in self.held for own in held}
 
+    @once
     def ranges(self, sizes: Sizes) -> Callable[[Line], Sizes]:
         count = Scope({}, sizes | self.given)
         shortest = {n: k for n, k in shortest_axes(self.lines, self.shapes(sizes)).items() if n not in count.sizes}
@@ -471,10 +486,11 @@ class Kernel:
         held = {own: np.full(shapes[own], np.nan, arrays[name].dtype) for name, before in self.held for own in before}
         run_formulas(self.lines, Scope({**held, **arrays}, sizes | self.given), self.ranges(sizes))
 
-    @property
+    @cached_property
     def integers(self) -> frozenset[str]:
         return frozenset(name for name, (kind, _) in self.arrays.items() if kind == "Integer")
 
+    @once
     def bounds(self, sizes: Sizes, bounded: bool = False) -> Sizes:
         """How many values whole numbers may have, as subscripts; `bounded`: also where conditions bound them."""
         shapes, ranges, found = self.shapes(sizes), self.ranges(sizes), Sizes()
@@ -673,8 +689,8 @@ class Accesses:
     def __init__(self, kernel: Kernel, limits: Sizes) -> None:
         """`limits`: how many values labels, tables and places of maxima have."""
         self.kernel, self.found = kernel, list[str]()
-        self.bounds = kernel.bounds(dict.fromkeys(kernel.sizes, 2))
-        self.bounds |= {n: min(limits[n], self.bounds.get(n, limits[n])) for n in kernel.integers if n in limits}
+        bounds = kernel.bounds(dict.fromkeys(kernel.sizes, 2))
+        self.bounds = bounds | {n: min(limits[n], bounds.get(n, limits[n])) for n in kernel.integers if n in limits}
         self.known: dict[str, Linear] = {size: {size: 1} for size in kernel.sizes}
         self.known |= {name: {"": number} for name, number in kernel.given.items()}
         self.shapes = {name: [self.linear(axis) for axis in axes] for name, (_, axes) in kernel.arrays.items()}
@@ -997,15 +1013,29 @@ class Module:
     def as_called(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the whole numbers of each call: what is shown of it is shown for these."""
         name, arguments = kernel.function.name, kernel.function.args.args
-        others = (f for f in self.functions.values() if name not in {a.arg for a in f.args.args})  # not an array there
-        nodes = [node for f in others for node in ast.walk(f)]
-        calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
-        if len(calls) < sum(isinstance(n, ast.Name) and n.id == name for n in nodes):
+        calls, mentions = self.uses.get(name, ([], 0))
+        if len(calls) < mentions:
             raise Unclear(f"{name} is called by another name")
         pairs = (zip(arguments, call.args, strict=True) for call in calls)
         numbers = [[(a.arg, n.value) for a, n in own if isinstance(n, ast.Constant)] for own in pairs]
         given = [{word: number for word, number in own if isinstance(number, int)} for own in numbers]
         return [replace(kernel, given=own) for k, own in enumerate(given or [{}]) if own not in given[:k]]
+
+    @cached_property
+    def uses(self) -> dict[str, tuple[list[ast.Call], int]]:
+        """(calls, all places) of each name, but where it is an argument's."""
+        found = dict[str, tuple[list[ast.Call], int]]()
+        for f in self.functions.values():
+            own = {a.arg for a in f.args.args}
+            for node in ast.walk(f):
+                match node:
+                    case ast.Call(ast.Name(name)) if name not in own:
+                        calls, count = found.get(name, ([], 0))
+                        found[name] = ([*calls, node], count)
+                    case ast.Name(name) if name not in own:
+                        calls, count = found.get(name, ([], 0))
+                        found[name] = (calls, count + 1)
+        return found
 
     @cached_property
     def limits(self) -> Sizes:
