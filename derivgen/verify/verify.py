@@ -314,6 +314,8 @@ class Scope:
             case ast.Name(name):
                 return self.named(name)
             case ast.Subscript(ast.Name(name)) if name in self.arrays:
+                if (part := self.part(self.arrays[name], indices(node))) is not None:
+                    return part
                 places, outside = self.places(self.arrays[name], indices(node))
                 found = self.arrays[name][tuple(places)]
                 return np.where(outside, np.nan, found) if np.any(outside) else found
@@ -337,6 +339,25 @@ class Scope:
                 return FUNCTIONS[name](*(self.value(part) for part in parts))
         raise Unclear(f"cannot read {ast.unparse(node)!r}")
 
+    def part(self, array: np.ndarray, subscripts: list[ast.expr]) -> np.ndarray | None:
+        """A view of the elements, if they are there and the subscripts are numbers and indices, each once."""
+        axes, cut, shape = list[int](), list[Any](), [1] * len(self.axes)
+        for subscript, extent in zip(subscripts, array.shape, strict=False):
+            if isinstance(subscript, ast.Name) and subscript.id in self.axes and subscript.id not in self.fixed:
+                count, axis = self.ranges[subscript.id], self.axes[subscript.id]
+                inside, shape[axis] = count <= extent and axis not in axes, count
+                axes.append(axis)
+                cut.append(slice(count))
+            else:
+                place = self.value(subscript)
+                inside = place.size == 1 and 0 <= place.real.item() < extent
+                cut.append(int(place.real.item()) if inside else 0)
+            if not inside:
+                return None
+        if len(subscripts) != array.ndim:
+            return None
+        return array[(*cut, ...)].transpose(sorted(range(len(axes)), key=axes.__getitem__)).reshape(shape)
+
     def places(self, array: np.ndarray, subscripts: list[ast.expr]) -> tuple[list[np.ndarray], Any]:
         """(subscripts, where one is outside of its axis)"""
         if len(subscripts) != array.ndim:
@@ -349,6 +370,8 @@ class Scope:
     def fold(self, node: ast.expr, guard: ast.expr | None) -> Any:
         """A sum, a maximum or the first place of one, over what the guard allows."""
         kind, letters, winner, body = fold_of(node) or ("", [], [], node)
+        if kind == "sum_of" and guard is None and len(factors := chain(body)) > 1:
+            return self.sum_of_products(factors, letters)
         value, axes = self.spread(self.value(body), letters), tuple(self.axes[letter] for letter in letters)
         if guard is not None:
             value = np.where(self.spread(self.value(guard), letters), value, 0 if kind == "sum_of" else -np.inf)
@@ -362,6 +385,26 @@ class Scope:
         else:
             found = np.take_along_axis(flat, first[..., None], -1)[..., 0]
         return np.expand_dims(found, tuple(sorted(axes)))
+
+    def sum_of_products(self, factors: list[tuple[ast.operator, ast.expr]], letters: list[str]) -> Any:
+        """A sum over letters without an array of all products."""
+        summed, operands, rest = {self.axes[letter] for letter in letters}, list[Any](), np.asarray(1.0)
+        for operator, factor in factors:
+            value = self.value(factor)
+            value = 1 / value if isinstance(operator, ast.Div) else value
+            along = [axis for axis, extent in enumerate(value.shape) if extent > 1]
+            if along:
+                operands += [value.squeeze(), along]
+            else:
+                rest = rest * value.reshape(())
+        kept = sorted({axis for along in operands[1::2] for axis in along})
+        for axis in summed - {*kept}:
+            rest = rest * self.spread(0, letters).shape[axis]
+        found = np.einsum(*operands, [a for a in kept if a not in summed]) if operands else 1
+        shape = [1] * len(self.axes)
+        for axis, extent in zip((a for a in kept if a not in summed), np.shape(found), strict=True):
+            shape[axis] = extent
+        return (found * rest).reshape(shape)
 
     def compute(self, line: Line, ranges: Sizes) -> None:
         """Run one formula on the arrays; a target that is not there yet is made."""
@@ -380,11 +423,18 @@ class Scope:
             value = np.where(allowed, value, 0) if line.adds and not by_fold else value
             array[...] = array + value.sum() if line.adds else value.reshape(()) if value.size == 1 else np.nan
             return
-        places, outside = self.places(array, line.subscripts)
         if by_fold:
             allowed = self.spread(allowed, line.folded).any(
                 axis=tuple(self.axes[f] for f in line.folded), keepdims=True
             )
+        part = self.part(array, line.subscripts)
+        if part is not None and (line.adds or part.shape == value.shape):
+            if line.adds or not by_fold:
+                value = value if line.guard is None else np.where(allowed, value, 0 if line.adds else part)
+            more = tuple(axis for axis, extent in enumerate(part.shape) if extent < value.shape[axis])
+            part[...] = part + value.sum(axis=more, keepdims=True) if line.adds else value
+            return
+        places, outside = self.places(array, line.subscripts)
         if np.any(outside & allowed):
             raise IndexError(f"{line.text!r} writes outside of its array")
         chosen = allowed if line.adds or not by_fold else ~outside
