@@ -578,6 +578,7 @@ def product(a: np.ndarray, b: np.ndarray, factors: tuple[float, float], c: np.nd
 
 
 SCALARS = {name: scalar(function) for name, function in FUNCTIONS.items() if name not in ("min", "max", "abs")}
+SCALARS |= {"sigmoid": lambda u: math.exp(min(u, 0)) / (1 + math.exp(-abs(u))), "erf": math.erf, "erfc": math.erfc}
 NUMPY = {name: getattr(np, name) for name in ("sqrt", "tan", "arctan", "arcsin", "arccos", "arctanh", "floor", "ceil")}
 IN_LOOPS: dict[str, Any] = (
     SCALARS
@@ -585,8 +586,10 @@ IN_LOOPS: dict[str, Any] = (
     | {"gemm": product, "scratch": lambda *shape: np.full(shape, np.nan)}
     | {"ASSIGN": (1.0, 0.0), "ADD": (1.0, 1.0), "NEGATE": (-1.0, 0.0), "SUBTRACT": (-1.0, 1.0)}
     | {"square": lambda u: u * u, "cube": lambda u: u * u * u, "difference": lambda u, v: u - v}
-    | {"ordinal": lambda u: u, "of_ordinal": lambda u: u, "maximum": scalar(greater), "memoryview": memoryview}
-    | {"minimum": scalar(FUNCTIONS["min"]), "power": scalar(np.power), "integer_power": scalar(np.power)}
+    | {"ordinal": lambda u: u, "of_ordinal": lambda u: u, "memoryview": memoryview}
+    | {"maximum": lambda u, v: v if v > u or math.isnan(v) else u}
+    | {"minimum": lambda u, v: v if v < u or math.isnan(v) else u}
+    | {"power": scalar(np.power), "integer_power": scalar(np.power)}
     | {"np": SimpleNamespace(**{n: scalar(f) for n, f in NUMPY.items()}, inf=math.inf, nan=math.nan, dot=np.dot)}
 )
 STATEMENTS = ast.For | ast.While | ast.If | ast.Assign | ast.AugAssign | ast.Expr | ast.Return | ast.Break | ast.Pass
@@ -1124,6 +1127,12 @@ class Module:
         constants = {name: value for name, value in self.space.items() if isinstance(value, np.ndarray)}
         return found | constants | {name.removeprefix("CONSTANT_"): value for name, value in constants.items()}
 
+    @property
+    def trained(self) -> dict[str, slice]:
+        """The places of trained parameters in the flat vector."""
+        rows = (row for row in self.space["PARAMETERS"] if row.trained)
+        return {row.name: slice(row.offset, row.offset + math.prod(row.shape)) for row in rows}
+
     def flat(self, by_name: Arrays) -> np.ndarray:
         return np.concatenate([by_name[row.name].ravel() for row in self.space["PARAMETERS"]])
 
@@ -1360,34 +1369,48 @@ def check_second(module: Module, drawn: Arrays, name: str) -> None:
         assert not differs(own, slope).any(), f"{name} is not the derivative along a random direction"
 
 
-def check_update(module: Module) -> None:
-    """The update does what its docstring says, of each tensor element by element, before and after a warm-up."""
+def update_said(module: Module) -> Callable[..., None]:
+    """The update as its docstring says it, of each tensor element by element."""
     function = module.functions["update_kernel"]
-    texts = unwrapped((ast.get_docstring(function) or "").splitlines())
+    texts, names = unwrapped((ast.get_docstring(function) or "").splitlines()), [a.arg for a in function.args.args[3:]]
     lines = [line_of(text) for text in texts if not REMARK.match(text)]
     remarks = [tuple(text.split(": ", 1)) for text in texts if REMARK.match(text)]
-    tensors = {r.name: slice(r.offset, r.offset + math.prod(r.shape)) for r in module.space["PARAMETERS"] if r.trained}
-    own = {tensor: [words for names, words in remarks if tensor in names.split(", ")] for tensor in tensors}
-    rng, kind, rates = np.random.default_rng(3), module.space["State"], rates_of(module)
-    count, end = len(module.flat(module.drawn(0.3))), max(part.stop for part in tensors.values())
-    for step in (3, 12):
-        state = kind(*(np.array([step]) if name == "step" else rng.uniform(0.1, 1, count) for name in kind._fields))
-        parameters, gradient = rng.uniform(0.1, 1, count), rng.normal(size=count)
-        found = {"θ": parameters, **{name: slot for name, slot in state._asdict().items() if name != "step"}}
-        before = {name: array.copy() for name, array in {"g": gradient, **found}.items()}
-        module.space["update_kernel"](parameters, gradient, state, *rates.values())
-        assert state.step[0] == step + 1, f"after step {step} the step is {state.step[0]}"
-        trained = np.concatenate([before["g"][part] for name, part in tensors.items() if FROZEN not in own[name]])
-        for tensor, part in tensors.items():
-            arrays = {name: array[part] for name, array in before.items()} | {"t": np.array(step + 1.0)}
-            arrays |= {name: np.array(rate) for name, rate in rates.items()}
-            norms = {"gradient_norm": trained, "tensor_norm": arrays["g"]}
+    own = {tensor: [words for names, words in remarks if tensor in names.split(", ")] for tensor in module.trained}
+
+    def update(parameters: np.ndarray, gradient: np.ndarray, state: Any, *rates: float) -> None:
+        state.step[0] += 1
+        slots = {"θ": parameters, **{name: slot for name, slot in state._asdict().items() if name != "step"}}
+        followed = [gradient[part] for name, part in module.trained.items() if FROZEN not in own[name]]
+        for tensor, part in module.trained.items():
+            arrays = {name: array[part] for name, array in {"g": gradient, **slots}.items()}
+            arrays |= {name: np.array(rate) for name, rate in zip(names, rates, strict=True)}
+            arrays["t"] = np.array(float(state.step[0]))
+            norms = {"gradient_norm": np.concatenate(followed), "tensor_norm": arrays["g"]}
             arrays |= {name: np.linalg.norm(norms[name]) for name, words in NORMS.items() if (name, words) in remarks}
             update_by(lines, own[tensor], arrays)
-            for name, array in found.items():
-                same = not differs(array[part], arrays[name]).any()
-                assert same, f"{name} of {tensor} is not what the docstring says"
-        assert np.array_equal(parameters[end:], before["θ"][end:]), "what is not trained is changed too"
+            for name, array in slots.items():
+                array[part] = arrays[name]
+
+    return update
+
+
+def check_update(module: Module) -> None:
+    """The update does what its docstring says, before and after a warm-up."""
+    rng, kind, rates = np.random.default_rng(3), module.space["State"], rates_of(module)
+    count, end = len(module.flat(module.drawn(0.3))), max(part.stop for part in module.trained.values())
+    for step in (3, 12):
+        state = kind(*(np.array([step]) if name == "step" else rng.uniform(0.1, 1, count) for name in kind._fields))
+        done = {"θ": rng.uniform(0.1, 1, count), "g": rng.normal(size=count), **state._asdict()}
+        said = {name: array.copy() for name, array in done.items()}
+        for update, own in ((module.space["update_kernel"], done), (update_said(module), said)):
+            parameters, gradient, *slots = own.values()
+            update(parameters, gradient, kind(*slots), *rates.values())
+        assert state.step[0] == step + 1, f"after step {step} the step is {state.step[0]}"
+        for name, (tensor, part) in itertools.product(("θ", *kind._fields[1:]), module.trained.items()):
+            same = not differs(done[name][part], said[name][part]).any()
+            assert same, f"{name} of {tensor} is not what the docstring says"
+        assert np.array_equal(done["θ"][end:], said["θ"][end:]), "what is not trained is changed too"
+    module.space["update_kernel"] = update_said(module)  # its loops do the same, and take longer
 
 
 def update_by(lines: list[Line], remarks: list[str], arrays: Arrays) -> None:
@@ -1403,12 +1426,14 @@ def update_by(lines: list[Line], remarks: list[str], arrays: Arrays) -> None:
 
 def check_training(module: Module, drawn: Arrays) -> None:
     """Epochs and descents do what steps and updates one after another do, and refuse wrong rows and labels."""
-    order = np.array([2, 0, 1, 1, 0])
+    order, steps = np.array([2, 0, 1, 1, 0]), dict[str, list[tuple[np.ndarray, list[float]]]]()
     for name, drops, count in (("epoch", False, 5), ("epoch", True, 5), ("epoch", True, 4), ("descent", False, 5)):
         if name not in module.functions:
             continue
         batches = [order[:2], order[2:4], order[4:]] if name == "epoch" else [order] * 3
-        parameters, losses = trained(module, drawn, batches[: 2 if drops else 3], by_rows=name == "epoch")
+        if name not in steps:
+            steps[name] = [*trained(module, drawn, batches, by_rows=name == "epoch")]
+        parameters, losses = steps[name][1 if drops else 2]
         found = run_training(module, drawn, name, order[:count], drops)
         same = np.array_equal(found["parameters"], parameters, equal_nan=True)
         assert same, f"{name} ends at other parameters than its steps"
@@ -1468,8 +1493,10 @@ def run_training(module: Module, drawn: Arrays, name: str, order: np.ndarray, dr
     return module.call(name, given, kind=float)
 
 
-def trained(module: Module, drawn: Arrays, batches: list[np.ndarray], by_rows: bool) -> tuple[np.ndarray, list[float]]:
-    """Parameters and losses of steps and updates, one after another."""
+def trained(
+    module: Module, drawn: Arrays, batches: list[np.ndarray], by_rows: bool
+) -> Iterator[tuple[np.ndarray, list[float]]]:
+    """Parameters and losses after each of some steps and updates."""
     space, axis = module.space, module.space["SAMPLE_AXIS"]
     sampled = {e.name for e in space["INPUTS"] if by_rows and e.shape and e.shape[0] == axis}
     parameters = module.flat(drawn)
@@ -1485,7 +1512,7 @@ def trained(module: Module, drawn: Arrays, batches: list[np.ndarray], by_rows: b
         space["update_kernel"](parameters, gradient, state, *rates_of(module).values())
         if "take_next" in module.functions:
             space["take_next"](space["split"](parameters), work)
-    return parameters, losses
+        yield parameters.copy(), [*losses]
 
 
 # ---- certificates --------------------------------------------------------------------------------
