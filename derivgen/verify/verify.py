@@ -33,7 +33,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,10 +99,7 @@ class Folded(ast.NodeTransformer):
 
 
 def multiplied(factors: list[tuple[ast.operator, ast.expr]]) -> ast.expr:
-    result = factors[0][1]
-    for operator, factor in factors[1:]:
-        result = ast.BinOp(result, operator, factor)
-    return result
+    return reduce(lambda left, factor: ast.BinOp(left, *factor), factors[1:], factors[0][1])
 
 
 def tree(text: str) -> Any:
@@ -328,13 +325,13 @@ class Scope:
             case ast.Compare(left, [operator], [right]):
                 return OPERATIONS[type(operator)](self.value(left).real, self.value(right).real)
             case ast.BoolOp(operator, parts):
-                return list(itertools.accumulate(map(self.value, parts), OPERATIONS[type(operator)]))[-1]
+                return reduce(OPERATIONS[type(operator)], map(self.value, parts))
             case ast.IfExp(test, value, otherwise):
                 return np.where(self.value(test), self.value(value), self.value(otherwise))
             case ast.Call() if fold_of(node):
                 return self.fold(node, None)
             case ast.Call(ast.Name("max" | "min" as name), parts):
-                return np.asarray(list(itertools.accumulate(map(self.value, parts), FUNCTIONS[name]))[-1])
+                return np.asarray(reduce(FUNCTIONS[name], map(self.value, parts)))
             case ast.Call(ast.Name(name), parts) if name in FUNCTIONS:
                 return FUNCTIONS[name](*(self.value(part) for part in parts))
         raise Unclear(f"cannot read {ast.unparse(node)!r}")
@@ -365,7 +362,7 @@ class Scope:
         values = [self.value(s).real.astype(np.int64) for s in subscripts]
         outside = [(v < 0) | (v >= extent) for v, extent in zip(values, array.shape, strict=True)]
         inside = [v.clip(0, extent - 1) for v, extent in zip(values, array.shape, strict=True)]
-        return inside, list(itertools.accumulate(outside, np.logical_or))[-1]
+        return inside, reduce(np.logical_or, outside)
 
     def fold(self, node: ast.expr, guard: ast.expr | None) -> Any:
         """A sum, a maximum or the first place of one, over what the guard allows."""
@@ -388,23 +385,11 @@ class Scope:
 
     def sum_of_products(self, factors: list[tuple[ast.operator, ast.expr]], letters: list[str]) -> Any:
         """A sum over letters without an array of all products."""
-        summed, operands, rest = {self.axes[letter] for letter in letters}, list[Any](), np.asarray(1.0)
-        for operator, factor in factors:
-            value = self.value(factor)
-            value = 1 / value if isinstance(operator, ast.Div) else value
-            along = [axis for axis, extent in enumerate(value.shape) if extent > 1]
-            if along:
-                operands += [value.squeeze(), along]
-            else:
-                rest = rest * value.reshape(())
-        kept = sorted({axis for along in operands[1::2] for axis in along})
-        for axis in summed - {*kept}:
-            rest = rest * self.spread(0, letters).shape[axis]
-        found = np.einsum(*operands, [a for a in kept if a not in summed]) if operands else 1
-        shape = [1] * len(self.axes)
-        for axis, extent in zip((a for a in kept if a not in summed), np.shape(found), strict=True):
-            shape[axis] = extent
-        return (found * rest).reshape(shape)
+        axes, values = [*range(len(self.axes))], [self.spread(self.value(factor), ()) for _, factor in factors]
+        values = [1 / v if isinstance(o, ast.Div) else v for v, (o, _) in zip(values, factors, strict=True)]
+        values[0], summed = self.spread(values[0] + 0.0, letters), {self.axes[letter] for letter in letters}
+        pairs = (part for value in values for part in (value, axes))
+        return np.expand_dims(np.einsum(*pairs, [axis for axis in axes if axis not in summed]), tuple(sorted(summed)))
 
     def compute(self, line: Line, ranges: Sizes) -> None:
         """Run one formula on the arrays; a target that is not there yet is made."""
@@ -664,18 +649,15 @@ def runnable(kernel: Kernel) -> Callable[[Arrays, Sizes], None]:
     return run
 
 
-def few(count: int) -> list[int]:
-    """The first, the last and one between: several rows have the same."""
-    return sorted({0, count // 2, count - 1})
-
-
 def values_for(kernel: Kernel, sizes: Sizes, limits: Sizes, kind: str, rng: np.random.Generator) -> Arrays:
     """Random arrays: positive ones, for logarithms and roots; of both signs; with zeros and equal numbers."""
     bounds, shapes, found = limits | kernel.bounds(sizes, True), kernel.shapes(sizes), Arrays()
     for name, (kind_of, _) in kernel.arrays.items():
         normal = rng.normal(size=shapes[name]) * (0.05 if any(line.step[0] for line in kernel.lines) else 1)
         reals = {"positive": rng.uniform(0.5, 1.5, shapes[name]), "signed": normal, "equal": normal.round()}[kind]
-        found[name] = rng.choice(few(bounds.get(name, 3)), shapes[name]) if kind_of == "Integer" else reals
+        count = bounds.get(name, 3)
+        few = sorted({0, count // 2, count - 1})  # so that several rows have the same
+        found[name] = rng.choice(few, shapes[name]) if kind_of == "Integer" else reals
     return found
 
 
@@ -736,6 +718,9 @@ def impossible(rows: list[Linear]) -> bool:
     return any(row.get("", 0) < 0 for row in rows)
 
 
+OPPOSITE: dict[Any, Any] = {ast.GtE: ast.Lt, ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.NotEq: ast.Eq}
+
+
 class Accesses:
     """A walk through a kernel's code, with what is known of its whole numbers at each place."""
 
@@ -788,38 +773,27 @@ class Accesses:
                 a, b = self.linear(left), self.linear(right)
                 if a is None or b is None:
                     return []
-                above, below = plus(a, b, -1), plus(b, a, -1)
-                strict = {"": 1}
-                match operator, true:
-                    case (ast.GtE(), True) | (ast.Lt(), False):
-                        return [above]
-                    case (ast.Gt(), True) | (ast.LtE(), False):
-                        return [plus(above, strict, -1)]
-                    case (ast.LtE(), True) | (ast.Gt(), False):
-                        return [below]
-                    case (ast.Lt(), True) | (ast.GtE(), False):
-                        return [plus(below, strict, -1)]
-                    case (ast.Eq(), True) | (ast.NotEq(), False):
-                        return [above, below]
+                above, below, one = plus(a, b, -1), plus(b, a, -1), {"": 1}
+                rows: dict[Any, list[Linear]]
+                rows = {ast.GtE: [above], ast.Gt: [plus(above, one, -1)], ast.Eq: [above, below]}
+                rows |= {ast.LtE: [below], ast.Lt: [plus(below, one, -1)]}
+                return rows.get(type(operator) if true else OPPOSITE.get(type(operator)), [])
         return []
 
     def block(self, statements: list[ast.stmt], facts: list[Linear]) -> None:
         for node in statements:
-            if isinstance(
-                node, ast.For | ast.If | ast.AugAssign
-            ):  # what is assigned there is not known before it, nor after
-                for part in ast.walk(node):
-                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-                        self.known.pop(part.id, None)
+            # What is assigned in one of these is not known before it, nor after.
+            for part in ast.walk(node) if isinstance(node, ast.For | ast.If | ast.AugAssign) else ():
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    self.known.pop(part.id, None)
             outer = dict(self.known)
             match node:
                 case ast.For(ast.Name(index), ast.Call(_, arguments), body):
                     self.check(node.iter, facts)
                     low, high = (arguments[0], arguments[1]) if len(arguments) > 1 else (ast.Constant(0), arguments[0])
                     step = self.linear(arguments[2]) if len(arguments) == 3 else {"": 1}
-                    rows = (
-                        self.between(index, low, high) if step and step[""] > 0 else self.between(index, high, low, 1)
-                    )
+                    forwards = step and step[""] > 0
+                    rows = self.between(index, low, high) if forwards else self.between(index, high, low, 1)
                     self.known[index] = {index: 1}
                     self.block(body, [*(f for f in facts if index not in f), *rows])
                     self.known = outer
@@ -872,13 +846,8 @@ class Accesses:
             return
         rows = list(facts)
         for label in (name for name in place if name.partition("[")[0] in self.bounds):  # Module.called sees to it
-            alone = place == {label: 1}
-            rows += [
-                {label: 1},
-                plus(extent, {label: -1, "": -1})
-                if alone
-                else {label: -1, "": self.bounds[label.partition("[")[0]] - 1},
-            ]
+            most = {"": self.bounds[label.partition("[")[0]]} if place != {label: 1} else extent
+            rows += [{label: 1}, plus(most, {label: -1, "": -1})]
         for claim in (place, plus(plus(extent, place, -1), {"": -1})):
             if not impossible([*connected(rows, claim), plus({"": -1}, claim, -1)]):
                 self.found.append(f"line {node.lineno}: {ast.unparse(node)} is not proved to lie in its array")
@@ -928,13 +897,10 @@ class Views(SimpleNamespace):
         return vars(self)
 
 
-def separate(kind: Any) -> Callable[[Any], Any]:
-    """Buffers with an array each, NaN before."""
-
-    def alone(a: np.ndarray) -> np.ndarray:
-        return np.zeros(a.shape, a.dtype) if a.dtype.kind == "i" else np.full(a.shape, np.nan, kind)
-
-    return lambda work: Views(**{name: alone(a) for name, a in work._asdict().items()})
+def separate(work: Any, kind: Any) -> Views:
+    """The buffers with an array each, NaN before."""
+    alone = {True: lambda a: np.zeros(a.shape, a.dtype), False: lambda a: np.full(a.shape, np.nan, kind)}
+    return Views(**{name: alone[a.dtype.kind == "i"](a) for name, a in work._asdict().items()})
 
 
 MARK = "def mark(function):\n        MARKED.append((word, function))\n        return function"
@@ -969,6 +935,17 @@ def refuse_rebinding(nodes: list[ast.stmt]) -> None:
             raise Unclear(f"line {node.lineno}: `marked` does something else")
     if twice := [name for name in bound if bound.count(name) > 1]:
         raise Unclear(f"{twice[0]} is bound twice")
+
+
+@contextlib.contextmanager
+def instead(space: dict[str, Any], others: dict[str, Any]) -> Iterator[None]:
+    """Other values of names for a while."""
+    kept = {name: space[name] for name in others}
+    try:
+        space.update(others)
+        yield
+    finally:
+        space.update(kept)
 
 
 @dataclass
@@ -1021,10 +998,12 @@ class Module:
 
     def parts(self, flat: np.ndarray) -> Views:
         """The parts of a flat vector, one after another, and itself as `flat`."""
-        rows = self.space["PARAMETERS"]
-        found = {row.name: self.space["view"](flat, row.offset, row.shape or (1,)) for row in rows}
+        found = self.tensors(flat)
         whole = "flat" + "_" * sum(f"flat{'_' * k}" in found for k in range(len(found)))
         return Views(**found, **{whole: flat})
+
+    def tensors(self, flat: np.ndarray) -> Arrays:
+        return {r.name: self.space["view"](flat, r.offset, r.shape or (1,)) for r in self.space["PARAMETERS"]}
 
     def slots(self, flat: Any, *shared: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         """Views of a flat array: those of each dict share a stretch of it, which is as long as its first one."""
@@ -1066,8 +1045,9 @@ class Module:
     def as_called(self, kernel: Kernel) -> list[Kernel]:
         """The kernel with the whole numbers of each call: what is shown of it is shown for these."""
         name, arguments = kernel.function.name, kernel.function.args.args
-        calls, mentions = self.uses.get(name, ([], 0))
-        if len(calls) < mentions:
+        own = [call for word, call in self.mentions if word == name]
+        calls = [call for call in own if call]
+        if len(own) > 2 * len(calls):
             raise Unclear(f"{name} is called by another name")
         pairs = (zip(arguments, call.args, strict=True) for call in calls)
         numbers = [[(a.arg, n.value) for a, n in own if isinstance(n, ast.Constant)] for own in pairs]
@@ -1075,19 +1055,17 @@ class Module:
         return [replace(kernel, given=own) for k, own in enumerate(given or [{}]) if own not in given[:k]]
 
     @cached_property
-    def uses(self) -> dict[str, tuple[list[ast.Call], int]]:
-        """(calls, all places) of each name, but where it is an argument's."""
-        found = dict[str, tuple[list[ast.Call], int]]()
-        for f in self.functions.values():
-            own = {a.arg for a in f.args.args}
-            for node in ast.walk(f):
+    def mentions(self) -> list[tuple[str, ast.Call | None]]:
+        """Each name in a function that is no argument there, and each call of one."""
+        found = list[tuple[str, ast.Call | None]]()
+        for function in self.functions.values():
+            own = {a.arg for a in function.args.args}
+            for node in ast.walk(function):
                 match node:
                     case ast.Call(ast.Name(name)) if name not in own:
-                        calls, count = found.get(name, ([], 0))
-                        found[name] = ([*calls, node], count)
+                        found.append((name, node))
                     case ast.Name(name) if name not in own:
-                        calls, count = found.get(name, ([], 0))
-                        found[name] = (calls, count + 1)
+                        found.append((name, None))
         return found
 
     @cached_property
@@ -1138,7 +1116,7 @@ class Module:
 
     def call(self, name: str, given: dict[str, Any], apart: bool = False, kind: Any = float) -> dict[str, Any]:
         """Run a function by the names of its arguments; `apart`: each buffer has an array of its own."""
-        base, space = name.removesuffix("_kernel"), dict(self.space)
+        base, space = name.removesuffix("_kernel"), self.space
         memory = self.functions.get(f"{base}_memory", self.functions["new_memory"])
         given = {**given, **space[memory.name](*(self.sizes[a.arg] for a in memory.args.args))._asdict()}
         given |= self.weights(base) | self.results(base, kind)
@@ -1147,14 +1125,11 @@ class Module:
         if missing := [n for n in names if n not in given]:
             raise Unclear(f"{name}: no value is known for {', '.join(missing)}")
         layouts = [layout for layout in self.functions if layout.endswith("buffers")] if apart else []
-        for layout in layouts:
-            self.space[layout] = lambda *own, made=space[layout]: self.kept(separate(kind)(made(*own)))
-        try:
-            self.calls.clear()
-            result = self.space[name](*(given[n] for n in names))
-            return given if result is None else {**given, "": result}
-        finally:
-            self.space.update({layout: space[layout] for layout in layouts})
+        alone = {n: lambda *own, made=space[n]: self.kept(separate(made(*own), kind)) for n in layouts}
+        self.calls.clear()
+        with instead(space, alone):
+            result = space[name](*(given[n] for n in names))
+        return given if result is None else {**given, "": result}
 
     def results(self, name: str, kind: Any = float) -> Arrays:
         """The arrays that a function for callers makes for its results, by name."""
@@ -1222,19 +1197,10 @@ STEP = 1e-30  # of complex steps: f(x + ih) = f(x) + ih·f'(x), to the last digi
 
 def inputs_of(module: Module, drawn: Arrays, **others: Any) -> dict[str, Any]:
     """Arguments by name: all but the parameters' own names."""
-    own = {row.name for row in module.space["PARAMETERS"]}
-    flat = module.flat(drawn)
+    own, flat = {row.name for row in module.space["PARAMETERS"]}, module.flat(drawn)
     given = {name: value for name, value in drawn.items() if name not in own}
-    return {
-        **given,
-        "parameters": flat,
-        "gradient": np.full(flat.shape, np.nan, flat.dtype),
-        "seed": 0,
-        "step_number": 0,
-        "row": 0,
-        "training": True,
-        **others,
-    }
+    given |= {"parameters": flat, "gradient": np.full(flat.shape, np.nan, flat.dtype)}
+    return {**given, "seed": 0, "step_number": 0, "row": 0, "training": True, **others}
 
 
 def in_domain(module: Module) -> Arrays:
@@ -1254,8 +1220,8 @@ def check_memory(module: Module, name: str, drawn: Arrays) -> None:
     for key in apart.keys() - drawn.keys() - {"reals", "integers", "parameters"}:
         if key != "gradient" or "gradient" in (a.arg for a in module.functions[name].args.args):
             a, b, what = np.asarray(shared[key]), np.asarray(apart[key]), key or "its result"
-            trained = sum(math.prod(row.shape) for row in module.space["PARAMETERS"] if row.trained)
-            filled = b[:trained] if key == "gradient" else b  # nothing is written for what is not trained
+            end = max((part.stop for part in module.trained.values()), default=0)
+            filled = b[:end] if key == "gradient" else b  # nothing is written for what is not trained
             assert not np.isnan(filled).any(), f"{what} has NaN: a buffer is read before it is complete"
             assert np.array_equal(a, b, equal_nan=True), f"{what} is another where buffers share memory"
 
@@ -1273,22 +1239,14 @@ def check_lifetimes(module: Module, drawn: Arrays) -> None:
     counts = [a.arg for a in module.functions["buffers"].args.args][1:]
     tuples = SimpleNamespace(reals="reals", integers="integers")
     for sizes in itertools.product((1, 2, 10**9), repeat=len(counts)):
-        places = run_with(module, record, "buffers", tuples, *sizes)._asdict()
+        with instead(module.space, record):
+            places = module.space["buffers"](tuples, *sizes)._asdict()
         for (a, (first, last)), (b, (start, end)) in itertools.combinations(spans.items(), 2):
             (flat, low, high), (other, below, above) = places[a], places[b]
             apart = flat != other or high <= below or above <= low or last < start or end < first
             assert apart, (
                 f"buffers {a} and {b} are in use at once and overlap, for {dict(zip(counts, sizes, strict=True))}"
             )
-
-
-def run_with(module: Module, others: dict[str, Any], name: str, *arguments: Any) -> Any:
-    kept = {key: module.space[key] for key in others}
-    try:
-        module.space.update(others)
-        return module.space[name](*arguments)
-    finally:
-        module.space.update(kept)
 
 
 OUTSIDE_TRAINING = ("evaluation_gradient", "evaluation_input_gradients")
@@ -1332,8 +1290,7 @@ def check_gradient(module: Module, drawn: Arrays, kernel: str = "gradient") -> N
 def bars_of(module: Module, kernel: str, found: Arrays) -> Arrays:
     """The derivatives that a kernel gives, by the names of trained tensors or of inputs."""
     if "gradient" in (a.arg for a in module.functions[f"{kernel}_kernel"].args.args):
-        rows, flat = (row for row in module.space["PARAMETERS"] if row.trained), found["gradient"]
-        return {r.name: flat[r.offset : r.offset + math.prod(r.shape)].reshape(r.shape or (1,)) for r in rows}
+        return {name: own for name, own in module.tensors(found["gradient"]).items() if name in module.trained}
     pairs = re.findall(r"'(\w+)': (?:float\()?(\w+)", ast.unparse(module.functions[kernel].body[-1]))
     return {name: found[own] for name, own in pairs}
 
@@ -1347,10 +1304,7 @@ def check_second(module: Module, drawn: Arrays, name: str) -> None:
     found = module.call(f"{name}_kernel", inputs_of(module, drawn, v=v), apart=True)
     residuals = [*module.results("residuals")] if name == "jacobian" else []
     first = "gradient" if name.startswith("hessian") else "residuals" if residuals else "prediction"
-    parts, start = Arrays(), 0
-    for row in module.space["PARAMETERS"]:
-        part = v[start : start + math.prod(row.shape)].reshape(row.shape or (1,))
-        parts[row.name], start = drawn[row.name] + 1j * STEP * part, start + part.size
+    parts = {name: drawn[name] + 1j * STEP * part for name, part in module.tensors(v).items()}
     moved = module.call(f"{first}_kernel", inputs_of(module, {**drawn, **parts}), apart=True, kind=complex)
     values = [moved[key] for key in residuals or [{"gradient": "gradient", "prediction": ""}[first]]]
     slopes = [np.asarray(value).imag / STEP for value in values]
@@ -1426,22 +1380,18 @@ def update_by(lines: list[Line], remarks: list[str], arrays: Arrays) -> None:
 
 def check_training(module: Module, drawn: Arrays) -> None:
     """Epochs and descents do what steps and updates one after another do, and refuse wrong rows and labels."""
-    order, steps = np.array([2, 0, 1, 1, 0]), dict[str, list[tuple[np.ndarray, list[float]]]]()
-    for name, drops, count in (("epoch", False, 5), ("epoch", True, 5), ("epoch", True, 4), ("descent", False, 5)):
-        if name not in module.functions:
-            continue
-        batches = [order[:2], order[2:4], order[4:]] if name == "epoch" else [order] * 3
-        if name not in steps:
-            steps[name] = [*trained(module, drawn, batches, by_rows=name == "epoch")]
-        parameters, losses = steps[name][1 if drops else 2]
-        found = run_training(module, drawn, name, order[:count], drops)
-        same = np.array_equal(found["parameters"], parameters, equal_nan=True)
-        assert same, f"{name} ends at other parameters than its steps"
-        weights = [len(batch) for batch in batches[: len(losses)]]
-        given, expected = (
-            (found[""][1], np.average(losses, weights=weights)) if name == "epoch" else (found["losses"], losses)
-        )
-        assert not np.any(differs(given, np.array(expected))), f"{name} gives other losses than its steps"
+    order = np.array([2, 0, 1, 1, 0])
+    for name, batches in (("epoch", [order[:2], order[2:4], order[4:]]), ("descent", [order] * 3)):
+        by_rows = name == "epoch"
+        steps = [*trained(module, drawn, batches, by_rows)] if name in module.functions else []
+        for drops, count in ((False, 5), (True, 5), (True, 4))[: 3 if by_rows else 1] if steps else ():
+            parameters, losses = steps[1 if drops else 2]
+            found = run_training(module, drawn, name, order[:count], drops)
+            same = np.array_equal(found["parameters"], parameters, equal_nan=True)
+            assert same, f"{name} ends at other parameters than its steps"
+            given = found[""][1] if by_rows else found["losses"]
+            expected = np.average(losses, weights=[*map(len, batches[: len(losses)])]) if by_rows else np.array(losses)
+            assert not np.any(differs(given, expected)), f"{name} gives other losses than its steps"
     if "epoch" in module.functions:
         rows = module.sizes[module.space["SAMPLE_AXIS"]]
         wrong: list[tuple[Arrays, np.ndarray]] = [({}, np.array([0, row])) for row in (-1, rows)]
@@ -1595,7 +1545,7 @@ def check_rules(module: Module, certificate: dict[str, Any], drawn: Arrays) -> N
                 assert not differs(total, slope).any(), f"the adjoints of {line.text!r} are not its derivative by {key}"
     if more := [adjoints[k][0].text for k in range(len(adjoints)) if k not in used]:
         raise AssertionError(f"{more[0]!r} follows from nothing")
-    after, before = {r.name for r in module.space["PARAMETERS"] if r.trained}, {certificate["objective"]}
+    after, before = {*module.trained}, {certificate["objective"]}
     for _ in lines:
         after |= {target for tensor, target in edges if tensor in after}
         before |= {tensor for tensor, target in edges if target in before}
@@ -1619,11 +1569,10 @@ def check_certificate(module: Module, certificate: dict[str, Any], drawn: Arrays
     zeros = {bar: np.zeros(values[name].shape, complex) for name, bar in certificate["bars"].items()}
     back = [line_of(text) for text in (*certificate["seeds"], *(entry["formula"] for entry in certificate["adjoints"]))]
     slopes = module.evaluated(back, {**values, **zeros})
-    for row in (row for row in module.space["PARAMETERS"] if row.trained):
-        own = found["gradient"][row.offset : row.offset + math.prod(row.shape)]
-        bar = certificate["bars"].get(row.name)
-        expected = slopes[bar].real.ravel() if bar else np.zeros(own.shape)
-        assert not differs(own, expected).any(), f"the module's gradient by {row.name} is not what the adjoints give"
+    for name, own in bars_of(module, "gradient", found).items():
+        bar = certificate["bars"].get(name)
+        expected = slopes[bar].real.reshape(own.shape) if bar else 0 * own
+        assert not differs(own, expected).any(), f"the module's gradient by {name} is not what the adjoints give"
 
 
 # ---- elementary functions ------------------------------------------------------------------------
@@ -1633,16 +1582,8 @@ def check_elementary(module: Module, dtype: str) -> None:
     """Each function that has a bound in its docstring is as near to Python's, in the module's own precision."""
     real = getattr(np, dtype)
     names = {n: f for n, f in module.functions.items() if any(ast.unparse(d) == "elementary" for d in f.decorator_list)}
-    library = {
-        "np": np,
-        "math": math,
-        "real": real,
-        "abs": abs,
-        "max": max,
-        "min": min,
-        "range": range,
-        "__builtins__": {},
-    }
+    library = {"np": np, "math": math, "real": real, "abs": abs, "max": max, "min": min, "range": range}
+    library["__builtins__"] = {}
     library |= {name: value for name, value in module.space.items() if name.isupper()}
     for function in names.values():
         refuse_unknown(function, {*library, *names})
@@ -1806,26 +1747,19 @@ def findings(text: str, certificate: dict[str, Any] | None) -> Iterator[str]:
             yield from attempt(words, check_loops, own, module.limits)
             yield from (f"{words}: {problem}" for problem in Accesses(own, module.limits).found)
     drawn = in_domain(module)
-    for name in (n for n in functions if n.endswith("_kernel") and n != "update_kernel"):
-        yield from attempt(name, check_memory, module, name, drawn)
-    yield from attempt("buffers", check_lifetimes, module, drawn)
-    yield from attempt("the gradient", check_gradient, module, drawn)
-    for name in OUTSIDE_TRAINING:
-        if f"{name}_kernel" in functions:
-            yield from attempt(name, check_gradient, module, drawn, name)
-    for name in SECOND:
-        if f"{name}_kernel" in functions:
-            yield from attempt(name, check_second, module, drawn, name)
-    yield from attempt("update_kernel", check_update, module)
-    yield from attempt("training", check_training, module, drawn)
-    if "gradients_of_leaves" in module.functions:
-        yield from attempt("leaves", check_leaves, module, drawn)
-    for name, function in module.functions.items():
-        if not function.decorator_list and name not in OWN and not name.endswith("_memory"):
-            yield from attempt(name, check_public, module, function)
-    yield from attempt("elementary functions", check_elementary, module, end[1])
-    if certificate:
-        yield from attempt("the certificate", check_certificate, module, certificate, drawn)
+    kernels = [n.removesuffix("_kernel") for n in functions if n.endswith("_kernel") and n != "update_kernel"]
+    checks: list[tuple[Any, ...]] = [(f"{name}_kernel", check_memory, f"{name}_kernel", drawn) for name in kernels]
+    checks += [("buffers", check_lifetimes, drawn), ("the gradient", check_gradient, drawn)]
+    checks += [(name, check_gradient, drawn, name) for name in kernels if name in OUTSIDE_TRAINING]
+    checks += [(name, check_second, drawn, name) for name in kernels if name in SECOND]
+    checks += [("update_kernel", check_update), ("training", check_training, drawn)]
+    checks += [("leaves", check_leaves, drawn)] if "gradients_of_leaves" in functions else []
+    public = [f for n, f in module.functions.items() if n not in OWN and not n.endswith("_memory")]
+    checks += [(f.name, check_public, f) for f in public if not f.decorator_list]
+    checks += [("elementary functions", check_elementary, end[1])]
+    checks += [("the certificate", check_certificate, certificate, drawn)] if certificate else []
+    for words, check, *arguments in checks:
+        yield from attempt(words, check, module, *arguments)
 
 
 def attempt(words: str, check: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
@@ -1834,11 +1768,8 @@ def attempt(words: str, check: Callable[..., Any], *arguments: Any) -> Iterator[
         with np.errstate(all="ignore"):
             result = check(*arguments)
     except Exception as problem:  # a text that nobody trusts may fail in any way
-        yield (
-            f"{words}: {problem}"
-            if isinstance(problem, AssertionError)
-            else f"{words}: {type(problem).__name__}: {problem}"
-        )
+        kind = "" if isinstance(problem, AssertionError) else f"{type(problem).__name__}: "
+        yield f"{words}: {kind}{problem}"
     else:
         if result is not None:
             yield result
@@ -1848,11 +1779,6 @@ NOT_CHECKED = (
     "initial values and defaults of arguments, rounding in kernels, that the formulas are those that were meant",
     "each adjoint by itself (give the certificate)",
 )
-
-
-def unchecked(certificate: object) -> Iterator[str]:
-    """The line that says what was not looked at."""
-    yield f"not checked: {', '.join(NOT_CHECKED[: 1 if certificate else 2])}"
 
 
 def main(arguments: list[str]) -> int:
@@ -1866,7 +1792,8 @@ def main(arguments: list[str]) -> int:
         print(f"cannot read: {problem}")
         return 2
     found = [*edited(text), *findings(text, certificate)]
-    print(*found or [f"{arguments[0]}: nothing found"], *unchecked(certificate), sep="\n")
+    print(*found or [f"{arguments[0]}: nothing found"], sep="\n")
+    print(f"not checked: {', '.join(NOT_CHECKED[: 1 if certificate else 2])}")
     return 1 if found else 0
 
 

@@ -25,7 +25,7 @@ from derivgen.review.certificate import certificate
 from derivgen.verify import verify
 
 SMALL = ("xor", "option_greeks", "pharmacokinetics", "matrix_factorization", "soft_decision_tree")
-# Sizes at which the tests have examples whose checks take half a minute: the same formulas, no two axes of one size.
+# Sizes at which the tests have the examples whose checks take longest: the same formulas, no two axes of one size.
 # scripts/verify_examples.py checks these examples as they are.
 SMALLER = {
     "characters_gpt": (
