@@ -112,10 +112,12 @@ def with_middle(loop: For, proof: Proof) -> tuple[For, ...]:
     start, stop = max(itertools.pairwise(cuts), key=lambda pair: pair[1] - pair[0])
     if stop - start < LONG or loop.stop - loop.start - (stop - start) > SHORT:
         return (loop,)
-    decided = {test: test.subs(loop.index, start) for test in borders}
-    middle = (mapped(code, partial(substitute, mapping=decided)),)
-    parts = (loop.start, start, loop.body), (start, stop, middle), (stop, loop.stop, loop.body)
-    return tuple(replace(loop, start=a, stop=b, body=body, shown=None) for a, b, body in parts if a != b)
+    parts = []
+    for a, b in itertools.pairwise((loop.start, start, stop, loop.stop)):
+        decided = {test: test.subs(loop.index, a) for test, border in borders.items() if border <= a or b <= border}
+        body = (mapped(code, partial(substitute, mapping=decided)),)
+        parts += [replace(loop, start=a, stop=b, body=body, shown=None)] if a != b else []
+    return tuple(parts)
 
 
 def tests_of(choice: sp.Piecewise, index: sp.Symbol) -> set[Boolean]:

@@ -899,19 +899,11 @@ EXAMPLES = {
         """,
         """
         for t in range(2):
-            v[t] = (
-                (u[t - 2] if t >= 2 and x[0] > real(0) else real(0))
-                + (u[t + 1] if t < 39 else real(0))
-                + (u[t - 1] if t > 0 else real(0))
-            )
+            v[t] = u[t + 1] + (u[t - 1] if t > 0 else real(0))
         for t in range(2, 39):
             v[t] = u[t + 1] + u[t - 1] + (u[t - 2] if x[0] > real(0) else real(0))
         for t in range(39, 40):
-            v[t] = (
-                (u[t - 2] if t >= 2 and x[0] > real(0) else real(0))
-                + (u[t + 1] if t < 39 else real(0))
-                + (u[t - 1] if t > 0 else real(0))
-            )
+            v[t] = u[t - 1] + (u[t - 2] if x[0] > real(0) else real(0))
         """,
     ),
     "nothing but in one way": (
