@@ -14,7 +14,7 @@ from derivgen.declare.declared_partials import declared_partial
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.model import Model
 from derivgen.declare.named_parts import named_part
-from derivgen.declare.parts import distributed, share_parts
+from derivgen.declare.parts import distributed, share_parts, share_sums
 from derivgen.declare.recurrences import define_recurrence
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program, check_program
@@ -40,4 +40,4 @@ def as_declared(model: Model) -> Program:
     lowering.next_values()
     lowering.check_use()
     model.refuse_problems()
-    return share_parts(check_program(lowering.program()))
+    return share_parts(share_sums(check_program(lowering.program())))

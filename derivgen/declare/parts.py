@@ -14,12 +14,43 @@ from functools import cache
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, Read, bottom_up, indices_of
+from derivgen.form.expressions import TRUE, Read, bottom_up, index_symbol, indices_of, substitute
 from derivgen.form.functions import partial
-from derivgen.form.program import Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, check_program, names_of
 from derivgen.rewrite.calls import is_costly
 
 LEAST = 3  # operations that are worth a name
+
+
+def share_sums(program: Program) -> Program:
+    """A sum, or a maximum, of several formulas is computed once.
+
+    `a_sum[n] += Σ_k x[n,k]·w[k]`, `b_sum[n] += Σ_k x[n,k]·w[k]` and `b[n] = b_sum[n]²` → the first one and
+    `b[n] = a_sum[n]²`
+    """
+    first: dict[object, str] = {}
+    names: dict[str, str] = {}
+    statements = list[Statement]()
+    for s in (s.renamed(names) for s in program.statements):
+        only = program.tensor(s.target).role is Role.HELPER and len(program.writers[s.target]) == 1
+        if only and s.reduced and s.operator in ("+=", "max=") and s.target not in program.outputs:
+            found = first.setdefault(canonical(s), s.target)
+            if found != s.target:
+                names[s.target] = found
+                continue
+        statements.append(s)
+    return program.with_statements(statements).live(program.outputs) if names else program
+
+
+def canonical(s: Statement) -> object:
+    """Equal for statements that compute the same, whatever their targets, layers and indices are called."""
+    kept = [r for r in s.domain if r not in s.reduced]
+    ordered = sorted(kept, key=lambda r: s.subscripts.index(r.index)) if are_plain(s.subscripts) else kept
+    ranges = [*ordered, *s.reduced]
+    places = {r.index: index_symbol(f"i{k}") for k, r in enumerate(ranges)}
+    scan = s.scan and replace(s.scan, index=places.get(s.scan.index, s.scan.index))
+    parts = tuple(substitute(e, places) for e in (*s.subscripts, s.expression, s.guard))
+    return s.operator, parts, tuple(r.extent for r in ranges), scan
 
 
 def share_parts(program: Program) -> Program:

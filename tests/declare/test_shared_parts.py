@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from derivgen import Model
+from derivgen.declare import lower
 from derivgen.form.as_written import as_written
 from derivgen.form.notation import print_program
 from derivgen.form.program import Role
@@ -51,6 +52,52 @@ SHARED = {
     "in a recurrence": PART + 'a = model.recur("a", (n,), lambda a: a[n - 1]*k + sqrt(k), initial=0)\n'
     "model.minimize(Sum(a[n], n))",
 }
+
+
+SUM = "m = model.indices(m=N)\nk = Sum(x[m]*exp(w*z[m] + y[n]), m)\n"
+SUMS = {
+    "two lets": SUM + 'a, b = model.let("a", n, sqrt(k)), model.let("b", n, k**3)\nmodel.minimize(Sum(a[n]*b[n], n))',
+    "a let and the objective": SUM + 'a = model.let("a", n, sqrt(k))\nmodel.minimize(Sum(a[n]*k, n))',
+    "other indices": SUM + 'l = model.indices(l=N)\na = model.let("a", n, sqrt(k))\n'
+    "model.minimize(Sum(a[l]*Sum(x[n]*exp(w*z[n] + y[l]), n)**2, l))",
+    "sums of sums": SUM
+    + 'a, b = (model.let(name, n, f(Sum(k*z[n], n) + k)) for name, f in (("a", sqrt), ("b", exp)))\n'
+    "model.minimize(Sum(a[n]*b[n], n))",
+    "members of a recurrence": SUM.replace("y[n]", "y[m]") + 'a, b = model.recur(["a", "b"], [(n,)]*2, lambda a, b: '
+    "(a[n - 1]*k, b[n - 1] + k**2), initial=[1, 0])\nmodel.minimize(Sum(a[n]*b[n], n))",
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_in_a_variable_is_computed_once(name: str) -> None:
+    found = [line for line in statements(SUMS[name]) if "exp(" in line.split("=")[1] and "Σ" in line]
+    assert len(found) == 1
+    assert len([line for line in statements(SUMS[name]) if " += Σ" in line or "= Σ" in line]) <= 3
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_once_are_the_sums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = declared_program(model_of(SUMS[name]))
+    monkeypatch.setattr(lower, "share_sums", lambda program: program)
+    again = declared_program(model_of(SUMS[name]))
+    assert len(again.statements) > len(program.statements)
+    values = {t.name: [0.3, 0.7, 1.1] for t in program.of_role(Role.INPUT)} | {"w": 0.4}
+    found, wanted = (run(p, values)[str(p.objective)][()] for p in (program, again))
+    assert abs(found - wanted) <= 1e-13 * abs(wanted)
+
+
+OTHER_SUMS = {
+    "another range": SUM + "model.minimize(Sum(k*Sum(x[m]*exp(w*z[m] + y[n]), (m, 0, N - 2)), n))",
+    "another condition": SUM
+    + "model.minimize(Sum(k*Sum(Piecewise((x[m]*exp(w*z[m] + y[n]), y[m] > 0), (0, True)), m), n))",
+    "other tensors": SUM + "model.minimize(Sum(k*Sum(z[m]*exp(w*z[m] + y[n]), m), n))",
+    "axes the other way": SUM + "model.minimize(Sum(k*Sum(x[n]*exp(w*z[n] + y[m]), m), n))",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SUMS)
+def test_other_sums_are_others(name: str) -> None:
+    assert len([line for line in statements(OTHER_SUMS[name]) if "exp(" in line]) == 2
 
 
 @pytest.mark.parametrize("name", SHARED)
