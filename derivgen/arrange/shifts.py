@@ -12,7 +12,7 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.form.expressions import TRUE, all_of, guarded, indices_of, parts_of, substitute, sympy_order
+from derivgen.form.expressions import TRUE, all_of, guarded, indices_of, is_guarded, parts_of, substitute, sympy_order
 from derivgen.form.inside import all_nonnegative, at_least_zero
 from derivgen.form.program import Program, Range, Statement, Tensor, is_plain_index
 from derivgen.rewrite.calls import calls_in
@@ -51,7 +51,7 @@ def at_plain_places(program: Program, s: Statement) -> Statement:
             old = next(r.extent for r in s.domain if r.index == index)
             moved[index], extents[index] = index - shift, extent
             limits += [sp.Ge(index, shift), sp.Lt(index, old + shift)]
-    if not moved or s.operator != "+=" or s.reduced or calls_in(s):
+    if not moved or s.operator != "+=" or calls_in(s):
         return s
     domain = tuple(replace(r, extent=extents.get(r.index, r.extent)) for r in s.domain)
     plain = replace(s.mapped(lambda e: substitute(e, moved)), domain=domain)
@@ -107,15 +107,20 @@ def added_at_once(program: Program, statements: Sequence[Statement]) -> dict[int
 
 
 def are_one(program: Program, earlier: Statement, later: Statement) -> bool:
-    """Whether two statements add to the same elements, in one kernel, and sum over nothing."""
-    alike = all(getattr(earlier, part) == getattr(later, part) for part in ("target", "layer", "direction", "scan"))
+    """Whether two statements add to the same elements, in one kernel, and sum over the same."""
+    alike = all(getattr(earlier, p) == getattr(later, p) for p in ("target", "layer", "direction", "scan", "reduced"))
     shape = program.tensor(later.target).shape
-    plain = alike and all(s.covers(shape, guarded=True) and not s.reduced for s in (earlier, later))
+    plain = alike and all(s.covers(shape, guarded=True) for s in (earlier, later))
     return plain and later.operator == "+=" and earlier.operator in ("=", "+=")
 
 
 def together(earlier: Statement, later: Statement) -> Statement:
-    """One statement for both, at the indices of the earlier one."""
+    """One statement for both, at the indices of the earlier one; what has one condition is one choice."""
     names = dict(zip(later.subscripts, earlier.subscripts, strict=True))
-    values = [guarded(s.expression, s.guard) for s in (earlier, later.mapped(lambda e: substitute(e, names)))]
-    return replace(earlier, expression=sp.Add(*values), guard=TRUE)
+    value, guard = (substitute(e, names) for e in (later.expression, later.guard))
+    found = dict[Boolean, list[sp.Expr]]()
+    for term in (*sp.Add.make_args(guarded(earlier.expression, earlier.guard)), guarded(value, guard)):
+        own, condition = term.args[0].args if is_guarded(term) else (term, TRUE)
+        found.setdefault(condition, []).append(own)
+    terms = (guarded(sp.Add(*values), condition) for condition, values in found.items())
+    return replace(earlier, expression=sp.Add(*terms), guard=TRUE)

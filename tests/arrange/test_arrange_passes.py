@@ -283,6 +283,21 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             shapes={"z": "i"},
         ),
         Example("z[i - 1] += x[i] if i ≥ 1", "z[i] += x[i + 1]", shapes={"z": "2"}),
+        Example(  # sums over the same, with one condition
+            """
+            z[i] += Σ_j w[i + 1,j]·y[i,j] if i < 2
+            z[i - 1] += Σ_j w[i - 1,j]·y[i,j] if i ≥ 1
+            """,
+            "z[i] += Σ_j (w[i + 1,j]·y[i,j] + w[i,j]·y[i + 1,j] if i < 2 else 0)",
+            shapes={"z": "i", "w": "i j", "y": "i j"},
+        ),
+        kept(
+            """
+            z[i + 1] += Σ_j w[i,j] if i < 2
+            z[i] += Σ_k x[i,k]
+            """,
+            shapes={"z": "i"},
+        ),
         Example(
             """
             z[i + 1,j] += w[i,j] if i < 2 and j ≥ 1
