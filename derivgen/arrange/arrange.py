@@ -87,7 +87,8 @@ def terms_of_difference(expression: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 def read_earlier_again(program: Program) -> Program:
     """What a recurrence had in an earlier step is read there again by what comes after it, and not stored twice.
 
-    A product of matrices needs it as a matrix of its own: then it stays.
+    In its own steps it is read where it is needed first. A product of matrices needs it as a matrix of its own: then it
+    stays.
 
     `a_bar[n] += Σ_t y_bar[t,n]·y_previous[t,n]` → `y_earlier[t,n] = (y[t - 1,n] if t ≥ 1 else 0)` and `a_bar[n] += Σ_t
     y_bar[t,n]·y_earlier[t,n]`
@@ -95,10 +96,14 @@ def read_earlier_again(program: Program) -> Program:
     earlier = {s.target: s for s in program.statements if is_earlier_value(program, s)}
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     made: dict[tuple[object, ...], str] = {}
+    waiting = dict(earlier)  # for the first statement of their own steps that reads them
     for s in program.statements:
         again: dict[sp.Expr, sp.Expr] = {}
-        for read in (r for r in s.reads if r.tensor in earlier and not is_with(s, earlier[r.tensor])):
+        for read in (r for r in s.reads if r.tensor in earlier):
             t = earlier[read.tensor]
+            if is_with(s, t):
+                statements += [t] if waiting.pop(t.target, None) else []
+                continue
             key = (t, s.layer, s.direction, s.scan, read, s.domain)
             if key not in made:
                 made[key] = names.fresh(t.target.replace("_previous", "_earlier").replace("_next", "_later"))
@@ -106,8 +111,9 @@ def read_earlier_again(program: Program) -> Program:
                 value = replace(s, target=made[key], subscripts=read.subscripts, operator="=", guard=TRUE)
                 statements.append(replace(value, expression=at_read(t, read, t.expression)))
             again[read] = Read(made[key], *read.subscripts)
-        statements.append(s.mapped(partial(substitute, mapping=again)))
-    return program.with_statements(statements, tensors)
+        if s.target not in earlier:
+            statements.append(s.mapped(partial(substitute, mapping=again)))
+    return program.with_statements(statements, tensors).live(program.outputs)
 
 
 def is_earlier_value(program: Program, s: Statement) -> bool:
