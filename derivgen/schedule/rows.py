@@ -114,9 +114,9 @@ def joined(program: Program, statements: Sequence[Statement], apart: Container[S
 
 
 def earliest(units: Sequence[Unit], unit: Unit) -> int:
-    """The first place of a single number, before which all that comes after it may wait for it."""
+    """The first place of a single number, before which all that comes after it may wait for it, but no steps."""
     place = len(units)
-    while place and units[place - 1].commutes_with(unit):
+    while place and units[place - 1].statements[-1].scan is None and units[place - 1].commutes_with(unit):
         place -= 1
     return place
 

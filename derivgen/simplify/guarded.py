@@ -6,11 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from derivgen.form.expressions import (
     TRUE,
     Read,
+    all_of,
     bottom_up,
+    conjuncts,
     indices_of,
     is_guarded,
     is_integral,
@@ -18,8 +21,8 @@ from derivgen.form.expressions import (
     read_or_opposite,
     reads_of,
 )
-from derivgen.form.inside import all_nonnegative, is_inside
-from derivgen.form.program import Program, Statement, is_internal, is_plain_index, map_expressions
+from derivgen.form.inside import all_nonnegative, at_least_zero, is_inside
+from derivgen.form.program import Program, Range, Statement, is_internal, is_plain_index, map_expressions
 from derivgen.rewrite.conditions import at_read, guard_outside, implies, is_lone, knows, read_through
 
 
@@ -61,6 +64,35 @@ def decide_comparisons(program: Program) -> Program:
         return replace(s, expression=expression, guard=s.guard if guard == sp.false else guard)
 
     return program.with_statements(map(changed, program.statements))
+
+
+def at_the_only_index(program: Program) -> Program:
+    """A sum under a guard that leaves one value of an index is taken there.
+
+    `z[n] += Σ_t x[t,n] if t < 1` → `z[n] += x[0,n]`
+    """
+    return program.with_statements(at_only_values(program, s) for s in program.statements)
+
+
+def at_only_values(program: Program, s: Statement) -> Statement:
+    for r in s.reduced if s.operator == "+=" and s.scan is None else ():
+        for condition in conjuncts(s.guard):
+            value = only_value(program, r, condition)
+            if value is not None:
+                rest = all_of(*(c for c in conjuncts(s.guard) if c is not condition))
+                return at_only_values(program, replace(s, guard=rest).at({r.index: value}))
+    return s
+
+
+def only_value(program: Program, r: Range, condition: Boolean) -> sp.Expr | None:
+    """The only value of an index for which a comparison holds; None if it may have others."""
+    ahead = at_least_zero(condition, program.table)
+    if ahead is None:
+        return None
+    for value, slope in ((sp.Integer(0), -1), (r.extent - 1, 1)):
+        if sp.expand(ahead - slope * (r.index - value)) == 0:
+            return value
+    return None
 
 
 def forget_implied_guards(program: Program) -> Program:

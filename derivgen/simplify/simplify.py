@@ -25,6 +25,7 @@ from derivgen.simplify.factors import (
     shared_outside,
 )
 from derivgen.simplify.guarded import (
+    at_the_only_index,
     compare_arguments,
     decide_comparisons,
     forget_implied_guards,
@@ -80,7 +81,7 @@ CLEANUP: tuple[Pass, ...] = (
 )
 GROUPS: dict[str, tuple[Pass, ...]] = {
     # One form for equal values comes first, since all later passes compare expressions.
-    "form": (decide_comparisons, numbers_outside, guards_outside, leave_scans),
+    "form": (decide_comparisons, numbers_outside, guards_outside, leave_scans, at_the_only_index),
     # Axes go before values are compared: an element of a diagonal is held by another tensor only at its own index.
     "diagonals": (store_diagonals,),
     # Calls get tensors before reads of held values replace them, and what is left of a sum then shows its common

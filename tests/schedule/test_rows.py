@@ -163,3 +163,18 @@ def test_scatters_of_a_row_stay_with_the_row() -> None:
         object.__setattr__(s, "layer", s.target)
     found = schedule(program.with_statements(program.statements), together=True).kernels
     assert any({"e", "g"} <= {s.target for s in k.statements} for k in found)
+
+
+def test_a_number_that_waits_for_one_of_some_steps_comes_after_all_of_them() -> None:
+    text = """
+        e[n] = x[n]·w
+        h[t] = v[t] + (h[t - 1] if t > 0 else 0), t = 0, 1, …
+        g[t] = h[t]², t = 0, 1, …
+        a = h[3]
+        loss += Σ_n e[n]²
+        loss += Σ_t a·g[t]
+    """
+    found, labels = rows_together(layered(text), layered(text).statements)
+    targets = [s.target for s in found]
+    assert labels == {("e", "forward")}
+    assert targets.index("g") == targets.index("h") + 1

@@ -19,6 +19,7 @@ from derivgen.simplify.factors import (
     shared_outside,
 )
 from derivgen.simplify.guarded import (
+    at_the_only_index,
     compare_arguments,
     decide_comparisons,
     forget_implied_guards,
@@ -44,6 +45,14 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         Example("z[i] = (x[i] if i > 9 else w[i])", "z[i] = w[i]"),
         kept("z[i] = (x[i] if i < 2 else 0)"),
         kept("z[n] = (r[n] if n < 9 else 0)"),
+    ),
+    at_the_only_index: (
+        Example("z[i] += Σ_t x[t,i] if t < 1", "z[i] += x[0,i]"),
+        Example("z += Σ_n,i x[n,i] if n ≤ 0", "z += Σ_i x[0,i]"),
+        Example("z[i] += Σ_t x[t,i] if t > 2 and w[i] > 0", "z[i] += x[3,i] if w[i] > 0"),
+        kept("z[i] += Σ_t x[t,i] if t < 2"),
+        kept("z[i] += Σ_t x[t,i] if t < w[i]"),
+        kept("z[t] += x[t] if t < 1"),
     ),
     guards_outside: (
         Example("z[i,j] = (x[j]/s[i] if i ≥ j else 0)", "z[i,j] += x[j]/s[i] if i ≥ j"),
