@@ -61,8 +61,8 @@ def test_arrays_of_one_kernel_do_not_overlap() -> None:
         model = spec.model()
         seen["shared"] += check_layout(plan_module(model, declared_program(model), "float64"))
 
-    for_each_spec(check, many(8), start=900, lets=4)
-    assert seen["shared"] >= many(2)
+    for_each_spec(check, many(16), start=900, lets=4)
+    assert seen["shared"] >= many(4)
 
 
 def test_nor_do_those_of_functions_of_derivatives() -> None:
@@ -76,8 +76,8 @@ def test_nor_do_those_of_functions_of_derivatives() -> None:
                 seen["functions"] += 1
                 seen["shared"] += check_layout(part)
 
-    for_each_spec(check, many(6), start=950, lets=1)
-    assert seen["functions"] >= many(10) and seen["shared"] >= many(2)
+    for_each_spec(check, many(12), start=950, lets=1)
+    assert seen["functions"] >= many(20) and seen["shared"] >= many(4)
 
 
 def test_buffers_own_their_memory(tmp_path: Path) -> None:
