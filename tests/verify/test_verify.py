@@ -169,6 +169,17 @@ def test_nothing_is_found_in_arrays_of_one_number_and_in_a_training_that_diverge
     assert found(module_text(model)) == []
 
 
+def test_nothing_is_found_where_the_mean_of_losses_that_grow_is_no_number():
+    model = Model("grows", dtype="float64")
+    N, K = model.batch("N"), model.sizes(K=6)
+    n, k = model.indices(n=N, k=K)
+    x, y, w = model.input("x", N, K), model.input("y", N), model.parameter("w", K)
+    eta = sp.Sum(x[n, k] * w[k] ** 2, k)
+    a, b = model.let("a", n, sp.exp(eta)), model.let("b", n, sp.log(1 + eta**2))
+    model.minimize(sp.Sum((a[n] + b[n] - y[n]) ** 2 + eta, n))
+    assert found(module_text(model)) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
