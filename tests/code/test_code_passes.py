@@ -1057,6 +1057,33 @@ EXAMPLES = {
             y[t] = x[t]
         """,
     ),
+    "a local that one branch reads": (
+        without_unused,
+        """
+        for t in range(6):
+            if x[t] > 0:
+                a = exp(x[t])
+                y[t] = a
+            else:
+                a = 0
+        """,
+        """
+        for t in range(6):
+            if x[t] > real(0):
+                a = exp(x[t])
+                y[t] = a
+        """,
+    ),
+    "a local that the next iteration reads": (
+        without_unused,
+        """
+        a = 0
+        for t in range(6):
+            y[t] = a
+            a = x[t]
+        """,
+        None,
+    ),
     "a loop of which nothing is left": (
         without_unused,
         """
