@@ -83,7 +83,7 @@ def share_with_neighbours(program: Program) -> Program:
             if len(users) > 1 and not all(are_plain(s.subscripts) for s in users):
                 tensors.append(Tensor(read.tensor, tuple(r.extent for r in first.domain), Role.HELPER))
                 whole = replace(first, target=read.tensor, subscripts=places, operator="=", guard=TRUE)
-                made.setdefault(first, []).append(replace(whole, expression=value.whole))
+                made.setdefault(users[0], []).append(replace(whole, expression=value.whole))
                 changed |= {s: replace(s, expression=after[s]) for s in users}
     return with_values(program, tensors, made, changed)
 

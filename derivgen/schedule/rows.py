@@ -194,7 +194,7 @@ def is_at_most(r: Range, count: int) -> bool:
 def host_of(units: Sequence[Unit], unit: Unit) -> Unit | None:
     """The latest unit over the same rows that may take the statements of another one, past all after it."""
     for other in reversed(units):
-        if other.rows == unit.rows is not None and all(stays_in_row(other, s) for s in unit.statements):
+        if other.rows == unit.rows and all(stays_in_row(other, s) for s in unit.statements):
             return other
         if not other.commutes_with(unit):
             return None

@@ -122,6 +122,22 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             shapes={"z": "i", "x": "i"},
         ),
+        Example(  # what the value reads is complete before the first that makes it, not before all that adds
+            """
+            z[i] += w[i]
+            v[i] = x[i]²
+            z[i] += y[i]·exp(v[i])
+            z[i + 1] += w[i]·exp(v[i]) if i < 2
+            """,
+            """
+            z[i] += w[i]
+            v[i] = x[i]²
+            layer_exp[i] = exp(v[i])
+            z[i] += layer_exp[i]·y[i]
+            z[i + 1] += layer_exp[i]·w[i] if i < 2
+            """,
+            shapes={"z": "i"},
+        ),
         kept("z[i] += y[i]·exp(w[i])\nz[i] += x[i]·exp(w[i])"),
         kept("z[i] += y[i]·exp(w[i])\nz[i + 1] += x[i]·exp(x[i]) if i < 2", shapes={"z": "i"}),
         kept(  # at the last point the call would read outside of x
