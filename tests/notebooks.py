@@ -15,7 +15,14 @@ def executed(notebook: Path, folder: Path) -> Any:
     """The notebook with what its cells give; of what they write, standard output alone, its lines ended by newlines."""
     run = nbformat.read(notebook, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(run, timeout=300, kernel_name="python3", resources=resources, record_timing=False)
+    client = NotebookClient(
+        run,
+        timeout=300,
+        kernel_name="python3",
+        resources=resources,
+        record_timing=False,
+        coalesce_streams=True,  # as a notebook shows it: a line that was written over, by its last text
+    )
     client.execute(env=environment())
     run.metadata["language_info"] = {"name": "python"}  # without versions
     for cell in run.cells:
