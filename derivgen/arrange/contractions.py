@@ -13,6 +13,7 @@ from derivgen.form.program import Range, Statement, Tensor, are_plain
 from derivgen.form.sizes import REMEMBERED, typical_size
 
 WORTH_A_CALL = 256  # multiplications: below it, a loop over small products is faster as loops all the way
+FEW, LONG = 4, 16  # rows that loops combine faster than BLAS does, and elements that these must have at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Ex
     return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
-def covers_all(s: Statement, shape: tuple[sp.Expr, ...]) -> bool:
-    """Whether a statement writes all of its target; axes of extent 1 may be written at 0."""
+def covers_all(s: Statement, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
+    """Whether a statement writes all of its target; axes of extent 1 may be written at 0; `guarded`: or skips some."""
     axes = long_axes(s.subscripts, shape)
-    return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes))
+    return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes), guarded)
 
 
 def is_whole(read: Read, shape: tuple[sp.Expr, ...], s: Statement) -> bool:
@@ -138,6 +139,27 @@ def matrix_product(s: Statement, a: Read, b: Read, batch: list[sp.Expr]) -> Prod
     if left is None or right is None or out is None or out.transposed:
         return None
     return Product(left, right, out, tuple(r for i in batch for r in s.domain if r.index == i))
+
+
+def calls_blas(s: Statement, product: Product) -> bool:
+    """Whether a call of BLAS makes a product faster than loops do.
+
+    Loops are faster where few rows are combined, each along its memory: those of the right matrix for each row of the
+    result, or those of the result itself.
+    """
+    if product.batch or s.scan is not None or product.right.transposed:
+        return True
+    left, right = product.left.read.subscripts, product.right.read.subscripts
+    rows, columns, summed = (
+        sp.Mul(*(r.extent for r in s.domain if (r.index in left) is a and (r.index in right) is b))
+        for a, b in ((True, False), (False, True), (True, True))
+    )
+    few = is_few(summed) or (product.left.transposed and is_few(rows))
+    return not (few and columns.is_Integer and columns >= LONG)
+
+
+def is_few(extent: sp.Expr) -> bool:
+    return bool(extent.is_Integer and extent <= FEW)
 
 
 def is_step(s: Statement, index: sp.Expr) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.code.extents import SHORT, is_told_length
+from derivgen.code.extents import SHORT, UNROLLED
 from derivgen.code.tree import Fill, For, Function, Matrix
 from derivgen.code.visit import statements_in
 from derivgen.form.expressions import Read, index_symbol, is_index, is_size, reads_of, size_symbol, substitute
@@ -115,7 +115,7 @@ class Common:
     def loop(self, loops: Sequence[For]) -> None:
         """Compilers keep what they know of loops: how often short ones run, by which steps they go through memory."""
         innermost = not any(isinstance(code, For) for code in statements_in(loops[0].body))
-        told = [is_told_length(loop) or (innermost and loop.stop.is_Integer and loop.stop < SHORT) for loop in loops]
+        told = [loop.stop.is_Integer and (loop.stop <= UNROLLED or (innermost and loop.stop < SHORT)) for loop in loops]
         if len({loop.stop for loop in loops}) > 1 and any(told):
             raise Different
         if innermost:

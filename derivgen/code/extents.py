@@ -8,12 +8,10 @@ import sympy as sp
 
 from derivgen.code.tree import Assign, Block, Code, For, Function, Product
 from derivgen.code.visit import statements_in, values_of, with_blocks
-from derivgen.form.expressions import is_size, reads_of, subexpressions, sympy_order
-from derivgen.rewrite.calls import is_costly
+from derivgen.form.expressions import is_size, reads_of, sympy_order
 
 UNROLLED = 3  # LLVM unrolls a loop of a known length: it takes long for all but the shortest, which are not vectorized
 SHORT = 8  # from here on a module hides from LLVM how long a row of an array is: below, a loop over it is written out
-KNOWN = 64  # terms of a sum in a local, without calls, whose number LLVM should know: it makes vectors of all
 
 
 def with_sizes(function: Function) -> Function:
@@ -27,7 +25,7 @@ def with_sizes(function: Function) -> Function:
 
 
 def with_shown_extents(function: Function) -> Function:
-    """The function with the lengths of its loops read off arrays, except for the shortest ones and those of sums."""
+    """The function with the lengths of its loops read off arrays, except for the shortest ones."""
 
     def block(codes: Block) -> Block:
         return tuple(shown(with_blocks(code, block), function) for code in codes)
@@ -36,7 +34,7 @@ def with_shown_extents(function: Function) -> Function:
 
 
 def shown(code: Code, function: Function) -> Code:
-    if not isinstance(code, For) or not code.stop.is_Integer or code.backwards or is_told_length(code):
+    if not isinstance(code, For) or not code.stop.is_Integer or code.backwards or code.stop <= UNROLLED:
         return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
@@ -44,19 +42,6 @@ def shown(code: Code, function: Function) -> Code:
             if place == (code.index, code.stop):
                 return replace(code, shown=(array, axis))
     return code
-
-
-def is_told_length(loop: For) -> bool:
-    """Whether compilers should know how many iterations a loop has."""
-    short = loop.stop.is_Integer and loop.stop <= KNOWN
-    return bool(short and (loop.stop <= UNROLLED or all(is_plain_sum(c) for c in loop.body)))
-
-
-def is_plain_sum(code: Code) -> bool:
-    """Whether a statement adds to a local what needs no calls."""
-    if not isinstance(code, Assign) or code.operator != "+=" or code.place.subscripts:
-        return False
-    return not any(is_costly(node) for node in subexpressions(code.value))
 
 
 def accesses_in(block: Block) -> list[tuple[str, tuple[sp.Expr | None, ...]]]:

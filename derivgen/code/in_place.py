@@ -46,7 +46,7 @@ def as_vectors(function: Function) -> Function:
 def product(p: Product) -> Product:
     column = p.out.columns and sp.Mul(*p.out.columns) == 1
     at_once = not any(i is not None for m in (p.left, p.right, p.out) for i in m.point)
-    if column and at_once and p.scale is Scale.ASSIGN and not p.left.transposed:
+    if column and at_once and p.scale is Scale.ASSIGN:
         return replace(p, right=as_vector(p.right), out=as_vector(p.out))
     return p
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.arrange.contractions import Product, match_contraction
+from derivgen.arrange.contractions import Product, calls_blas, covers_all, is_few, match_contraction
 from derivgen.form.expressions import TRUE, indices_of, reads_of, substitute
-from derivgen.form.program import Program, Range, Scan, Statement, is_plain_index
+from derivgen.form.program import Program, Range, Scan, Statement, are_plain, is_plain_index
 from derivgen.rewrite.calls import calls_in
 from derivgen.rewrite.conditions import is_lone, is_read_under_guard
 from derivgen.rewrite.scans import runs
@@ -115,14 +115,14 @@ def with_work(
         first = s.target not in done
         done |= {t.target for t in group}
         product = match_contraction(program.table, s)
-        if product is not None:
+        if product is not None and calls_blas(s, product):
             if first and any(r in s.reduced for r in product.batch):  # a sum of products
                 fills.append(Fill(s.target, start_of(s)))
                 first = False
             nodes = fused(nodes, Contraction(s, product, first), inside_step(s, product.batch))
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
-        s = replace(s, domain=loop_order(s))
+        s = replace(s, domain=loop_order(s) if product is None else product_order(s))
         if first and needs_fill(program, s):
             fills.append(Fill(s.target, start_of(s)))
             first = False
@@ -191,12 +191,18 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
     return (*(r for r in s.domain if r is not inner), inner)
 
 
+def product_order(s: Statement) -> tuple[Range, ...]:
+    """The loops of a product of matrices: those of a few iterations inside, where they are written out."""
+    few = tuple(r for r in s.domain if is_few(r.extent))
+    return (*loop_order(replace(s, domain=tuple(r for r in s.domain if r not in few))), *few)
+
+
 def needs_fill(program: Program, s: Statement) -> bool:
     """Whether a first sum can't assign: it leaves elements out, or its target's loops are not the outer ones."""
     if s.operator == "=":
         return False
     skips = s.guard != sp.true and not s.reduced
-    return skips or not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
+    return skips or not covers_all(s, program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
 
 
 def inner_depth(s: Statement) -> int | None:
@@ -236,9 +242,16 @@ def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range
     done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
     after_maximum = has_maximum(done) and not has_maximum(own)
     calls = any(s.expression.has(sp.Function) for s in own)
-    after_loops = calls and len(loops) == 1 and any(isinstance(node, Loop) for node in loop.body)
+    after_loops = calls and len(loops) == 1 and any(isinstance(n, Loop) and not is_short_sum(n) for n in loop.body)
     after_calls = is_short(loops[0]) and not calls and loops[0] in work.statement.reduced and any(map(calls_in, done))
     return not after_maximum and not after_loops and not after_calls
+
+
+def is_short_sum(loop: Loop) -> bool:
+    """Whether a loop adds up a few products, which are written out in the end."""
+    parts = [s for w in work_in(loop) for s in statements_of(w)]
+    plain = all(are_plain(read.subscripts) for s in parts for read in s.reads)
+    return is_few(loop.extent) and plain and all(s.operator == "+=" and not calls_in(s) for s in parts)
 
 
 def is_short(r: Range) -> bool:
