@@ -316,6 +316,7 @@ class Model:
 
             h = model.recur("h", (n, t, j), lambda h: tanh(Sum(h[n, t - 1, k] * W[k, j], k) + x[n, t, j]))
             h, c = model.recur(["h", "c"], [(n, t, j), (n, t, j)], lambda h, c: (..., ...), initial=[0, 0])
+            x, v = model.recur(["x", "v"], (n, t), lambda x, v: (..., ...))  # both over n and t
 
         `step` receives the tensors and returns their values at one time step. The time axis is the axis that is read at
         a shift. All shifts must be negative (forwards in time), or all positive (backwards). A tensor may also read
@@ -327,7 +328,7 @@ class Model:
         """
         single = isinstance(name, str)
         names: list[str] = [str(n) for n in ([name] if single else name)]
-        lists = [indices] if single else list(indices)
+        lists = [indices] if single else indices_of_each(names, indices)
         starts = [initial] if single else list(initial) if isinstance(initial, list | tuple) else [initial] * len(names)
         if not names or not len(names) == len(lists) == len(starts):
             found = f"{len(names)} names, {len(lists)} tuples of indices, {len(starts)} initial values"
@@ -597,6 +598,14 @@ class Model:
     def _refuse_mask(self, what: str, array: object) -> None:
         if np.ma.isMaskedArray(array):
             self.problem(f"{what} is a masked array, whose mask would be lost: give it filled, array.filled(...)")
+
+
+def indices_of_each(names: Sequence[str], indices: Any) -> list[Any]:
+    """The indices of each of several tensors; a tuple, or a single index, that is given once is for all of them."""
+    given = list(indices) if isinstance(indices, list | tuple) else [indices]
+    if any(isinstance(i, list | tuple) for i in given) or (len(given) == len(names) and len(set(given)) == 1):
+        return given
+    return [tuple(given)] * len(names)
 
 
 def is_integer(value: object) -> bool:

@@ -244,6 +244,26 @@ def test_steps_print_with_their_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("once", [True, False])
+def test_several_tensors_share_the_indices_that_are_given_once(once: bool) -> None:
+    model = Model("m")
+    n, t = model.indices(n=2, t=T)
+    w = model.parameter("w")
+    x, *_ = model.recur(
+        ["x", "v", "a"],
+        (n, t) if once else [(n, t)] * 3,
+        lambda x, v, a: (x[n, t - 1] + v[n, t], v[n, t - 1] + a[n, t], -w * x[n, t - 1]),
+        initial=[1, 0, None],
+    )
+    u, _ = model.recur(["u", "z"], t if once else [t, t], lambda u, z: (u[t - 1] + z[t], w * z[t - 1]), initial=1)
+    model.minimize(Sum(x[n, T - 1], n) + u[T - 1])
+    program = declared_program(model)
+    assert {(s.target, tuple(map(str, s.subscripts))) for s in program.statements if s.target in "xvauz"} == {
+        *((name, ("n", "t")) for name in "xva"),
+        *((name, ("t",)) for name in "uz"),
+    }
+
+
 def test_explained_as_steps() -> None:
     model = Model("m")
     h = lstm(model)
