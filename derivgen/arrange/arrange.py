@@ -17,6 +17,7 @@ from derivgen.arrange.neighbours import factors_with_neighbours, share_with_neig
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
+from derivgen.arrange.sums_in_steps import sums_in_steps
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, bottom_up, branches_of, indices_of, replace_reads, substitute
@@ -192,5 +193,6 @@ PASSES: tuple[Pass, ...] = (
     sums_first,
     contract_products,
     axes_in_order,
+    sums_in_steps,
     read_earlier_again,
 )

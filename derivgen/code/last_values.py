@@ -137,6 +137,9 @@ class Chain:
             return [], loop
         if any(ahead in places_of(s) for c in branch.body if not is_store(c, ahead) for s in statements_in((c,))):
             return [], loop
+        rest_of_step = statements_in(loop.body[loop.body.index(branch) + 1 :])
+        if any(own in places_of(s) for s in rest_of_step):  # the local has what the next step reads by then
+            return [], loop
         now, coming = (Read(self.fresh.name(f"{self.array}_{word}")) for word in ("now", "next"))
         read = partial(substitute, mapping={own: now})
 

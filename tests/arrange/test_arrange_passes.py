@@ -29,6 +29,7 @@ from derivgen.arrange.neighbours import factors_with_neighbours, share_with_neig
 from derivgen.arrange.order_of_sums import sums_first
 from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
+from derivgen.arrange.sums_in_steps import sums_in_steps
 from derivgen.arrange.time_major import time_major
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program, Role, check_program
@@ -159,6 +160,56 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         ),
         kept("x_bar[i] += t[i]·w[i] if i < 2\nx_bar[i + 1] += t[i]·y[i] if i < 2", shapes={"x_bar": "i"}),
         kept("x_bar[i] += t[i]·exp(y[i])\nx_bar[i] += w[i]·exp(y[i])"),
+    ),
+    sums_in_steps: (
+        Example(
+            """
+            p_bar[t,i] = w[i]·y_bar[t,i], t = …, 1, 0
+            y_bar[t - 1,i] += p_bar[t,i] if t ≥ 1, t = …, 1, 0
+            s_bar += Σ_t,i x[t,i]·y_bar[t,i]
+            """,
+            """
+            p_bar[t,i] = w[i]·y_bar[t,i], t = …, 1, 0
+            s_bar += Σ_t,i x[t,i]·y_bar[t,i], t = …, 1, 0
+            y_bar[t - 1,i] += p_bar[t,i] if t ≥ 1, t = …, 1, 0
+            """,
+        ),
+        Example(  # one for each step, under another index; and one that reads what stands between
+            """
+            p_bar[t,i] = w[i]·y_bar[t,i], t = …, 1, 0
+            y_bar[t - 1,i] += p_bar[t,i] if t ≥ 1, t = …, 1, 0
+            v_bar[t,i] = x[t,i]²
+            s_bar += Σ_t,i y_bar[t,i]·v_bar[t,i]
+            a_bar[t2] += Σ_i x[t2,i]·p_bar[t2,i]
+            """,
+            """
+            p_bar[t,i] = w[i]·y_bar[t,i], t = …, 1, 0
+            a_bar[t] += Σ_i x[t,i]·p_bar[t,i], t = …, 1, 0
+            y_bar[t - 1,i] += p_bar[t,i] if t ≥ 1, t = …, 1, 0
+            v_bar[t,i] = x[t,i]²
+            s_bar += Σ_t,i y_bar[t,i]·v_bar[t,i]
+            """,
+        ),
+        kept(  # a row's own sum, which is no local
+            """
+            p_bar[t,i] = w[i]·y_bar[t,i], t = …, 1, 0
+            y_bar[t - 1,i] += p_bar[t,i] if t ≥ 1, t = …, 1, 0
+            v_bar[i] += Σ_t x[t,i]·y_bar[t,i]²
+            """
+        ),
+        kept(  # steps that only hand on
+            """
+            y_bar[t - 1,i] += y_bar[t,i] if t ≥ 1, t = …, 1, 0
+            s_bar += Σ_t,i x[t,i]·y_bar[t,i]
+            """
+        ),
+        kept(  # another step's value, or other points
+            """
+            h[t,i] = (h[t - 1,i]·w[i] if t > 0 else 1), t = 0, 1, …
+            s_bar += Σ_t,i (h[t - 1,i]·x[t,i] if t > 0 else 0)
+            v += Σ_t,i,j h[t,i]·z[t,j]²
+            """
+        ),
     ),
     read_earlier_again: (
         Example(

@@ -841,6 +841,16 @@ EXAMPLES = {
                 y_now = y_next
         """,
     ),
+    "an adjoint that is read after it is handed on": (
+        last_values_in_locals,
+        """
+        for t in back(6):
+            if t >= 1:
+                y[t - 1] += x[t] * y[t]
+            z[t] = 2 * y[t]
+        """,
+        None,
+    ),
     "an adjoint that not each step hands on": (
         last_values_in_locals,
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,34 @@ def test_second_derivatives() -> None:
         return run(gradient, {**values, "U": exact(values["U"]) + sign * step * exact(v)})[bar]
 
     assert relative_error(found, (moved(1) - moved(-1)) / (2 * step)) < 1e-25
+
+
+def waves(initial: Any) -> Model:
+    """Two values a row that drive each other, with a rate of each step, and one of all."""
+    model = Model("waves", dtype="float64")
+    N = model.batch("N")
+    n, t = model.indices(n=N, t=T)
+    y, rate = model.input("y", N, T), model.parameter("rate", T)
+    w, noise = model.parameter("w"), model.parameter("noise")
+    u, v = model.recur(
+        ["u", "v"],
+        (n, t),
+        lambda u, v: (u[n, t - 1] + rate[t] * v[n, t - 1], v[n, t - 1] - w * sin(u[n, t - 1]) + noise * y[n, t]),
+        initial=initial,
+    )
+    model.minimize(Sum((u[n, t] - y[n, t]) ** 2 + v[n, t] ** 4, n, t))
+    return model
+
+
+@pytest.mark.parametrize("initial", [[1, 0], [sp.Rational(1, 2), -1]])
+def test_sums_over_points_are_taken_by_the_steps(initial: list[Any]) -> None:
+    """The backward pass goes through time once, and gives the same gradient as the formulas do."""
+    model = waves(initial)
+    declared = declared_program(model)
+    text = module_text(model)
+    assert check_module(execute(text), declared, random_values(declared, "float64", rows=3, seed=2)) == []
+    backward = text[text.index("def u_backward(") :].partition("\n\n\n")[0]
+    assert len(re.findall(r"^    for t\b", backward, re.MULTILINE)) == 1, backward
 
 
 def test_what_needs_no_step_leaves_the_steps() -> None:
