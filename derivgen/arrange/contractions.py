@@ -101,10 +101,10 @@ def batches(s: Statement, a: Read, b: Read, with_loops: bool) -> list[list[sp.Ex
     return [[*shared, i] for i in dict.fromkeys([*firsts[:1], *summed]) if i is not None]
 
 
-def covers_all(s: Statement, shape: tuple[sp.Expr, ...], guarded: bool = False) -> bool:
-    """Whether a statement writes all of its target; axes of extent 1 may be written at 0; `guarded`: or skips some."""
+def covers_all(s: Statement, shape: tuple[sp.Expr, ...]) -> bool:
+    """Whether a statement writes all of its target; axes of extent 1 may be written at 0."""
     axes = long_axes(s.subscripts, shape)
-    return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes), guarded)
+    return replace(s, subscripts=tuple(i for i, _ in axes)).covers(tuple(extent for _, extent in axes))
 
 
 def is_whole(read: Read, shape: tuple[sp.Expr, ...], s: Statement) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from itertools import takewhile
 
 import sympy as sp
@@ -32,7 +32,6 @@ from derivgen.code.tree import (
     Scale,
     Scratch,
 )
-from derivgen.code.visit import mapped
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -159,21 +158,20 @@ class Builder:
                 return self.compute(node)
 
     def loop(self, loop: nests.Loop) -> Block:
-        """The loop, between what the reductions that it is the outermost loop of start from, and what maxima end in.
-
-        Of a loop of one iteration only that stands there.
-        """
+        """The loop, between what the reductions that it is the outermost loop of start from, and what maxima end in."""
         reduced = [c for c in nests.work_in(loop) if isinstance(c, nests.Compute) and is_reduced_by(c, loop)]
         before = [code for c in reduced for code in self.start(c)]
         after = [code for c in reduced for code in self.end(c)]
-        index, extent, body = self.resolved(loop.index), self.resolved(loop.extent), self.nodes(loop.body)
-        if loop.scan is None and extent is sp.S.One:
-            codes = tuple(mapped(code, partial(substitute, mapping={index: sp.S.Zero})) for code in body)
-        else:
-            backwards = loop.scan is not None and loop.scan.reverse
-            steps = loop.scan is not None
-            codes = (For(index, extent, body, backwards=backwards, parallel=loop.parallel, steps=steps),)
-        return (*dict.fromkeys(before), *codes, *dict.fromkeys(after))
+        backwards = loop.scan is not None and loop.scan.reverse
+        code = For(
+            self.resolved(loop.index),
+            self.resolved(loop.extent),
+            self.nodes(loop.body),
+            backwards=backwards,
+            parallel=loop.parallel,
+            steps=loop.scan is not None,
+        )
+        return (*dict.fromkeys(before), code, *dict.fromkeys(after))
 
     def start(self, c: nests.Compute) -> list[Code]:
         """The start of a reduction whose target nothing has written before, or that looks for a maximum's place."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derivgen.arrange.contractions import covers_all, long_axes
+from derivgen.arrange.contractions import covers_all
 from derivgen.form.expressions import Read, guarded
 from derivgen.form.notation import Plain, apart, steps, untold_ranges
 from derivgen.form.program import Program, Role, Statement, is_plain_index
@@ -50,10 +50,9 @@ def lines_of(
             start = len(lines)
         if s.target in fills and is_lone(program, s):
             s = replace(s, operator="=", expression=guarded(s.expression, s.guard), guard=sp.true)
-        shape = program.tensor(s.target).shape
-        plainly = s.target in started - seen and all(is_plain_index(i) for i, _ in long_axes(s.subscripts, shape))
+        plainly = s.target in started - seen and all(is_plain_index(i) for i in s.subscripts)
         # Other steps add to it, or it leaves some of it as it is cleared.
-        plainly = plainly and (s.target not in fills or (not s.scan and covers_all(s, shape)))
+        plainly = plainly and (s.target not in fills or (not s.scan and covers_all(s, program.tensor(s.target).shape)))
         if s.target in fills.keys() - seen and s.operator != "=" and not plainly:
             cleared = plain.equation(plain.read(Read(s.target)), plain.expression(fills[s.target]))
             lines.insert(start if s.scan else len(lines), (own, cleared))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derivgen.arrange.contractions import Product, calls_blas, covers_all, is_few, match_contraction
+from derivgen.arrange.contractions import Product, calls_blas, is_few, match_contraction
 from derivgen.form.expressions import TRUE, indices_of, reads_of, substitute
 from derivgen.form.program import Program, Range, Scan, Statement, are_plain, is_plain_index
 from derivgen.rewrite.calls import calls_in
@@ -202,7 +202,7 @@ def needs_fill(program: Program, s: Statement) -> bool:
     if s.operator == "=":
         return False
     skips = s.guard != sp.true and not s.reduced
-    return skips or not covers_all(s, program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
+    return skips or not s.covers(program.tensor(s.target).shape, guarded=True) or inner_depth(s) is None
 
 
 def inner_depth(s: Statement) -> int | None:

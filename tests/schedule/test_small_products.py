@@ -63,10 +63,3 @@ def test_their_gradients_are_right(sizes: tuple[int, int, int]) -> None:
     declared = declared_program(model)
     values = random_values(declared, "float64", rows=7, seed=1)
     assert check_module(execute(module_text(model)), declared, values) == []
-
-
-@pytest.mark.parametrize("sizes", [(6, 8, 1), (6, 1, 1), (1, 8, 4)])
-def test_a_loop_of_one_iteration_is_what_stands_in_it(sizes: tuple[int, int, int]) -> None:
-    for function in kernel_functions(module_text(network(*sizes))):
-        loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
-        assert not any(ast.unparse(loop.iter) == "range(1)" for loop in loops), ast.unparse(function)

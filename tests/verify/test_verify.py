@@ -431,7 +431,7 @@ def test_another_square_is_found():
 def test_an_access_beyond_its_array_is_found_though_no_value_changes():
     """A read whose value nobody uses, one past the end."""
     text = module("digits")
-    old = "        for c in range(10):\n"
+    old = "        for c in range(p_exp.shape[1]):\n"
     assert old in text
     wrong = text.replace(old, old + "            beside = z2[n, c + 1]\n", 1)
     assert any("is not proved to lie in its array" in line for line in found(wrong))
