@@ -51,7 +51,9 @@ PREDICTING = """
 
 @click.command(cls=Command, examples=PREDICTING)
 @options_of(ARGUMENTS, DATA_OPTIONS)
-@of_output("-o", "--output", type=FILE, metavar="FILE", required=True, help="File to write: .npy, .npz or .csv.")
+@of_output(
+    "-o", "--output", type=FILE, metavar="FILE", required=True, help="File to write: .npy, .npz, .csv or .parquet."
+)
 @of_output(
     "--classes",
     is_flag=True,
@@ -69,7 +71,7 @@ def predict(
     """Write the predictions of a generated module with trained parameters.
 
     Neither the spec nor labels are needed. An .npz holds them as the array `prediction`; a .csv has one line for each
-    row of the data.
+    row of the data, and a .parquet one row.
     """
     import numpy as np
 

@@ -18,6 +18,7 @@ from derivgen.runtime.data.data import read_data
 from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import Tell
 from derivgen.runtime.data.rows import Feed, count_rows, draws_of, sample_inputs
+from derivgen.runtime.data.tables import arrow
 from derivgen.runtime.loading import refuse_other
 from derivgen.runtime.log import LOG
 from derivgen.runtime.tensors import load_parameters
@@ -144,23 +145,29 @@ def read_parameters(path: Path | str, module: ModuleType) -> tuple[Array, str]:
 
 
 def write_prediction(path: Path | str, prediction: Array) -> None:
-    """Write an array as .npy, .npz (named `prediction`) or .csv (a column a unit), atomically."""
+    """Write an array as .npy, .npz (named `prediction`), .csv or .parquet (a column a unit), atomically."""
     path = Path(path)
+    check_prediction_file(path)
     buffer = io.BytesIO()
     if path.suffix == ".npy":
         np.save(buffer, prediction, allow_pickle=False)
     elif path.suffix == ".npz":
         np.savez(buffer, prediction=prediction)
     else:
-        check_prediction_file(path)
         table = prediction.reshape(len(prediction), -1) if prediction.ndim else prediction.reshape(1, 1)
         names = ["prediction"] if table.shape[1] == 1 else [f"prediction_{k}" for k in range(table.shape[1])]
-        digits = "%.9g" if prediction.dtype == np.float32 else "%.17g"
-        np.savetxt(buffer, table, fmt=digits, delimiter=",", header=",".join(names), comments="")
+        if path.suffix == ".parquet":
+            columns = dict(zip(names, np.ascontiguousarray(table.T), strict=True))
+            arrow("pyarrow.parquet", path, "written").write_table(arrow("pyarrow", path).table(columns), buffer)
+        else:
+            digits = "%.9g" if prediction.dtype == np.float32 else "%.17g"
+            np.savetxt(buffer, table, fmt=digits, delimiter=",", header=",".join(names), comments="")
     store.write_bytes(path, buffer.getvalue())
 
 
 def check_prediction_file(path: Path) -> None:
     """Raise DerivgenError where a prediction can't be written so."""
-    if path.suffix not in (".npy", ".npz", ".csv"):
-        raise DerivgenError(f"{path} is of no known kind: give a name that ends in .npy, .npz or .csv")
+    if path.suffix not in (".npy", ".npz", ".csv", ".parquet"):
+        raise DerivgenError(f"{path} is of no known kind: give a name that ends in .npy, .npz, .csv or .parquet")
+    if path.suffix == ".parquet":
+        arrow("pyarrow.parquet", path, "written")

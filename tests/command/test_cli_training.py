@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from command import but_signs, fail, succeed
 
@@ -94,6 +95,10 @@ def test_from_a_table_to_predictions():
     succeed("predict", "flowers_kernels.py", "run", "--data", "unseen.csv", "-o", "out.csv")
     assert Path("out.csv").read_text().startswith("prediction_0,prediction_1,prediction_2\n")
     np.testing.assert_array_equal(np.loadtxt("out.csv", np.float32, delimiter=",", skiprows=1), wanted)
+    succeed("predict", "flowers_kernels.py", "run", "--data", "unseen.csv", "-o", "out.parquet")
+    written = pyarrow.parquet.read_table("out.parquet")
+    assert written.column_names == [f"prediction_{k}" for k in range(3)]
+    np.testing.assert_array_equal(np.stack([column.to_numpy() for column in written.columns], 1), wanted)
     succeed("predict", "flowers_kernels.py", "run", "--data", "iris.csv", "-o", "out.npz")  # labels are left alone
     with np.load("out.npz") as saved:
         np.testing.assert_array_equal(saved["prediction"], wanted)
@@ -422,7 +427,7 @@ def test_a_model_without_data_is_trained_too():
     [
         (["none_kernels.py", "p.npz", "-o", "out.npy"], "none_kernels.py does not exist"),
         (["flowers_kernels.py", "p.npz", "-o", "out.npy"], "p.npz does not exist"),
-        (["flowers_kernels.py", "flowers_parameters.npz", "-o", "out.txt"], "ends in .npy, .npz or .csv"),
+        (["flowers_kernels.py", "flowers_parameters.npz", "-o", "out.txt"], "ends in .npy, .npz, .csv or .parquet"),
         (["flowers_kernels.py", "empty", "-o", "out.npy"], "empty is a folder without a checkpoint"),
         (["flowers_kernels.py", "iris.csv", "-o", "out.npy"], "iris.csv"),
         (["flowers_kernels.py", "other.npz", "-o", "out.npy"], "lacks the parameter"),

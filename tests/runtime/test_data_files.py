@@ -15,6 +15,7 @@ import pytest
 
 from derivgen.errors import DerivgenError
 from derivgen.runtime.data.data import read_data
+from derivgen.runtime.predicting import write_prediction
 
 
 def given(name, *shape, dtype="float32", classes=None, ignore=None):
@@ -506,6 +507,9 @@ def test_a_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     assert_classifier(read_data(write(tmp_path / "d.csv", CSV), CLASSIFIER)[0])
     path = write(tmp_path / "d.parquet", "PAR1")
     refused(r"d\.parquet can't be read without pyarrow: pip install 'derivgen\[data\]'", path, CLASSIFIER)
+    with pytest.raises(DerivgenError, match=r"p\.parquet can't be written without pyarrow: pip install"):
+        write_prediction(tmp_path / "p.parquet", X)
+    assert not (tmp_path / "p.parquet").exists()
 
 
 def test_a_csv_gives_the_bits_that_pyarrow_reads(tmp_path):

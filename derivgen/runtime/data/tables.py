@@ -83,12 +83,12 @@ def column_array(column: Any, declared: Any, origin: Origin) -> Array:
 # ---- .parquet
 
 
-def arrow(part: str, path: Path) -> Any:
-    """A part of pyarrow, which is only needed for Parquet files."""
+def arrow(part: str, path: Path, done: str = "read") -> Any:
+    """A part of pyarrow, which is only needed for Parquet files; `done`: what can't be done to the file without it."""
     try:
         return importlib.import_module(part)
     except ImportError as error:
-        raise DerivgenError(f"{path} can't be read without pyarrow: pip install 'derivgen[data]'") from error
+        raise DerivgenError(f"{path} can't be {done} without pyarrow: pip install 'derivgen[data]'") from error
 
 
 def parquet_names(path: Path) -> list[str]:
