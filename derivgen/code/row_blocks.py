@@ -2,13 +2,13 @@
 
     for n: k_n = k[n]; z[k_n] += exp(a[k_n]·x[n])
     →  for first in range(0, N, 256):
-           for row in block: k_n = k[first + row]; rows[0, row] = a[k_n]; rows[1, row] = x[first + row]
-           for row in block: rows[2, row] = exp(rows[0, row]·rows[1, row])
-           for row in block: k_n = k[first + row]; z[k_n] += rows[2, row]
+           for row in block: k_n = k[first + row]; rows[0, row] = a[k_n]
+           for row in block: rows[1, row] = exp(rows[0, row]·x[first + row])
+           for row in block: k_n = k[first + row]; z[k_n] += rows[1, row]
 
 Compilers compute several rows at once where a loop has no branches, where its elements lie side by side, and where its
-stores cannot change what it reads. The loop in the middle is such a one, whatever the others reach: all that it touches
-is an array of the function's own, which stays in the cache. Sums are added up in the order in which they were.
+stores cannot change what it reads. The loop in the middle is such a one: what lies elsewhere comes from an array of the
+function's own, which stays in the cache. Sums are added up in the order in which they were.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class RowBlocks:
     def in_three(self, loop: For, work: Work, point: Point) -> Sequence[Code]:
         """The loops to gather, to compute and to store, over blocks of rows where there may be more than one has."""
         one = is_one(loop)
-        near = in_place(work) if one else set()  # of several blocks, a compiler does not see that elements lie alike
+        near = in_place(work)
         kept = {s.value: s.place for s in work.stores() if s.place in near}
         readable = [r for r in work.reads() if not work.varies(r) and self.proof.may_be_read(r, point)]
         # Where the loop stores to its own rows alone, a compiler knows that nothing changes what stays.
@@ -275,6 +275,8 @@ class RowBlocks:
         store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
         parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
         before = [Let(local.tensor, r) for r, local in fixed.items()]
+        if not held and not store:
+            return [*before, replace(loop, body=(*work.places_for(compute), *compute))]
         if one:
             return [*before, *(replace(loop, body=tuple(part)) for part in parts)]
         there = partial(substitute, mapping={loop.index: first + row})
@@ -363,7 +365,7 @@ def pays(work: Work, one: bool, proof: Proof) -> bool:
     values = [s.value for s in work.statements]
     costs = [scalar_cost(v, proof.is_integer) for v in values]
     divided = sum(is_division(node) for v in values for node in subexpressions(v))
-    near = in_place(work) if one else set()
+    near = in_place(work)
     copies = sum(work.varies(r) for r in work.reads() if r not in near)
     copies += len({s.value for s in work.stores() if s.place not in near})
     gain = total(costs).nanoseconds() + DIVISION * divided  # nearly all of what one row at a time takes

@@ -953,17 +953,15 @@ EXAMPLES = {
             y[l[n]] += exp(x[l[n]] * r[n])
         """,
         """
-        rows = scratch(3, 256)
+        rows = scratch(2, 256)
         for first in range(0, N, 256):
             for row in range(min(256, N - first)):
-                rows[0, row] = r[first + row]
-                rows[1, row] = x[l[first + row]]
+                rows[0, row] = x[l[first + row]]
             for row in range(min(256, N - first)):
-                r_n = rows[0, row]
-                x_l = rows[1, row]
-                rows[2, row] = exp(r_n * x_l)
+                x_l = rows[0, row]
+                rows[1, row] = exp(r[first + row] * x_l)
             for row in range(min(256, N - first)):
-                y[l[first + row]] += rows[2, row]
+                y[l[first + row]] += rows[1, row]
         """,
     ),
     "rows with branches": (
@@ -979,18 +977,13 @@ EXAMPLES = {
             r[n] = b * x[0]
         """,
         """
-        rows = scratch(2, 256)
-        for first in range(0, N, 256):
-            for row in range(min(256, N - first)):
-                rows[0, row] = r[first + row]
-            for row in range(min(256, N - first)):
-                s = rows[0, row]
-                a = exp(-s) + exp(s)
-                b = real(2) * a if s > real(0) else real(1)
-                r_ = x[0] * b
-                rows[1, row] = r_
-            for row in range(min(256, N - first)):
-                r[first + row] = rows[1, row]
+        x_0 = x[0]
+        for n in range(N):
+            s = r[n]
+            a = exp(-s) + exp(s)
+            b = real(2) * a if s > real(0) else real(1)
+            r_ = b * x_0
+            r[n] = r_
         """,
     ),
     "rows of which a branch alone reads something": (
