@@ -14,13 +14,14 @@ there are blocks. A local for the sum of these, z[0] before, gains nothing: it i
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import sympy as sp
 
 from derivgen.code.tree import Assign, Code, For, Function, Let
-from derivgen.code.visit import read_in, statements_in, with_blocks, written_by
+from derivgen.code.visit import mapped, read_in, statements_in, with_blocks, written_by
 from derivgen.code.walk import Fresh, names_in
-from derivgen.form.expressions import Read
+from derivgen.form.expressions import Read, indices_of, substitute
 
 BLOCK = 4096  # rows whose terms are added up one after another
 
@@ -81,7 +82,21 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
         return replace(loop, body=(*starts, *body, *sums))
     first = fresh.index("first")
     rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)
+    if changes_rows(loop):
+        row = fresh.index("row")
+        body = tuple(mapped(c, partial(substitute, mapping={loop.index: first + row})) for c in body)
+        rows = For(row, sp.Min(sp.Integer(BLOCK), loop.stop - first), body, most=sp.Integer(BLOCK))
     return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
+
+
+def changes_rows(loop: For) -> bool:
+    """Whether an iteration adds to an element of its row.
+
+    A compiler makes vectors then if it knows that no subscript is negative, and so counted from the end: it finds that
+    of `first + row`, but not of an index that starts at `first` (1.6 and 10 µs for 20,000 rows of x[n] += y[n]²).
+    """
+    adds = (c for c in statements_in(loop.body) if isinstance(c, Assign) and c.operator == "+=")
+    return any(loop.index in indices_of(c.place) for c in adds)
 
 
 def adds_in_loop(loop: For, total: str) -> bool:

@@ -1099,6 +1099,25 @@ EXAMPLES = {
         y[0] = real(1)
         """,
     ),
+    "a total over rows that are added to": (
+        in_blocks,
+        """
+        s = 0
+        for n in range(N):
+            y[n] += r[n]
+            s += y[n]
+        x[0] = s
+        """,
+        """
+        x[0] = real(0)
+        for first in range(0, N, 4096):
+            s_part = real(0)
+            for row in range(min(4096, N - first)):
+                y[first + row] += r[first + row]
+                s_part += y[first + row]
+            x[0] += s_part
+        """,
+    ),
     "a total over rows": (
         in_blocks,
         """
