@@ -1104,8 +1104,8 @@ EXAMPLES = {
         """
         s = 0
         for n in range(N):
-            y[n] += r[n]
-            s += y[n]
+            r[n] += x[1]
+            s += r[n]
         x[0] = s
         """,
         """
@@ -1113,8 +1113,8 @@ EXAMPLES = {
         for first in range(0, N, 4096):
             s_part = real(0)
             for row in range(min(4096, N - first)):
-                y[first + row] += r[first + row]
-                s_part += y[first + row]
+                r[first + row] += x[1]
+                s_part += r[first + row]
             x[0] += s_part
         """,
     ),
