@@ -36,7 +36,7 @@ from derivgen.form.expressions import (
     subexpressions,
     substitute,
 )
-from derivgen.form.program import GIVEN
+from derivgen.form.program import GIVEN, Tensor
 from derivgen.form.sizes import typical
 from derivgen.schedule.cost import DIVISION, Cost, scalar_cost, total
 
@@ -69,13 +69,15 @@ class NotStraight(Exception):
 class Work:
     """What an iteration does, one statement after another, without branches.
 
-    `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether it had some.
+    `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether it had some;
+    `arrays`: those of the function.
     """
 
     index: sp.Symbol
     integers: dict[str, Let]
     statements: tuple[Let | Assign, ...]
     branches: bool
+    arrays: Mapping[str, Tensor]
 
     def reads(self) -> list[Read]:
         """The elements of reals that are read."""
@@ -156,9 +158,8 @@ class RowBlocks:
             raise NotStraight
         integers = {s.name: s for s in straight if isinstance(s, Let) and s.integer}
         reals = tuple(s for s in straight if not (isinstance(s, Let) and s.integer))
-        work = Work(
-            loop.index, integers, tuple(self.forwarded(reals, loop.index)), any(isinstance(c, If) for c in loop.body)
-        )
+        statements, branches = (*self.forwarded(reals, loop.index),), any(isinstance(c, If) for c in loop.body)
+        work = Work(loop.index, integers, statements, branches, self.given.arrays)
         reads = [r for s in (*integers.values(), *work.statements) for r in reads_of(*values_of(s)) if r.subscripts]
         if not all(self.proof.may_be_read(r, point) for r in reads):
             raise NotStraight
@@ -337,7 +338,9 @@ def in_place(work: Work) -> set[Read]:
 
 def lies_side_by_side(place: Read, work: Work) -> bool:
     """Whether an access moves on by one element from one iteration to the next, or stays where it is."""
-    *before, last = place.subscripts
+    shape = work.arrays[place.tensor].shape if place.tensor in work.arrays else ()
+    alone = [axis for axis, extent in enumerate(shape) if extent is sp.S.One]  # elements along it are one
+    *before, last = [i for axis, i in enumerate(place.subscripts) if axis not in alone] or [sp.S.Zero]
     moves = last - work.index if work.index in indices_of(last) else last
     return not any(map(work.varies, (*before, moves)))
 
