@@ -13,6 +13,7 @@ there are blocks. A local for the sum of these, z[0] before, gains nothing: it i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -83,10 +84,15 @@ def divided(loop: For, totals: list[str], fresh: Fresh) -> For:
     first = fresh.index("first")
     rows = replace(loop, body=body, start=first, stop=sp.Min(first + BLOCK, loop.stop), most=loop.stop)
     if changes_rows(loop):
-        row = fresh.index("row")
-        body = tuple(mapped(c, partial(substitute, mapping={loop.index: first + row})) for c in body)
-        rows = For(row, sp.Min(sp.Integer(BLOCK), loop.stop - first), body, most=sp.Integer(BLOCK))
+        rows = rows_of_block(loop, body, first, fresh.index("row"), BLOCK)
     return For(first, loop.stop, (*starts, rows, *sums), loop.start, BLOCK)
+
+
+def rows_of_block(loop: For, body: Iterable[Code], first: sp.Symbol, row: sp.Symbol, size: int) -> For:
+    """What iterations of a loop do in a block of so many of them, counted from the block's first."""
+    there = partial(substitute, mapping={loop.index: first + row})
+    stop = sp.Min(sp.Integer(size), loop.stop - first)
+    return For(row, stop, tuple(mapped(c, there) for c in body), most=sp.Integer(size))
 
 
 def changes_rows(loop: For) -> bool:

@@ -16,16 +16,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from derivgen.code.blocks import rows_of_block
 from derivgen.code.cost import statement_cost, work_of
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls, size, word_for
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Kind, Let, Scratch
-from derivgen.code.visit import mapped, read_by, statements_in, values_of, with_blocks, written_by
+from derivgen.code.visit import read_by, statements_in, values_of, with_blocks, written_by
 from derivgen.code.walk import Fresh, Words, inside
 from derivgen.form.expressions import (
     TRUE,
@@ -280,9 +280,7 @@ class RowBlocks:
             return [*before, replace(loop, body=(*work.places_for(compute), *compute))]
         if one:
             return [*before, *(replace(loop, body=tuple(part)) for part in parts)]
-        there = partial(substitute, mapping={loop.index: first + row})
-        stop = sp.Min(sp.Integer(ROWS), loop.stop - first)
-        blocks = (For(row, stop, tuple(mapped(c, there) for c in part), most=sp.Integer(ROWS)) for part in parts)
+        blocks = (rows_of_block(loop, part, first, row, ROWS) for part in parts)
         return [*before, replace(loop, index=first, body=tuple(blocks), step=ROWS)]
 
     def computed(
