@@ -36,6 +36,8 @@ def with_shown_extents(function: Function) -> Function:
 def shown(code: Code, function: Function) -> Code:
     if not isinstance(code, For) or not code.stop.is_Integer or code.backwards or code.stop <= UNROLLED:
         return code
+    if code.shown is not None:
+        return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()
         for axis, place in enumerate(zip(subscripts, shape, strict=False)):

@@ -72,10 +72,10 @@ class Modes:
         """What follows a step's update."""
         return (Call("take_next", ("theta", "work")),) if self.running else ()
 
-    def without_gradient(self) -> Block:
+    def without_gradient(self, gradient: str) -> Block:
         """What fills the rest of a gradient that a step leaves alone."""
         start = sp.Integer(self.plan.trained_count)
-        return (Fill("gradient", sp.S.Zero, start),) if self.plan.untrained else ()
+        return (Fill(gradient, sp.S.Zero, start),) if self.plan.untrained else ()
 
     # ---- arguments
 

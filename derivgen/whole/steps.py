@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
+from derivgen.code.extents import UNROLLED
 from derivgen.code.routine import ASSIGN, FACTORS, TRUTH, Group, Linkage, Routine, Type, array
 from derivgen.code.tree import (
     Arrays,
@@ -211,7 +212,7 @@ class Steps:
 
     def gradient(self) -> Routine:
         bar = Bind("bar", Call("split", (Borrowed(GRADIENT),)))
-        around = (*self.modes.without_gradient(), *self.whole_data(), *self.modes.drawing(Read(STEP_NUMBER), Read(ROW)))
+        around = (*self.modes.without_gradient(GRADIENT), *self.whole_data(), *self.modes.drawing(Read(STEP_NUMBER), Read(ROW)))
         body = (self.theta(), bar, *around, *returned(self.step_call("bar", ASSIGN, "data")))
         arguments = self.outside(self.flat(GRADIENT)) | self.modes.arguments(self.modes.gradient_arguments())
         words = ("A step, for callers in Python.",)
@@ -261,8 +262,12 @@ class Steps:
         inner = [index_symbol(i) for i in names]
         code: Code = Assign(Read(f"work.{name}", n, *inner), "=", Read(f"data.{name}", Read("row"), *inner))
         for axis in reversed(range(1, rank)):
-            extent = t.shape[axis]
-            code = For(inner[axis - 1], extent if extent.is_Integer else Extent(f"work.{name}", axis), (code,))
+            extent, shown = t.shape[axis], None
+            if not extent.is_Integer:
+                extent = Extent(f"work.{name}", axis)
+            elif extent > UNROLLED:
+                shown = (f"data.{name}", axis)  # whose length LLVM does not know: else it calls a function for each row
+            code = For(inner[axis - 1], extent, (code,), shown=shown)
         return code
 
     def epoch(self) -> Routine:
@@ -284,18 +289,18 @@ class Steps:
     def batches(self, before: Block, each: Block) -> Block:
         """The loop over batches, the last of which may be smaller, with what is done for each, and before."""
         rows = Let(ROWS, sp.Min(batch_size(), rows_in_order() - batch_start()), Kind.INTEGER)
-        owners = ((field(t.name), "work" if t in self.plan.gathered else "data") for t in self.plan.given)
-        batch = Bind("batch", Bundle(DATA, tuple((name, f"{owner}.{name}") for name, owner in owners)))
-        loop = (
-            *before,
-            rows,
-            self.calls.work(self.plan.inputs, {str(self.plan.sample_axis): Read(ROWS)}),
-            Call("gather", ("data", "order", Number(batch_start()), "work")),
-            batch,
-            *each,
-        )
+        loop = (*before, rows, *self.gathered(Read(ROWS), batch_start()), *each)
         start = Let(MEAN, sp.S.Zero), Let(SEEN, sp.S.Zero, Kind.INTEGER)
         return (*start, For(batch_start(), rows_in_order(), loop, step=batch_size()))
+
+    def gathered(self, rows: sp.Expr, first: sp.Expr) -> Block:
+        """What readies so many rows as a batch, from this place of their order on."""
+        owners = ((field(t.name), "work" if t in self.plan.gathered else "data") for t in self.plan.given)
+        return (
+            self.calls.work(self.plan.inputs, {str(self.plan.sample_axis): rows}),
+            Call("gather", ("data", "order", Number(first), "work")),
+            Bind("batch", Bundle(DATA, tuple((name, f"{owner}.{name}") for name, owner in owners))),
+        )
 
     def gradient_by_batches(self) -> Routine:
         """The mean gradient of several batches, for callers in Python."""
@@ -322,15 +327,15 @@ class Steps:
         words = "(whether a row number or a label is out of range, the mean loss); total becomes the mean gradient"
         return Routine("gradient_by_batches", arguments, body, (words,), given=(sp.Ge(batch_size(), 1),))
 
-    def range_checks(self) -> Block:
+    def range_checks(self, refused: Return = REFUSED) -> Block:
         """What ends the epoch where a row number, or a label that it will read, is out of range."""
         gathered = [t for t in self.plan.gathered if t.integer]
         row, rows = Read("order", row_index()), Extent(f"data.{field(self.plan.gathered[0].name)}", 0)
-        checks: list[Code] = [If(sp.Or(sp.Lt(row, 0), sp.Ge(row, rows)), (REFUSED,))]
+        checks: list[Code] = [If(sp.Or(sp.Lt(row, 0), sp.Ge(row, rows)), (refused,))]
         for t in gathered:
-            checks.append(label_check(t, f"data.{field(t.name)}", REFUSED, row))
+            checks.append(label_check(t, f"data.{field(t.name)}", refused, row))
         whole = [t for t in self.plan.labels if t not in gathered]
-        loops = (label_check(t, f"data.{field(t.name)}", REFUSED) for t in whole)
+        loops = (label_check(t, f"data.{field(t.name)}", refused) for t in whole)
         return (*loops, For(row_index(), rows_in_order(), tuple(checks)))
 
     def readied(self, *more: Code) -> Block:

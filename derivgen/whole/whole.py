@@ -16,7 +16,7 @@ from derivgen.plan.apart import check_apart
 from derivgen.plan.module_plan import ModulePlan
 from derivgen.schedule.schedule import Kernel
 from derivgen.whole.derivatives import Derivative
-from derivgen.whole.leaves import of_leaves
+from derivgen.whole.leaves import over_rows
 from derivgen.whole.library import LIBRARY, PARTS
 from derivgen.whole.observation import observation
 from derivgen.whole.rule import Rule
@@ -61,10 +61,9 @@ def whole_model(plan: ModulePlan, codes: Mapping[Kernel, Function], called: Coll
         known[shown.name] = shown.signature
         return check_routine(shown, known)
 
-    kernels = (steps.loss(), steps.gradient()) if plan.is_in_blocks else ()
     return Whole(
         tuple(map(checked, in_order(steps, rule))),
-        tuple(checked(of_leaves(kernel, plan)) for kernel in kernels),
+        tuple(map(checked, over_rows(steps))),
         {d.function: tuple(map(checked, d.routines())) for d in derived},
         known,
     )
