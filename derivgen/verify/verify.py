@@ -874,6 +874,12 @@ LIBRARY["array"] = lambda values, kind: np.array(values, np.int64 if kind is np.
 LIBRARY["full"] = lambda shape, value, kind: np.full(shape, value, np.int64 if kind is np.int64 else float)
 
 
+def add_up(*parts: np.ndarray) -> None:
+    """The first one of each becomes the sum of all."""
+    for part in parts:
+        part[0] = part.sum(0)
+
+
 def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:
     if start < 0 or start + math.prod(shape) > len(flat):
         raise IndexError(f"elements {start} to {start + math.prod(shape)} of a flat array of {len(flat)}")
@@ -971,7 +977,8 @@ class Module:
             | {"float": lambda u: u, "real": lambda u: u, "borrowed": lambda array: array, "view": view, "tuple": tuple}
             | {"math": SimpleNamespace(pi=math.pi, cos=math.cos, sin=math.sin, inf=math.inf), "uniform": uniform}
             | {"np": SimpleNamespace(**LIBRARY), "aligned": lambda count: np.full(count, np.nan)}
-            | {"observe": lambda *given: None, "sum_of_squares": lambda v, start, stop: (v[start:stop] ** 2).sum()}
+            | {"observe": lambda *given: None, "meet": lambda *given: None, "add_gradients_in_tree": add_up}
+            | {"sum_of_squares": lambda v, start, stop: (v[start:stop] ** 2).sum()}
             | {"square": lambda u: u * u, "maximum": np.maximum, "minimum": np.minimum, "__builtins__": {}}
             | {"Views": Views, "slots": self.slots, "slot": lambda **shapes: shapes, "parts": self.parts}
             | {name: self.called(kernel) for name, kernel in self.kernels.items()}
@@ -1425,6 +1432,35 @@ def check_leaves(module: Module, drawn: Arrays) -> None:
         gradients[first // leaf] += weight * one["gradient"]
     for own, expected in ((found["objectives"], values), (losses, values), (found["leaf_gradients"], gradients)):
         assert not differs(own, expected).any(), "leaves have other sums than their blocks"
+    if "epoch_by_leaves" in module.functions:
+        check_epoch_by_leaves(module, drawn, counts)
+
+
+def check_epoch_by_leaves(module: Module, drawn: Arrays, counts: dict[str, int]) -> None:
+    """Its steps are updates by the sums of leaves, whether one thread computes these or two."""
+    sampled = [e.name for e in module.space["INPUTS"] if e.shape[:1] == (module.space["SAMPLE_AXIS"],)]
+    order, flat, rates = np.array([2, 0, 4, 1, 3, 1, 1, 2, 0, 4]), module.flat(drawn), rates_of(module)
+    parameters, state, expected = flat.copy(), fresh_state(module, flat.size), []
+    for batch in (order[:5], order[5:]):
+        rows = {**drawn, **{name: drawn[name][batch] for name in sampled}}
+        sums = {"objectives": np.zeros(2), "leaf_gradients": np.zeros((2, flat.size)), "of_block": np.zeros(flat.size)}
+        given = inputs_of(module, rows, **sums, **counts, block_share=np.full(1, np.nan), step_number=state.step[0])
+        module.call("gradients_of_leaves", {**given, "parameters": parameters})
+        expected.append(sums["objectives"].sum())
+        module.space["update_kernel"](parameters, sums["leaf_gradients"].sum(0), state, *rates.values())
+        for members in (1, 2) if len(expected) == 1 else (1,):  # which meet once a batch
+            own, seen = fresh_state(module, flat.size), order[: 5 * len(expected)]
+            sums = {"objectives": np.full(2, np.nan), "leaf_gradients": np.full((2, flat.size), np.nan)}
+            sums |= {"losses": np.full(len(seen), np.nan), "of_block": np.full(flat.size, np.nan)}
+            more = {**counts, "order": seen, "batch_size": 5, "members": members, "meeting": np.zeros(2, int)}
+            given = inputs_of(module, drawn, **sums, **more, **rates, block_share=np.full(1, np.nan))
+            given |= {"steps" if n == "step" else n: a for n, a in own._asdict().items()}
+            for member in reversed(range(members)):
+                module.call("epoch_by_leaves", {**given, "member": member})
+                assert member == 0 or np.isnan(sums["objectives"][0]), "two threads compute the same leaf"
+            found = (given["parameters"], parameters), (sums["losses"][::5], np.array(expected))
+            same = not any(differs(*pair).any() for pair in found)
+            assert same, f"an epoch by leaves, which {members} threads share, is none of steps by their sums"
 
 
 def rates_of(module: Module) -> dict[str, float]:

@@ -212,8 +212,9 @@ class Steps:
 
     def gradient(self) -> Routine:
         bar = Bind("bar", Call("split", (Borrowed(GRADIENT),)))
-        around = (*self.modes.without_gradient(GRADIENT), *self.whole_data(), *self.modes.drawing(Read(STEP_NUMBER), Read(ROW)))
-        body = (self.theta(), bar, *around, *returned(self.step_call("bar", ASSIGN, "data")))
+        before = (*self.modes.without_gradient(GRADIENT), *self.whole_data())
+        draws = self.modes.drawing(Read(STEP_NUMBER), Read(ROW))
+        body = (self.theta(), bar, *before, *draws, *returned(self.step_call("bar", ASSIGN, "data")))
         arguments = self.outside(self.flat(GRADIENT)) | self.modes.arguments(self.modes.gradient_arguments())
         words = ("A step, for callers in Python.",)
         return Routine("gradient_kernel", arguments, body, words, loose=self.memories)

@@ -364,6 +364,25 @@ def test_mistakes_in_sums_over_blocks_of_rows_are_found(old: str, new: str) -> N
     assert any(line.startswith("leaves:") for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(member, objectives.shape[0], members)", "(objectives.shape[0])"),
+        ("first + start, work)", "first, work)"),
+        ("min(batch_size, order.shape[0] - start)", "batch_size - 1"),
+        ("leaf_gradients[0], state", "leaf_gradients[1], state"),
+        ("losses[start] = objectives[0]", "losses[start] = objectives[1]"),
+        ("            add_gradients_in_tree(objectives, leaf_gradients)\n", ""),
+        ("share * of_block[i]", "of_block[i]"),
+    ],
+)
+def test_mistakes_in_epochs_by_leaves_are_found(old: str, new: str) -> None:
+    before, place, after = module("digits").partition("def epoch_by_leaves")
+    assert old in after
+    found = [*verify.findings(before + place + after.replace(old, new, 1), None)]
+    assert any(line.startswith("leaves:") for line in found), found
+
+
 def test_parameters_are_drawn_where_there_is_an_objective():
     model = Model("correlations", dtype="float64")
     N, D = model.batch("N"), model.sizes(D=5)

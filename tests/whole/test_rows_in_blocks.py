@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -130,12 +131,54 @@ def test_an_error_in_a_thread_is_raised_and_ends_the_others(modules) -> None:
     assert digest(everything(threads)) == digest(everything(modules[0]))
 
 
+def in_two_threads(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it is not compiled."""
+    monkeypatch.setattr(module, "config", SimpleNamespace(DISABLE_JIT=False))
+    monkeypatch.setattr(module, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(module, "CREWS", {})
+    if numba.config.DISABLE_JIT:
+        monkeypatch.setattr(module, "meet", in_python(threading.Condition()))
+
+
+def in_python(change: threading.Condition) -> Callable[[np.ndarray, int], None]:
+    """What `meet` does, which only compiled code can do without locks."""
+
+    def meet(meeting: np.ndarray, members: int) -> None:
+        if members > 1:
+            with change:
+                meeting[0] += 1
+                change.notify_all()
+                all_here = -(-meeting[0] // members) * members
+                while meeting[0] < all_here and not meeting[1]:
+                    change.wait(0.1)
+
+    return meet
+
+
+@pytest.mark.parametrize("fails", ["the caller", "the other"])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_thread_that_fails_before_an_epoch_ends_the_one_that_waits_for_it(modules, monkeypatch, fails, error) -> None:
+    serial, threads = modules
+    in_two_threads(threads, monkeypatch)
+    parameters, state, memory = threads.initial_parameters(0), threads.optimizer_state(), threads.this_threads_memory
+
+    def missing(sizes):
+        if (threading.current_thread() is threading.main_thread()) == (fails == "the caller"):
+            raise error
+        return memory(sizes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "this_threads_memory", missing)
+        with pytest.raises(error):
+            threads.train_epoch(parameters, state, np.arange(ROWS), 100, **data(), seed=2)
+    assert np.array_equal(parameters, threads.initial_parameters(0)) and state.step[0] == 0
+    assert digest(everything(threads)) == digest(everything(serial))
+
+
 def test_after_an_interrupt_the_threads_that_are_still_at_work_change_nothing(modules, monkeypatch) -> None:
     """The interrupt comes while the caller waits for another thread, which has not ended its leaf."""
     serial, threads = modules
-    monkeypatch.setattr(threads, "config", SimpleNamespace(DISABLE_JIT=False))  # if it is not compiled
-    monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(threads, "CREWS", {})
+    in_two_threads(threads, monkeypatch)
     late, begun, whole = threading.Event(), threading.Event(), threads.sums_of_leaves
 
     def slow(*arguments):
