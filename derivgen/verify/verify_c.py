@@ -1806,7 +1806,8 @@ MACROS = {
 EACH = "for i in range(0, count, 1):\n    out[i] = {}"
 SMALL = {"fill": EACH.format("value"), "copy": EACH.format("from_[i]"), "least": "return v if v < u else u"}
 SMALL |= dict.fromkeys(("greatest", "ordinal_max"), "return v if v > u else u")
-OF_PYTHON = ("objectives_of_leaves", "gradients_of_leaves", "epoch_by_leaves")  # which C has not: its callers add up blocks of rows
+# What C has not: its callers add up blocks of rows.
+OF_PYTHON = ("objectives_of_leaves", "gradients_of_leaves", "epoch_by_leaves")
 NOT_CHECKED = (
     "not checked: initial values; that callers pass arrays as large as the comments say; overflow of sizes; compilers; "
     "and what is no translation of the module's text, here by a digest of its words: "
