@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import sympy as sp
 from sympy.tensor.indexed import Idx
 
-from derivgen.declare.model import TensorSymbol, is_integer
+from derivgen.declare.model import TensorSymbol
+from derivgen.declare.subscripts import is_integer
 
 Option: TypeAlias = float | sp.Expr
 

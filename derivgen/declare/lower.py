@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from derivgen.declare.checks import check_use
 from derivgen.declare.declared_partials import declared_partial
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.model import Model
@@ -38,6 +39,6 @@ def as_declared(model: Model) -> Program:
                 lowering.define(definition)
     lowering.minimize()
     lowering.next_values()
-    lowering.check_use()
+    check_use(model, lowering.tensors, lowering.statements)
     model.refuse_problems()
     return share_parts(share_sums(check_program(lowering.program())))

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
 
@@ -20,12 +18,14 @@ from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
-from derivgen.declare.model import KINDS, LOCAL, Declaration, Definition, Model, TensorSymbol
+from derivgen.declare.accepted import CONSTANTS, NOT_REAL, check_operation, number, real_gamma, shown
+from derivgen.declare.declarations import Declaration, Definition
+from derivgen.declare.letters import Letters
+from derivgen.declare.model import KINDS, Model, TensorSymbol
+from derivgen.declare.naming_order import NamingOrder
 from derivgen.declare.scope import Scope
 from derivgen.declare.suggestions import at_indices
-from derivgen.errors import Place, Problem, Refused, counted, nearest
-from derivgen.file import contract
-from derivgen.file.fixed_names import OF_MODES
+from derivgen.errors import Place, Refused, counted
 from derivgen.form import bounds
 from derivgen.form.expressions import (
     ORDERED,
@@ -49,31 +49,14 @@ from derivgen.form.expressions import (
     split_guard,
     substitute,
 )
-from derivgen.form.functions import DERIVATIVES, digamma, loggamma, partial, trigamma
+from derivgen.form.functions import partial
 from derivgen.form.inside import all_nonnegative, out_of_bounds
-from derivgen.form.places import declare_in_order, place_of
+from derivgen.form.places import declare_in_order
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
 from derivgen.stages import reached
-from derivgen.update.groups import setting_for
-
-LETTERS = ("i", "j", "k", "l", "m", *(f"i_{number}" for number in range(1, 1000)))
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
-
-NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
-HINTS = {
-    "Undefined": " (close it with (value, True))",
-    "Derivative": " (model.derivative is that of a let)",
-    "gamma": " (write its logarithm as loggamma)",
-    "factorial": " (write the logarithm of u! as loggamma(u + 1))",
-    "polygamma": " (of these it has digamma and trigamma, polygamma(0, u) and polygamma(1, u))",
-}
-LARGEST = sp.Integer(int(sys.float_info.max))
-FUNCTIONS = sorted({"sqrt", *(f.__name__ for f in DERIVATIVES)} - {"root"}, key=str.casefold)
-EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
 ELEMENTS = 2**47  # of a tensor: more than a processor can address
-CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
-
 
 Earlier = Callable[[Read], sp.Expr]  # what a read stands for: in a recurrence it may be that of an earlier step
 Converter = Callable[["Lowering", Any, Scope], sp.Expr]  # what a declared derivative, or a named part, becomes
@@ -83,28 +66,10 @@ def itself(read: Read) -> sp.Expr:
     return read
 
 
-def shown(number: sp.Expr) -> str:
-    """A number in a few characters."""
-    text = str(number)
-    return text if len(text) <= 30 else f"{text[:10]}…{text[-5:]} (of {len(text)} characters)"
-
-
 def fixed(model: Model, size: sp.Expr) -> sp.Expr:
     """A size with what is fixed at generation as numbers, and run-time sizes as their internal symbols."""
     runtime = {s: size_symbol(s.name) for s in model.runtime_sizes}
     return sp.expand(substitute(size, {**{s: sp.Integer(v) for s, v in model.fixed_sizes.items()}, **runtime}))
-
-
-def real_gamma(e: sp.Basic) -> sp.Basic:
-    """SymPy's loggamma and the logarithms that it writes for it, its digamma and its trigamma as functions of ours."""
-    match e:
-        case sp.loggamma(args=(u,)) | sp.log(args=(sp.gamma(args=(u,)),)):
-            return loggamma(u)
-        case sp.log(args=(sp.factorial(args=(u,)),)):
-            return loggamma(u + 1)
-        case sp.polygamma(args=(sp.Integer(p=0 | 1 as order), u)):
-            return (digamma, trigamma)[order](u)
-    return e
 
 
 def names_of_parts(model: Model) -> list[str]:
@@ -128,11 +93,10 @@ class Lowering:
         self.parts: dict[str, tuple[sp.Expr, tuple[sp.Symbol, ...]]] = {}
         self.place: Place | None = None
         self.layer = ""
-        self.texts: dict[Any, str] = {}
+        self.naming_order = NamingOrder(model.runtime_sizes)
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.matrices: dict[tuple[object, ...], str] = {}  # likewise, the tensors of SymPy matrices
-        self.letters: dict[sp.Symbol, str] = {}  # of the library indices in the present definition
-        self.undeclared: dict[sp.Symbol, str] = {}  # the names of indices that the spec made by itself
+        self.letters = Letters(model, self.names)
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
         self.earlier: Earlier = itself
@@ -183,7 +147,7 @@ class Lowering:
     def define(self, d: Definition) -> None:
         """The statements of one let."""
         reached("read the model", d.name)
-        self.choose_letters(d)
+        self.letters.choose(d)
         ranges, left = self.declare_let(d)
         scope, first = Scope(ranges), len(self.statements)
         try:
@@ -208,7 +172,7 @@ class Lowering:
     def declare_let(self, d: Definition) -> tuple[dict[sp.Symbol, Range], tuple[sp.Expr, ...]]:
         """(the ranges of a definition's indices, its subscripts); declares its tensor, now the present one."""
         self.place, self.layer, self.helpers, self.matrices = d.place, d.name, {}, {}
-        ranges = {i: Range(self.index_of(i), fixed(self.model, i.upper + 1)) for i in d.indices}
+        ranges = {i: Range(self.letters.index_of(i, self.place), fixed(self.model, i.upper + 1)) for i in d.indices}
         for r in ranges.values():
             self.check_sizes(r.extent, f"index {r.index}", d.place)
         scope = Scope(ranges)
@@ -216,35 +180,6 @@ class Lowering:
         shape = tuple(sp.expand(self.largest(s, scope) + 1) for s in left)
         self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
         return ranges, left
-
-    def choose_letters(self, *definitions: Definition) -> None:
-        """Letters for the library indices of definitions, in order of their making, free of the spec's names."""
-        expressions = [e for d in definitions for e in (*d.indices, d.expression, *d.initial)]
-        indices = {i for e in expressions for i in e.atoms(Idx)}
-        indices |= {limit[0] for e in expressions for total in e.atoms(sp.Sum) for limit in total.limits}
-        found = {i for i in indices if i.name.startswith(LOCAL)}
-        first = self.model.runtime_sizes[0] if self.model.runtime_sizes else None
-        self.letters, taken = {}, {*self.model._names, *self.undeclared.values(), *(i.name for i in indices - found)}
-        for index in sorted(found, key=lambda i: int(i.name.removeprefix(LOCAL))):
-            preferred = ["n"] if first is not None and index.upper + 1 == first else []
-            preferred += [self.model.wanted_letters[index.name]] if index.name in self.model.wanted_letters else []
-            self.letters[index] = next(name for name in (*preferred, *LETTERS) if name not in taken)
-            taken.add(self.letters[index])
-
-    def name_of(self, index: sp.Symbol) -> str:
-        """The name of an index that no `model.indices` made: its own, or past those that the spec declares."""
-        if index not in self.undeclared:
-            if why := contract.refusal(index.name, "index"):
-                self.model.problem(why, self.place)
-            own = (self.names.fresh(index.name) for _ in itertools.count())
-            self.undeclared[index] = next(name for name in own if name not in self.letters.values())
-        return self.undeclared[index]
-
-    def index_of(self, symbol: sp.Symbol) -> sp.Symbol:
-        """The internal index of a spec's."""
-        if symbol in self.model.declared_indices:
-            return index_symbol(symbol.name)
-        return index_symbol(self.letters[symbol] if symbol in self.letters else self.name_of(symbol))
 
     def assign(self, name: str, expression: sp.Expr, scope: Scope, left: tuple[sp.Expr, ...] = ()) -> None:
         """name[left] = expression; a lone Sum or MaxOver at plain indices is written without a helper between."""
@@ -266,7 +201,7 @@ class Lowering:
                 )
             return
         self.place = objective.place
-        self.choose_letters(objective)
+        self.letters.choose(objective)
         lets = {d.name for d in self.model.definitions}
         expression = objective.expression
         if isinstance(expression, sp.Symbol) and expression.name in lets and not is_size(expression):
@@ -403,7 +338,7 @@ class Lowering:
                 hidden = bound.pop(symbol)
                 bound[sp.Dummy()] = replace(hidden, index=self.fresh_index(hidden.index))
             inner = scope.within(bound)
-            index = self.index_of(symbol)
+            index = self.letters.index_of(symbol, self.place)
             lower, upper = self.given_limits(symbol, given, inner)
             extent = fixed(self.model, symbol.upper + 1) if isinstance(symbol, Idx) else self.largest(upper, inner) + 1
             if lower != 0:
@@ -492,15 +427,10 @@ class Lowering:
                 f"{self.layer}: {e} is a tensor: read it at indices, {at_indices(e, self.model.declared_indices)}"
             )
         if e.is_Number or e in CONSTANTS or isinstance(e, (BooleanAtom, *NOT_REAL)):
-            return self.number(e)
+            return number(e, self.layer)
         if (real := real_gamma(e)) is not e:
             return self.convert(real, scope)
-        self.check_function(e)
-        if isinstance(e, sp.Pow) and e.exp.is_Integer and abs(e.exp) > EXPONENTS:
-            raise Refused(
-                f"{self.layer}: the exponent {shown(e.exp)} is too large, expected at most {EXPONENTS}: for larger "
-                "ones write exp(k*log(u))"
-            )
+        check_operation(e, self.layer)
         ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
         converted = {a: self.convert(a, scope) for a in ordered}
         if isinstance(e, sp.core.relational.Relational):
@@ -529,52 +459,6 @@ class Lowering:
             return condition
         return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))
 
-    def naming_order(self, e: sp.Basic) -> tuple[bool, str]:
-        """Sums over data are named before others: a penalty that is added to a loss then renames nothing.
-
-        Else the order is that of the declaration: SymPy's own hangs on names.
-        """
-        return not any(s in self.model.runtime_sizes for s in e.free_symbols), self.by_places(e)
-
-    def by_places(self, e: Any) -> str:
-        """An expression with places in the order of declaration for its names."""
-        if e not in self.texts:
-            if isinstance(e, sp.Symbol):
-                own = e.name.removeprefix(LOCAL)
-                self.texts[e] = own.zfill(6) if own.isdigit() else place_of(own) or own
-            elif isinstance(e, Idx):
-                self.texts[e] = self.by_places(e.label)
-            elif not getattr(e, "args", ()):
-                self.texts[e] = str(e)
-            else:
-                parts = [self.by_places(a) for a in e.args]
-                unordered = isinstance(e, sp.Add | sp.Mul | sp.And | sp.Or)
-                self.texts[e] = f"{type(e).__name__}({','.join(sorted(parts) if unordered else parts)})"
-        return self.texts[e]
-
-    def number(self, e: Any) -> Any:
-        if e is sp.zoo:
-            raise Refused(
-                f"{self.layer}: {e} is no real number: SymPy divided by 0 when the formula was made, perhaps in a "
-                "branch that is never taken: give the divisor a let, so that it is divided where the branch is "
-                "evaluated"
-            )
-        if isinstance(e, NOT_REAL):
-            raise Refused(f"{self.layer}: {e} is no real number: SymPy found it in the formula, look for a 0/0 or √-1")
-        if e.is_Number and e.is_finite and abs(e) > LARGEST:
-            raise Refused(f"{self.layer}: {shown(e)} is larger than any number of float64, which ends at 1.8e308")
-        return e
-
-    def check_function(self, e: Any) -> None:
-        known = (sp.Add, sp.Mul, sp.Pow, sp.core.relational.Relational, sp.And, sp.Or, sp.Not)
-        if not isinstance(e, known) and e.func not in DERIVATIVES:
-            kind = e.func.__name__
-            hint = HINTS.get(kind, "")
-            raise Refused(
-                f"{self.layer}: {kind} is not among the functions that derivgen knows{hint}: write it by "
-                f"{', '.join(FUNCTIONS)}, or Piecewise; docs/spec.md has a table of functions"
-            )
-
     def index(self, e: Any, scope: Scope) -> sp.Expr:
         if e not in scope.ranges:
             if not self.left():
@@ -590,7 +474,12 @@ class Lowering:
         return scope.ranges[e].index
 
     def left(self) -> list[str]:
-        return [self.index_of(i).name for d in self.definitions if d.name == self.layer for i in d.indices]
+        return [
+            self.letters.index_of(i, self.place).name
+            for d in self.definitions
+            if d.name == self.layer
+            for i in d.indices
+        ]
 
     def symbol(self, e: sp.Symbol) -> sp.Expr:
         if e in self.model.fixed_sizes:
@@ -674,84 +563,8 @@ class Lowering:
         pairs[-1] = (pairs[-1][0], TRUE)
         return sp.Piecewise(*pairs)
 
-    # ---- checks
-
     def is_integer(self, read: Read) -> bool:
         return self.tensors[read.tensor].integer
-
-    def check_use(self) -> None:
-        """Run-time sizes that are used must be the extent of an input somewhere; inputs are no hyperparameters."""
-        self.check_arguments()
-        for name, _ in self.model.rule.hyperparameters:
-            tensor = self.tensors.get(name)
-            if tensor is not None and tensor.role in (Role.INPUT, Role.LABELS):
-                place = self.model.declarations[name].place
-                self.model.problem(f"{name} is a hyperparameter of the update rule: give the input another name", place)
-        self.check_groups()
-        self.check_functions()
-        given = {e for t in self.tensors.values() if t.role in (Role.INPUT, Role.LABELS) for e in t.shape}
-        used = {x for t in self.tensors.values() if t.role is Role.RANDOM for e in t.shape for x in e.free_symbols}
-        for s in self.statements:
-            used |= s.sizes
-        if self.model.refused_names:  # an input of such a size may be among them
-            return
-        for size in sorted(used - given, key=str):
-            self.model.problems.append(
-                Problem(
-                    self.model.place, f"size {size} is used, but no input has it as an axis, so its value is unknown"
-                )
-            )
-
-    def check_groups(self) -> None:
-        """A pattern of the update's groups must fit a parameter."""
-        names = [name for name, t in self.tensors.items() if t.role is Role.PARAMETER]
-        for pattern, _ in self.model.groups:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                found = f"{nearest(pattern, names) or ';'} there are {', '.join(names) or 'none'}"
-                message = f"group {pattern!r} of the update rule fits no parameter{found}"
-                self.model.problem(message, self.model.update_place)
-        if names and all(setting_for(name, self.model.groups) is None for name in names):
-            message = "the groups of the update rule freeze every parameter, so that nothing is trained: leave some out"
-            self.model.problem(message, self.model.update_place)
-
-    def check_functions(self) -> None:
-        """Functions of derivatives of the prediction need one, and no input may have the name of their arguments."""
-        asked, residuals = set(self.model.requests), bool(self.model.residuals)
-        of_prediction = [
-            name for name in contract.OF_PREDICTION if name in asked and not (name == "jacobian" and residuals)
-        ]
-        if of_prediction and self.model.prediction is None and not self.model.prediction_refused:
-            message = f"second_order: {of_prediction[0]} is of what predict returns: name that by model.predict(...)"
-            self.model.problem(message, self.model.request_place)
-        if "residuals" in asked and not residuals and not self.model.objective_refused:
-            message = "second_order: residuals are those of model.least_squares(...), in place of minimize"
-            self.model.problem(message, self.model.request_place)
-        of_evaluation = [name for name in contract.OF_EVALUATION if name in asked]
-        if of_evaluation and Role.MODE not in {t.role for t in self.tensors.values()}:
-            usual = of_evaluation[0].replace("evaluation", "loss_and")
-            message = f"second_order: {of_evaluation[0]} needs a model that uses model.training: use {usual}"
-            self.model.problem(message, self.model.request_place)
-        taken = {argument for function, argument in contract.VECTORS.items() if function in asked}
-        taken |= {f"{function}{part}" for function in asked for part in ("", "_kernel", "_memory")}
-        for name, declared in self.model.declarations.items():
-            if name in taken and declared.role in (Role.INPUT, Role.LABELS):
-                message = f"{name} is a name of the functions that second_order adds: rename the input"
-                self.model.problem(message, declared.place)
-
-    def check_arguments(self) -> None:
-        """No rule and no input may have a name that the functions of this module refer to, such as `seed`."""
-        roles, rule = {t.role for t in self.tensors.values()}, self.model.rule
-        own = {*(h for h, _ in rule.hyperparameters), *(str(slot) for slot, _ in rule.slots)}
-        for name in sorted(own & {*OF_MODES} if roles & {Role.RANDOM, Role.MODE, Role.RUNNING} else ()):
-            message = (
-                f"{name} is a name of the update rule, and one that the module's functions use: rename it in the rule"
-            )
-            self.model.problem(message, self.model.update_place)
-        for name in (contract.SEED, contract.FIRST_STEP) if Role.RANDOM in roles else ():
-            declared = self.model.declarations.get(name)
-            if declared is not None and declared.role in (Role.INPUT, Role.LABELS):
-                message = f"{name} is an argument of the functions of a module that draws: give the input another name"
-                self.model.problem(message, declared.place)
 
     def program(self) -> Program:
         sizes = [(s.name, sp.Integer(v)) for s, v in self.model.fixed_sizes.items()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import isfunction
 from typing import Any, TypeAlias
 
@@ -18,6 +17,8 @@ from numpy.typing import ArrayLike
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen import initializers, optimizers
+from derivgen.declare.declarations import Declaration, Definition
+from derivgen.declare.subscripts import indices_of_each, is_integer, mixed_radix
 from derivgen.declare.suggestions import at_indices, product_text, subscript_text
 from derivgen.declare.tables import table
 from derivgen.errors import Place, Problem, SpecError, caller, nearest
@@ -25,7 +26,6 @@ from derivgen.file import contract
 from derivgen.file.contract import DTYPES, TRAINING
 from derivgen.form.functions import partial
 from derivgen.form.program import Role
-from derivgen.form.tables import Formula
 from derivgen.initializers import Initializer
 from derivgen.update.groups import Group, groups_of
 from derivgen.update.rule import UpdateRule
@@ -80,41 +80,6 @@ class TensorSymbol(IndexedBase):
         text = product_text(left, right, self.model.declared_indices)
         self.model.problem(f"products of matrices are written as sums: {text} for {left} @ {right}")
         return sp.Integer(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """A tensor as declared: sizes are integers and SymPy expressions of the spec's size symbols."""
-
-    name: str
-    shape: tuple[sp.Expr, ...]
-    role: Role
-    place: Place | None
-    integer: bool = False
-    classes: int | None = None
-    ignore: int | None = None
-    initial: Initializer | np.ndarray | None = None
-    value: np.ndarray | None = None
-    formula: Formula | None = None  # CONSTANT: what gives its values, where a formula does
-    next: Any = None  # RUNNING: an expression, or a function of the indices that gives one; None where it stays
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A tensor defined by an expression over its indices; `left` are its subscripts, made of these.
-
-    In a recurrence, which is called after its first member, `initial` are its values one, two, … steps before the
-    first.
-    """
-
-    name: str
-    indices: tuple[Idx, ...]
-    expression: sp.Expr
-    place: Place | None
-    left: tuple[sp.Expr, ...]
-    recurrence: str = ""
-    layer: str = ""
-    initial: tuple[sp.Expr, ...] = ()
 
 
 class Model:
@@ -598,39 +563,3 @@ class Model:
     def _refuse_mask(self, what: str, array: object) -> None:
         if np.ma.isMaskedArray(array):
             self.problem(f"{what} is a masked array, whose mask would be lost: give it filled, array.filled(...)")
-
-
-def indices_of_each(names: Sequence[str], indices: Any) -> list[Any]:
-    """The indices of each of several tensors; a tuple, or a single index, that is given once is for all of them."""
-    given = list(indices) if isinstance(indices, list | tuple) else [indices]
-    if any(isinstance(i, list | tuple) for i in given) or (len(given) == len(names) and len(set(given)) == 1):
-        return given
-    return [tuple(given)] * len(names)
-
-
-def is_integer(value: object) -> bool:
-    return isinstance(value, numbers.Integral | sp.Integer) and not isinstance(value, bool)
-
-
-def mixed_radix(subscript: sp.Expr, sizes: Mapping[sp.Symbol, int]) -> tuple[Idx, ...] | None:
-    """The indices of a subscript that takes each value from 0 on once, outermost first; None for any other.
-
-    Such a subscript is a number whose digits are the indices: each one's stride is the product of the extents of those
-    further in.
-    """
-    if isinstance(subscript, Idx):
-        return (subscript,)
-    number = sp.expand(subscript)
-    strides = {i: number.coeff(i) for i in subscript.atoms(Idx)}
-    if sp.expand(number - sp.Add(*(stride * i for i, stride in strides.items()))) != 0:
-        return None
-    digits = [(stride.subs(sizes), (i.upper + 1).subs(sizes), i) for i, stride in strides.items()]
-    if not all(stride.is_Integer for stride, _, _ in digits):
-        return None
-    step: sp.Expr = sp.Integer(1)
-    digits.sort(key=lambda digit: (digit[0], digit[1] != 1, digit[2].name))
-    for stride, extent, _ in digits:
-        if stride != step:
-            return None
-        step *= extent
-    return tuple(i for _, _, i in reversed(digits))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy.tensor.indexed import Idx, Indexed
 
+from derivgen.declare.declarations import Definition
 from derivgen.declare.lowering import Lowering
-from derivgen.declare.model import Definition
 from derivgen.declare.scope import Scope
 from derivgen.errors import Refused
 from derivgen.form.expressions import Read
@@ -32,7 +32,7 @@ class Time:
 
 def define_recurrence(lowering: Lowering, members: Sequence[Definition]) -> None:
     """The statements of a recurrence; problems are noted at its line."""
-    lowering.choose_letters(*members)
+    lowering.letters.choose(*members)
     scopes = {d.name: Scope(lowering.declare_let(d)[0]) for d in members}
     first = len(lowering.statements)
     try:
@@ -65,7 +65,7 @@ class Steps:
         self.lowering, self.time, self.scopes = lowering, time, scopes
         self.members = {d.name: d for d in members}
         self.layer = members[0].name
-        self.index = lowering.index_of(time.index)
+        self.index = lowering.letters.index_of(time.index)
         self.scan = Scan(self.layer, self.index, time.reverse)
         self.earlier: dict[tuple[str, int], str] = {}  # (member, steps before) → the tensor of what it was then
         self.same_step: dict[str, list[str]] = {name: [] for name in self.members}

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import sympy as sp
 from sympy.tensor.indexed import Idx, Indexed
 
-from derivgen.declare.model import Definition, Model
+from derivgen.declare.declarations import Definition
+from derivgen.declare.model import Model
 from derivgen.derive.stuck import stuck_parameters, value_at_start
 from derivgen.errors import Problem
 from derivgen.form.expressions import MaxOver

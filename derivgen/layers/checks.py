@@ -11,7 +11,8 @@ from typing import Any
 import sympy as sp
 
 from derivgen.activations import identity
-from derivgen.declare.model import Model, TensorSymbol, is_integer
+from derivgen.declare.model import Model, TensorSymbol
+from derivgen.declare.subscripts import is_integer
 
 
 def is_tensor(x: Any, layer: str, ranks: range, axes: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.declare.model import Model, TensorSymbol, is_integer
+from derivgen.declare.model import Model, TensorSymbol
+from derivgen.declare.subscripts import is_integer
 from derivgen.layers.checks import divided, is_tensor, number, parts, positive
 from derivgen.layers.windows import AXES, PLACES, arranged, taken_apart
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import sympy as sp
 
-from derivgen.declare.model import TensorSymbol, is_integer
+from derivgen.declare.model import TensorSymbol
+from derivgen.declare.subscripts import is_integer
 from derivgen.layers.checks import described, equal_sizes, fixed, is_tensor
 
 

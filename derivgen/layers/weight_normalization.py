@@ -8,7 +8,8 @@ from typing import Any
 import sympy as sp
 
 from derivgen import initializers
-from derivgen.declare.model import Model, TensorSymbol, is_integer
+from derivgen.declare.model import Model, TensorSymbol
+from derivgen.declare.subscripts import is_integer
 from derivgen.form.functions import stop_gradient
 from derivgen.layers.checks import fixed, is_tensor, positive, whole_number
 from derivgen.layers.normalization import by_mode

@@ -8,7 +8,8 @@ import sympy as sp
 from sympy.tensor.indexed import Idx
 
 from derivgen.activations.checks import tensor
-from derivgen.declare.model import TensorSymbol, is_integer
+from derivgen.declare.model import TensorSymbol
+from derivgen.declare.subscripts import is_integer
 from derivgen.errors import counted
 from derivgen.form.functions import logaddexp
 from derivgen.losses.terms import Terms

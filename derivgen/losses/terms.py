@@ -11,7 +11,8 @@ import sympy as sp
 from sympy.tensor.indexed import Idx
 
 from derivgen.activations.checks import exact, is_scalar, tensor
-from derivgen.declare.model import TensorSymbol, is_integer
+from derivgen.declare.model import TensorSymbol
+from derivgen.declare.subscripts import is_integer
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import guarded, indicator
 
