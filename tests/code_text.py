@@ -25,14 +25,20 @@ FUNCTIONS |= {"sigmoid": sigmoid, "difference": difference}
 class Parser:
     """Reads statements; `arrays` by name, upper-case names are run-time sizes, names of loops are indices.
 
-    Loops over `steps(N)` and over `back(N)` are those of recurrences, the latter with the last step first.
+    Loops over `steps(N)` and over `back(N)` are those of recurrences, the latter with the last step first. A local that
+    was made before a block is assigned in it.
     """
 
     def __init__(self, arrays: Mapping[str, Tensor]) -> None:
         self.arrays, self.indices = dict(arrays), set[str]()
+        self.made, self.outside = set[str](), set[str]()
 
     def block(self, nodes: list[ast.stmt]) -> Block:
-        return tuple(map(self.statement, nodes))
+        before = self.made, self.outside
+        self.made, self.outside = {*self.made}, self.made
+        found = tuple(map(self.statement, nodes))
+        self.made, self.outside = before
+        return found
 
     def statement(self, node: ast.stmt) -> Code:
         match node:
@@ -54,12 +60,11 @@ class Parser:
                 self.arrays[name] = Tensor(name, shape, Role.HELPER)
                 return Scratch(name, shape)
             case ast.Assign(targets=[target]):
-                place = self.value(target)
-                return (
-                    Assign(place, "=", self.value(node.value))
-                    if place.subscripts
-                    else Let(place.tensor, self.value(node.value))
-                )
+                place, value = self.value(target), self.value(node.value)
+                if place.subscripts or place.tensor in self.outside:
+                    return Assign(place, "=", value)
+                self.made.add(place.tensor)
+                return Let(place.tensor, value)
         raise AssertionError(ast.dump(node))
 
     def value(self, node: ast.expr):

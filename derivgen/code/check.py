@@ -14,7 +14,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof, least_of
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
-from derivgen.code.visit import values_of, written_in
+from derivgen.code.visit import statements_in, values_of, written_in
 from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of
 from derivgen.form.program import InvariantError
 
@@ -57,6 +57,7 @@ class Check:
                     return self.written(code.place.tensor, point, defined)
                 self.value(code.place, point, defined)
             case For():
+                defined = without(made_in(code.body), defined)
                 self.loop(code, *forgotten(written_in(code), point, defined))
             case If():
                 return self.branches(code, point, defined)
@@ -88,7 +89,8 @@ class Check:
         inside, outside = point.where(code.condition), point.otherwise(code.condition)
         then, other = self.block(code.body, inside, defined), self.block(code.otherwise, outside, defined)
         after = {name: path for name, path in {**other, **then}.items() if path != defined.get(name)}
-        for name in defined.keys() & then.keys() & other.keys():
+        one_way = made_in(code.body) ^ made_in(code.otherwise)
+        for name in (defined.keys() & then.keys() & other.keys()) - one_way:
             after[name] = defined[name]
         for name in then.keys() & other.keys() - defined.keys():
             if set(then[name]) <= set(inside.path) and set(other[name]) <= set(outside.path):
@@ -139,6 +141,16 @@ class Check:
 def sides_of(m: Matrix) -> tuple[sp.Expr, ...]:
     """The extents of a matrix, or of a vector, as it is used."""
     return m.sides[::-1] if m.transposed else m.sides
+
+
+def made_in(block: Block) -> set[str]:
+    """The locals that a block makes, those of its loops and branches too."""
+    return {code.name for code in statements_in(block) if isinstance(code, Let)}
+
+
+def without(names: set[str], defined: Defined) -> Defined:
+    """What has a value but for locals of these names, which a loop that makes them leaves with other values."""
+    return {name: own for name, own in defined.items() if name not in names}
 
 
 def forgotten(written: set[str], point: Point, defined: Defined) -> tuple[Point, Defined]:

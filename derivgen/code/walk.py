@@ -17,13 +17,13 @@ from derivgen.form.expressions import Read, index_symbol, reads_of, sympy_order
 class Fresh:
     """New names of locals, which differ from all that the spec names and from those of the same statement.
 
-    What stands at the top of a function one after another may have locals of one name: none reads those of another one.
-    No index has the name of a local anywhere.
+    What stands at the top of a function one after another may have locals of one name, but for those that last from one
+    statement past others. No index has the name of a local anywhere.
     """
 
     def __init__(self, function: Function, proof: Proof | None = None) -> None:
         """`proof` is told of each new local."""
-        self.given, self.proof = function.taken, proof
+        self.given, self.proof = function.taken | lasting(function.body), proof
         self.everywhere, self.indices = names_in(function.body), set[str]()
         self.taken = {*self.given, *self.everywhere}
 
@@ -92,6 +92,17 @@ def index_word(subscript: sp.Expr) -> str:
 
 def bare(name: str) -> str:
     return name.split(".")[-1]
+
+
+def lasting(block: Block) -> set[str]:
+    """The locals that a statement reads although the one before it has nothing to do with them."""
+    found, last = set[str](), dict[str, int]()
+    for position, code in enumerate(block):
+        own = {code.name} if isinstance(code, Let) else set[str]()
+        named = names_in((code,))
+        found |= {name for name in named - own if last.get(name, position) < position - 1}
+        last |= dict.fromkeys((own | (named & last.keys())), position)
+    return found
 
 
 def names_in(block: Block) -> set[str]:

@@ -13,10 +13,10 @@ from derivgen import MaxOver, Model
 from derivgen.arrange.arrange import arrange
 from derivgen.code.check import check_code
 from derivgen.code.passes import kernel_code
-from derivgen.code.tree import Block, Code, Function, If
+from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import statements_in, with_blocks
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import guarded, reads_of
+from derivgen.form.expressions import Read, guarded, index_symbol, reads_of
 from derivgen.form.program import InvariantError
 from derivgen.pipeline import declared_program, stable_program, training_program
 from derivgen.print.kernels import RESERVED
@@ -185,3 +185,22 @@ def test_what_is_sound_is_accepted(text: str) -> None:
     with as_written():
         given = function(text, **SHAPES)
         assert check_code(given) is given
+
+
+t, x_t, y_t = index_symbol("t"), Read("x", index_symbol("t")), Read("y", index_symbol("t"))
+MADE_ANEW = {
+    "in a loop before it": lambda name: For(t, sp.Integer(6), (Let(name, x_t), Assign(y_t, "=", Read(name)))),
+    "at the end of an iteration": lambda name: For(t, sp.Integer(6), (Assign(y_t, "=", Read("s")), Let(name, x_t))),
+    "in one of two branches": lambda name: If(sp.Gt(Read("x", 1), 0), (Let(name, Read("x", 2)),)),
+}
+
+
+@pytest.mark.parametrize("made", MADE_ANEW.values(), ids=MADE_ANEW)
+def test_a_local_that_is_made_anew_inside_has_no_value_after_it(made: Callable[[str], Code]) -> None:
+    """A name is one variable of the function, wherever it is made."""
+    start, end = Let("s", Read("x", 0)), Assign(Read("z", 0), "=", Read("s"))
+    with as_written():
+        given = function("y[0] = 0", **SHAPES)
+        check_code(given.with_body((start, made("s_2"), end)))
+        with pytest.raises(InvariantError, match="s is used where it need not have a value"):
+            check_code(given.with_body((start, made("s"), end)))

@@ -30,6 +30,7 @@ from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
 from derivgen.code.unused import without_unused
+from derivgen.code.walk import Fresh
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
@@ -1199,6 +1200,18 @@ def test_worked_examples(example: str) -> None:
     with as_written():
         found = text_of(change(given))
     assert found == (text_of(given) if after is None else shown(after))
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "name"),
+    [("s_1 = x[0]; y[0] = 1; y[1] = s_1", 1, "s_2"), ("s_1 = x[0]; y[1] = s_1; y[0] = 1", 2, "s_1")],
+)
+def test_new_locals_differ_from_those_that_last_past_other_statements(text: str, position: int, name: str) -> None:
+    with as_written():
+        given = function(text, **SHAPES)
+        fresh = Fresh(given)
+        fresh.restart(given.body[position])
+        assert fresh.numbered("s") == name
 
 
 @pytest.mark.parametrize("change", PASSES, ids=lambda change: change.__name__)

@@ -311,3 +311,27 @@ model.minimize(Sum(b[n], n))
     module = execute(module_text(model))
     loss, gradient = module.loss_and_gradient(np.ones(1), x=np.array([1.0, -1.0, np.nan]))
     assert (loss, gradient.tolist()) == (13, [13])
+
+
+def test_a_call_that_lasts_past_a_loop_keeps_its_value() -> None:
+    """exp(k) is needed before a loop over rows, which has calls of exp of its own, and after it."""
+    model = declared("""
+N = model.batch("N")
+n = model.indices(n=N)
+lb = model.labels("lb", N, classes=3)
+R, k = model.parameter("R", 3), model.parameter("k")
+f = model.let("f", n, Piecewise((exp(R[lb[n]]*k + exp(k)), R[lb[n]] > 0), (R[lb[n]], True)))
+model.minimize(Sum(f[n]**2 + k*f[n], n))
+""")
+    module = execute(module_text(model))
+    labels, point, step = np.array([0, 2, 1, 1, 0, 2]), np.array([0.5, -0.25, 0.75, 0.4]), 1e-200
+
+    def objective(v: np.ndarray) -> complex:
+        r = v[:3][labels]
+        f = np.where(r.real > 0, np.exp(r * v[3] + np.exp(v[3])), r)
+        return complex(np.sum(f**2 + v[3] * f))
+
+    slopes = [objective(point + 1j * step * along).imag / step for along in np.eye(4)]
+    value, gradient = module.loss_and_gradient(point, lb=labels)
+    assert np.isclose(value, objective(point).real, rtol=1e-14)
+    assert np.allclose(gradient, slopes, rtol=1e-13, atol=0)
