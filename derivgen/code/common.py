@@ -193,8 +193,10 @@ class Common:
         return sp.Add(constant, *(self.coefficient([own[m] for own in terms], STRIDE, m) * m for m in kept))
 
     def parts(self, values: Sequence[sp.Expr]) -> sp.Expr:
-        """A minimum, a remainder: argument by argument."""
+        """A minimum, a remainder: argument by argument. A label is the same but for the integers of its own place."""
         first = values[0]
+        if isinstance(first, Read):
+            return self.value(values)
         if any(e.func is not first.func or len(e.args) != len(first.args) or not e.args for e in values):
             raise Different
         return first.func(*map(self.integer, zip(*(e.args for e in values), strict=True)))

@@ -138,6 +138,15 @@ inside = Or(And(z[u] > 1.25, u + v >= 1), And(z[u] > 1.25, v < 1))
 b = model.let("b", u*2 + v, Piecewise((a[u], inside), (0, True)))
 model.minimize(Sum(b[r]**2, r))
 """,
+    "equal layers that gather through two columns of a table": """
+N = model.batch("N")
+n, s, k = model.indices(n=N, s=4, k=4)
+tab = model.labels("tab", N, 2, classes=4)
+x, W = model.input("x", N, 4), model.parameter("W", 4, 4)
+a = model.let("a", (n, s), Sum(tanh(x[n, k] + W[k, tab[n, 0]]*W[s, k]), k))
+b = model.let("b", (n, s), Sum(tanh(a[n, k] + W[k, tab[n, 1]]*W[s, k]), k))
+model.minimize(Sum(b[n, s]**2, n, s))
+""",
 }
 
 
