@@ -31,6 +31,7 @@ from derivgen.form.functions import stop_gradient
 from derivgen.form.notation import print_program
 from derivgen.form.places import names_in_order
 from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
+from derivgen.form.squares import with_roots
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
@@ -67,7 +68,7 @@ def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
     once = equal_constants(declared.live(declared.outputs))
-    return with_tangents(shorten(stabilize(running_sums(reach_back(once)))))
+    return with_roots(with_tangents(shorten(stabilize(running_sums(reach_back(once))))))
 
 
 def training_program(stable: Program) -> Program:

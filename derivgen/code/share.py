@@ -111,7 +111,7 @@ def word_for(call: sp.Expr) -> str:
     """What the local of a call is named by."""
     if isinstance(call, sp.Pow):
         return "root" if call.exp == sp.Rational(1, 2) else "power"
-    return str(call.func.__name__)
+    return str(call.func.__name__).lower()
 
 
 def size(call: sp.Expr) -> tuple[int, Any]:
@@ -119,9 +119,11 @@ def size(call: sp.Expr) -> tuple[int, Any]:
 
 
 def is_costly(node: sp.Basic) -> bool:
-    """Whether this is a call of a function, or a power that is none of an integer."""
+    """Whether this is a call of a function, a maximum of three or more, or a power that is none of an integer."""
     if node.is_number:
         return False
+    if isinstance(node, sp.Max | sp.Min):
+        return len(node.args) > 2
     if isinstance(node, sp.Pow):
         return not node.exp.is_Integer
     return node.func in DERIVATIVES and not isinstance(node, CHEAP)

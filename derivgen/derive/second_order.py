@@ -20,6 +20,7 @@ from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
 from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
 from derivgen.form.sizes import flat_size, offsets, row_major, typical
+from derivgen.form.squares import with_roots
 from derivgen.simplify.simplify import simplify
 
 
@@ -103,7 +104,7 @@ def gauss_newton_vector_product(stable: Program) -> Program:
         tensors=tuple(replace(t, role=given.get(t.name, t.role)) for t in stable.tensors),
         statements=tuple(stable.statements[k] for k in tail),
     )
-    curved, curved_dots = tangent(adjoint(loss, outputs), outputs)
+    curved, curved_dots = tangent(with_roots(adjoint(loss, outputs)), outputs)
     own = {t.name for t in forward.tensors}
     merged = forward.with_statements(
         [*forward.statements, *(s for s in curved.statements if s not in forward.statements)],
@@ -116,7 +117,7 @@ def gauss_newton_vector_product(stable: Program) -> Program:
 
 def gradient_program(stable: Program) -> Program:
     """Objective and gradients, short, and ready to be differentiated again."""
-    program = simplify(adjoint(stable.live([str(stable.objective)])), differentiated_again=True)
+    program = simplify(with_roots(adjoint(stable.live([str(stable.objective)]))), differentiated_again=True)
     return program.with_statements(replace(s, origin=None) for s in program.statements)
 
 

@@ -26,10 +26,9 @@ from derivgen.form.expressions import (
     indices_of,
     reads_of,
     replace_reads,
-    split_guard,
     subexpressions,
 )
-from derivgen.form.functions import erfc, expm1, log1p, logaddexp, root, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.form.functions import erfc, expm1, log1p, logaddexp, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.form.program import (
     Names,
     Program,
@@ -42,6 +41,7 @@ from derivgen.form.program import (
     names_of,
     variables_of,
 )
+from derivgen.form.squares import as_root, is_square
 from derivgen.prepare.separated import ENOUGH, parts_of_exponent
 from derivgen.rewrite.conditions import at_read
 from derivgen.rewrite.held import Held, Reuse
@@ -101,7 +101,7 @@ class Stabilizer:
             and s.target not in self.variables
         ):
             self.held[s.target] = s
-        if s.operator in ("=", "+=") and self.is_square(s.expression):
+        if s.operator in ("=", "+=") and is_square(s.expression, self.squares):
             self.squares.add(s.target)
 
     def place_of(self, s: Statement) -> int:
@@ -233,8 +233,8 @@ class Stabilizer:
             return self.logarithm(node.args[0])
         if isinstance(node, xlogy):
             return self.weighted_logarithm(*node.args)
-        if isinstance(node, sp.Pow) and node.exp == sp.Rational(1, 2) and self.is_square(node.base):
-            return root(node.base)
+        if (by_root := as_root(node, self.squares)) is not node:
+            return by_root
         for pattern in REWRITES.get(node.func, ()):
             rewritten = pattern(node)
             if rewritten is not node:
@@ -271,21 +271,6 @@ class Stabilizer:
 
     def rewrite_log_free(self, node: sp.Basic) -> sp.Basic:
         return node if isinstance(node, sp.log) else self.rewrite(node)
-
-    def is_square(self, e: sp.Expr) -> bool:
-        """Whether e is a sum of squares: even powers with positive weights, or a tensor that sums them."""
-        if isinstance(e, sp.Add):
-            return all(self.is_square(a) for a in e.args)
-        if isinstance(e, sp.Mul):
-            return all(self.is_square(a) or (a.is_Number and a.is_positive) for a in e.args) and any(
-                self.is_square(a) for a in e.args
-            )
-        if isinstance(e, sp.Pow):
-            return bool(e.exp.is_Integer and e.exp.is_positive and e.exp % 2 == 0)
-        if isinstance(e, sp.Piecewise):
-            value, guard = split_guard(e)
-            return guard != TRUE and self.is_square(value)
-        return isinstance(e, Read) and e.tensor in self.squares
 
 
 SEPARATED = ("product", "max", "sum")  # words for the tensors of a separated sum
@@ -336,13 +321,28 @@ def log_of_factor(factor: sp.Expr, positive: Container[str]) -> sp.Expr | None:
 
 
 def log_of_sum(u: sp.Add) -> sp.Expr | None:
-    """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b)."""
-    if len(u.args) != 2:
+    """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b);  more terms: m + log Σ exp(· - m)."""
+    exponents = exponents_of_terms(u)
+    if exponents is None:
         return None
-    if all(isinstance(term, sp.exp) for term in u.args):
-        return logaddexp(*(term.args[0] for term in u.args))
-    rest = u - 1
-    return softplus(rest.args[0]) if isinstance(rest, sp.exp) else None
+    if len(exponents) == 2:
+        a, b = sorted(exponents, key=lambda a: a != 0)
+        return softplus(b) if a == 0 else logaddexp(*exponents)
+    largest = stop_gradient(sp.Max(*exponents))
+    return largest + sp.log(shifted_sum(exponents, largest))
+
+
+def exponents_of_terms(u: sp.Expr) -> list[sp.Expr] | None:
+    """The exponents of a sum of exponentials, a + log c for c·exp(a); None of another sum, and of one that is shifted."""
+    pairs = [term.as_coeff_Mul() for term in u.args] if isinstance(u, sp.Add) else []
+    if not all(c.is_positive and (e == 1 or isinstance(e, sp.exp)) for c, e in pairs) or u.has(stop_gradient):
+        return None
+    exponents = [(e.args[0] if e != 1 else ZERO) + sp.log(c) for c, e in pairs]
+    return exponents if any(not a.is_number for a in exponents) else None
+
+
+def shifted_sum(exponents: Sequence[sp.Expr], largest: sp.Expr) -> sp.Expr:
+    return sp.Add(*(sp.exp(a - largest) for a in exponents))
 
 
 def log_cosh(a: sp.Expr) -> sp.Expr:
@@ -378,6 +378,23 @@ def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
             if exponent == -power and scale is not None and terms == {sp.exp(angle): scale, sp.exp(-angle): scale}:
                 rest = [f for k, f in enumerate(factors) if k not in (i, j)]
                 return sp.Mul(*rest, (sp.tanh(angle) / (2 * scale)) ** power)
+    return node
+
+
+def softmax_of_terms(node: sp.Mul) -> sp.Basic:
+    """exp(a)/(exp(a) + exp(b)) = sigmoid(a - b);  exp(a)/Σ exp(·)^k = exp(a - k·m)/(Σ exp(· - m))^k, m the largest."""
+    power = next((f for f in node.args if isinstance(f, sp.exp)), None)
+    for factor in node.args if power is not None else ():
+        total, exponent = factor.as_base_exp()
+        exponents = exponents_of_terms(total) if exponent.is_Integer and exponent.is_negative else None
+        if exponents is None:
+            continue
+        rest, a = [f for f in node.args if f is not factor and f is not power], power.args[0]
+        others = [b for b in exponents if b != a]
+        if exponent == -1 and len(exponents) == 2 and len(others) == 1:
+            return sp.Mul(*rest, sigmoid(a - others[0]))
+        largest = stop_gradient(sp.Max(*exponents))
+        return sp.Mul(*rest, sp.exp(a + exponent * largest), shifted_sum(exponents, largest) ** exponent)
     return node
 
 
@@ -452,7 +469,7 @@ def complement_of_erf(node: sp.Add) -> sp.Basic:
 
 
 REWRITES: dict[type, tuple[Callable[[sp.Basic], sp.Basic], ...]] = {
-    sp.Mul: (one_exponential, quotient_of_exponentials, x_log_x),
+    sp.Mul: (one_exponential, quotient_of_exponentials, softmax_of_terms, x_log_x),
     sp.Pow: (reciprocal_of_exponential,),
     sp.Add: (one_minus, difference_of_exponentials, complement_of_erf),
 }

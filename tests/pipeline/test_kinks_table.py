@@ -49,7 +49,11 @@ ROWS = {
         "layers_pools.test_lp_pool_of_zeros_has_no_derivative",
         "layers_pools.test_global_lp_pool_of_zeros_has_no_derivative",
     ],
-    "`sqrt` of a sum of squares": ["conventions.KINKS.root of squares", "layers_stability.KINKS.norm"],
+    "`sqrt` of a sum of squares": [
+        "conventions.KINKS.root of squares",
+        "layers_stability.KINKS.norm",
+        "norms.test_powers_of_a_norm_have_finite_derivatives_at_0",
+    ],
     "`weight_norm`": ["layers_norm_options.test_zeros_have_no_norm_to_divide_by"],
     "`layer_norm`": [
         "layers_normalization.test_layer_norm_of_a_constant_row",
