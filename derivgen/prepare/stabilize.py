@@ -333,7 +333,7 @@ def log_of_sum(u: sp.Add) -> sp.Expr | None:
 
 
 def exponents_of_terms(u: sp.Expr) -> list[sp.Expr] | None:
-    """The exponents of a sum of exponentials, a + log c for c·exp(a); None of another sum, and of one that is shifted."""
+    """The exponents of a sum of exponentials, a + log c for c·exp(a); None for another sum, or one that is shifted."""
     pairs = [term.as_coeff_Mul() for term in u.args] if isinstance(u, sp.Add) else []
     if not all(c.is_positive and (e == 1 or isinstance(e, sp.exp)) for c, e in pairs) or u.has(stop_gradient):
         return None
@@ -383,13 +383,13 @@ def quotient_of_exponentials(node: sp.Mul) -> sp.Basic:
 
 def softmax_of_terms(node: sp.Mul) -> sp.Basic:
     """exp(a)/(exp(a) + exp(b)) = sigmoid(a - b);  exp(a)/Σ exp(·)^k = exp(a - k·m)/(Σ exp(· - m))^k, m the largest."""
-    power = next((f for f in node.args if isinstance(f, sp.exp)), None)
-    for factor in node.args if power is not None else ():
+    powers = [f for f in node.args if isinstance(f, sp.exp)]
+    for factor in node.args if powers else ():
         total, exponent = factor.as_base_exp()
         exponents = exponents_of_terms(total) if exponent.is_Integer and exponent.is_negative else None
         if exponents is None:
             continue
-        rest, a = [f for f in node.args if f is not factor and f is not power], power.args[0]
+        rest, a = [f for f in node.args if f is not factor and f is not powers[0]], powers[0].args[0]
         others = [b for b in exponents if b != a]
         if exponent == -1 and len(exponents) == 2 and len(others) == 1:
             return sp.Mul(*rest, sigmoid(a - others[0]))

@@ -203,13 +203,15 @@ def line_of(text: str) -> Line:
     raise Unclear(f"cannot read the left side of {text!r}")
 
 
+OPEN = re.compile(r"( (\+|-|\+?=|[<>≤≥≠]|if|else|and|or|not|Σ\S*|max_\S*)|,)$")  # a formula goes on after these
+
+
 def unwrapped(lines: list[str]) -> list[str]:
-    """Formulas that were broken over several lines: continued ones are indented, or do not begin as formulas do."""
+    """Formulas that were broken over several lines: the rest of one is indented, or does not begin as formulas do."""
     joined = list[str]()
     for line in lines:
-        if joined and (
-            line.startswith("    ") or not re.match(rf"{NAME}(\[[^=]*\])? (\+?=|holds)( |$)|{NAME}[:,] |…", line)
-        ):
+        begins = re.match(rf"{NAME}(\[[^=]*\])? (\+?=|holds)( |$)|{NAME}[:,] |…", line)
+        if joined and (not begins or line.startswith("    ") or OPEN.search(joined[-1])):
             joined[-1] += f" {line.strip()}"
         else:
             joined.append(line)
@@ -535,8 +537,9 @@ class Kernel:
             scope.axes = {letter: k for k, letter in enumerate(name for name in own.names if name in scope.ranges)}
             for tensor, subscripts in own.elements(frozenset() if bounded else self.integers):
                 for subscript, extent in zip(subscripts, shapes.get(tensor, ()), strict=False):
-                    for name in self.integers & outer_names(subscript):
-                        found[name] = min(found.get(name, extent), extent - int(scope.value(subscript).max()))
+                    values = np.asarray(scope.value(subscript), float)  # NaN where a read inside is outside its array
+                    for name in self.integers & outer_names(subscript) if np.isfinite(values).any() else ():
+                        found[name] = min(found.get(name, extent), extent - int(np.nanmax(values)))
         return {name: max(bound, 1) for name, bound in found.items()}
 
 
@@ -650,14 +653,19 @@ def runnable(kernel: Kernel) -> Callable[[Arrays, Sizes], None]:
 
 
 def values_for(kernel: Kernel, sizes: Sizes, limits: Sizes, kind: str, rng: np.random.Generator) -> Arrays:
-    """Random arrays: positive ones, for logarithms and roots; of both signs; with zeros and equal numbers."""
+    """Random arrays: positive, for logarithms and roots; of both signs; with zeros and equal numbers; large; small."""
     bounds, shapes, found = limits | kernel.bounds(sizes, True), kernel.shapes(sizes), Arrays()
-    for name, (kind_of, _) in kernel.arrays.items():
-        normal = rng.normal(size=shapes[name]) * (0.05 if any(line.step[0] for line in kernel.lines) else 1)
-        reals = {"positive": rng.uniform(0.5, 1.5, shapes[name]), "signed": normal, "equal": normal.round()}[kind]
+    for number, (name, (kind_of, _)) in enumerate(kernel.arrays.items()):
+        steps = any(line.step[0] for line in kernel.lines)
+        scale = {"large": 60, "small": 0.1}.get(kind, 0.05 if steps else 1)
+        reals = rng.uniform(0.5, 1.5, shapes[name]) if kind == "positive" else scale * rng.normal(size=shapes[name])
+        reals = reals.round() if kind == "equal" else reals
         count = bounds.get(name, 3)
         few = sorted({0, count // 2, count - 1})  # so that several rows have the same
-        found[name] = rng.choice(few, shapes[name]) if kind_of == "Integer" else reals
+        labels = rng.choice(few, shapes[name])
+        if kind in ("large", "small"):  # so that a row has different ones in all of its tables
+            labels = (np.arange(labels.size).reshape(labels.shape) + number) % count
+        found[name] = labels if kind_of == "Integer" else reals
     return found
 
 
@@ -669,14 +677,29 @@ def differs(a: Any, b: Any, tolerance: float = 1e-9) -> Any:
     return ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
 
 
+def moved_by_rounding(kernel: Kernel, given: Arrays, sizes: Sizes, name: str) -> Iterator[np.ndarray]:
+    """What the formulas give for an array where all reals are off by a rounding."""
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        moved = {own: array.copy() for own, array in given.items()}
+        for array in moved.values():
+            if array.dtype.kind == "f":
+                array *= 1 + 3e-16 * rng.choice([-1, 1], array.shape)
+        kernel.compute(moved, sizes)
+        yield moved[name]
+
+
 def check_loops(kernel: Kernel, limits: Sizes) -> None:
     """The loops give what the docstring says."""
     run, rng, usable = runnable(kernel), np.random.default_rng(0), set[str]()
     rows = 5 if block_of(kernel.function) > 0 or kernel.integers else 2
     sizes = {name: rows + number for number, name in enumerate(kernel.sizes)}
-    for kind in ("positive", "signed", "equal"):
+    targets = {line.target for line in kernel.lines} & {*kernel.arrays}
+    for kind in ("positive", "signed", "equal", "large", "small"):
+        if kind == "large" and targets <= usable:  # else a branch may be one that only such numbers take
+            break
         given = values_for(kernel, sizes, limits, kind, rng)
-        said, done = ({name: array.copy() for name, array in given.items()} for _ in range(2))
+        said, done, near = ({name: array.copy() for name, array in given.items()} for _ in range(3))
         kernel.compute(said, sizes)
         run(done, sizes)
         for name in given:
@@ -686,12 +709,14 @@ def check_loops(kernel: Kernel, limits: Sizes) -> None:
                 continue  # rounding decides between equal values of formulas
             if name in dict(kernel.held):  # what is left of the tensor that it held before
                 wrong &= said[name] != given[name]
+            if wrong.any():  # not where rounding alone makes other numbers
+                for moved in moved_by_rounding(kernel, near, sizes, name):
+                    wrong &= ~differs(said[name], moved, 1e-10)
             if wrong.any() and (kind == "positive" or np.isfinite(said[name][wrong]).any()):
                 place = tuple(int(i) for i in np.argwhere(wrong)[0])
                 formula, loops = float(said[name][place]), float(done[name][place])
                 raise AssertionError(f"{name}{list(place)}: its docstring says {formula!r}, its loops give {loops!r}")
-            usable |= {name} if np.isfinite(done[name]).mean() > 0.5 else set()
-    targets = {line.target for line in kernel.lines} & {*kernel.arrays}
+            usable |= {name} if np.isfinite(done[name]).mean() > (0 if kind in ("large", "small") else 0.5) else set()
     if missing := targets - usable:
         raise Unclear(f"no numbers found at which {', '.join(sorted(missing))} can be compared")
 
@@ -1096,15 +1121,20 @@ class Module:
         names = dict.fromkeys(name for axis in axes for name in re.findall(NAME, str(axis)))
         return {name: 3 + k for k, name in enumerate(names)}
 
-    def drawn(self, spread: float, low: float = 0.5, high: float = 1.5) -> Arrays:
-        """Parameters, inputs and constants at random, by name; but for weights, numbers between two."""
+    def drawn(self, spread: float, low: float = 0.5, high: float = 1.5, apart: bool = False) -> Arrays:
+        """Parameters, inputs and constants at random, by name; but for weights, numbers between two.
+
+        `apart`: one row's labels are all different, as far as there are so many.
+        """
         rng, found = np.random.default_rng(0), Arrays()
-        for row in self.space["INPUTS"]:
+        for number, row in enumerate(self.space["INPUTS"]):
             shape = tuple(int(Scope({}, self.sizes).value(tree(str(axis)))) for axis in row.shape) or (1,)
             labels = rng.integers(0, row.classes or 2, shape)
             labels.flat[:1] = (row.classes or 2) - 1
             labels.flat[1:2] = labels.flat[1:2] if row.ignore is None else row.ignore
             labels.flat[-1:] = 0
+            if apart:
+                labels = (np.arange(math.prod(shape)).reshape(shape) + number) % (row.classes or 2)
             found[row.name] = labels if row.dtype == "int64" else rng.uniform(low, high, shape)
         for row in self.space["PARAMETERS"]:
             weights = rng.normal(size=row.shape) * spread
@@ -1212,10 +1242,10 @@ def inputs_of(module: Module, drawn: Arrays, **others: Any) -> dict[str, Any]:
 
 def in_domain(module: Module) -> Arrays:
     """Numbers at which the model has an objective, if some are found: correlations are below 1, for example."""
-    for low, high in ((0.5, 1.5), (0.05, 0.45)):
-        drawn = module.drawn(0.3, low, high)
+    for apart, (low, high) in itertools.product((False, True), ((0.5, 1.5), (0.05, 0.45), (0.001, 0.01))):
+        drawn = module.drawn(0.3, low, high, apart)
         with contextlib.suppress(Exception), np.errstate(all="ignore"):  # what fails here is found by a check
-            if not np.isnan(module.call("loss_kernel", inputs_of(module, drawn))[""]):
+            if np.isfinite(module.call("loss_kernel", inputs_of(module, drawn))[""]):
                 return drawn
     return module.drawn(0.3)
 
@@ -1490,7 +1520,8 @@ def trained(
     gradient, state, losses = np.full(parameters.shape, np.nan), fresh_state(module, len(parameters)), list[float]()
     memory = space["new_memory"](*(module.sizes[a.arg] for a in module.functions["new_memory"].args.args))
     for batch in batches:
-        data = space["Data"](*(drawn[f][batch] if f in sampled else drawn[f] for f in space["Data"]._fields))
+        fields = (f if f in drawn else f.rstrip("_") for f in space["Data"]._fields)
+        data = space["Data"](*(drawn[f][batch] if f in sampled else drawn[f] for f in fields))
         sizes = module.sizes | ({axis: len(batch)} if by_rows else {})
         work = space["buffers"](memory, *(sizes[a.arg] for a in module.functions["buffers"].args.args[1:]))
         if "draw" in module.functions:
