@@ -116,6 +116,64 @@ def test_random_specs_give_modules_and_certificates_without_findings(tmp_path):
     for_each_spec(check, many(2), 700)
 
 
+# Models of which verify.py once found something, though nothing is wrong with them.
+SOUND = {
+    "labels of the row before": """
+N = model.batch("N")
+n = model.indices(n=N)
+tag, A = model.labels("tag", N, classes=3), model.parameter("A", 3)
+model.minimize(Sum(Piecewise((A[tag[n - 1]], n > 0), (0, True)), n))
+""",
+    "an input called count": """
+N = model.batch("N")
+n = model.indices(n=N)
+count, r = model.input("count", N), model.parameter("r")
+model.minimize(Sum(exp(r) - count[n]*r, n))
+""",
+    "a formula that goes on with a comparison": """
+N = model.batch("N")
+n, s = model.indices(n=N, s=4)
+ct = model.constant("ct", [3, 1, 0, 0])
+x, b = model.input("x", N, 4), model.parameter("b", 4)
+a = model.let("a", (n, s), x[n, s]*b[s])
+c = model.let("c", (n, s), Max(a[n, s], a[n, ct[s]]) + b[s])
+model.minimize(Sum(c[n, s]**2, n, s))
+model.second_order("hessian_vector_product")
+""",
+    "exponentials that are summed up apart only where they underflow": """
+N, T = model.batch("N"), model.batch("T")
+n, t, j, i = model.indices(n=N, t=T, j=3, i=3)
+x, W = model.input("x", N, T, 3), model.parameter("W", 3, 3)
+p = model.recur("p", (n, t, j), lambda p: x[n, t, j] + log(Sum(exp(p[n, t - 1, i] + W[i, j]), i)))
+model.minimize(Sum(log(Sum(exp(p[n, T - 1, j]), j)), n))
+""",
+    "angles between the points of three tables": """
+A = model.batch("A")
+a, x = model.indices(a=A, x=2)
+first, middle, last = (model.labels(name, A, classes=5) for name in ("first", "middle", "last"))
+X = model.parameter("X", 5, 2)
+u = model.let("u", (a, x), X[first[a], x] - X[middle[a], x])
+v = model.let("v", (a, x), X[last[a], x] - X[middle[a], x])
+length = lambda w: sqrt(Sum(w[a, x]**2, x))
+model.minimize(Sum(acos(Sum(u[a, x]*v[a, x], x)/(length(u)*length(v))), a))
+""",
+    "a recurrence whose values grow fast": """
+N, T = model.batch("N"), model.batch("T")
+n, t = model.indices(n=N, t=T)
+x, w = model.input("x", N, T), model.parameter("w")
+a = model.recur("a", (n, t), lambda a: 30*(x[n, t] - w*a[n, t - 1]**2)*cos(a[n, t - 1]))
+model.minimize(Sum(tanh(a[n, t]), n, t))
+""",
+}
+
+
+@pytest.mark.parametrize("text", SOUND.values(), ids=SOUND)
+def test_nothing_is_found_in_models_of_many_kinds(text):
+    model = Model("sound", dtype="float64")
+    exec(text, {**vars(sp), "model": model})
+    assert found(module_text(model)) == []
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_mistakes_are_found(name):
     """All that change what callers get: a mutant that nothing is found in gives the same to the last bit."""
