@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "runtime": "file",
     "derive": "form simplify",
     "schedule": "form rewrite arrange update",
+    "functions": "form",
     "optimizers": "update",
     "schedules": "update",
     "declare": "form rewrite file derive update optimizers",
