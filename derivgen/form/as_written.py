@@ -34,7 +34,8 @@ def as_written(distribute: bool = True) -> Iterator[None]:
     sums, where it means something else, and multiplies branches: n guards in f become 2^n. A condition that compares
     a Piecewise is rewritten likewise, into an if-then-else of conditions. As the identity the fold keeps a formula,
     and its size, as written. A negated comparison of data stays one, maxima are not searched for what is larger, and
-    functions not for what else they are.
+    functions not for what else they are. Determinants and inverses of small matrices are not multiplied out: a product
+    of differences would become a difference of products, which are larger.
     """
     if FORCE.get() is distribute:  # within another one
         yield
@@ -110,6 +111,38 @@ def flattened(kind: Any, factors: Any) -> Any:
     return found, others, order
 
 
+def determinant(m: sp.MatrixBase, *method: Any, **options: Any) -> sp.Expr:
+    """What SymPy makes of a determinant; of two or three rows the formula by minors, as it is."""
+    if m.shape == (2, 2):
+        return m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
+    if m.shape == (3, 3):
+        return m[0, 0] * minor(m, 0, 0) - m[0, 1] * minor(m, 0, 1) + m[0, 2] * minor(m, 0, 2)
+    return DETERMINANT(m, *method, **options)
+
+
+def minor(m: sp.MatrixBase, row: int, column: int) -> sp.Expr:
+    rows, columns = ([k for k in range(m.rows) if k != own] for own in (row, column))
+    return determinant(m.extract(rows, columns))
+
+
+def inverse(m: sp.MatrixBase, *method: Any, **options: Any) -> sp.MatrixBase:
+    """What SymPy makes of an inverse; of two or three rows the cofactors by the determinant, as they are."""
+    if m.shape not in ((2, 2), (3, 3)) or m.is_diagonal() or not m.free_symbols:
+        return INVERSE(m, *method, **options)
+    whole = determinant(m)
+    if whole == 0:
+        return INVERSE(m, *method, **options)  # which says so
+    if m.rows == 2:
+        return type(m)([[m[1, 1], -m[0, 1]], [-m[1, 0], m[0, 0]]]).applyfunc(lambda e: e / whole)
+    return type(m)(3, 3, lambda row, column: (-1) ** (row + column) * minor(m, column, row) / whole)
+
+
+def home_of(method: str) -> type:
+    """The class of SymPy that has a method of matrices."""
+    return next(owner for owner in sp.Matrix.__mro__ if method in vars(owner))
+
+
+DETERMINANT, INVERSE = (vars(home_of(name))[name] for name in ("det", "inv"))
 POWER_OF_SUM = sp.Add.__dict__["_eval_power"]
 FLATTEN = sp.Mul.__dict__["flatten"].__func__
 SIGNS = ((sp.Add, "__neg__", negative), (sp.Mul, "flatten", classmethod(flattened)))
@@ -118,5 +151,7 @@ REPLACED = (
     (MinMaxBase, "_is_connected", classmethod(connection)),
     (sp.Not, "eval", classmethod(opposite)),
     (sp.Add, "_eval_power", power_of_sum),
+    (home_of("det"), "det", determinant),
+    (home_of("inv"), "inv", inverse),
     *((kind, "eval", classmethod(evaluation)) for kind in EVALUATIONS),
 )
