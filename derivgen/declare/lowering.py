@@ -469,7 +469,7 @@ class Lowering:
             left = f"{self.layer}[{','.join(self.left())}]"
             raise Refused(
                 f"{left} uses index {e}, which is neither on the left nor summed: "
-                f"write Sum(..., {e}) or add {e} to {self.layer}'s indices"
+                f"write Sum(..., {e}) or add {e} to {self.layer}'s indices; a maximum over {e} is MaxOver(..., {e})"
             )
         return scope.ranges[e].index
 

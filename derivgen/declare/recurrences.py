@@ -129,10 +129,10 @@ class Steps:
         if backs and not d.initial:
             raise Refused(f"{d.name} is read at an earlier step, but its initial value is None: give the value before")
         if backs and len(d.initial) not in (1, *range(backs[-1], backs[-1] + 1)):
-            raise Refused(
-                f"{d.name} is read {backs[-1]} steps back, which needs 1 or {backs[-1]} initial values, found "
-                f"{len(d.initial)}"
-            )
+            needed = "1 step back, which needs 1 initial value"
+            if backs[-1] > 1:
+                needed = f"{backs[-1]} steps back, which needs 1 or {backs[-1]} initial values"
+            raise Refused(f"{d.name} is read {needed}, found {len(d.initial)}")
         with self.lowering.inside(d.name):
             for back in backs:
                 self.emit_earlier(d, back)

@@ -143,6 +143,11 @@ def outside(read: Read, axis: int, subscript: sp.Expr, extent: sp.Expr, s: State
         f"{r.index} runs over 0 .. {text(r.extent - 1)}" for r in s.domain if r.index in indices_of(subscript)
     )
     runs = f" where {spans}" if spans else ""
+    if subscript.is_Integer and subscript < 0:
+        return (
+            f"{text(read)} is outside of axis {axis} of {read.tensor}, which has {text(extent)} elements: subscripts "
+            f"count from 0, and the last one is {text(extent - 1)}"
+        )
     return (
         f"{text(read)} may leave axis {axis} of {read.tensor}, which has {text(extent)} elements{runs}: "
         + (f"are the subscripts in the wrong order, for {text(order)}? Else " if order is not None else "")

@@ -337,6 +337,10 @@ REFUSED = {
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 3], initial=[1, 2]),
         "h is read 3 steps back, which needs 1 or 3 initial values, found 2",
     ),
+    "too many initial values": (
+        lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 1], initial=[1, 2]),
+        "h is read 1 step back, which needs 1 initial value, found 2",
+    ),
     "no initial value": (
         lambda m, n, t, x: m.recur(
             ["h", "c"], [(n, t), (n, t)], lambda h, c: (h[n, t - 1] + x[n, t], h[n, t] + c[n, t - 1]), initial=[0, None]
