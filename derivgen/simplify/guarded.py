@@ -17,6 +17,7 @@ from derivgen.form.expressions import (
     indices_of,
     is_guarded,
     is_integral,
+    negation,
     parts_of,
     read_or_opposite,
     reads_of,
@@ -44,20 +45,38 @@ def guards_outside(program: Program) -> Program:
 def decide_comparisons(program: Program) -> Program:
     """A comparison of indices that holds at all points of a statement, or at none of them, is that.
 
+    So are alternatives of which one holds whatever the integers are: `y[n] < 4 or y[n] > 0`.
+
     `z[i] = (x[i] if i ≥ 1 and i < 9 else 0)` for i = 0, …, 5 → `z[i] = (x[i] if i ≥ 1 else 0)`
     """
 
-    def decided(s: Statement, node: sp.Basic) -> sp.Basic:
-        if not isinstance(node, sp.Lt | sp.Le | sp.Gt | sp.Ge) or reads_of(node) or not indices_of(node):
-            return node
+    def is_integer(read: Read) -> bool:
+        return program.tensor(read.tensor).integer
+
+    def sides(node: sp.Basic) -> tuple[sp.Expr, sp.Expr, int] | None:
+        """(low, high, 1 if it is strict) of a comparison of integers."""
+        if not isinstance(node, sp.Lt | sp.Le | sp.Gt | sp.Ge):
+            return None
         low, high = (node.lhs, node.rhs) if isinstance(node, sp.Lt | sp.Le) else (node.rhs, node.lhs)
-        if not (is_integral(low, lambda _: False) and is_integral(high, lambda _: False)):
+        integral = is_integral(low, is_integer) and is_integral(high, is_integer)
+        return (low, high, int(isinstance(node, sp.Lt | sp.Gt))) if integral else None
+
+    def decided(s: Statement, node: sp.Basic) -> sp.Basic:
+        if isinstance(node, sp.Or) and (last := sides(node.args[-1])) is not None:
+            low, high, strict = last
+            others = all_of(*map(negation, node.args[:-1]))
+            always = all(map(sides, node.args)) and holds(high - low - strict, others, s)
+            return sp.true if always else node
+        if (own := sides(node)) is None or reads_of(node) or not indices_of(node):
             return node
-        strict = int(isinstance(node, sp.Lt | sp.Gt))
+        low, high, strict = own
         for claim, truth in ((high - low - strict, sp.true), (low - high - 1 + strict, sp.false)):
-            if all_nonnegative((sp.expand(claim),), TRUE, s.domain, program.table):
+            if holds(claim, TRUE, s):
                 return truth
         return node
+
+    def holds(claim: sp.Expr, path: Boolean, s: Statement) -> bool:
+        return all_nonnegative((sp.expand(claim),), path, s.domain, program.table)
 
     def changed(s: Statement) -> Statement:
         expression, guard = (bottom_up(e, partial(decided, s)) for e in (s.expression, s.guard))

@@ -43,7 +43,10 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         Example("z[i] = (x[i] if i < 7 else 0)", "z[i] = x[i]"),
         Example("z[i] = (x[i - 1] if i ≥ 1 and i < 99 else 0)", "z[i] = (x[i - 1] if i ≥ 1 else 0)"),
         Example("z[i] = (x[i] if i > 9 else w[i])", "z[i] = w[i]"),
+        Example("z[i] = (x[i] if (i < 4 or i > 2) else 0)", "z[i] = x[i]"),
         kept("z[i] = (x[i] if i < 2 else 0)"),
+        kept("z[i] = (x[i] if (i < 1 or i > 1) else 0)"),
+        kept("z[i] = (x[i] if (x[i] < 4 or x[i] > 2) else 0)"),  # which NaN does not
         kept("z[n] = (r[n] if n < 9 else 0)"),
     ),
     at_the_only_index: (
