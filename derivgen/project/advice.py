@@ -241,6 +241,21 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     ),
     (
         TypeError,
+        r"unsupported operand type\(s\) for (?:[&|]|<<|>>):",
+        said("conditions are joined by And(a, b) and Or(a, b), with a comparison in each: And(x[n] > 0, x[n] < 1)"),
+    ),
+    (
+        TypeError,
+        r"Second argument must be a Boolean",
+        said("a Piecewise takes pairs of a value and a condition, a comparison: Piecewise((a, y[n] > 0), (b, True))"),
+    ),
+    (
+        TypeError,
+        r"'(?:TensorSymbol|Indexed)' object does not support item assignment",
+        said('elements are not assigned: one formula is for all of them, model.let("a", n, …), with cases by Piecewise'),
+    ),
+    (
+        TypeError,
         r"unsupported operand type\(s\) for @:",
         said("products of matrices are written as sums of elements: Sum(x[n, d]*W[d, h], d) for x @ W"),
     ),

@@ -69,6 +69,15 @@ MISTAKES = {
         ("W1[d, h]*x[n, d], d)", "names the indi"),
     ),
     "2 no Sum": (a1("tanh(x[n, d] * W1[d, h] + b1[h])"), ("a1[n,h] uses index d", "write Sum(..., d) or add d")),
+    "bits of a condition": (
+        a1("Piecewise((x[n, 0] & W1[0, h], x[n, 0] > 0), (0, True))"),
+        ("And(a, b) and Or(a, b)",),
+    ),
+    "a number for a condition": (
+        a1("Piecewise((b1[h], x[n, 0]), (0, True))"),
+        ("pairs of a value and a condition", "y[n] > 0"),
+    ),
+    "an element that is assigned": (wrong(minimize="p[n, 0] = 3"), ("elements are not assigned", "by Piecewise")),
     "15 a loss that is no scalar": (wrong(minimize="model.minimize(-log(p[n, y[n]]))"), ("index n", "Sum(..., n)")),
     "17 an axis missing on the left": (
         wrong(a1=LINES["a1"].replace("(n, h)", "(n,)"), z2=LINES["z2"]),
