@@ -5,6 +5,10 @@
 A call is made before the first statement that makes it, if it is made in any case: what all branches need comes before
 them, and so does what one of them needs that is needed after them; what one of them needs twice stays in it.
 
+Cases of which one has a call are shared as a whole, and their local is read where that case holds.
+
+    y[i] = (exp(x[i]) if w[i] > 0 else 1); if w[i] > 0: z[i] = exp(x[i])  →  case_1 = …; y[i] = case_1; …: z[i] = case_1
+
 A sine and a cosine of one angle are computed one after the other: most of their work is the same, and a compiler finds
 it if no store lies between.
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,9 +28,18 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, Function, If, Let
-from derivgen.code.visit import mapped, statements_in, values_of, written_in
+from derivgen.code.visit import mapped, statements_in, values_of, with_blocks, written_in
 from derivgen.code.walk import Fresh, inside
-from derivgen.form.expressions import Read, branches_of, reads_of, subexpressions, substitute, sympy_order
+from derivgen.form.expressions import (
+    Read,
+    branches_of,
+    negation,
+    parts_of,
+    reads_of,
+    subexpressions,
+    substitute,
+    sympy_order,
+)
 from derivgen.form.functions import CHEAP, DERIVATIVES
 
 Calls = frozenset[sp.Expr]
@@ -61,6 +75,9 @@ class Share:
             locals_ = {call: Read(self.fresh.numbered(word_for(call))) for call in calls}
             made = (Let(local.tensor, call) for call, local in locals_.items())
             rest[:count] = [*made, *(with_locals(code, locals_) for code in rest[:count])]
+            for call, local in locals_.items():
+                if isinstance(call, sp.Piecewise):
+                    rest[len(locals_) :] = [with_case(code, call, local) for code in rest[len(locals_) :]]
         return tuple(done)
 
     def repeated(self, codes: Sequence[Code], point: Point) -> sp.Expr | None:
@@ -107,10 +124,26 @@ def with_locals(code: Code, locals_: Mapping[sp.Expr, sp.Expr]) -> Code:
     return mapped(code, lambda e: substitute(e, locals_))
 
 
+def with_case(code: Code, cases: sp.Piecewise, local: Read) -> Code:
+    """The statement with the local of two cases in place of the call of one of them, where that case holds."""
+    if not isinstance(code, If):
+        return with_blocks(code, lambda block: tuple(with_case(inner, cases, local) for inner in block))
+    (value, condition), (other, _) = cases.args[0].args, cases.args[-1].args
+    known = parts_of(code.condition)
+    held = value if condition in known else other if negation(condition) in known and len(cases.args) == 2 else None
+    if held is None:
+        return with_blocks(code, lambda block: tuple(with_case(inner, cases, local) for inner in block))
+    factor, call = held.as_coeff_Mul()
+    body = tuple(with_locals(inner, {call: local / factor}) for inner in code.body) if is_costly(call) else code.body
+    return replace(code, body=body)
+
+
 def word_for(call: sp.Expr) -> str:
     """What the local of a call is named by."""
     if isinstance(call, sp.Pow):
         return "root" if call.exp == sp.Rational(1, 2) else "power"
+    if isinstance(call, sp.Piecewise):
+        return "case"
     return str(call.func.__name__).lower()
 
 
@@ -124,6 +157,8 @@ def is_costly(node: sp.Basic) -> bool:
         return False
     if isinstance(node, sp.Max | sp.Min):
         return len(node.args) > 2
+    if isinstance(node, sp.Piecewise):  # its branches are made where they hold
+        return any(is_costly(part) for part in subexpressions(node) if part is not node)
     if isinstance(node, sp.Pow):
         return not node.exp.is_Integer
     return node.func in DERIVATIVES and not isinstance(node, CHEAP)
@@ -165,7 +200,8 @@ def made(e: sp.Basic) -> Calls:
         return NONE
     if isinstance(e, sp.Piecewise):
         pairs, default = branches_of(e)
-        return made(e.args[0].args[1]) | frozenset.intersection(made(default), *(made(value) for value, _ in pairs))
+        branches = frozenset.intersection(made(default), *(made(value) for value, _ in pairs))
+        return made(e.args[0].args[1]) | branches | {e}
     if isinstance(e, Boolean) and not isinstance(e, sp.core.relational.Relational):
         return NONE
     own = frozenset([e]) if is_costly(e) else NONE

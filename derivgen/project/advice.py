@@ -252,7 +252,7 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     (
         TypeError,
         r"'(?:TensorSymbol|Indexed)' object does not support item assignment",
-        said('elements are not assigned: one formula is for all of them, model.let("a", n, …), with cases by Piecewise'),
+        said('elements are not assigned: one formula is for all, model.let("a", n, …), and has its cases by Piecewise'),
     ),
     (
         TypeError,

@@ -484,6 +484,40 @@ EXAMPLES = {
             z[t] = real(2) * exp_1
         """,
     ),
+    "cases of which one has a call": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = z[t] - (2 * exp(x[t]) if w[t, 0] > 0 else 1)
+            z[t] = 2 * exp(x[t]) if w[t, 0] > 0 else 1
+            if w[t, 0] > 0:
+                v[t] = exp(x[t]) * x[t]
+            if not (w[t, 0] > 0) and x[t] > 0:
+                v[t] = exp(x[t])
+        """,
+        """
+        for t in range(6):
+            case_1 = real(2) * exp(x[t]) if w[t, 0] > real(0) else real(1)
+            y[t] = z[t] - case_1
+            z[t] = case_1
+            if w[t, 0] > real(0):
+                v[t] = real(0.5) * x[t] * case_1
+            if x[t] > real(0) and not (w[t, 0] > real(0)):
+                v[t] = exp(x[t])
+        """,
+    ),
+    "cases without a call, and cases that are made once": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = x[t] if w[t, 0] > 0 else 1
+            z[t] = x[t] if w[t, 0] > 0 else 1
+            v[t] = exp(x[t]) if w[t, 0] > 0 else 1
+            if w[t, 0] > 0:
+                u[t] = exp(x[t])
+        """,
+        None,
+    ),
     "a cosine and a sine of one angle with a store between": (
         shared,
         """
