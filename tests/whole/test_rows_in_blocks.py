@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import multiprocessing
 import threading
 from collections.abc import Callable
@@ -129,6 +130,35 @@ def test_an_error_in_a_thread_is_raised_and_ends_the_others(modules) -> None:
         threads.for_each(work, range(100_000))
     assert len(done) < 100_000
     assert digest(everything(threads)) == digest(everything(modules[0]))
+
+
+@pytest.mark.parametrize("combined", ["sum", "mean", "share"])
+def test_an_epoch_by_leaves_is_its_steps_in_python(combined: str, tmp_path: Path) -> None:
+    """Ranks take these steps, since they exchange sums there."""
+    made = Model("combined", dtype="float64")
+    N, D = made.batch("N"), 3
+    n, d = made.indices(n=N, d=D)
+    x, y, w = made.input("x", N, D), made.input("y", N), made.parameter("w", D, init="normal")
+    errors, penalty = sp.Sum((sp.tanh(sp.Sum(x[n, d] * w[d], d)) - y[n]) ** 2, n), sp.Sum(w[d] ** 2, d)
+    made.minimize({"sum": errors, "mean": errors / N, "share": errors + penalty}[combined])
+    made.update("adam")
+    module = runtime.load(derivgen.generate(made, tmp_path / "combined.py", parallel=True))
+    module.BLOCK, module.LEAVES = 16, 8
+    assert combined == module.COMBINED
+    rng = np.random.default_rng(0)
+    given, order = [rng.normal(size=(ROWS, D)), rng.normal(size=ROWS)], rng.permutation(ROWS)
+    rates = [p.default for p in inspect.signature(module.train_epoch).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    found = []
+    for compiled in (True, False):
+        parameters, state = module.initial_parameters(), module.optimizer_state()
+        if compiled:
+            loss = module.train_epoch(parameters, state, order, 100, *given)
+        else:
+            batches = module.batches_of(order, 100)
+            losses = module.descend_on(batches, parameters, state, given, {"N": ROWS}, rates[:-1], ())
+            loss = np.average(losses, weights=[batch.shape[0] for batch in batches])
+        found.append(digest({"loss": np.asarray(loss), "parameters": parameters, **state._asdict()}))
+    assert found[0] == found[1]
 
 
 def in_two_threads(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
