@@ -41,6 +41,11 @@ LOCAL = "·"  # starts the names of library indices, and no identifier
 REFUSED = "′"  # ends the name of a tensor that was refused: no other tensor has such a name
 
 
+def names_in(e: sp.Basic) -> set[str]:
+    """The names of tensors and scalars in an expression."""
+    return {node.name for node in e.atoms(IndexedBase, sp.Symbol) if not isinstance(node, Idx)}
+
+
 class TensorSymbol(IndexedBase):
     """A declared tensor: `x[n, d]` in expressions, `x.shape`, `x.model`."""
 
@@ -68,6 +73,16 @@ class TensorSymbol(IndexedBase):
             advice += ": Sum runs over an index" if isinstance(subscript, slice) or subscript is Ellipsis else ""
         self.model.problem(f"{text} has the subscript {shown}, expected {advice}")
         return sp.Integer(0)
+
+    def refuse_derivative(self, element: sp.Expr, by: Sequence[Any]) -> None:
+        """Note that SymPy's diff takes an element of a let for a number, though it depends on what it is asked for."""
+        named = {name for variable in by if isinstance(variable, sp.Expr) for name in names_in(variable)}
+        if found := (named - {self.name}) & self.model.behind(self.name):
+            one = next(v for v in by if isinstance(v, sp.Expr) and found & names_in(v))
+            self.model.problem(
+                f"diff takes {element} for a number that does not depend on {one}, which it does: write "
+                f"model.derivative({element}, {one})"
+            )
 
     def __matmul__(self, other: Any) -> sp.Expr:
         return self._product(self, other)
@@ -419,6 +434,16 @@ class Model:
         self.update_place = caller()
 
     # ---- collecting problems
+
+    def behind(self, name: str) -> set[str]:
+        """The names of all that a let depends on, through other lets too; of another tensor, none."""
+        read = {d.name: {n for e in (d.expression, *d.initial) for n in names_in(e)} for d in self.definitions}
+        found, waiting = set[str](), {name}
+        while waiting:
+            further = read.get(waiting.pop(), set()) - found
+            found |= further
+            waiting |= further
+        return found
 
     def problem(self, message: str, place: Place | None = None) -> None:
         """Note a mistake at the user's line. Nothing is raised yet, so that all mistakes are shown together."""

@@ -143,6 +143,15 @@ def home_of(method: str) -> type:
 
 
 DETERMINANT, INVERSE = (vars(home_of(name))[name] for name in ("det", "inv"))
+def derivative(e: sp.Expr, *by: Any, **options: Any) -> Any:
+    """What SymPy makes of a derivative, which takes an element for a number: tensors may refuse that."""
+    for element in e.atoms(sp.Indexed):
+        if (refuse := getattr(element.base, "refuse_derivative", None)) is not None:
+            refuse(element, by)
+    return DERIVATIVE(e, *by, **options)
+
+
+DERIVATIVE = vars(sp.Expr)["diff"]
 POWER_OF_SUM = sp.Add.__dict__["_eval_power"]
 FLATTEN = sp.Mul.__dict__["flatten"].__func__
 SIGNS = ((sp.Add, "__neg__", negative), (sp.Mul, "flatten", classmethod(flattened)))
@@ -151,6 +160,7 @@ REPLACED = (
     (MinMaxBase, "_is_connected", classmethod(connection)),
     (sp.Not, "eval", classmethod(opposite)),
     (sp.Add, "_eval_power", power_of_sum),
+    (sp.Expr, "diff", derivative),
     (home_of("det"), "det", determinant),
     (home_of("inv"), "inv", inverse),
     *((kind, "eval", classmethod(evaluation)) for kind in EVALUATIONS),

@@ -69,6 +69,17 @@ MISTAKES = {
         ("W1[d, h]*x[n, d], d)", "names the indi"),
     ),
     "2 no Sum": (a1("tanh(x[n, d] * W1[d, h] + b1[h])"), ("a1[n,h] uses index d", "write Sum(..., d) or add d")),
+    "a derivative of a let by SymPy": (
+        wrong(minimize="model.minimize(Sum((p[n, c]**2).diff(W1[0, 0]), n, c))"),
+        ("diff takes p[n, c] for a number", "write model.derivative(p[n, c], W1[0, 0])"),
+    ),
+    "a derivative of a let by a scalar, through another let": (
+        wrong(
+            minimize="t = model.parameter('t'); q = model.let('q', n, t**2); r = model.let('r', n, 3*q[n])\n"
+            "model.minimize(Sum((2 + r[n]).diff(t), n))"
+        ),
+        ("diff takes r[n] for a number that does not depend on t",),
+    ),
     "bits of a condition": (
         a1("Piecewise((x[n, 0] & W1[0, h], x[n, 0] > 0), (0, True))"),
         ("And(a, b) and Or(a, b)",),
