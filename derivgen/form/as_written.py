@@ -143,6 +143,8 @@ def home_of(method: str) -> type:
 
 
 DETERMINANT, INVERSE = (vars(home_of(name))[name] for name in ("det", "inv"))
+
+
 def derivative(e: sp.Expr, *by: Any, **options: Any) -> Any:
     """What SymPy makes of a derivative, which takes an element for a number: tensors may refuse that."""
     for element in e.atoms(sp.Indexed):
