@@ -34,9 +34,9 @@ def with_shown_extents(function: Function) -> Function:
 
 
 def shown(code: Code, function: Function) -> Code:
-    if not isinstance(code, For) or not code.stop.is_Integer or code.backwards or code.stop <= UNROLLED:
+    if not isinstance(code, For) or code.shown is not None or code.backwards:
         return code
-    if code.shown is not None:
+    if not code.stop.is_Integer or code.stop <= UNROLLED:
         return code
     for array, subscripts in accesses_in(code.body):
         shape = function.arrays[array].shape if subscripts and array in function.arrays else ()

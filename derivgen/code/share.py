@@ -74,10 +74,10 @@ class Share:
             count = self.lasting(rest, calls[0])
             locals_ = {call: Read(self.fresh.numbered(word_for(call))) for call in calls}
             made = (Let(local.tensor, call) for call, local in locals_.items())
-            rest[:count] = [*made, *(with_locals(code, locals_) for code in rest[:count])]
-            for call, local in locals_.items():
-                if isinstance(call, sp.Piecewise):
-                    rest[len(locals_) :] = [with_case(code, call, local) for code in rest[len(locals_) :]]
+            readers = [with_locals(code, locals_) for code in rest[:count]]
+            if isinstance(calls[0], sp.Piecewise):
+                readers = [with_case(code, calls[0], locals_[calls[0]]) for code in readers]
+            rest[:count] = [*made, *readers]
         return tuple(done)
 
     def repeated(self, codes: Sequence[Code], point: Point) -> sp.Expr | None:

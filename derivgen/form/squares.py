@@ -38,7 +38,8 @@ def is_square(e: sp.Expr, squares: Container[str]) -> bool:
 def as_root(e: sp.Basic, squares: Container[str]) -> sp.Basic:
     """A power from √u to below u, of a sum of squares u, by that root; anything else as it is."""
     if isinstance(e, sp.Pow) and e.exp.is_Number and HALF <= e.exp < 1 and is_square(e.base, squares):
-        return root(e.base) ** (2 * e.exp)
+        exact = sp.Rational(2 * e.exp)  # of 0.75, as it may be written, 3/2
+        return root(e.base) ** (exact if exact.q <= 2 else 2 * e.exp)
     return e
 
 

@@ -506,6 +506,26 @@ EXAMPLES = {
                 v[t] = exp(x[t])
         """,
     ),
+    "cases whose operand changes before their call is made again": (
+        shared,
+        """
+        for t in range(6):
+            y[t] = z[t] - (exp(x[t]) if w[t, 0] > 0 else 1)
+            z[t] = exp(x[t]) if w[t, 0] > 0 else 1
+            x[t] = 2 * z[t]
+            if w[t, 0] > 0:
+                v[t] = exp(x[t])
+        """,
+        """
+        for t in range(6):
+            case_1 = exp(x[t]) if w[t, 0] > real(0) else real(1)
+            y[t] = z[t] - case_1
+            z[t] = case_1
+            x[t] = real(2) * z[t]
+            if w[t, 0] > real(0):
+                v[t] = exp(x[t])
+        """,
+    ),
     "cases without a call, and cases that are made once": (
         shared,
         """

@@ -23,6 +23,22 @@ def module(power: sp.Expr | float, *functions: str):
     return execute(module_text(model))
 
 
+def test_powers_in_decimals_are_those_of_the_root() -> None:
+    """(Σ u²)**0.5 is the norm itself, and its 0.75th power u·√u: no call of a power is left."""
+    model = Model("decimals", dtype="float64")
+    i, a = model.indices(i=POINTS, a=AXES)
+    x = model.parameter("x", POINTS, AXES, init="normal")
+    square = sp.Sum(x[i, a] ** 2, a)
+    model.minimize(sp.Sum(square**0.5 + square**0.75, i))
+    text = module_text(model)
+    assert "power(" not in text.partition("# ==== the same")[0]
+    at = np.random.default_rng(0).normal(size=(POINTS, AXES))
+    at[0] = 0
+    norm = np.sqrt(np.sum(at**2, axis=1, keepdims=True))
+    scale = np.divide(1, norm, where=norm > 0, out=np.zeros_like(norm)) * (1 + 1.5 * np.sqrt(norm))
+    assert np.allclose(execute(text).loss_and_gradient(at.ravel())[1], (scale * at).ravel(), rtol=1e-14)
+
+
 def slopes(x: np.ndarray, power: float, along: np.ndarray | None = None) -> np.ndarray:
     """The gradient, or its derivative along a direction, by complex steps of the formula: pairs of one point give 0."""
 
