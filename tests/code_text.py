@@ -115,9 +115,10 @@ def function(text: str, **shapes: tuple) -> Function:
         )
         role = Role.LET if classes is None else Role.LABELS
         arrays[name] = Tensor(name, extents, role, integer=classes is not None, classes=classes)
+    parser = Parser(arrays)
     with as_written():
-        body = Parser(arrays).block(ast.parse(textwrap.dedent(text)).body)
-    return Function("f", arrays, body, {name: k for k, name in enumerate(arrays)}, taken=frozenset(arrays))
+        body = parser.block(ast.parse(textwrap.dedent(text)).body)
+    return Function("f", arrays, body, {name: k for k, name in enumerate(parser.arrays)}, taken=frozenset(arrays))
 
 
 def text_of(code: Function) -> str:

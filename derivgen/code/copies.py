@@ -1,6 +1,6 @@
-"""A local that holds what another one does is that one, under the name that says more: the later one, a formula's.
+"""A local that holds what another one does is that one, under the name of the first formula that gives the value.
 
-for n: cos_1 = cos(x[n]); a = cos_1; y[n] = 2·a  →  for n: a = cos(x[n]); y[n] = 2·a
+for n: cos_1 = cos(x[n]); a = cos_1; b = a; y[n] = 2·b  →  for n: a = cos(x[n]); y[n] = 2·a
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from derivgen.form.expressions import Read, substitute
 def without_copies(function: Function) -> Function:
     """The function without real locals that are given the value of another one, where both get a value once."""
     while (copy := next(copies_in(function), None)) is not None:
-        function = function.with_body(without(function.body, copy))
+        name = str(written_by(copy))
+        kept = copy.value.tensor if copy.value.tensor in function.order else name
+        function = function.with_body(without(function.body, copy, kept))
     return function
 
 
@@ -42,20 +44,19 @@ def gives_local(code: Code) -> bool:
     return isinstance(code, Let) and not code.integer
 
 
-def without(block: Block, copy: Let | Assign) -> Block:
-    """The block without a copy, whose name its source takes."""
-    name, source = str(written_by(copy)), copy.value
-    names: dict[sp.Expr, sp.Expr] = {source: Read(name)}
+def without(block: Block, copy: Let | Assign, kept: str) -> Block:
+    """The block without a copy: its name and its source's are one, the kept one."""
+    names: dict[sp.Expr, sp.Expr] = {Read(str(written_by(copy))): Read(kept), copy.value: Read(kept)}
 
     def statement(code: Code) -> Block:
         if code == copy:
             return ()
-        code = with_blocks(code, partial(without, copy=copy))
+        code = with_blocks(code, partial(without, copy=copy, kept=kept))
         code = mapped(code, partial(substitute, mapping=names))
-        if isinstance(code, Let) and Read(code.name) == source:
-            code = replace(code, name=name)
-        elif isinstance(code, Assign) and code.place == source:
-            code = replace(code, place=Read(name))
+        if isinstance(code, Let) and Read(code.name) == copy.value:
+            code = replace(code, name=kept)
+        elif isinstance(code, Assign) and code.place == copy.value:
+            code = replace(code, place=Read(kept))
         return (code,)
 
-    return tuple(kept for code in block for kept in statement(code))
+    return tuple(new for code in block for new in statement(code))

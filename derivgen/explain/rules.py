@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derivgen.form.expressions import Read, reads_of
+from derivgen.form.expressions import Read
 from derivgen.form.functions import RECORDS, derivative
 
 LETTERS = "uvwpqrst"
@@ -112,7 +112,7 @@ def paths(node: sp.Expr, read: Read, taken: Container[str], depth: int = 0) -> l
     for i, part in places:
         alone = part == read and len(places) == 1
         name = read if alone else letter(next(itertools.islice(letters(taken), depth, None)), part)
-        step = step_at(node, {i: name}, lambda e: bool(reads_of(e)))
+        step = step_at(node, {i: name}, lambda e: depends(e, read))
         if step.locals[0] == 0:
             found.append((step,))
         else:

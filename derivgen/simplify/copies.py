@@ -13,6 +13,8 @@ from derivgen.rewrite.conditions import read_through
 def read_through_constants(program: Program) -> Program:
     """A helper or an adjoint that holds one number everywhere is read as that number.
 
+    So is a let that is 0, 1 or -1, which shortens what reads it; other numbers keep the name that their user gave them.
+
     `h[n] = 2` and `z[n] = h[n]·x[n]` → `z[n] = 2·x[n]`
     """
     statements: list[Statement] = []
@@ -22,16 +24,22 @@ def read_through_constants(program: Program) -> Program:
             s = s.mapped(lambda e: replace_reads(e, lambda r: numbers.get(r.tensor, r)))
         whole = s.operator == "=" and s.covers(program.tensor(s.target).shape)
         free = s.scan is None  # in a scan, earlier statements may read it
-        if (
-            whole
-            and free
-            and is_internal(program, s.target)
-            and not indices_of(s.expression) | {*reads_of(s.expression)}
-        ):
+        if whole and free and is_number(s.expression) and needs_no_name(program, s):
             numbers[s.target] = s.expression
         else:
             statements.append(s)
     return program.with_statements(statements)
+
+
+def is_number(e: sp.Expr) -> bool:
+    return not indices_of(e) | {*reads_of(e)}
+
+
+def needs_no_name(program: Program, s: Statement) -> bool:
+    """Whether a tensor that holds one number may go: an internal one, or a let that makes terms or factors go."""
+    name = s.target
+    vanishes = s.expression in (sp.S.Zero, sp.S.One, sp.S.NegativeOne) and name not in program.outputs
+    return is_internal(program, name) or (vanishes and program.tensor(name).role is Role.LET)
 
 
 def read_through_copies(program: Program) -> Program:

@@ -1091,6 +1091,23 @@ EXAMPLES = {
                 w[t, u] = real(2) * b
         """,
     ),
+    "a copy of a formula's value": (
+        without_copies,
+        """
+        for t in range(6):
+            h = scratch(1)
+            exp_1 = exp(x[t])
+            h = exp_1
+            b = h
+            w[t, 0] = b + exp_1
+        """,
+        """
+        for t in range(6):
+            h = scratch(1)
+            h = exp(x[t])
+            w[t, 0] = real(2) * h
+        """,
+    ),
     "a copy of what changes": (
         without_copies,
         """

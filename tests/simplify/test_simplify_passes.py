@@ -151,6 +151,8 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     ),
     read_through_constants: (
         Example("c[i] = 2\nz[i] = c[i]·w[i] if c[i] > x[i]", "z[i] = 2·w[i] if 2 > x[i]"),
+        Example("c[i] = -1\nz[i] = c[i]·w[i] + x[i]", "z[i] = x[i] - w[i]", roles={"c": Role.LET}),
+        kept("c[i] = 2\nz[i] = c[i]·w[i]", roles={"c": Role.LET}),  # whose name says more than the number
         kept("c[i] = i\nz[i] = c[i]·w[i]"),
         kept("c[i] = 2\nz[i] = c[i]·w[i]", outputs=("c", "z")),
     ),
