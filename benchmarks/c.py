@@ -41,7 +41,7 @@ from networks import NETWORKS
 from workloads import WORKLOADS
 
 from derivgen import Model, generate, runtime
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.pipeline import generate_native
 from derivgen.project.building import NativeModule, Options, build
 from derivgen.project.spec import load_target
@@ -79,7 +79,7 @@ def in_c(model: Model, dtype: str, folder: Path) -> tuple[ModuleType, float]:
     """The native module, and the compiler's processor time."""
     path = folder / f"{model.name}_native.py"
     body, sources = generate_native(model, dtype, path.stem)
-    module = NativeModule(store.assemble(body, "benchmark.py", "derivgen build benchmark.py"), sources, ())
+    module = NativeModule(headers.assemble(body, "benchmark.py", "derivgen build benchmark.py"), sources, ())
     before = getrusage(RUSAGE_CHILDREN).ru_utime
     build(module, path, options=Options(blas=options.blas))
     return runtime.load(path), getrusage(RUSAGE_CHILDREN).ru_utime - before

@@ -23,7 +23,7 @@ from derivgen.derive.second_order import derived_program, request_for
 from derivgen.errors import Problem
 from derivgen.file.contract import DTYPES
 from derivgen.file.fixed_names import GLOBALS
-from derivgen.file.store import Generated
+from derivgen.file.headers import Generated
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import size_symbol
 from derivgen.form.formulas import folded, formulas

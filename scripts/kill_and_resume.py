@@ -26,7 +26,7 @@ import numpy as np
 
 from derivgen import runtime
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 
 KEEP, EVERY, ROWS, FEATURES, BATCH = 2, 3, 320, 4, 16
 MOMENTS = ("any", "writing", "epoch", "writing")
@@ -134,7 +134,7 @@ def look(run: Path, module: ModuleType) -> Left:
 
 
 def is_half_written(name: str) -> bool:
-    return store.TEMPORARY.fullmatch(name) is not None
+    return disk.TEMPORARY.fullmatch(name) is not None
 
 
 def lines_of(run: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from derivgen.file import store
+from derivgen.file import headers
 
 DIGEST = "0123456789abcdef"
 
@@ -199,7 +199,7 @@ def module_text(model: str = "regression", dtype: str = "float32", body: str | N
     body = body or body_of(model, dtype)
     header = {"spec_digest": DIGEST, "sizes": "D = 2; N at run time", "costs": ("a step: at most 12*N flops",)}
     generated = SimpleNamespace(name=model, body=body, generator="01234567", **header)
-    return store.assemble(generated, f"{model}.py", store.command_line(f"{model}.py"))
+    return headers.assemble(generated, f"{model}.py", headers.command_line(f"{model}.py"))
 
 
 def write_module(folder: Path, model: str = "regression", dtype: str = "float32", digest: str = DIGEST) -> Path:

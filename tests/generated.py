@@ -18,7 +18,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.declare.model import Model
 from derivgen.derive.differentiate import adjoint
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Statement
@@ -122,7 +122,7 @@ class CheckedNumpy(PoisonedNumpy):
 
 
 def module_text(model: Model, dtype: str = "float64") -> str:
-    return store.assemble(generate_body(model, dtype), "spec.py", store.command_line("spec.py"))
+    return headers.assemble(generate_body(model, dtype), "spec.py", headers.command_line("spec.py"))
 
 
 def execute(text: str, calls: dict[str, tuple[Any, ...]] | None = None, numpy: ModuleType | None = None) -> ModuleType:

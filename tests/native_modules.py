@@ -14,7 +14,7 @@ import pytest
 
 from derivgen import runtime
 from derivgen.declare.model import Model
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.file.contract import DERIVATIVES
 from derivgen.pipeline import generate_native
 from derivgen.project.building import COMPILERS, NativeModule, Options, build
@@ -28,7 +28,7 @@ def write_native(model: Model, folder: Path, dtype: str | None = None, **options
     path, command = folder / f"{model.name}_native.py", "derivgen build spec.py"
     usual = model.dtype or "float32"
     module, sources = generate_native(model, dtype or usual, path.stem, options.get("parallel", False))
-    build(NativeModule(store.assemble(module, "spec.py", command), sources, ()), path, options=Options(**options))
+    build(NativeModule(headers.assemble(module, "spec.py", command), sources, ()), path, options=Options(**options))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from pages import environment
+
+ERASED = re.compile(r"[^\n]*\r(?!\n)")
 
 
 def executed(notebook: Path, folder: Path) -> Any:
@@ -30,7 +33,8 @@ def executed(notebook: Path, folder: Path) -> Any:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
                 if output.output_type == "stream":
-                    output.text = output.text.replace("\r\n", "\n")
+                    # A line of progress, which a slow machine writes, is erased: blanks, and back to the line's start.
+                    output.text = ERASED.sub("", output.text.replace("\r\n", "\n"))
     return run
 
 

@@ -9,7 +9,7 @@ import click
 from derivgen.command.help import Command, in_group, spec_argument
 from derivgen.command.options import DTYPE, FILE
 from derivgen.errors import show_warnings
-from derivgen.file import store
+from derivgen.file import headers, store
 from derivgen.project.building import Options, native_output, render_native
 from derivgen.project.building import build as build_module
 from derivgen.project.spec import load_target, load_targets
@@ -69,6 +69,6 @@ def build(
         show_warnings(module.warnings)
         for name, text in module.sources.items() if keep_sources else ():
             kept = path.with_name(name)
-            click.echo(f"{kept}: {store.write(kept, text, force, store.BUILD)}")
+            click.echo(f"{kept}: {store.write(kept, text, force, headers.BUILD)}")
         for file, result in build_module(module, path, cc, options, force).items():
             click.echo(f"{file}: {result}")

@@ -19,7 +19,7 @@ from derivgen.command.options import (
     user_data,
 )
 from derivgen.command.training import inputs_of, note
-from derivgen.file import store
+from derivgen.file import disk, headers
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -79,7 +79,7 @@ def predict(
 
     predicting.check_prediction_file(output)
     refuse_overwriting([*data, parameters, module], {"--output": output})
-    store.check_writable(output)
+    disk.check_writable(output)
     loaded = loaded_module(module)
     flat, origin = predicting.read_parameters(parameters, loaded)
     inputs = predicting.read_prediction_data(data, loaded, cast=cast, columns=columns_of(columns), tell=note)
@@ -141,6 +141,6 @@ def loaded_module(path: Path) -> ModuleType:
     from derivgen.runtime import load
 
     module = load(path)
-    if store.is_edited(store.read(path) or ""):
+    if headers.is_edited(disk.read(path) or ""):
         click.echo(f"warning: {path} was edited by hand since it was generated", err=True)
     return module

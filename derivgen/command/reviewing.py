@@ -11,7 +11,7 @@ import click
 from derivgen.command.help import Command, argument, spec_argument
 from derivgen.command.options import FILE
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 
 FORMS = click.Choice(["text", "markdown", "html", "json"])
 
@@ -48,7 +48,7 @@ def review(spec: str, against: str | None, form: str, output: Path | None) -> No
     if output is None:
         click.echo(text)
     else:
-        store.write_bytes(output, f"{text}\n".encode())
+        disk.write_bytes(output, f"{text}\n".encode())
     sys.exit(1 if any(r.is_of_substance for r in found) else 0)
 
 
@@ -107,7 +107,7 @@ def certify(spec: str, output: Path | None) -> None:
     for target in targets:
         made = certificate(target.model, target.spec)
         file = output or target.output.with_name(target.output.name.replace("_kernels.py", "_certificate.json"))
-        store.write_bytes(file, f"{json.dumps(made, ensure_ascii=False, indent=1)}\n".encode())
+        disk.write_bytes(file, f"{json.dumps(made, ensure_ascii=False, indent=1)}\n".encode())
         click.echo(f"{file}: {len(made['stable'])} formulas, {len(made['adjoints'])} adjoints")
 
 
@@ -139,5 +139,5 @@ def report(spec: str, output: Path, against: str | None) -> None:
     text = html_page(found)
     for remark in (page.state.remark for page in found if page.state.remark):
         click.echo(f"note: {remark}: the page is about what the spec generates, not about that file", err=True)
-    store.write_bytes(output, text.encode())
+    disk.write_bytes(output, text.encode())
     click.echo(f"{output}: written")

@@ -27,7 +27,7 @@ from derivgen.command.options import (
 )
 from derivgen.command.ranks import in_ranks
 from derivgen.errors import DerivgenError, nearest, show_warnings
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 from derivgen.interrupts import Interrupts, only_the_first
 from derivgen.project.project import header_on_disk, is_up_to_date, options, render
 from derivgen.project.spec import load_target
@@ -111,7 +111,7 @@ def train_in(
     save = save or target.parameters
     read = [*data, *validation, *([parameters] if parameters else []), target.spec, target.output]
     refuse_overwriting(read, {"--save": save, "--plot": plot, "--history": arguments["history"]})
-    store.check_writable(save)
+    disk.check_writable(save)
     from derivgen.pipeline import update_words
     from derivgen.runtime import fit
     from derivgen.runtime.tensors import suffix_of
@@ -220,7 +220,7 @@ def saved_on_the_way(
     except DerivgenError as second:
         return f"{text}. {what} are lost. {second}"
     folder = arguments["checkpoints"]
-    way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {store.word(str(place))}"
+    way = "--resume" if folder and latest_checkpoint(folder) else f"--parameters {headers.word(str(place))}"
     more = f". Continue with {way}" if interrupted else ""
     return f"{text}. {f'{why}. ' if why else ''}{what} are saved in {place}{more}"
 

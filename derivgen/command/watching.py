@@ -10,7 +10,7 @@ import click
 from derivgen.command.group import report_bug, report_error
 from derivgen.command.help import Command, spec_argument
 from derivgen.errors import DerivgenError, show_warnings
-from derivgen.file import store
+from derivgen.file import disk, store
 from derivgen.project.project import expected_text, shortest
 from derivgen.project.spec import load_targets, read_source, split_argument
 from derivgen.stages import watched
@@ -84,7 +84,7 @@ def regenerate(spec: str) -> None:
 
 def write(target: Target) -> None:
     output = target.output
-    before = store.read(output)
+    before = disk.read(output)
     text, warnings = expected_text(target, output)
     show_warnings(warnings)
     result = store.write(output, text)

@@ -149,6 +149,8 @@ class Reader:
                 right = 1 / right if right.is_Rational else sp.Pow(right, -1, evaluate=False)
             found.append(right)
             node = node.left
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and ast.Mult in operators:  # -a·b is -(a·b)
+            return [sp.Integer(-1), self.read(node.operand, depth + 1), *reversed(found)]
         return [self.read(node, depth + 1), *reversed(found)]
 
     def power(self, node: ast.BinOp, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.importing.convert import converted, weights_of
 from derivgen.importing.draft import Draft
 from derivgen.importing.elements import Tensor
@@ -113,8 +113,8 @@ def written(graph: Graph, source: str, spec: Path, loss: str, force: bool, froze
     lines = loss_lines(draft, prediction, loss)
     text = spec_text(draft, identifier(spec.stem) or "imported", source, weights.name, dtype, prediction, lines)
     tensors = {name: array.astype(dtype) for name, array in arrays.items()}
-    store.write_bytes(weights, encode_safetensors(tensors))
-    store.write_bytes(spec, text.encode())
+    disk.write_bytes(weights, encode_safetensors(tensors))
+    disk.write_bytes(spec, text.encode())
     return Imported(spec, weights, sum(a.size for a in arrays.values()), tuple(draft.notes))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 from derivgen.file.contract import DTYPES
 from derivgen.project.spec import Target
 from derivgen.stages import reached
@@ -91,26 +91,26 @@ def render_native(target: Target, output: Path, dtype: str | None = None, option
     generated, sources = generate_native(target.model, dtype or usual, output.stem, options.parallel)
     command = native_command(target, output, dtype, options)
     texts = {
-        name: store.assemble(replace(generated, body=text), target.spec.name, command, of_c=True)
+        name: headers.assemble(replace(generated, body=text), target.spec.name, command, of_c=True)
         for name, text in sources.items()
     }
-    return NativeModule(store.assemble(generated, target.spec.name, command), texts, generated.warnings)
+    return NativeModule(headers.assemble(generated, target.spec.name, command), texts, generated.warnings)
 
 
 def native_command(target: Target, output: Path, dtype: str | None, options: Options) -> str:
     """The command that a module's header names, with the options that are not the default."""
     option = None if dtype in (None, target.model.dtype or DTYPES[0]) else dtype
     name = None if output.name == native_output(target).name else output.name
-    words = options.words
-    return store.command_line(target.spec.name, target.model_name, option, name, options.parallel, words, store.BUILD)
+    given = option, name, options.parallel, options.words, headers.BUILD
+    return headers.command_line(target.spec.name, target.model_name, *given)
 
 
-def expected_native(target: Target, output: Path, header: store.Header) -> NativeModule:
+def expected_native(target: Target, output: Path, header: headers.Header) -> NativeModule:
     """What a module should be, by the options that its header on disk names."""
     return render_native(target, output, header.dtype, options_of(header))
 
 
-def options_of(header: store.Header) -> Options:
+def options_of(header: headers.Header) -> Options:
     return Options(header.strict, header.parallel, header.blas)
 
 
@@ -127,20 +127,20 @@ def build(
     replaced, unless `force`; no file is changed then.
     """
     library = library_of(output)
-    store.check_writable(output)
-    in_place = store.is_in_place(output, module.text, force, store.BUILD)
+    disk.check_writable(output)
+    in_place = store.is_in_place(output, module.text, force, headers.BUILD)
     if not force:
         refuse_foreign_library(library)
     data = compiled(module.sources, cc, options)
-    store.write_bytes(library, data)  # first: a library of other sources is refused when the module is loaded
+    disk.write_bytes(library, data)  # first: a library of other sources is refused when the module is loaded
     if not in_place:
-        store.write_bytes(output, module.text.encode())
+        disk.write_bytes(output, module.text.encode())
     return {output: "unchanged" if in_place else "written", library: "written"}
 
 
 def refuse_foreign_library(path: Path) -> None:
     """Raise DerivgenError where writing over this file would lose somebody's work."""
-    store.refuse_special(path)
+    disk.refuse_special(path)
     if path.is_file() and MARK not in path.read_bytes():
         raise DerivgenError(
             f"{path} exists and was not built by derivgen, so it is left as it is: give another path by -o, or write "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 from derivgen.file.contract import DTYPES
 from derivgen.project.spec import Target
 
@@ -42,7 +42,7 @@ def render_c(
     parts = {output.with_suffix(".h"): header, output: file}
     if sources.casadi is not None:
         parts[casadi_output(output)] = replace(header, body=sources.casadi)
-    texts = {path: store.assemble(part, target.spec.name, command, of_c=True) for path, part in parts.items()}
+    texts = {path: headers.assemble(part, target.spec.name, command, of_c=True) for path, part in parts.items()}
     return CSources(texts, header.warnings, sources)
 
 
@@ -56,7 +56,7 @@ def c_command(target: Target, output: Path, dtype: str | None, rows: int | None,
     option = None if dtype in (None, target.model.dtype or DTYPES[0]) else dtype
     name = None if output.name == c_output(target).name else output.name
     more = ["--target", "c", *(["--casadi"] if casadi else []), *(["--rows", str(rows)] if rows is not None else [])]
-    return store.command_line(target.spec.name, target.model_name, option, name, more=more)
+    return headers.command_line(target.spec.name, target.model_name, option, name, more=more)
 
 
 def files_beside(output: Path) -> list[Path]:
@@ -66,9 +66,9 @@ def files_beside(output: Path) -> list[Path]:
     return [] if is_kept else [path for path in (output.with_suffix(".h"), output) if path.is_file()]
 
 
-def header_of_c(output: Path) -> store.Header | None:
+def header_of_c(output: Path) -> headers.Header | None:
     """What the file of C says of itself, or else its header."""
-    found = (store.read_header(store.read(path) or "") for path in (output, output.with_suffix(".h")))
+    found = (headers.read_header(disk.read(path) or "") for path in (output, output.with_suffix(".h")))
     return next((header for header in found if header is not None), None)
 
 
@@ -80,7 +80,7 @@ def expected_c(target: Target, output: Path) -> CSources:
     return render_c(target, output, header.dtype, header.rows, "--casadi" in header.words)
 
 
-def options_of_c(header: store.Header | None) -> list[str]:
+def options_of_c(header: headers.Header | None) -> list[str]:
     """The options that only files of C have, as a header names them."""
     rows = ["--rows", str(header.rows)] if header is not None and header.rows is not None else []
     casadi = ["--casadi"] if header is not None and "--casadi" in header.words else []

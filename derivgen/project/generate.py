@@ -7,7 +7,8 @@ from pathlib import Path
 
 from derivgen.declare.model import Model
 from derivgen.file.contract import DTYPES
-from derivgen.file.store import assemble_from_python, refuse_output, write
+from derivgen.file.headers import assemble_from_python
+from derivgen.file.store import refuse_output, write
 from derivgen.pipeline import generate_body
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from derivgen.declare.model import Model
 from derivgen.errors import DerivgenError
 from derivgen.file.contract import EVALUATION_GRADIENT
-from derivgen.file.store import assemble
+from derivgen.file.headers import assemble
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, depth_for, value
 from derivgen.oracle.jacobians import compare_jacobian, compare_jacobian_product

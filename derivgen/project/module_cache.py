@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from derivgen import runtime
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 from derivgen.project.building import compiled, library_of, sources_of
 
 # Modules are loaded without SymPy: what generates is imported late.
@@ -70,7 +70,7 @@ def cached_native(model: Model, name: str, dtype: str) -> tuple[str, str, Source
 
     stem = f"{name}_{dtype}_native"
     text = kept_text(cache_folder() / f"{stem}.py")
-    sources = [(file, store.read(cache_folder() / file)) for file in sources_of(stem)]
+    sources = [(file, disk.read(cache_folder() / file)) for file in sources_of(stem)]
     if text is None or any(source is None for _, source in sources):
         generated, made = generate_native(model, dtype, stem, name=name)
         warn_of(generated)
@@ -78,11 +78,11 @@ def cached_native(model: Model, name: str, dtype: str) -> tuple[str, str, Source
     return stem, text, tuple((file, str(source)) for file, source in sources)
 
 
-def assembled(generated: store.Generated) -> str:
-    return store.assemble(generated, "a model function", "estimator.fit(X, y)  # derivgen.sklearn")
+def assembled(generated: headers.Generated) -> str:
+    return headers.assemble(generated, "a model function", "estimator.fit(X, y)  # derivgen.sklearn")
 
 
-def warn_of(generated: store.Generated) -> None:
+def warn_of(generated: headers.Generated) -> None:
     for warning in generated.warnings:
         warnings.warn(str(warning), stacklevel=5)
 
@@ -90,10 +90,10 @@ def warn_of(generated: store.Generated) -> None:
 def kept_text(path: Path) -> str | None:
     """The text of a module in the cache; None where the file is missing or not whole."""
     try:
-        text = store.read(path)
+        text = disk.read(path)
     except DerivgenError:  # `loaded` says what is wrong with the cache
         return None
-    return None if text is None or store.read_header(text) is None or store.is_edited(text) else text
+    return None if text is None or headers.read_header(text) is None or headers.is_edited(text) else text
 
 
 def loaded(name: str, text: str, sources: Sources = ()) -> runtime.GeneratedModule:
@@ -118,8 +118,8 @@ def load_module(folder: Path, name: str, text: str, sources: Sources) -> runtime
     library = compiled(dict(sources))
     with writing(folder):
         for file, source in sources:
-            store.write_bytes(folder / file, source.encode())
-        store.write_bytes(library_of(path), library)
+            disk.write_bytes(folder / file, source.encode())
+        disk.write_bytes(library_of(path), library)
     return runtime.load(path)
 
 

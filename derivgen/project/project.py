@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 from derivgen.file.contract import DTYPES
 from derivgen.project.building import expected_native, library_fault, native_output, options_of
 from derivgen.project.c_sources import c_output, expected_c, files_beside, header_of_c, options_of_c
@@ -47,7 +47,7 @@ def render(
     output: Path,
     dtype: str | None = None,
     parallel: bool = False,
-    header: store.Header | None = None,
+    header: headers.Header | None = None,
 ) -> tuple[str, tuple[Problem, ...]]:
     """(the module's text, warnings) of a model that goes to a path; raises SpecError where the spec is refused.
 
@@ -59,15 +59,16 @@ def render(
     usual = target.model.dtype or DTYPES[0]
     generated = generate_body(target.model, dtype or usual, parallel)
     if header is not None and not header.by_command:
-        return store.assemble(generated, header.spec_file, header.command), generated.warnings
-    return store.assemble(generated, target.spec.name, own_command(target, output, dtype, parallel)), generated.warnings
+        return headers.assemble(generated, header.spec_file, header.command), generated.warnings
+    command = own_command(target, output, dtype, parallel)
+    return headers.assemble(generated, target.spec.name, command), generated.warnings
 
 
 def own_command(target: Target, output: Path, dtype: str | None, parallel: bool) -> str:
     """The command that a module's header names, with the options that are not the default."""
     option = None if dtype in (None, target.model.dtype or DTYPES[0]) else dtype
     name = None if output.name == target.output.name else output.name
-    return store.command_line(target.spec.name, target.model_name, option, name, parallel)
+    return headers.command_line(target.spec.name, target.model_name, option, name, parallel)
 
 
 def is_up_to_date(target: Target, output: Path) -> bool:
@@ -75,9 +76,9 @@ def is_up_to_date(target: Target, output: Path) -> bool:
 
     Raises SpecError where the spec is refused.
     """
-    text = store.read(output) or ""
-    header = store.read_header(text)
-    if header is None or store.is_edited(text):
+    text = disk.read(output) or ""
+    header = headers.read_header(text)
+    if header is None or headers.is_edited(text):
         return False
     from derivgen.pipeline import spec_digest
     from derivgen.print.templates import generator_digest
@@ -93,8 +94,8 @@ def is_up_to_date(target: Target, output: Path) -> bool:
     )
 
 
-def header_on_disk(path: Path) -> store.Header | None:
-    return store.read_header(store.read(path) or "")
+def header_on_disk(path: Path) -> headers.Header | None:
+    return headers.read_header(disk.read(path) or "")
 
 
 def expected_text(target: Target, output: Path) -> tuple[str, tuple[Problem, ...]]:
@@ -108,13 +109,13 @@ def expected_text(target: Target, output: Path) -> tuple[str, tuple[Problem, ...
 
 def difference_on_disk(target: Target, text: str | None = None) -> str:
     """What is wrong with the module beside a spec that generates this text; empty if nothing is, or it is missing."""
-    present = store.read(target.output)
-    if present is None or store.is_same(present, text or expected_text(target, target.output)[0]):
+    present = disk.read(target.output)
+    if present is None or headers.is_same(present, text or expected_text(target, target.output)[0]):
         return ""
-    return "was edited by hand" if store.is_edited(present) else "is not what the spec generates now"
+    return "was edited by hand" if headers.is_edited(present) else "is not what the spec generates now"
 
 
-def options(header: store.Header | None) -> tuple[str | None, bool]:
+def options(header: headers.Header | None) -> tuple[str | None, bool]:
     """(dtype, whether large loops run in threads) as a header names them, or the default."""
     return (header.dtype, header.parallel) if header else (None, False)
 
@@ -154,7 +155,7 @@ def choose(targets: tuple[Target, ...], module: Module) -> Target:
 def check_target(target: Target, output: Path) -> Check:
     text, warnings = expected_text(target, output)
     header = header_on_disk(output)
-    is_built = header is not None and header.native and store.is_same(store.read(output), text)
+    is_built = header is not None and header.native and headers.is_same(disk.read(output), text)
     fault = library_fault(output, text) if is_built else ""
     if fault:
         return Check(output, f"stale: {fault}", "", fixing_command(target, output, header, False), warnings)
@@ -171,24 +172,24 @@ def check_c(target: Target, output: Path, told: bool) -> Iterator[Check]:
 
 def check_file(path: Path, text: str, warnings: tuple[Problem, ...], fixed_by: Callable[[bool], str]) -> Check:
     """A file compared with the text that it should have; `fixed_by`: the command that makes it, perhaps by force."""
-    present = store.read(path)
-    header = store.read_header(present or "")
-    if store.is_same(present, text):
+    present = disk.read(path)
+    header = headers.read_header(present or "")
+    if headers.is_same(present, text):
         return Check(path, "", warnings=warnings)
     if present is not None and present.strip() and header is None:
         raise DerivgenError(
             f"{path} was not generated by derivgen (its header is missing or changed): move it away, then generate"
         )
-    edited = present is not None and store.is_edited(present)
+    edited = present is not None and headers.is_edited(present)
     command = fixed_by(edited)
     if present is None:
         what = {".h": "header", ".c": "file of C"}.get(path.suffix, "module")
         return Check(path, f"stale: the {what} is missing", "", command, warnings)
-    why = why_stale(header, store.read_header(text), edited)
+    why = why_stale(header, headers.read_header(text), edited)
     return Check(path, f"stale: {why}", store.diff(path, text), command, warnings)
 
 
-def why_stale(present: store.Header | None, wanted: store.Header | None, edited: bool) -> str:
+def why_stale(present: headers.Header | None, wanted: headers.Header | None, edited: bool) -> str:
     """What made a module another one than it should be."""
     if edited:
         return "edited by hand since it was generated"
@@ -199,7 +200,7 @@ def why_stale(present: store.Header | None, wanted: store.Header | None, edited:
     return "the spec generates another text"
 
 
-def fixing_command(target: Target, output: Path, header: store.Header | None, force: bool) -> str:
+def fixing_command(target: Target, output: Path, header: headers.Header | None, force: bool) -> str:
     """The command that makes a module anew, to be run in the current folder."""
     if header is not None and not header.by_command:
         return header.command
@@ -208,17 +209,17 @@ def fixing_command(target: Target, output: Path, header: store.Header | None, fo
     usual = native_output(target) if native else target.output
     path = None if output.absolute() == usual.absolute() else shortest(output)
     more = options_of(header).words if header is not None and native else []
-    kind = store.BUILD if native else "generate"
-    command = store.command_line(shortest(target.spec), target.model_name, dtype, path, parallel, more, kind)
+    kind = headers.BUILD if native else "generate"
+    command = headers.command_line(shortest(target.spec), target.model_name, dtype, path, parallel, more, kind)
     return f"{command} --force" if force else command
 
 
-def fixing_command_of_c(target: Target, output: Path, header: store.Header | None, force: bool) -> str:
+def fixing_command_of_c(target: Target, output: Path, header: headers.Header | None, force: bool) -> str:
     """The command that makes files of C anew, to be run in the current folder."""
     path = None if output.absolute() == c_output(target).absolute() else shortest(output)
     dtype = header.dtype if header is not None else None
     more = options_of_c(header)
-    command = store.command_line(shortest(target.spec), target.model_name, dtype, path, more=more)
+    command = headers.command_line(shortest(target.spec), target.model_name, dtype, path, more=more)
     return f"{command} --force" if force else command
 
 

@@ -15,7 +15,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from derivgen.errors import PACKAGE, DerivgenError, Place, Problem, SpecError, nearest
-from derivgen.file import store
+from derivgen.file import disk, headers
 from derivgen.project.advice import advice
 from derivgen.project.failing import innermost
 
@@ -121,9 +121,9 @@ def models_of(module: ModuleType, kind: type[Model]) -> dict[str, Model]:
 
 
 def no_model_hint(path: Path) -> str:
-    from derivgen.file import store
+    from derivgen.file import disk
 
-    header = store.read_header(store.read(path) or "")
+    header = headers.read_header(disk.read(path) or "")
     if header is not None:
         return f"it is a generated module. Give the spec that it was generated from, {header.spec_file}"
     return f'expected a global such as `model = Model("{path.stem}")` with its objective given to model.minimize'
@@ -148,7 +148,7 @@ def read_source(path: Path) -> str:
         raise DerivgenError(f"{path} is a folder, expected a spec: give the Python file in it")
     if path.suffix != ".py":
         raise DerivgenError(f"{path} is no Python file: a spec is a .py file that defines a derivgen.Model")
-    store.refuse_special(path)
+    disk.refuse_special(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.print.templates import environment
 
 # Specs and modules are imported beside these.
@@ -23,8 +23,8 @@ def write_starter(name: str, folder: Path) -> tuple[Path, Path]:
         if path.exists():
             raise DerivgenError(f"{path} exists already: choose another name, or move it away")
     text = environment().get_template("spec.py.jinja").render(name=name)
-    store.write_bytes(data, spirals())
-    store.write_bytes(spec, text.encode())
+    disk.write_bytes(data, spirals())
+    disk.write_bytes(spec, text.encode())
     return spec, data
 
 

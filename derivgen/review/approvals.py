@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers
 from derivgen.review.sections import Section, sections_of
 
 FILE = "derivgen-approvals.toml"
@@ -28,7 +28,7 @@ def file_for(folder: Path) -> Path:
 
 def signed_in(file: Path) -> dict[str, str]:
     """Who signed each digest; nothing where the file is missing. Raises DerivgenError where it is damaged."""
-    text = store.read(file)
+    text = disk.read(file)
     if text is None:
         return {}
     try:
@@ -47,8 +47,8 @@ def unsigned_in(module: Path) -> list[str]:
 
 
 def generated_text(module: Path) -> str:
-    text = store.read(module)
-    if text is None or store.read_header(text) is None:
+    text = disk.read(module)
+    if text is None or headers.read_header(text) is None:
         raise DerivgenError(f"{module} is no module that derivgen generated: give one's path")
     return text
 
@@ -59,7 +59,7 @@ def approve(module: Path, who: str, names: Sequence[str] = ()) -> tuple[list[str
     Raises DerivgenError where the module is not one of derivgen's, was edited by hand, or has no such section.
     """
     text = generated_text(module)
-    if store.is_edited(text):
+    if headers.is_edited(text):
         raise DerivgenError(
             f"{module} was edited by hand since it was generated: generate it anew, so that what is signed is what the "
             "spec gives"
@@ -74,7 +74,7 @@ def approve(module: Path, who: str, names: Sequence[str] = ()) -> tuple[list[str
         raise DerivgenError(f"{module} has no section {unknown[0]!r}: give one of {', '.join(there)}")
     new = [s for s in sections if s.digest not in signed and (not names or s.name in names)]
     if new:
-        store.write_bytes(file, written(store.read(file) or HEAD, new, module.name, who).encode())
+        disk.write_bytes(file, written(disk.read(file) or HEAD, new, module.name, who).encode())
     return [s.name for s in new], file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from derivgen.file import store
+from derivgen.file import disk, headers
 from derivgen.project.c_sources import c_output, expected_c, files_beside, header_of_c
 from derivgen.project.project import options, render
 from derivgen.project.spec import Target
@@ -45,7 +45,7 @@ def in_c_now(target: Target) -> InC:
     if not present:
         return InC()
     texts = expected_c(target, output).texts
-    wrong = tuple(path.name for path in present if not store.is_same(store.read(path), texts[path]))
+    wrong = tuple(path.name for path in present if not headers.is_same(disk.read(path), texts[path]))
     reached("compare C with the module")
     module, _ = render(target, target.output, options(header_of_c(output))[0])
     found = verify_c.findings(module, texts[output], texts[output.with_suffix(".h")])
@@ -55,8 +55,8 @@ def in_c_now(target: Target) -> InC:
 
 def in_c_then(target: Target) -> InC:
     """The files of C of a committed spec, those that derivgen generated."""
-    texts = {path.name: store.read(path) or "" for path in files_beside(c_output(target))}
-    return InC({name: text for name, text in texts.items() if store.read_header(text) is not None})
+    texts = {path.name: disk.read(path) or "" for path in files_beside(c_output(target))}
+    return InC({name: text for name, text in texts.items() if headers.read_header(text) is not None})
 
 
 def lines_of(before: InC, now: InC) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.runtime.json_text import short
 
 Array = np.ndarray[Any, Any]
@@ -80,7 +80,7 @@ class Archive:
 @contextmanager
 def open_npz(path: Path) -> Iterator[Archive]:
     """An .npz file, open. Raises DerivgenError where it is none."""
-    store.refuse_special(path)
+    disk.refuse_special(path)
     with numpy_errors(path, *npz_words(path)):
         with path.open("rb") as file:
             start = file.read(len(np.lib.format.MAGIC_PREFIX))
@@ -120,7 +120,7 @@ def read_npy(path: Path) -> Array:
 
     Raises DerivgenError where it is not whole or no plain array.
     """
-    store.refuse_special(path)
+    disk.refuse_special(path)
     with numpy_errors(path, "an .npy file of a plain array", f'np.save("{path.stem}.npy", ...)'):
         with path.open("rb") as file:
             start = file.read(HEAD)

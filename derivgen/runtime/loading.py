@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers
 from derivgen.file.contract import CONTRACT
 from derivgen.runtime.generated import GeneratedModule
 
@@ -25,7 +25,7 @@ def load(path: Path | str) -> GeneratedModule:
     another version of the contract.
     """
     path = Path(path).absolute()
-    text = store.read(path)
+    text = disk.read(path)
     if text is None:
         raise DerivgenError(f"{path} does not exist: `derivgen generate SPEC` writes a module")
     check_contract(path, text)
@@ -46,7 +46,7 @@ def already_loaded(path: Path, text: str) -> ModuleType | None:
 
     A second copy would have NamedTuples of its own, which numba's cache takes for other types: it would compile anew.
     """
-    if store.is_edited(text):
+    if headers.is_edited(text):
         return None
     for module in list(sys.modules.values()):
         facts = getattr(module, "__dict__", {})
@@ -56,7 +56,7 @@ def already_loaded(path: Path, text: str) -> ModuleType | None:
 
 
 def check_contract(path: Path, text: str) -> None:
-    header = store.read_header(text)
+    header = headers.read_header(text)
     if header is None:
         made = modules_beside(path)
         instead = f"give {' or '.join(made)}" if made else "give the path of a file that `derivgen generate` wrote"
@@ -73,7 +73,7 @@ def check_contract(path: Path, text: str) -> None:
 def modules_beside(spec: Path) -> list[str]:
     """The generated modules that a spec may have beside it, by their names."""
     found = sorted(spec.parent.glob(f"{glob.escape(spec.stem)}*_kernels.py"))
-    return [path.name for path in found if store.read_header(store.read(path) or "") is not None]
+    return [path.name for path in found if headers.read_header(disk.read(path) or "") is not None]
 
 
 def interpreted(module: ModuleType) -> ModuleType:
@@ -81,7 +81,7 @@ def interpreted(module: ModuleType) -> ModuleType:
 
     Raises DerivgenError where its file is gone, or calls a library of C.
     """
-    text = store.read(Path(str(module.__file__)))
+    text = disk.read(Path(str(module.__file__)))
     if text is None:
         raise DerivgenError(f"{module.__file__} does not exist any more: generate it again")
     if is_native(text):

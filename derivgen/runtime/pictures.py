@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def check_picture(path: Path | str) -> None:
     path = Path(path)
     if path.suffix.lower() not in PICTURES:
         raise DerivgenError(f"{path} names no kind of picture that can be drawn: end it in {', '.join(PICTURES)}")
-    store.check_writable(path)
+    disk.check_writable(path)
     new_figure((1, 1))
 
 
@@ -48,7 +48,7 @@ def write_picture(path: Path, size: tuple[float, float], draw: Callable[[Figure]
         draw(figure)
         kind = path.suffix.lower()
         figure.savefig(buffer, format=kind[1:], dpi=150, metadata=PICTURES[kind])
-    store.write_bytes(path, buffer.getvalue())
+    disk.write_bytes(path, buffer.getvalue())
 
 
 def new_figure(size: tuple[float, float]) -> Figure:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.runtime.data.data import read_data
 from derivgen.runtime.data.given import Data, named_inputs
 from derivgen.runtime.data.inputs import Tell
@@ -162,7 +162,7 @@ def write_prediction(path: Path | str, prediction: Array) -> None:
         else:
             digits = "%.9g" if prediction.dtype == np.float32 else "%.17g"
             np.savetxt(buffer, table, fmt=digits, delimiter=",", header=",".join(names), comments="")
-    store.write_bytes(path, buffer.getvalue())
+    disk.write_bytes(path, buffer.getvalue())
 
 
 def check_prediction_file(path: Path) -> None:

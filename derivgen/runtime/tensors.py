@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from derivgen.errors import DerivgenError, listed
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.runtime.arrays import Array, Kind, open_npz
 from derivgen.runtime.json_text import parse_json
 from derivgen.version import __version__
@@ -50,7 +50,7 @@ def save_parameters(path: Path | str, module: ModuleType, parameters: Array) -> 
     """
     path = Path(path)
     encode = encode_npz if suffix_of(path) == ".npz" else encode_safetensors
-    store.write_bytes(path, encode(module.views(parameters)))
+    disk.write_bytes(path, encode(module.views(parameters)))
 
 
 def load_parameters(path: Path | str, module: ModuleType) -> Array:
@@ -150,7 +150,7 @@ def save_state_dict(
     refuse_undecided(str(path), undecided, "a matrix, whose layout in the file no shape tells")
     views = module.views(parameters)
     arrays = {keys[name]: view.T if layouts.get(name) == "transposed" else view for name, view in views.items()}
-    store.write_bytes(path, encode_safetensors(arrays, {"format": "pt"}))
+    disk.write_bytes(path, encode_safetensors(arrays, {"format": "pt"}))
 
 
 # ---- names and layouts
@@ -314,7 +314,7 @@ def encode_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str] 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """(the named arrays, the metadata) of a file. Raises DerivgenError where it can't be read or is none."""
-    store.refuse_special(path)
+    disk.refuse_special(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -18,7 +18,7 @@ from command import but_signs, fail, run, succeed
 from derivgen import pipeline
 from derivgen.command.main import main
 from derivgen.errors import PACKAGE
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.print import templates
 
 SPEC = """
@@ -75,7 +75,7 @@ def files():
 def test_generate_writes_the_module_beside_its_spec(folder):
     spec = write_spec("models/wave.py")
     assert succeed("generate", spec) == "models/wave_kernels.py: written\n"
-    header = store.read_header(Path("models/wave_kernels.py").read_text())
+    header = headers.read_header(Path("models/wave_kernels.py").read_text())
     assert (header.model, header.command) == ("wave", "derivgen generate wave.py")
 
 
@@ -88,7 +88,7 @@ def test_generating_again_leaves_the_file_alone(spec):
 
 def test_options_stand_in_the_header(spec):
     succeed("generate", spec, "--dtype", "float64", "-o", "other.py")
-    header = store.read_header(Path("other.py").read_text())
+    header = headers.read_header(Path("other.py").read_text())
     assert header.command == "derivgen generate wave.py --dtype float64 -o other.py"
 
 
@@ -96,10 +96,10 @@ def test_a_dtype_of_the_spec_is_no_option(spec):
     spec.write_text(spec.read_text().replace('Model("wave")', 'Model("wave", dtype="float64")'))
     succeed("generate", spec)
     text = Path("wave_kernels.py").read_text()
-    assert store.read_header(text).command == "derivgen generate wave.py"
+    assert headers.read_header(text).command == "derivgen generate wave.py"
     assert "np.float64" in text
     succeed("generate", spec, "--dtype", "float32")
-    assert store.read_header(Path("wave_kernels.py").read_text()).dtype == "float32"
+    assert headers.read_header(Path("wave_kernels.py").read_text()).dtype == "float32"
 
 
 def test_no_folder_reaches_the_module(folder):
@@ -119,7 +119,7 @@ def several():
 def test_several_models_go_to_a_module_each():
     succeed("generate", several())
     assert files() == ["pair.py", "pair_large_kernels.py", "pair_small_kernels.py"]
-    header = store.read_header(Path("pair_small_kernels.py").read_text())
+    header = headers.read_header(Path("pair_small_kernels.py").read_text())
     assert header.command == "derivgen generate pair.py:small"
     assert succeed("check", "pair.py") == "2 up to date, 0 stale\n"
 
@@ -274,14 +274,14 @@ def test_check_tells_another_derivgen_from_another_spec(spec):
     succeed("generate", spec)
     path = Path("wave_kernels.py")
     text = path.read_text()
-    present = store.read_header(text)
+    present = headers.read_header(text)
     earlier = text.replace(present.by, "derivgen 0.0.9 (source 00000000)")
     path.write_text(earlier)
     assert succeed("check", spec) == "1 up to date, 0 stale\n"
     assert succeed("generate", spec) == "wave_kernels.py: unchanged\n" and path.read_text() == earlier
-    body = earlier[store.read_header(earlier).length :] + "# as it was written then\n"
+    body = earlier[headers.read_header(earlier).length :] + "# as it was written then\n"
     path.write_text(
-        earlier[: store.read_header(earlier).length].replace(present.body_digest, store.digest(body)) + body
+        earlier[: headers.read_header(earlier).length].replace(present.body_digest, headers.digest(body)) + body
     )
     line = fail("check", spec, code=1).splitlines()[0]
     assert line.startswith("wave_kernels.py: stale: made by derivgen 0.0.9 (source 00000000); derivgen ")
@@ -527,9 +527,9 @@ def test_train_asks_the_generator_where_another_one_wrote_the_module(spec, gener
     write_data()
     command = ["train", spec, "--data", "data.npz", "--epochs", 1, "--interpret"]
     succeed(*command)
-    present = store.read_header(Path("wave_kernels.py").read_text())
+    present = headers.read_header(Path("wave_kernels.py").read_text())
     for by in ("derivgen 0.0.9 (source 00000000)", f"derivgen {present.version} (source 00000000)"):
-        replaced("wave_kernels.py", store.read_header(Path("wave_kernels.py").read_text()).by, by)
+        replaced("wave_kernels.py", headers.read_header(Path("wave_kernels.py").read_text()).by, by)
         before = len(generated)
         assert "written" not in succeed(*command) and len(generated) == before + 1
 

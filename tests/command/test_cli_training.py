@@ -263,7 +263,7 @@ def saved_and_said(message, path="flowers_parameters.npz"):
         "derivgen.runtime.train.run.Run.result",
         "derivgen.command.training.saved_on_the_way",
         "derivgen.runtime.tensors.encode_npz",
-        "derivgen.file.store.new_temporary",
+        "derivgen.file.disk.new_temporary",
         "os.fsync",
         "os.replace",
     ],

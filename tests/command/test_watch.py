@@ -15,7 +15,7 @@ import pytest
 from command import fail, succeed
 
 from derivgen.errors import PACKAGE
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.project.watching import Imports, noted, wait_for_change
 
 MARK = "---"
@@ -120,7 +120,7 @@ def test_a_hand_edit_is_left(monkeypatch):
 def test_the_options_of_the_module_stay(monkeypatch):
     succeed("generate", "bowl.py", "--dtype", "float64")
     watched(monkeypatch, write(SPEC.replace("sin(v)", "v")))
-    assert store.read_header(Path("bowl_kernels.py").read_text()).dtype == "float64"
+    assert headers.read_header(Path("bowl_kernels.py").read_text()).dtype == "float64"
 
 
 def test_several_models_and_one_of_them(monkeypatch):

@@ -19,7 +19,7 @@ from numba.core.dispatcher import Dispatcher
 from random_specs import TIMES
 
 from derivgen import runtime
-from derivgen.file import store
+from derivgen.file import headers
 
 ROOT = Path(__file__).parents[2]
 GENERATION = ["sympy", "numpy", "click", "jinja2"]
@@ -83,7 +83,7 @@ def assert_same_elsewhere(
     run(python, "-c", GENERATE, *(folder / f"{name}.py" for name in names), **environment)
     for name in names:
         made, committed = (path / f"{name}_kernels.py" for path in (folder, EXAMPLES / name))
-        assert store.is_same(committed.read_bytes().decode(), made.read_bytes().decode()), name
+        assert headers.is_same(committed.read_bytes().decode(), made.read_bytes().decode()), name
 
 
 HASHES = """

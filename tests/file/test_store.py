@@ -16,7 +16,7 @@ from contract_module import body_of, module_text
 
 from derivgen import __version__
 from derivgen.errors import PACKAGE, DerivgenError, Place
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 
 
 def generated(**changes):
@@ -32,7 +32,7 @@ def generated(**changes):
 
 
 def test_header_has_the_documented_shape():
-    text = store.assemble(
+    text = headers.assemble(
         generated(sizes="D = 64, H = 32, C = 10; N at run time"), "digits.py", "derivgen generate digits.py"
     )
     header, _, body = text.partition('"""\n\n')
@@ -50,69 +50,72 @@ def test_header_has_the_documented_shape():
 
 
 def test_header_is_read_back():
-    command = store.command_line("digits.py", "small", "float64", "other.py")
+    command = headers.command_line("digits.py", "small", "float64", "other.py")
     assert command == "derivgen generate digits.py:small --dtype float64 -o other.py"
-    header = store.read_header(store.assemble(generated(), "digits.py", command))
+    header = headers.read_header(headers.assemble(generated(), "digits.py", command))
     assert (header.model, header.version, header.spec_file) == ("digits", __version__, "digits.py")
     assert (header.command, header.dtype, header.output, header.by_command) == (command, "float64", "other.py", True)
 
 
 def test_a_text_by_another_derivgen_is_the_same_text(tmp_path):
     path, command = tmp_path / "digits_kernels.py", "derivgen generate digits.py"
-    text, later = (store.assemble(generated(generator=g), "digits.py", command) for g in ("0123abcd", "ffffffff"))
+    text, later = (headers.assemble(generated(generator=g), "digits.py", command) for g in ("0123abcd", "ffffffff"))
     assert store.write(path, text) == "written"
     assert store.write(path, later) == store.write(path, later, force=True) == "unchanged"
     assert path.read_text() == text
-    assert store.is_same(text, later) and not store.is_same(text + "# mine", later) and not store.is_same(None, later)
-    other = store.assemble(generated(generator="ffffffff", body="CONTRACT = 2\n"), "digits.py", command)
-    assert not store.is_same(text, other)
+    assert headers.is_same(text, later)
+    assert not headers.is_same(text + "# mine", later) and not headers.is_same(None, later)
+    other = headers.assemble(generated(generator="ffffffff", body="CONTRACT = 2\n"), "digits.py", command)
+    assert not headers.is_same(text, other)
     assert store.write(path, other) == "written"
 
 
 def test_file_names_with_spaces_survive_the_header():
-    header = store.read_header(store.assemble(generated(), "my spec.py", store.command_line("my spec.py", None, None)))
+    header = headers.read_header(
+        headers.assemble(generated(), "my spec.py", headers.command_line("my spec.py", None, None))
+    )
     assert header.spec_file == "my spec.py"
     assert header.words == ["derivgen", "generate", "my spec.py"]
 
 
 @pytest.mark.parametrize("name", ["a'b.py", 'a"b.py', "a'b c\".py", "$(rm x)`.py", "-a.py", "a:b.py", "é b.py"])
 def test_the_header_s_command_names_the_file_as_the_shell_reads_it(name):
-    command = store.command_line(name, output=name)
-    text = store.assemble(generated(), name, command)
-    header = store.read_header(text)
+    command = headers.command_line(name, output=name)
+    text = headers.assemble(generated(), name, command)
+    header = headers.read_header(text)
     assert header.spec_file == name and header.command == command
     plain = f"./{name}" if name == "-a.py" else name  # which no command takes for an option
     assert header.words == ["derivgen", "generate", plain, "-o", plain]
     module = {}
     exec(text, module)
-    assert store.read_header(f'"""{module["__doc__"]}"""\n') is not None
+    assert headers.read_header(f'"""{module["__doc__"]}"""\n') is not None
 
 
 @pytest.mark.parametrize("name", ['a"""b.py', "a\nb.py", "a\\b.py", "a\udcffb.py"])
 def test_file_names_that_would_break_out_of_the_header_are_refused(name):
     with pytest.raises(DerivgenError, match=r"Rename the file"):
-        store.assemble(generated(), name, store.command_line(name))
+        headers.assemble(generated(), name, headers.command_line(name))
 
 
 def test_long_sizes_are_wrapped_and_read_back():
     sizes = ", ".join(f"SIZE_{i} = {i}" for i in range(40)) + "; N, M at run time"
-    text = store.assemble(generated(sizes=sizes), "digits.py", "derivgen generate digits.py")
+    text = headers.assemble(generated(sizes=sizes), "digits.py", "derivgen generate digits.py")
     assert max(map(len, text.splitlines())) <= 120
     assert " ".join(text.split()).count("SIZE_39 = 39; N, M at run time") == 1
-    assert store.read_header(text) is not None
+    assert headers.read_header(text) is not None
     ast.parse(text)
 
 
 def test_a_model_made_from_python_names_its_script(tmp_path):
     script = tmp_path / "make.py"
     script.touch()
-    header = store.read_header(store.assemble_from_python(generated(), Place(str(script), 3), "float64"))
+    header = headers.read_header(headers.assemble_from_python(generated(), Place(str(script), 3), "float64"))
     assert (header.spec_file, header.by_command, header.dtype) == ("make.py", False, "float64")
     assert header.command == "python make.py  # --dtype float64"
 
 
 def test_a_model_made_in_a_session_has_no_file_to_name():
-    header = store.read_header(store.assemble_from_python(generated(), Place("<stdin>", 1)))
+    header = headers.read_header(headers.assemble_from_python(generated(), Place("<stdin>", 1)))
     assert (header.spec_file, header.by_command) == ("an interactive session", False)
 
 
@@ -144,9 +147,9 @@ def test_a_module_is_written_from_python_as_by_the_command(tmp_path):
     assert (done.returncode, done.stdout) == (0, "bowl_kernels.py\n"), done.stderr
     assert "make.py:8: " in done.stderr and "unused" in done.stderr
     text = (tmp_path / "bowl_kernels.py").read_text()
-    header = store.read_header(text)
+    header = headers.read_header(text)
     assert (header.spec_file, header.command) == ("make.py", "python make.py  # --dtype float32")
-    assert not store.is_edited(text)
+    assert not headers.is_edited(text)
     for output, message in [
         ("make.py", "is the spec itself"),
         ("bowl", "end it in .py"),
@@ -165,14 +168,14 @@ def test_no_other_text_has_a_header():
         module_text()[1:],
         module_text().replace("spec sha256", ""),
     ):
-        assert store.read_header(text) is None
+        assert headers.read_header(text) is None
 
 
 def test_an_edit_of_the_body_is_noticed():
     text = module_text()
-    assert not store.is_edited(text)
-    assert store.is_edited(text.replace("np.zeros_like", "np.ones_like"))
-    assert store.is_edited(text + "\n")
+    assert not headers.is_edited(text)
+    assert headers.is_edited(text.replace("np.zeros_like", "np.ones_like"))
+    assert headers.is_edited(text + "\n")
 
 
 # ---- writing
@@ -294,11 +297,11 @@ def test_paths_that_cannot_be_written_say_why(tmp_path):
 
 
 def test_writability_is_known_before_there_is_anything_to_write(tmp_path):
-    store.check_writable(tmp_path / "p.npz")
+    disk.check_writable(tmp_path / "p.npz")
     with pytest.raises(DerivgenError, match="it is a folder"):
-        store.check_writable(tmp_path)
+        disk.check_writable(tmp_path)
     with pytest.raises(DerivgenError, match="Make the folder"):
-        store.check_writable(tmp_path / "none" / "p.npz")
+        disk.check_writable(tmp_path / "none" / "p.npz")
 
 
 def test_a_device_is_never_replaced_by_a_file(tmp_path, monkeypatch):
@@ -306,7 +309,7 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", lambda *_: pytest.fail("a device would be replaced"))
     full = tmp_path / "link.npz"
     full.symlink_to("/dev/full")
-    for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x")):
+    for refuse in (disk.check_writable, lambda path: disk.write_bytes(path, b"x")):
         for path in (Path("/dev/full"), full):
             with pytest.raises(DerivgenError, match="is no regular file, but a device: give another file's name"):
                 refuse(path)
@@ -315,14 +318,14 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["n" * 256, "n" * 256 + "/p.npz", "/".join(["n" * 200] * 30)])
 def test_names_that_are_too_long_are_refused_in_words(tmp_path, path):
-    for refuse in (store.check_writable, lambda path: store.write_bytes(path, b"x"), store.read):
+    for refuse in (disk.check_writable, lambda path: disk.write_bytes(path, b"x"), disk.read):
         with pytest.raises(DerivgenError, match=r"can't be (written|read): (File name too long|No such folder)"):
             refuse(tmp_path / path)
 
 
 def test_modules_that_numba_could_not_cache_are_refused(tmp_path):
     for stem, function in (("n" * 230, "loss"), ("m_kernels", "a" * 230)):
-        text = store.assemble(
+        text = headers.assemble(
             generated(body=f"@kernel\ndef {function}(x):\n    return x\n"), "m.py", "derivgen generate m.py"
         )
         with pytest.raises(DerivgenError, match=r"210 letters together, found 2\d\d .* shorter name"):
@@ -332,7 +335,7 @@ def test_modules_that_numba_could_not_cache_are_refused(tmp_path):
 
 def test_the_longest_names_have_a_temporary_file_too(tmp_path):
     path = tmp_path / ("n" * 255)
-    store.write_bytes(path, b"whole")
+    disk.write_bytes(path, b"whole")
     assert path.read_bytes() == b"whole"
 
 
@@ -341,14 +344,14 @@ def test_the_longest_names_have_a_temporary_file_too(tmp_path):
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from derivgen.file import store
+from derivgen.file import disk, headers, store
 
 def wait(descriptor):
     print("writing", flush=True)
     time.sleep(60)
 
 os.fsync = wait
-store.write_bytes(Path(sys.argv[1]), b"never")
+disk.write_bytes(Path(sys.argv[1]), b"never")
 """
 
 
@@ -366,7 +369,7 @@ def writer(tmp_path):
 
 
 def half_written(folder):
-    return [place for place in folder.iterdir() if store.TEMPORARY.fullmatch(place.name)]
+    return [place for place in folder.iterdir() if disk.TEMPORARY.fullmatch(place.name)]
 
 
 def made_before(place, seconds):
@@ -396,7 +399,7 @@ def test_what_another_machine_writes_is_left_for_a_day(tmp_path, monkeypatch, wr
     monkeypatch.setattr("platform.node", lambda: "another")
     for age, left in ((3600, [temporary]), (86400, [])):
         made_before(temporary, age)
-        store.write_bytes(tmp_path / "p.npz", b"x")
+        disk.write_bytes(tmp_path / "p.npz", b"x")
         assert half_written(tmp_path) == left
 
 
@@ -405,7 +408,7 @@ def test_other_names_are_nobody_s_temporary_files(tmp_path):
     for place in others:
         place.write_text("mine")
         made_before(place, 10 * 86400)
-    store.write_bytes(tmp_path / "p.npz", b"x")
+    disk.write_bytes(tmp_path / "p.npz", b"x")
     assert all(place.exists() for place in others)
 
 

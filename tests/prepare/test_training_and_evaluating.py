@@ -634,9 +634,9 @@ def test_a_parallel_module_computes_the_same(module):
 
 
 def _assembled(generated: Any) -> str:
-    from derivgen.file import store
+    from derivgen.file import headers
 
-    return store.assemble(generated, "spec.py", store.command_line("spec.py"))
+    return headers.assemble(generated, "spec.py", headers.command_line("spec.py"))
 
 
 def test_explain_shows_what_training_computes():

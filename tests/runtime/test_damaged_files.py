@@ -22,7 +22,7 @@ from test_data_files import CLASSIFIER, WEIGHTED, X, Y, given, model
 
 from derivgen import runtime
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, store
 from derivgen.project import spec
 from derivgen.runtime import predicting
 from derivgen.runtime.arrays import Kind, open_npz
@@ -389,7 +389,7 @@ def test_what_is_no_file_is_not_read(special, module):
 @pytest.mark.skipif(os.name != "posix", reason="there are no such files")
 def test_what_is_no_file_is_not_written(special, module):
     make, what = special
-    flat, checks = module.initial_parameters(), [lambda path: store.write_bytes(path, b""), store.check_writable]
+    flat, checks = module.initial_parameters(), [lambda path: disk.write_bytes(path, b""), disk.check_writable]
     writers = {
         "p.npz": [*checks, lambda path: runtime.save_parameters(path, module, flat)],
         "p.safetensors": [*checks, lambda path: runtime.save_state_dict(path, module, flat)],
@@ -412,9 +412,9 @@ def test_folders_are_no_files(tmp_path, module):
         path = tmp_path / f"x{suffix}"
         path.mkdir()
         with pytest.raises(DerivgenError, match="folder"):
-            store.check_writable(path)
+            disk.check_writable(path)
         with pytest.raises(DerivgenError, match=r"can't be written: Is a directory"):
-            store.write_bytes(path, b"")
+            disk.write_bytes(path, b"")
         if suffix in (".npz", ".safetensors"):
             with pytest.raises(DerivgenError, match=r"can't be read: Is a directory"):
                 runtime.load_parameters(path, module)

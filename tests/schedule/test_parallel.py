@@ -17,7 +17,7 @@ from random_specs import IMPORTS, Spec, for_each_spec, many
 import derivgen
 from derivgen import runtime
 from derivgen.command.main import main
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.form.program import Role
 from derivgen.pipeline import declared_program, generate_body, plan_module
 from derivgen.project.spec import load_target
@@ -205,7 +205,7 @@ def test_random_specs_in_any_order_of_iterations(everything_pays):
         for option in (False, True):
             generated = generate_body(model, "float64", option)
             marked.append(" in prange(" in generated.body)
-            module = execute(store.assemble(generated, "spec.py", store.command_line("spec.py", parallel=option)))
+            module = execute(headers.assemble(generated, "spec.py", headers.command_line("spec.py", parallel=option)))
             with np.errstate(all="ignore"):
                 prediction = [predict(module, flat, inputs)] if declared.prediction else []
                 results.append([*module.loss_and_gradient(flat, **inputs), *prediction])
@@ -273,7 +273,7 @@ def test_option_stays_with_the_module():
     assert run("generate", "net.py", "--dtype", "float64", "--parallel").exit_code == 0
     text = Path("net_kernels.py").read_text()
     assert "    derivgen generate net.py --dtype float64 --parallel\n" in text
-    header = store.read_header(text)
+    header = headers.read_header(text)
     assert header is not None and header.parallel and header.dtype == "float64"
     assert (run("check", "net.py").exit_code, run("diff", "net.py").stdout) == (0, "")
     write_spec(LARGE.replace("tanh(", "1 + tanh("))
@@ -287,7 +287,7 @@ def test_option_stays_with_the_module():
 def test_option_in_python():
     spec = write_spec(LARGE + '\nif __name__ == "__main__":\n    import derivgen\n')
     derivgen.generate(load_target(str(spec)).model, "net_kernels.py", "float64", parallel=True)
-    header = store.read_header(Path("net_kernels.py").read_text())
+    header = headers.read_header(Path("net_kernels.py").read_text())
     assert header is not None and header.parallel
     assert header.command == "python net.py  # --dtype float64 --parallel"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from derivgen.errors import DerivgenError, listed, nearest
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.runtime.arrays import Array, Kind, open_npz, read_npy
 from derivgen.runtime.data.columns import choose_columns, lacking_columns, left_over
 from derivgen.runtime.data.inputs import Origin, Tell, check_kind, converted, given_twice, inputs_text, paths_text
@@ -101,7 +101,7 @@ def source(path: Path | str) -> Source:
         raise DerivgenError(f"{found.path} can't be read: it is a folder, expected {FILES} file")
     if not os.path.exists(found.path):
         raise DerivgenError(f"{found.path} does not exist: give the path of {FILES} file that holds inputs")
-    store.refuse_special(found.path)
+    disk.refuse_special(found.path)
     if found.suffix not in (".npz", ".npy", *TABLES):
         raise DerivgenError(f"{found.path} is of no known kind: expected {FILES} file")
     if named and found.suffix != ".npy":

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk, headers
 from derivgen.runtime.arrays import Array, Kind
 from derivgen.runtime.json_text import MALFORMED, parse_json, short, shown
 from derivgen.runtime.tensors import WRITER, decode_safetensors, encode_safetensors, kind_of, kinds_of
@@ -77,7 +77,7 @@ def write_checkpoint(folder: Path | str, module: ModuleType, checkpoint: Checkpo
     path = folder / f"step-{int(checkpoint.state.step[0]):09d}.safetensors"
     with disk_errors(path, "written"):
         make_folder(folder)
-        store.write_bytes(path, data)
+        disk.write_bytes(path, data)
         sync_folder(folder)
         previous = older(path)
         for old in previous[: max(0, len(previous) + 1 - keep)]:
@@ -158,7 +158,7 @@ def is_checkpoint(path: Path | str) -> bool:
 
 
 def bytes_of(path: Path) -> bytes:
-    store.refuse_special(path)
+    disk.refuse_special(path)
     with disk_errors(path, "read"):
         return path.read_bytes()
 
@@ -227,7 +227,7 @@ def flat_vector(module: ModuleType, tensors: Mapping[str, Array], prefix: str = 
 def facts_of(module: ModuleType, progress: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a checkpoint of this module."""
     # Of what was loaded: the file may have been generated anew since.
-    header = store.read_header(f'"""{module.__doc__}"""\n')
+    header = headers.read_header(f'"""{module.__doc__}"""\n')
     if header is None:
         raise DerivgenError(
             f"{module.__name__} lacks derivgen's header, so that its spec can't be told: import a module as it was "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from derivgen.errors import DerivgenError
-from derivgen.file import store
+from derivgen.file import disk
 from derivgen.runtime.json_text import MALFORMED, parse_json, shown
 from derivgen.runtime.pictures import (
     BLUE,
@@ -129,7 +129,7 @@ class HistoryFile:
         try:
             self.file = path.open("ab", buffering=0)
         except OSError as error:
-            raise store.unwritable(path, error) from error
+            raise disk.unwritable(path, error) from error
 
     def append(self, epoch: Epoch) -> None:
         """Add the epoch's line. Raises DerivgenError where it can't be written."""
@@ -154,19 +154,19 @@ def open_history(path: Path | str, epochs_so_far: Sequence[Epoch] = ()) -> Histo
     """
     path = Path(path)
     refuse_foreign(path)
-    store.write_bytes(path, b"".join(map(line_of, epochs_so_far)))
+    disk.write_bytes(path, b"".join(map(line_of, epochs_so_far)))
     return HistoryFile(path)
 
 
 def check_history(path: Path | str) -> None:
     """Raise DerivgenError where `open_history` would surely fail."""
     refuse_foreign(Path(path))
-    store.check_writable(Path(path))
+    disk.check_writable(Path(path))
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise DerivgenError where a file is there that is no history, so that writing it would lose somebody's work."""
-    first, line_end, _ = (store.read(path) or "").partition("\n")
+    first, line_end, _ = (disk.read(path) or "").partition("\n")
     try:
         if line_end:
             epoch_of(first)
@@ -187,7 +187,7 @@ def read_history(path: Path | str, layer: Callable[..., Any] = dict) -> tuple[Ep
     Raises DerivgenError, with the line, if it is not a file of epochs.
     """
     path = Path(path)
-    text = store.read(path)
+    text = disk.read(path)
     if text is None:
         raise DerivgenError(f"{path} does not exist: training writes it where it is asked to keep a history")
     return epochs_in(path, text, layer)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from derivgen.errors import DerivgenError, nearest
-from derivgen.file import store
+from derivgen.file import headers
 from derivgen.runtime.json_text import short, shown
 
 
@@ -68,7 +68,7 @@ def refuse_differences(path: Path, what: str, saved: Mapping[str, Any], mine: Ma
     if found:
         raise DerivgenError(
             f"{path} is of a training with {found}: give the same {what}, or start a new training from its parameters "
-            f"(--parameters {store.word(str(path))}; in Python read_checkpoint)"
+            f"(--parameters {headers.word(str(path))}; in Python read_checkpoint)"
         )
 
 
