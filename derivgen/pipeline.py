@@ -34,8 +34,10 @@ from derivgen.form.program import TOGETHER, Program, Role, Tensor, renamed_apart
 from derivgen.form.squares import with_roots
 from derivgen.plan.cost_report import Report, cost_report
 from derivgen.plan.cost_text import header_lines
+from derivgen.plan.derivative_plan import pass_after_pass
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
 from derivgen.plan.summary import summary_text
+from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
@@ -68,7 +70,8 @@ def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
     once = equal_constants(declared.live(declared.outputs))
-    return with_roots(with_tangents(shorten(stabilize(running_sums(reach_back(once))))))
+    tame = shorten(stabilize(running_sums(reach_back(once))))
+    return with_roots(at_determined_indices(with_tangents(tame)))
 
 
 def training_program(stable: Program) -> Program:
@@ -123,7 +126,8 @@ def plan_module(
 
     def apart(program: Program) -> Schedule:
         """The schedule of a program with buffers of its own."""
-        known.append(share_kernels(threaded(schedule(arrange(program))), known, buffers=False))
+        own = pass_after_pass(threaded(schedule(arrange(program))))
+        known.append(share_kernels(own, known, buffers=False))
         return known[-1]
 
     apart_from_step = any(k.direction == TOGETHER for k in training.kernels)

@@ -32,6 +32,7 @@ from derivgen.code.share import shared
 from derivgen.code.tree import Function
 from derivgen.code.unroll import unrolled
 from derivgen.code.unused import without_unused
+from derivgen.code.visit import statements_in, written_by
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program
 from derivgen.schedule.schedule import Kernel
@@ -78,5 +79,13 @@ def kernel_code(program: Program, kernel: Kernel, name: str, reserved: Iterable[
     for change in PASSES:
         changed = change(function)
         if changed != function:
+            lost = arrays_written(function) - arrays_written(changed)
+            assert not lost, f"{name}: {change.__name__} stores nothing in {', '.join(sorted(lost))}"
             function = check_code(changed)
     return with_apart(with_sizes(function))
+
+
+def arrays_written(function: Function) -> set[str]:
+    """The arrays of callers that a function writes."""
+    names = {written_by(code) for code in statements_in(function.body)}
+    return {name for name in names if name is not None and name in function.arrays}

@@ -271,7 +271,7 @@ class RowBlocks:
         gather = [Assign(held[r], "=", r) for r in copied]
         read = [Let(local.tensor, held[r]) for r, local in copied.items()]
         known = {**copied, **fixed, **names}
-        compute = [*read, *self.computed(work, known, {**kept, **{v: held[v] for v in made}})]
+        compute = [*read, *self.computed(work, known, near, {v: held[v] for v in made})]
         values = {**held, **kept, **fixed}
         store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
         parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
@@ -284,13 +284,13 @@ class RowBlocks:
         return [*before, replace(loop, index=first, body=tuple(blocks), step=ROWS)]
 
     def computed(
-        self, work: Work, known: Mapping[sp.Expr, sp.Expr], places: Mapping[sp.Expr, Read]
+        self, work: Work, known: Mapping[sp.Expr, sp.Expr], near: set[Read], rows: Mapping[sp.Expr, Read]
     ) -> Iterator[Let | Assign]:
-        """What is computed, each value that is stored once, at its place."""
-        left = dict(places)
+        """What is computed: each value that is stored, at the near places that get it, or once in its row."""
+        left = dict(rows)
         for s in work.statements:
             if isinstance(s, Assign) and s.place.subscripts:
-                place = left.pop(s.value, None)
+                place = s.place if s.place in near else left.pop(s.value, None)
                 if place is not None:
                     yield Assign(place, "=", substitute(s.value, known))
             elif not (isinstance(s, Let) and (known.get(s.value) == Read(s.name) or Read(s.name) in known)):

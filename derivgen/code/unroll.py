@@ -80,9 +80,17 @@ def written_out(loop: For, before: list[Code], fresh: Fresh) -> Block:
 
 
 def sums_in(loop: For) -> list[Read]:
-    """The places to which each iteration adds, and which none reads."""
+    """The places to which each iteration adds, which none reads, and whose terms are the same after all iterations."""
     assigns = [c for c in loop.body if isinstance(c, Assign)]
     places = [c.place for c in assigns if c.operator == "+=" and loop.index not in indices_of(c.place)]
     read = {r.tensor for c in assigns for r in reads_of(c.value, *c.place.subscripts)}
     written = [c.place.tensor for c in assigns]
-    return [p for p in places if p.tensor not in read and written.count(p.tensor) == 1]
+
+    def may_wait(k: int) -> bool:
+        """Whether nothing that a statement reads gets another value later."""
+        reads = [r for r in reads_of(assigns[k].value) if r.subscripts and r.tensor in written]
+        before = {c.place for c in assigns[:k] if loop.index in indices_of(c.place)}
+        return all(written.count(r.tensor) == 1 and r in before for r in reads)
+
+    waiting = {c.place for k, c in enumerate(assigns) if may_wait(k)}
+    return [p for p in places if p in waiting and p.tensor not in read and written.count(p.tensor) == 1]

@@ -134,7 +134,9 @@ class Plain:
 
     def value(self, statement: Statement) -> str:
         """What a statement computes: its right-hand side, and where."""
-        if statement.operator == "max=":
+        if statement.operator == "max=" and not statement.reduced:  # places come more than once
+            right = self.expression(sp.Max(statement.write, statement.expression, evaluate=False))
+        elif statement.operator == "max=":
             right = f"{self.maximum(statement.reduced)} {self.expression(statement.expression, MULTIPLY)}"
         elif statement.operator == "argmax=":
             right = f"{self.winner(statement)} {self.expression(statement.expression, MULTIPLY)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -11,7 +13,9 @@ from derivgen.file import contract
 from derivgen.file.fixed_names import BESIDE_ARRAYS, BESIDE_RESULTS, OF_MODES
 from derivgen.form.program import PASSES, Program, Role, Tensor
 from derivgen.plan.plan import Plan, accessed, fields_past
-from derivgen.schedule.schedule import Kernel
+from derivgen.schedule.schedule import Kernel, Schedule
+
+FORWARDS = ("forward", "tangent")  # directions of a pass that comes first
 
 
 class Whole(Protocol):
@@ -35,6 +39,8 @@ class Whole(Protocol):
     def offsets(self) -> dict[str, int]: ...
     @property
     def equal(self) -> dict[Kernel, Kernel]: ...
+    @property
+    def programs(self) -> dict[Kernel, Program]: ...
     @property
     def kernel_names(self) -> dict[Kernel, str]: ...
 
@@ -87,15 +93,21 @@ class DerivativePlan(Plan):
     def equal(self) -> dict[Kernel, Kernel]:
         return self.whole.equal
 
+    @cached_property
+    def programs(self) -> dict[Kernel, Program]:
+        return self.whole.programs
+
     @property
     def passes(self) -> dict[str, list[Kernel]]:
-        """The kernels before the first backward one, the backward ones, and those of each output's derivatives."""
-        passes: dict[str, list[Kernel]] = {"forward": [], "backward": []}
-        for kernel in self.schedule.kernels:
-            word = output_of(kernel) or ("forward" if kernel.direction in ("forward", "tangent") else "backward")
-            last = next(reversed([w for w, kernels in passes.items() if kernels]), "forward")
-            passes.setdefault(last if word == "forward" else word, []).append(kernel)
-        return passes
+        """The kernels before the first backward one, the backward ones, and those of each output's derivatives.
+
+        If an output's kernels must run between those of others, all are backward ones.
+        """
+        passes, kernels = by_pass(self.schedule.kernels), self.schedule.kernels
+        if in_a_row(passes) == kernels:
+            return passes
+        start = next(k for k, kernel in enumerate(kernels) if kernel.direction not in FORWARDS)
+        return {"forward": [*kernels[:start]], "backward": [*kernels[start:]]}
 
     @cached_property
     def offsets(self) -> dict[str, int]:
@@ -111,6 +123,33 @@ class DerivativePlan(Plan):
     @cached_property
     def timelines(self) -> list[list[tuple[str, ...]]]:
         return [[self.drawn_names(self.schedule), *accessed(self.schedule), self.program.outputs]]
+
+
+def pass_after_pass(schedule: Schedule) -> Schedule:
+    """The schedule with the kernels of each pass in a row, unless what one of them reads or writes forbids that."""
+    kernels = in_a_row(by_pass(schedule.kernels))
+    place = {id(kernel): k for k, kernel in enumerate(kernels)}
+    pairs = itertools.combinations(schedule.kernels, 2)
+    turned = ((a, b) for a, b in pairs if place[id(a)] > place[id(b)])
+    return schedule if any(depend(a, b) for a, b in turned) else replace(schedule, kernels=kernels)
+
+
+def by_pass(kernels: Sequence[Kernel]) -> dict[str, list[Kernel]]:
+    passes: dict[str, list[Kernel]] = {"forward": [], "backward": []}
+    for kernel in kernels:
+        word = output_of(kernel) or ("forward" if kernel.direction in FORWARDS else "backward")
+        last = next(reversed([w for w, kernels in passes.items() if kernels]), "forward")
+        passes.setdefault(last if word == "forward" else word, []).append(kernel)
+    return passes
+
+
+def in_a_row(passes: Mapping[str, Sequence[Kernel]]) -> tuple[Kernel, ...]:
+    return tuple(kernel for kernels in passes.values() for kernel in kernels)
+
+
+def depend(a: Kernel, b: Kernel) -> bool:
+    """Whether one of two kernels writes what the other one accesses."""
+    return not {*a.written}.isdisjoint((*b.written, *b.read)) or not {*b.written}.isdisjoint(a.read)
 
 
 def output_of(kernel: Kernel) -> str:

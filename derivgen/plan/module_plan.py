@@ -159,6 +159,10 @@ class ModulePlan(Plan):
         }
         return {k: equal[k] for _, k in self.all_kernels}
 
+    @cached_property
+    def programs(self) -> dict[Kernel, Program]:
+        return {kernel: program for program, kernel in self.all_kernels}
+
     @property
     def kernels_forwards(self) -> list[tuple[Program, Kernel]]:
         """All kernels in the order of the forward pass, those of the backward pass last."""

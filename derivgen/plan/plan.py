@@ -70,6 +70,11 @@ class Plan(ABC):
 
     @property
     @abstractmethod
+    def programs(self) -> dict[Kernel, Program]:
+        """For each kernel of the module the program that it is written from, which orders its arguments."""
+
+    @property
+    @abstractmethod
     def memories(self) -> list[str]:
         """The arrays that buffers lie in."""
 
@@ -151,11 +156,10 @@ class Plan(ABC):
     def repeats(self) -> Repeats:
         """Runs of equal calls in each of the passes, and the families of tensors that they go through."""
         numbers = {k: n for n, k in enumerate(self.equal)}
-        programs = {k: program for program, k in kernels_of(self.schedules)}
         lists: list[tuple[Direction, list[Call]]] = [
             (
                 "backward" if word == "backward" else "forward",
-                [Call(numbers[self.equal[k]], arguments_of(programs[k], k)) for k in kernels],
+                [Call(numbers[self.equal[k]], arguments_of(self.programs[k], k)) for k in kernels],
             )
             for word, kernels in self.passes.items()
         ]

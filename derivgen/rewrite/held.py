@@ -167,7 +167,11 @@ def without_factors(product: sp.Expr, part: sp.Expr) -> tuple[int, list[sp.Expr]
     A factor may have the other sign, and a sum among them: a·(1 - b) is -1 times a·(b - 1).
     """
     sign, numbers = 1, [factor for factor in product.args if factor.is_number]  # 2·√2 has two of one base
-    powers = dict(factor.as_base_exp() for factor in product.args if not factor.is_number)
+    powers: dict[sp.Expr, sp.Expr] = {}
+    for factor in product.args:
+        if not factor.is_number:
+            base, exponent = base_and_exponent(factor)
+            powers[base] = powers.get(base, sp.S.Zero) + exponent
     for factor in part.args:
         if factor.is_number:
             present = next((f for f in (factor, -factor) if f in numbers), None)
@@ -177,7 +181,7 @@ def without_factors(product: sp.Expr, part: sp.Expr) -> tuple[int, list[sp.Expr]
                 numbers.remove(present)
             sign *= 1 if present == factor else -1
             continue
-        base, exponent = factor.as_base_exp()
+        base, exponent = base_and_exponent(factor)
         if base not in powers and isinstance(base, sp.Add) and exponent.is_Integer:
             base, sign = -base, sign * (-1) ** int(exponent)
         if base not in powers:
@@ -187,6 +191,11 @@ def without_factors(product: sp.Expr, part: sp.Expr) -> tuple[int, list[sp.Expr]
             return None
         powers[base] = left
     return sign, [*numbers, *(sp.Pow(base, exponent) for base, exponent in powers.items())]
+
+
+def base_and_exponent(factor: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Of a power; an exponential is a base of its own, since a product may have several."""
+    return (factor, sp.S.One) if isinstance(factor, sp.exp) else factor.as_base_exp()
 
 
 # ---- what is worth a tensor

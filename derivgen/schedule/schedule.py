@@ -10,9 +10,11 @@ where another tensor is first written gives its memory to that.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import sympy as sp
 
@@ -104,8 +106,10 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
     ordered = assign_first(program, join_layers(program))
     joined, over_rows = rows_together(program, ordered) if together else (ordered, set[Group]())
     groups = in_order(forward_first(grouped(joined)) if over_rows else grouped(joined))
-    if groups is None:  # if there is no order in the end, the check of the result says what is wrong
-        groups, over_rows = in_order(grouped(ordered)) or grouped(ordered), set()
+    if groups is None:
+        groups, over_rows = in_order(grouped(ordered)), set()
+    if groups is None or not (over_rows or keeps_order(groups, ordered)):
+        groups = moved_on(ordered)
     private = private_tensors(groups)
     written: set[str] = set()
     bodies: list[tuple[Node, ...]] = []
@@ -236,6 +240,42 @@ def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statem
             return None
         done[ready] = groups[ready]
     return done
+
+
+def keeps_order(groups: Mapping[Group, Sequence[Statement]], ordered: Sequence[Statement]) -> bool:
+    """Whether all that a statement reads is complete then, and assignments do not undo what came before."""
+    places: dict[Any, deque[int]] = {}
+    for k, s in enumerate(ordered):
+        places.setdefault(content(s), deque()).append(k)
+    latest: dict[tuple[str, str], int] = {}  # the last of the statements so far that read, add to or assign a tensor
+    for s in (s for statements in groups.values() for s in statements):
+        place, own = places[content(s)].popleft(), "+=" if s.operator == "+=" else "="
+        accesses: dict[tuple[str, str], tuple[str, ...]] = {(name, "read"): ("+=", "=") for name in s.sources}
+        accesses[s.target, own] = ("read", "=") if own == "+=" else ("read", "+=", "=")
+        for (name, access), others in accesses.items():
+            if any(latest.get((name, other), -1) > place for other in others):
+                return False
+            latest[name, access] = max(place, latest.get((name, access), -1))
+    return True
+
+
+def content(s: Statement) -> Any:
+    """What a statement does, whatever kernel it is in."""
+    return s.target, s.operator, s.subscripts, s.expression, s.domain, s.guard
+
+
+def moved_on(ordered: Sequence[Statement]) -> dict[Group, list[Statement]]:
+    """Groups that run in the statements' order: one that must wait for a later group belongs to that."""
+    groups: dict[Group, list[Statement]] = {}
+    for (own, _), run in itertools.groupby(ordered, lambda s: ((s.layer, s.direction), s.scan or id(s))):
+        steps = [*run]
+        written = {s.target for s in steps}
+        names = written.union(*(s.sources for s in steps))
+        later = [*groups][[*groups].index(own) + 1 :] if own in groups else []
+        held_up = [g for g in later if any(t.target in names or not written.isdisjoint(t.sources) for t in groups[g])]
+        layer, direction = group = held_up[-1] if held_up else own
+        groups.setdefault(group, []).extend(replace(s, layer=layer, direction=direction) for s in steps)
+    return groups
 
 
 def join_layers(program: Program) -> list[Statement]:

@@ -139,6 +139,15 @@ class Line:
     step: tuple[str, bool, bool] = ("", False, False)  # a recurrence's index; whether backwards; whether another begins
 
     @cached_property
+    def largest(self) -> ast.expr | None:
+        """x of `m[k[n]] = max(m[k[n]], x)`, whose places may come more than once."""
+        own = f"{self.target}[{', '.join(map(ast.unparse, self.subscripts))}]"
+        match self.value:
+            case ast.Call(ast.Name("max"), [ast.Subscript() as place, value]) if ast.unparse(place) == own:
+                return value
+        return None
+
+    @cached_property
     def parts(self) -> list[ast.expr]:
         return [*self.subscripts, self.value, *([self.guard] if self.guard else [])]
 
@@ -398,7 +407,7 @@ class Scope:
         self.ranges = ranges
         self.axes = {letter: axis for axis, letter in enumerate(name for name in line.names if name in ranges)}
         by_fold = line.guard is not None and fold_of(line.value) and line.folded & names_in(line.guard)
-        value = self.fold(line.value, line.guard) if by_fold else self.value(line.value)
+        value = self.fold(line.value, line.guard) if by_fold else self.value(line.largest or line.value)
         if line.target not in self.arrays:
             longest = Scope(self.arrays, self.sizes, ranges, {}, self.axes)
             shape = [int(longest.value(s).max()) + 1 for s in line.subscripts]
@@ -429,6 +438,8 @@ class Scope:
         at = tuple(place[chosen] for place in places)
         if line.adds:
             np.add.at(array, at, value[chosen])
+        elif line.largest is not None:
+            np.maximum.at(array, at, value[chosen])
         else:
             array[at] = value[chosen]
 
@@ -1221,7 +1232,8 @@ class Module:
                 scope.axes = {name: axis for axis, name in enumerate(scope.ranges)}
                 shape = [int(scope.value(s).real.max()) + 1 for s in line.subscripts]
                 shape = [*map(max, shape, arrays[line.target].shape)] if by_entries else shape
-                arrays[line.target] = np.full(shape, 0 if line.adds else np.nan, complex)
+                start = 0 if line.adds else -np.inf if line.largest is not None else np.nan
+                arrays[line.target] = np.full(shape, start, complex)
                 made.add(line.target)
         run_formulas(lines, Scope(arrays, sizes), lambda line: ranges[line.text])
         return arrays

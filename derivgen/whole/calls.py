@@ -60,8 +60,8 @@ class Calls:
         self.plan, self.program, self.codes, self.inputs, self.beside = plan, plan.program, codes, inputs, beside
         self.laid_out_by, self.work_of = laid_out_by, work_of
         self.places = Places(plan)
-        programs = {k: s.program for s in reversed(plan.schedules) for k in s.kernels}
-        self.given = {k: arguments_of(program, k) for k, program in programs.items()}
+        own = dict.fromkeys(k for schedule in plan.schedules for k in schedule.kernels)
+        self.given = {k: arguments_of(plan.programs[k], k) for k in own}
 
     # ---- calls
 

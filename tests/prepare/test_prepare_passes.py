@@ -28,6 +28,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
+from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
@@ -36,6 +37,8 @@ from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 
 SHORT = {"REPEATED": 10, "HIGHEST": 4, "BRANCHES": 1, "ARGUMENTS": 2, "FACTORS": 2}  # the formulas of examples are long
+
+LABELS = {"k": Role.LABELS}
 
 EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     in_training: (
@@ -46,6 +49,28 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     in_evaluation: (
         Example("z[i] = (w[i] if m > 0 else x[i])", "z[i] = x[i]", roles={"m": Role.MODE}, same=False),
         Example("z[i] += x[i] if m > 0", "z[i] += x[i] if false", roles={"m": Role.MODE}, same=False),
+    ),
+    at_determined_indices: (
+        Example("f[t] += Σ_n x[n] if t = k[n]", "f[k[n]] += x[n]", LABELS),
+        Example("f[n] += Σ_j x[j] if j = k[n]", "f[n] += x[k[n]]", LABELS),
+        Example("f[i] += Σ_n (x[n]·y[n] if i = k[n] else 0)", "f[k[n]] += x[n]·y[n] if k[n] < 3", LABELS),
+        Example("f[i] += Σ_t x[t] if t = i - 1", "f[i] += x[i - 1] if i - 1 ≥ 0"),
+        Example("f[i] += Σ_n x[n] if i = k[n] and y[n] > 0", "f[k[n]] += x[n] if k[n] < 3 and y[n] > 0", LABELS),
+        Example(
+            """
+            a[n,t] = (exp(x[n]) if t = k[n] else 0)
+            f[t] += Σ_n a[n,t]·y[t]
+            """,
+            """
+            a[n] = exp(x[n])
+            f[k[n]] += y[k[n]]·a[n]
+            """,
+            LABELS,
+        ),
+        kept("f[i] += Σ_n i·x[n] if i = k[n]", roles=LABELS),  # a label is no number of a formula
+        kept("f[i] += x[i] if i = k[i]", roles=LABELS),  # no sum gets shorter
+        kept("f[i] += Σ_n x[n] if 2·i = k[n]", roles=LABELS),
+        kept("f[i] += Σ_n x[n] if i ≥ k[n]", roles=LABELS),
     ),
     reach_back: (
         Example(
