@@ -155,9 +155,8 @@ def plan_module(
 def in_blocks(stepping: Program, evaluating: Program) -> tuple[str | None, Program, Program]:
     """How the objective follows from those of blocks of rows, and both programs as blocks have them."""
     axis = sample_axis(stepping)
-    kinds = (
-        {over_rows(p, size_symbol(axis)) for p in (stepping, evaluating)} if axis and not stepping.running else {None}
-    )
+    summed = axis and stepping.parameters and not stepping.running
+    kinds = {over_rows(p, size_symbol(str(axis))) for p in (stepping, evaluating)} if summed else {None}
     if None in kinds or len(kinds) > 1:
         return None, stepping, evaluating
     return kinds.pop(), with_share(stepping, size_symbol(str(axis))), with_share(evaluating, size_symbol(str(axis)))

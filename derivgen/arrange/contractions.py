@@ -172,7 +172,8 @@ def layout(read: Read, batch: Sequence[sp.Expr], first: Sequence[sp.Expr], secon
     free, own = [i for i in axes if i is not sp.S.Zero], frozenset(i for i in batch if i in read.subscripts)
     for groups, transposed in (((first, second), False), ((second, first), True)):
         if free == [*groups[0], *groups[1]]:
-            rows = axes.index(groups[1][0]) if groups[1] else len(axes)  # axes at 0 beside those of the first group
+            both = groups[0] and groups[1]  # else a vector; axes at 0 are beside those of the first group
+            rows = axes.index(groups[1][0]) if both else len(axes)
             operand = Operand(read, own, rows, transposed)
             break
     else:

@@ -6,16 +6,18 @@ pass: a guard that a pass has lost is missed here. What is not proved is a fault
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof, least_of
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
-from derivgen.code.visit import statements_in, values_of, written_in
-from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of
+from derivgen.code.visit import statements_in, values_of, written_by, written_in
+from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of, substitute
 from derivgen.form.program import InvariantError
 
 Defined = Mapping[str, Conditions]  # local → the conditions under which it has a value
@@ -33,6 +35,19 @@ class Check:
 
     def __init__(self, function: Function, proof: Proof) -> None:
         self.function, self.proof = function, proof
+
+    @cached_property
+    def elements(self) -> dict[sp.Expr, sp.Expr]:
+        """The locals that hold one element of an array for good: conditions may speak of either."""
+        codes = [*statements_in(self.function.body)]
+        times = Counter(map(written_by, codes))
+        lets = (c for c in codes if isinstance(c, Let) and isinstance(c.value, Read) and not indices_of(c.value))
+        fixed = (c for c in lets if times[c.name] == 1 and not any(times[r.tensor] for r in reads_of(c.value)))
+        return {Read(c.name): c.value for c in fixed}
+
+    def spoken(self, conditions: Conditions) -> set[Boolean]:
+        """The conditions, about elements of arrays where locals hold these."""
+        return {substitute(c, self.elements) for c in conditions}
 
     def fault(self, what: str, point: Point) -> InvariantError:
         loops = ", ".join(f"{r.index} = 0 .. {r.extent - 1}" for r in point.around)
@@ -111,7 +126,7 @@ class Check:
                 if not self.proof.is_inside(read, here):
                     shape = self.proof.table[read.tensor].shape
                     raise self.fault(f"{read} is not proved to be inside {read.tensor}, of the shape {shape}", here)
-            elif read.tensor not in defined or not set(defined[read.tensor]) <= set(path):
+            elif read.tensor not in defined or not self.spoken(defined[read.tensor]) <= self.spoken(path):
                 raise self.fault(f"{read.tensor} is used where it need not have a value", here)
 
     def array(self, name: str, point: Point) -> None:

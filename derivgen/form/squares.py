@@ -24,15 +24,20 @@ def is_square(e: sp.Expr, squares: Container[str]) -> bool:
             return all(is_square(a, squares) for a in e.args)
         case sp.Mul():
             found = [is_square(a, squares) for a in e.args]
-            return any(found) and all(
-                own or (a.is_Number and a.is_positive) for own, a in zip(found, e.args, strict=True)
-            )
+            return any(found) and all(own or is_weight(a) for own, a in zip(found, e.args, strict=True))
         case sp.Pow():
             return bool(e.exp.is_Integer and e.exp.is_positive and e.exp % 2 == 0)
         case sp.Piecewise():
             value, guard = split_guard(e)
             return guard != TRUE and is_square(value, squares)
     return isinstance(e, Read) and e.tensor in squares
+
+
+def is_weight(e: sp.Expr) -> bool:
+    """Whether e is positive whatever its arguments: SymPy takes a scale 1/l or exp(-s) out of a square."""
+    if isinstance(e, sp.Pow):
+        return bool(e.exp.is_Integer and e.exp % 2 == 0) or is_weight(e.base)
+    return isinstance(e, sp.exp | sp.cosh) or bool(e.is_number and e.is_positive)
 
 
 def as_root(e: sp.Basic, squares: Container[str]) -> sp.Basic:

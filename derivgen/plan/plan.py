@@ -21,7 +21,7 @@ from derivgen.update.rule import UpdateRule
 ONE = sp.Integer(1)
 
 # NamedTuple has methods of these names, and takes no field that starts with an underscore.
-TUPLE_METHODS = ("count", "index")
+NO_FIELDS = ("count", "index", "view")  # methods of tuples; and what numba takes for a method of arrays
 
 
 def field(name: str) -> str:
@@ -30,7 +30,7 @@ def field(name: str) -> str:
         return f"under{name}"
     if name.startswith("under_"):
         return f"under__{name}"
-    return f"{name}_" if name.rstrip("_") in TUPLE_METHODS else name
+    return f"{name}_" if name.rstrip("_") in NO_FIELDS else name
 
 
 def fields_past(tensors: Iterable[Tensor], taken: Iterable[str]) -> list[str]:
