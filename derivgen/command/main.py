@@ -341,7 +341,7 @@ def gradcheck(
     The module is generated again, and compiled; the file on disk is not read: `derivgen check` and verify.py do that.
     A spec with least_squares has its `jacobian` compared too, by which fit_curve searches: all residuals along random
     directions of each parameter (one of a single number). So is `jacobian_vector_product`, by which a fit draws its
-    band, if the spec asks for it: all predictions.
+    band, if the spec asks for it: all predictions. The loss is compared too; it has a row only if it is wrong.
 
     Up to 2,000 parameters, 9 coordinates of each tensor are checked, all of a small one, and 2 random directions; of
     larger models 2 coordinates and 1 direction of each tensor. A direction has a part of every element of the tensor,

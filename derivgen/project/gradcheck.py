@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from derivgen.errors import DerivgenError
 from derivgen.file.contract import EVALUATION_GRADIENT
 from derivgen.file.headers import assemble
 from derivgen.form.program import Program, Role, Tensor
-from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, depth_for, value
+from derivgen.oracle.differences import NOTHING, Comparison, compare_gradients, depth_for, relative_error, value
 from derivgen.oracle.jacobians import compare_jacobian, compare_jacobian_product
 from derivgen.pipeline import declared_program, generate_body, zero_by_structure
 from derivgen.prepare.modes import in_evaluation, in_training
@@ -26,6 +26,7 @@ from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
 PRODUCT, OUTSIDE = "jacobian_vector_product", EVALUATION_GRADIENT
+VALUES = {"float64": 1e-9, "float32": 1e-3}  # errors of objectives that are told
 POINTS = 8  # at most, for a gradient that is 0 at the first one
 
 
@@ -37,9 +38,9 @@ def gradcheck(
     `rows` is the value of every run-time size; with `order` 2 it is the Hessian's product with a random vector that is
     compared, of `hessian` too where the spec asks for it. With `order` 1, the last ones are of the `jacobian` of a
     least-squares model, by which solvers search, of `jacobian_vector_product`, by which a fit draws its band, and of
-    `evaluation_gradient`, where the spec asks for it. Where the objective is not finite at normal values, as a
-    logarithm, the point has positive ones. `quick`: each tensor along one random direction alone, which has a part of
-    every element.
+    `evaluation_gradient`, where the spec asks for it. The first are values of the objective, where these are wrong.
+    Where the objective is not finite at normal values, as a logarithm, the point has positive ones. `quick`: each
+    tensor along one random direction alone, which has a part of every element.
     Raises SpecError where the spec is refused, DerivgenError where there is nothing finite to compare.
     """
     whole = order == 2 and "hessian" in model.requests
@@ -60,6 +61,7 @@ def gradcheck(
             gradient = module_gradient(module, declared, values, along)
         found = compared_with_differences(declared, values, gradient, seed, along, quick)
         found = at_other_points(found, module, declared, dtype, rows, seed, order, quick)
+        found = [*wrong_values(module, declared, values), *found]
         directions = 1 if quick else 2
         if "jacobian" in functions:
             jacobian = module_jacobian(module, declared, values)
@@ -179,6 +181,21 @@ def module_gradient(
         v = np.concatenate(given).astype(module.real)
         gradient = module.hessian(flat, **inputs) @ v if whole else module.hessian_vector_product(flat, v, **inputs)
     return dict(module.views(gradient))
+
+
+def wrong_values(module: Any, program: Program, values: Mapping[str, np.ndarray]) -> Iterator[Comparison]:
+    """The objective as `loss_and_gradient` and `loss` give it, where it is not the declared formula's."""
+    flat = np.concatenate([np.ravel(values[p.name]) for p in program.vector]).astype(module.real)
+    inputs = {t.name: values[t.name] for t in program.of_role(Role.INPUT, Role.LABELS)}
+    given = {
+        "loss_and_gradient": (module.loss_and_gradient(flat, **inputs)[0], in_training),
+        "loss": (module.loss(flat, **inputs), in_evaluation),
+    }
+    for function, (objective, mode) in given.items():
+        declared = value(mode(program), values)
+        error = relative_error(objective, declared)
+        if error > VALUES[np.dtype(module.real).name]:
+            yield Comparison(f"value of {function}", error, "the declared objective", abs(float(declared)))
 
 
 def module_jacobian(module: Any, program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

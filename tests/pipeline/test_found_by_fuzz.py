@@ -9,6 +9,9 @@ from generated import agrees_with_the_oracle, execute, module_text
 
 from derivgen import MaxOver, Model, stop_gradient
 from derivgen.form.as_written import as_written
+from derivgen.oracle.differences import compare_gradients
+from derivgen.pipeline import declared_program
+from derivgen.project.gradcheck import module_gradient, random_direction, random_values
 
 SPECS = {
     "a condition that reads through what another one guards": """
@@ -146,6 +149,53 @@ x, W = model.input("x", N, 4), model.parameter("W", 4, 4)
 a = model.let("a", (n, s), Sum(tanh(x[n, k] + W[k, tab[n, 0]]*W[s, k]), k))
 b = model.let("b", (n, s), Sum(tanh(a[n, k] + W[k, tab[n, 1]]*W[s, k]), k))
 model.minimize(Sum(b[n, s]**2, n, s))
+""",
+    "a value that two arrays keep, in blocks of rows": """
+N = model.batch("N")
+n, t, d = model.indices(n=N, t=2, d=1)
+y = model.labels("y", N, classes=3)
+V, p = model.parameter("V", 3, 1), model.parameter("p", 2)
+model.minimize(Sum(log(Sum(exp(p[t]*V[y[n], d]), d)), t, n))
+""",
+    "a sum over a few elements, which then get other values": """
+h, j = model.indices(h=3, j=3)
+b = model.parameter("b", 3)
+a = model.let("a", (j, h), b[j]*b[h])
+model.minimize(Sum(b[h], h) + Sum(a[h, j]**2, h, j))
+""",
+    "two exponentials in a product, of which a tensor holds one": """
+N = model.batch("N")
+n = model.indices(n=N)
+z, U = model.input("z", N), model.parameter("U")
+S = model.let("S", n, 2*exp(z[n]))
+model.minimize(Sum(erf(U)*exp(z[n])/S[n], n))
+""",
+    "a product of matrices with sides of one element": """
+N = model.batch("N")
+n, h = model.indices(n=N, h=1)
+x, W = model.input("x", N, 1), model.parameter("W", 1, 1)
+a = model.recur("a", (n, h), lambda a: a[n + 1, h] + W[0, h]*x[n, 0], initial=0.5)
+model.minimize(Sum(a[n, h], n, h))
+""",
+    "sums over the rows with a label": """
+N = model.batch("N")
+n, c, h = model.indices(n=N, c=3, h=2)
+y, x = model.labels("y", N, classes=3), model.input("x", N)
+w, u = model.parameter("w", 2), model.parameter("u", 3)
+total = model.let("total", (c, h), Sum(Piecewise((x[n]*w[h], Eq(y[n], c)), (0, True)), n))
+model.minimize(Sum(tanh(total[c, h])*u[c], c, h) + Sum(Piecewise((u[c]**2*x[n], Eq(c, y[n])), (0, True)), c, n))
+""",
+    "a softmax over the rows with a label": """
+N = model.batch("N")
+n, c = model.indices(n=N, c=3)
+y, x, w = model.labels("y", N, classes=3), model.input("x", N), model.parameter("w")
+norm = model.let("norm", c, Sum(Piecewise((exp(900 + w*x[n]), Eq(y[n], c)), (0, True)), n))
+model.minimize(Sum((exp(900 + w*x[n])/norm[y[n]])**2*x[n], n))
+""",
+    "a root of squares with scales": """
+m, l, d = model.indices(m=3, l=3, d=2)
+c, s = model.parameter("c", 3, 2), model.parameter("s", 2)
+model.minimize(Sum(sqrt(Sum(((c[m, d] - c[l, d])*exp(-s[d]))**2, d)), m, l))
 """,
 }
 
@@ -344,3 +394,86 @@ model.minimize(Sum(f[n]**2 + k*f[n], n))
     value, gradient = module.loss_and_gradient(point, lb=labels)
     assert np.isclose(value, objective(point).real, rtol=1e-14)
     assert np.allclose(gradient, slopes, rtol=1e-13, atol=0)
+
+
+SECOND = {
+    "blocks of a Hessian that the kernels of two outputs write": """
+N = model.batch("N")
+n, h, j = model.indices(n=N, h=3, j=3)
+y = model.labels("y", N, classes=2)
+W, b, V = model.parameter("W"), model.parameter("b", 3), model.parameter("V", 2, 3)
+a0 = model.let("a0", n, b[1]*V[y[n], 0])
+a1 = model.let("a1", (n, h), b[h]*a0[n]*Sum(V[0, j], j))
+model.minimize(Sum(a1[n, h], n, h))
+""",
+    "a block of a Hessian to which a recurrence's initial value adds": """
+N = model.batch("N")
+n, h, j = model.indices(n=N, h=3, j=3)
+y, rc = model.labels("y", N, classes=1), model.constant("rc", [-0.97, -0.13, 0.28])
+W, b, V, p = model.parameter("W"), model.parameter("b", 3), model.parameter("V", 1, 3), model.parameter("p")
+a0 = model.recur("a0", n, lambda a0: tanh(V[y[n], 0] + a0[n + 1]), initial=p/(1 + b[2]**2))
+a2 = model.recur("a2", (n, h), lambda a2: Sum(a2[n - 1, j]*V[0, j]*rc[h], j)*sin(p), initial=1)
+a3 = model.recur("a3", n, lambda a3: a3[n - 1] + a2[n, 1]*p, initial=a0[N - 1])
+model.minimize(Sum(a3[n]**2, n))
+""",
+}
+
+
+@pytest.mark.parametrize("text", SECOND.values(), ids=SECOND)
+def test_hessians_are_the_oracle_s(text: str) -> None:
+    model = declared(text)
+    model.second_order("hessian")
+    program = declared_program(model)
+    values = random_values(program, "float64", 4, 0)
+    found = module_gradient(
+        execute(module_text(model)), program, values, direction := random_direction(program, "float64", 1), whole=True
+    )
+    errors = compare_gradients(program, values, found, along=direction, digits=100)
+    assert max(c.error for c in errors if c.largest > 1e-20) < 1e-12
+
+
+def test_two_functions_that_share_a_kernel_give_it_its_arguments_in_one_order() -> None:
+    text = """
+N = model.batch("N")
+n = model.indices(n=N)
+z, p = model.input("z", N), model.parameter("p")
+a = model.recur("a", n, lambda a: a[n - 1]*log(z[0]**2)*p, initial=p)
+model.minimize(Sum(tanh(a[n])*z[n], n))
+model.predict(a)
+"""
+    both, alone, z = declared(text), declared(text), np.array([0.3, -0.5, 0.9])
+    both.second_order("hessian_vector_product", "jacobian_vector_product")
+    alone.second_order("jacobian_vector_product")
+    found, wanted = (
+        execute(module_text(model)).jacobian_vector_product(np.array([0.7]), np.array([1.5]), z=z)
+        for model in (both, alone)
+    )
+    assert np.array_equal(found, wanted)
+    step, log_z = 1e-20, np.log(z[0] ** 2)
+    powers = np.arange(1, 4)
+    expected = ((0.7 + 1.5j * step) ** (powers + 1) * log_z**powers).imag / step
+    assert np.allclose(found, expected, rtol=1e-13)
+
+
+def test_a_maximum_under_a_condition_has_a_tangent_there() -> None:
+    model = declared("""
+N = model.batch("N")
+n, h, s = model.indices(n=N, h=2, s=N)
+x, p = model.input("x", N), model.parameter("p")
+a1 = model.let("a1", h, Piecewise((MaxOver(p*x[s], s), p > 0), (0.5, True)))
+model.minimize(Sum(a1[h]**2, h))
+model.predict(a1)
+model.second_order("jacobian_vector_product")
+""")
+    module, x = execute(module_text(model)), np.array([0.5, 2.0, -1.0])
+    tangents = [module.jacobian_vector_product(np.array([p]), np.array([3.0]), x=x).tolist() for p in (1.0, -1.0)]
+    assert tangents == [[6, 6], [0, 0]]
+
+
+def test_a_model_with_rows_and_without_parameters_has_its_loss() -> None:
+    model = declared("""
+N = model.batch("N")
+n, x = model.indices(n=N), model.input("x", N)
+model.minimize(Sum(x[n]**2, n))
+""")
+    assert execute(module_text(model)).loss(np.zeros(0), x=np.array([1.0, 2.0])) == 5
