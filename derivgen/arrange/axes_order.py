@@ -14,6 +14,7 @@ from derivgen.form.program import GIVEN, Program, Statement, Tensor
 from derivgen.form.sizes import typical_size
 
 GAIN = 2  # how many times fewer elements must be reached across rows: a moved axis is one that a reader has to find
+SHARE = 0.1  # of the work: several tensors get another order only where it is about so much
 FEW = 16  # elements side by side: with fewer, a loop along them is no better than one that reaches across rows
 
 Order = tuple[int, ...]  # the axes of a tensor, by their places before
@@ -39,7 +40,10 @@ def axes_in_order(program: Program) -> Program:
                 changed = best_order(program, tied(program, t.name), fronts)
                 batches = batches if changed is program else strided_batches(changed)
                 program = changed
-            program = best_order(program, [t.name], [[(*without(axes, k), k)] for k in axes[:-1]])
+            lasts = [[(*without(axes, k), k)] for k in axes[:-1]]
+            changed = best_order(program, [t.name], lasts)
+            alike = tied(program, t.name) if changed is program else []
+            program = best_order(program, alike, lasts) if len(alike) > 1 and hinder(program, alike) else changed
     return program
 
 
@@ -75,9 +79,20 @@ def tied(program: Program, name: str) -> list[str]:
     return names
 
 
+def hinder(program: Program, names: Sequence[str]) -> bool:
+    """Whether the order of these tensors' axes makes a good part of the work reach across rows."""
+    touching = touched(program, names)
+    work = sum(typical_size(s, [r.index for r in s.domain]) for s in touching)
+    return SHARE * work <= sum(across(program.table, s) for s in touching)
+
+
+def touched(program: Program, names: Sequence[str]) -> list[Statement]:
+    return [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
+
+
 def best_order(program: Program, names: Sequence[str], choices: Sequence[Sequence[Order]]) -> Program:
     """The program with the axes of some tensors in the best of these orders, of those choices of which one pays."""
-    touching = [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
+    touching = touched(program, names)
     limit = sum(across(program.table, s) for s in touching) / GAIN
     found: list[Ordered] = []
     for orders in choices if limit else ():

@@ -29,9 +29,14 @@ from derivgen.code.visit import read_by, statements_in, values_of, with_blocks, 
 from derivgen.code.walk import Fresh, Words, inside
 from derivgen.form.expressions import (
     TRUE,
+    Conditions,
     Read,
+    all_of,
+    bottom_up_known,
+    guarded,
     indices_of,
     is_division,
+    parts_of,
     reads_of,
     subexpressions,
     substitute,
@@ -70,7 +75,8 @@ class Work:
     """What an iteration does, one statement after another, without branches.
 
     `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether it had some;
-    `arrays`: those of the function.
+    `arrays`: those of the function; `gathered`: locals of elements that are there under conditions, which integers
+    tell, by what is 0 elsewhere; `under`: such conditions of stores, by their places.
     """
 
     index: sp.Symbol
@@ -78,6 +84,8 @@ class Work:
     statements: tuple[Let | Assign, ...]
     branches: bool
     arrays: Mapping[str, Tensor]
+    gathered: Mapping[sp.Expr, Read]
+    under: Mapping[Read, Boolean]
 
     def reads(self) -> list[Read]:
         """The elements of reals that are read."""
@@ -95,6 +103,7 @@ class Work:
     def varies(self, e: sp.Basic) -> bool:
         """Whether an expression has another value in each iteration, if only by its subscripts."""
         names = {s.name for s in self.statements if isinstance(s, Let)} | self.integers.keys()
+        names |= {r.tensor for r in self.gathered.values()}
         return self.index in indices_of(e) or any(r.tensor in names for r in reads_of(e))
 
     def places_for(self, statements: Sequence[Code]) -> list[Let]:
@@ -114,6 +123,8 @@ class RowBlocks:
         self.fresh = Fresh(function, self.proof)
         self.rows, self.count, self.length = self.fresh.name("rows"), 0, 0
         self.uses, self.words = names_used(function.body), Words(function.body)
+        self.here, self.whole = Point(), set[str]()
+        self.gathered, self.under = dict[sp.Expr, Read](), dict[Read, Boolean]()
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -152,15 +163,24 @@ class RowBlocks:
     # ---- without branches
 
     def work(self, loop: For, point: Point) -> Work:
-        straight = [*self.calls_apart(self.straight(loop.body, self.uses - names_used((loop,))))]
+        self.here, self.gathered, self.under = point, {}, {}
+        self.whole = {s.name for s in statements_in(loop.body) if isinstance(s, Let) and s.integer}
+        found = self.straight(loop.body, self.uses - names_used((loop,)))
+        straight = [*self.calls_apart(map(self.reads_apart, found))]
         set_ = Counter(s.name for s in straight if isinstance(s, Let))
         if max(set_.values(), default=1) > 1:
             raise NotStraight
         integers = {s.name: s for s in straight if isinstance(s, Let) and s.integer}
         reals = tuple(s for s in straight if not (isinstance(s, Let) and s.integer))
         statements, branches = (*self.forwarded(reals, loop.index),), any(isinstance(c, If) for c in loop.body)
-        work = Work(loop.index, integers, statements, branches, self.given.arrays)
-        reads = [r for s in (*integers.values(), *work.statements) for r in reads_of(*values_of(s)) if r.subscripts]
+        work = Work(loop.index, integers, statements, branches, self.given.arrays, self.gathered, self.under)
+        always = [s for s in work.statements if not (isinstance(s, Assign) and s.place in self.under)]
+        reads = [r for s in (*integers.values(), *always) for r in reads_of(*values_of(s)) if r.subscripts]
+        reads += [r for s in work.stores() for r in reads_of(s.value) if r.subscripts]
+        if any(r in self.under for r in reads) or any(
+            sum(s.place == place for s in work.stores()) > 1 for place in self.under
+        ):
+            raise NotStraight
         if not all(self.proof.may_be_read(r, point) for r in reads):
             raise NotStraight
         return work
@@ -184,8 +204,40 @@ class RowBlocks:
                 case _:
                     raise NotStraight
 
+    def is_plain(self, condition: Boolean) -> bool:
+        """Whether a condition on data is one of integers, which are known before anything is computed."""
+
+        def is_known(read: Read) -> bool:
+            t = self.given.arrays.get(read.tensor)
+            return read.tensor in self.whole if t is None else t.integer and t.role in GIVEN
+
+        reads = reads_of(condition)
+        return bool(reads) and all(map(is_known, reads)) and self.proof.may_be_read(condition, self.here)
+
+    def is_always_inside(self, place: Read) -> bool:
+        return self.proof.may_be_read(place, self.here)
+
+    def reads_apart(self, s: Let | Assign, known: Conditions = ()) -> Let | Assign:
+        """The statement with locals for elements that are there, or have a value, under conditions of integers."""
+
+        def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
+            t = self.given.arrays.get(node.tensor) if isinstance(node, Read) and node.subscripts else None
+            condition = all_of(*filter(self.is_plain, known)) if t is not None and not t.integer else TRUE
+            if t is None or condition == TRUE or (t.role in GIVEN and self.proof.may_be_read(node, self.here)):
+                return node
+            if not self.proof.may_be_read(node, self.here.where(condition)):
+                return node
+            element = guarded(node, condition)
+            if element not in self.gathered:
+                self.gathered[element] = Read(self.fresh.name(self.words.of(node)))
+            return self.gathered[element]
+
+        return replace(s, value=bottom_up_known(s.value, known, rewrite))
+
     def check_values(self, branch: If) -> None:
         """What a branch alone reads may have no value elsewhere, and an arbitrary one can take long to compute with."""
+        if self.is_plain(branch.condition):
+            return
         values = (e for c in statements_in((branch,)) for e in values_of(c))
         if any(
             r.tensor in self.given.arrays and self.given.arrays[r.tensor].role not in GIVEN for r in reads_of(*values)
@@ -201,7 +253,7 @@ class RowBlocks:
         for way, holds in ((then, condition), (other, sp.Not(condition))):
             names: dict[sp.Expr, sp.Expr] = {}
             for k, s in enumerate(way):
-                s = mapped_value(s, names)
+                s = self.reads_apart(mapped_value(s, names), parts_of(holds))
                 match s:
                     case Let() if s.name in chosen and not s.integer:
                         value = s.value
@@ -211,6 +263,9 @@ class RowBlocks:
                             names[Read(s.name)] = value
                         chosen[s.name].append(value)
                     case Let() if s.name not in chosen:
+                        yield s
+                    case Assign(operator="+=") if self.is_plain(holds) and not self.is_always_inside(s.place):
+                        self.under[s.place] = all_of(self.under.get(s.place, TRUE), holds)
                         yield s
                     case Assign(operator="+="):
                         yield replace(s, value=sp.Piecewise((s.value, holds), (sp.S.Zero, TRUE)))
@@ -224,7 +279,9 @@ class RowBlocks:
         held: dict[sp.Expr, sp.Expr] = {}
         for s in statements:
             choices = (node for node in subexpressions(s.value) if isinstance(node, sp.Piecewise))
-            sides = (pair.args[0] for choice in choices for pair in choice.args)
+            sides = [pair.args[0] for choice in choices for pair in choice.args]
+            if isinstance(s, Assign) and s.place in self.under:  # it was a branch's
+                sides.append(s.value)
             for call in sorted({c for side in sides for c in costly_calls(side)}, key=size):
                 if call not in held:
                     local = Read(self.fresh.numbered(word_for(call)))
@@ -262,6 +319,7 @@ class RowBlocks:
         fixed = {r: self.local(r, work) for r in readable} if kept else {}
         names = {local: r for r in readable if not kept and (local := work.name_of(r)) is not None}
         copied = {r: self.local(r, work) for r in work.reads() if work.varies(r) and r not in near}
+        copied |= work.gathered
         made = [s.value for s in work.stores() if s.value not in {**copied, **kept} and work.varies(s.value)]
         self.count = max(self.count, len({*copied, *made}))
         self.length = max(self.length, int(loop.stop) if one else ROWS)
@@ -273,7 +331,8 @@ class RowBlocks:
         known = {**copied, **fixed, **names}
         compute = [*read, *self.computed(work, known, near, {v: held[v] for v in made})]
         values = {**held, **kept, **fixed}
-        store = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
+        stores = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
+        store = [If(work.under[s.place], (s,)) if s.place in work.under else s for s in stores]
         parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
         before = [Let(local.tensor, r) for r, local in fixed.items()]
         if not held and not store:
@@ -368,6 +427,6 @@ def pays(work: Work, one: bool, proof: Proof) -> bool:
     divided = sum(is_division(node) for v in values for node in subexpressions(v))
     near = in_place(work)
     copies = sum(work.varies(r) for r in work.reads() if r not in near)
-    copies += len({s.value for s in work.stores() if s.place not in near})
+    copies += len(work.gathered) + len({s.value for s in work.stores() if s.place not in near})
     gain = total(costs).nanoseconds() + DIVISION * divided  # nearly all of what one row at a time takes
     return bool(gain >= COPY * copies + LEAST)

@@ -122,7 +122,8 @@ def with_work(
             nodes = fused(nodes, Contraction(s, product, first), inside_step(s, product.batch))
             continue
         winners = tuple(replace(w, domain=loop_order(w)) for w in group if w.operator == "argmax=")
-        s = replace(s, domain=loop_order(s) if product is None else product_order(s))
+        order = product_order if product is not None else loop_order if winners else order_of_one
+        s = replace(s, domain=order(s))
         if first and needs_fill(program, s):
             fills.append(Fill(s.target, start_of(s)))
             first = False
@@ -189,6 +190,15 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
     best = max(contiguity(r.index) for r in s.domain)
     inner = next(r for r in reversed(s.domain) if contiguity(r.index) == best)
     return (*(r for r in s.domain if r is not inner), inner)
+
+
+def order_of_one(s: Statement) -> tuple[Range, ...]:
+    """The loops of a statement beside no other: a maximum along an axis that lies apart is taken for a row at once."""
+    if s.operator == "max=" and s.scan is None:
+        rows = loop_order(replace(s, operator="+="))
+        if rows and rows[-1] not in s.reduced and not is_short(rows[-1]):
+            return rows
+    return loop_order(s)
 
 
 def product_order(s: Statement) -> tuple[Range, ...]:

@@ -1050,6 +1050,28 @@ EXAMPLES = {
         """,
         None,
     ),
+    "rows of which a label's value tells what there is": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            if l[n] > 0:
+                y[l[n] - 1] += 3 * exp(exp(x[l[n] - 1]))
+        """,
+        """
+        rows = scratch(2, 256)
+        for first in range(0, N, 256):
+            for row in range(min(256, N - first)):
+                rows[0, row] = x[l[first + row] - 1] if l[first + row] > 0 else real(0)
+            for row in range(min(256, N - first)):
+                x_l = rows[0, row]
+                exp_1 = exp(x_l)
+                exp_2 = exp(exp_1)
+                rows[1, row] = real(3) * exp_2
+            for row in range(min(256, N - first)):
+                if l[first + row] > 0:
+                    y[l[first + row] - 1] += rows[1, row]
+        """,
+    ),
     "rows that lie side by side": (
         in_row_blocks,
         """
