@@ -1063,8 +1063,8 @@ EXAMPLES = {
             for row in range(min(256, N - first)):
                 rows[0, row] = x[l[first + row] - 1] if l[first + row] > 0 else real(0)
             for row in range(min(256, N - first)):
-                x_l = rows[0, row]
-                exp_1 = exp(x_l)
+                x_ = rows[0, row]
+                exp_1 = exp(x_)
                 exp_2 = exp(exp_1)
                 rows[1, row] = real(3) * exp_2
             for row in range(min(256, N - first)):

@@ -1,0 +1,34 @@
+"""Which loop of a statement is the innermost one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+from statements import program_of
+
+from derivgen.form.as_written import as_written
+from derivgen.schedule.nests import loop_order, order_of_one
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("m[j] = max_i x[i,j]", "ij"),  # a row of maxima at once: elements of a row lie side by side
+        ("m[i] = max_j x[i,j]", "ij"),
+        ("s[j] += Σ_i x[i,j]", "ij"),
+        ("s[i] += Σ_j x[i,j]", "ij"),
+    ],
+)
+@as_written()
+def test_loops_run_along_rows(text: str, wanted: str) -> None:
+    (s,) = program_of(text).statements
+    s = replace(s, domain=tuple(replace(r, extent=sp.Integer(40)) for r in s.domain))
+    assert "".join(r.index.name for r in order_of_one(s)) == wanted
+
+
+@as_written()
+def test_a_maximum_whose_place_is_wanted_keeps_its_own_loop_inside() -> None:
+    (s,) = program_of("m[j] = max_i x[i,j]").statements
+    assert "".join(r.index.name for r in loop_order(s)) == "ji"
