@@ -80,8 +80,10 @@ def tied(program: Program, name: str) -> list[str]:
 
 
 def hinder(program: Program, names: Sequence[str]) -> bool:
-    """Whether the order of these tensors' axes makes a good part of the work reach across rows."""
+    """Whether the order of these tensors' axes makes a good part of the work, without products, reach across rows."""
     touching = touched(program, names)
+    if any(match_contraction(program.table, s) is not None for s in touching):
+        return False
     work = sum(typical_size(s, [r.index for r in s.domain]) for s in touching)
     return SHARE * work <= sum(across(program.table, s) for s in touching)
 
