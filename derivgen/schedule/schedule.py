@@ -45,7 +45,8 @@ class Kernel:
     """The statements of one layer in one direction, as loops.
 
     `scalars` are tensors that live in one iteration, and so does what an iteration has of `rows`, which say how many
-    axes its loops have of each; `heirs` says which tensor takes over the memory of which.
+    axes its loops have of each; `heirs` says which tensor takes over the memory of which. `shapes` of the tensors tell
+    apart kernels of two programs that have the axes of one in another order.
     """
 
     layer: str
@@ -55,6 +56,7 @@ class Kernel:
     scalars: frozenset[str]
     heirs: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, int], ...] = ()
+    shapes: tuple[tuple[sp.Expr, ...], ...] = ()
 
     @cached_property
     def _hash(self) -> int:
@@ -129,9 +131,10 @@ def schedule(program: Program, in_place: bool = False, together: bool = False) -
         helpers = [t for t in dict.fromkeys(s.target for s in statements) if t in own - scalars - rows.keys()]
         candidates = [t for t in helpers if not program.tensor(t).integer]
         heirs = taken_over(program, body, candidates, scalars | rows.keys())
-        kernels.append(
-            Kernel(layer, direction, tuple(statements), body, scalars, tuple(heirs.items()), tuple(rows.items()))
-        )
+        names = dict.fromkeys(name for s in statements for name in (s.target, *(r.tensor for r in s.reads)))
+        shapes = tuple(program.tensor(name).shape for name in names)
+        inherited, by_row = tuple(heirs.items()), tuple(rows.items())
+        kernels.append(Kernel(layer, direction, tuple(statements), body, scalars, inherited, by_row, shapes))
     return check_schedule(Schedule(program, tuple(kernels), tuple(bars)))
 
 
@@ -243,14 +246,20 @@ def in_order(groups: Mapping[Group, list[Statement]]) -> dict[Group, list[Statem
 
 
 def keeps_order(groups: Mapping[Group, Sequence[Statement]], ordered: Sequence[Statement]) -> bool:
-    """Whether all that a statement reads is complete then, and assignments do not undo what came before."""
+    """Whether all that a statement reads is complete then, and assignments do not undo what came before.
+
+    What a step of a recurrence reads of it is complete, and no later step changes it.
+    """
+    in_steps = {(s.scan, s.target) for s in ordered if s.scan is not None}
     places: dict[Any, deque[int]] = {}
     for k, s in enumerate(ordered):
         places.setdefault(content(s), deque()).append(k)
     latest: dict[tuple[str, str], int] = {}  # the last of the statements so far that read, add to or assign a tensor
     for s in (s for statements in groups.values() for s in statements):
         place, own = places[content(s)].popleft(), "+=" if s.operator == "+=" else "="
-        accesses: dict[tuple[str, str], tuple[str, ...]] = {(name, "read"): ("+=", "=") for name in s.sources}
+        accesses: dict[tuple[str, str], tuple[str, ...]] = {
+            (name, "read"): () if (s.scan, name) in in_steps else ("+=", "=") for name in s.sources
+        }
         accesses[s.target, own] = ("read", "=") if own == "+=" else ("read", "+=", "=")
         for (name, access), others in accesses.items():
             if any(latest.get((name, other), -1) > place for other in others):
@@ -267,12 +276,13 @@ def content(s: Statement) -> Any:
 def moved_on(ordered: Sequence[Statement]) -> dict[Group, list[Statement]]:
     """Groups that run in the statements' order: one that must wait for a later group belongs to that."""
     groups: dict[Group, list[Statement]] = {}
-    for (own, _), run in itertools.groupby(ordered, lambda s: ((s.layer, s.direction), s.scan or id(s))):
+    for (own, scan), run in itertools.groupby(ordered, lambda s: ((s.layer, s.direction), s.scan or id(s))):
         steps = [*run]
         written = {s.target for s in steps}
         names = written.union(*(s.sources for s in steps))
         later = [*groups][[*groups].index(own) + 1 :] if own in groups else []
-        held_up = [g for g in later if any(t.target in names or not written.isdisjoint(t.sources) for t in groups[g])]
+        others = {g: [t for t in groups[g] if t.scan != scan] for g in later}
+        held_up = [g for g in later if any(t.target in names or not written.isdisjoint(t.sources) for t in others[g])]
         layer, direction = group = held_up[-1] if held_up else own
         groups.setdefault(group, []).extend(replace(s, layer=layer, direction=direction) for s in steps)
     return groups
@@ -286,7 +296,7 @@ def join_layers(program: Program) -> list[Statement]:
     for s in program.statements:
         if s.layer not in joined:
             result += [*waiting.pop(s.layer, []), s]
-        elif s.direction == "forward":
+        elif s.direction in ("forward", "tangent"):
             waiting.setdefault(joined[s.layer], []).append(replace(s, layer=joined[s.layer]))
         else:  # beside the adjoints of its reader, before those of other layers
             s = replace(s, layer=joined[s.layer])
