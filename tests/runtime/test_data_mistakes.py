@@ -99,6 +99,11 @@ ARRAYS = {
         {"x": X, "y": Y / 2},
         "y must hold whole numbers, found 0.5 at y[1]: labels are integers, fractions are none",
     ),
+    "labels that need more than 64 bits": (
+        CLASSIFIER,
+        {"x": X, "y": Y * 1e23},
+        "y must hold whole numbers, found 1e+23 at y[1]: integers have 64 bits",
+    ),
     "too large for float32": (
         CLASSIFIER,
         {"x": X.astype(float) * 1e300, "y": Y},

@@ -167,6 +167,7 @@ def converted(array: Array, declared: Any, cast: bool, origin: Origin, tell: Tel
         found = f"found {plain[position]} {origin.place(position)}"
         if dtype.kind == "i":
             what = "labels are integers, fractions are none" if declared.classes is not None else "round them"
+            what = what if abs(plain[position]) < 2**63 else "integers have 64 bits"
             raise DerivgenError(f"{origin} must hold whole numbers, {found}: {what}")
         raise DerivgenError(
             f"{origin} must be {dtype}, at most {np.finfo(dtype).max:.3g}, {found}: scale the data, or generate the "

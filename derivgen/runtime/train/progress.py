@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from derivgen.runtime.train.history import Epoch
 
 LONGEST_BAR, SHORTEST_BAR = 24, 4  # columns; where there are fewer there is no bar
+LONGEST_TIME = 999_999 * 86_400  # seconds; a time that is left is shown up to so many days
 NARROW = 40  # columns of a terminal, below which the line is cut; else it goes on in the next one
 PLAIN_LINES = 20  # a log should stay readable, however many epochs there are
 LONGEST_SILENCE = 30.0  # seconds after which a log has a line of its own; signs of life on stderr come sooner
@@ -195,9 +196,8 @@ class Told(Display):
     def pace(self) -> list[str]:
         """The time left and the speed, as long as they are known, evaluation included."""
         task = self.progress.tasks[0]
-        left = (
-            [] if task.finished or task.time_remaining is None else [f"{timedelta(seconds=task.time_remaining)} left"]
-        )
+        remaining = None if task.finished else task.time_remaining
+        left = [] if remaining is None else [f"{timedelta(seconds=min(remaining, LONGEST_TIME))} left"]
         speed = [f"{float(f'{task.speed:.3g}'):,.10g} samples/s"] if task.speed and self.sampled else []
         return [*left, *speed]
 
