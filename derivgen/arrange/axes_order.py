@@ -42,7 +42,7 @@ def axes_in_order(program: Program) -> Program:
                 program = changed
             lasts = [[(*without(axes, k), k)] for k in axes[:-1]]
             changed = best_order(program, [t.name], lasts)
-            alike = tied(program, t.name) if changed is program else []
+            alike = tied(program, t.name) if changed is program and hinder(program, [t.name]) else []
             program = best_order(program, alike, lasts) if len(alike) > 1 and hinder(program, alike) else changed
     return program
 
@@ -82,10 +82,10 @@ def tied(program: Program, name: str) -> list[str]:
 def hinder(program: Program, names: Sequence[str]) -> bool:
     """Whether the order of these tensors' axes makes a good part of the work, without products, reach across rows."""
     touching = touched(program, names)
-    if any(match_contraction(program.table, s) is not None for s in touching):
+    far = sum(across(program.table, s) for s in touching)
+    if not far or any(match_contraction(program.table, s) is not None for s in touching):
         return False
-    work = sum(typical_size(s, [r.index for r in s.domain]) for s in touching)
-    return SHARE * work <= sum(across(program.table, s) for s in touching)
+    return SHARE * sum(typical_size(s, [r.index for r in s.domain]) for s in touching) <= far
 
 
 def touched(program: Program, names: Sequence[str]) -> list[Statement]:
