@@ -123,7 +123,7 @@ class RowBlocks:
         self.fresh = Fresh(function, self.proof)
         self.rows, self.count, self.length = self.fresh.name("rows"), 0, 0
         self.uses, self.words = names_used(function.body), Words(function.body)
-        self.here, self.whole = Point(), set[str]()
+        self.here, self.whole, self.stored = Point(), set[str](), set[str | None]()
         self.gathered, self.under = dict[sp.Expr, Read](), dict[Read, Boolean]()
 
     def function(self) -> Function:
@@ -165,6 +165,7 @@ class RowBlocks:
     def work(self, loop: For, point: Point) -> Work:
         self.here, self.gathered, self.under = point, {}, {}
         self.whole = {s.name for s in statements_in(loop.body) if isinstance(s, Let) and s.integer}
+        self.stored = {written_by(s) for s in statements_in(loop.body)}
         found = self.straight(loop.body, self.uses - names_used((loop,)))
         straight = [*self.calls_apart(map(self.reads_apart, found))]
         set_ = Counter(s.name for s in straight if isinstance(s, Let))
@@ -222,6 +223,8 @@ class RowBlocks:
 
         def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
             t = self.given.arrays.get(node.tensor) if isinstance(node, Read) and node.subscripts else None
+            if t is not None and t.name in self.stored:  # it may get another value first
+                return node
             condition = all_of(*filter(self.is_plain, known)) if t is not None and not t.integer else TRUE
             if t is None or condition == TRUE or (t.role in GIVEN and self.proof.may_be_read(node, self.here)):
                 return node
@@ -236,12 +239,14 @@ class RowBlocks:
 
     def check_values(self, branch: If) -> None:
         """What a branch alone reads may have no value elsewhere, and an arbitrary one can take long to compute with."""
-        if self.is_plain(branch.condition):
-            return
-        values = (e for c in statements_in((branch,)) for e in values_of(c))
-        if any(
-            r.tensor in self.given.arrays and self.given.arrays[r.tensor].role not in GIVEN for r in reads_of(*values)
-        ):
+        own = [*statements_in((branch,))]
+        computed = {name for name, t in self.given.arrays.items() if t.role not in GIVEN}
+        if self.is_plain(branch.condition):  # it is gathered under the condition, unless the loop changes it
+            values = [c.value for c in own if isinstance(c, Let | Assign)]
+            computed &= self.stored
+        else:
+            values = [e for c in own for e in values_of(c)]
+        if not computed.isdisjoint(r.tensor for r in reads_of(*values)):
             raise NotStraight
 
     def merged(

@@ -1072,6 +1072,16 @@ EXAMPLES = {
                     y[l[first + row] - 1] += rows[1, row]
         """,
     ),
+    "rows of which a branch reads what the loop changes": (
+        in_row_blocks,
+        """
+        for n in range(N):
+            if l[n] > 0:
+                y[l[n] - 1] += exp(exp(r[n]))
+                r[n] = exp(exp(y[l[n] - 1]))
+        """,
+        None,
+    ),
     "rows that lie side by side": (
         in_row_blocks,
         """
