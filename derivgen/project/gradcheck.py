@@ -26,7 +26,7 @@ from derivgen.stages import reached, watched
 
 SECOND_ORDER_DIGITS = 100  # differences of differences lose twice as many
 PRODUCT, OUTSIDE = "jacobian_vector_product", EVALUATION_GRADIENT
-VALUES = {"float64": 1e-9, "float32": 1e-3}  # errors of objectives that are told
+TOLERANCES = {"float64": 1e-9, "float32": 1e-3}  # the largest relative errors that pass
 POINTS = 8  # at most, for a gradient that is 0 at the first one
 
 
@@ -194,7 +194,7 @@ def wrong_values(module: Any, program: Program, values: Mapping[str, np.ndarray]
     for function, (objective, mode) in given.items():
         declared = value(mode(program), values)
         error = relative_error(objective, declared)
-        if error > VALUES[np.dtype(module.real).name]:
+        if error > TOLERANCES[np.dtype(module.real).name]:
             yield Comparison(f"value of {function}", error, "the declared objective", abs(float(declared)))
 
 
