@@ -675,7 +675,7 @@ def comparisons(monkeypatch):
         return [SimpleNamespace(parameter=p, error=e, checked=4, tested=e is not None) for p, e in errors.items()]
 
     errors = {"W": 1e-13, "b": 3e-12}
-    monkeypatch.setitem(sys.modules, "derivgen.project.gradcheck", SimpleNamespace(gradcheck=gradcheck))
+    monkeypatch.setattr("derivgen.project.gradcheck.gradcheck", gradcheck)
     return SimpleNamespace(made=made, errors=errors)
 
 
