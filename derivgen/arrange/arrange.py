@@ -19,6 +19,7 @@ from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.sums_in_steps import sums_in_steps
 from derivgen.arrange.time_major import time_major
+from derivgen.arrange.transposes import transposed_for_reuse
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, bottom_up, branches_of, indices_of, replace_reads, substitute
 from derivgen.form.functions import difference
@@ -193,6 +194,7 @@ PASSES: tuple[Pass, ...] = (
     sums_first,
     contract_products,
     axes_in_order,
+    transposed_for_reuse,
     sums_in_steps,
     read_earlier_again,
 )

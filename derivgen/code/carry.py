@@ -23,11 +23,15 @@ from derivgen.form.functions import of_ordinal, ordinal
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """What a loop adds to, or takes the maximum with, one element; `guard`: where it does so at all."""
+    """What a loop adds to, or takes the maximum with, one element; `guard`: where it does so at all.
+
+    `alone`: whether nothing else in the loop can add to that element.
+    """
 
     place: Read
     operator: Operator
     guard: Boolean
+    alone: bool = True
 
     def started_by(self, code: Code) -> bool:
         """Whether a statement gives the place the value that its reduction starts from."""
@@ -48,7 +52,7 @@ def carried(function: Function) -> Function:
             if isinstance(code, For):
                 locals_, found = set[str](), list(reductions(code, point, proof))
                 for r in found:
-                    start = start_of(r, done)
+                    start = start_of(r, done) if r.alone else None
                     if start is None and not can_be_stored(r, point, proof):
                         continue
                     if start is not None:
@@ -78,24 +82,29 @@ def reductions(loop: For, point: Point, proof: Proof) -> Iterator[Reduction]:
         operator = next(iter(operators))
         runs = operator in (("+=", "max=") if place.subscripts else ("max=",)) and len(operators) == 1
         fixed = all(is_invariant(i, own, written) for i in place.subscripts)
-        if runs and fixed and not proof.is_integer(place) and not is_touched_otherwise(loop, place, point, proof):
-            yield Reduction(place, operator, any_of(*(guard for _, guard in found)))
+        if runs and fixed and not proof.is_integer(place):
+            touched = touched_otherwise(loop, place, point, proof)
+            if touched <= {operator}:
+                yield Reduction(place, operator, any_of(*(guard for _, guard in found)), alone=not touched)
 
 
-def is_touched_otherwise(loop: For, place: Read, point: Point, proof: Proof) -> bool:
-    """Whether a loop accesses an array, or a local, elsewhere than in reductions of one place of it."""
+def touched_otherwise(loop: For, place: Read, point: Point, proof: Proof) -> set[Operator | None]:
+    """How a loop writes what may be a place, elsewhere than in reductions of it; None: it reads that, or writes all."""
+    found = set[Operator | None]()
+
+    def may_be(r: Read, here: Point) -> bool:
+        return r.tensor == place.tensor and not are_apart(r, place, here, proof)
+
     for code, here in at_points(loop.body, point.inside(loop)):
         if isinstance(code, Assign):
             reads = reads_of(code.value, *code.place.subscripts)
-            if code.place.tensor == place.tensor and code.place != place:
-                reads = [*reads, code.place]
+            found |= {code.operator} if code.place != place and may_be(code.place, here) else set()
         else:
             reads = reads_of(*values_of(code))
-            if written_by(code) == place.tensor or (isinstance(code, Product) and place.tensor in read_by(code)):
-                return True
-        if any(r.tensor == place.tensor and not are_apart(r, place, here, proof) for r in reads):
-            return True
-    return False
+            all_ = written_by(code) == place.tensor or (isinstance(code, Product) and place.tensor in read_by(code))
+            found |= {None} if all_ else set()
+        found |= {None} if any(may_be(r, here) for r in reads) else set()
+    return found
 
 
 def are_apart(a: Read, b: Read, point: Point, proof: Proof) -> bool:

@@ -7,6 +7,9 @@ for `loss += (… a hundred terms …)²` that is `part = … a hundred terms �
 
     z = f(g(a, b, …)),  long    →    part = g(a, b, …)
                                      z = f(part)
+
+A maximum in a recurrence has such parts too, where its arguments may be rounded otherwise at another place. One of them
+is often what an earlier step has stored. Then all derivatives must find the same one of two equal ones the larger.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from derivgen.form.expressions import (
     guarded,
     index_symbol,
     indices_of,
+    is_division,
     negation,
     reads_of,
     substitute,
@@ -62,7 +66,8 @@ def shorten(program: Program) -> Program:
 
 def is_long(s: Statement) -> bool:
     e = s.expression
-    return height(e) > HIGHEST or any(map(repeats, compounds(e))) or repeated_conditions(e, size(s.guard)) > REPEATED
+    apart = any(repeats(node, s.scan is not None) for node in compounds(e))
+    return height(e) > HIGHEST or apart or repeated_conditions(e, size(s.guard)) > REPEATED
 
 
 def repeated_conditions(e: sp.Basic, before: int) -> int:
@@ -102,19 +107,30 @@ def compounds(e: sp.Basic) -> list[sp.Basic]:
     return list(found)
 
 
-def repeats(e: sp.Basic) -> bool:
-    """Whether the local derivatives of a node are too long together."""
+def repeats(e: sp.Basic, in_steps: bool) -> bool:
+    """Whether the local derivatives of a node are too long together, or compare what must be one value in all steps."""
     match e:
         case sp.Piecewise():
             return len(all_branches(e)) > BRANCHES
         case sp.Max() | sp.Min():
-            return len(variables_of(e)) > ARGUMENTS or is_repeated(e)
+            compares = in_steps and any(map(is_unsettled, e.args))
+            return len(variables_of(e)) > ARGUMENTS or is_repeated(e) or compares
         case sp.Mul():
             return len(variables_of(e)) > 1 and is_repeated(e)
         case sp.Pow() | sp.Function():
             return not isinstance(e, partial) and is_repeated(e)
         case _:
             return False
+
+
+def is_unsettled(e: sp.Basic) -> bool:
+    """Whether a compiler may round a value otherwise at another place: one with a division, or with three operands."""
+
+    def is_loose(node: sp.Basic) -> bool:
+        long = isinstance(node, sp.Add | sp.Mul) and len(variables_of(node)) > 2
+        return long or (is_division(node) and bool(reads_of(node)))
+
+    return any(map(is_loose, compounds(e)))
 
 
 def all_branches(e: sp.Piecewise) -> list[sp.Basic]:
@@ -158,7 +174,7 @@ class Parts:
             return self.branches(all_branches(e), path)
         operands = [self.lower(a, path) if isinstance(a, sp.Expr) else a for a in e.args]
         result = e if all(a is b for a, b in zip(operands, e.args, strict=True)) else e.func(*operands)
-        if not repeats(result):
+        if not repeats(result, self.whole.scan is not None):
             return result
         if isinstance(result, sp.Max | sp.Min) and len(variables_of(result)) > ARGUMENTS:
             return self.extremum(result, path)

@@ -19,10 +19,12 @@ from passes import (
     kept,
     outputs_of,
     passes_of,
+    stepped,
+    steps_of,
 )
 from statements import program_of
 
-from derivgen.arrange import arrange, contractions, order_of_sums, products
+from derivgen.arrange import arrange, axes_order, contractions, order_of_sums, products, transposes
 from derivgen.arrange.arrange import read_earlier_again, recompute_differences, share_calls
 from derivgen.arrange.axes_order import axes_in_order
 from derivgen.arrange.neighbours import factors_with_neighbours, share_with_neighbours
@@ -31,15 +33,18 @@ from derivgen.arrange.products import contract_products
 from derivgen.arrange.shifts import invert_shifts
 from derivgen.arrange.sums_in_steps import sums_in_steps
 from derivgen.arrange.time_major import time_major
+from derivgen.arrange.transposes import transposed_for_reuse
 from derivgen.form.as_written import as_written
 from derivgen.form.program import Program, Role, check_program
 from derivgen.rewrite.conditions import assign_under_guards
 
 PASSES = passes_of(arrange)
 PRODUCTS = 60
+CHEAP_COPIES = {"WRITTEN_OUT": 0, "FEW": 3, "REUSE": 4, "PRICE": 0.1, "MANY": 6, "SHARE": 0}
 SCATTERED = 40
 
 NEIGHBOURS = (share_with_neighbours, factors_with_neighbours)
+UNLIKELY = (contract_products, transposed_for_reuse, *NEIGHBOURS)  # in random programs, whose tensors are small
 EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     recompute_differences: (
         Example(
@@ -406,6 +411,42 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             roles={"s": Role.LET, "y": Role.LABELS},
         ),
     ),
+    transposed_for_reuse: (
+        Example(
+            "z[k,k2] += Σ_r (c[k,r] - c[k2,r])²",
+            """
+            c_transposed[r,k] = c[k,r]
+            z[k,k2] += Σ_r (c_transposed[r,k] - c_transposed[r,k2])²
+            """,
+        ),
+        Example(
+            """
+            z_bar[k,k2] = x[k]·x[k2]
+            c_bar[k,r] = v[r]·w[k]
+            c_bar[k,r] += Σ_k2 z_bar[k,k2]·(c[k,r] - c[k2,r])
+            c_bar[k2,r] += Σ_k z_bar[k,k2]·(c[k2,r] - c[k,r])
+            """,
+            """
+            z_bar[k,k2] = x[k]·x[k2]
+            c_bar[k,r] = v[r]·w[k]
+            c_transposed[r,k] = c[k,r]
+            c_bar_transposed[r,k] += Σ_k2 z_bar[k,k2]·(c_transposed[r,k] - c_transposed[r,k2])
+            c_bar_transposed[r,k2] += Σ_k z_bar[k,k2]·(c_transposed[r,k2] - c_transposed[r,k])
+            c_bar[k,r] += c_bar_transposed[r,k]
+            """,
+        ),
+        Example(
+            "z[n,o,k] += Σ_r exp(J[k,y[n,o,r]])",
+            """
+            J_transposed[i1,i0] = J[i0,i1]
+            z[n,o,k] += Σ_r exp(J_transposed[y[n,o,r],k])
+            """,
+            shapes={"J": "k 4"},
+            roles={"y": Role.LABELS},
+        ),
+        kept("z[k,r] = exp(c[k,r])"),  # read once
+        kept("z[k,k2] += Σ_r c[k,r]·c[k2,r]"),  # a product of matrices
+    ),
     sums_first: (
         Example(
             "z[i] += Σ_j,k x[k,j]·y[i,j]",
@@ -449,6 +490,8 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
         (products, "COPYING", 0),
         (contractions, "WORTH_A_CALL", 1),
         (order_of_sums, "WORTH_A_SUM", 1),
+        (axes_order, "FEW", 3),
+        *((transposes, name, value) for name, value in CHEAP_COPIES.items()),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -463,7 +506,7 @@ def test_every_pass_has_an_example() -> None:
     assert {*EXAMPLES} == {*PASSES}
 
 
-@pytest.mark.parametrize("run", by_name(p for p in PASSES if p not in (contract_products, *NEIGHBOURS)))
+@pytest.mark.parametrize("run", by_name(p for p in PASSES if p not in UNLIKELY))
 def test_same_values(run: Pass) -> None:
     assert check_steps(run, arranged())
 
@@ -483,6 +526,12 @@ def test_same_values_of_what_is_added_to_neighbours(run: Pass) -> None:
     shapes = {"y": "i", "u": "i", "z": "i"}
     programs = [program_of(random_scatter(Random(seed)), shapes=shapes) for seed in range(SCATTERED)]
     assert changed_by(run, programs) >= SCATTERED // 3
+
+
+@pytest.mark.usefixtures("_cheap")
+def test_same_values_of_copies() -> None:
+    steps = [s for s in steps_of(transposed_for_reuse, arranged()) if isinstance(s.before, Program)]
+    assert sum(stepped(s.run, s.case, s.before).check() for s in steps) > 5
 
 
 def changed_by(run: Pass, programs: Sequence[Program]) -> int:

@@ -358,7 +358,39 @@ EXAMPLES = {
             z[0] += x[t]
             z[t] += y[t]
         """,
+        """
+        z_total = real(0)
+        for t in range(6):
+            z_total += x[t]
+            z[t] += y[t]
+        z[0] += z_total
+        """,
+    ),
+    "a sum into an element that another statement sets": (
+        carried,
+        """
+        for t in range(6):
+            z[0] += x[t]
+            z[t] = y[t]
+        """,
         None,
+    ),
+    "a sum that starts at 0, into an element that may get more": (
+        carried,
+        """
+        z[0] = 0
+        for t in range(6):
+            z[0] += x[t]
+            z[t] += y[t]
+        """,
+        """
+        z[0] = real(0)
+        z_total = real(0)
+        for t in range(6):
+            z_total += x[t]
+            z[t] += y[t]
+        z[0] += z_total
+        """,
     ),
     "a sum that starts at 0": (
         carried,

@@ -477,3 +477,24 @@ n, x = model.indices(n=N), model.input("x", N)
 model.minimize(Sum(x[n]**2, n))
 """)
     assert execute(module_text(model)).loss(np.zeros(0), x=np.array([1.0, 2.0])) == 5
+
+
+def test_equal_arguments_of_a_maximum_are_equal_in_all_derivatives() -> None:
+    """In each step after the first one, the maximum is of a value and of the same value, stored in the step before."""
+    module = execute(
+        module_text(
+            declared("""
+N = model.batch("N")
+n, d, j = model.indices(n=N, d=3, j=2)
+x, U = model.input("x", N), model.parameter("U", 2)
+u = (1 + U[j]**2)*log(1 + U[j]**2)
+a = model.recur("a", (n, d), lambda a: Max(a[n, d - 1], Sum(x[n]*exp(u), j)/Sum(exp(u), j)), initial=0)
+model.minimize(Sum(a[n, d]**2, n, d))
+model.second_order("hessian")
+""")
+        )
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # a weighted mean of one number does not depend on the weights
+        hessian = module.hessian(rng.normal(size=2), x=rng.normal(size=3))
+        assert np.abs(hessian).max() < 1e-9

@@ -243,6 +243,13 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
         ),
         Example(
+            "z[t,i] = max(z[t - 1,i], x[i]/y[i]) if t > 0, t = 0, 1, …",
+            """
+            layer_part[t,i] = (x[i]/y[i] if t > 0 else 0), t = 0, 1, …
+            z[t,i] = max(z[t - 1,i], layer_part[t,i]) if t > 0, t = 0, 1, …
+            """,
+        ),
+        Example(
             "z[i] = min(v[i], x[i], y[i])",
             """
             layer_arguments[i,0] = -v[i]

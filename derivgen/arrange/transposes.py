@@ -1,0 +1,190 @@
+"""Tensors that are read many times along another axis than their last → copies in which that axis is the last one.
+
+Each pair of rows of c[m,d] reads all d of both: there are many pairs, and few elements of c. With so few d, no vector
+is made along them; along m, neighbours lie apart. One copy, c_transposed[d,m], is made of few elements, and pays for
+all pairs. So does a table that is looked up at its last axis. What is added to such elements is added to those of a
+copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import sympy as sp
+
+from derivgen.arrange.axes_order import FEW, SHARE, accesses, in_order, is_short, outer_subscripts
+from derivgen.arrange.contractions import match_contraction
+from derivgen.form.as_written import as_written
+from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, reads_of, replace_reads
+from derivgen.form.program import Operator, Program, Range, Role, Statement, Tensor, are_plain, names_of
+from derivgen.form.sizes import REMEMBERED, element_count
+
+WRITTEN_OUT = 4  # elements of an axis: loops over so few become statements, and rows of blocks then lie side by side
+REUSE = 8  # how often each element is reached by a statement, at least
+PRICE = 4  # elements that are reached across rows, or gathered, cost as much as one that is copied
+MANY = 256  # stands for each size that is known at run time: of rows, there are more than where it is not said
+
+Order = tuple[int, ...]
+
+
+@as_written()
+def transposed_for_reuse(program: Program) -> Program:
+    """The axis along which rows of a tensor are paired, or combined, lies last in a copy that they read.
+
+    `k[n,m] = Σ_d (x[n,d] - c[m,d])²` → `c_transposed[d,m] = c[m,d]` and `k[n,m] = Σ_d (x[n,d] - c_transposed[d,m])²`
+    """
+    for t in program.tensors:
+        if len(t.shape) > 1 and not (t.shape[-1].is_Integer and t.shape[-1] <= WRITTEN_OUT):
+            program = best_copy(program, t)
+    return program
+
+
+def best_copy(program: Program, t: Tensor) -> Program:
+    """The program with one more copy of a tensor, and of those that are reached beside it, where that pays."""
+    whole = sum(map(points, program.statements))
+    found = [(program, 0.0)]
+    for names in dict.fromkeys([(t.name,), reached_beside(program, t)]):
+        own = [s for s in program.statements if any(reuses(program, s, name) for name in names)]
+        for order in orders(t) if own and all(may_be_copied(program, own, name) for name in names) else ():
+            changed, after = with_copies(program, own, names, order)
+            gain = sum(apart(program, s) for s in own) - sum(apart(changed, s) for s in after)
+            price = PRICE * len(names) * many(element_count(t))
+            if gain > price and gain >= SHARE * whole:
+                found.append((changed, gain - price))
+    return max(found, key=lambda choice: choice[1])[0]
+
+
+def orders(t: Tensor) -> list[Order]:
+    """The other orders of a tensor's axes in which a long one has come last."""
+    axes = range(len(t.shape))
+    long = [axis for axis in axes[:-1] if not (t.shape[axis].is_Integer and t.shape[axis] < FEW)]
+    return [(*(axis for axis in axes if axis != last), last) for last in long]
+
+
+def reuses(program: Program, s: Statement, name: str) -> bool:
+    """Whether a statement reaches each element of a tensor many times, in no order of steps and no product."""
+    if name not in {s.target, *s.sources} or s.scan is not None or match_contraction(program.table, s) is not None:
+        return False
+    return points(s) >= REUSE * many(element_count(program.tensor(name)))
+
+
+def reached_beside(program: Program, t: Tensor) -> tuple[str, ...]:
+    """A tensor, and those of its shape that such statements reach at its places, as its adjoint is."""
+    names = [t.name]
+    for s in (s for s in program.statements if reuses(program, s, t.name)):
+        places = {a.subscripts for a in accesses(s, t.name)}
+        for a in (s.write, *s.reads):
+            same = a.subscripts in places and program.tensor(a.tensor).shape == t.shape
+            names += [a.tensor] if same and a.tensor not in names else []
+    return tuple(names)
+
+
+def may_be_copied(program: Program, own: Sequence[Statement], name: str) -> bool:
+    """Whether a tensor has all its values before the first of these statements reads it.
+
+    One that they write is written by them one after another, and read later, or they add to what it had.
+    """
+    written = [s for s in own if s.target == name]
+    read = [s for s in own if name in s.sources]
+    places = {id(s): k for k, s in enumerate(program.statements)}
+    writers = [places[id(s)] for s in program.writers.get(name, ())]
+    if not written:
+        return all(k < places[id(s)] for s in read for k in writers)
+    first, last = places[id(written[0])], places[id(written[-1])]
+    others = [s for s in program.statements[first : last + 1] if s not in written]
+    untouched = not any(name in {s.target, *s.sources} for s in others)
+    sums = all(s.operator == "+=" for s in written) or (written[0].operator == "=" and first == writers[0])
+    return not read and untouched and sums and all(s.operator in ("=", "+=") for s in written)
+
+
+def with_copies(
+    program: Program, own: Sequence[Statement], names: Sequence[str], order: Order
+) -> tuple[Program, list[Statement]]:
+    """The program where some statements reach copies with another order of axes, and these statements."""
+    fresh = names_of(program)
+    copies = {name: fresh.fresh(f"{name}_transposed") for name in names}
+    tensors = [of_copy(program.tensor(name), copy, order) for name, copy in copies.items()]
+
+    def change(read: Read) -> sp.Expr:
+        subscripts = [replace_reads(i, change) for i in read.subscripts]
+        places = in_order(subscripts, order) if read.tensor in copies else subscripts
+        return Read(copies.get(read.tensor, read.tensor), *places)
+
+    statements, after = list[Statement](), list[Statement]()
+    waiting = dict(copies)
+    for s in program.statements:
+        if s not in own:
+            statements.append(s)
+            continue
+        for name in [name for name in waiting if name in s.sources]:
+            statements.append(copying(program, s, name, waiting.pop(name), order))
+        changed = s.mapped(lambda e: replace_reads(e, change))
+        if s.target in copies:
+            changed = replace(changed, target=copies[s.target], subscripts=in_order(changed.subscripts, order))
+        statements.append(changed)
+        after.append(changed)
+        if s.target in copies and s is [w for w in own if w.target == s.target][-1]:
+            first = next(w for w in own if w.target == s.target)
+            statements.append(taken_back(program, s, copies[s.target], order, first.operator))
+    return program.with_statements(statements, tensors), after
+
+
+def of_copy(t: Tensor, name: str, order: Order) -> Tensor:
+    role = t.role if t.role is Role.ADJOINT else Role.HELPER
+    return Tensor(name, in_order(t.shape, order), role)
+
+
+def copying(program: Program, s: Statement, name: str, copy: str, order: Order) -> Statement:
+    """The statement that makes a copy, beside one that reads it."""
+    own = places_of_all(program, name)
+    indices = tuple(r.index for r in own)
+    made = replace(s, target=copy, subscripts=in_order(indices, order), operator="=", expression=Read(name, *indices))
+    return replace(made, domain=tuple(own[axis] for axis in order), guard=TRUE, winner=None, origin=None)
+
+
+def taken_back(program: Program, s: Statement, copy: str, order: Order, operator: Operator) -> Statement:
+    """The statement by which a tensor gets what a copy of it got, beside one that writes the copy."""
+    own = places_of_all(program, s.target)
+    indices = tuple(r.index for r in own)
+    made = replace(s, subscripts=indices, operator=operator, expression=Read(copy, *in_order(indices, order)))
+    return replace(made, domain=own, guard=TRUE, winner=None, origin=None)
+
+
+def places_of_all(program: Program, name: str) -> tuple[Range, ...]:
+    """Indices over all elements of a tensor: those by which a statement reaches them all, or new ones."""
+    names, shape = names_of(program), program.tensor(name).shape
+    for s in program.statements:
+        order = [r.index for r in s.domain]
+        plain = [a.subscripts for a in accesses(s, name) if are_plain(a.subscripts)]
+        if plain:
+            indices = min(plain, key=lambda own: [order.index(i) for i in own])
+            break
+    else:
+        indices = tuple(index_symbol(names.fresh(f"i{axis}")) for axis in range(len(shape)))
+    return tuple(Range(i, extent) for i, extent in zip(indices, shape, strict=True))
+
+
+def apart(program: Program, s: Statement) -> int:
+    """How many elements a statement reaches across rows, or through tables, in loops of the best order."""
+    if not s.domain or match_contraction(program.table, s) is not None:
+        return 0
+    places = dict.fromkeys(a for name in {s.target, *s.sources} for a in accesses(s, name))
+
+    def is_far(a: Read, i: sp.Symbol) -> bool:
+        looked_up = reads_of(*a.subscripts[-1:])
+        return any(i in indices_of(e) for e in (*outer_subscripts(program.table, a), *looked_up))
+
+    far = (sum(is_far(a, r.index) for a in places) + is_short(s, r.index) for r in s.domain)
+    return min(far) * points(s)
+
+
+def points(s: Statement) -> int:
+    return many(sp.Mul(*(r.extent for r in s.domain)))
+
+
+@lru_cache(REMEMBERED)
+def many(size: sp.Expr) -> int:
+    """A size where those at run time are large."""
+    return int(size.subs(dict.fromkeys(size.free_symbols, MANY)))
