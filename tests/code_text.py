@@ -18,6 +18,7 @@ from derivgen.form.program import Role, Tensor
 from derivgen.print.kernels import Printer
 
 SHAPES = {"x": (6,), "y": (6,), "z": (6,), "w": (6, 6), "r": ("N",), "l": ("N", range(6)), "u": (40,), "v": (40,)}
+SHAPES |= {"hidden": (6, "N"), "hidden_bar": (6, "N")}
 FUNCTIONS = {"exp": sp.exp, "sin": sp.sin, "cos": sp.cos, "np.sqrt": sp.sqrt}
 FUNCTIONS |= {"sigmoid": sigmoid, "difference": difference}
 

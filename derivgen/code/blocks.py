@@ -107,7 +107,7 @@ def changes_rows(loop: For) -> bool:
 
 def adds_in_loop(loop: For, total: str) -> bool:
     """Whether loops in this one add to a total."""
-    inner = [c for code in loop.body if isinstance(code, For) for c in statements_in(code.body)]
+    inner = [c for code in statements_in(loop.body) if isinstance(code, For) for c in statements_in(code.body)]
     return any(is_added_to(code, total) for code in inner)
 
 

@@ -13,6 +13,7 @@ function's own, which stays in the cache. Sums are added up in the order in whic
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.blocks import rows_of_block
+from derivgen.code.carry import is_before, pairs
 from derivgen.code.cost import statement_cost, work_of
 from derivgen.code.proof import Point, Proof
 from derivgen.code.row_work import Work, hinders, in_place, pays, time, without_rare
@@ -69,8 +71,8 @@ class RowBlocks:
         self.fresh = Fresh(function, self.proof)
         self.rows, self.count, self.length = self.fresh.name("rows"), 0, 0
         self.uses, self.words = names_used(function.body), Words(function.body)
-        self.here, self.whole, self.stored = Point(), set[str](), set[str | None]()
-        self.gathered, self.under = dict[sp.Expr, Read](), dict[Read, Boolean]()
+        self.here, self.whole, self.places, self.index = Point(), set[str](), set[Read](), sp.S.Zero
+        self.gathered, self.under, self.kept = dict[sp.Expr, Read](), dict[Read, Boolean](), set[Read]()
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -94,12 +96,16 @@ class RowBlocks:
         few = bool(loop.stop.is_Integer) and loop.stop < FEWEST
         if loop.steps or loop.backwards or loop.step != 1 or few or not innermost:
             return None
+        taken = set(self.fresh.taken)
         try:
             work = self.work(loop, point.inside(loop))
+            worth_it = hinders(work) and pays(work, self.proof) and self.takes_time(loop, point)
         except NotStraight:
+            worth_it = False
+        if not worth_it:
+            self.fresh.taken = taken
             return None
-        worth_it = hinders(work) and pays(work, self.proof) and self.takes_time(loop, point)
-        return self.in_three(loop, work, point) if worth_it else None
+        return self.in_three(loop, work, point)
 
     def takes_time(self, loop: For, point: Point) -> bool:
         """Whether a loop makes up enough of the function for its text to become longer."""
@@ -109,9 +115,10 @@ class RowBlocks:
     # ---- without branches
 
     def work(self, loop: For, point: Point) -> Work:
-        self.here, self.gathered, self.under = point, {}, {}
+        self.here, self.gathered, self.under, self.kept = point, {}, {}, set()
         self.whole = {s.name for s in statements_in(loop.body) if isinstance(s, Let) and s.integer}
-        self.stored = {written_by(s) for s in statements_in(loop.body)}
+        self.places = {s.place for s in statements_in(loop.body) if isinstance(s, Assign)}
+        self.index = loop.index
         found = self.straight(loop.body, self.uses - names_used((loop,)))
         straight = [*self.calls_apart(map(self.reads_apart, found))]
         set_ = Counter(s.name for s in straight if isinstance(s, Let))
@@ -128,7 +135,9 @@ class RowBlocks:
             sum(s.place == place for s in work.stores()) > 1 for place in self.under
         ):
             raise NotStraight
-        if not all(self.proof.may_be_read(r, point) for r in reads):
+        there = self.kept & in_place(work) if self.kept else set()
+        guarded_ = all(self.proof.may_be_read(s.value, point) for s in work.statements) if there else True
+        if not guarded_ or not all(r in there or self.proof.may_be_read(r, point) for r in reads):
             raise NotStraight
         return work
 
@@ -152,24 +161,30 @@ class RowBlocks:
                     raise NotStraight
 
     def is_plain(self, condition: Boolean) -> bool:
-        """Whether a condition on data is one of integers, which are known before anything is computed."""
+        """Whether a condition is one of indices and integers, which are known before anything is computed."""
 
         def is_known(read: Read) -> bool:
             t = self.given.arrays.get(read.tensor)
             return read.tensor in self.whole if t is None else t.integer and t.role in GIVEN
 
-        reads = reads_of(condition)
-        return bool(reads) and all(map(is_known, reads)) and self.proof.may_be_read(condition, self.here)
+        return all(map(is_known, reads_of(condition))) and self.proof.may_be_read(condition, self.here)
 
     def reads_apart(self, s: Let | Assign, known: Conditions = ()) -> Let | Assign:
-        """The statement with locals for elements that are there, or have a value, under conditions of integers."""
+        """The statement with locals for elements that are there, or have a value, under conditions of integers.
+
+        Under a choice that all rows make alike, a compiler reads elements of its own accord.
+        """
+        at_once = not known and not costly_calls(s.value)
 
         def rewrite(node: sp.Basic, known: Conditions) -> sp.Basic:
             t = self.given.arrays.get(node.tensor) if isinstance(node, Read) and node.subscripts else None
-            if t is not None and t.name in self.stored:  # it may get another value first
+            if t is not None and not self.is_settled(node):
                 return node
             condition = all_of(*filter(self.is_plain, known)) if t is not None and not t.integer else TRUE
             if t is None or condition == TRUE or (t.role in GIVEN and self.proof.may_be_read(node, self.here)):
+                return node
+            if at_once and self.index not in condition.free_symbols and not reads_of(condition):
+                self.kept.add(node)
                 return node
             if not self.proof.may_be_read(node, self.here.where(condition)):
                 return node
@@ -186,11 +201,24 @@ class RowBlocks:
         computed = {name for name, t in self.given.arrays.items() if t.role not in GIVEN}
         if self.is_plain(branch.condition):  # it is gathered under the condition, unless the loop changes it
             values = [c.value for c in own if isinstance(c, Let | Assign)]
-            computed &= self.stored
-        else:
-            values = [e for c in own for e in values_of(c)]
-        if not computed.isdisjoint(r.tensor for r in reads_of(*values)):
+            if not all(map(self.is_settled, (r for r in reads_of(*values) if r.tensor in computed))):
+                raise NotStraight
+            return
+        if not computed.isdisjoint(r.tensor for c in own for r in reads_of(*values_of(c))):
             raise NotStraight
+
+    def is_settled(self, read: Read) -> bool:
+        """Whether no row of the loop stores an element, or adds to it."""
+        return not any(p.tensor == read.tensor and not self.stay_apart(p, read) for p in self.places)
+
+    def stay_apart(self, a: Read, b: Read) -> bool:
+        """Whether an element that one row has is never the same as another one that any row has."""
+
+        def is_fixed(i: sp.Expr) -> bool:
+            return self.index not in i.free_symbols and not reads_of(i)
+
+        fixed = [(i, j) for i, j in pairs(a, b) if i != j and is_fixed(i) and is_fixed(j)]
+        return any(is_before(i, j, self.here, self.proof) or is_before(j, i, self.here, self.proof) for i, j in fixed)
 
     def merged(
         self, condition: Boolean, then: Sequence[Let | Assign], other: Sequence[Let | Assign]
@@ -198,6 +226,7 @@ class RowBlocks:
         """Both ways of a branch one after the other, and of what both set, that of the way which is taken."""
         set_by = [dict.fromkeys(s.name for s in way if isinstance(s, Let)) for way in (then, other)]
         chosen: dict[str, list[sp.Expr]] = {name: [] for name in set_by[0] if name in set_by[1]}
+        stored = self.stored_by_both(then, other)
         for way, holds in ((then, condition), (other, sp.Not(condition))):
             names: dict[sp.Expr, sp.Expr] = {}
             plain = self.is_plain(holds)
@@ -213,6 +242,8 @@ class RowBlocks:
                         chosen[s.name].append(value)
                     case Let() if s.name not in chosen:
                         yield s
+                    case Assign(operator="=") if s.place in stored:
+                        stored[s.place].append(s.value)
                     case Assign(operator="+=") if plain and not self.proof.may_be_read(s.place, self.here):
                         self.under[s.place] = all_of(self.under.get(s.place, TRUE), holds)
                         yield s
@@ -222,6 +253,14 @@ class RowBlocks:
                         raise NotStraight
         for name, (value, otherwise) in chosen.items():
             yield Let(name, sp.Piecewise((value, condition), (otherwise, TRUE)))
+        for place, (value, otherwise) in stored.items():
+            yield Assign(place, "=", sp.Piecewise((value, condition), (otherwise, TRUE)))
+
+    def stored_by_both(self, *ways: Sequence[Let | Assign]) -> dict[Read, list[sp.Expr]]:
+        """The places to which both ways of a branch give a value, once, and which they touch in no other statement."""
+        places = [[s.place for s in way if isinstance(s, Assign) and s.operator == "="] for way in ways]
+        touched = Counter(n for way in ways for s in way for n in (*read_by(s), written_by(s)))
+        return {p: [] for p in places[0] if p in places[1] and touched[p.tensor] == 2 and p.subscripts}
 
     def calls_apart(self, statements: Iterable[Let | Assign]) -> Iterator[Let | Assign]:
         """The statements with the calls of either side of a choice before it, each once."""
@@ -242,8 +281,10 @@ class RowBlocks:
         """The statements with locals for what one of them stores at its own place, and another one reads."""
         stored = {s.place.tensor for s in statements if isinstance(s, Assign) and s.place.subscripts}
         read = {r for s in statements for r in reads_of(s.value) if r.tensor in stored}
-        touched = read | {s.place for s in statements if isinstance(s, Assign)}
-        if any(index not in r.subscripts or sum(p.tensor == r.tensor for p in touched) > 1 for r in read):
+        places = {s.place for s in statements if isinstance(s, Assign)}
+        apart = {r for r in read if all(p.tensor != r.tensor or self.stay_apart(p, r) for p in places)}
+        touched = (read | places) - apart
+        if any(index not in r.subscripts or sum(p.tensor == r.tensor for p in touched) > 1 for r in read - apart):
             raise NotStraight
         held: dict[sp.Expr, sp.Expr] = {}
         for s in statements:
@@ -281,14 +322,14 @@ class RowBlocks:
         compute = [*read, *self.computed(work, known, near, {v: held[v] for v in made})]
         values = {**held, **kept, **fixed}
         stores = [replace(s, value=values.get(s.value, s.value)) for s in work.stores() if s.place not in near]
-        store = [If(work.under[s.place], (s,)) if s.place in work.under else s for s in stores]
+        store = under_conditions(stores, work.under)
         parts = [[*work.places_for(part), *part] for part in (gather, compute, store) if part]
         before = [Let(local.tensor, r) for r, local in fixed.items()]
         if not held and not store:
             return [*before, replace(loop, body=(*work.places_for(compute), *compute))]
         if one:
-            return [*before, *(replace(loop, body=tuple(part)) for part in parts)]
-        blocks = (rows_of_block(loop, part, first, row, ROWS) for part in parts)
+            return [*before, *(outside(replace(loop, body=tuple(part))) for part in parts)]
+        blocks = (outside(rows_of_block(loop, part, first, row, ROWS)) for part in parts)
         return [*before, replace(loop, index=first, body=tuple(blocks), step=ROWS)]
 
     def computed(
@@ -307,6 +348,24 @@ class RowBlocks:
     def local(self, read: Read, work: Work) -> Read:
         """The local that holds an element, or a new one."""
         return work.name_of(read) or Read(self.fresh.name(self.words.of(read)))
+
+
+def under_conditions(stores: Iterable[Assign], under: Mapping[Read, Boolean]) -> list[Code]:
+    """Stores, those one after another that have one condition in one branch."""
+    done: list[Code] = []
+    for condition, group in itertools.groupby(stores, lambda s: under.get(s.place)):
+        own = tuple(group)
+        done += own if condition is None else [If(condition, own)]
+    return done
+
+
+def outside(loop: For) -> Code:
+    """A loop of which all iterations take one way in that way."""
+    match loop.body:
+        case (If(otherwise=()) as branch,) if loop.index not in branch.condition.free_symbols:
+            if not reads_of(branch.condition):
+                return replace(branch, body=(replace(loop, body=branch.body),))
+    return loop
 
 
 def mapped_value(s: Let | Assign, names: Mapping[sp.Expr, sp.Expr]) -> Let | Assign:

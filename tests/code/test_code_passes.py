@@ -1114,6 +1114,64 @@ EXAMPLES = {
         """,
         None,
     ),
+    "rows of a step, whose number tells what there is": (
+        in_row_blocks,
+        """
+        for t in range(6):
+            for n in range(N):
+                s = (hidden[t - 1, n] if t > 0 else 0) + x[l[n]]
+                hidden[t, n] = exp(exp(s))
+                if t > 0:
+                    hidden_bar[t - 1, n] += s
+        """,
+        """
+        rows = scratch(2, 256)
+        for t in range(6):
+            for first in range(0, N, 256):
+                for row in range(min(256, N - first)):
+                    rows[0, row] = x[l[first + row]]
+                for row in range(min(256, N - first)):
+                    x_l = rows[0, row]
+                    s = x_l + (hidden[t - 1, first + row] if t > 0 else real(0))
+                    hidden[t, first + row] = exp(exp(s))
+                    rows[1, row] = s
+                if t > 0:
+                    for row in range(min(256, N - first)):
+                        hidden_bar[t - 1, first + row] += rows[1, row]
+        """,
+    ),
+    "rows of which both ways of a branch set an element": (
+        in_row_blocks,
+        """
+        for t in range(6):
+            for n in range(N):
+                if t > 0:
+                    hidden[t, n] = exp(exp(x[l[n]]))
+                else:
+                    hidden[t, n] = 1
+        """,
+        """
+        rows = scratch(1, 256)
+        for t in range(6):
+            for first in range(0, N, 256):
+                for row in range(min(256, N - first)):
+                    rows[0, row] = x[l[first + row]] if t > 0 else real(0)
+                for row in range(min(256, N - first)):
+                    x_l = rows[0, row]
+                    exp_1 = exp(x_l)
+                    exp_2 = exp(exp_1)
+                    hidden[t, first + row] = exp_2 if t > 0 else real(1)
+        """,
+    ),
+    "rows that read what the row before them stored": (
+        in_row_blocks,
+        """
+        for t in range(6):
+            for n in range(N):
+                hidden[t, n] = exp(exp(x[l[n]] + (hidden[t, n - 1] if n > 0 else 0)))
+        """,
+        None,
+    ),
     "rows that lie side by side": (
         in_row_blocks,
         """
