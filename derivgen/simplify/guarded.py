@@ -88,7 +88,7 @@ def decide_comparisons(program: Program) -> Program:
 def at_the_only_index(program: Program) -> Program:
     """A sum under a guard that leaves one value of an index is taken there.
 
-    `z[n] += Σ_t x[t,n] if t < 1` → `z[n] += x[0,n]`
+    `z[n] += Σ_t x[t,n] if t < 1` → `z[n] += x[0,n]` and `s += Σ_i,j x[i,j] if i = j` → `s += Σ_j x[j,j]`
     """
     return program.with_statements(at_only_values(program, s) for s in program.statements)
 
@@ -96,15 +96,18 @@ def at_the_only_index(program: Program) -> Program:
 def at_only_values(program: Program, s: Statement) -> Statement:
     for r in s.reduced if s.operator == "+=" and s.scan is None else ():
         for condition in conjuncts(s.guard):
-            value = only_value(program, r, condition)
+            value = only_value(program, s, r, condition)
             if value is not None:
                 rest = all_of(*(c for c in conjuncts(s.guard) if c is not condition))
                 return at_only_values(program, replace(s, guard=rest).at({r.index: value}))
     return s
 
 
-def only_value(program: Program, r: Range, condition: Boolean) -> sp.Expr | None:
+def only_value(program: Program, s: Statement, r: Range, condition: Boolean) -> sp.Expr | None:
     """The only value of an index for which a comparison holds; None if it may have others."""
+    if isinstance(condition, sp.Eq) and r.index in condition.args:
+        alike = {other.index for other in s.domain if other.extent == r.extent and other.index != r.index}
+        return next((e for e in condition.args if e in alike), None)
     ahead = at_least_zero(condition, program.table)
     if ahead is None:
         return None

@@ -53,6 +53,8 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         Example("z[i] += Σ_t x[t,i] if t < 1", "z[i] += x[0,i]"),
         Example("z += Σ_n,i x[n,i] if n ≤ 0", "z += Σ_i x[0,i]"),
         Example("z[i] += Σ_t x[t,i] if t > 2 and w[i] > 0", "z[i] += x[3,i] if w[i] > 0"),
+        Example("z += Σ_i,i2 x[i,i2] if i = i2", "z += Σ_i2 x[i2,i2]", shapes={"x": "i i"}),
+        kept("z += Σ_i,j x[i,j] if i = j"),  # of other extents
         kept("z[i] += Σ_t x[t,i] if t < 2"),
         kept("z[i] += Σ_t x[t,i] if t < w[i]"),
         kept("z[t] += x[t] if t < 1"),
