@@ -126,7 +126,8 @@ class RowBlocks:
             raise NotStraight
         integers = {s.name: s for s in straight if isinstance(s, Let) and s.integer}
         reals = tuple(s for s in straight if not (isinstance(s, Let) and s.integer))
-        statements, branches = (*self.forwarded(reals, loop.index),), any(isinstance(c, If) for c in loop.body)
+        statements = (*self.forwarded(reals, loop.index),)
+        branches = any(isinstance(c, If) and not self.is_shared(c.condition) for c in loop.body)
         work = Work(loop.index, integers, statements, branches, self.given.arrays, self.gathered, self.under)
         always = [s for s in work.statements if not (isinstance(s, Assign) and s.place in self.under)]
         reads = [r for s in (*integers.values(), *always) for r in reads_of(*values_of(s)) if r.subscripts]
@@ -161,13 +162,19 @@ class RowBlocks:
                     raise NotStraight
 
     def is_plain(self, condition: Boolean) -> bool:
-        """Whether a condition is one of indices and integers, which are known before anything is computed."""
+        """Whether a condition is one of integers, or of the indices around, known before anything is computed."""
 
         def is_known(read: Read) -> bool:
             t = self.given.arrays.get(read.tensor)
             return read.tensor in self.whole if t is None else t.integer and t.role in GIVEN
 
-        return all(map(is_known, reads_of(condition))) and self.proof.may_be_read(condition, self.here)
+        reads = reads_of(condition)
+        known = all(map(is_known, reads)) and self.proof.may_be_read(condition, self.here)
+        return known if reads else self.is_shared(condition)
+
+    def is_shared(self, condition: Boolean) -> bool:
+        """Whether a condition is one of the indices around the rows: all of these take one way."""
+        return self.index not in condition.free_symbols and not reads_of(condition)
 
     def reads_apart(self, s: Let | Assign, known: Conditions = ()) -> Let | Assign:
         """The statement with locals for elements that are there, or have a value, under conditions of integers.
@@ -183,7 +190,7 @@ class RowBlocks:
             condition = all_of(*filter(self.is_plain, known)) if t is not None and not t.integer else TRUE
             if t is None or condition == TRUE or (t.role in GIVEN and self.proof.may_be_read(node, self.here)):
                 return node
-            if at_once and self.index not in condition.free_symbols and not reads_of(condition):
+            if at_once and self.is_shared(condition):
                 self.kept.add(node)
                 return node
             if not self.proof.may_be_read(node, self.here.where(condition)):

@@ -26,9 +26,9 @@ COPY, LEAST = 0.5, 2
 class Work:
     """What an iteration does, one statement after another, without branches.
 
-    `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether it had some;
-    `arrays`: those of the function; `gathered`: locals of elements that are there under conditions, which integers
-    tell, by what is 0 elsewhere; `under`: such conditions of stores, by their places.
+    `integers`: the locals of subscripts; `statements`: those of reals, and stores; `branches`: whether rows take
+    several ways; `arrays`: those of the function; `gathered`: locals of elements that are there under conditions, which
+    integers tell, by what is 0 elsewhere; `under`: such conditions of stores, by their places.
     """
 
     index: sp.Symbol
@@ -69,7 +69,8 @@ class Work:
 
 def hinders(work: Work) -> bool:
     """Whether branches, or elements far from each other, alone keep a compiler from computing several rows at once."""
-    places = (*work.reads(), *(s.place for s in work.stores()))
+    guarded = (choice.args[0].args[0] for choice in work.gathered)
+    places = (*work.reads(), *guarded, *(s.place for s in work.stores()))
     calls_library = any(s.value.has(*OF_LIBRARIES) for s in work.statements)
     return not calls_library and (work.branches or not all(lies_side_by_side(p, work) for p in places))
 
