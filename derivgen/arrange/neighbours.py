@@ -74,17 +74,24 @@ def share_with_neighbours(program: Program) -> Program:
     names, tensors = names_of(program), list[Tensor]()
     changed: dict[Statement, Statement] = {}
     made: dict[Statement, list[Statement]] = {}
+    held: dict[object, tuple[int, Read]] = {}  # and before which statement it is made, for other tensors' additions
+    places_of = {id(s): k for k, s in enumerate(program.statements)}
     for group in scattered(program, lambda s: s.target):
         first, places = group[0], tuple(r.index for r in group[0].domain)
         for value in values_at_all_points(program, group):
-            read = Read(names.fresh(f"{first.layer}_{value.word}"), *places)
+            key = (first.layer, first.direction, first.domain, value)
+            known = key in held and held[key][0] <= min(places_of[id(s)] for s in group)
+            read = held[key][1] if known else Read(names.fresh(f"{first.layer}_{value.word}"), *places)
             after = {s: value.under(s).read_in(changed.get(s, s).expression, read) for s in group}
             users = [s for s in group if after[s] != changed.get(s, s).expression]
             if len(users) > 1 and not all(are_plain(s.subscripts) for s in users):
+                changed |= {s: replace(s, expression=after[s]) for s in users}
+                if known:
+                    continue
+                held[key] = places_of[id(users[0])], read
                 tensors.append(Tensor(read.tensor, tuple(r.extent for r in first.domain), Role.HELPER))
                 whole = replace(first, target=read.tensor, subscripts=places, operator="=", guard=TRUE)
                 made.setdefault(users[0], []).append(replace(whole, expression=value.whole))
-                changed |= {s: replace(s, expression=after[s]) for s in users}
     return with_values(program, tensors, made, changed)
 
 

@@ -10,7 +10,7 @@ its index is, as the adjoint of a stencil has, gets a loop of its own for the it
     for j in range(64): y[j] = x[j] + (x[j - 1] if j > 0 else 0) + (x[j + 1] if j < 63 else 0) + (z[j] if j > 1 else 0)
     →  for j in range(2): y[j] = …, the same
        for j in range(2, 63): y[j] = x[j] + x[j - 1] + x[j + 1] + z[j]
-       for j in range(63, 64): y[j] = …, the same
+       y[63] = …, the same
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def borders_apart(function: Function) -> Function:
     def statement(code: Code, point: Point) -> Block:
         if not isinstance(code, For):
             return (inside(code, point, block),)
-        parts = apart(code, point, proof)
+        parts: Block = apart(code, point, proof)
         if parts == (code,):
             parts = with_middle(code, proof)
         return tuple(inside(part, point, block) for part in parts)
@@ -98,7 +98,7 @@ def way(loop: For, branch: If, taken: Block) -> Block:
     return tuple(inner for code in loop.body for inner in (taken if code is branch else (code,)))
 
 
-def with_middle(loop: For, proof: Proof) -> tuple[For, ...]:
+def with_middle(loop: For, proof: Proof) -> Block:
     """A loop with the iterations apart in which all choices by its index go the same way; as it is without such."""
     code = loop.body[0] if len(loop.body) == 1 else None
     known = loop.start.is_Integer and loop.stop.is_Integer and loop.step == 1
@@ -112,11 +112,14 @@ def with_middle(loop: For, proof: Proof) -> tuple[For, ...]:
     start, stop = max(itertools.pairwise(cuts), key=lambda pair: pair[1] - pair[0])
     if stop - start < LONG or loop.stop - loop.start - (stop - start) > SHORT:
         return (loop,)
-    parts = []
+    parts: list[Code] = []
     for a, b in itertools.pairwise((loop.start, start, stop, loop.stop)):
         decided = {test: test.subs(loop.index, a) for test, border in borders.items() if border <= a or b <= border}
         body = (mapped(code, partial(substitute, mapping=decided)),)
-        parts += [replace(loop, start=a, stop=b, body=body, shown=None)] if a != b else []
+        if b - a == 1:
+            parts += [mapped(inner, partial(substitute, mapping={loop.index: a})) for inner in body]
+        elif a != b:
+            parts.append(replace(loop, start=a, stop=b, body=body, shown=None))
     return tuple(parts)
 
 

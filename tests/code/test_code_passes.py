@@ -999,8 +999,7 @@ EXAMPLES = {
             v[t] = u[t + 1] + (u[t - 1] if t > 0 else real(0))
         for t in range(2, 39):
             v[t] = u[t + 1] + u[t - 1] + (u[t - 2] if x[0] > real(0) else real(0))
-        for t in range(39, 40):
-            v[t] = u[t - 1] + (u[t - 2] if x[0] > real(0) else real(0))
+        v[39] = u[38] + (u[37] if x[0] > real(0) else real(0))
         """,
     ),
     "nothing but in one way": (

@@ -32,3 +32,17 @@ def test_loops_run_along_rows(text: str, wanted: str) -> None:
 def test_a_maximum_whose_place_is_wanted_keeps_its_own_loop_inside() -> None:
     (s,) = program_of("m[j] = max_i x[i,j]").statements
     assert "".join(r.index.name for r in loop_order(s)) == "ji"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("z[i + k] += x[i]·y[k]", "ki"),  # along the many, where both lie side by side
+        ("z[i,k] += x[k,i]", "ik"),  # not across what is written
+    ],
+)
+@as_written()
+def test_of_two_indices_that_read_alike_the_long_one_runs_inside(text: str, wanted: str) -> None:
+    (s,) = program_of(text, shapes={"z": "400"} if "+ k" in text else None).statements
+    long = (replace(r, extent=sp.Integer(400)) if r.index.name == "i" else r for r in s.domain)
+    assert "".join(r.index.name for r in loop_order(replace(s, domain=tuple(long)))) == wanted
