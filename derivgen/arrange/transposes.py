@@ -47,7 +47,8 @@ def best_copy(program: Program, t: Tensor) -> Program:
     found = [(program, 0.0)]
     for names in dict.fromkeys([(t.name,), reached_beside(program, t)]):
         own = [s for s in program.statements if any(reuses(program, s, name) for name in names)]
-        for order in orders(t) if own and all(may_be_copied(program, own, name) for name in names) else ():
+        once = len({*own}) == len(own)  # a program may have one statement twice
+        for order in orders(t) if own and once and all(may_be_copied(program, own, name) for name in names) else ():
             changed, after = with_copies(program, own, names, order)
             gain = sum(apart(program, s) for s in own) - sum(apart(changed, s) for s in after)
             price = PRICE * len(names) * many(element_count(t))
@@ -65,7 +66,9 @@ def orders(t: Tensor) -> list[Order]:
 
 def reuses(program: Program, s: Statement, name: str) -> bool:
     """Whether a statement reaches each element of a tensor many times, in no order of steps and no product."""
-    if name not in {s.target, *s.sources} or s.scan is not None or match_contraction(program.table, s) is not None:
+    if name not in {s.target, *s.sources} or s.scan is not None or program.tensor(name).integer:
+        return False
+    if match_contraction(program.table, s) is not None:
         return False
     return points(s) >= REUSE * many(element_count(program.tensor(name)))
 
@@ -76,7 +79,8 @@ def reached_beside(program: Program, t: Tensor) -> tuple[str, ...]:
     for s in (s for s in program.statements if reuses(program, s, t.name)):
         places = {a.subscripts for a in accesses(s, t.name)}
         for a in (s.write, *s.reads):
-            same = a.subscripts in places and program.tensor(a.tensor).shape == t.shape
+            other = program.tensor(a.tensor)
+            same = a.subscripts in places and other.shape == t.shape and not other.integer
             names += [a.tensor] if same and a.tensor not in names else []
     return tuple(names)
 

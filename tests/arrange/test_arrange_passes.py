@@ -444,6 +444,11 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             shapes={"J": "k 4"},
             roles={"y": Role.LABELS},
         ),
+        kept(
+            "z[k,k2] += Σ_r (x[s[k,r]] - x[s[k2,r]])²",  # integers stay
+            shapes={"x": "4"},
+            roles={"s": Role.LABELS},
+        ),
         kept("z[k,r] = exp(c[k,r])"),  # read once
         kept("z[k,k2] += Σ_r c[k,r]·c[k2,r]"),  # a product of matrices
     ),
