@@ -108,7 +108,7 @@ MUTANTS = (
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "expression=sp.Mul(*outer, total)", "expression=total"),
     Mutant(ARRANGE, "contract_products", "arrange/products.py", "key = (factor, box, s.scan)", "key = (box, s.scan)"),
     Mutant(ARRANGE, "transposed_for_reuse", "arrange/transposes.py", "return not read and untouched and sums and", "return sums and"),
-    Mutant(ARRANGE, "transposed_for_reuse", "arrange/transposes.py", "first.operator))", '"="))'),
+    Mutant(ARRANGE, "transposed_for_reuse", "arrange/transposes.py", "operator = written[s.target][0].operator", 'operator = "="'),
     Mutant(PREPARE, "shorten", "prepare/shorten.py", "long or (is_division(node) and bool(reads_of(node)))", "long"),
     Mutant(SIMPLIFY, "at_the_only_index", "simplify/guarded.py", "if other.extent == r.extent and other.index", "if other.index"),
     Mutant(CODE, "bounded", "code/bound.py", '{"<": 0, "<=": 1, ">": 1, ">=": 0}', '{"<": 0, "<=": 0, ">": 1, ">=": 0}'),

@@ -181,6 +181,15 @@ def in_order(entries: Sequence[sp.Expr], order: Order) -> tuple[sp.Expr, ...]:
 
 def with_axes(s: Statement, names: Sequence[str], order: Order) -> Statement:
     """The statement where some tensors have another order of axes, and the loops over them that order."""
+    changed = reached_in_order(s, names, order)
+    moved = next(a for a in (changed.write, *changed.reads) if a.tensor in names)
+    places = {i: k for k, i in enumerate(moved.subscripts)}
+    own = iter(sorted((r for r in s.domain if r.index in places), key=lambda r: places[r.index]))
+    return replace(changed, domain=tuple(next(own) if r.index in places else r for r in s.domain))
+
+
+def reached_in_order(s: Statement, names: Sequence[str], order: Order) -> Statement:
+    """The statement where some tensors have another order of axes."""
 
     def change(read: Read) -> sp.Expr:
         subscripts = [replace_reads(i, change) for i in read.subscripts]
@@ -189,7 +198,4 @@ def with_axes(s: Statement, names: Sequence[str], order: Order) -> Statement:
     changed = s.mapped(lambda e: replace_reads(e, change))
     if s.target in names:
         changed = replace(changed, subscripts=in_order(changed.subscripts, order))
-    moved = next(a for a in (changed.write, *changed.reads) if a.tensor in names)
-    places = {i: k for k, i in enumerate(moved.subscripts)}
-    own = iter(sorted((r for r in s.domain if r.index in places), key=lambda r: places[r.index]))
-    return replace(changed, domain=tuple(next(own) if r.index in places else r for r in s.domain))
+    return changed

@@ -14,19 +14,26 @@ from functools import lru_cache
 
 import sympy as sp
 
-from derivgen.arrange.axes_order import FEW, SHARE, accesses, in_order, is_short, outer_subscripts
-from derivgen.arrange.contractions import match_contraction
+from derivgen.arrange.axes_order import (
+    FEW,
+    SHARE,
+    Order,
+    accesses,
+    in_order,
+    is_short,
+    outer_subscripts,
+    reached_in_order,
+    without,
+)
+from derivgen.arrange.contractions import is_few, match_contraction
 from derivgen.form.as_written import as_written
-from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, reads_of, replace_reads
+from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, reads_of
 from derivgen.form.program import Operator, Program, Range, Role, Statement, Tensor, are_plain, names_of
 from derivgen.form.sizes import REMEMBERED, element_count
 
-WRITTEN_OUT = 4  # elements of an axis: loops over so few become statements, and rows of blocks then lie side by side
 REUSE = 8  # how often each element is reached by a statement, at least
 PRICE = 4  # elements that are reached across rows, or gathered, cost as much as one that is copied
 MANY = 256  # stands for each size that is known at run time: of rows, there are more than where it is not said
-
-Order = tuple[int, ...]
 
 
 @as_written()
@@ -36,7 +43,7 @@ def transposed_for_reuse(program: Program) -> Program:
     `k[n,m] = Σ_d (x[n,d] - c[m,d])²` → `c_transposed[d,m] = c[m,d]` and `k[n,m] = Σ_d (x[n,d] - c_transposed[d,m])²`
     """
     for t in program.tensors:
-        if len(t.shape) > 1 and not (t.shape[-1].is_Integer and t.shape[-1] <= WRITTEN_OUT):
+        if len(t.shape) > 1 and not is_few(t.shape[-1]):  # so few are written out, and rows of blocks gather them
             program = best_copy(program, t)
     return program
 
@@ -61,7 +68,7 @@ def orders(t: Tensor) -> list[Order]:
     """The other orders of a tensor's axes in which a long one has come last."""
     axes = range(len(t.shape))
     long = [axis for axis in axes[:-1] if not (t.shape[axis].is_Integer and t.shape[axis] < FEW)]
-    return [(*(axis for axis in axes if axis != last), last) for last in long]
+    return [(*without(axes, last), last) for last in long]
 
 
 def reuses(program: Program, s: Statement, name: str) -> bool:
@@ -110,12 +117,7 @@ def with_copies(
     fresh = names_of(program)
     copies = {name: fresh.fresh(f"{name}_transposed") for name in names}
     tensors = [of_copy(program.tensor(name), copy, order) for name, copy in copies.items()]
-
-    def change(read: Read) -> sp.Expr:
-        subscripts = [replace_reads(i, change) for i in read.subscripts]
-        places = in_order(subscripts, order) if read.tensor in copies else subscripts
-        return Read(copies.get(read.tensor, read.tensor), *places)
-
+    written = {name: [s for s in own if s.target == name] for name in names}
     statements, after = list[Statement](), list[Statement]()
     waiting = dict(copies)
     for s in program.statements:
@@ -124,14 +126,12 @@ def with_copies(
             continue
         for name in [name for name in waiting if name in s.sources]:
             statements.append(copying(program, s, name, waiting.pop(name), order))
-        changed = s.mapped(lambda e: replace_reads(e, change))
-        if s.target in copies:
-            changed = replace(changed, target=copies[s.target], subscripts=in_order(changed.subscripts, order))
+        changed = reached_in_order(s, names, order).renamed(copies)
         statements.append(changed)
         after.append(changed)
-        if s.target in copies and s is [w for w in own if w.target == s.target][-1]:
-            first = next(w for w in own if w.target == s.target)
-            statements.append(taken_back(program, s, copies[s.target], order, first.operator))
+        if s.target in copies and s is written[s.target][-1]:
+            operator = written[s.target][0].operator
+            statements.append(taken_back(program, s, copies[s.target], order, operator))
     return program.with_statements(statements, tensors), after
 
 

@@ -115,11 +115,11 @@ def with_middle(loop: For, proof: Proof) -> Block:
     parts: list[Code] = []
     for a, b in itertools.pairwise((loop.start, start, stop, loop.stop)):
         decided = {test: test.subs(loop.index, a) for test, border in borders.items() if border <= a or b <= border}
-        body = (mapped(code, partial(substitute, mapping=decided)),)
+        inner = mapped(code, partial(substitute, mapping=decided))
         if b - a == 1:
-            parts += [mapped(inner, partial(substitute, mapping={loop.index: a})) for inner in body]
+            parts.append(mapped(inner, partial(substitute, mapping={loop.index: a})))
         elif a != b:
-            parts.append(replace(loop, start=a, stop=b, body=body, shown=None))
+            parts.append(replace(loop, start=a, stop=b, body=(inner,), shown=None))
     return tuple(parts)
 
 

@@ -137,8 +137,8 @@ class RowBlocks:
         ):
             raise NotStraight
         there = self.kept & in_place(work) if self.kept else set()
-        guarded_ = all(self.proof.may_be_read(s.value, point) for s in work.statements) if there else True
-        if not guarded_ or not all(r in there or self.proof.may_be_read(r, point) for r in reads):
+        safe = not there or all(self.proof.may_be_read(s.value, point) for s in work.statements)
+        if not safe or not all(r in there or self.proof.may_be_read(r, point) for r in reads):
             raise NotStraight
         return work
 

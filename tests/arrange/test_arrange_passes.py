@@ -40,7 +40,7 @@ from derivgen.rewrite.conditions import assign_under_guards
 
 PASSES = passes_of(arrange)
 PRODUCTS = 60
-CHEAP_COPIES = {"WRITTEN_OUT": 0, "FEW": 3, "REUSE": 4, "PRICE": 0.1, "MANY": 6, "SHARE": 0}
+CHEAP_COPIES = {"is_few": lambda extent: False, "FEW": 3, "REUSE": 4, "PRICE": 0.1, "MANY": 6, "SHARE": 0}
 SCATTERED = 40
 
 NEIGHBOURS = (share_with_neighbours, factors_with_neighbours)
