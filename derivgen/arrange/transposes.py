@@ -28,7 +28,7 @@ from derivgen.arrange.axes_order import (
 from derivgen.arrange.contractions import is_few, match_contraction
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, reads_of
-from derivgen.form.program import Operator, Program, Range, Role, Statement, Tensor, are_plain, names_of
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, names_of
 from derivgen.form.sizes import REMEMBERED, element_count
 
 REUSE = 8  # how often each element is reached by a statement, at least
@@ -55,7 +55,7 @@ def best_copy(program: Program, t: Tensor) -> Program:
     for names in dict.fromkeys([(t.name,), reached_beside(program, t)]):
         own = [s for s in program.statements if any(reuses(program, s, name) for name in names)]
         once = len({*own}) == len(own)  # a program may have one statement twice
-        for order in orders(t) if own and once and all(may_be_copied(program, own, name) for name in names) else ():
+        for order in orders(t) if own and once and all(may_be_copied(own, name) for name in names) else ():
             changed, after = with_copies(program, own, names, order)
             gain = sum(apart(program, s) for s in own) - sum(apart(changed, s) for s in after)
             price = PRICE * len(names) * many(element_count(t))
@@ -92,22 +92,10 @@ def reached_beside(program: Program, t: Tensor) -> tuple[str, ...]:
     return tuple(names)
 
 
-def may_be_copied(program: Program, own: Sequence[Statement], name: str) -> bool:
-    """Whether a tensor has all its values before the first of these statements reads it.
-
-    One that they write is written by them one after another, and read later, or they add to what it had.
-    """
+def may_be_copied(own: Sequence[Statement], name: str) -> bool:
+    """Whether these statements only read a tensor, or only add to it."""
     written = [s for s in own if s.target == name]
-    read = [s for s in own if name in s.sources]
-    places = {id(s): k for k, s in enumerate(program.statements)}
-    writers = [places[id(s)] for s in program.writers.get(name, ())]
-    if not written:
-        return all(k < places[id(s)] for s in read for k in writers)
-    first, last = places[id(written[0])], places[id(written[-1])]
-    others = [s for s in program.statements[first : last + 1] if s not in written]
-    untouched = not any(name in {s.target, *s.sources} for s in others)
-    sums = all(s.operator == "+=" for s in written) or (written[0].operator == "=" and first == writers[0])
-    return not read and untouched and sums and all(s.operator in ("=", "+=") for s in written)
+    return all(s.operator == "+=" for s in written) and not (written and any(name in s.sources for s in own))
 
 
 def with_copies(
@@ -117,7 +105,7 @@ def with_copies(
     fresh = names_of(program)
     copies = {name: fresh.fresh(f"{name}_transposed") for name in names}
     tensors = [of_copy(program.tensor(name), copy, order) for name, copy in copies.items()]
-    written = {name: [s for s in own if s.target == name] for name in names}
+    last = {s.target: s for s in own}
     statements, after = list[Statement](), list[Statement]()
     waiting = dict(copies)
     for s in program.statements:
@@ -129,9 +117,8 @@ def with_copies(
         changed = reached_in_order(s, names, order).renamed(copies)
         statements.append(changed)
         after.append(changed)
-        if s.target in copies and s is written[s.target][-1]:
-            operator = written[s.target][0].operator
-            statements.append(taken_back(program, s, copies[s.target], order, operator))
+        if s.target in copies and s is last[s.target]:
+            statements.append(taken_back(program, s, copies[s.target], order))
     return program.with_statements(statements, tensors), after
 
 
@@ -148,11 +135,11 @@ def copying(program: Program, s: Statement, name: str, copy: str, order: Order) 
     return replace(made, domain=tuple(own[axis] for axis in order), guard=TRUE, winner=None, origin=None)
 
 
-def taken_back(program: Program, s: Statement, copy: str, order: Order, operator: Operator) -> Statement:
-    """The statement by which a tensor gets what a copy of it got, beside one that writes the copy."""
+def taken_back(program: Program, s: Statement, copy: str, order: Order) -> Statement:
+    """The statement by which a tensor gets what was added to a copy of it, beside one that adds to the copy."""
     own = places_of_all(program, s.target)
     indices = tuple(r.index for r in own)
-    made = replace(s, subscripts=indices, operator=operator, expression=Read(copy, *in_order(indices, order)))
+    made = replace(s, subscripts=indices, expression=Read(copy, *in_order(indices, order)))
     return replace(made, domain=own, guard=TRUE, winner=None, origin=None)
 
 

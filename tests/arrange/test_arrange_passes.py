@@ -449,6 +449,17 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             shapes={"x": "4"},
             roles={"s": Role.LABELS},
         ),
+        Example(  # z is both written and read
+            """
+            z[k,r] += Σ_k2 exp(c[k,r] - c[k2,r])
+            s[k,k2] += Σ_r (z[k,r] - z[k2,r])²
+            """,
+            """
+            c_transposed[r,k] = c[k,r]
+            z[k,r] += Σ_k2 exp(c_transposed[r,k] - c_transposed[r,k2])
+            s[k,k2] += Σ_r (z[k,r] - z[k2,r])²
+            """,
+        ),
         kept("z[k,r] = exp(c[k,r])"),  # read once
         kept("z[k,k2] += Σ_r c[k,r]·c[k2,r]"),  # a product of matrices
     ),

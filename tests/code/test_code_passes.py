@@ -1166,8 +1166,8 @@ EXAMPLES = {
         in_row_blocks,
         """
         for t in range(6):
-            for n in range(N):
-                hidden[t, n] = exp(exp(x[l[n]] + (hidden[t, n - 1] if n > 0 else 0)))
+            for n in range(1, N):
+                hidden[t, n] = exp(exp(x[l[n]] + hidden[t, n - 1]))
         """,
         None,
     ),

@@ -243,13 +243,6 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
         ),
         Example(
-            "z[t,i] = max(z[t - 1,i], x[i]/y[i]) if t > 0, t = 0, 1, …",
-            """
-            layer_part[t,i] = (x[i]/y[i] if t > 0 else 0), t = 0, 1, …
-            z[t,i] = max(z[t - 1,i], layer_part[t,i]) if t > 0, t = 0, 1, …
-            """,
-        ),
-        Example(
             "z[i] = min(v[i], x[i], y[i])",
             """
             layer_arguments[i,0] = -v[i]
@@ -351,3 +344,21 @@ def test_running_tensors_stay_as_they_are_in_evaluation() -> None:
     program = replace(program, running=(("w", "z"),))
     assert in_training(program).running == (("w", "z"),)
     assert in_evaluation(program).running == ()
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        Example(
+            "z[t,i] = max(z[t - 1,i], x[i]/y[i]) if t > 0, t = 0, 1, …",
+            """
+            layer_part[t,i] = (x[i]/y[i] if t > 0 else 0), t = 0, 1, …
+            z[t,i] = max(z[t - 1,i], layer_part[t,i]) if t > 0, t = 0, 1, …
+            """,
+        ),
+        kept("z[t,i] = max(z[t - 1,i], x[i]·y[i]) if t > 0, t = 0, 1, …"),  # which has one rounding
+        kept("z[i] = max(v[i], x[i]/y[i])"),  # in no steps
+    ],
+)
+def test_shorten_stores_what_a_maximum_in_steps_may_round_otherwise(example: Example) -> None:
+    example.check(shorten)
