@@ -74,7 +74,12 @@ def random_cases(count: int = SPECS) -> tuple[Case, ...]:
     """The kernels of random specs, one of two of which only guards keep inside its arrays."""
     specs = (GuardedWriter(Random(k)).spec() if k % 2 else Writer(Random(k)).spec(LETS) for k in range(count))
     found = [case for spec in specs for case in cases_of(spec.model(), spec.runtime, spec.seed)]
-    return (*found, *cases_of(transformer(), {"N": 2}, 1), *cases_of(single_output(), {"N": 9}, 1))
+    return (
+        *found,
+        *cases_of(transformer(), {"N": 2}, 1),
+        *cases_of(single_output(), {"N": 9}, 1),
+        *cases_of(sums_in_steps(), {"N": 3}, 1),
+    )
 
 
 def transformer() -> Model:
@@ -95,6 +100,23 @@ def single_output() -> Model:
     n = model.indices(n=N)
     y = layers.dense(model.input("x", N, 300), 1, name="y")
     model.minimize(sp.Sum(y[n, 0] ** 2, n) / N)
+    return model
+
+
+def sums_in_steps() -> Model:
+    """A recurrence whose steps add up what stands before each element, and what stands from it on."""
+    model = Model("sums")
+    N = model.batch("N")
+    n, t, i, j = model.indices(n=N, t=3, i=5, j=5)
+    z, a = model.input("z", N, 3, 5), model.parameter("a", 5)
+
+    def step(h: sp.IndexedBase) -> sp.Expr:
+        before = sp.Sum(a[j] * h[n, t - 1, j] ** 2, (j, 0, i - 1))
+        onwards = sp.Sum(sp.Piecewise((sp.sin(h[n, t - 1, j]), j >= i), (0, True)), j)
+        return sp.tanh(z[n, t, i] + before * a[i] - onwards)
+
+    h = model.recur("h", (n, t, i), step, initial=a[i])
+    model.minimize(sp.Sum(h[n, 2, i] ** 2, n, i) / N)
     return model
 
 

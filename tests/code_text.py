@@ -60,6 +60,8 @@ class Parser:
                 shape = tuple(map(self.value, extents))
                 self.arrays[name] = Tensor(name, shape, Role.HELPER)
                 return Scratch(name, shape)
+            case ast.AnnAssign(target=target, value=ast.expr() as given):
+                return Assign(self.value(target), "=", self.value(given))
             case ast.Assign(targets=[target]):
                 place, value = self.value(target), self.value(node.value)
                 if place.subscripts or place.tensor in self.outside:

@@ -27,6 +27,7 @@ from derivgen.code.powers import powers_shared, roots_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
+from derivgen.code.running import with_running_sums
 from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
@@ -43,6 +44,7 @@ Pass = Callable[[Function], Function]
 PASSES: tuple[Pass, ...] = (
     bounded,
     joined,
+    with_running_sums,
     guarded_once,
     joined,
     unrolled,

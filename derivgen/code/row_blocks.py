@@ -190,6 +190,8 @@ class RowBlocks:
             condition = all_of(*filter(self.is_plain, known)) if t is not None and not t.integer else TRUE
             if t is None or condition == TRUE or (t.role in GIVEN and self.proof.may_be_read(node, self.here)):
                 return node
+            if condition == sp.false:  # nothing is computed of it
+                return sp.S.Zero
             if at_once and self.is_shared(condition):
                 self.kept.add(node)
                 return node

@@ -108,6 +108,12 @@ def limit_of(condition: Boolean, index: sp.Symbol) -> tuple[str, sp.Expr] | None
     if not isinstance(condition, sp.core.relational.Relational):
         return None
     form = condition if condition.lhs == index else condition.reversed
+    if form.lhs != index:  # i - 1 ≥ j
+        distance = sp.expand(condition.lhs - condition.rhs)
+        if distance.coeff(index) == 1:
+            form = condition.func(index, index - distance, evaluate=False)
+        elif distance.coeff(index) == -1:
+            form = condition.reversed.func(index, index + distance, evaluate=False)
     alone = form.lhs == index and index not in form.rhs.free_symbols and form.rel_op in ("<", "<=", ">", ">=")
     return (form.rel_op, form.rhs) if alone and (indices_of(form.rhs) or reads_of(form.rhs)) else None
 

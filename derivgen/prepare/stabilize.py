@@ -86,8 +86,10 @@ class Stabilizer:
                 rewritten = replace(rewritten, expression=self.reuse.apply(rewritten, shift))
             if self.is_sum_of_exponentials(rewritten):
                 self.shift_sum(rewritten)
-            else:
-                self.keep(rewritten)
+                continue
+            self.keep(rewritten)
+            if is_scaled(rewritten) and rewritten.target not in self.variables:
+                self.scaled[rewritten.target] = rewritten
         tensors = sorted(self.tensors, key=lambda t: t.role in (Role.LET, Role.HELPER))
         return replace(self.program, tensors=tuple(tensors), statements=tuple(self.statements))
 
@@ -281,6 +283,13 @@ def of_part(s: Statement, part: sp.Expr) -> Statement:
     own = indices_of(part)
     scan = s.scan if s.scan is not None and s.scan.index in own else None
     return replace(s, domain=tuple(r for r in s.domain if r.index in own), scan=scan)
+
+
+def is_scaled(s: Statement) -> bool:
+    """Whether a statement is S = exp(m)·total where m is a constant to the derivative: a running sum is."""
+    powers = [f for f in sp.Mul.make_args(s.expression) if isinstance(f, sp.exp)]
+    plain = s.operator == "=" and s.guard == TRUE and all(map(is_plain_index, s.subscripts))
+    return plain and len(powers) == 1 and isinstance(powers[0].args[0], stop_gradient)
 
 
 def exponents_of(s: Statement) -> list[sp.Expr]:

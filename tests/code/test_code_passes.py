@@ -25,6 +25,7 @@ from derivgen.code.powers import powers_shared, roots_shared
 from derivgen.code.read_once import read_once
 from derivgen.code.rolled import rolled
 from derivgen.code.row_blocks import in_row_blocks
+from derivgen.code.running import with_running_sums
 from derivgen.code.scratch import scratch_in_locals
 from derivgen.code.share import shared
 from derivgen.code.tree import Function
@@ -34,6 +35,147 @@ from derivgen.code.walk import Fresh
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
+    "a sum of the terms up to each iteration": (
+        with_running_sums,
+        """
+        for t in range(6):
+            y[t] = 0
+            for s in range(t + 1):
+                y[t] += x[s] * z[s]
+        """,
+        """
+        y_so_far = real(0)
+        for t in range(6):
+            y_so_far += x[t] * z[t]
+            y[t] = y_so_far
+        """,
+    ),
+    "a sum of the terms after each iteration, between other work": (
+        with_running_sums,
+        """
+        for t in range(6):
+            z[t] = x[t] ** 2
+            y[t] = 0
+            for s in range(t + 1, 6):
+                if x[s] > 0:
+                    y[t] += x[s]
+            w[t, 0] = y[t]
+        """,
+        """
+        for t in range(6):
+            z[t] = x[t] * x[t]
+        y_so_far = real(0)
+        for t in range(5, -1, -1):
+            y[t] = y_so_far
+            if x[t] > real(0):
+                y_so_far += x[t]
+        for t in range(6):
+            w[t, 0] = y[t]
+        """,
+    ),
+    "sums of both sides of each iteration, to which terms are added in the loop inside": (
+        with_running_sums,
+        """
+        for t in range(6):
+            for s in range(t, 6):
+                y[s] += x[t]
+        for t in range(6):
+            for s in range(t):
+                z[s] += x[t]
+        """,
+        """
+        y_so_far = real(0)
+        for t in range(6):
+            y_so_far += x[t]
+            y[t] += y_so_far
+        z_so_far = real(0)
+        for t in range(5, -1, -1):
+            z[t] += z_so_far
+            z_so_far += x[t]
+        """,
+    ),
+    "a sum in a local": (
+        with_running_sums,
+        """
+        for t in range(6):
+            a: local = 0
+            for s in range(t, 6):
+                a += x[s]
+            y[t] = z[t] / a
+        """,
+        """
+        a = scratch(1, 6)
+        a_so_far = real(0)
+        for t in range(5, -1, -1):
+            a_so_far += x[t]
+            a[0, t] = a_so_far
+        for t in range(6):
+            y[t] = z[t] / a[0, t]
+        """,
+    ),
+    "a sum in a local in a loop that others add to, as well": (
+        with_running_sums,
+        """
+        for t in range(6):
+            a: local = 0
+            for s in range(t + 1):
+                a += x[s]
+            y[0] += z[t] / a
+        """,
+        """
+        a_so_far = real(0)
+        for t in range(6):
+            a_so_far += x[t]
+            a = a_so_far
+            y[0] += z[t] / a
+        """,
+    ),
+    "a sum from each iteration on, in a loop whose order counts": (
+        with_running_sums,
+        """
+        for t in range(6):
+            y[t] = 0
+            for s in range(t, 6):
+                y[t] += x[s]
+            z[0] = z[0] * y[t] + 1
+        """,
+        None,
+    ),
+    "a sum of what the loop writes": (
+        with_running_sums,
+        """
+        for t in range(6):
+            y[t] = 0
+            for s in range(t):
+                y[t] += x[s]
+            x[t] += y[t]
+        """,
+        None,
+    ),
+    "a sum of terms that hang on the iteration": (
+        with_running_sums,
+        """
+        for t in range(6):
+            y[t] = 0
+            for s in range(t + 1):
+                y[t] += x[s] * z[t]
+        """,
+        None,
+    ),
+    "a sum over another part of the terms": (
+        with_running_sums,
+        """
+        for t in range(6):
+            y[t] = 0
+            for s in range(1, t + 1):
+                y[t] += x[s]
+        for t in range(4):
+            y[t] = 0
+            for s in range(t, 6):
+                y[t] += x[s]
+        """,
+        None,
+    ),
     "powers of 3/2 and 5/2 of a sum": (
         roots_shared,
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -498,3 +499,35 @@ model.second_order("hessian")
     for _ in range(20):  # a weighted mean of one number does not depend on the weights
         hessian = module.hessian(rng.normal(size=2), x=rng.normal(size=3))
         assert np.abs(hessian).max() < 1e-9
+
+
+def test_a_choice_in_the_other_way_of_a_branch_on_the_same_condition() -> None:
+    model = declared("""
+N = model.batch("N")
+n, t = model.indices(n=N, t=4)
+y = model.labels("y", N, classes=2)
+W, a = model.parameter("W", 2), model.parameter("a")
+a0 = model.let("a0", n, tanh(W[1])**3)
+u = Piecewise((W[0], y[n] > 0), (a0[n], True))
+a1 = model.recur("a1", (t, n), lambda a1: a1[t - 1, n]*sin(u) + W[0]*a, initial=1)
+model.minimize(Sum(log(1 + exp(a0[n])), n)/N + Sum(a1[t, n], t, n))
+model.second_order("hessian_vector_product")
+""")
+    module, theta, y = execute(module_text(model)), np.array([0.3, -0.7, 0.9]), np.array([0, 1, 1])
+
+    def loss(w0: mpmath.mpf, w1: mpmath.mpf, a: mpmath.mpf) -> mpmath.mpf:
+        total = mpmath.log(1 + mpmath.exp(mpmath.tanh(w1) ** 3))
+        for label in y:
+            state = mpmath.mpf(1)
+            for _ in range(4):
+                state = state * mpmath.sin(w0 if label > 0 else mpmath.tanh(w1) ** 3) + w0 * a
+                total += state
+        return total
+
+    with mpmath.workdps(40):
+        places = tuple(map(mpmath.mpf, theta.tolist()))
+        first = [float(mpmath.diff(loss, places, tuple(int(j == k) for j in range(3)))) for k in range(3)]
+        along = [float(mpmath.diff(loss, places, tuple(int(j == k) + int(j == 0) for j in range(3)))) for k in range(3)]
+    assert np.allclose(module.loss_and_gradient(theta, y=y)[1], first, rtol=1e-12)
+    direction = np.array([1.0, 0.0, 0.0])
+    assert np.allclose(module.hessian_vector_product(theta, direction, y=y), along, rtol=1e-11)

@@ -142,19 +142,76 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         Example("z[i] += Σ_i2 x[i2] if i2 > i", "z[i] = (z[i + 1] + x[i + 1] if i < 2 else 0), i = …, 1, 0"),
         Example("z[i] += Σ_i2 x[i2] if i2 < i", "z[i] = (z[i - 1] + x[i - 1] if i ≥ 1 else 0), i = 0, 1, …"),
         Example(
-            "z[i] += Σ_i2 exp(x[i2]) if i2 ≥ i",
+            """
+            z[i] += Σ_i2 w[i2]·exp(x[i2]) if i2 ≥ i
+            v[i] = log(z[i])
+            """,
             """
             layer_max[i] = (max(layer_max[i + 1], x[i]) if i < 2 else x[i]), i = …, 1, 0
-            layer_exp[i] = exp(x[i] - layer_max[i])
             layer_factor[i] = (exp(layer_max[i + 1] - layer_max[i]) if i < 2 else 0)
+            layer_exp[i] = w[i]·exp(x[i] - layer_max[i])
             layer_sum[i] = layer_exp[i] + (layer_factor[i]·layer_sum[i + 1] if i < 2 else 0), i = …, 1, 0
             z[i] = layer_sum[i]·exp(layer_max[i])
+            v[i] = log(z[i])
             """,
+        ),
+        Example(
+            """
+            z[i,k] += Σ_i2 w[i2,k]·exp(x[i2]) if i2 < i
+            v[i] += Σ_i2 exp(x[i2]) if i2 < i
+            y[i,k] = z[i,k]/v[i]
+            """,
+            """
+            layer_max[i] = (max(layer_max[i - 1], x[i]) if i ≥ 1 else x[i]), i = 0, 1, …
+            layer_factor[i] = (exp(layer_max[i - 1] - layer_max[i]) if i ≥ 1 else 0)
+            layer_exp[i,k] = w[i,k]·exp(x[i] - layer_max[i])
+            layer_sum[i,k] = layer_exp[i,k] + (layer_factor[i]·layer_sum[i - 1,k] if i ≥ 1 else 0), i = 0, 1, …
+            layer_before[i] = (layer_max[i - 1] if i ≥ 1 else 0)
+            layer_before_2[i,k] = (layer_sum[i - 1,k] if i ≥ 1 else 0)
+            z[i,k] = layer_before_2[i,k]·exp(layer_before[i])
+            layer_exp_2[i] = exp(x[i] - layer_max[i])
+            layer_sum_2[i] = layer_exp_2[i] + (layer_factor[i]·layer_sum_2[i - 1] if i ≥ 1 else 0), i = 0, 1, …
+            layer_before_3[i] = (layer_sum_2[i - 1] if i ≥ 1 else 0)
+            v[i] = layer_before_3[i]·exp(layer_before[i])
+            y[i,k] = z[i,k]/v[i]
+            """,
+        ),
+        Example(
+            "z[i] += Σ_i2 w[i2]·exp(x[i2]) if i2 ≥ i",
+            """
+            layer_term[i2] = w[i2]·exp(x[i2])
+            z[i] = layer_term[i] + (z[i + 1] if i < 2 else 0), i = …, 1, 0
+            """,
+        ),
+        Example(
+            "z[i] += Σ_i2,k x[k]·w[i2,k] if i2 ≤ i and x[k] > 0",
+            """
+            layer_term[i2] += Σ_k x[k]·w[i2,k] if x[k] > 0
+            z[i] = layer_term[i] + (z[i - 1] if i ≥ 1 else 0), i = 0, 1, …
+            """,
+        ),
+        Example(
+            """
+            a[k,i] = (z[k - 1,i] if k ≥ 1 else 0), k = 0, 1, …
+            v[k,i] += Σ_i2 a[k,i2]·x[i2] if i2 ≤ i and w[i2] > 0, k = 0, 1, …
+            z[k,i] = tanh(v[k,i]), k = 0, 1, …
+            """,
+            """
+            a[k,i] = (z[k - 1,i] if k ≥ 1 else 0), k = 0, 1, …
+            layer_term[k,i2] = (a[k,i2]·x[i2] if w[i2] > 0 else 0), k = 0, 1, …
+            v[k,i] += Σ_i2 layer_term[k,i2] if i2 ≤ i, k = 0, 1, …
+            z[k,i] = tanh(v[k,i]), k = 0, 1, …
+            """,
+        ),
+        kept(
+            """
+            z[i] += Σ_i2 w[i2]·exp(x[i2]) if i2 ≥ i and w[i2] > 0
+            v[i] = log(z[i])
+            """
         ),
         kept("z[i] += Σ_i2 x[i2]·y[i] if i2 ≥ i"),
         kept("z[i] += Σ_k x[k] if k ≥ i"),
         Example("z[i] += Σ_i2 x[i2] if i2 ≥ i + 1", "z[i] = (z[i + 1] + x[i + 1] if i < 2 else 0), i = …, 1, 0"),
-        kept("z[i] += Σ_i2 w[i2]·exp(x[i2]) if i2 ≥ i"),
     ),
     stabilize: (
         Example(
