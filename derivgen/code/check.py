@@ -16,7 +16,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.code.proof import Point, Proof, least_of
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
-from derivgen.code.visit import statements_in, values_of, written_by, written_in
+from derivgen.code.visit import statements_in, tensors_in, values_of, written_by, written_in
 from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of, substitute
 from derivgen.form.program import InvariantError
 
@@ -172,7 +172,9 @@ def forgotten(written: set[str], point: Point, defined: Defined) -> tuple[Point,
     """Without the conditions on what has been written since they were tested."""
 
     def stands(condition: Boolean) -> bool:
-        return all(r.tensor not in written for r in reads_of(condition))
+        return written.isdisjoint(tensors_in(condition))
 
+    if all(map(stands, point.path)) and all(all(map(stands, own)) for own in defined.values() if own):
+        return point, defined
     path = tuple(filter(stands, point.path))
     return replace(point, path=path), {name: own for name, own in defined.items() if all(map(stands, own))}

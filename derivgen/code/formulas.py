@@ -86,9 +86,10 @@ def inlined_sums(program: Program, kernel: Kernel) -> dict[str, Statement]:
     inlined: dict[str, Statement] = {}
     for s in kernel.statements:
         helper = program.table[s.target].role is Role.HELPER and s.operator == "+=" and writes[s.target] == 1
+        if not (helper and s.target in kernel.inside and len(program.readers[s.target]) == 1):
+            continue
         reader = next((t for t in kernel.statements if s.write in t.reads and not t.reduced), None)
-        alone = helper and s.target in kernel.inside and len(program.readers[s.target]) == 1
-        if alone and reader is not None:
+        if reader is not None:
             inlined[s.target] = apart(s, reader)
     return inlined
 

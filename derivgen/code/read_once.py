@@ -38,7 +38,7 @@ class ReadOnce:
         self.own = {
             code.name for code in function.body if isinstance(code, Scratch)
         }  # no array of a caller's lies there
-        self.found: dict[int, tuple[Code, list[Read]]] = {}  # by id: the statements are kept, so that ids stay theirs
+        self.found: dict[int, tuple[Code, dict[Read, None]]] = {}  # by id: the statements are kept, so that ids stay theirs
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())
@@ -69,10 +69,10 @@ class ReadOnce:
             self.proof.below = self.below
         return tuple(done)
 
-    def elements(self, code: Code) -> list[Read]:
+    def elements(self, code: Code) -> dict[Read, None]:
         """As the function of this name, found once for each statement."""
         if id(code) not in self.found:
-            self.found[id(code)] = code, elements(code)
+            self.found[id(code)] = code, dict.fromkeys(elements(code))
         return self.found[id(code)][1]
 
     def is_worth_it(self, read: Read, codes: Sequence[Code], point: Point, written: set[str]) -> bool:
