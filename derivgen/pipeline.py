@@ -42,6 +42,7 @@ from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
+from derivgen.prepare.shifted_tables import shifted_tables
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.print.c.casadi import write_casadi
@@ -69,7 +70,7 @@ def declared_program(model: Model) -> Program:
 def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
-    once = equal_constants(declared.live(declared.outputs))
+    once = shifted_tables(equal_constants(declared.live(declared.outputs)))
     tame = shorten(stabilize(running_sums(reach_back(once))))
     return with_roots(at_determined_indices(with_tangents(tame)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from random import Random
 from types import ModuleType
@@ -36,6 +36,7 @@ from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
+from derivgen.prepare.shifted_tables import shifted_tables
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 from derivgen.simplify import simplify
@@ -47,7 +48,16 @@ FREE, GUARDED = 60, 60  # random specs of either kind
 MOST_REFUSED = 4  # of the guarded ones: lowering need not follow every proof
 DIGITS, TOLERANCE = 30, 1e-15  # sums in another order lose some of the digits, at cancellations most
 DERIVED = ("hessian", "hessian_vector_product", "hessian_diagonal", "gauss_newton_vector_product")
-PREPARE: tuple[Pass, ...] = (in_training, equal_constants, reach_back, running_sums, stabilize, shorten, with_tangents)
+PREPARE: tuple[Pass, ...] = (
+    in_training,
+    equal_constants,
+    shifted_tables,
+    reach_back,
+    running_sums,
+    stabilize,
+    shorten,
+    with_tangents,
+)
 
 
 def passes_of(stage: ModuleType) -> tuple[Pass, ...]:
@@ -168,11 +178,12 @@ class Example:
     shapes: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] | None = None
     same: bool = True  # whether the pass gives a program of the same values
+    tables: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @as_written()
     def check(self, run: Pass) -> None:
         before, wanted = lines_of(self.before), lines_of(self.after)
-        program = program_of(before, self.roles, self.shapes, self.outputs)
+        program = program_of(before, self.roles, self.shapes, self.outputs, self.tables)
         printed = print_program(program)
         assert any(name in before for name in SILENT) or printed == before, f"prints as\n{printed}"
         found = check_program(run(program))

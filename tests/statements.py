@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import sympy as sp
@@ -48,16 +48,19 @@ def program_of(
     roles: Mapping[str, Role] | None = None,
     shapes: Mapping[str, str] | None = None,
     outputs: tuple[str, ...] | None = None,
+    tables: Mapping[str, Sequence[int]] | None = None,
 ) -> Program:
-    """The program of some lines of notation.
+    """The program of some lines of notation; `tables` are constants of integers.
 
     `shapes` of tensors, as indices of these extents or as numbers, are those of their first access where unsaid; all
     statements are of one layer; the output `loss` is the objective.
     """
-    roles = roles or {}
-    integers = {name for name, role in roles.items() if role in (Role.LABELS, Role.MODE)}
+    tables = {name: np.array(numbers) for name, numbers in (tables or {}).items()}
+    roles = {**(roles or {}), **dict.fromkeys(tables, Role.CONSTANT)}
+    shapes = {**(shapes or {}), **{name: str(len(numbers)) for name, numbers in tables.items()}}
+    integers = {*tables} | {name for name, role in roles.items() if role in (Role.LABELS, Role.MODE)}
     statements = [statement_of(line.strip()) for line in text.strip().splitlines()]
-    extents = {name: tuple(map(extent_of, given.split())) for name, given in (shapes or {}).items()}
+    extents = {name: tuple(map(extent_of, given.split())) for name, given in shapes.items()}
     for access in (a for s in statements for a in (*s.reads, s.write)):
         if access.tensor not in extents:
             extents[access.tensor] = tuple(extent_of(str(i)) for i in access.subscripts)
@@ -70,7 +73,7 @@ def program_of(
             roles.get(name, role_of(name) if name in written else Role.PARAMETER),
             integer=name in integers,
             classes=4 if roles.get(name) is Role.LABELS else None,
-            value=table_of(name, shape) if roles.get(name) is Role.CONSTANT else None,
+            value=tables.get(name, table_of(name, shape)) if roles.get(name) is Role.CONSTANT else None,
         )
         for name, shape in extents.items()
     ]

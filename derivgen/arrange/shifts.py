@@ -14,7 +14,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.form.expressions import TRUE, all_of, guarded, indices_of, is_guarded, parts_of, substitute, sympy_order
 from derivgen.form.inside import all_nonnegative, at_least_zero
-from derivgen.form.program import Program, Range, Statement, Tensor, is_plain_index
+from derivgen.form.program import Program, Range, Statement, Tensor, are_plain, is_plain_index
 from derivgen.rewrite.calls import calls_in
 
 
@@ -29,7 +29,7 @@ def invert_shifts(program: Program) -> Program:
     statements = program.statements
     for target in dict.fromkeys(s.target for s in inverted):
         own = [s for s in statements if s.target == target]
-        at_once = added_at_once(program, [inverted.get(s, s) for s in own])
+        at_once = added_at_once([inverted.get(s, s) for s in own])
         if len(at_once) < len(own) or all(s.guard == TRUE for s in at_once.values()):
             made = {own[k]: s for k, s in at_once.items()}
             statements = tuple(made.get(s, s) for s in statements if s.target != target or s in made)
@@ -97,21 +97,26 @@ def alone(part: Boolean) -> Boolean:
 # ---- sums
 
 
-def added_at_once(program: Program, statements: Sequence[Statement]) -> dict[int, Statement]:
+def added_at_once(statements: Sequence[Statement]) -> dict[int, Statement]:
     """One statement for all that is added to the same elements, by the position of the last of them."""
     done: dict[int, Statement] = {}
     for position, s in enumerate(statements):
-        mate = next((k for k, t in done.items() if are_one(program, t, s)), None)
+        mate = next((k for k, t in done.items() if are_one(t, s)), None)
         done[position] = s if mate is None else together(done.pop(mate), s)
     return done
 
 
-def are_one(program: Program, earlier: Statement, later: Statement) -> bool:
+def are_one(earlier: Statement, later: Statement) -> bool:
     """Whether two statements add to the same elements, in one kernel, and sum over the same."""
     alike = all(getattr(earlier, p) == getattr(later, p) for p in ("target", "layer", "direction", "scan", "reduced"))
-    shape = program.tensor(later.target).shape
-    plain = alike and all(s.covers(shape, guarded=True) for s in (earlier, later))
-    return plain and later.operator == "+=" and earlier.operator in ("=", "+=")
+    added = alike and later.operator == "+=" and earlier.operator in ("=", "+=")
+    return added and (box := box_of(later)) is not None and box == box_of(earlier)
+
+
+def box_of(s: Statement) -> tuple[sp.Expr, ...] | None:
+    """How many elements along each axis a statement writes, from the first on; None where it writes no such box."""
+    extents = {r.index: r.extent for r in s.domain}
+    return tuple(extents[i] for i in s.subscripts) if are_plain(s.subscripts) else None
 
 
 def together(earlier: Statement, later: Statement) -> Statement:

@@ -19,6 +19,7 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen.declare.accepted import CONSTANTS, NOT_REAL, check_operation, number, real_gamma, shown
+from derivgen.declare.around import MOST, part_around, turns
 from derivgen.declare.declarations import Declaration, Definition
 from derivgen.declare.letters import Letters
 from derivgen.declare.model import KINDS, Model, TensorSymbol
@@ -516,6 +517,8 @@ class Lowering:
                 f"{self.layer}: {e} is read with {counted(found, 'subscript')}, {name} has {counted(axes, 'axis')}: "
                 f"write {at_indices(e.base, self.model.declared_indices)}"
             )
+        if (part := part_around(e)) is not None:
+            return self.around(e, part, scope)
         subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
         for subscript in subscripts:
             form = bounds.linear(subscript, self.is_integer)
@@ -525,6 +528,22 @@ class Lowering:
                     "sizes and integer tensors"
                 )
         return self.earlier(Read(name, *subscripts))
+
+    def around(self, e: Indexed, part: sp.Mod, scope: Scope) -> sp.Expr:
+        """An element whose subscript goes round an axis, as a branch for each number of turns."""
+        value, period = (sp.expand(self.convert(a, scope)) for a in part.args)
+        found = turns(value, period, scope.path, tuple(scope.ranges.values()), self.tensors)
+        if found is None:
+            raise Refused(
+                f"{self.layer}: {e}: expected an integer combination of indices in {part}, and at most {MOST} turns"
+            )
+        pairs, rest = [], scope
+        for k in found:
+            test = TRUE if k == found[-1] else self.relation(sp.Lt(value, (k + 1) * period))
+            subscripts = (s.xreplace({part: part.args[0] - k * part.args[1]}) for s in e.indices)
+            pairs.append((self.read(e.func(e.base, *subscripts), rest.under(test)), test))
+            rest = rest.under(negation(test))
+        return sp.Piecewise(*pairs)
 
     def element(self, e: MatrixElement, scope: Scope) -> sp.Expr:
         """An element of a SymPy matrix at indices: the matrix is a tensor, each of its entries a statement."""

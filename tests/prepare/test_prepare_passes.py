@@ -33,6 +33,7 @@ from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
+from derivgen.prepare.shifted_tables import shifted_tables
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
 
@@ -132,6 +133,30 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             roles=dict.fromkeys(("c", "c_2", "c_3", "d"), Role.CONSTANT),
         ),
+    ),
+    shifted_tables: (
+        Example(
+            "z[i] = x[f[3·i + 1]]·y[i]",
+            "z[i] = y[i]·(x[3·i + 2] if i < 2 else x[3·i - 6])",
+            shapes={"x": "8"},
+            tables={"f": [1, 2, 3, 4, 5, 6, 7, 0]},
+        ),
+        Example(
+            "z[i] = w[f[i + 5]] + exp(x[i,f[i] + 2])",
+            "z[i] = exp(x[i,i + 3]) + (w[i + 6] if i < 2 else w[i - 2])",
+            shapes={"x": "3 10", "w": "8"},
+            tables={"f": [1, 2, 3, 4, 5, 6, 7, 0]},
+        ),
+        Example(
+            "z[i] = (log(x[f[i]]) if i ≥ 1 else w[f[i]])",
+            "z[i] = (log(x[i - 1]) if i ≥ 1 else w[i])",
+            shapes={"x": "8", "w": "8"},
+            tables={"f": [0, 0, 1, 2, 3, 4, 5, 6]},
+        ),
+        Example("z[i] = x[f[i]]", "z[i] = x[14 - 2·i]", shapes={"x": "15"}, tables={"f": [14, 12, 10, 8]}),
+        kept("z[i] = x[f[i]]", shapes={"x": "8"}, tables={"f": [1, 2, 0, 3]}),
+        kept("z[i] = x[f[i]]", shapes={"x": "8"}, tables={"f": [0, 0, 0, 1, 1, 1, 2, 2]}),
+        kept("z[i] = (x[i] if x[f[i]] > 1 else 0)", shapes={"x": "8"}, tables={"f": [7, 6, 5, 4]}),
     ),
     running_sums: (
         Example(
