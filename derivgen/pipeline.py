@@ -39,12 +39,14 @@ from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
 from derivgen.plan.summary import summary_text
 from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
+from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shifted_tables import shifted_tables
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.prepare.whole_steps import whole_steps
 from derivgen.print.c.casadi import write_casadi
 from derivgen.print.c.module import Sources, write_sources
 from derivgen.print.elementary import CALLED
@@ -71,7 +73,7 @@ def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
     once = shifted_tables(equal_constants(declared.live(declared.outputs)))
-    tame = shorten(stabilize(running_sums(reach_back(once))))
+    tame = shorten(matrices(stabilize(running_sums(reach_back(whole_steps(once))))))
     return with_roots(at_determined_indices(with_tangents(tame)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from derivgen.form.expressions import TRUE, indices_of
+from derivgen.form.expressions import indices_of, reads_of
 from derivgen.form.program import Statement
 
 # It leaves either dtype its digits: no term that counts is denormal, and a quotient by the sum does not overflow.
@@ -23,9 +23,9 @@ def parts_of_exponent(s: Statement, exponent: sp.Expr) -> tuple[sp.Expr, ...]:
 
     `f[n,j] + A[j,k] + b[j]`, summed over j, → `f[n,j] + b[j]` and `A[j,k]`
     """
-    if s.guard != TRUE:
-        return ()
     reduced = {r.index for r in s.reduced}
+    if reads_of(s.guard) or indices_of(s.guard) & reduced:  # a sum that is taken whole, or not at all
+        return ()
     terms = sorted(sp.Add.make_args(sp.expand_mul(exponent)), key=lambda t: -len(indices_of(t) - reduced))
     parts: list[list[sp.Expr]] = []
     for term in terms:

@@ -21,6 +21,8 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import (
     TRUE,
     Read,
+    about,
+    all_of,
     bottom_up,
     guarded,
     indices_of,
@@ -177,7 +179,7 @@ class Stabilizer:
         own = tuple(r for r in s.domain if r not in s.reduced)
         enough = sp.Gt(product, ENOUGH)
         self.keep(replace(s, target=product.tensor, expression=sp.Mul(*(power for _, power in found))))
-        rest = replace(s, guard=sp.Not(enough))
+        rest = replace(s, guard=all_of(s.guard, sp.Not(enough)))
         self.keep(replace(rest, target=most.tensor, operator="max=", expression=stop_gradient(exponent)))
         self.keep(replace(s, target=total.tensor, expression=guarded(product, enough), domain=own))
         self.keep(replace(rest, target=total.tensor, expression=sp.exp(exponent - stop_gradient(most))))
@@ -282,7 +284,7 @@ def of_part(s: Statement, part: sp.Expr) -> Statement:
     """The statement of a part of an exponent: outside of a recurrence whose steps it does not have."""
     own = indices_of(part)
     scan = s.scan if s.scan is not None and s.scan.index in own else None
-    return replace(s, domain=tuple(r for r in s.domain if r.index in own), scan=scan)
+    return replace(s, domain=tuple(r for r in s.domain if r.index in own), guard=about(s.guard, own), scan=scan)
 
 
 def is_scaled(s: Statement) -> bool:

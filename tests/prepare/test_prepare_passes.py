@@ -30,12 +30,14 @@ from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
 from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
+from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shifted_tables import shifted_tables
 from derivgen.prepare.shorten import shorten
 from derivgen.prepare.stabilize import stabilize
+from derivgen.prepare.whole_steps import whole_steps
 
 SHORT = {"REPEATED": 10, "HIGHEST": 4, "BRANCHES": 1, "ARGUMENTS": 2, "FACTORS": 2}  # the formulas of examples are long
 
@@ -155,8 +157,87 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         ),
         Example("z[i] = x[f[i]]", "z[i] = x[14 - 2·i]", shapes={"x": "15"}, tables={"f": [14, 12, 10, 8]}),
         kept("z[i] = x[f[i]]", shapes={"x": "8"}, tables={"f": [1, 2, 0, 3]}),
-        kept("z[i] = x[f[i]]", shapes={"x": "8"}, tables={"f": [0, 0, 0, 1, 1, 1, 2, 2]}),
+        kept("z[i] = x[f[i]]", shapes={"x": "8"}, tables={"f": [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]}),
         kept("z[i] = (x[i] if x[f[i]] > 1 else 0)", shapes={"x": "8"}, tables={"f": [7, 6, 5, 4]}),
+    ),
+    whole_steps: (
+        Example(
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else 0), t = 0, 1, …
+            b[t,j] += Σ_i a[t,i]·w[i,j] if t > 0, t = 0, 1, …
+            c[t] = max_i exp(a[t,i]) if t > 0 and x[t] > 1, t = 0, 1, …
+            z[t,i] = (b[t,i] + (c[t] if x[t] > 1 else 0) if t > 0 else y[i]), t = 0, 1, …
+            """,
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else 0), t = 0, 1, …
+            b[t,j] += Σ_i a[t,i]·w[i,j], t = 0, 1, …
+            c[t] = max_i exp(a[t,i]) if x[t] > 1, t = 0, 1, …
+            z[t,i] = (b[t,i] + (c[t] if x[t] > 1 else 0) if t > 0 else y[i]), t = 0, 1, …
+            """,
+            shapes={"b": "4 4"},
+        ),
+        Example(
+            """
+            a[t,i] = (z[t + 1,i] if t < 3 else -1), t = …, 1, 0
+            b[t] += Σ_i a[t,i]² if t < 3, t = …, 1, 0
+            z[t,i] = (b[t] if t < 3 else y[i]), t = …, 1, 0
+            """,
+            """
+            a[t,i] = (z[t + 1,i] if t < 3 else -1), t = …, 1, 0
+            b[t] += Σ_i a[t,i]², t = …, 1, 0
+            z[t,i] = (b[t] if t < 3 else y[i]), t = …, 1, 0
+            """,
+        ),
+        kept(
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else y[i]), t = 0, 1, …
+            b[t] += Σ_i a[t,i]² if t > 0, t = 0, 1, …
+            z[t,i] = (b[t] if t > 0 else 0), t = 0, 1, …
+            """
+        ),
+        kept(
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else 0), t = 0, 1, …
+            b[t] += Σ_i 1/a[t,i] if t > 0, t = 0, 1, …
+            z[t,i] = (b[t] if t > 0 else 1), t = 0, 1, …
+            """
+        ),
+        kept(
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else 0), t = 0, 1, …
+            b[t] += Σ_i exp(a[t,i]) if t > 0, t = 0, 1, …
+            z[t,i] = b[t] + x[i], t = 0, 1, …
+            """
+        ),
+        kept(
+            """
+            a[t,i] = (z[t - 1,i] if t ≥ 1 else 0), t = 0, 1, …
+            b[t] += Σ_i a[t,i]² if t > 1, t = 0, 1, …
+            z[t,i] = (b[t] if t > 1 else 1), t = 0, 1, …
+            """
+        ),
+    ),
+    matrices: (
+        Example(
+            "z[n,i] += Σ_j x[n,j]·exp(w[i,j])",
+            """
+            layer_exp[i,j] = exp(w[i,j])
+            z[n,i] += Σ_j layer_exp[i,j]·x[n,j]
+            """,
+        ),
+        Example(
+            "z[n,i] += Σ_j (x[n,j]·(tanh(w[i,j]) + 2) - y[n,j]·tanh(w[i,j]))",
+            """
+            layer_part[i,j] = tanh(w[i,j]) + 2
+            layer_tanh[i,j] = tanh(w[i,j])
+            z[n,i] += Σ_j (layer_part[i,j]·x[n,j] - layer_tanh[i,j]·y[n,j])
+            """,
+        ),
+        kept("z[n,i] += Σ_j w[i,j]²·x[n,j]"),
+        kept("z[n,i] += Σ_j x[n,j]·exp(w[j])"),
+        kept("z[n,i] += Σ_j x[n]·exp(w[i,j])"),
+        kept("z[i] += Σ_j x[j]·exp(w[i,j])"),
+        kept("z[n,i] += Σ_j x[n,j]·exp(w[i,j]) if x[n,j] > 1"),
     ),
     running_sums: (
         Example(
