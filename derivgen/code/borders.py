@@ -7,6 +7,10 @@
 With the calls of one way alone, compilers compute several iterations at once. A formula with several choices by where
 its index is, as the adjoint of a stencil has, gets a loop of its own for the iterations that decide all of them alike:
 
+    for j: if j != i: y[j] = x[j] - x[i]
+    →  for j in range(i): y[j] = x[j] - x[i]
+       for j in range(i + 1, N): y[j] = x[j] - x[i]
+
     for j in range(64): y[j] = x[j] + (x[j - 1] if j > 0 else 0) + (x[j + 1] if j < 63 else 0) + (z[j] if j > 1 else 0)
     →  for j in range(2): y[j] = …, the same
        for j in range(2, 63): y[j] = x[j] + x[j - 1] + x[j + 1] + z[j]
@@ -16,6 +20,7 @@ its index is, as the adjoint of a stencil has, gets a loop of its own for the it
 from __future__ import annotations
 
 import itertools
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -25,13 +30,14 @@ from sympy.logic.boolalg import Boolean
 from derivgen.code.proof import Point, Proof
 from derivgen.code.share import costly_calls
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
-from derivgen.code.visit import mapped, statements_in, values_of, written_in
+from derivgen.code.visit import mapped, read_in, statements_in, values_of, with_blocks, written_in
 from derivgen.code.walk import inside, is_invariant
-from derivgen.form.expressions import is_integral, reads_of, substitute
+from derivgen.form.expressions import Read, is_integral, reads_of, substitute
 from derivgen.form.inside import at_least_zero
 
 MOST, READS = 8, 20  # statements of an iteration, and what is read beside the branch: more would stand there twice
 CHOICES = 3  # of a formula: with fewer, what each costs in a vector is less than two more loops
+MOST_TWICE, LONGEST = 12, 64  # statements around one iteration, and iterations that are too few for two loops
 LONG, SHORT = 16, 8  # iterations that the loop in the middle has at least, and those around it together at most
 
 
@@ -48,6 +54,8 @@ def borders_apart(function: Function) -> Function:
         parts: Block = apart(code, point, proof)
         if parts == (code,):
             parts = with_middle(code, proof)
+        if parts == (code,):
+            parts = around_one(code, point, proof)
         return tuple(inside(part, point, block) for part in parts)
 
     return function.with_body(block(function.body, Point()))
@@ -121,6 +129,69 @@ def with_middle(loop: For, proof: Proof) -> Block:
         elif a != b:
             parts.append(replace(loop, start=a, stop=b, body=(inner,), shown=None))
     return tuple(parts)
+
+
+def around_one(loop: For, point: Point, proof: Proof) -> Block:
+    """A loop as the iterations before the one that takes another way, that one, and those after it."""
+    codes = list(statements_in(loop.body))
+    tests = dict.fromkeys(t for c in codes for e in values_of(c) for t in e.atoms(sp.Eq, sp.Ne) if is_of(t, loop.index))
+    places = {side for test in tests for side in test.args if side != loop.index}
+    short = loop.stop.is_Integer and loop.stop < LONGEST
+    if len(places) != 1 or short or not may_be_cut(loop) or loop.step != 1 or len(codes) > MOST_TWICE:
+        return (loop,)
+    if not any(takes_work(c, tests) for c in codes):
+        return (loop,)
+    (place,) = places
+    fixed = not reads_of(place) and is_invariant(place, {loop.index}, written_in(loop))
+    if not (fixed and proof.is_at_most(loop.start, place, point) and proof.is_at_most(place + 1, loop.stop, point)):
+        return (loop,)
+    others, one = (
+        settled(loop.body, {t: sp.sympify(isinstance(t, sp.Ne) is apart) for t in tests}) for apart in (True, False)
+    )
+    alone = (mapped(code, partial(substitute, mapping={loop.index: place})) for code in of_use(one))
+    before = replace(loop, stop=place, most=loop.extent, body=others, shown=None)
+    return (before, *alone, replace(loop, start=place + 1, body=others, shown=None))
+
+
+def takes_work(code: Code, tests: Container[Boolean]) -> bool:
+    """Whether one of these comparisons decides about more than which of two numbers at hand a statement takes."""
+    if isinstance(code, If):
+        return any(test in tests for test in sp.preorder_traversal(code.condition))
+    choices = [node for e in values_of(code) for node in e.atoms(sp.Piecewise)]
+    own = [c for c in choices if any(test in tests for pair in c.args for test in sp.preorder_traversal(pair.args[1]))]
+    return any(pair.args[0].args and not is_local(pair.args[0]) for c in own for pair in c.args)
+
+
+def is_local(e: sp.Expr) -> bool:
+    return isinstance(e, Read) and not e.subscripts
+
+
+def of_use(block: Block) -> Block:
+    """The block without values of locals that no later statement of it reads: each iteration has its own."""
+    done: list[Code] = []
+    for code in reversed(block):
+        local = code.name if isinstance(code, Let) else None
+        if isinstance(code, Assign) and code.operator == "=" and not code.place.subscripts:
+            local = code.place.tensor
+        if local is None or local in read_in(*done):
+            done.insert(0, code)
+    return tuple(done)
+
+
+def is_of(test: Boolean, index: sp.Symbol) -> bool:
+    """Whether a comparison is of an index with what does not speak of it."""
+    return index in test.args and any(index not in side.free_symbols for side in test.args)
+
+
+def settled(block: Block, known: Mapping[sp.Basic, sp.Basic]) -> Block:
+    """The block where some comparisons are known."""
+    done: list[Code] = []
+    for code in (mapped(c, partial(substitute, mapping=known)) for c in block):
+        if isinstance(code, If) and code.condition in (sp.true, sp.false):
+            done += settled(code.body if code.condition == sp.true else code.otherwise, {})
+        else:
+            done.append(with_blocks(code, partial(settled, known={})))
+    return tuple(done)
 
 
 def tests_of(choice: sp.Piecewise, index: sp.Symbol) -> set[Boolean]:

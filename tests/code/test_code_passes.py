@@ -35,6 +35,75 @@ from derivgen.code.walk import Fresh
 from derivgen.form.as_written import as_written
 
 EXAMPLES = {
+    "a loop around the iteration that takes another way": (
+        borders_apart,
+        """
+        for s in range(N):
+            for t in range(N):
+                a = 1 / (r[s] - r[t]) if s != t else 0
+                if t != s:
+                    hidden[0, t] += r[t] * a
+                else:
+                    hidden[0, t] = 3
+        """,
+        """
+        for s in range(N):
+            for t in range(s):
+                a = real(1) / (r[s] - r[t])
+                hidden[0, t] += r[t] * a
+            hidden[0, s] = real(3)
+            for t in range(s + 1, N):
+                a = real(1) / (r[s] - r[t])
+                hidden[0, t] += r[t] * a
+        """,
+    ),
+    "a loop around an iteration whose value another statement of it reads": (
+        borders_apart,
+        """
+        for s in range(N):
+            for t in range(N):
+                a = r[t] / r[s] if s != t else 2
+                hidden[0, t] = a * a
+        """,
+        """
+        for s in range(N):
+            for t in range(s):
+                a = r[t] / r[s]
+                hidden[0, t] = a * a
+            a = real(2)
+            hidden[0, s] = a * a
+            for t in range(s + 1, N):
+                a = r[t] / r[s]
+                hidden[0, t] = a * a
+        """,
+    ),
+    "a choice of numbers at hand by one iteration": (
+        borders_apart,
+        """
+        a = exp(r[0])
+        for s in range(N):
+            for t in range(N):
+                hidden[0, t] = exp(r[t]) + (a if s == t else 0)
+        """,
+        None,
+    ),
+    "an iteration that may not be one of the loop, that the loop changes, or of a short loop": (
+        borders_apart,
+        """
+        for s in range(N + 1):
+            for t in range(N):
+                if t != s:
+                    hidden[0, t] = exp(r[t])
+        for t in range(N):
+            if t != l[0]:
+                r[t] = exp(r[t])
+        for s in range(6):
+            for t in range(6):
+                if t != s:
+                    w[s, t] = exp(x[t])
+        """,
+        None,
+    ),
     "a sum of the terms up to each iteration": (
         with_running_sums,
         """
