@@ -175,7 +175,10 @@ def time_of(members: Sequence[Definition]) -> Time:
             f"{layer} reads no value of an earlier step, as {layer}[…, t - 1, …] would: define it by model.let"
         )
     if not common:
-        raise Refused(f"{layer}: earlier values are read along different axes: a recurrence runs along one index")
+        raise Refused(
+            f"{layer}: earlier values are read along different axes: a recurrence runs along one index. In a table with "
+            f"indices i and j let it run along k = i + j: {layer}[k, i] instead of {layer}[i, j]"
+        )
     time = common[0]
     signs = {shifts[time] > 0 for shifts in found}
     if len(signs) > 1:

@@ -231,6 +231,11 @@ RULES: tuple[tuple[type[BaseException], str, Words], ...] = (
     ),
     (
         TypeError,
+        r"cannot unpack non-iterable (?:Symbol|Idx) object",
+        said("one name gives one size or one index, and no tuple: write N = model.sizes(N=3), without a comma after N"),
+    ),
+    (
+        TypeError,
         r"unsupported operand type\(s\) for .*'(?:StrictGreaterThan|StrictLessThan|GreaterThan|LessThan)'",
         said("a condition is no number: write Piecewise((a, c), (0, True)) for c*a"),
     ),

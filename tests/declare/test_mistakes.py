@@ -68,6 +68,10 @@ MISTAKES = {
         a1("tanh(Sum(x[n, d]*W1[d, h]) + b1[h])"),
         ("W1[d, h]*x[n, d], d)", "names the indi"),
     ),
+    "a tuple of one size": (
+        wrong(sizes="D, = model.sizes(D=2)"),
+        ("no tuple", "write N = model.sizes(N=3), without a comma after N"),
+    ),
     "2 no Sum": (a1("tanh(x[n, d] * W1[d, h] + b1[h])"), ("a1[n,h] uses index d", "write Sum(..., d) or add d")),
     "a derivative of a let by SymPy": (
         wrong(minimize="model.minimize(Sum((p[n, c]**2).diff(W1[0, 0]), n, c))"),
