@@ -176,8 +176,8 @@ def time_of(members: Sequence[Definition]) -> Time:
         )
     if not common:
         raise Refused(
-            f"{layer}: earlier values are read along different axes: a recurrence runs along one index. In a table with "
-            f"indices i and j let it run along k = i + j: {layer}[k, i] instead of {layer}[i, j]"
+            f"{layer}: earlier values are read along different axes: a recurrence runs along one index. In a table "
+            f"of indices i and j, let it run along k = i + j: {layer}[k, i] instead of {layer}[i, j]"
         )
     time = common[0]
     signs = {shifts[time] > 0 for shifts in found}

@@ -331,7 +331,7 @@ REFUSED = {
     ),
     "two axes": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 1] + h[n - 1, t]),
-        "earlier values are read along different axes: a recurrence runs along one index. In a table with",
+        "earlier values are read along different axes: a recurrence runs along one index. In a table of",
     ),
     "too few initial values": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 3], initial=[1, 2]),
