@@ -41,6 +41,7 @@ from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
+from derivgen.prepare.powers import powers_of_one
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shifted_tables import shifted_tables
@@ -73,7 +74,7 @@ def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
     once = shifted_tables(equal_constants(declared.live(declared.outputs)))
-    tame = shorten(matrices(stabilize(running_sums(reach_back(whole_steps(once))))))
+    tame = shorten(matrices(stabilize(running_sums(reach_back(powers_of_one(whole_steps(once)))))))
     return with_roots(at_determined_indices(with_tangents(tame)))
 
 

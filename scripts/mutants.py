@@ -52,6 +52,8 @@ MUTANTS = (
     Mutant(PREPARE, "whole_steps", "prepare/whole_steps.py", "if start.is_number and abs(start) <= NEAR]", "]"),
     Mutant(PREPARE, "whole_steps", "prepare/whole_steps.py", "sp.expand(ahead - others) == 0", "True"),
     Mutant(PREPARE, "whole_steps", "prepare/whole_steps.py", " or may_be_singular(s.expression):", ":"),
+    Mutant(PREPARE, "powers_of_one", "prepare/powers.py", "if base**one in always and all(", "if all("),
+    Mutant(PREPARE, "powers_of_one", "prepare/powers.py", "made |= {old: known[key] ** n for", "made |= {old: known[key] ** abs(n) for"),
     Mutant(PREPARE, "matrices", "prepare/matrices.py", "or s.guard != TRUE or", "or"),
     Mutant(PREPARE, "matrices", "prepare/matrices.py", " and others & own & reduced", ""),
     Mutant(PREPARE, "running_sums", "prepare/running_sums.py", "return outer, after, constant == -1", "return outer, after, False"),

@@ -38,7 +38,7 @@ BINARY = {
     ast.Pow: lambda a, b: a**b,
 }
 RELATIONS = {ast.Eq: sp.Eq, ast.NotEq: sp.Ne, ast.Lt: sp.Lt, ast.LtE: sp.Le, ast.Gt: sp.Gt, ast.GtE: sp.Ge}
-SIGNS = {"√": "sqrt", "·": "*", "≤": "<=", "≥": ">=", "≠": "!=", "²": "**2", "³": "**3", "⁴": "**4"}
+SIGNS = {"√": "sqrt", "^": "**", "·": "*", "≤": "<=", "≥": ">=", "≠": "!=", "²": "**2", "³": "**3", "⁴": "**4"}
 LINE = re.compile(r"(\w+)(?:\[(.*?)\])? (\+?=) (?:(Σ|max|\((\w+) of\) argmax)_([\w,]+) )?(.*)")
 
 

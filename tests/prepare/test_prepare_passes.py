@@ -32,6 +32,7 @@ from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import in_evaluation, in_training
+from derivgen.prepare.powers import powers_of_one
 from derivgen.prepare.reach_back import reach_back
 from derivgen.prepare.running_sums import running_sums
 from derivgen.prepare.shifted_tables import shifted_tables
@@ -216,6 +217,26 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             z[t,i] = (b[t] if t > 1 else 1), t = 0, 1, …
             """
         ),
+    ),
+    powers_of_one: (
+        Example(
+            "z[i] = x[i]^(2·y[i]) + x[i]^y[i]·w[i] - x[i]^(-3·y[i])",
+            """
+            layer_power[i] = x[i]^y[i]
+            z[i] = layer_power[i]·w[i] + layer_power[i]² - 1/layer_power[i]³
+            """,
+        ),
+        Example(
+            "z[i] += Σ_j (x[j]^(1/2 - y[j]/2)·w[i] + (x[j]^(y[j] - 1) if w[i] > 1 else 0)) if i ≤ j",
+            """
+            layer_power[j] = x[j]^(1/2 - y[j]/2)
+            z[i] += Σ_j (layer_power[j]·w[i] + (1/layer_power[j]² if w[i] > 1 else 0)) if i ≤ j
+            """,
+        ),
+        kept("z[i] = x[i]^(2·y[i]) + x[i]^(3·y[i])"),
+        kept("z[i] = w[i]^(2·y[i]) + x[i]^(y[i] + 1) + x[i]^y[i]"),
+        kept("z[i] = (x[i]^y[i] if x[i] > 0 else x[i]^(2·y[i]))"),
+        kept("z[i] = x[i]^(9·y[i]) + x[i]^y[i]"),
     ),
     matrices: (
         Example(
