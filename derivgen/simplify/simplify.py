@@ -97,6 +97,7 @@ GROUPS: dict[str, tuple[Pass, ...]] = {
         shared_outside,
         reuse_held_values,
     ),
-    # Places come last: a statement that writes into a part of a tensor holds no value for others.
-    "places": (write_through_copies, leave_scans),
+    # What CLEANUP has put together since may be a value that a tensor holds. Places come last: a statement that writes
+    # into a part of a tensor holds no value for others.
+    "places": (reuse_held_values, write_through_copies, leave_scans),
 }
