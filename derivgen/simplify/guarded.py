@@ -10,11 +10,9 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.form.expressions import (
     TRUE,
-    Conditions,
     Read,
     all_of,
     bottom_up,
-    bottom_up_known,
     conjuncts,
     indices_of,
     is_guarded,
@@ -49,8 +47,6 @@ def decide_comparisons(program: Program) -> Program:
 
     So are alternatives of which one holds whatever the integers are: `y[n] < 4 or y[n] > 0`.
 
-    What follows from the conditions around it, too, is left out.
-
     `z[i] = (x[i] if i ≥ 1 and i < 9 else 0)` for i = 0, …, 5 → `z[i] = (x[i] if i ≥ 1 else 0)`
     """
 
@@ -65,39 +61,26 @@ def decide_comparisons(program: Program) -> Program:
         integral = is_integral(low, is_integer) and is_integral(high, is_integer)
         return (low, high, int(isinstance(node, sp.Lt | sp.Gt))) if integral else None
 
-    def decided(s: Statement, node: sp.Basic, known: Conditions) -> sp.Basic:
+    def decided(s: Statement, node: sp.Basic) -> sp.Basic:
         if isinstance(node, sp.Or) and (last := sides(node.args[-1])) is not None:
             low, high, strict = last
             others = all_of(*map(negation, node.args[:-1]))
-            always = all(map(sides, node.args)) and holds(high - low - strict, (others,), s)
+            always = all(map(sides, node.args)) and holds(high - low - strict, others, s)
             return sp.true if always else node
-        if isinstance(node, sp.And):
-            return needed(s, node, known)
         if (own := sides(node)) is None or reads_of(node) or not indices_of(node):
             return node
         low, high, strict = own
         for claim, truth in ((high - low - strict, sp.true), (low - high - 1 + strict, sp.false)):
-            if holds(claim, known, s):
+            if holds(claim, TRUE, s):
                 return truth
         return node
 
-    def needed(s: Statement, condition: Boolean, known: Conditions) -> Boolean:
-        """A condition without the parts that follow from the others."""
-        parts = list(parts_of(condition))
-        for part in parts_of(condition):
-            others = [p for p in parts if p is not part]
-            if others and decided(s, part, (*known, *others)) == sp.true:
-                parts = others
-        return all_of(*parts)
-
-    def holds(claim: sp.Expr, known: Conditions, s: Statement) -> bool:
-        path = all_of(*(c for c in known if isinstance(c, sp.Or) or sides(c) is not None))
+    def holds(claim: sp.Expr, path: Boolean, s: Statement) -> bool:
         return all_nonnegative((sp.expand(claim),), path, s.domain, program.table)
 
     def changed(s: Statement) -> Statement:
-        guard = bottom_up_known(s.guard, (), partial(decided, s))
-        guard = s.guard if guard == sp.false else guard
-        return replace(s, expression=bottom_up_known(s.expression, parts_of(guard), partial(decided, s)), guard=guard)
+        expression, guard = (bottom_up(e, partial(decided, s)) for e in (s.expression, s.guard))
+        return replace(s, expression=expression, guard=s.guard if guard == sp.false else guard)
 
     return program.with_statements(map(changed, program.statements))
 
