@@ -4,12 +4,15 @@
     →  for n in range(N - 1): y[n] = exp(x[n + 1])
        for n in range(N - 1, N): y[n] = 0
 
-With the calls of one way alone, compilers compute several iterations at once. A formula with several choices by where
-its index is, as the adjoint of a stencil has, gets a loop of its own for the iterations that decide all of them alike:
+With the calls of one way alone, compilers compute several iterations at once. One iteration that takes another way
+stands between two loops:
 
     for j: if j != i: y[j] = x[j] - x[i]
     →  for j in range(i): y[j] = x[j] - x[i]
        for j in range(i + 1, N): y[j] = x[j] - x[i]
+
+A formula with several choices by where its index is, as the adjoint of a stencil has, gets a loop of its own for the
+iterations that decide all of them alike:
 
     for j in range(64): y[j] = x[j] + (x[j - 1] if j > 0 else 0) + (x[j + 1] if j < 63 else 0) + (z[j] if j > 1 else 0)
     →  for j in range(2): y[j] = …, the same

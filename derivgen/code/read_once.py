@@ -38,9 +38,8 @@ class ReadOnce:
         self.own = {
             code.name for code in function.body if isinstance(code, Scratch)
         }  # no array of a caller's lies there
-        self.found: dict[
-            int, tuple[Code, dict[Read, None]]
-        ] = {}  # by id: the statements are kept, so that ids stay theirs
+        # By id: the statements are kept, so that ids stay theirs.
+        self.found: dict[int, tuple[Code, dict[Read, None]]] = {}
 
     def function(self) -> Function:
         body = self.block(self.given.body, Point())

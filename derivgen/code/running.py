@@ -175,7 +175,7 @@ def apart(loop: For, running: Running) -> tuple[list[For], For, list[For]]:
 
 def run_along(loop: For, running: Running, so_far: Read) -> For:
     """The loop with a sum that runs along."""
-    position = next(k for k, code in enumerate(loop.body) if code == running.inner)
+    position = loop.body.index(running.inner)
     before, after = loop.body[: position - int(running.starts)], loop.body[position + 1 :]
     store = Assign(running.place, "=" if running.starts else "+=", so_far)
     add: Code = Assign(so_far, "+=", running.term)
