@@ -2,6 +2,7 @@
 
 for u in range(T): if u <= t: y += x[u]  →  for u in range(t + 1): y += x[u]
 for u in range(T): if u > t: y += x[u]   →  for u in range(t + 1, T): y += x[u]
+for u in range(T): if u ≥ t - 3 and u ≤ t: y += x[u]  →  for u in range(max(0, t - 3), t + 1): y += x[u]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from derivgen.form.expressions import all_of, conjuncts, is_integral
 from derivgen.form.inside import limit_of
 
 MORE = {"<": 0, "<=": 1, ">": 1, ">=": 0}  # from the limit that a condition names to a bound of a loop
+SHORT = 8  # iterations of a loop that compilers write out, and that stays as it is for that
 
 
 def bounded(function: Function) -> Function:
@@ -44,12 +46,24 @@ def cut_short(loop: For, point: Point, proof: Proof) -> For:
         fixed = integer and is_invariant(bound, {loop.index, *indices_in(loop.body)}, written_in(loop))
         if not fixed or not proof.may_be_read(bound, point) or not all_under(loop.body, condition):
             continue
+        end = end_of(loop, bound, is_start, proof, point)
+        if end is None:
+            continue
         body = tuple(inner for code in loop.body for inner in without(code, condition))
-        if is_start and loop.start == 0 and proof.is_at_most(sp.S.Zero, bound, point):
-            return replace(loop, start=bound, body=body)
-        if not is_start and loop.most is None and proof.is_at_most(bound, loop.stop, point):
-            return replace(loop, stop=bound, most=loop.stop, body=body)
+        ends = {"start": end} if is_start else {"stop": end, "most": loop.extent}
+        return replace(loop, body=body, **ends)
     return loop
+
+
+def end_of(loop: For, bound: sp.Expr, is_start: bool, proof: Proof, point: Point) -> sp.Expr | None:
+    """Where a loop starts, or stops, by its own end and by a bound; None where a short loop had to find out which."""
+    own, tighter = (loop.start, sp.Max) if is_start else (loop.stop, sp.Min)
+    low, high = (own, bound) if is_start else (bound, own)
+    if proof.is_at_most(low, high, point):
+        return bound
+    if proof.is_at_most(high, low, point):
+        return own
+    return None if loop.extent.is_Integer and loop.extent <= SHORT else tighter(own, bound)
 
 
 def bounds_in(loop: For) -> Iterator[tuple[sp.Expr, Boolean, bool]]:

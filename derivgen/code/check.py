@@ -14,7 +14,7 @@ from functools import cached_property
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.proof import Point, Proof, least_of
+from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
 from derivgen.code.visit import statements_in, tensors_in, values_of, written_by, written_in
 from derivgen.form.expressions import Conditions, Read, all_of, guarded_reads, indices_of, reads_of, substitute
@@ -92,7 +92,7 @@ class Check:
 
     def loop(self, loop: For, point: Point, defined: Defined) -> None:
         """A loop, which may have no iteration: what has a value in it alone has none after it."""
-        if loop.most is not None and not any(self.proof.is_at_most(e, loop.most, point) for e in least_of(loop.stop)):
+        if loop.most is not None and not self.proof.is_at_most(loop.stop, loop.most, point):
             raise self.fault(f"the loop over {loop.index} is not proved to stop before {loop.most}", point)
         if loop.shown is not None and self.function.arrays[loop.shown[0]].shape[loop.shown[1]] != loop.stop:
             raise self.fault(f"the loop over {loop.index} does not stop at the extent of {loop.shown}", point)

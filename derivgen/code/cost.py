@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import sympy as sp
 
-from derivgen.code.proof import Proof
+from derivgen.code.proof import Proof, greatest_of, least_of
 from derivgen.code.tree import Assign, Block, Code, Fill, For, Function, If, Let, Matrix, Product
 from derivgen.code.visit import blocks_of, mapped, read_by, values_of, with_blocks, written_by
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute
@@ -67,8 +67,8 @@ def statement_cost(code: Code, proof: Proof, rows: Rows = NO_BLOCKS) -> Cost:
 
 def iterations(loop: For) -> sp.Expr:
     """How many a loop has, at most."""
-    known = loop.start.is_Integer and loop.stop.is_Integer
-    return loop.stop - loop.start if known else loop.extent
+    spans = [sp.expand(stop - start) for stop in least_of(loop.stop) for start in greatest_of(loop.start)]
+    return min((span for span in spans if span.is_Integer), default=loop.extent)
 
 
 def loop_is_over(loop: For, index: sp.Symbol) -> bool:

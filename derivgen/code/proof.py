@@ -25,8 +25,7 @@ class Point:
     def inside(self, loop: For) -> Point:
         """In the body of a loop."""
         facts = [sp.Lt(loop.index, most) for most in least_of(loop.stop) if most != loop.extent]
-        if loop.start != 0:
-            facts.append(sp.Ge(loop.index, loop.start))
+        facts += [sp.Ge(loop.index, least) for least in greatest_of(loop.start) if least != 0]
         return Point((*self.around, Range(loop.index, loop.extent)), (*self.path, *facts))
 
     def where(self, condition: Boolean) -> Point:
@@ -40,6 +39,11 @@ class Point:
 def least_of(stop: sp.Expr) -> tuple[sp.Expr, ...]:
     """Numbers none of which is less than the stop of a loop."""
     return stop.args if isinstance(stop, sp.Min) else (stop,)
+
+
+def greatest_of(start: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Numbers none of which is more than the start of a loop."""
+    return start.args if isinstance(start, sp.Max) else (start,)
 
 
 class Proof:
@@ -81,6 +85,10 @@ class Proof:
         return [fact for r in dict.fromkeys(places) for fact in (sp.Ge(r, 0), sp.Lt(r, self.below[r.tensor]))]
 
     def is_at_most(self, a: sp.Expr, b: sp.Expr, point: Point) -> bool:
+        if isinstance(a, sp.Max) or isinstance(b, sp.Min):
+            return all(self.is_at_most(x, y, point) for x in greatest_of(a) for y in least_of(b))
+        if isinstance(a, sp.Min) or isinstance(b, sp.Max):
+            return any(self.is_at_most(x, y, point) for x in least_of(a) for y in greatest_of(b))
         path = sp.And(*point.path, *self.facts(a, b))
         return a == b or all_nonnegative((b - a,), path, point.around, self.table)
 

@@ -6,11 +6,9 @@ Its length is that of the refusals, each beside what it guards.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import sympy as sp
@@ -20,6 +18,7 @@ from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen.declare.accepted import CONSTANTS, NOT_REAL, check_operation, number, real_gamma, shown
 from derivgen.declare.around import MOST, part_around, turns
+from derivgen.declare.comparisons import compared
 from derivgen.declare.declarations import Declaration, Definition
 from derivgen.declare.letters import Letters
 from derivgen.declare.model import KINDS, Model, TensorSymbol
@@ -29,7 +28,6 @@ from derivgen.declare.suggestions import at_indices
 from derivgen.errors import Place, Refused, counted
 from derivgen.form import bounds
 from derivgen.form.expressions import (
-    ORDERED,
     TRUE,
     MaxOver,
     Read,
@@ -435,30 +433,8 @@ class Lowering:
         ordered = sorted(e.args, key=self.naming_order) if len(e.args) > 1 else e.args
         converted = {a: self.convert(a, scope) for a in ordered}
         if isinstance(e, sp.core.relational.Relational):
-            return self.relation(e.func(*(converted[a] for a in e.args)))
+            return compared(e.func(*(converted[a] for a in e.args)), self.is_integer)
         return e.func(*(converted[a] for a in e.args))
-
-    def relation(self, condition: Boolean) -> Boolean:
-        """An affine condition on integers without fractions, one on a single of them with an integer on the right.
-
-        SymPy makes `i >= 1/2` of `2*i - 1 >= 0`, here `i >= 1`, and both `f[i] <= 1` and `2 >= f[i] + 1` of `f[i] < 2`.
-        """
-        if isinstance(condition, BooleanAtom):
-            return condition
-        form = bounds.linear(sp.expand(condition.lhs - condition.rhs), self.is_integer)
-        if form is None:
-            return condition
-        if isinstance(condition, ORDERED) and len(form.keys() - {sp.S.One}) == 1:
-            (atom,) = form.keys() - {sp.S.One}
-            turned = condition if form[atom] > 0 else condition.reversed
-            limit = -form.get(sp.S.One, Fraction(0)) / form[atom]
-            if limit.denominator == 1:
-                return turned.func(atom, limit.numerator)
-            return atom >= math.ceil(limit) if turned.rel_op in (">", ">=") else atom <= math.floor(limit)
-        scale = math.lcm(*(c.denominator for c in form.values()))
-        if scale == 1:
-            return condition
-        return condition.func(sp.expand(condition.lhs * scale), sp.expand(condition.rhs * scale))
 
     def index(self, e: Any, scope: Scope) -> sp.Expr:
         if e not in scope.ranges:
@@ -539,7 +515,7 @@ class Lowering:
             )
         pairs, rest = [], scope
         for k in found:
-            test = TRUE if k == found[-1] else self.relation(sp.Lt(value, (k + 1) * period))
+            test = TRUE if k == found[-1] else compared(sp.Lt(value, (k + 1) * period), self.is_integer)
             subscripts = (s.xreplace({part: part.args[0] - k * part.args[1]}) for s in e.indices)
             pairs.append((self.read(e.func(e.base, *subscripts), rest.under(test)), test))
             rest = rest.under(negation(test))
