@@ -98,8 +98,8 @@ class Parser:
                 return {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b, ast.Div: a / b, ast.Pow: a**b}[type(kind)]
             case ast.Call(func=ast.Name(id="real"), args=[value]):
                 return self.value(value)
-            case ast.Call(func=ast.Name(id="min"), args=[a, b]):
-                return sp.Min(self.value(a), self.value(b))
+            case ast.Call(func=ast.Name(id="min" | "max" as word), args=[a, b]):
+                return (sp.Min if word == "min" else sp.Max)(self.value(a), self.value(b))
             case ast.Call(func=function, args=values):
                 return FUNCTIONS[ast.unparse(function)](*map(self.value, values))
         raise AssertionError(ast.dump(node))

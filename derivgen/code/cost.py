@@ -1,8 +1,8 @@
 """What code costs: operations, calls of functions and bytes moved, polynomials in the run-time sizes.
 
 Counted is what the statements say, before any compiler: at most, since a branch counts as always taken, and a loop that
-a bound cuts short as a whole one. Bytes are the least that must move where nothing stays in a cache between two
-statements at the top of a function, and everything does inside one.
+a bound cuts short as a whole one, unless its ends are a fixed distance apart. Bytes are the least that must move where
+nothing stays in a cache between two statements at the top of a function, and everything does inside one.
 """
 
 from __future__ import annotations
@@ -72,8 +72,11 @@ def iterations(loop: For) -> sp.Expr:
 
 
 def loop_is_over(loop: For, index: sp.Symbol) -> bool:
-    """Whether a loop goes through the rows of a block, from this index on: `for k in range(min(256, N - i))`."""
-    return loop.most is not None and loop.start == 0 and bool(loop.stop.has(index))
+    """Whether a loop goes through the rows of a block, from this index on: `for k in range(min(256, N - i))`.
+
+    Or `for n in range(i, min(i + 256, N))`.
+    """
+    return loop.most is not None and loop.start in (0, index) and bool(loop.stop.has(index))
 
 
 def is_of_ranks(code: If) -> bool:

@@ -467,7 +467,21 @@ EXAMPLES = {
                 if u < 2 * t:
                     y[t] += x[u]
         """,
-        None,
+        None,  # compilers write out a loop of six
+    ),
+    "a window, which the ends of the axis cut": (
+        bounded,
+        """
+        for n in range(40):
+            for k in range(40):
+                if n - k <= 2 and k - n < 4:
+                    u[n] += v[k]
+        """,
+        """
+        for n in range(40):
+            for k in range(max(0, n - 2), min(40, n + 4)):
+                u[n] += v[k]
+        """,
     ),
     "neighbours under one condition": (
         joined,
