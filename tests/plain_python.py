@@ -71,6 +71,7 @@ NAMES: dict[type | str, Callable[..., float]] = {
     form.logaddexp: np.logaddexp,
     form.ordinal: lambda u: u,  # as a real, which Python orders too: examples have no NaN
     form.of_ordinal: lambda u: u,
+    form.log_total: np.log,
     **dict.fromkeys((form.root, op.ROOT), math.sqrt),
     op.SQUARE: lambda u: u * u,
     op.CUBE: lambda u: u * u * u,

@@ -40,7 +40,7 @@ from derivgen.form.expressions import (
     substitute,
     sympy_order,
 )
-from derivgen.form.functions import CHEAP, DERIVATIVES
+from derivgen.form.functions import CHEAP, DERIVATIVES, FUNCTIONS
 
 Calls = frozenset[sp.Expr]
 NONE: Calls = frozenset()
@@ -144,7 +144,7 @@ def word_for(call: sp.Expr) -> str:
         return "root" if call.exp == sp.Rational(1, 2) else "power"
     if isinstance(call, sp.Piecewise):
         return "case"
-    return str(call.func.__name__).lower()
+    return FUNCTIONS[call.func].name if call.func in FUNCTIONS else call.func.__name__.lower()
 
 
 def size(call: sp.Expr) -> tuple[int, Any]:

@@ -30,10 +30,11 @@ class Function:
     parity: int = 0  # 1: even, -1: odd
     singular: str | None = None  # where it, or a derivative, is infinite or undefined
     kink: str | None = None  # what holds where it has no derivative
+    written: str | None = None  # the function that formulas and kernels have in its place, of the same values
 
     @property
     def name(self) -> str:
-        return self.type.__name__.lower()
+        return self.written or self.type.__name__.lower()
 
 
 class Primitive(sp.Function):
@@ -155,6 +156,12 @@ class tetragamma(Primitive):
 
 class root(Primitive):
     """The square root of a sum of squares: √u, with derivative 0 at u = 0 (SymPy's sqrt has an infinite one)."""
+
+    nargs = 1
+
+
+class log_total(Primitive):
+    """log(u) of a sum of exponentials less their largest: u is at least 1, or else 0, where the derivative is 0."""
 
     nargs = 1
 
@@ -307,6 +314,15 @@ RECORDS = (
         lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
         singular="u = 0",
         kink="the root of a sum of squares has derivative 0 at 0",
+    ),
+    Function(
+        log_total,
+        reals.plain("log"),
+        lambda f: (1 / sp.Max(f.args[0], sp.Rational(1, 2)),),
+        latex=r"\log",
+        singular="u = 0",
+        kink="the logarithm of a sum of exponentials has derivative 0 where all of them are exp(-∞)",
+        written="log",
     ),
 )
 

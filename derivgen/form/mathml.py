@@ -158,7 +158,7 @@ class Mathml(Plain):
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
             return row(f"<mo>|</mo>{self.expression(e.args[0])}<mo>|</mo>")
-        return f"<mi>{e.func.__name__.lower()}</mi>{self.parenthesized(self.arguments(e))}"
+        return f"<mi>{self.function_name(e)}</mi>{self.parenthesized(self.arguments(e))}"
 
     def piecewise(self, e: sp.Piecewise) -> str:
         rows = []

@@ -33,6 +33,7 @@ from derivgen.form.sizes import at_most
 ADD, MULTIPLY, POWER, ATOM = 1, 2, 3, 4  # precedences
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 COMMANDS = {f.type: f.latex for f in RECORDS if f.latex}
+NAMES = {f.type: f.name for f in RECORDS}
 RELATIONS = {"==": "=", "!=": "≠", ">=": "≥", "<=": "≤", ">": ">", "<": "<"}
 
 
@@ -282,7 +283,10 @@ class Plain:
         if isinstance(e, sp.Abs):
             inside = self.expression(e.args[0])
             return f"abs({inside})" if "|" in inside else f"|{inside}|"
-        return f"{e.func.__name__.lower()}({self.arguments(e)})"
+        return f"{self.function_name(e)}({self.arguments(e)})"
+
+    def function_name(self, e: sp.Basic) -> str:
+        return NAMES.get(e.func) or e.func.__name__.lower()
 
     def arguments(self, e: sp.Basic) -> str:
         unordered = isinstance(e, sp.Max | sp.Min)
@@ -411,7 +415,7 @@ class Latex(Plain):
             return self.square_root(e.args[0])
         if isinstance(e, sp.Abs):
             return rf"\left|{self.expression(e.args[0])}\right|"
-        operator = COMMANDS.get(e.func) or rf"\operatorname{{{e.func.__name__.lower()}}}"
+        operator = COMMANDS.get(e.func) or rf"\operatorname{{{self.function_name(e)}}}"
         return rf"{operator}\left({self.arguments(e)}\right)"
 
     def piecewise(self, e: sp.Piecewise) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 from mpmath import MPContext
 
-from derivgen.form.functions import FUNCTIONS
+from derivgen.form.functions import FUNCTIONS, log_total
 
 PRECISION = 120  # bits
 WHOLE = 2**53  # up to which doubles are all whole numbers
@@ -274,7 +274,7 @@ class Rounded:
         if function is sp.exp:
             value = np.exp(a.value)
             return at_zero(a, Near(value, value * (np.expm1(a.error) + FUNCTION * np.exp(a.error))))
-        if function is sp.log:
+        if function in (sp.log, log_total):
             value, off = np.log(a.value), self.logarithm_off(a)
             return Near(value, off + FUNCTION * (np.abs(value) + off))
         if function is sp.sqrt:

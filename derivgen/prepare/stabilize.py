@@ -11,7 +11,7 @@ Input: a declared Program. Output: a Program of the same values, in exact arithm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from derivgen.form.expressions import (
     replace_reads,
     subexpressions,
 )
-from derivgen.form.functions import erfc, expm1, log1p, logaddexp, sigmoid, softplus, stop_gradient, xlogy
+from derivgen.form.functions import erfc, expm1, log1p, log_total, logaddexp, sigmoid, softplus, stop_gradient, xlogy
 from derivgen.form.program import (
     Names,
     Program,
@@ -45,6 +45,7 @@ from derivgen.form.program import (
 )
 from derivgen.form.squares import as_root, is_square
 from derivgen.prepare.separated import ENOUGH, parts_of_exponent
+from derivgen.prepare.vanishing import LOWEST, Vanishing
 from derivgen.rewrite.conditions import at_read
 from derivgen.rewrite.held import Held, Reuse
 from derivgen.rewrite.scans import leave_scans
@@ -72,9 +73,11 @@ class Stabilizer:
         self.statements: list[Statement] = []
         self.scaled: dict[str, Statement] = {}  # the statement S = exp(m)·total of each sum of exponentials
         self.squares: set[str] = set()  # tensors that are sums of squares
-        self.powers: dict[tuple[object, ...], tuple[Read, Read]] = {}  # largest and exp(shifted) of each exponent
+        self.powers: dict[tuple[object, ...], tuple[sp.Expr, Read]] = {}  # largest and exp(shifted) of each exponent
         self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
         self.positive: set[str] = set()  # totals of exponentials
+        self.vanishing = Vanishing(program)
+        self.empty: set[str] = set()  # totals that are 0 where all of their exponents are -oo
         self.held: dict[str, Statement] = {}  # elementwise definitions, to see through
         self.scan: Scan | None = None  # of the statement at hand
         self.variables = variables_of(program)  # not to see through: something is differentiated by them
@@ -145,6 +148,8 @@ class Stabilizer:
         self.keep(replace(s, target=total, expression=weight * power))
         if weight.is_positive:
             self.positive.add(total)
+        if self.vanishing.is_infinite(exponential.args[0]):
+            self.empty.add(total)
         held = replace(
             s,
             operator="=",
@@ -182,15 +187,18 @@ class Stabilizer:
         rest = replace(s, guard=all_of(s.guard, sp.Not(enough)))
         self.keep(replace(rest, target=most.tensor, operator="max=", expression=stop_gradient(exponent)))
         self.keep(replace(s, target=total.tensor, expression=guarded(product, enough), domain=own))
-        self.keep(replace(rest, target=total.tensor, expression=sp.exp(exponent - stop_gradient(most))))
+        if self.vanishing.is_infinite(exponent):
+            self.empty.add(total.tensor)
+        highest = self.finite(most, exponent)
+        self.keep(replace(rest, target=total.tensor, expression=sp.exp(exponent - highest)))
         self.positive.add(total.tensor)
-        shift = sp.Piecewise((sp.Add(*(largest for largest, _ in found)), enough), (most, TRUE))
+        shift = sp.Piecewise((sp.Add(*(largest for largest, _ in found)), enough), (highest.args[0], TRUE))
         held = replace(s, operator="=", domain=own, expression=sp.exp(stop_gradient(shift)) * total)
         self.scaled[s.target] = held
         if self.program.tensor(s.target).role is not Role.HELPER:
             self.statements.append(held)
 
-    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[Read, Read]:
+    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[sp.Expr, Read]:
         """(the largest exponent, exp(exponent - largest)) over the exponent's indices; one pair for equal ones."""
         own = indices_of(exponent) | indices_of(s.guard)
         domain = tuple(r for r in s.domain if r.index in own)
@@ -206,11 +214,12 @@ class Stabilizer:
             maximum = replace(s, target=largest.tensor, subscripts=largest.subscripts, domain=domain, operator="max=")
             self.keep(replace(maximum, expression=stop_gradient(exponent)))
             elementwise = replace(s, subscripts=difference.subscripts, domain=domain, operator="=", guard=TRUE)
-            shift = exponent - stop_gradient(largest)
+            highest = self.finite(largest, exponent)
+            shift = exponent - highest
             for target, value in ((difference, shift), (power, sp.exp(difference))):
                 self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
             self.shifts.append(Held(difference, shift, box, s.guard))
-            self.powers[key] = largest, power
+            self.powers[key] = highest.args[0], power
         return self.powers[key]
 
     def declare(self, base: str, shape: tuple[sp.Expr, ...]) -> str:
@@ -223,7 +232,17 @@ class Stabilizer:
     def stable(self, expression: sp.Basic) -> Any:
         """The expression or condition after every pattern of REWRITES, sums of exponentials in their scaled form."""
         opened = replace_reads(expression, lambda read: self.see(read, self.scaled))
-        return bottom_up(opened, self.rewrite)
+        return bottom_up(bottom_up(opened, self.rewrite), self.defined)
+
+    def defined(self, node: sp.Basic) -> sp.Basic:
+        """The logarithm of exponentials that may all be exp(-oo): -oo, without a derivative there."""
+        match node:
+            case sp.log(args=[Read() as total]) if total.tensor in self.empty:
+                return sp.Piecewise((node, sp.Gt(total, ZERO)), (-sp.oo, TRUE))
+            case logaddexp() if self.vanishing.is_infinite(node):
+                largest = sp.Max(*node.args)
+                return sp.Piecewise((node, sp.Gt(largest, LOWEST)), (stop_gradient(largest), TRUE))
+        return node
 
     def see(self, read: Read, definitions: dict[str, Statement]) -> sp.Expr:
         """The expression that a tensor holds at these subscripts, or the read itself."""
@@ -266,12 +285,45 @@ class Stabilizer:
         opened = bottom_up(replace_reads(u, lambda read: self.see(read, self.held)), self.rewrite)
         for candidate in (u, opened):
             factors = sp.Mul.make_args(candidate)
-            outside = [log_of_factor(f, self.positive) for f in factors]
+            outside = [self.log_of_factor(f) for f in factors]
             known = [part for part in outside if part is not None]
             if known:
                 rest = sp.Mul(*(f for f, part in zip(factors, outside, strict=True) if part is None))
                 return sp.Add(*known), rest
         return None
+
+    def log_of_factor(self, factor: sp.Expr) -> sp.Expr | None:
+        """The logarithm of a factor that is positive whatever its arguments, or None where that is not known."""
+        base, exponent = (factor.base, factor.exp) if isinstance(factor, sp.Pow) else (factor, ONE)
+        if isinstance(factor, sp.exp):
+            return factor.args[0]
+        if isinstance(base, sigmoid):
+            return -exponent * softplus(-base.args[0])
+        if isinstance(base, sp.cosh):
+            return exponent * log_cosh(base.args[0])
+        if isinstance(base, Read) and base.tensor in self.positive and factor is not base:
+            return exponent * sp.log(base)
+        if isinstance(base, sp.Add):
+            logarithm = self.log_of_sum(base)
+            return None if logarithm is None else exponent * logarithm
+        return None
+
+    def log_of_sum(self, u: sp.Add) -> sp.Expr | None:
+        """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b);  more terms: m + log Σ exp(· - m)."""
+        exponents = exponents_of_terms(u)
+        if exponents is None:
+            return None
+        if len(exponents) == 2:
+            a, b = sorted(exponents, key=lambda a: a != 0)
+            return softplus(b) if a == 0 else logaddexp(*exponents)
+        most = sp.Max(*exponents)
+        largest = self.finite(most, most)
+        logarithm = log_total if self.vanishing.is_infinite(most) else sp.log
+        return largest + logarithm(shifted_sum(exponents, largest))
+
+    def finite(self, largest: sp.Expr, exponent: sp.Expr) -> sp.Expr:
+        """What is subtracted from exponents: their largest, but no -oo."""
+        return stop_gradient(sp.Max(largest, LOWEST) if self.vanishing.is_infinite(exponent) else largest)
 
     def rewrite_log_free(self, node: sp.Basic) -> sp.Basic:
         return node if isinstance(node, sp.log) else self.rewrite(node)
@@ -314,42 +366,23 @@ def is_log_or_quotient_of(tensor: str, partners: set[str], expression: sp.Expr) 
 # ---- logarithms
 
 
-def log_of_factor(factor: sp.Expr, positive: Container[str]) -> sp.Expr | None:
-    """The logarithm of a factor that is positive whatever its arguments, or None where that is not known."""
-    base, exponent = (factor.base, factor.exp) if isinstance(factor, sp.Pow) else (factor, ONE)
-    if isinstance(factor, sp.exp):
-        return factor.args[0]
-    if isinstance(base, sigmoid):
-        return -exponent * softplus(-base.args[0])
-    if isinstance(base, sp.cosh):
-        return exponent * log_cosh(base.args[0])
-    if isinstance(base, Read) and base.tensor in positive and factor is not base:
-        return exponent * sp.log(base)
-    if isinstance(base, sp.Add):
-        logarithm = log_of_sum(base)
-        return None if logarithm is None else exponent * logarithm
-    return None
-
-
-def log_of_sum(u: sp.Add) -> sp.Expr | None:
-    """log(1 + exp(a)) = softplus(a);  log(exp(a) + exp(b)) = logaddexp(a, b);  more terms: m + log Σ exp(· - m)."""
-    exponents = exponents_of_terms(u)
-    if exponents is None:
-        return None
-    if len(exponents) == 2:
-        a, b = sorted(exponents, key=lambda a: a != 0)
-        return softplus(b) if a == 0 else logaddexp(*exponents)
-    largest = stop_gradient(sp.Max(*exponents))
-    return largest + sp.log(shifted_sum(exponents, largest))
-
-
 def exponents_of_terms(u: sp.Expr) -> list[sp.Expr] | None:
     """The exponents of a sum of exponentials, a + log c for c·exp(a); None for another sum, or one that is shifted."""
-    pairs = [term.as_coeff_Mul() for term in u.args] if isinstance(u, sp.Add) else []
-    if not all(c.is_positive and (e == 1 or isinstance(e, sp.exp)) for c, e in pairs) or u.has(stop_gradient):
+    if not isinstance(u, sp.Add) or not u.has(sp.exp) or u.has(stop_gradient):
         return None
-    exponents = [(e.args[0] if e != 1 else ZERO) + sp.log(c) for c, e in pairs]
-    return exponents if any(not a.is_number for a in exponents) else None
+    exponents = [exponent_of_term(term) for term in u.args]
+    return exponents if None not in exponents else None
+
+
+def exponent_of_term(term: sp.Expr) -> sp.Expr | None:
+    """a + log c of c·exp(a), which may be 0 in some cases: `exp(a) if c else 0` is exp of `a if c else -oo`."""
+    coefficient, e = term.as_coeff_Mul()
+    if isinstance(e, sp.Piecewise):
+        pairs = [(-sp.oo if value == 0 else exponent_of_term(value), c) for value, c in e.args]
+        exponent = sp.Piecewise(*pairs) if all(value is not None for value, _ in pairs) else None
+    else:
+        exponent = e.args[0] if isinstance(e, sp.exp) else ZERO if e == 1 else None
+    return exponent + sp.log(coefficient) if exponent is not None and coefficient.is_positive else None
 
 
 def shifted_sum(exponents: Sequence[sp.Expr], largest: sp.Expr) -> sp.Expr:
