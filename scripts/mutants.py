@@ -126,7 +126,7 @@ MUTANTS = (
     Mutant(PREPARE, "shorten", "prepare/shorten.py", "long or (is_division(node) and bool(reads_of(node)))", "long"),
     Mutant(SIMPLIFY, "at_the_only_index", "simplify/guarded.py", "if other.extent == r.extent and other.index", "if other.index"),
     Mutant(CODE, "bounded", "code/bound.py", '{"<": 0, "<=": 1, ">": 1, ">=": 0}', '{"<": 0, "<=": 0, ">": 1, ">=": 0}'),
-    Mutant(CODE, "bounded", "code/bound.py", "return tighter(own, bound) if is_narrow(loop, bound, is_start) else None", "return bound"),
+    Mutant(CODE, "bounded", "code/bound.py", "else tighter(own, bound)", "else bound"),
     Mutant(CODE, "bounded", "code/bound.py", "(loop.start, sp.Max) if is_start else (loop.stop, sp.Min)", "(loop.start, sp.Min) if is_start else (loop.stop, sp.Max)"),
     Mutant(CODE, "bounded", "code/bound.py", "if proof.is_at_most(high, low, point):", "if True:"),
     Mutant(CODE, "bounded", "code/bound.py", "or not all_under(loop.body, condition):", "or False:"),

@@ -13,7 +13,8 @@ from dataclasses import replace
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
-from derivgen.code.proof import Point, Proof, greatest_of, least_of
+from derivgen.code.extents import SHORT
+from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, If, Let
 from derivgen.code.visit import blocks_of, indices_in, statements_in, with_blocks, written_in
 from derivgen.code.walk import inside, is_invariant
@@ -21,9 +22,6 @@ from derivgen.form.expressions import all_of, conjuncts, is_integral
 from derivgen.form.inside import limit_of
 
 MORE = {"<": 0, "<=": 1, ">": 1, ">=": 0}  # from the limit that a condition names to a bound of a loop
-NARROW = (
-    8  # a window of at most this part of a loop is a loop of its own: each iteration of it takes up to 5 times as long
-)
 
 
 def bounded(function: Function) -> Function:
@@ -61,8 +59,7 @@ def cut_short(loop: For, point: Point, proof: Proof) -> For:
 def end_of(loop: For, bound: sp.Expr, is_start: bool, proof: Proof, point: Point) -> sp.Expr | None:
     """Where a loop starts, or stops, by its own end and by a bound.
 
-    None where only an iteration could tell, and tests in a vector cost less than a loop that is none: numba counts
-    negative subscripts from the end, and LLVM does not see that those of a loop from max(0, u) on are not negative.
+    None where only an iteration could tell, in a loop so short that a compiler writes it out, with the tests.
     """
     own, tighter = (loop.start, sp.Max) if is_start else (loop.stop, sp.Min)
     low, high = (own, bound) if is_start else (bound, own)
@@ -70,16 +67,7 @@ def end_of(loop: For, bound: sp.Expr, is_start: bool, proof: Proof, point: Point
         return bound
     if proof.is_at_most(high, low, point):
         return own
-    return tighter(own, bound) if is_narrow(loop, bound, is_start) else None
-
-
-def is_narrow(loop: For, bound: sp.Expr, is_start: bool) -> bool:
-    """Whether a bound and one on the other side leave a fixed number of iterations, few of those that the loop has."""
-    own = least_of(loop.stop) if is_start else greatest_of(loop.start)
-    others = [*own, *(other for other, _, start in bounds_in(loop) if start != is_start)]
-    spans = [sp.expand(other - bound if is_start else bound - other) for other in others]
-    few = loop.extent / NARROW if loop.extent.is_Integer else sp.oo
-    return any(span.is_Integer and span <= few for span in spans)
+    return None if loop.extent.is_Integer and loop.extent < SHORT else tighter(own, bound)
 
 
 def bounds_in(loop: For) -> Iterator[tuple[sp.Expr, Boolean, bool]]:

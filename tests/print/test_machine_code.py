@@ -111,3 +111,26 @@ def test_a_bare_literal_is_noticed(tmp_path: Path) -> None:
     assert intermediate_lines(module.a1_backward.dispatcher)
     if platform.machine() in ("x86_64", "AMD64"):
         assert instructions(module.a1_backward.dispatcher)
+
+
+PAIRS = """{mark}
+def pairs(x: Real[N], y: Real[N]):
+    for i in range(x.shape[0]):
+        total = real(0)
+        for j in range(i + 1, x.shape[0]):
+            total += x[j] * x[i]
+        y[i] = total
+"""
+
+
+def test_a_subscript_is_not_taken_from_the_end(tmp_path: Path) -> None:
+    """numba chooses between j and j + length otherwise, for each element of a loop that starts at i + 1."""
+    text = KERNELS.read_text(encoding="utf-8")
+    end = text.index("\n# ---- ")
+    module = load(text[:end] + "\n\n" + PAIRS.format(mark="@kernel") + "\n\n" + text[end:], tmp_path)
+    x, y = np.arange(1, 6, dtype=np.float32), np.empty(5, np.float32)
+    module.pairs(x, y)
+    np.testing.assert_array_equal(y, [14, 24, 27, 20, 0])
+    (code,) = module.pairs.dispatcher.inspect_llvm().values()
+    (own,) = (p for p in sections(code, re.compile(r"define ")))
+    assert [line for line in own if re.search(r"select i1 .* i64", line)] == []
