@@ -483,11 +483,11 @@ EXAMPLES = {
                 u[n] += v[k]
         """,
     ),
-    "a window that is a large part of the loop": (
+    "a window of a loop that is written out": (
         bounded,
         """
         for n in range(40):
-            for k in range(40):
+            for k in range(6):
                 if n - k <= 2 and k - n < 4:
                     u[n] += v[k]
         """,
