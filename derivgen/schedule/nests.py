@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derivgen.arrange.contractions import Product, calls_blas, is_few, match_contraction
-from derivgen.form.expressions import TRUE, indices_of, reads_of, substitute
+from derivgen.form.expressions import TRUE, indices_of, reads_of, subexpressions, substitute
 from derivgen.form.program import Program, Range, Scan, Statement, are_plain, is_plain_index
 from derivgen.rewrite.calls import calls_in
 from derivgen.rewrite.conditions import is_lone, is_read_under_guard
@@ -232,7 +232,7 @@ def fused(
     if loops and nodes:
         last, outer = nodes[-1], loops[0]
         alike = isinstance(last, Loop) and last.scan is None and last.extent == outer.extent
-        if isinstance(last, Loop) and alike and (together or runs_well_inside(last, work, loops)):
+        if isinstance(last, Loop) and alike and runs_well_inside(last, work, loops, together):
             renamed = rename_work(work, outer.index, last.index)
             if renamed is not None and all(independent(last.index, c, renamed) for c in work_in(last)):
                 rest = tuple(replace(r, index=last.index) if r is outer else r for r in loops[1:])
@@ -240,24 +240,33 @@ def fused(
     return (*nodes, within(loops, work))
 
 
-def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...]) -> bool:
+def runs_well_inside(loop: Loop, work: Compute | Contraction, loops: tuple[Range, ...], together: bool) -> bool:
     """Whether some work gains by sharing a loop: not after a row's maximum, nor as a call after its inner loops.
 
     Either would keep the compiler from running several rows, or several points, of the loop at once; and so would
-    loops that only some of them have, by a condition on data. A sum after calls is taken over so many points at once
-    that a short loop has too few: 97 → 21 µs for 1,000 rows of 25 exponentials and their sum.
+    loops that only some of them have, by a condition on data, or by a power: see `has_power`. A sum after calls is
+    taken over so many points at once that a short loop has too few: 97 → 21 µs for 1,000 rows of 25 exponentials and
+    their sum.
     """
-    if isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
+    done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
+    beside = [any(map(has_power, statements_of(node))) for node in loop.body if isinstance(node, Compute)]
+    if len(loops) == 1 and beside and any(beside) != any(map(has_power, own)):
+        return False
+    if together or isinstance(work, Contraction) or len(loops) > 2:  # the loop is none of rows
         return True
     guarded_by = {i for s in statements_of(work) for r in reads_of(s.guard) for i in indices_of(r)}
     if len(loops) == 2 and guarded_by and loops[1].index not in guarded_by:
         return False
-    done, own = [s for w in work_in(loop) for s in statements_of(w)], statements_of(work)
     after_maximum = has_maximum(done) and not has_maximum(own)
     calls = any(s.expression.has(sp.Function) for s in own)
     after_loops = calls and len(loops) == 1 and any(isinstance(n, Loop) and not is_short_sum(n) for n in loop.body)
     after_calls = is_short(loops[0]) and not calls and loops[0] in work.statement.reduced and any(map(calls_in, done))
     return not after_maximum and not after_loops and not after_calls
+
+
+def has_power(s: Statement) -> bool:
+    """Whether a whole power has an exponent that differs between points: each is computed by a loop of its own."""
+    return any(isinstance(e, sp.Pow) and e.exp.is_integer and e.exp.free_symbols for e in subexpressions(s.expression))
 
 
 def is_short_sum(loop: Loop) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import pytest
 import sympy as sp
+from generated import module_text
 from statements import program_of
 
+from derivgen import Model
 from derivgen.form.as_written import as_written
 from derivgen.schedule.nests import loop_order, order_of_one
 
@@ -46,3 +49,22 @@ def test_of_two_indices_that_read_alike_the_long_one_runs_inside(text: str, want
     (s,) = program_of(text, shapes={"z": "400"} if "+ k" in text else None).statements
     long = (replace(r, extent=sp.Integer(400)) if r.index.name == "i" else r for r in s.domain)
     assert "".join(r.index.name for r in loop_order(replace(s, domain=tuple(long)))) == wanted
+
+
+def test_a_power_that_is_a_loop_shares_none_with_calls() -> None:
+    """It would keep a compiler from making several of the calls at once."""
+    model = Model("series")
+    N, K = model.sizes(N=300, K=25)
+    n, k = model.indices(n=N, k=K)
+    x, a = model.input("x", N), model.parameter("a", K)
+    power = model.let("power", (n, k), (x[n] + a[k]) ** k, layer="term")
+    term = model.let("term", (n, k), power[n, k] * sp.exp(-a[k] * x[n]), layer="term")
+    model.minimize(sp.Sum(term[n, k] ** 2, n, k))
+    loops = [node for node in ast.walk(ast.parse(module_text(model))) if isinstance(node, ast.For)]
+    inner = [
+        ast.unparse(f)
+        for f in loops
+        if not any(isinstance(child, ast.For) for line in f.body for child in ast.walk(line))
+    ]
+    assert any("integer_power(" in text for text in inner)
+    assert not any("integer_power(" in text and " exp(" in text for text in inner)
