@@ -17,7 +17,7 @@ LOWEST = sp.Float("-1e38")  # what is not above it counts as the logarithm of 0;
 
 
 class Vanishing:
-    """The tensors of a program that may hold -∞, and those that may hold 0."""
+    """The tensors of a program that may hold an infinity, and those that may hold 0."""
 
     def __init__(self, program: Program) -> None:
         self.infinite: set[str] = set()
@@ -35,19 +35,19 @@ class Vanishing:
             self.zero.add(s.target)
 
     def is_infinite(self, e: sp.Basic) -> bool:
-        """Whether an expression may be -∞."""
+        """Whether an expression may be -∞, or ∞, of which the exponent may have the opposite."""
         match e:
             case Read():
                 return e.tensor in self.infinite
             case sp.Piecewise():
                 return any(self.is_infinite(pair.args[0]) for pair in e.args)
-            case sp.Max() | logaddexp():
+            case sp.Max() | sp.Min() | logaddexp():
                 return all(map(self.is_infinite, e.args))
-            case sp.Add() | sp.Mul() | sp.Min() | stop_gradient():
+            case sp.Add() | sp.Mul() | stop_gradient():
                 return any(map(self.is_infinite, e.args))
             case sp.log():
                 return self.is_zero(e.args[0])
-        return e is sp.S.NegativeInfinity
+        return e in (sp.oo, -sp.oo)
 
     def is_zero(self, e: sp.Basic) -> bool:
         """Whether an expression may be 0 for another reason than that its terms happen to cancel."""

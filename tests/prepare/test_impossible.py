@@ -152,3 +152,38 @@ def test_other_sums_are_not_guarded() -> None:
     z = model.parameter("z", N, C, init="normal")
     model.minimize(sp.Sum(sp.log(sp.Sum(sp.exp(z[n, c]), c)) + sp.log(sp.exp(z[n, 0]) + sp.exp(z[n, 1]) + 1), n))
     assert "e+38" not in module_text(model)
+
+
+def test_a_soft_minimum_takes_no_infinite_cost() -> None:
+    """Soft dynamic time warping along antidiagonals: what lies outside of the table costs oo."""
+    length = 6
+    model = Model("soft_dtw", dtype="float64")
+    T = model.sizes(T=length)
+    k, i = model.indices(k=2 * T - 1, i=T)
+    x, y, gamma = model.input("x", T), model.parameter("y", T), model.input("gamma")
+
+    def step(R: sp.IndexedBase) -> sp.Expr:
+        up = sp.Piecewise((R[k - 1, i - 1], i > 0), (sp.oo, True))
+        diagonal = sp.Piecewise((R[k - 2, i - 1], i > 0), (0, k < 1), (sp.oo, True))
+        terms = (sp.exp(-cost / gamma) for cost in (R[k - 1, i], up, diagonal))
+        inside = sp.And(k - i >= 0, k - i < T)
+        return sp.Piecewise(((x[i] - y[k - i]) ** 2 - gamma * sp.log(sp.Add(*terms)), inside), (sp.oo, True))
+
+    R = model.recur("R", (k, i), step, initial=[sp.oo, sp.oo])
+    model.minimize(R[2 * T - 2, T - 1])
+
+    def directly(at: np.ndarray, y: np.ndarray) -> complex:
+        """In weights exp(-R/gamma), by rows."""
+        weight = np.zeros((length + 1, length + 1), complex)
+        weight[0, 0] = 1
+        for a, b in np.ndindex(length, length):
+            own = np.exp(-((at[a] - y[b]) ** 2) / 0.5)
+            weight[a + 1, b + 1] = own * (weight[a, b] + weight[a + 1, b] + weight[a, b + 1])
+        return -0.5 * np.log(weight[-1, -1])
+
+    rng = np.random.default_rng(7)
+    given, own = rng.normal(size=length), rng.normal(size=length)
+    loss, gradient = execute(module_text(model)).loss_and_gradient(own, given, np.array(0.5))
+    wanted = [directly(given, own + 1e-30j * e).imag / 1e-30 for e in np.eye(length)]
+    np.testing.assert_allclose(loss, directly(given, own).real, rtol=1e-13)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-12, atol=1e-14)
