@@ -499,9 +499,13 @@ class Lowering:
         for subscript in subscripts:
             form = bounds.linear(subscript, self.is_integer)
             if form is None or any(c.denominator != 1 for c in form.values()):
+                reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})
+                advice = (
+                    f": {reals[0]} holds reals; compute integers before, and give them by model.labels" if reals else ""
+                )
                 raise Refused(
                     f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
-                    "sizes and integer tensors"
+                    f"sizes and integer tensors{advice}"
                 )
         return self.earlier(Read(name, *subscripts))
 

@@ -131,6 +131,7 @@ MISTAKES = {
     "41 a part of an axis": (a1("x[n, 0:2]"), ("x[n, 0:2] has the subscript 0:2,", "such as x[n, d]")),
     "41 an ellipsis": (a1("x[...]"), ("x[...] has the subscript ...,", "such as x[n, d]")),
     "41 a name": (a1('x[n, "d"]'), ("has the subscript 'd'", "such as x[n, d]")),
+    "a place that is computed": (a1("W1[2*x[n, 0], h]"), ("x holds reals", "give them by model.labels")),
     "56 subscripts of a product": (a1("(x*W1)[n, h]"), ("x[n, h]*W[n, h] for (x*W)[n, h]",)),
     "56 subscripts of an element": (a1("x[n][d]"), ("x[n, d] for x[n][d]",)),
     "59 labels without subscripts": (
