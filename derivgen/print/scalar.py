@@ -51,7 +51,7 @@ def digits(number: sp.Expr) -> str:
     """A number as its formula has it: `1 / 64`, which Python divides when it compiles, and not `0.015625`."""
     if number.is_Integer:
         return str(number)
-    decimal = repr(float(number))
+    decimal = repr(float(number)).replace("e+", "e")
     if not number.is_Rational or len(decimal.lstrip("-")) <= SHORT or max(abs(number.p), number.q) > EXACT:
         return decimal
     return f"{number.p} / {number.q}"

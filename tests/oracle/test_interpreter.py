@@ -18,6 +18,7 @@ from derivgen.form.functions import (
     erfc,
     expm1,
     log1p,
+    log_total,
     logaddexp,
     loggamma,
     root,
@@ -112,6 +113,7 @@ REFERENCES: dict[type, Any] = {
     loggamma: lambda u: np.where(np.isneginf(u), np.nan, scipy.special.gammaln(u)),
     digamma: scipy.special.digamma,
     trigamma: lambda u: np.where(np.isneginf(u), np.nan, scipy.special.polygamma(1, u)),
+    log_total: np.log,
     root: np.sqrt,
 }
 BINARY = {sp.atan2, sp.Mod, sp.Max, sp.Min, xlogy, logaddexp}
