@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from derivgen.errors import Refused
-from derivgen.form.functions import DERIVATIVES, digamma, loggamma, trigamma
+from derivgen.form.functions import DERIVATIVES, WRITABLE, digamma, loggamma, trigamma
 
 NOT_REAL = (type(sp.nan), type(sp.zoo), type(sp.I))
 HINTS = {
@@ -19,7 +19,7 @@ HINTS = {
     "polygamma": " (of these it has digamma and trigamma, polygamma(0, u) and polygamma(1, u))",
 }
 LARGEST = sp.Integer(int(sys.float_info.max))
-FUNCTIONS = sorted({"sqrt", *(f.__name__ for f in DERIVATIVES)} - {"root"}, key=str.casefold)
+FUNCTIONS = sorted({"sqrt", *WRITABLE}, key=str.casefold)
 EXPONENTS = 2**14  # that are integers: LLVM takes a time to compile such a power that grows with the exponent
 CONSTANTS = (sp.pi, sp.E, sp.oo, -sp.oo)
 

@@ -18,7 +18,7 @@ import sympy as sp
 from derivgen.errors import DerivgenError
 from derivgen.form import functions
 from derivgen.form.expressions import Read, reads_of, subexpressions
-from derivgen.form.functions import DERIVATIVES, log_total, root
+from derivgen.form.functions import WRITABLE
 from derivgen.form.program import Program, Role, Statement, Tensor
 from derivgen.oracle import interpreter
 
@@ -54,8 +54,7 @@ ALIASES: dict[str, type] = {
     **{f"arc{name}": function for name, function in ARCS.items()},
 }
 
-# `root` is a square root too, and `log_total` a logarithm, but such as only `stabilize` may choose.
-FUNCTIONS: dict[str, type] = {**{f.__name__: f for f in DERIVATIVES if f not in (log_total, root)}, **ALIASES}
+FUNCTIONS: dict[str, type] = {**WRITABLE, **ALIASES}
 
 FORMS: dict[str, Callable[[sp.Expr], sp.Expr]] = {
     "sqrt": lambda u: sp.Pow(u, sp.Rational(1, 2), evaluate=False),

@@ -31,6 +31,7 @@ class Function:
     singular: str | None = None  # where it, or a derivative, is infinite or undefined
     kink: str | None = None  # what holds where it has no derivative
     written: str | None = None  # the function that formulas and kernels have in its place, of the same values
+    chosen: bool = False  # by a pass that knows more of the argument: who writes a formula has another name for it
 
     @property
     def name(self) -> str:
@@ -314,6 +315,7 @@ RECORDS = (
         lambda f: (product(indicator(sp.Gt(f, 0, evaluate=False)), 1 / (2 * f)),),
         singular="u = 0",
         kink="the root of a sum of squares has derivative 0 at 0",
+        chosen=True,
     ),
     Function(
         log_total,
@@ -323,11 +325,15 @@ RECORDS = (
         singular="u = 0",
         kink="the logarithm of a sum of exponentials has derivative 0 where all of them are exp(-∞)",
         written="log",
+        chosen=True,
     ),
 )
 
 FUNCTIONS: dict[type, Function] = {f.type: f for f in RECORDS}
 DERIVATIVES = {f.type: f.derivative for f in RECORDS if f.derivative is not None}
+
+# Functions by the names under which a formula may have them.
+WRITABLE = {f.type.__name__: f.type for f in RECORDS if f.derivative is not None and not f.chosen}
 
 # Functions that are cheap enough to be computed again where they stand twice.
 CHEAP = tuple(f.type for f in RECORDS if f.cost is not None)

@@ -235,8 +235,10 @@ class Stabilizer:
         return bottom_up(bottom_up(opened, self.rewrite), self.defined)
 
     def defined(self, node: sp.Basic) -> sp.Basic:
-        """The logarithm of exponentials that may all be exp(-oo): -oo, without a derivative there."""
+        """The logarithm of exponentials that may all be exp(-oo): -oo, without a derivative by them there."""
         match node:
+            case xlogy(args=[weight, Read() as total]) if total.tensor in self.empty:
+                return sp.Piecewise((node, sp.Gt(total, ZERO)), (xlogy(weight, stop_gradient(total)), TRUE))
             case sp.log(args=[Read() as total]) if total.tensor in self.empty:
                 return sp.Piecewise((node, sp.Gt(total, ZERO)), (-sp.oo, TRUE))
             case logaddexp() if self.vanishing.is_infinite(node):
@@ -277,8 +279,11 @@ class Stabilizer:
         stable = self.stable_log(u)
         if stable is None:
             return xlogy(weight, u)
-        known, rest = stable
-        return weight * bottom_up(known, self.rewrite_log_free) + (ZERO if rest == 1 else xlogy(weight, rest))
+        known, rest = bottom_up(stable[0], self.rewrite_log_free), stable[1]
+        logarithm = weight * known + (ZERO if rest == 1 else xlogy(weight, rest))
+        if not self.vanishing.is_infinite(known):
+            return logarithm
+        return sp.Piecewise((logarithm, sp.Abs(known) < -LOWEST), (xlogy(weight, stop_gradient(u)), TRUE))
 
     def stable_log(self, u: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
         """(a, v) of log u = a + log v where a keeps its precision, or None where no rule speaks of u."""

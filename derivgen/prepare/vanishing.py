@@ -10,7 +10,7 @@ from __future__ import annotations
 import sympy as sp
 
 from derivgen.form.expressions import TRUE, Read
-from derivgen.form.functions import logaddexp, stop_gradient
+from derivgen.form.functions import log_total, logaddexp, stop_gradient
 from derivgen.form.program import Program, Role, Statement
 
 LOWEST = sp.Float("-1e38")  # what is not above it counts as the logarithm of 0; float32 holds it
@@ -45,7 +45,7 @@ class Vanishing:
                 return all(map(self.is_infinite, e.args))
             case sp.Add() | sp.Mul() | stop_gradient():
                 return any(map(self.is_infinite, e.args))
-            case sp.log():
+            case sp.log() | log_total():
                 return self.is_zero(e.args[0])
         return e in (sp.oo, -sp.oo)
 
