@@ -70,7 +70,9 @@ def uses_of(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def mentions(node: ast.expr, name: str) -> bool:
-    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
+    """Whether an expression has the name, and not as a function that it calls."""
+    called = {call.func for call in ast.walk(node) if isinstance(call, ast.Call)}
+    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node) if inner not in called)
 
 
 def home_of(name: str) -> str:

@@ -196,12 +196,24 @@ layer(0)
 """
 
 
+SHIFTED = """from derivgen import Model
+model = Model("digits")
+n, = model.indices(n=4)
+x = model.input("x", 4)
+model.minimize(x[{}(n / 2)])
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (RAISING, "digits.py:5: the spec raised ZeroDivisionError: division by zero"),
         ("import no_such_package\n", "digits.py:1: the spec raised ModuleNotFoundError: No module named"),
         ("x = undefined\n", "digits.py:1: undefined is not defined here: define it above this line, or import it"),
+        (
+            SHIFTED.format("floor"),
+            "digits.py:5: floor is not defined: write from sympy import floor",
+        ),
         ("\nimport sys\nsys.exit(3)\n", "digits.py:3: the spec ended itself by SystemExit(3)"),
         ("def f():\n    return f()\n\nf()\n", "digits.py:2: the spec raised RecursionError"),
         (
