@@ -198,7 +198,7 @@ layer(0)
 
 SHIFTED = """from derivgen import Model
 model = Model("digits")
-n, = model.indices(n=4)
+n = model.indices(n=4)
 x = model.input("x", 4)
 model.minimize(x[{}(n / 2)])
 """
