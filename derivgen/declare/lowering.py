@@ -17,10 +17,11 @@ from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.tensor.indexed import Idx, Indexed, IndexedBase
 
 from derivgen.declare.accepted import CONSTANTS, NOT_REAL, check_operation, number, real_gamma, shown
-from derivgen.declare.around import MOST, part_around, turns
+from derivgen.declare.around import part_around, turns
 from derivgen.declare.comparisons import compared
 from derivgen.declare.declarations import Declaration, Definition
 from derivgen.declare.letters import Letters
+from derivgen.declare.looked_up import looked_up
 from derivgen.declare.model import KINDS, Model, TensorSymbol
 from derivgen.declare.naming_order import NamingOrder
 from derivgen.declare.scope import Scope
@@ -52,6 +53,7 @@ from derivgen.form.functions import partial
 from derivgen.form.inside import all_nonnegative, out_of_bounds
 from derivgen.form.places import declare_in_order
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
+from derivgen.form.tables import Formula
 from derivgen.stages import reached
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -95,6 +97,7 @@ class Lowering:
         self.naming_order = NamingOrder(model.runtime_sizes)
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.matrices: dict[tuple[object, ...], str] = {}  # likewise, the tensors of SymPy matrices
+        self.looked_up: dict[Formula | None, str] = {}  # tables of subscripts
         self.letters = Letters(model, self.names)
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
@@ -493,30 +496,49 @@ class Lowering:
                 f"{self.layer}: {e} is read with {counted(found, 'subscript')}, {name} has {counted(axes, 'axis')}: "
                 f"write {at_indices(e.base, self.model.declared_indices)}"
             )
-        if (part := part_around(e)) is not None:
-            return self.around(e, part, scope)
-        subscripts = [sp.expand(self.convert(s, scope)) for s in e.indices]
-        for subscript in subscripts:
-            form = bounds.linear(subscript, self.is_integer)
-            if form is None or any(c.denominator != 1 for c in form.values()):
-                reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})
-                advice = (
-                    f": {reals[0]} holds reals; compute integers before, and give them by model.labels" if reals else ""
-                )
-                raise Refused(
-                    f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, "
-                    f"sizes and integer tensors{advice}"
-                )
-        return self.earlier(Read(name, *subscripts))
+        if (part := part_around(e)) is not None and (branches := self.around(e, part, scope)) is not None:
+            return branches
+        return self.earlier(Read(name, *(self.subscript(e, axis, scope) for axis in range(len(e.indices)))))
 
-    def around(self, e: Indexed, part: sp.Mod, scope: Scope) -> sp.Expr:
-        """An element whose subscript goes round an axis, as a branch for each number of turns."""
+    def subscript(self, e: Indexed, axis: int, scope: Scope) -> sp.Expr:
+        """A subscript of an element: an integer combination, or else a read of a table of its values."""
+        subscript = sp.expand(self.convert(e.indices[axis], scope))
+        if self.is_linear(subscript):
+            return subscript
+        extent, ranges = self.tensors[e.base.name].shape[axis], scope.ranges.values()
+        rest = sp.Add(*(term for term in sp.Add.make_args(subscript) if self.is_linear(term)))
+        try:
+            found = looked_up(subscript, extent, scope.path, ranges)
+        except Refused as outside:
+            raise Refused(f"{self.layer}: {e}: {outside}") from None
+        if found is not None:
+            rest = sp.S.Zero
+        else:
+            found = looked_up(subscript - rest, None, scope.path, ranges)
+        if found is None:
+            reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})
+            advice = f": {reals[0]} holds reals; compute integers before, and give them by model.labels"
+            raise Refused(
+                f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, sizes "
+                f"and integer tensors, or a formula of indices with fixed sizes{advice if reals else ''}"
+            )
+        table, own = found
+        if table.formula not in self.looked_up:
+            self.looked_up[table.formula] = self.names.fresh(f"{e.base.name}_at")
+            self.tensors[self.looked_up[table.formula]] = replace(table, name=self.looked_up[table.formula])
+        return Read(self.looked_up[table.formula], *own) + rest
+
+    def is_linear(self, subscript: sp.Expr) -> bool:
+        """Whether it is an integer combination of indices, sizes and integer tensors."""
+        form = bounds.linear(subscript, self.is_integer)
+        return form is not None and all(c.denominator == 1 for c in form.values())
+
+    def around(self, e: Indexed, part: sp.Mod, scope: Scope) -> sp.Expr | None:
+        """An element whose subscript goes round an axis, as a branch for each of a few turns; None: more of them."""
         value, period = (sp.expand(self.convert(a, scope)) for a in part.args)
         found = turns(value, period, scope.path, tuple(scope.ranges.values()), self.tensors)
         if found is None:
-            raise Refused(
-                f"{self.layer}: {e}: expected an integer combination of indices in {part}, and at most {MOST} turns"
-            )
+            return None
         pairs, rest = [], scope
         for k in found:
             test = TRUE if k == found[-1] else compared(sp.Lt(value, (k + 1) * period), self.is_integer)
