@@ -15,7 +15,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.code.tree import Extent
-from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, sympy_order
+from derivgen.form.expressions import Read, alternatives, branches_of, conjuncts, is_integral, reads_of, sympy_order
 from derivgen.form.functions import of_ordinal
 from derivgen.form.notation import ordered_factors, ordered_terms, split_fraction
 
@@ -154,7 +154,7 @@ class Operations:
             return self.place(e)
         if e.is_number:
             return Number(e)
-        if is_integral(e, self.is_integer):
+        if self.is_whole(e):
             return ToReal(self.integer(e))
         match e:
             case sp.Add():
@@ -218,6 +218,17 @@ class Operations:
 
     # ---- integers
 
+    def is_whole(self, e: sp.Expr) -> bool:
+        """Whether it is an integer combination, also of remainders of such as are not negative: there `%` is one."""
+        match e:
+            case sp.Mod(args=(sp.Expr() as value, sp.Integer() as period)):
+                coefficients = (sp.sympify(term.as_coeff_Mul()[0]) for term in sp.Add.make_args(value))
+                counts = period > 0 and not reads_of(value) and all(c > 0 for c in coefficients)
+                return counts and is_integral(value, self.is_integer)
+            case sp.Add() | sp.Mul():
+                return all(map(self.is_whole, e.args))
+        return is_integral(e, self.is_integer)
+
     def integer(self, e: sp.Expr) -> Operation:
         match e:
             case Read():
@@ -254,7 +265,7 @@ class Operations:
             case sp.Symbol():
                 return Name(c.name)
             case sp.core.relational.Relational():
-                whole = is_integral(c.lhs, self.is_integer) and is_integral(c.rhs, self.is_integer)
+                whole = self.is_whole(c.lhs) and self.is_whole(c.rhs)
                 write = self.integer if whole else self.real
                 return Comparison(write(c.lhs), c.rel_op, write(c.rhs))
         if c not in (sp.true, sp.false):

@@ -516,17 +516,21 @@ class Lowering:
         else:
             found = looked_up(subscript - rest, None, scope.path, ranges)
         if found is None:
-            reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})
-            advice = f": {reals[0]} holds reals; compute integers before, and give them by model.labels"
             raise Refused(
                 f"{self.layer}: {e} has the subscript {subscript}, expected an integer combination of indices, sizes "
-                f"and integer tensors, or a formula of indices with fixed sizes{advice if reals else ''}"
+                f"and integer tensors, or a formula of indices with fixed sizes{self.advice_on(subscript)}"
             )
         table, own = found
         if table.formula not in self.looked_up:
             self.looked_up[table.formula] = self.names.fresh(f"{e.base.name}_at")
             self.tensors[self.looked_up[table.formula]] = replace(table, name=self.looked_up[table.formula])
         return Read(self.looked_up[table.formula], *own) + rest
+
+    def advice_on(self, subscript: sp.Expr) -> str:
+        reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})
+        if reals:
+            return f": {reals[0]} holds reals; compute integers before, and give them by model.labels"
+        return "" if reads_of(subscript) or subscript.is_integer else f": round it, as floor({subscript})"
 
     def is_linear(self, subscript: sp.Expr) -> bool:
         """Whether it is an integer combination of indices, sizes and integer tensors."""

@@ -8,7 +8,10 @@ for `loss += (… a hundred terms …)²` that is `part = … a hundred terms �
     z = f(g(a, b, …)),  long    →    part = g(a, b, …)
                                      z = f(part)
 
-A maximum in a recurrence has such parts too, where its arguments may be rounded otherwise at another place. One of them
+A branch that several calls have inside them is such a part too: the derivatives by what is read in it would have these
+calls under its condition, where nothing else computes the same.
+
+A maximum in a recurrence has parts, where its arguments may be rounded otherwise at another place. One of them
 is often what an earlier step has stored. Then all derivatives must find the same one of two equal ones the larger.
 """
 
@@ -37,11 +40,13 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.functions import partial
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.rewrite.calls import is_costly
 
 REPEATED = 200  # nodes that a part's adjoints may repeat: its reads times its nodes
 HIGHEST = 16  # levels of a formula
 BRANCHES = 8  # of a Piecewise: each has the conditions of all before it
 ARGUMENTS = 4  # of a maximum that are no numbers: each is compared with all others
+CALLS = 2  # that have one branch inside them
 FACTORS = 8  # of a product: the derivative by each has all others
 
 
@@ -67,7 +72,23 @@ def shorten(program: Program) -> Program:
 def is_long(s: Statement) -> bool:
     e = s.expression
     apart = any(repeats(node, s.scan is not None) for node in compounds(e))
-    return height(e) > HIGHEST or apart or repeated_conditions(e, size(s.guard)) > REPEATED
+    return height(e) > HIGHEST or apart or bool(inner_branches(e)) or repeated_conditions(e, size(s.guard)) > REPEATED
+
+
+def inner_branches(e: sp.Basic) -> frozenset[sp.Piecewise]:
+    """The outermost branches of which a read is inside of several calls."""
+    calls = [node for node in compounds(e) if is_costly(node) and node.has(sp.Piecewise)]
+    found = {p for call in calls for p in outermost_branches(call)}
+    return frozenset(
+        p for p in found if any(reads_of(pair.args[0]) for pair in p.args) and sum(c.has(p) for c in calls) >= CALLS
+    )
+
+
+def outermost_branches(e: sp.Basic) -> list[sp.Piecewise]:
+    """The branches in an expression that stand in no other one."""
+    if isinstance(e, sp.Piecewise):
+        return [e]
+    return [] if isinstance(e, Read) else [p for a in e.args for p in outermost_branches(a)]
 
 
 def repeated_conditions(e: sp.Basic, before: int) -> int:
@@ -158,6 +179,7 @@ class Parts:
         self.tensors: list[Tensor] = []
         self.made: list[Statement] = []
         self.known: dict[sp.Expr, Read] = {}  # what parts hold
+        self.inner = inner_branches(whole.expression)
 
     def statements(self) -> list[Statement]:
         """The parts, then the statement that reads them."""
@@ -171,7 +193,8 @@ class Parts:
         if isinstance(e, (Read, partial)) or not reads_of(e):
             return e
         if isinstance(e, sp.Piecewise):
-            return self.branches(all_branches(e), path)
+            branches = self.branches(all_branches(e), path)
+            return self.holding("part", guarded(branches, path)) if e in self.inner else branches
         operands = [self.lower(a, path) if isinstance(a, sp.Expr) else a for a in e.args]
         result = e if all(a is b for a, b in zip(operands, e.args, strict=True)) else e.func(*operands)
         if not repeats(result, self.whole.scan is not None):

@@ -54,14 +54,12 @@ def test_in_two_axes_and_through_a_table() -> None:
     agrees_with_the_oracle(model)
 
 
-@pytest.mark.parametrize("subscript", ["(i * i) % 5", "(n * i) % 5", "j % 2", "x[n, 0] % 5"])
+@pytest.mark.parametrize("subscript", ["(n * i) % 5", "n % 2", "x[n, 0] % 5"])
 def test_what_is_no_subscript_of_a_ring_is_refused(subscript: str) -> None:
     model = Model("refused")
     N = model.batch("N")
     n, i, j = model.indices(n=N, i=5, j=9)
     x = model.input("x", N, 5)
     model.minimize(sp.Sum(x[n, eval(subscript)] ** 2, n, i, j))
-    with pytest.raises(
-        SpecError, match=r"expected an integer combination of indices in Mod\(.*\), and at most 4 turns"
-    ):
+    with pytest.raises(SpecError, match=r"has the subscript Mod\(.*\), expected an integer combination of indices, "):
         declared_program(model)

@@ -109,7 +109,7 @@ GUARDS = {
         'e = model.labels("e", N, classes=C, ignore=-100)\nmodel.let("z", (n,), x[n, 0] + Sum(b[e[n] + 1], h))',
         ["b["],
     ),
-    "not affine": ('model.let("z", (n, h), b[h * h])', ["integer combination"]),
+    "not affine": ('model.let("z", (n, h), b[h * h])', ["b[h**2]", "is 4 at h = 2", "0 to 2"]),
     "quotient": ('model.let("z", (n, d), b[d / 2])', ["integer combination"]),
     "data as a subscript": ('model.let("z", (n,), b[x[n, 0]])', ["integer combination"]),
     "parameter as a subscript": ('model.let("z", (n,), b[k])', ["integer combination"]),

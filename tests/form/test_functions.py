@@ -21,7 +21,6 @@ from derivgen.form.functions import (
     Function,
     difference,
     log_total,
-    root,
     stop_gradient,
     tetragamma,
 )

@@ -546,3 +546,22 @@ def test_running_tensors_stay_as_they_are_in_evaluation() -> None:
 )
 def test_shorten_stores_what_a_maximum_in_steps_may_round_otherwise(example: Example) -> None:
     example.check(shorten)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        Example(
+            "z[i] = log(exp((w[i] if y[i] > 1 else -10)) + exp(v[i]))",
+            """
+            layer_part[i] = (w[i] if y[i] > 1 else -10)
+            z[i] = log(exp(layer_part[i]) + exp(v[i]))
+            """,
+        ),
+        kept("z[i] = v[i] + exp((w[i] if y[i] > 1 else -10))"),  # in one call
+        kept("z[i] = log(exp((1 if y[i] > 1 else -10)) + exp(v[i]))"),  # has no derivative
+        kept("z[i] = (log(exp(v[i]) + 1) if y[i] > 1 else exp(v[i]))"),  # has calls inside
+    ],
+)
+def test_shorten_stores_a_branch_inside_of_several_calls(example: Example) -> None:
+    example.check(shorten)

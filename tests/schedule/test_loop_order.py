@@ -60,11 +60,37 @@ def test_a_power_that_is_a_loop_shares_none_with_calls() -> None:
     power = model.let("power", (n, k), (x[n] + a[k]) ** k, layer="term")
     term = model.let("term", (n, k), power[n, k] * sp.exp(-a[k] * x[n]), layer="term")
     model.minimize(sp.Sum(term[n, k] ** 2, n, k))
-    loops = [node for node in ast.walk(ast.parse(module_text(model))) if isinstance(node, ast.For)]
-    inner = [
+    inner = innermost_loops(module_text(model))
+    assert any("integer_power(" in text for text in inner)
+    assert not any("integer_power(" in text and " exp(" in text for text in inner)
+
+
+def test_a_choice_by_tables_shares_no_loop_with_calls() -> None:
+    """It has reads that a compiler makes one by one."""
+    model = Model("choices", dtype="float64")
+    N, T, S = model.batch("N"), *model.sizes(T=30, S=25)
+    n, t, s = model.indices(n=N, t=T, s=S)
+    label, score = model.labels("label", N, S, classes=4), model.parameter("score", 4)
+
+    def step(f: sp.IndexedBase) -> sp.Expr:
+        skips = sp.And(s > 1, sp.Ne(label[n, s], label[n, s - 2]), score[label[n, s]] > 0)
+        onward = sp.Piecewise((f[n, t - 1, s - 2], skips), (-9, True))
+        on = sp.log(sp.exp(f[n, t - 1, s]) + sp.exp(onward) + 1)
+        return score[label[n, s]] + sp.Piecewise((on, t > 0), (0, True))
+
+    f = model.recur("f", (n, t, s), step)
+    model.minimize(sp.Sum(f[n, T - 1, s], n, s))
+    inner = innermost_loops(module_text(model))
+    chosen = [text for text in inner if " if " in text and "s > 1" in text]
+    assert chosen
+    assert not any(" exp(" in text or "logaddexp(" in text for text in chosen)
+
+
+def innermost_loops(text: str) -> list[str]:
+    """The loops of a module that have no loop inside."""
+    loops = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.For)]
+    return [
         ast.unparse(f)
         for f in loops
         if not any(isinstance(child, ast.For) for line in f.body for child in ast.walk(line))
     ]
-    assert any("integer_power(" in text for text in inner)
-    assert not any("integer_power(" in text and " exp(" in text for text in inner)

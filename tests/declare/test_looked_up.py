@@ -1,0 +1,99 @@
+"""Subscripts that are formulas of indices with fixed sizes, as `x[floor(i / 2)]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sympy as sp
+from generated import agrees_with_the_oracle
+
+from derivgen import Model
+from derivgen.declare.lower import lower
+from derivgen.errors import SpecError
+from derivgen.form.program import Role
+from derivgen.oracle.interpreter import run
+from derivgen.pipeline import declared_program
+
+ROWS, LENGTH = 3, 9
+SUBSCRIPTS: dict[str, tuple[Callable[..., sp.Expr], Callable[[int, int], int]]] = {
+    "every second": (lambda i, k: sp.floor(i / 2), lambda i, k: i // 2),
+    "from the end": (lambda i, k: LENGTH - 1 - sp.floor(i / 3), lambda i, k: LENGTH - 1 - i // 3),
+    "rounded up": (lambda i, k: sp.ceiling(i * sp.Rational(2, 3)), lambda i, k: -(-2 * i // 3)),
+    "many turns": (lambda i, k: sp.Mod(i, 2), lambda i, k: i % 2),
+    "a square, round": (lambda i, k: sp.Mod(i**2, LENGTH), lambda i, k: i * i % LENGTH),
+    "of two": (lambda i, k: sp.floor((i + k) / 3), lambda i, k: (i + k) // 3),
+}
+
+
+def picked(subscript: Callable[..., sp.Expr]) -> Model:
+    """y[n, i, k] = x[n, …]·a[…]."""
+    model = Model("picked", dtype="float64")
+    N = model.batch("N")
+    n, i, k = model.indices(n=N, i=LENGTH, k=2)
+    x, a = model.input("x", N, LENGTH), model.parameter("a", LENGTH, init="normal")
+    y = model.let("y", (n, i, k), x[n, subscript(i, k)] * sp.sin(a[subscript(i, k)]))
+    model.minimize(sp.Sum(y[n, i, k] ** 2, n, i, k))
+    return model
+
+
+@pytest.mark.parametrize("name", SUBSCRIPTS)
+def test_it_reads_what_numpy_does(name: str) -> None:
+    of_symbols, of_numbers = SUBSCRIPTS[name]
+    model, rng = picked(of_symbols), np.random.default_rng(0)
+    x, a = rng.normal(size=(ROWS, LENGTH)), rng.normal(size=LENGTH)
+    at = np.array([[of_numbers(i, k) for k in range(2)] for i in range(LENGTH)])
+    found = run(declared_program(model), {"x": x, "a": a}, {"N": ROWS})["y"]
+    np.testing.assert_allclose(found.astype(float), x[:, at] * np.sin(a)[at], rtol=1e-14)
+    agrees_with_the_oracle(model, {"N": ROWS})
+
+
+def test_what_a_condition_leaves_out_may_lie_outside() -> None:
+    model = Model("conditions", dtype="float64")
+    i, k = model.indices(i=LENGTH, k=LENGTH // 2)
+    half = model.parameter("half", LENGTH // 2, init="normal")
+    inside = sp.And(i > 1, i < LENGTH - 1)
+    model.minimize(
+        sp.Sum(sp.Piecewise((half[sp.floor(i / 2) - 1] * half[sp.floor(i / 2)], inside), (0, True)), i)
+        + sp.Sum(half[k] ** 2, k)
+    )
+    agrees_with_the_oracle(model)
+
+
+def test_a_part_of_a_subscript_is_looked_up_beside_labels_and_run_time_sizes() -> None:
+    model = Model("packed", dtype="float64")
+    N, M = model.batch("N"), model.sizes(M=3)
+    n, i = model.indices(n=N, i=4)
+    start, x = model.labels("start", N, classes=3), model.input("x", M)
+    a = model.parameter("a", 4, init="normal")
+    there = start[n] + 1 < M
+    term = a[start[n] + sp.floor(i / 4)] * x[M - 2 - start[n] + sp.floor(i / 2)]
+    model.minimize(sp.Sum(sp.Piecewise((term, there), (0, True)), n, i))
+    agrees_with_the_oracle(model, {"N": 3})
+
+
+def test_equal_subscripts_share_a_table() -> None:
+    model = picked(SUBSCRIPTS["every second"][0])
+    assert len(lower(model).of_role(Role.CONSTANT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("subscript", "message"),
+    [
+        ("floor(i / 2) - 1", "the subscript floor(i/2) - 1 is -1 at i = 0, expected 0 to 8"),
+        ("i**2 - i", "the subscript i**2 - i is 12 at i = 4, expected 0 to 8"),
+        ("floor(n / 2)", "expected an integer combination of indices, sizes and integer tensors, or a formula of"),
+        ("floor(x[n, 0])", "x holds reals; compute integers before, and give them by model.labels"),
+        ("i / 2", "or a formula of indices with fixed sizes: round it, as floor(i/2)"),
+    ],
+)
+def test_what_is_no_place_of_the_axis_is_refused(subscript: str, message: str) -> None:
+    model = Model("refused")
+    N = model.batch("N")
+    n, i = model.indices(n=N, i=LENGTH)
+    x = model.input("x", N, LENGTH)
+    model.minimize(sp.Sum(x[n, eval(subscript, {"floor": sp.floor, "n": n, "i": i, "x": x})] ** 2, n, i))
+    with pytest.raises(SpecError) as refusal:
+        declared_program(model)
+    assert message in str(refusal.value)
