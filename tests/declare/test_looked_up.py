@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sympy as sp
-from generated import agrees_with_the_oracle
+from generated import agrees_with_the_oracle, execute, module_text
+from native_modules import native, needs_compiler
 
 from derivgen import Model
 from derivgen.declare.lower import lower
@@ -76,6 +78,36 @@ def test_a_part_of_a_subscript_is_looked_up_beside_labels_and_run_time_sizes() -
 def test_equal_subscripts_share_a_table() -> None:
     model = picked(SUBSCRIPTS["every second"][0])
     assert len(lower(model).of_role(Role.CONSTANT)) == 1
+
+
+def remainders() -> Model:
+    """Remainders in conditions and in values, of what may be negative too."""
+    model = Model("remainders", dtype="float64")
+    N = model.batch("N")
+    n, i = model.indices(n=N, i=LENGTH)
+    x, a = model.input("x", N, LENGTH), model.parameter("a", LENGTH, init="normal")
+    odd = sp.Piecewise((sp.sin(a[i]), sp.Eq(sp.Mod(i, 2), 1)), (a[i] * sp.Mod(3 * n + i, 4), True))
+    model.minimize(sp.Sum(x[n, i] * odd * (1 + sp.Mod(2 - i, 3)) * a[i], n, i))
+    return model
+
+
+def test_a_remainder_of_what_is_not_negative_is_one_of_integers() -> None:
+    text = module_text(remainders())
+    assert "i % 2 == 1" in text
+    assert "real((3 * n + i) % 4)" in text
+    assert "% real(3)" in text
+    agrees_with_the_oracle(remainders(), {"N": ROWS})
+
+
+@needs_compiler
+def test_remainders_are_the_same_in_c(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(ROWS + 1, LENGTH))
+    found, wanted = (
+        module.loss_and_gradient(values[0], values[1:])
+        for module in (native(remainders(), tmp_path), execute(module_text(remainders())))
+    )
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-14)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-14)
 
 
 @pytest.mark.parametrize(
