@@ -28,6 +28,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
+from derivgen.prepare.decaying_sums import decaying_sums
 from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.matrices import matrices
@@ -43,6 +44,22 @@ from derivgen.prepare.whole_steps import whole_steps
 SHORT = {"REPEATED": 10, "HIGHEST": 4, "BRANCHES": 1, "ARGUMENTS": 2, "FACTORS": 2}  # the formulas of examples are long
 
 LABELS = {"k": Role.LABELS}
+
+# What `decaying_sums` makes of a sum.
+OF_EXPONENTIALS = """
+layer_step[n] = (y·(x[n - 1] - x[n]) if n ≥ 1 else 0)
+layer_high[n] = (max(layer_step[n] + layer_high[n - 1], 0) if n ≥ 1 else 0), n = 0, 1, …
+layer_grows[n] = (1 if (n ≥ 1 and layer_high[n - 1] > 64 or layer_step[n] > 0) else 0)
+layer_factor[n] = (0 if layer_grows[n] > 0 else exp(layer_step[n]))
+layer_rest[n] += Σ_n2 w[n2]·exp(y·(x[n2] - x[n])) if n2 < n and layer_grows[n] > 0
+z[n] = layer_rest[n] + (layer_factor[n]·(z[n - 1] + w[n - 1]) if n ≥ 1 and not (layer_grows[n] > 0) else 0), n = 0, 1, …
+"""
+OF_POWERS = """
+layer_step = y
+layer_factor = (0 if |layer_step| > 1 else layer_step)
+layer_rest[n] += Σ_n2 y^(n - n2)·w[n2] if n2 < n and |layer_step| > 1
+z[n] = layer_rest[n] + w[n] + (z[n - 1]·layer_factor if n ≥ 1 and not (|layer_step| > 1) else 0), n = 0, 1, …
+"""
 
 EXAMPLES: dict[Pass, tuple[Example, ...]] = {
     in_training: (
@@ -259,6 +276,24 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("z[n,i] += Σ_j x[n]·exp(w[i,j])"),
         kept("z[i] += Σ_j x[j]·exp(w[i,j])"),
         kept("z[n,i] += Σ_j x[n,j]·exp(w[i,j]) if x[n,j] > 1"),
+    ),
+    decaying_sums: (
+        Example(
+            "z[n] += Σ_n2 w[n2]·exp(y·(x[n2] - x[n])) if n > n2",
+            OF_EXPONENTIALS,
+        ),
+        Example(
+            "z[n] += Σ_n2 y^(n - n2)·w[n2] if n ≥ n2",
+            OF_POWERS,
+        ),
+        Example(
+            "z[n] += Σ_n2 exp(n - n2)·x[n2] if n ≤ n2",
+            "z[n] = x[n] + (exp(-1)·z[n + 1] if N > n + 1 else 0), n = …, 1, 0",
+        ),
+        kept("z[n] += Σ_n2 exp(n2 - n)·x[n2] if n ≤ n2"),
+        kept("z[i] += Σ_i2 exp(i2 - i)·x[i2] if i ≥ i2"),  # of 3
+        kept("z[n] += Σ_n2 exp(n2 - n)·x[n] if n ≥ n2"),
+        kept("z[n] += Σ_n2 exp(-(x[n] - x[n2])²) if n ≥ n2"),
     ),
     running_sums: (
         Example(
