@@ -60,7 +60,6 @@ MUTANTS = (
     Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "any_of(grows, all_of(exists, sp.Gt(high, HIGHEST)))", "grows"),
     Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "return None if found.grows(found.step) == sp.true else found", "return found"),
     Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "return bool(sp.expand(mixed) == 0)", "return True"),
-    Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "all_of(older, running.guard, grows)", "all_of(older, grows)"),
     Mutant(PREPARE, "running_sums", "prepare/running_sums.py", "return outer, after, constant == -1", "return outer, after, False"),
     Mutant(PREPARE, "running_sums", "prepare/running_sums.py", "sp.exp(u - stop_gradient(largest))", "sp.exp(u)"),
     Mutant(PREPARE, "running_sums", "prepare/running_sums.py", "+ guarded(before, exists)", "+ before"),
