@@ -38,6 +38,7 @@ from derivgen.plan.derivative_plan import pass_after_pass
 from derivgen.plan.module_plan import ModulePlan, axes_beyond_first, sample_axis
 from derivgen.plan.summary import summary_text
 from derivgen.prepare.decaying_sums import decaying_sums
+from derivgen.prepare.decays_by_kind import decays_by_kind
 from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.matrices import matrices
@@ -75,7 +76,7 @@ def stable_program(declared: Program) -> Program:
     """What the declared program computes, without overflow and cancellation, its partial derivatives as tangents."""
     reached("rewrite what could overflow")
     once = shifted_tables(equal_constants(declared.live(declared.outputs)))
-    running = running_sums(decaying_sums(reach_back(powers_of_one(whole_steps(once)))))
+    running = running_sums(decaying_sums(decays_by_kind(reach_back(powers_of_one(whole_steps(once))))))
     tame = shorten(matrices(stabilize(running)))
     return with_roots(at_determined_indices(with_tangents(tame)))
 

@@ -33,6 +33,7 @@ from derivgen.oracle.interpreter import run
 from derivgen.oracle.tensor_values import extent_of
 from derivgen.pipeline import declared_program
 from derivgen.prepare.decaying_sums import decaying_sums
+from derivgen.prepare.decays_by_kind import decays_by_kind
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.modes import in_training
 from derivgen.prepare.reach_back import reach_back
@@ -54,6 +55,7 @@ PREPARE: tuple[Pass, ...] = (
     equal_constants,
     shifted_tables,
     reach_back,
+    decays_by_kind,
     decaying_sums,
     running_sums,
     stabilize,

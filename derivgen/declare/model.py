@@ -483,6 +483,8 @@ class Model:
     def _extent(self, expected: str, size: Any) -> sp.Expr:
         """The size, or 1 where it is none, which is noted."""
         extent = sp.sympify(size)
+        if isinstance(extent, sp.Expr) and not extent.is_integer:  # a quotient of sizes, which may be one
+            extent = extent.subs(self.fixed_sizes)
         if isinstance(extent, sp.Expr) and extent.is_integer and not extent.is_nonpositive:
             return extent
         self.problem(f"{expected} of at least 1, found {size!r}")

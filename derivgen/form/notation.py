@@ -222,7 +222,7 @@ class Plain:
 
     def number(self, e: sp.Basic) -> tuple[str, int]:
         if e.is_Float:
-            return repr(float(e)), ATOM if e >= 0 else ADD
+            return repr(float(e)).replace("e+", "e"), ATOM if e >= 0 else ADD
         if e.is_Rational and not e.is_Integer:
             return str(e), MULTIPLY
         return {"oo": "∞", "-oo": "-∞"}.get(str(e), str(e)), ATOM if e >= 0 else ADD

@@ -88,7 +88,7 @@ def decaying_sums(program: Program) -> Program:
     """
     made, statements = Recurrences(names_of(program)), list[Statement]()
     for s in program.statements:
-        found = decaying(program, s)
+        found = how_it_decays(s) if is_lone_sum(program, s) else None
         statements += [s] if found is None else made.statements(s, found)
     return check_program(program.with_statements(statements, made.tensors))
 
@@ -162,11 +162,14 @@ class Recurrences:
         return Read(name, *(r.index for r in domain))
 
 
-def decaying(program: Program, s: Statement) -> Decaying | None:
-    """How a sum decays along with an index of its target, if it does."""
+def is_lone_sum(program: Program, s: Statement) -> bool:
+    """Whether a statement alone makes its target, by a sum over one index, in no recurrence."""
     alone = s.operator == "+=" and s.scan is None and len(program.writers[s.target]) == 1 and len(s.reduced) == 1
-    if not alone or is_alone(program, s.target):
-        return None
+    return alone and not is_alone(program, s.target)
+
+
+def how_it_decays(s: Statement) -> Decaying | None:
+    """How a sum decays along with an index of its target, if it does."""
     (inner,) = s.reduced
     for part in parts_of(s.guard):
         if (ends := ends_of(part, inner.index)) is None:

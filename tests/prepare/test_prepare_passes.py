@@ -29,6 +29,7 @@ from derivgen.form.expressions import Read
 from derivgen.form.program import Program, Role, Tensor
 from derivgen.prepare import shorten as limits
 from derivgen.prepare.decaying_sums import decaying_sums
+from derivgen.prepare.decays_by_kind import decays_by_kind
 from derivgen.prepare.determined import at_determined_indices
 from derivgen.prepare.equal_constants import equal_constants
 from derivgen.prepare.matrices import matrices
@@ -276,6 +277,33 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
         kept("z[n,i] += Σ_j x[n]·exp(w[i,j])"),
         kept("z[i] += Σ_j x[j]·exp(w[i,j])"),
         kept("z[n,i] += Σ_j x[n,j]·exp(w[i,j]) if x[n,j] > 1"),
+    ),
+    decays_by_kind: (
+        Example(
+            "z[n] += Σ_n2 w[k[n],k[n2]]·y[n2]·exp(x[n2] - x[n]) if n > n2",
+            """
+            layer_kind[n,c] += Σ_n2 y[n2]·exp(x[n2] - x[n]) if n > n2 and k[n2] = c
+            z[n] += Σ_c w[k[n],c]·layer_kind[n,c]
+            """,
+            LABELS,
+        ),
+        Example(
+            "z[n] += Σ_n2 exp(v[k[n]]·(x[n2] - x[n])) if n > n2",
+            """
+            layer_kind[n,c] += Σ_n2 exp(v[c]·(x[n2] - x[n])) if n > n2
+            z[n] += layer_kind[n,k[n]]
+            """,
+            LABELS,
+        ),
+        Example(
+            "z[n] += Σ_n2 exp(x[n2] + y[n] - x[n]) if n > n2",
+            """
+            layer_part[n] += Σ_n2 exp(x[n2] - x[n]) if n > n2
+            z[n] += layer_part[n]·exp(y[n])
+            """,
+        ),
+        kept("z[n] += Σ_n2 v[k[n2]]·exp(x[n2] - x[n]) if n > n2", roles=LABELS),  # which decays as it stands
+        kept("z[n] += Σ_n2 w[k[n],k[n2]]·exp(-(x[n2] - x[n])²) if n > n2", roles=LABELS),
     ),
     decaying_sums: (
         Example(
