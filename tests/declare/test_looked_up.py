@@ -129,3 +129,16 @@ def test_what_is_no_place_of_the_axis_is_refused(subscript: str, message: str) -
     with pytest.raises(SpecError) as refusal:
         declared_program(model)
     assert message in str(refusal.value)
+
+
+def test_a_size_may_be_a_quotient_of_fixed_sizes() -> None:
+    """An image from one of half its size."""
+    model = Model("halves", dtype="float64")
+    H = model.sizes(H=6)
+    i, k = model.indices(i=H, k=H / 2)
+    small, u = model.input("small", H / 2), model.parameter("u", H, init="normal")
+    model.minimize(sp.Sum((u[i] - small[sp.floor(i / 2)]) ** 2, i) + sp.Sum(u[2 * k] ** 4, k))
+    agrees_with_the_oracle(model)
+    model.input("third", H / 4)
+    with pytest.raises(SpecError, match=r"axis 0 of third must have a size of at least 1, found H/4"):
+        declared_program(model)
