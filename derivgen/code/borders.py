@@ -153,7 +153,8 @@ def around_one(loop: For, point: Point, proof: Proof) -> Block:
     )
     alone = (mapped(code, partial(substitute, mapping={loop.index: place})) for code in of_use(one))
     before = replace(loop, stop=place, most=loop.extent, body=others, shown=None)
-    return (before, *alone, replace(loop, start=place + 1, body=others, shown=None))
+    after = replace(loop, start=place + 1, body=others, shown=None)
+    return (*((before,) if place != loop.start else ()), *alone, *((after,) if place + 1 != loop.stop else ()))
 
 
 def takes_work(code: Code, tests: Container[Boolean]) -> bool:

@@ -111,15 +111,18 @@ class Recurrences:
             self.steps[key] = self.step(whole, found, exists, made)
         factor, grows = self.steps[key]
         place = found.last if running.strict else outer
-        own = substitute(found.weight, {running.inner: place}) * found.at(found.between(place, place))
+        joins = running.strict and found.between(place, place) == 0  # so that a step multiplies it, too
+        own = substitute(found.weight, {running.inner: place}) * found.at(
+            found.between(place if joins else outer, place)
+        )
         term = guarded(own, substitute(running.guard, {running.inner: place}))
-        decays = all_of(exists, negation(grows))
-        value = guarded((before + term) * factor if running.strict else before * factor, decays)
-        if not running.strict:
-            value += term
+        value = guarded((before + term) * factor if joins else before * factor, all_of(exists, negation(grows)))
+        if not joins:
+            value += guarded(term, exists) if running.strict else term
         if grows != sp.false:
             rest = self.place(s, "rest", whole.domain)
-            older = sp.Gt(running.inner, outer) if running.after else sp.Lt(running.inner, outer)
+            first = outer if joins or not running.strict else found.last
+            older = sp.Gt(running.inner, first) if running.after else sp.Lt(running.inner, first)
             guard = all_of(older, running.guard, grows)
             made.append(replace(s, target=rest.tensor, subscripts=rest.subscripts, guard=guard))
             value += rest

@@ -82,6 +82,30 @@ def test_times_in_any_order_and_decays_that_grow(order: str) -> None:
 
 
 @orders
+def test_exponents_that_are_not_0_at_the_element_itself(order: str) -> None:
+    """Powers of one place less, of a base that may be 0; the sums before and after it do not have it."""
+    model = Model("shifted", dtype="float64")
+    T = model.sizes(T=POINTS)
+    t, s = model.indices(t=T, s=T)
+    x, b = model.input("x", T), model.parameter("b")
+    places = (t - s) if order in ("before", "up to") else (s - t)
+    strict = order in ("before", "after")
+    S = model.let("S", t, sp.Sum(sp.Piecewise((x[s] * b ** (places - int(strict)), ORDERS[order](t, s)), (0, True)), s))
+    model.predict(S)
+    model.minimize(sp.Sum(S[t] ** 2, t))
+    module, x = execute(module_text(model)), np.random.default_rng(4).normal(size=POINTS)
+    for base in (0.0, 0.5, -0.75, 1.02):
+        powers = base ** np.arange(POINTS, dtype=float)
+        before = np.convolve(x if order in ("before", "up to") else x[::-1], powers)[:POINTS]
+        wanted = np.concatenate([[0], before[:-1]]) if strict else before
+        wanted = wanted if order in ("before", "up to") else wanted[::-1]
+        np.testing.assert_allclose(module.predict(np.array([base]), x), wanted, rtol=1e-12, atol=1e-13)
+        slope = module.loss_and_gradient(np.array([base]), x)[1]
+        ahead, behind = (module.loss(np.array([base + step]), x) for step in (1e-5, -1e-5))
+        np.testing.assert_allclose(slope, (ahead - behind) / 2e-5, rtol=1e-6)
+
+
+@orders
 def test_powers(order: str) -> None:
     check(order, "power", np.array([0.9, -0.5, 1.01]), times(np.random.default_rng(2)), POINTS)
 
