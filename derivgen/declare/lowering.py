@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import sympy as sp
 from sympy.logic.boolalg import Boolean, BooleanAtom
 from sympy.matrices.expressions.matexpr import MatrixElement
@@ -53,7 +54,6 @@ from derivgen.form.functions import partial
 from derivgen.form.inside import all_nonnegative, out_of_bounds
 from derivgen.form.places import declare_in_order
 from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor
-from derivgen.form.tables import Formula
 from derivgen.stages import reached
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -97,7 +97,7 @@ class Lowering:
         self.naming_order = NamingOrder(model.runtime_sizes)
         self.helpers: dict[Statement, str] = {}  # of the present definition: equal parts share one
         self.matrices: dict[tuple[object, ...], str] = {}  # likewise, the tensors of SymPy matrices
-        self.looked_up: dict[Formula | None, str] = {}  # tables of subscripts
+        self.looked_up: dict[object, str] = {}  # tables of subscripts, by their values
         self.letters = Letters(model, self.names)
         self.definitions = list(model.definitions)
         self.running: list[tuple[str, str]] = []
@@ -521,10 +521,11 @@ class Lowering:
                 f"and integer tensors, or a formula of indices with fixed sizes{self.advice_on(subscript)}"
             )
         table, own = found
-        if table.formula not in self.looked_up:
-            self.looked_up[table.formula] = self.names.fresh(f"{e.base.name}_at")
-            self.tensors[self.looked_up[table.formula]] = replace(table, name=self.looked_up[table.formula])
-        return Read(self.looked_up[table.formula], *own) + rest
+        values = table.shape, np.asarray(table.value).tobytes()
+        if values not in self.looked_up:
+            name = self.looked_up[values] = self.names.fresh(f"{e.base.name}_at")
+            self.tensors[name] = replace(table, name=name)
+        return Read(self.looked_up[values], *own) + rest
 
     def advice_on(self, subscript: sp.Expr) -> str:
         reals = sorted({r.tensor for r in reads_of(subscript) if not self.is_integer(r)})

@@ -76,8 +76,12 @@ def test_a_part_of_a_subscript_is_looked_up_beside_labels_and_run_time_sizes() -
 
 
 def test_equal_subscripts_share_a_table() -> None:
-    model = picked(SUBSCRIPTS["every second"][0])
-    assert len(lower(model).of_role(Role.CONSTANT)) == 1
+    """Of whatever index."""
+    model = Model("shared")
+    i, j = model.indices(i=LENGTH, j=LENGTH)
+    x = model.parameter("x", LENGTH, LENGTH)
+    model.minimize(sp.Sum(x[sp.floor(i / 2), sp.floor(j / 2)] ** 2 * x[i, sp.floor(i / 2)], i, j))
+    assert [t.name for t in lower(model).of_role(Role.CONSTANT)] == ["x_at"]
 
 
 def remainders() -> Model:
