@@ -1132,8 +1132,8 @@ class Module:
         names = dict.fromkeys(name for axis in axes for name in re.findall(NAME, str(axis)))
         return {name: 3 + k for k, name in enumerate(names)}
 
-    def drawn(self, spread: float, low: float = 0.5, high: float = 1.5, apart: bool = False) -> Arrays:
-        """Parameters, inputs and constants at random, by name; but for weights, numbers between two.
+    def drawn(self, spread: float, low: float = 0.5, high: float = 1.5, apart: bool = False, less: float = 0) -> Arrays:
+        """Parameters, inputs and constants at random, by name; but for weights, numbers between two, parameters `less`.
 
         `apart`: one row's labels are all different, as far as there are so many.
         """
@@ -1149,7 +1149,7 @@ class Module:
             found[row.name] = labels if row.dtype == "int64" else rng.uniform(low, high, shape)
         for row in self.space["PARAMETERS"]:
             weights = rng.normal(size=row.shape) * spread
-            found[row.name] = weights if len(row.shape) > 1 else rng.uniform(low, high, row.shape)
+            found[row.name] = weights if len(row.shape) > 1 else rng.uniform(low, high, row.shape) - less
         constants = {name: value for name, value in self.space.items() if isinstance(value, np.ndarray)}
         return found | constants | {name.removeprefix("CONSTANT_"): value for name, value in constants.items()}
 
@@ -1253,9 +1253,9 @@ def inputs_of(module: Module, drawn: Arrays, **others: Any) -> dict[str, Any]:
 
 
 def in_domain(module: Module) -> Arrays:
-    """Numbers at which the model has an objective, if some are found: correlations are below 1, for example."""
-    for apart, (low, high) in itertools.product((False, True), ((0.5, 1.5), (0.05, 0.45), (0.001, 0.01))):
-        drawn = module.drawn(0.3, low, high, apart)
+    """Numbers at which the model has an objective, if some are found: correlations below 1, logarithms of shares."""
+    for less, apart, (low, high) in itertools.product((0, 5), (False, True), ((0.5, 1.5), (0.05, 0.45), (0.001, 0.01))):
+        drawn = module.drawn(0.3, low, high, apart, less)
         with contextlib.suppress(Exception), np.errstate(all="ignore"):  # what fails here is found by a check
             if np.isfinite(module.call("loss_kernel", inputs_of(module, drawn))[""]):
                 return drawn
