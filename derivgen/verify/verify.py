@@ -255,6 +255,11 @@ def greater(u: Any, v: Any) -> Any:
     return np.where((v.real > u.real) | np.isnan(v.real), v, u)
 
 
+def unit(u: Any) -> complex:
+    """What a part of a slope is multiplied by, where numbers have one."""
+    return 1j if np.iscomplexobj(u) else 0
+
+
 def absolute(u: Any) -> Any:
     return np.where(u.real < 0, -u, u)
 
@@ -269,7 +274,9 @@ FUNCTIONS: dict[str, Any] = (
     | {"mod": lambda u, v: u - v * np.floor(u.real / v.real), "stop_gradient": lambda u: u.real}
 )
 FUNCTIONS |= {
-    "atan2": lambda u, v: np.arctan2(u.real, v.real) + 1j * (u.imag * v.real - v.imag * u.real) / (u**2 + v**2).real,
+    "atan2": lambda u, v: (
+        np.arctan2(u.real, v.real) + unit(u + v) * (u.imag * v.real - v.imag * u.real) / (u**2 + v**2).real
+    ),
     "sigmoid": lambda u: np.exp(np.where(u.real < 0, u, 0)) / (1 + np.exp(-absolute(u))),
     "softplus": lambda u: np.where(u.real > 0, u, 0) + np.log1p(np.exp(-absolute(u))),
     "logaddexp": lambda u, v: greater(u, v) + np.log1p(np.exp(-absolute(u - v))),

@@ -164,6 +164,26 @@ x, w = model.input("x", N, T), model.parameter("w")
 a = model.recur("a", (n, t), lambda a: 30*(x[n, t] - w*a[n, t - 1]**2)*cos(a[n, t - 1]))
 model.minimize(Sum(tanh(a[n, t]), n, t))
 """,
+    "bearings in a recurrence": """
+t = model.indices(t=5)
+z, p = model.input("z", 5, 2), model.parameter("p")
+m = model.recur("m", t, lambda m: p/m[t - 1] + atan2(z[t, 0] - m[t - 1], z[t, 1]), initial=p)
+model.minimize(Sum(m[t]**2, t))
+""",
+    "parameters that are logarithms of shares": """
+t = model.indices(t=5)
+y, b = model.input("y", 5), model.parameter("b", 2)
+s = model.recur("s", t, lambda s: s[t - 1]*(1 - exp(b[0])), initial=1 - exp(b[0]) - exp(b[1]))
+model.minimize(Sum(y[t] - log(s[t]), t))
+""",
+    "kinds that excite one another, and tables of subscripts": """
+N = model.batch("N")
+n, m, i, j = model.indices(n=N, m=N, i=6, j=6)
+t, kind, A = model.input("t", N), model.labels("kind", N, classes=2), model.parameter("A", 2, 2)
+b, u = model.parameter("b"), model.parameter("u", 6, 3)
+rate = model.let("rate", n, 1 + Sum(exp(A[kind[n], kind[m]] - b*(t[n] - t[m])), (m, 0, n - 1)))
+model.minimize(Sum(log(rate[n]), n) + Sum(u[i, floor(j/2)]**2, i, j))
+""",
 }
 
 
