@@ -89,6 +89,8 @@ def decaying_sums(program: Program) -> Program:
     made, statements = Recurrences(names_of(program)), list[Statement]()
     for s in program.statements:
         found = how_it_decays(s) if is_lone_sum(program, s) else None
+        if found is not None and is_stabilized(program, s.target):
+            found = None
         statements += [s] if found is None else made.statements(s, found)
     return check_program(program.with_statements(statements, made.tensors))
 
@@ -167,8 +169,7 @@ class Recurrences:
 
 def is_lone_sum(program: Program, s: Statement) -> bool:
     """Whether a statement alone makes its target, by a sum over one index, in no recurrence."""
-    alone = s.operator == "+=" and s.scan is None and len(program.writers[s.target]) == 1 and len(s.reduced) == 1
-    return alone and not is_alone(program, s.target)
+    return s.operator == "+=" and s.scan is None and len(program.writers[s.target]) == 1 and len(s.reduced) == 1
 
 
 def how_it_decays(s: Statement) -> Decaying | None:
@@ -211,7 +212,7 @@ def is_sum_of_parts(e: sp.Expr, outer: sp.Symbol, inner: sp.Symbol) -> bool:
     return bool(sp.expand(mixed) == 0)
 
 
-def is_alone(program: Program, tensor: str) -> bool:
+def is_stabilized(program: Program, tensor: str) -> bool:
     """Whether someone takes a logarithm of the sum alone, or divides by it: `stabilize` keeps such from vanishing."""
 
     def takes(node: sp.Basic) -> bool:
