@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(PREPARE, "decays_by_kind", "prepare/decays_by_kind.py", "there = Read(name, *(received.get(i, i) for", "there = Read(name, *(i for"),
     Mutant(PREPARE, "decays_by_kind", "prepare/decays_by_kind.py", "if inner not in indices_of(t) and", "if"),
     Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "(before + term) * factor if joins", "before * factor if joins"),
-    Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "any_of(grows, all_of(exists, sp.Gt(high, HIGHEST)))", "grows"),
+    Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "any_of(grows, risen)", "grows"),
     Mutant(PREPARE, "decaying_sums", "prepare/decaying_sums.py", "return None if found.grows(found.step) == sp.true else found", "return found"),
     Mutant(PREPARE, "decays_by_kind", "prepare/decaying_sums.py", "return bool(sp.expand(mixed) == 0)", "return True"),
     Mutant(PREPARE, "running_sums", "prepare/running_sums.py", "return outer, after, constant == -1", "return outer, after, False"),

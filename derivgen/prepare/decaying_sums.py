@@ -8,7 +8,8 @@ b^(n - m). The exponent of a step is the difference of two elements beside each 
 the sum.
 
 A step that grows, of times that do not rise, would take digits from a sum that had almost vanished, and one after it
-might come from a sum that has overflowed. Such steps contribute nothing: their elements are summed as they stand.
+might come from a sum that has overflowed. Such steps contribute nothing: their elements are summed as they stand. So
+are those beside a time that is no number, which a guard may leave out of the sums.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Decaying:
         return exponent if isinstance(self.factor, sp.exp) else self.at(exponent)
 
     def grows(self, step: sp.Expr) -> Boolean:
-        return sp.Gt(step, 0) if isinstance(self.factor, sp.exp) else sp.Gt(sp.Abs(step), 1)
+        """Whether a step multiplies by more than 1, or by no number."""
+        return negation(sp.Le(step, 0) if isinstance(self.factor, sp.exp) else sp.Le(sp.Abs(step), 1))
 
 
 @as_written()
@@ -81,8 +83,8 @@ def decaying_sums(program: Program) -> Program:
 
     `S[n] += exp(t[m] - t[n]) if m ≤ n` → `S_step[n] = (t[n - 1] - t[n] if n ≥ 1 else 0)`,
     `S_high[n] = (max(S_high[n - 1] + S_step[n], 0) if n ≥ 1 else 0)`,
-    `S_grows[n] = (1 if S_step[n] > 0 or (n ≥ 1 and S_high[n - 1] > 64) else 0)`,
-    `S_factor[n] = (0 if S_grows[n] > 0 else exp(S_step[n]))`,
+    `S_grows[n] = (1 if not (S_step[n] ≤ 0) or (n ≥ 1 and not (S_high[n - 1] ≤ 64)) else 0)`,
+    `S_factor[n] = (exp(t[n - 1] - t[n]) if n ≥ 1 and not (S_grows[n] > 0) else 0)`,
     `S_rest[n] += exp(t[m] - t[n]) if m < n and S_grows[n] > 0` and
     `S[n] = 1 + S_rest[n] + (S[n - 1]·S_factor[n] if n ≥ 1 and not (S_grows[n] > 0) else 0)`
     """
@@ -125,8 +127,8 @@ class Recurrences:
             rest = self.place(s, "rest", whole.domain)
             first = outer if joins or not running.strict else found.last
             older = sp.Gt(running.inner, first) if running.after else sp.Lt(running.inner, first)
-            guard = all_of(older, running.guard, grows)
-            made.append(replace(s, target=rest.tensor, subscripts=rest.subscripts, guard=guard))
+            summed = replace(s, target=rest.tensor, subscripts=rest.subscripts, guard=all_of(older, grows))
+            made.append(replace(summed, expression=guarded(s.expression, running.guard)))
             value += rest
         made.append(replace(whole, expression=value, scan=Scan(s.target, outer, running.after)))
         return made
@@ -138,27 +140,29 @@ class Recurrences:
             return sp.exp(value) if is_exponent else value, found.grows(value)
         domain = tuple(r for r in s.domain if r.index in indices_of(value))
 
+        outer = found.running.outer
+
         def define(word: str, held: Callable[[Read], sp.Expr], runs: bool = False) -> Read:
             place = self.place(s, word, domain)
-            scan = Scan(place.tensor, found.running.outer, found.running.after) if runs else None
+            scan = Scan(place.tensor, outer, found.running.after) if runs else None
             part = replace(s, target=place.tensor, subscripts=place.subscripts, domain=domain, scan=scan)
             made.append(replace(part, expression=held(place)))
             return place
 
-        steps = found.running.outer in indices_of(value)
-        step = define("step", lambda _: guarded(value, exists) if steps else value)
+        exists = exists if outer in indices_of(value) else TRUE
+        step = define("step", lambda _: guarded(value, exists))
         grows = found.grows(step)
-        if steps and is_exponent:
-            own = found.between(found.running.outer, found.running.outer)
+        if is_exponent and exists != TRUE:
+            own = found.between(outer, outer)
 
             def highest(place: Read) -> sp.Expr:
                 return sp.Piecewise((sp.Max(earlier(s, place, found.running)[0] + step, own), exists), (own, TRUE))
 
             high, _ = earlier(s, define("high", highest, runs=True), found.running)
-            told = define("grows", lambda _: indicator(any_of(grows, all_of(exists, sp.Gt(high, HIGHEST)))))
-            grows = sp.Gt(told, 0)
-        decays = sp.exp(step) if is_exponent else step
-        return define("factor", lambda _: sp.Piecewise((sp.Integer(0), grows), (decays, TRUE))), grows
+            risen = all_of(exists, negation(sp.Le(high, HIGHEST)))
+            grows = sp.Gt(define("grows", lambda _: indicator(any_of(grows, risen))), 0)
+        decays = all_of(exists, negation(grows))
+        return define("factor", lambda _: guarded(sp.exp(value) if is_exponent else value, decays)), grows
 
     def place(self, s: Statement, word: str, domain: tuple[Range, ...]) -> Read:
         """A new tensor, at the point of a loop over a domain."""

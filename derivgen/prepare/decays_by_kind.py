@@ -27,6 +27,7 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
 from derivgen.prepare.decaying_sums import how_it_decays, is_lone_sum, is_stabilized
+from derivgen.prepare.reach_back import may_be_singular
 from derivgen.prepare.running_sums import ends_of, without
 
 KINDS = 64  # or pairs of kinds, for each of which there is a sum
@@ -75,6 +76,8 @@ def by_kind(program: Program, s: Statement, names: Names) -> list[Statement] | N
     subscripts = tuple(r.index for r in domain[:-1])
     of_kind = replace(s, subscripts=subscripts, domain=domain, guard=guard, expression=sp.Mul(*inside))
     if not (outside or ranges) or how_it_decays(of_kind) is None or is_stabilized(program, s.target):
+        return None
+    if any(map(may_be_singular, outside)):  # a sum of no terms is 0, whatever stands before it
         return None
     received = {r.index: label for label, r in kinds.ranges.items() if outer in indices_of(label)}
     for _ in ranges:

@@ -128,12 +128,24 @@ def test_times_that_are_not_numbers_reach_what_they_touch() -> None:
     assert np.isnan(S[POINTS // 2 :]).all()
 
 
+@orders
+def test_a_time_that_a_mask_leaves_out_may_be_no_number(order: str) -> None:
+    """It is none of the terms of the others."""
+    t, w, keep = times(np.random.default_rng(6))
+    missing = POINTS // 2
+    t[missing], keep[missing] = np.nan, 0
+    b, module = np.array([0.3, 2.0, 0.0]), execute(module_text(memory(order)))
+    S = module.predict(np.array([*b, 0.75]), t, w, keep)
+    wanted = directly(order, "exp", b, 0.75, (t, w, keep)).real
+    np.testing.assert_allclose(np.delete(S, missing, 0), np.delete(wanted, missing, 0), rtol=1e-12)
+
+
 def test_one_exponential_an_element() -> None:
     """And no loop over pairs but for steps that grow."""
     text = module_text(memory("before"))
     assert "rest" in text.split("# ---- S")[1]
     loops = text.split("def S_forward")[1].split("\n@")[0]
-    assert loops.index("> real(0)") < loops.index("for m in range(n)")
+    assert loops.index("if grows[") < loops.index("for m in range(n)")
 
 
 KINDS = 3

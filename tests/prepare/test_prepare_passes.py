@@ -50,16 +50,16 @@ LABELS = {"k": Role.LABELS}
 OF_EXPONENTIALS = """
 layer_step[n] = (y·(x[n - 1] - x[n]) if n ≥ 1 else 0)
 layer_high[n] = (max(layer_step[n] + layer_high[n - 1], 0) if n ≥ 1 else 0), n = 0, 1, …
-layer_grows[n] = (1 if (n ≥ 1 and layer_high[n - 1] > 64 or layer_step[n] > 0) else 0)
-layer_factor[n] = (0 if layer_grows[n] > 0 else exp(layer_step[n]))
+layer_grows[n] = (1 if (n ≥ 1 and not (layer_high[n - 1] ≤ 64) or not (layer_step[n] ≤ 0)) else 0)
+layer_factor[n] = (exp(y·(x[n - 1] - x[n])) if n ≥ 1 and not (layer_grows[n] > 0) else 0)
 layer_rest[n] += Σ_n2 w[n2]·exp(y·(x[n2] - x[n])) if n2 < n and layer_grows[n] > 0
 z[n] = layer_rest[n] + (layer_factor[n]·(z[n - 1] + w[n - 1]) if n ≥ 1 and not (layer_grows[n] > 0) else 0), n = 0, 1, …
 """
 OF_POWERS = """
 layer_step = y
-layer_factor = (0 if |layer_step| > 1 else layer_step)
-layer_rest[n] += Σ_n2 y^(n - n2)·w[n2] if n2 < n and |layer_step| > 1
-z[n] = layer_rest[n] + w[n] + (z[n - 1]·layer_factor if n ≥ 1 and not (|layer_step| > 1) else 0), n = 0, 1, …
+layer_factor = (y if |layer_step| ≤ 1 else 0)
+layer_rest[n] += Σ_n2 y^(n - n2)·w[n2] if n2 < n and not (|layer_step| ≤ 1)
+z[n] = layer_rest[n] + w[n] + (z[n - 1]·layer_factor if n ≥ 1 and |layer_step| ≤ 1 else 0), n = 0, 1, …
 """
 
 EXAMPLES: dict[Pass, tuple[Example, ...]] = {
@@ -302,6 +302,7 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             z[n] += layer_part[n]·exp(y[n])
             """,
         ),
+        kept("z[n] += Σ_n2 exp(x[n2] - x[n])/y[n] if n > n2"),
         kept("z[n] += Σ_n2 v[k[n2]]·exp(x[n2] - x[n]) if n > n2", roles=LABELS),  # which decays as it stands
         kept("z[n] += Σ_n2 w[k[n],k[n2]]·exp(-(x[n2] - x[n])²) if n > n2", roles=LABELS),
     ),
