@@ -40,7 +40,7 @@ from derivgen.plan.summary import summary_text
 from derivgen.prepare.decaying_sums import decaying_sums
 from derivgen.prepare.decays_by_kind import decays_by_kind
 from derivgen.prepare.determined import at_determined_indices
-from derivgen.prepare.equal_constants import equal_constants
+from derivgen.prepare.equal_constants import equal_constants, with_equal_ones_told
 from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import has_modes, in_evaluation, in_training
 from derivgen.prepare.powers import powers_of_one
@@ -70,6 +70,11 @@ from derivgen.whole.whole import Whole, whole_model
 def declared_program(model: Model) -> Program:
     """The program as the user declared it; raises SpecError with every problem of the spec."""
     return lower(model)
+
+
+def declared_formulas(declared: Program) -> list[str]:
+    """The formulas of what a module computes, as its user declared them, by the names that the module has."""
+    return formulas(with_equal_ones_told(declared.live(declared.outputs)))
 
 
 def stable_program(declared: Program) -> Program:
@@ -193,7 +198,7 @@ def module_text(
     """The module's text after its header docstring."""
     return check_names(
         write_module(
-            folded(formulas(declared.live(declared.outputs))),
+            folded(declared_formulas(declared)),
             plan,
             codes,
             routines(plan, codes),
@@ -292,7 +297,7 @@ def generate_sources(
     declared = declared_program(model)
     plan = plan_module(model, declared, dtype)
     codes = module_codes(plan)
-    words = folded(formulas(declared.live(declared.outputs)))
+    words = folded(declared_formulas(declared))
     stem = stem or f"{model.name}_kernels"
     sources = write_sources(words, plan, codes, routines(plan, codes), rows, stem)
     if casadi:
@@ -315,7 +320,7 @@ def generate_native(
     declared = declared_program(model)
     plan = plan_module(model, declared if name is None else replace(declared, name=name), dtype, parallel)
     codes = module_codes(plan)
-    words, whole = folded(formulas(declared.live(declared.outputs))), routines(plan, codes)
+    words, whole = folded(declared_formulas(declared)), routines(plan, codes)
     costs = cost_report(plan, codes)
     sources = write_sources(words, plan, codes, whole, None, stem, by_python=True)
     texts = {f"{stem}.h": sources.header, f"{stem}.c": sources.file}

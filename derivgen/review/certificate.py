@@ -18,11 +18,10 @@ from derivgen.derive.differentiate import adjoints_of, cotangents, seeds
 from derivgen.explain.rules import paths
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read
-from derivgen.form.formulas import formulas
 from derivgen.form.notation import Plain, steps, untold_ranges
 from derivgen.form.places import names_in_order
 from derivgen.form.program import Statement
-from derivgen.pipeline import declared_program, stable_program
+from derivgen.pipeline import declared_formulas, declared_program, stable_program
 from derivgen.prepare.modes import in_training
 
 Shapes = dict[str, tuple[sp.Expr, ...]]
@@ -48,7 +47,7 @@ def certificate(model: Model, spec: Path) -> dict[str, Any]:
             "model": model.name,
             "spec": {"file": spec.name, "sha256": hashlib.sha256(spec.read_bytes()).hexdigest()},
             "objective": str(stable.objective),
-            "declared": formulas(declared.live(declared.outputs)),
+            "declared": declared_formulas(declared),
             "stable": texts(plain, program.statements, shapes, {s.target for s in program.statements}),
             "bars": {name: bars.of(name).name for name in sorted(bars.made)},
             "seeds": texts(plain, first, shapes),

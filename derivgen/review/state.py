@@ -19,7 +19,7 @@ from derivgen.file.contract import DTYPES
 from derivgen.form.formulas import formulas
 from derivgen.form.places import names_in_order
 from derivgen.form.program import Program, Role
-from derivgen.pipeline import cost_of, declared_program, stable_program, training_program
+from derivgen.pipeline import cost_of, declared_formulas, declared_program, stable_program, training_program
 from derivgen.plan.cost_report import Report
 from derivgen.prepare.modes import in_training
 from derivgen.project.project import difference_on_disk, header_on_disk, options, render, shortest
@@ -54,8 +54,7 @@ class State:
     @cached_property
     def formulas(self) -> Formulas:
         with names_in_order():  # as the module has them
-            declared = declared_program(self.model)
-            return by_target(formulas(declared.live(declared.outputs)))
+            return by_target(declared_formulas(declared_program(self.model)))
 
     @cached_property
     def training(self) -> Program:

@@ -184,6 +184,14 @@ b, u = model.parameter("b"), model.parameter("u", 6, 3)
 rate = model.let("rate", n, 1 + Sum(exp(A[kind[n], kind[m]] - b*(t[n] - t[m])), (m, 0, n - 1)))
 model.minimize(Sum(log(rate[n]), n) + Sum(u[i, floor(j/2)]**2, i, j))
 """,
+    "constants that hold the same numbers": """
+N = model.batch("N")
+n, j = model.indices(n=N, j=3)
+low, high = model.constant("low", [2, 0, 1]), model.constant("high", [2, 0, 1])
+first, second = model.constant("first", 2.5), model.constant("second", 2.5)
+x, w = model.input("x", N, 3), model.parameter("w", 3)
+model.minimize(Sum(first*x[n, j]*w[low[j]]*w[high[j]] + second*w[high[1]]**2, n, j))
+""",
 }
 
 
