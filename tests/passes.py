@@ -27,8 +27,9 @@ from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import request_for
 from derivgen.errors import SpecError
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.notation import print_program
-from derivgen.form.program import Program, Role, Tensor, check_program
+from derivgen.form.program import Program, Role, Tensor
 from derivgen.oracle.interpreter import run
 from derivgen.oracle.tensor_values import extent_of
 from derivgen.pipeline import declared_program

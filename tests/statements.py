@@ -20,9 +20,10 @@ import sympy as sp
 
 from derivgen.explain.parse import FUNCTIONS
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, size_symbol
 from derivgen.form.functions import partial, stop_gradient
-from derivgen.form.program import Program, Range, Role, Scan, Statement, Tensor, check_program
+from derivgen.form.program import Program, Range, Role, Scan, Statement, Tensor
 
 FIXED = {"i": 3, "j": 4, "k": 5, "o": 2, "r": 2, "t": 4}
 EXTENTS = {"n": size_symbol("N"), **{letter: sp.Integer(extent) for letter, extent in FIXED.items()}}

@@ -18,7 +18,8 @@ from derivgen.declare.named_parts import named_part
 from derivgen.declare.parts import distributed, share_parts, share_sums
 from derivgen.declare.recurrences import define_recurrence
 from derivgen.form.as_written import as_written
-from derivgen.form.program import Program, check_program
+from derivgen.form.check import check_program
+from derivgen.form.program import Program
 
 
 @as_written()

@@ -59,11 +59,12 @@ from derivgen.stages import reached
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
 ELEMENTS = 2**47  # of a tensor: more than a processor can address
 
-Earlier = Callable[[Read], sp.Expr]  # what a read stands for: in a recurrence it may be that of an earlier step
+# What a read in a scope stands for: in a recurrence it may be that of an earlier step.
+Earlier = Callable[[Read, Scope], sp.Expr]
 Converter = Callable[["Lowering", Any, Scope], sp.Expr]  # what a declared derivative, or a named part, becomes
 
 
-def itself(read: Read) -> sp.Expr:
+def itself(read: Read, _: Scope) -> sp.Expr:
     return read
 
 
@@ -498,7 +499,7 @@ class Lowering:
             )
         if (part := part_around(e)) is not None and (branches := self.around(e, part, scope)) is not None:
             return branches
-        return self.earlier(Read(name, *(self.subscript(e, axis, scope) for axis in range(len(e.indices)))))
+        return self.earlier(Read(name, *(self.subscript(e, axis, scope) for axis in range(len(e.indices)))), scope)
 
     def subscript(self, e: Indexed, axis: int, scope: Scope) -> sp.Expr:
         """A subscript of an element: an integer combination, or else a read of a table of its values."""

@@ -14,9 +14,10 @@ from functools import cache
 
 import sympy as sp
 
+from derivgen.form.check import check_program
 from derivgen.form.expressions import TRUE, Read, bottom_up, index_symbol, indices_of, substitute
 from derivgen.form.functions import partial
-from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, check_program, names_of
+from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, names_of
 from derivgen.rewrite.calls import is_costly
 
 LEAST = 3  # operations that are worth a name

@@ -2,7 +2,8 @@
 
 What a member is at an earlier step is a tensor of its own, `h_previous[n,t,j]` (or `h_next`, backwards in time): the
 value of that step, or the initial one. So all else in a step reads its tensors at the present index of time, a product
-with weights is a product of whole tensors, and one statement alone knows of the shift.
+with weights is a product of whole tensors, and one statement alone knows of the shift. A sum over many earlier steps
+reads the member itself, where each of them is proved to be earlier.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from derivgen.declare.declarations import Definition
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.scope import Scope
 from derivgen.errors import Refused
-from derivgen.form.expressions import Read
+from derivgen.form.expressions import Read, indices_of, reads_of
+from derivgen.form.inside import all_nonnegative
 from derivgen.form.program import Role, Scan, Statement
 
 
@@ -83,19 +85,17 @@ class Steps:
         made = [replace(s, layer=self.layer) for s in self.lowering.statements[start:]]
         return [replace(s, scan=self.scan) if self.index in s.subscripts else s for s in made]
 
-    def read(self, read: Read) -> sp.Expr:
-        """The read itself, or for a member at an earlier step a read of the tensor of its earlier values."""
+    def read(self, read: Read, scope: Scope) -> sp.Expr:
+        """The read itself, or for a member one step or some steps before a read of the tensor of its earlier values."""
         if read.tensor not in self.members:
             return read
         axis = self.time.axes[read.tensor]
         shift = sp.expand(read.subscripts[axis] - self.index)
         back = shift if self.time.reverse else -shift
+        if not back.is_Integer and self.is_before(back, scope):
+            return read
         if not back.is_Integer or back < 0:
-            sign = "+" if self.time.reverse else "-"
-            raise Refused(
-                f"{self.lowering.layer}: {read} is read at {read.subscripts[axis]}: inside the recurrence "
-                f"{read.tensor} has its values at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only"
-            )
+            raise self.refusal(read)
         if back == 0:
             self.same_step[self.lowering.layer].append(read.tensor)
             return read
@@ -107,6 +107,23 @@ class Steps:
         subscripts = [*read.subscripts]
         subscripts[axis] = self.index
         return Read(self.earlier[key], *subscripts)
+
+    def is_before(self, back: sp.Expr, scope: Scope) -> bool:
+        """Whether what is read so many steps before the present one is proved to be at least one step before."""
+        return all_nonnegative((back - 1,), scope.path, tuple(scope.ranges.values()), self.lowering.tensors)
+
+    def refusal(self, read: Read) -> Refused:
+        """Of a member that may be read at the present step, or at a later one."""
+        subscript, sign = read.subscripts[self.time.axes[read.tensor]], "+" if self.time.reverse else "-"
+        advice = ""
+        if tables := reads_of(subscript):
+            advice = f": let {tables[0].tensor} be a model.constant, of earlier steps wherever the value is read"
+        elif indices_of(subscript) != {self.index}:
+            advice = f": let the sum {'begin' if self.time.reverse else 'end'} at {self.index} {sign} 1"
+        return Refused(
+            f"{self.lowering.layer}: {read} is read at {subscript}: inside the recurrence {read.tensor} has its values "
+            f"at {self.index}, {self.index} {sign} 1, {self.index} {sign} 2, … only{advice}"
+        )
 
     def order(self) -> list[str]:
         """The members, each after those whose values of the same step it reads."""
@@ -160,17 +177,19 @@ class Steps:
 
 
 def time_of(members: Sequence[Definition]) -> Time:
-    """The index that is shifted wherever an earlier value is read."""
+    """The index that is shifted wherever an earlier value is read, or along which sums run over earlier ones."""
     named = {d.name: d for d in members}
-    found: list[dict[Idx, int]] = []
-    for d in members:
-        for e in sorted(d.expression.atoms(Indexed), key=str):
-            if e.base.name in named:
-                shifts = shifts_of(e, named[e.base.name])
-                found += [shifts] if shifts else []
+    found = [
+        shifts_of(e, named[e.base.name])
+        for d in members
+        for e in sorted(d.expression.atoms(Indexed), key=str)
+        if e.base.name in named
+    ]
     layer = members[0].name
-    common = [i for i in members[0].indices if all(i in shifts for shifts in found)]
-    if not found:
+    shifted = [own for shifts in found if (own := {i: s for i, s in shifts.items() if s.is_Integer})]
+    earlier = shifted or [shifts for shifts in found if shifts]
+    common = [i for i in members[0].indices if all(i in shifts for shifts in earlier)]
+    if not earlier:
         raise Refused(
             f"{layer} reads no value of an earlier step, as {layer}[…, t - 1, …] would: define it by model.let"
         )
@@ -180,7 +199,7 @@ def time_of(members: Sequence[Definition]) -> Time:
             f"of indices i and j, let it run along k = i + j: {layer}[k, i] instead of {layer}[i, j]"
         )
     time = common[0]
-    signs = {shifts[time] > 0 for shifts in found}
+    signs = {bool(shifts[time] > 0) for shifts in shifted}
     if len(signs) > 1:
         raise Refused(
             f"{layer} is read at earlier and at later {time}: a recurrence runs one way, with all shifts of one sign"
@@ -188,14 +207,23 @@ def time_of(members: Sequence[Definition]) -> Time:
     for d in members:
         if time not in d.indices:
             raise Refused(f"{layer}: {d.name} does not have the index {time}, along which the recurrence runs")
-    return Time(time, {d.name: d.indices.index(time) for d in members}, signs.pop())
+    reverse = signs.pop() if signs else any(is_after(shifts[time], members) for shifts in earlier)
+    return Time(time, {d.name: d.indices.index(time) for d in members}, reverse)
 
 
-def shifts_of(e: Indexed, d: Definition) -> dict[Idx, int]:
-    """The indices that a member is read at with an integer added, each where it stands on the member's left."""
+def shifts_of(e: Indexed, d: Definition) -> dict[Idx, sp.Expr]:
+    """The indices that a member is read at with an integer added, or at places that a sum's index or a table tells."""
     shifts = {}
     for subscript, own in zip(e.indices, d.indices, strict=False):
         shift = sp.expand(subscript - own)
-        if shift.is_Integer and shift != 0:
-            shifts[own] = int(shift)
+        if shift != 0 and (shift.is_Integer or shift.has(Indexed) or shift.atoms(Idx) - {*d.indices}):
+            shifts[own] = shift
     return shifts
+
+
+def is_after(shift: sp.Expr, members: Sequence[Definition]) -> bool:
+    """Whether a shift is at least 1 where the indices of sums are at their first values, or at their last ones."""
+    limits = (limit for d in members for total in d.expression.atoms(sp.Sum) for limit in total.limits)
+    ends = {index: (lower, upper) for index, lower, upper in limits if shift.has(index)}
+    least = shift.subs({i: lower if shift.coeff(i) > 0 else upper for i, (lower, upper) in ends.items()})
+    return bool(sp.expand(least) >= 1) if sp.expand(least).is_Integer else False

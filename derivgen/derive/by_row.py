@@ -11,8 +11,9 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.errors import DerivgenError
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, index_symbol, indices_of, is_size, replace_reads, substitute
-from derivgen.form.program import Program, Range, Statement, Tensor, check_program, is_plain_index, names_of
+from derivgen.form.program import Program, Range, Statement, Tensor, is_plain_index, names_of
 
 
 def by_row(program: Program) -> Program:

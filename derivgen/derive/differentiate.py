@@ -24,6 +24,7 @@ from sympy.logic.boolalg import Boolean
 
 from derivgen.derive.cotangents import Cotangent, Cotangents, Winners, active_tensors
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, all_of, index_symbol, negation, parts_of, product, substitute
 from derivgen.form.functions import derivative
 from derivgen.form.program import (
@@ -34,7 +35,6 @@ from derivgen.form.program import (
     Role,
     Statement,
     Tensor,
-    check_program,
     differentiable_reads,
     names_of,
 )

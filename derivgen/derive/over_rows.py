@@ -16,8 +16,9 @@ import numpy as np
 import sympy as sp
 
 from derivgen.derive.by_row import is_at_row, is_of_one_row, outside_reads
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, indices_of, is_size, reads_of
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 
 FREE, ROWS = "of no row", "of one row"  # what else a tensor's elements are
 SUM, MEAN, MIXED = "sum", "mean", "mixed"

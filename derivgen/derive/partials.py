@@ -23,6 +23,7 @@ from derivgen.derive.dependence import Dependence, dependence, local_derivatives
 from derivgen.derive.differentiate import assuming, with_winners
 from derivgen.errors import Refused
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -46,7 +47,6 @@ from derivgen.form.program import (
     Role,
     Statement,
     Tensor,
-    check_program,
     closure,
     is_plain_index,
     names_of,

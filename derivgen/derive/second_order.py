@@ -16,9 +16,10 @@ from derivgen.derive.by_row import by_row
 from derivgen.derive.cotangents import Cotangents, active_tensors
 from derivgen.derive.differentiate import adjoint, derivatives_by, reverse_sweep, tangent
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, index_symbol, reads_of
 from derivgen.form.functions import derivative, stop_gradient
-from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, names_of
 from derivgen.form.sizes import flat_size, offsets, row_major, typical
 from derivgen.form.squares import with_roots
 from derivgen.simplify.simplify import simplify

@@ -10,6 +10,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form import bounds
+from derivgen.form.enumerated import never_negative
 from derivgen.form.expressions import (
     Conditions,
     Read,
@@ -63,33 +64,33 @@ def all_nonnegative(
     """Whether each claim >= 0 follows from the ranges of indices and sizes, the classes of labels and the path."""
     used = (*claims, *(r.extent for r in domain))
     known = tuple(integer_reads(used, path, tensors))
-    read = {r.tensor for r in reads_of(*used, path)}
-    return follow(claims, path, domain, known, frozenset(name for name in read if tensors[name].integer))
+    integers = frozenset(r.tensor for r in reads_of(*used, path) if tensors[r.tensor].integer)
+    return all(
+        follow(claim, path, domain, known, integers) or never_negative(claim, path, domain, tensors) for claim in claims
+    )
 
 
 @lru_cache(maxsize=2**15)  # the passes over code ask the same of a kernel again and again
 def follow(
-    claims: tuple[sp.Expr, ...],
+    claim: sp.Expr,
     path: Boolean,
     domain: tuple[Range, ...],
     known: tuple[tuple[Read, sp.Expr, sp.Expr], ...],
     integers: frozenset[str],
 ) -> bool:
-    """Whether each claim >= 0 follows; `known`: what integer reads lie between; `integers`: the tensors of integers."""
+    """Whether claim >= 0 follows; `known`: what integer reads lie between; `integers`: the tensors of integers."""
 
     def is_integer(read: Read) -> bool:
         return read.tensor in integers
 
     ranges = [*((r.index, sp.Integer(0), r.extent - 1) for r in domain), *known]
     facts = [bound for atom, low, high in ranges for bound in (atom - low, high - atom)]
-    sizes = {s for e in (*claims, *facts) for s in e.free_symbols if is_size(s)}
+    sizes = {s for e in (claim, *facts) for s in e.free_symbols if is_size(s)}
     forms = [bounds.linear(sp.expand(fact), is_integer) for fact in (*facts, *(s - 1 for s in sizes))]
     base = [form for form in forms if form is not None]
-    wanted = [bounds.linear(sp.expand(claim), is_integer) for claim in claims]
-    return all(
-        claim is not None and bounds.always_nonnegative(claim, [*base, *case])
-        for case in bounds.cases_of(path, is_integer)
-        for claim in wanted
+    wanted = bounds.linear(sp.expand(claim), is_integer)
+    return wanted is not None and all(
+        bounds.always_nonnegative(wanted, [*base, *case]) for case in bounds.cases_of(path, is_integer)
     )
 
 

@@ -247,11 +247,6 @@ class Program:
         return {t.name: t for t in self.tensors}
 
     @cached_property
-    def fault(self) -> str | None:
-        """The first invariant that the program breaks, in words."""
-        return next((found for invariant in OF_PROGRAMS if (found := invariant(self))), None)
-
-    @cached_property
     def order(self) -> Mapping[str, int]:
         """The order in which tensors stand in a sum or a product: data, then parameters, then adjoints."""
         last = {Role.PARAMETER: 1, Role.RUNNING: 1, Role.CONSTANT: 1, Role.ADJOINT: 2}
@@ -415,14 +410,7 @@ class InvariantError(AssertionError):
     """A stage gave a malformed program: a bug of ours, never of the user's."""
 
 
-def check_program(program: Program) -> Program:
-    """The program itself, or an InvariantError that names the statement and what is wrong with it."""
-    if program.fault is not None:
-        raise InvariantError(program.fault)
-    return program
-
-
-# Each invariant gives what is wrong, or nothing.
+# Each invariant of a statement gives what is wrong, or nothing.
 
 
 def indices_are_known(s: Statement) -> str | None:
@@ -445,60 +433,7 @@ def steps_are_its_own(s: Statement) -> str | None:
     return None
 
 
-def names_are_unique(program: Program) -> str | None:
-    return "two tensors of one name" if len(program.table) != len(program.tensors) else None
-
-
-def statements_are_sound(program: Program) -> str | None:
-    return next((f"{s.target}: {s.fault}" for s in program.statements if s.fault is not None), None)
-
-
-def accesses_have_the_rank(program: Program) -> str | None:
-    for s in program.statements:
-        for access in (s.write, *s.reads):
-            if access.tensor not in program.table:
-                return f"{s.target}: {access.tensor} is not declared"
-            if len(access.subscripts) != len(program.tensor(access.tensor).shape):
-                return f"{s.target}: {access.tensor} is of another rank"
-    return None
-
-
-def given_tensors_are_kept(program: Program) -> str | None:
-    written = (name for name in program.writers if program.tensor(name).role in GIVEN)
-    return next((f"{name}: written, but it is given" for name in written), None)
-
-
-def reads_are_complete(program: Program) -> str | None:
-    last_write = {s.target: i for i, s in enumerate(program.statements)}
-    for position, s in enumerate(program.statements):
-        for read in s.reads:
-            if last_write.get(read.tensor, -1) >= position and not complete_in_scan(program.statements, position, read):
-                return f"{s.target}: reads {read.tensor} before it is complete"
-    return None
-
-
-def outputs_are_declared(program: Program) -> str | None:
-    return next((f"output {name} is not declared" for name in program.outputs if name not in program.table), None)
-
-
-def next_values_fit(program: Program) -> str | None:
-    table = program.table
-    for name, following in program.running:
-        if name not in table or table[name].role is not Role.RUNNING or table[name].shape != table[following].shape:
-            return f"{following}: no value for the running tensor {name}"
-    return None
-
-
 OF_STATEMENTS = (indices_are_known, assigns_once, steps_are_its_own)
-OF_PROGRAMS = (
-    names_are_unique,
-    statements_are_sound,
-    accesses_have_the_rank,
-    given_tensors_are_kept,
-    reads_are_complete,
-    outputs_are_declared,
-    next_values_fit,
-)
 
 
 def run_of(statements: Sequence[Statement], position: int) -> range:
@@ -511,28 +446,16 @@ def run_of(statements: Sequence[Statement], position: int) -> range:
     return range(start, stop)
 
 
-def complete_in_scan(statements: Sequence[Statement], position: int, read: Read) -> bool:
-    """Whether what a statement of a scan reads was written by earlier steps, or by earlier statements of its step."""
-    scan, run = statements[position].scan, run_of(statements, position)
-    writers = [k for k, s in enumerate(statements) if s.target == read.tensor]
-    if scan is None or max(writers) >= run.stop:
-        return False
-    writers = [k for k in writers if k in run]
-    for axis, subscript in enumerate(read.subscripts):
-        own = time_shift(subscript, scan)
-        shifts = [time_shift(statements[k].subscripts[axis], scan) for k in writers]
-        if own is not None and all(
-            shift is not None and (shift > own or (shift == own and k < position))
-            for k, shift in zip(writers, shifts, strict=True)
-        ):
-            return True
-    return False
+def steps_after(subscript: sp.Expr, scan: Scan) -> sp.Expr:
+    """How many steps after the scan's present one a subscript is, in the order of the steps."""
+    shift = subscript - scan.index
+    return -shift if scan.reverse else shift
 
 
 def time_shift(subscript: sp.Expr, scan: Scan) -> int | None:
-    """How many steps a subscript is after the scan's present one, in the order of the steps; None if it is no step."""
-    shift = subscript - scan.index
-    return int(-shift if scan.reverse else shift) if shift.is_Integer else None
+    """How many steps after the scan's present one a subscript is, where that is a number."""
+    later = steps_after(subscript, scan)
+    return int(later) if later.is_Integer else None
 
 
 def differentiable_reads(statement: Statement, active: Container[str] | None = None) -> dict[Read, Boolean]:

@@ -21,6 +21,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -34,7 +35,7 @@ from derivgen.form.expressions import (
     parts_of,
     substitute,
 )
-from derivgen.form.program import Names, Program, Range, Role, Scan, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Names, Program, Range, Role, Scan, Statement, Tensor, names_of
 from derivgen.prepare.running_sums import Running, earlier, ends_of, without
 
 HIGHEST = 64  # exponent of a sum that the next one may be computed from

@@ -15,6 +15,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     Read,
     all_of,
@@ -25,7 +26,7 @@ from derivgen.form.expressions import (
     replace_reads,
     substitute,
 )
-from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Names, Program, Range, Role, Statement, Tensor, names_of
 from derivgen.prepare.decaying_sums import how_it_decays, is_lone_sum, is_stabilized
 from derivgen.prepare.reach_back import may_be_singular
 from derivgen.prepare.running_sums import ends_of, without

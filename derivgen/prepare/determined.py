@@ -14,6 +14,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean, BooleanFunction
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -28,7 +29,7 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.inside import all_nonnegative
-from derivgen.form.program import Program, Range, Role, Statement, check_program
+from derivgen.form.program import Program, Range, Role, Statement
 
 
 @as_written()

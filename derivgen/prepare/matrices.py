@@ -13,8 +13,9 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import TRUE, Read, indices_of, subexpressions, substitute
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Program, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import is_costly
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import sympy as sp
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, replace_reads
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program, is_plain_index
+from derivgen.form.program import Program, Role, Statement, Tensor, is_plain_index
 
 
 def has_modes(program: Program) -> bool:

@@ -15,6 +15,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     about,
@@ -29,7 +30,7 @@ from derivgen.form.expressions import (
 )
 from derivgen.form.functions import RECORDS, partial
 from derivgen.form.inside import all_nonnegative, at_least_zero
-from derivgen.form.program import Program, Statement, Tensor, check_program, is_plain_index, run_of
+from derivgen.form.program import Program, Statement, Tensor, is_plain_index, run_of
 
 # Functions with points where they, or their derivatives, are infinite or undefined.
 SMALL = 4  # terms of a sum that is no product of matrices

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import TRUE, Read, all_of, guarded, indices_of, parts_of, substitute
 from derivgen.form.functions import stop_gradient
-from derivgen.form.program import Names, Program, Range, Role, Scan, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Names, Program, Range, Role, Scan, Statement, Tensor, names_of
 from derivgen.prepare.stabilize import exponents_of, is_log_or_quotient_of
 from derivgen.rewrite.calls import calls_in
 

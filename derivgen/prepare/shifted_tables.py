@@ -15,9 +15,10 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Conditions, Read, all_of, negation, parts_of, reads_of, substitute
 from derivgen.form.inside import all_nonnegative
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program
+from derivgen.form.program import Program, Role, Statement, Tensor
 
 Shift = tuple[int, int, int]  # (stop, slope, offset): element i before the stop is slope·i + offset
 

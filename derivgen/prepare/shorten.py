@@ -25,6 +25,7 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -39,7 +40,7 @@ from derivgen.form.expressions import (
     substitute,
 )
 from derivgen.form.functions import partial
-from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor, check_program, names_of
+from derivgen.form.program import Names, Operator, Program, Range, Role, Statement, Tensor, names_of
 from derivgen.rewrite.calls import is_costly
 
 REPEATED = 200  # nodes that a part's adjoints may repeat: its reads times its nodes

@@ -18,6 +18,7 @@ from typing import Any
 import sympy as sp
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import (
     TRUE,
     Read,
@@ -38,7 +39,6 @@ from derivgen.form.program import (
     Scan,
     Statement,
     Tensor,
-    check_program,
     is_plain_index,
     names_of,
     variables_of,

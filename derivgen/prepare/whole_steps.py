@@ -13,9 +13,10 @@ import sympy as sp
 from sympy.logic.boolalg import Boolean
 
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, all_of, indices_of, parts_of, reads_of
 from derivgen.form.inside import at_least_zero, out_of_bounds
-from derivgen.form.program import Program, Statement, check_program
+from derivgen.form.program import Program, Statement
 from derivgen.prepare.reach_back import may_be_singular, reach_of
 
 NEAR = 1  # what a recurrence starts from, at most: its exponential is a small number

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from derivgen.form.program import Program, check_program
+from derivgen.form.check import check_program
+from derivgen.form.program import Program
 from derivgen.stages import reached
 
 Pass = Callable[[Program], Program]

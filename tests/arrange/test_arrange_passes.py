@@ -35,7 +35,8 @@ from derivgen.arrange.sums_in_steps import sums_in_steps
 from derivgen.arrange.time_major import time_major
 from derivgen.arrange.transposes import transposed_for_reuse
 from derivgen.form.as_written import as_written
-from derivgen.form.program import Program, Role, check_program
+from derivgen.form.check import check_program
+from derivgen.form.program import Program, Role
 from derivgen.rewrite.conditions import assign_under_guards
 
 PASSES = passes_of(arrange)

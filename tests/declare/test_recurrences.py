@@ -135,6 +135,110 @@ def test_guard_at_the_first_step() -> None:
     against_torch(declare, reference)
 
 
+def cholesky(model: Model) -> Any:
+    """Columns of the Cholesky factor of a matrix, each from all columns before it; then a triangular solution."""
+    i, j, k = model.indices(i=T, j=T, k=T)
+    B, y = model.parameter("B", T, T), model.parameter("y", T)
+    A = model.let("A", (i, j), Sum(B[i, k] * B[j, k], k) + sp.KroneckerDelta(i, j))
+    _, L = model.recur(
+        ["d", "L"],
+        [(j,), (i, j)],
+        lambda d, L: (
+            sp.sqrt(A[j, j] - Sum(L[j, k] ** 2, (k, 0, j - 1))),
+            Piecewise(((A[i, j] - Sum(L[i, k] * L[j, k], (k, 0, j - 1))) / d[j], i >= j), (0, True)),
+        ),
+    )
+    z = model.recur("z", i, lambda z: (y[i] - Sum(L[i, k] * z[k], (k, 0, i - 1))) / L[i, i])
+    return model.let("both", (i, j), L[i, j] * z[j])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_step_reads_all_before_it(dtype: str) -> None:
+    def reference(v: dict[str, torch.Tensor]) -> torch.Tensor:
+        L = torch.linalg.cholesky(v["B"] @ v["B"].T + torch.eye(T))
+        return L * torch.linalg.solve_triangular(L, v["y"][:, None], upper=False)[:, 0]
+
+    against_torch(cholesky, reference, dtype=dtype)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_sum_of_earlier_values_at_distances(backwards: bool) -> None:
+    """The renewal equation, and the same from the last day to the first."""
+
+    def declare(model: Model) -> Any:
+        n, t, s = model.indices(n=2, t=T, s=T)
+        g, x = model.parameter("g", T), model.parameter("x", 2, T)
+        sums = (
+            (lambda h: Sum(h[n, t + s] * g[s], (s, 1, T - 1 - t)))
+            if backwards
+            else (lambda h: Sum(h[n, t - s] * g[s], (s, 1, t)))
+        )
+        return model.recur("h", (n, t), lambda h: sin(x[n, t] + sums(h)))
+
+    def reference(v: dict[str, torch.Tensor]) -> torch.Tensor:
+        found: list[torch.Tensor] = []
+        for t in reversed(range(T)) if backwards else range(T):
+            found.append(torch.sin(v["x"][:, t] + sum(h * v["g"][s] for s, h in enumerate(reversed(found), start=1))))
+        return torch.stack(found[::-1] if backwards else found, 1)
+
+    against_torch(declare, reference)
+
+
+PARENT = [0, 0, 1, 1, 0, 4, 2]  # of each node of a tree: an earlier one, but of the root
+
+
+def test_a_step_reads_where_a_table_says() -> None:
+    """From the root of a tree to its leaves, and back: each node adds up its children."""
+
+    def declare(model: Model) -> Any:
+        n, v, c = model.indices(n=2, v=7, c=7)
+        w, x, parent = model.parameter("w", 7), model.parameter("x", 2, 7), model.constant("parent", PARENT)
+        down = model.recur(
+            "down", (n, v), lambda d: x[n, v] + Piecewise((w[v] * sin(d[n, parent[v]]), v > 0), (0, True))
+        )
+        is_child = sp.Eq(parent[c], v)
+        return model.recur(
+            "up",
+            (n, v),
+            lambda u: down[n, v] ** 2 + Sum(Piecewise((sin(u[n, c]), is_child), (0, True)), (c, v + 1, 6)),
+        )
+
+    def reference(v: dict[str, torch.Tensor]) -> torch.Tensor:
+        down: list[torch.Tensor] = []
+        for node, parent in enumerate(PARENT):
+            down.append(v["x"][:, node] + (v["w"][node] * torch.sin(down[parent]) if node else 0))
+        up = [d**2 for d in down]
+        for node in reversed(range(1, 7)):
+            up[PARENT[node]] = up[PARENT[node]] + torch.sin(up[node])
+        return torch.stack(up, 1)
+
+    against_torch(declare, reference)
+
+
+def test_some_steps_before_and_the_first_one() -> None:
+    """Sums that a guard keeps before the present step, next to a read of the step before, and of the first."""
+
+    def declare(model: Model) -> Any:
+        n, t, k = model.indices(n=2, t=T, k=3)
+        a, x = model.parameter("a", 3), model.parameter("x", 2, T)
+
+        def step(h: Any) -> Any:
+            lags = Sum(Piecewise((a[k] * h[n, t - 2 - k], k <= t - 2), (0, True)), k)
+            return sin(x[n, t] + h[n, t - 1] * a[0] + lags + Piecewise((h[n, 0] ** 2, t > 0), (0, True)))
+
+        return model.recur("h", (n, t), step, initial=2)
+
+    def reference(v: dict[str, torch.Tensor]) -> torch.Tensor:
+        found: list[torch.Tensor] = []
+        for t in range(T):
+            h = v["x"][:, t] + (found[-1] if found else 2) * v["a"][0] + (found[0] ** 2 if found else 0)
+            h = h + sum(v["a"][k] * found[t - 2 - k] for k in range(3) if k <= t - 2)
+            found.append(torch.sin(h))
+        return torch.stack(found, 1)
+
+    against_torch(declare, reference)
+
+
 def attention_in_steps(model: Model) -> Any:
     """Each step looks at a whole other sequence, by a softmax that the stable forms reach into."""
     n, t, u, j, k = model.indices(n=2, t=T, u=3, j=H, k=H)
@@ -196,23 +300,24 @@ def test_length_known_at_run_time() -> None:
         assert check_module(module, declared, values) == []
 
 
-def test_second_derivatives() -> None:
+@pytest.mark.parametrize(("declare", "shape", "by"), [(rnn, (2, T, H), "U"), (cholesky, (T, T), "B")])
+def test_second_derivatives(declare: Any, shape: tuple[int, ...], by: str) -> None:
     """A Hessian's product with a direction: the tangent of the adjoint against a difference of adjoints."""
     model = Model("m")
-    h = rnn(model)
-    n, t, j = model.indices(nn=2, tt=T, jj=H)
-    model.minimize(Sum(h[n, t, j] ** 3, n, t, j))
+    h = declare(model)
+    at = model.indices(**{f"at_{axis}": extent for axis, extent in enumerate(shape)})
+    model.minimize(Sum(h[at] ** 3, *at))
     gradient = training_program(stable_program(declared_program(model)))
-    product, dots = tangent(gradient, ["U"])
-    bar = dict(gradient.gradients)["U"]
+    product, dots = tangent(gradient, [by])
+    bar = dict(gradient.gradients)[by]
     rng, mp = np.random.default_rng(0), context(50)
     values: dict[str, Any] = {p.name: rng.standard_normal([int(e) for e in p.shape]) for p in gradient.parameters}
-    v = rng.standard_normal((H, H))
-    found = run(product, {**values, dots["U"]: v})[dots[bar]]
+    v = rng.standard_normal(values[by].shape)
+    found = run(product, {**values, dots[by]: v})[dots[bar]]
     step, exact = mp.mpf("1e-16"), np.vectorize(mp.mpf, otypes=[object])
 
     def moved(sign: int) -> Any:
-        return run(gradient, {**values, "U": exact(values["U"]) + sign * step * exact(v)})[bar]
+        return run(gradient, {**values, by: exact(values[by]) + sign * step * exact(v)})[bar]
 
     assert relative_error(found, (moved(1) - moved(-1)) / (2 * step)) < 1e-25
 
@@ -328,6 +433,24 @@ REFUSED = {
     "the first step": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 1] + h[n, 0]),
         "is read at 0: inside the recurrence",
+    ),
+    "all steps": (
+        lambda m, n, t, x: m.recur("h", (n, t), lambda h: Sum(h[n, (k := m.indices(k=T))], k)),
+        "h[n, k] is read at k: inside the recurrence h has its values at t, t - 1, t - 2, … only: let the sum end at",
+    ),
+    "a table of later steps": (
+        lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, m.constant("after", [0, 0, 1, 3, 2])[t]]),
+        "at t, t - 1, t - 2, … only: let after be a model.constant, of earlier steps wherever the value is read",
+    ),
+    "a table that is known at run time": (
+        lambda m, n, t, x: m.recur(
+            "h", (n, t), lambda h: Piecewise((h[n, m.labels("before", T, classes=T)[t]], t > 0), (1, True))
+        ),
+        "let before be a model.constant",
+    ),
+    "a sum that has the present step": (
+        lambda m, n, t, x: m.recur("h", (n, t), lambda h: Sum(h[n, (k := m.indices(k=T))], (k, 0, t))),
+        "let the sum end at t - 1",
     ),
     "two axes": (
         lambda m, n, t, x: m.recur("h", (n, t), lambda h: h[n, t - 1] + h[n - 1, t]),

@@ -33,9 +33,10 @@ from derivgen.derive.partials import with_tangents
 from derivgen.derive.second_order import REQUESTS, gradient_program, request_for
 from derivgen.errors import Refused
 from derivgen.form.as_written import as_written
+from derivgen.form.check import check_program
 from derivgen.form.expressions import Read, is_size
 from derivgen.form.functions import partial
-from derivgen.form.program import Program, Role, Statement, Tensor, check_program
+from derivgen.form.program import Program, Role, Statement, Tensor
 from derivgen.oracle.interpreter import Held, run
 from derivgen.oracle.reals import context
 

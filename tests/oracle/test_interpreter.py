@@ -12,6 +12,7 @@ import scipy.special
 import sympy as sp
 
 from derivgen.form import functions
+from derivgen.form.check import check_program
 from derivgen.form.expressions import TRUE, Read, index_symbol, size_symbol
 from derivgen.form.functions import (
     digamma,
@@ -28,7 +29,7 @@ from derivgen.form.functions import (
     trigamma,
     xlogy,
 )
-from derivgen.form.program import Program, Range, Role, Statement, Tensor, check_program
+from derivgen.form.program import Program, Range, Role, Statement, Tensor
 from derivgen.oracle import differences as oracle
 from derivgen.oracle.interpreter import run
 

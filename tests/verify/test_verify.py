@@ -184,6 +184,17 @@ b, u = model.parameter("b"), model.parameter("u", 6, 3)
 rate = model.let("rate", n, 1 + Sum(exp(A[kind[n], kind[m]] - b*(t[n] - t[m])), (m, 0, n - 1)))
 model.minimize(Sum(log(rate[n]), n) + Sum(u[i, floor(j/2)]**2, i, j))
 """,
+    "columns that read all columns before them": """
+N = model.sizes(N=6)
+i, j, k = model.indices(i=N, j=N, k=N)
+x, y, ell = model.input("x", N), model.input("y", N), model.parameter("ell")
+K = model.let("K", (i, j), exp(-(x[i] - x[j])**2*exp(ell)) + KroneckerDelta(i, j))
+C = model.recur("C", (j, i), lambda C: (K[i, j] - Sum(C[k, i]*C[k, j], (k, 0, j - 1)))
+                / sqrt(K[j, j] - Sum(C[k, j]**2, (k, 0, j - 1))))
+z = model.recur("z", i, lambda z: (y[i] - Sum(C[k, i]*z[k], (k, 0, i - 1)))/C[i, i])
+model.minimize(Sum(z[i]**2/2 + log(C[i, i]), i))
+model.second_order("hessian_vector_product")
+""",
     "constants that hold the same numbers": """
 N = model.batch("N")
 n, j = model.indices(n=N, j=3)
