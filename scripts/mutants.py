@@ -40,6 +40,8 @@ PREPARE, DERIVE, SIMPLIFY, ARRANGE, CODE = (
 MUTANTS = (
     Mutant(PREPARE, "in_training", "prepare/modes.py", "resolved(program, sp.Integer(1))", "resolved(program, sp.Integer(0))"),
     Mutant(PREPARE, "in_evaluation", "prepare/modes.py", "resolved(replace(program, running=()), sp.Integer(0))", "resolved(program, sp.Integer(0))"),
+    Mutant(PREPARE, "equal_constants", "prepare/equal_constants.py", "if name != kept", "if name == kept"),
+    Mutant(PREPARE, "with_equal_ones_told", "prepare/equal_constants.py", "statements=copies + program.statements", "statements=program.statements"),
     Mutant(PREPARE, "in_training", "prepare/modes.py", "s.mapped(decided)", "replace(s.mapped(decided), guard=s.guard)"),
     Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "if s.target in program.outputs or not", "if not"),
     Mutant(PREPARE, "reach_back", "prepare/reach_back.py", "for read in reads_of(t.guard, *t.subscripts)]", "for read in reads_of(*t.subscripts)]"),

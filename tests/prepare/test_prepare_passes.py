@@ -31,7 +31,7 @@ from derivgen.prepare import shorten as limits
 from derivgen.prepare.decaying_sums import decaying_sums
 from derivgen.prepare.decays_by_kind import decays_by_kind
 from derivgen.prepare.determined import at_determined_indices
-from derivgen.prepare.equal_constants import equal_constants
+from derivgen.prepare.equal_constants import equal_constants, with_equal_ones_told
 from derivgen.prepare.matrices import matrices
 from derivgen.prepare.modes import in_evaluation, in_training
 from derivgen.prepare.powers import powers_of_one
@@ -154,6 +154,17 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             """,
             roles=dict.fromkeys(("c", "c_2", "c_3", "d"), Role.CONSTANT),
         ),
+    ),
+    with_equal_ones_told: (
+        Example(
+            "z[i] += Σ_j c[i]·c_2[i,j]·c_3[i,j]",
+            """
+            c_3[i,j] = c_2[i,j]
+            z[i] += Σ_j c_3[i,j]·c[i]·c_2[i,j]
+            """,
+            roles=dict.fromkeys(("c", "c_2", "c_3"), Role.CONSTANT),
+        ),
+        kept("z[i] = c[i]·d[i]", roles=dict.fromkeys("cd", Role.CONSTANT)),
     ),
     shifted_tables: (
         Example(
