@@ -10,7 +10,7 @@ import sympy as sp
 from derivgen.arrange.contractions import match_contraction
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, indices_of, replace_reads
-from derivgen.form.program import GIVEN, Program, Statement, Tensor
+from derivgen.form.program import GIVEN, Program, Range, Statement, Tensor
 from derivgen.form.sizes import typical_size
 
 GAIN = 2  # how many times fewer elements must be reached across rows: a moved axis is one that a reader has to find
@@ -89,7 +89,7 @@ def hinder(program: Program, names: Sequence[str]) -> bool:
 
 
 def touched(program: Program, names: Sequence[str]) -> list[Statement]:
-    return [s for s in program.statements if not {s.target, *s.sources}.isdisjoint(names)]
+    return list(dict.fromkeys(s for n in names for s in (*program.writers.get(n, ()), *program.readers.get(n, ()))))
 
 
 def best_order(program: Program, names: Sequence[str], choices: Sequence[Sequence[Order]]) -> Program:
@@ -153,11 +153,12 @@ def across(tensors: Mapping[str, Tensor], s: Statement, few: int = 0) -> int:
     if product is not None:
         apart = [o.read for o in (product.left, product.right, product.out) if not o.leading_batch]
         return sum(typical_size(s, [r.index for r in s.domain if r.index in read.subscripts]) for read in apart)
-    places = [a for name in {s.target, *s.sources} for a in accesses(s, name)]
+    places = dict.fromkeys((s.write, *s.reads))
     step = {s.scan.index} if s.scan is not None else set()
     inner = [r.index for r in s.domain if r.index not in step] or [s.domain[0].index]
     outer = [outer_subscripts(tensors, a) for a in places]
-    far = (sum(any(i in indices_of(e) for e in own) for own in outer) + few * is_short(s, i) for i in inner)
+    short = {r.index for r in s.domain if is_short(r)}
+    far = (sum(any(i in indices_of(e) for e in own) for own in outer) + few * (i in short) for i in inner)
     return min(far) * typical_size(s, [r.index for r in s.domain])
 
 
@@ -166,9 +167,9 @@ def outer_subscripts(tensors: Mapping[str, Tensor], a: Read) -> list[sp.Expr]:
     return [i for i, extent in zip(a.subscripts, tensors[a.tensor].shape, strict=True) if extent != 1][:-1]
 
 
-def is_short(s: Statement, index: sp.Symbol) -> bool:
+def is_short(r: Range) -> bool:
     """Whether a loop has too few points for vectors."""
-    return any(r.index == index and bool(r.extent.is_Integer and r.extent < FEW) for r in s.domain)
+    return bool(r.extent.is_Integer and r.extent < FEW)
 
 
 def accesses(s: Statement, name: str) -> list[Read]:
@@ -195,7 +196,7 @@ def reached_in_order(s: Statement, names: Sequence[str], order: Order) -> Statem
         subscripts = [replace_reads(i, change) for i in read.subscripts]
         return Read(read.tensor, *(in_order(subscripts, order) if read.tensor in names else subscripts))
 
-    changed = s.mapped(lambda e: replace_reads(e, change))
+    changed = s if s.sources.isdisjoint(names) else s.mapped(lambda e: replace_reads(e, change))
     if s.target in names:
         changed = replace(changed, subscripts=in_order(changed.subscripts, order))
     return changed

@@ -161,13 +161,13 @@ def apart(program: Program, s: Statement) -> int:
     """How many elements a statement reaches across rows, or through tables, in loops of the best order."""
     if not s.domain or match_contraction(program.table, s) is not None:
         return 0
-    places = dict.fromkeys(a for name in {s.target, *s.sources} for a in accesses(s, name))
+    places = dict.fromkeys((s.write, *s.reads))
 
     def is_far(a: Read, i: sp.Symbol) -> bool:
         looked_up = reads_of(*a.subscripts[-1:])
         return any(i in indices_of(e) for e in (*outer_subscripts(program.table, a), *looked_up))
 
-    far = (sum(is_far(a, r.index) for a in places) + is_short(s, r.index) for r in s.domain)
+    far = (sum(is_far(a, r.index) for a in places) + is_short(r) for r in s.domain)
     return min(far) * points(s)
 
 

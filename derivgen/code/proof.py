@@ -89,8 +89,10 @@ class Proof:
             return all(self.is_at_most(x, y, point) for x in greatest_of(a) for y in least_of(b))
         if isinstance(a, sp.Min) or isinstance(b, sp.Max):
             return any(self.is_at_most(x, y, point) for x in least_of(a) for y in greatest_of(b))
+        if a == b:
+            return True
         path = sp.And(*point.path, *self.facts(a, b))
-        return a == b or all_nonnegative((b - a,), path, point.around, self.table)
+        return all_nonnegative((b - a,), path, point.around, self.table)
 
     def outside(self, e: sp.Basic, point: Point) -> Iterator[tuple[Read, Conditions]]:
         """The elements that an expression reads, and that are not proved inside: each with the conditions there."""

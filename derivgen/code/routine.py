@@ -248,7 +248,8 @@ class Types:
         shapes = wanted.shape or (sp.S.One,), tuple(map(self.resolved, found.shape or (sp.S.One,)))
         fits = len(shapes[0]) == len(shapes[1]) and wanted.integer == found.integer
         for a, b in zip(*shapes, strict=False):
-            fits = fits and sp.expand(substitute(a, sizes) - b) == 0
+            own = substitute(a, sizes)
+            fits = fits and (own == b or sp.expand(own - b) == 0)
         if not fits:
             raise self.fault(f"{what} has the shape {shapes[0]}, where {shapes[1]} is passed, with {sizes}")
 

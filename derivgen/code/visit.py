@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from operator import is_
 from typing import Any
 
 import sympy as sp
@@ -49,11 +50,18 @@ def with_blocks(code: Code, change: Callable[[Block], Block]) -> Code:
     """The statement with a function applied to each block inside."""
     match code:
         case For():
-            return replace(code, body=change(code.body))
+            return holding(code, change(code.body))
         case If():
-            return replace(code, body=change(code.body), otherwise=change(code.otherwise))
+            return holding(code, change(code.body), change(code.otherwise))
         case _:
             return code
+
+
+def holding(code: For | If, *blocks: Block) -> Code:
+    """The statement with other blocks inside; itself where they are the same, as they are after most passes."""
+    if all(len(new) == len(old) and all(map(is_, new, old)) for new, old in zip(blocks, blocks_of(code), strict=True)):
+        return code
+    return replace(code, **dict(zip(("body", "otherwise"), blocks, strict=False)))
 
 
 def statements_in(block: Block) -> Iterator[Code]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import sympy as sp
 
 from derivgen.code.names import past
 from derivgen.code.proof import Point, Proof, local
 from derivgen.code.tree import Block, Code, For, Function, If, Let
-from derivgen.code.visit import read_by, statements_in, values_of, written_by
+from derivgen.code.visit import holding, read_by, statements_in, values_of, written_by
 from derivgen.form.expressions import Read, index_symbol, reads_of, sympy_order
 
 
@@ -116,10 +115,10 @@ def inside(code: Code, point: Point, change: Callable[[Block, Point], Block]) ->
     """The statement with a function applied to each block inside, at the point where it stands."""
     match code:
         case For():
-            return replace(code, body=change(code.body, point.inside(code)))
+            return holding(code, change(code.body, point.inside(code)))
         case If():
             body = change(code.body, point.where(code.condition))
-            return replace(code, body=body, otherwise=change(code.otherwise, point.otherwise(code.condition)))
+            return holding(code, body, change(code.otherwise, point.otherwise(code.condition)))
         case _:
             return code
 

@@ -359,33 +359,47 @@ def negation(condition: Boolean) -> Boolean:
 Conditions = tuple[Boolean, ...]
 
 
-def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> Iterator[tuple[Read, Conditions, bool]]:
+GuardedRead = tuple[Read, Conditions, bool]
+
+
+def guarded_reads(expression: sp.Basic, path: Conditions = ()) -> tuple[GuardedRead, ...]:
     """(read, the conditions under which it is evaluated, whether the value depends on it smoothly) per occurrence.
 
-    Reads in conditions and in subscripts are evaluated too, but carry no derivative.
+    Reads in conditions and in subscripts are evaluated too, but carry no derivative. `path`: where the expression is.
     """
+    found = reads_under_guards(expression)
+    return tuple((read, (*path, *own), smooth) for read, own, smooth in found) if path else found
+
+
+@functools.lru_cache(maxsize=2**14)
+def reads_under_guards(expression: sp.Basic) -> tuple[GuardedRead, ...]:
+    """The guarded reads of one expression: looked up many times by every stage."""
+    return tuple(walk_under_guards(expression, ()))
+
+
+def walk_under_guards(expression: sp.Basic, path: Conditions) -> Iterator[GuardedRead]:
     if isinstance(expression, Read):
         yield expression, path, True
         for subscript in expression.subscripts:
-            for read, condition, _ in guarded_reads(subscript, path):
+            for read, condition, _ in walk_under_guards(subscript, path):
                 yield read, condition, False
     elif isinstance(expression, sp.Piecewise):
         rest = path
         for pair in expression.args:
             value, condition = pair.args
             yield from condition_reads(condition, rest)
-            yield from guarded_reads(value, (*rest, *parts_of(condition)))
+            yield from walk_under_guards(value, (*rest, *parts_of(condition)))
             rest = (*rest, *parts_of(negation(condition)))
     elif isinstance(expression, Boolean):
         yield from condition_reads(expression, path)
     elif getattr(expression, "is_constant_to_derivatives", False):
-        yield from ((read, condition, False) for read, condition, _ in guarded_reads(expression.args[0], path))
+        yield from ((read, condition, False) for read, condition, _ in walk_under_guards(expression.args[0], path))
     else:
         for argument in expression.args:
-            yield from guarded_reads(argument, path)
+            yield from walk_under_guards(argument, path)
 
 
-def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read, Conditions, bool]]:
+def condition_reads(condition: Boolean, path: Conditions) -> Iterator[GuardedRead]:
     """The reads of a condition, each under the conjuncts that are tested before it."""
     if isinstance(condition, sp.Or):
         for alternative in alternatives(condition):
@@ -397,7 +411,7 @@ def condition_reads(condition: Boolean, path: Conditions) -> Iterator[tuple[Read
             yield from condition_reads(conjunct, path)
         elif reads_of(conjunct):
             for side in conjunct.args:
-                yield from ((read, where, False) for read, where, _ in guarded_reads(side, path))
+                yield from ((read, where, False) for read, where, _ in walk_under_guards(side, path))
         path = (*path, conjunct)
 
 

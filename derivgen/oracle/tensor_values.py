@@ -75,6 +75,8 @@ def solved_sizes(program: Program, arrays: Mapping[str, NDArray[Any]], sizes: Ma
 
 def extent_of(extent: Any, sizes: Mapping[str, int]) -> int:
     expression = sp.sympify(extent)
+    if expression.is_Integer:
+        return int(expression)
     unknown = sorted(s.name for s in expression.free_symbols if s.name not in sizes)
     if unknown:
         raise ValueError(f"size {unknown[0]} is not determined by the shapes of the arrays: give it in sizes")

@@ -91,6 +91,8 @@ def is_read_under_guard(program: Program, s: Statement) -> bool:
 
 def knows(t: Statement, s: Statement) -> bool:
     """Whether a statement reads what s writes under the guard of s only."""
+    if s.target not in t.sources:
+        return True
     if any(r.tensor == s.target for r in reads_of(t.guard, *t.subscripts)):
         return False
     occurrences = [

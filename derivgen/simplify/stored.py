@@ -72,7 +72,7 @@ def on_diagonal(program: Program, name: str, i: int, j: int) -> Program:
             assert at is not None
             s = s.at(at)
             s = replace(s, subscripts=without(s.subscripts))
-        statements.append(s.mapped(lambda e: replace_reads(e, change)))
+        statements.append(s.mapped(lambda e: replace_reads(e, change)) if name in s.sources else s)
     tensors = tuple(replace(t, shape=without(t.shape)) if t.name == name else t for t in program.tensors)
     return replace(program, tensors=tensors, statements=tuple(statements))
 
