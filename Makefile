@@ -15,7 +15,7 @@ QUICK := tests/form tests/oracle tests/simplify tests/arrange tests/update tests
 RANDOM := tests/derive/test_second_order.py tests/pipeline/test_guarded_specs.py tests/pipeline/test_random_specs.py \
 	tests/pipeline/test_random_training.py tests/pipeline/test_renamed.py tests/plan/test_cost.py \
 	tests/report/test_report.py tests/schedule/test_parallel.py tests/schedule/test_storage.py tests/verify \
-	tests/declare/test_bad_specs.py tests/file/test_same_bytes.py tests/native/test_random_specs_in_c.py \
+	tests/file/test_same_bytes.py tests/native/test_random_specs_in_c.py \
 	tests/code/test_code_passes.py tests/code/test_independent.py
 
 .PHONY: help demo test quick lint types unit check verify mutants test-c fuzz bench coefficients names docs pictures examples clean
@@ -55,7 +55,8 @@ mutants: $(VENV)/dev ## break each pass, and see the test of that pass fail: abo
 test-c: $(VENV)/dev ## the checks of C that need compilers, checkers and emulators: about 15 min
 	$(BIN)/python scripts/test_c
 
-fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest models, names, damaged files: hours
+fuzz: $(VENV)/dev ## every case of the tests; random and guarded specs, whole Hessians of the deepest models, names, damaged files: hours
+	EVERY_CASE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -rs
 	$(BIN)/python scripts/fuzz.py
 	$(BIN)/python scripts/fuzz.py --second-order
 	$(BIN)/python scripts/fuzz.py --guarded --count 2000
@@ -64,7 +65,7 @@ fuzz: $(VENV)/dev ## random and guarded specs, whole Hessians of the deepest mod
 	$(BIN)/python scripts/damage_files.py
 	$(BIN)/python scripts/names.py
 	$(BIN)/python scripts/minimax.py --check
-	RANDOM_SPECS=8 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or nor_do or legal or wheel" $(RANDOM)
+	RANDOM_SPECS=8 $(BIN)/python -m pytest -n 2 --dist worksteal -k "random or guarded or overlap or nor_do" $(RANDOM)
 
 bench: $(VENV)/bench ## steps and training against the frameworks, by hand and the machine's limit; start-up; functions
 	$(BIN)/python benchmarks/frameworks

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from guarded_specs import GuardedWriter
-from random_specs import Spec, for_each_spec
+from random_specs import Spec, for_each_spec, many
 from statements import SILENT, program_of
 
 from derivgen.arrange import arrange
@@ -47,7 +47,7 @@ from derivgen.simplify import simplify
 Pass = Callable[[Program], Program]
 Values = Mapping[str, Any]
 
-FREE, GUARDED = 60, 60  # random specs of either kind
+FREE, GUARDED = 60, many(30)  # random specs of either kind
 MOST_REFUSED = 4  # of the guarded ones: lowering need not follow every proof
 DIGITS, TOLERANCE = 30, 1e-15  # sums in another order lose some of the digits, at cancellations most
 DERIVED = ("hessian", "hessian_vector_product", "hessian_diagonal", "gauss_newton_vector_product")

@@ -61,7 +61,9 @@ def holding(code: For | If, *blocks: Block) -> Code:
     """The statement with other blocks inside; itself where they are the same, as they are after most passes."""
     if all(len(new) == len(old) and all(map(is_, new, old)) for new, old in zip(blocks, blocks_of(code), strict=True)):
         return code
-    return replace(code, **dict(zip(("body", "otherwise"), blocks, strict=False)))
+    return (
+        replace(code, body=blocks[0]) if isinstance(code, For) else replace(code, body=blocks[0], otherwise=blocks[1])
+    )
 
 
 def statements_in(block: Block) -> Iterator[Code]:

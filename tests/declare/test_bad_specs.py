@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sympy as sp
 from generated import check_module, execute, module_text
-from random_specs import TIMES
 from refused import MARK, refuse, run
+from sampled import some
 
 from derivgen import optimizers
 from derivgen.declare.model import Model
@@ -643,7 +643,7 @@ def refused_input(role: str, name: str) -> bool:
 
 
 # In the suite each name is in two roles at least, in `make fuzz` in all of them.
-POSITIONS = range(0, len(LEGAL), 4 if TIMES == 1 else 1)
+POSITIONS = some(range(len(LEGAL)), 4)
 
 
 def roles_at(position: int) -> dict[str, str]:

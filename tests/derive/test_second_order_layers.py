@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from example_files import EXAMPLES, NAMES
 from generated import execute, module_text
+from sampled import some
 from second_order_oracle import Point, point_of
 from test_second_order import scored
 
@@ -162,7 +163,7 @@ def test_every_layer_is_here() -> None:
     assert {name.split(" ")[0] for name in LAYERS} == set(layers.__all__)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", some(LAYERS))
 def test_layers(name: str) -> None:
     check_layer(name, PRODUCTS if name in DEEP else FUNCTIONS)
 
@@ -181,7 +182,7 @@ ELEMENTWISE = (
 WHOLE = ("softmax", "log_softmax", "softmin", "sparsemax", "glu", "reglu", "geglu", "swiglu", "bilinear")
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", some(ELEMENTWISE))
 def test_activations(name: str) -> None:
     """Behind a product, so that first and second derivatives both count."""
     model = Model("activation")
@@ -204,7 +205,7 @@ REAL += ("multi_label_soft_margin", "hinge_embedding", "multi_label_margin", "di
 BY_LABEL = ("softmax_cross_entropy", "multi_class_hinge", "categorical_hinge", "negative_log_likelihood")
 
 
-@pytest.mark.parametrize("name", [*REAL, *BY_LABEL])
+@pytest.mark.parametrize("name", some([*REAL, *BY_LABEL]))
 def test_losses(name: str) -> None:
     model = Model("loss")
     N = model.batch("N")
@@ -267,7 +268,7 @@ def example(name: str) -> Model:
     return names["model"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES))
 def test_examples(name: str) -> None:
     check_example(name, PRODUCTS if name in DEEP else FUNCTIONS)
 

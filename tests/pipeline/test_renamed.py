@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from example_files import EXAMPLES, NAMES
 from random_specs import AWKWARD_NAMES, Spec, for_each_spec, many
+from sampled import some
 
 from derivgen.file.contract import DTYPES
 from derivgen.pipeline import generate_body
@@ -59,7 +60,7 @@ def test_random_specs() -> None:
     for_each_spec(check, many(5), start=20, lets=3)
 
 
-@pytest.mark.parametrize("example", [name for name in NAMES if name != "matrix_factorization"])
+@pytest.mark.parametrize("example", some(name for name in NAMES if name != "matrix_factorization"))
 def test_examples(example: str, tmp_path) -> None:
     """The words in quotes that begin a name of the committed module; in matrix_factorization one is a name of all."""
     spec = (EXAMPLES / example / f"{example}.py").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from generated import agrees_with_the_oracle, execute, module_text
+from sampled import some
 
 from derivgen import Model
 from derivgen.form.as_written import as_written
@@ -149,7 +150,7 @@ GROWING: tuple[tuple[Callable[[int], Model], int], ...] = (
 )
 
 
-@pytest.mark.parametrize(("declared", "count"), GROWING, ids=lambda f: getattr(f, "__name__", ""))
+@pytest.mark.parametrize(("declared", "count"), some(GROWING), ids=lambda f: getattr(f, "__name__", ""))
 def test_text_and_work_grow_as_the_formula_does(declared: Callable[[int], Model], count: int) -> None:
     """Twice as long a formula is some twice as much work; what grew with its square was four times as much."""
     fixed = len(module_text(declared(2)))

@@ -13,6 +13,7 @@ import pytest
 import second_comparison as second
 from edits import EDITS, Edit
 from example_files import EXAMPLES
+from sampled import some
 from second_comparison import Module, canonical, how_far, same_bits
 
 from derivgen.project.spec import load_target
@@ -47,7 +48,7 @@ def modules(edit: Edit) -> tuple[Module, Module]:
     return Module(made(edit.example, edit.before).text, names), Module(made(edit.example, edit.after).text, {})
 
 
-every_edit = pytest.mark.parametrize("edit", EDITS, ids=lambda e: f"{e.example}-{e.title}")
+every_edit = pytest.mark.parametrize("edit", some(EDITS), ids=lambda e: f"{e.example}-{e.title}")
 
 
 @every_edit
