@@ -24,7 +24,7 @@ from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, bottom_up, branches_of, indices_of, replace_reads, substitute
 from derivgen.form.functions import difference
 from derivgen.form.program import Program, Role, Statement, Tensor, names_of
-from derivgen.rewrite.calls import costly_calls, domain_of
+from derivgen.rewrite.calls import costly_calls, domain_of, is_costly
 from derivgen.rewrite.conditions import assign_under_guards, at_read, is_lone, is_read_under_guard
 from derivgen.rewrite.passes import Pass, run
 from derivgen.rewrite.scans import leave_scans
@@ -153,15 +153,21 @@ def share_calls(program: Program) -> Program:
 
     `z[n,k] = x[n,k]·exp(s[n])` → `z_exp[n] = exp(s[n])` and `z[n,k] = x[n,k]·z_exp[n]`
     """
+
+    def calls(s: Statement) -> list[sp.Expr]:
+        """What is a part of a tensor is no value that others could read: it reads theirs."""
+        part = is_costly(s.expression) and s.operator == "=" and s.guard == TRUE and s.scan is None
+        return [s.expression] if part and not s.covers(program.tensor(s.target).shape) else costly_calls(s)
+
     names, tensors, statements = names_of(program), list[Tensor](), list[Statement]()
     counts: dict[tuple[object, ...], int] = {}
     for s in program.statements:
-        for key in {call_key(s, call) for call in costly_calls(s)}:
+        for key in {call_key(s, call) for call in calls(s)}:
             counts[key] = counts.get(key, 0) + 1
     held: dict[tuple[object, ...], Read] = {}
     for s in program.statements:
         found: dict[sp.Expr, Read] = {}
-        for call in costly_calls(s):
+        for call in calls(s):
             key, domain = call_key(s, call), domain_of(s, call)
             shared = counts[key] > 1 and domain == s.domain
             if key not in held and (shared or len(domain) < len(s.domain)):

@@ -8,6 +8,7 @@ arrays a block writes. A read that is proved to be inside its array may be made 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,8 @@ import sympy as sp
 
 from derivgen.code.proof import Point, Proof
 from derivgen.code.tree import Assign, Block, Code, For, Function, Kind, Let, Scratch
-from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_in
-from derivgen.code.walk import Fresh, Words, inside
+from derivgen.code.visit import indices_in, mapped, statements_in, values_of, written_by, written_in
+from derivgen.code.walk import Fresh, Words, inside, is_invariant
 from derivgen.form.expressions import Read, indices_of, reads_of, substitute, sympy_order
 from derivgen.form.program import Role, Tensor
 
@@ -55,7 +56,7 @@ class ReadOnce:
             reach = 1 if top else len(rest)
             read = next((r for r in self.elements(rest[0]) if self.is_worth_it(r, rest[:reach], point, written)), None)
             if read is None:
-                done.append(inside(rest.pop(0), point, self.block))
+                done += self.reads_before(inside(rest.pop(0), point, self.block), point)
                 continue
             integer = self.proof.is_integer(read)
             local = self.fresh.name(self.words.of(read), integer)
@@ -69,6 +70,21 @@ class ReadOnce:
             rest[:reach] = [mapped(code, local_for) if read in self.elements(code) else code for code in rest[:reach]]
             self.proof.below = self.below
         return tuple(done)
+
+    def reads_before(self, code: Code, point: Point) -> Sequence[Code]:
+        """A loop after the locals of its block that hold, in each iteration, the same element."""
+        if not isinstance(code, For):
+            return [code]
+        times = Counter(map(written_by, statements_in((code,))))
+
+        def is_fixed(c: Code) -> bool:
+            if not isinstance(c, Let) or not isinstance(c.value, Read) or not c.value.subscripts or times[c.name] > 1:
+                return False
+            unchanged = is_invariant(c.value, [code.index], times) and self.proof.may_be_read(c.value, point)
+            return unchanged and c.value.tensor in self.given.arrays
+
+        fixed = [c for c in code.body if is_fixed(c)]
+        return [*fixed, replace(code, body=tuple(c for c in code.body if c not in fixed)) if fixed else code]
 
     def elements(self, code: Code) -> dict[Read, None]:
         """As the function of this name, found once for each statement."""

@@ -183,12 +183,12 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
         return tuple(r for part in (True, False) for r in loop_order(whole) if (r.index in outside) is part)
     accesses = [s.write, *s.reads]
 
-    def contiguity(r: Range) -> tuple[int, int, bool]:
-        strided = sum(r.index in i.free_symbols for a in accesses for i in a.subscripts[:-1])
+    def contiguity(r: Range) -> tuple[int, int, int, bool]:
+        far = [k for a in accesses for k, i in enumerate(reversed(a.subscripts)) if k and r.index in i.free_symbols]
         beside = sum(bool(a.subscripts) and a.subscripts[-1] == r.index for a in accesses)
         apart = any(r.index in i.free_symbols for i in s.subscripts[:-1])
         written_out = is_short(r) and r not in s.reduced
-        return -strided, beside, not apart and not written_out
+        return -len(far), -sum(far), beside, not apart and not written_out
 
     best = max(map(contiguity, s.domain))
     inner = next(r for r in reversed(s.domain) if contiguity(r) == best)

@@ -97,6 +97,25 @@ EXAMPLES: dict[Pass, tuple[Example, ...]] = {
             b[i] = layer_exp[i]·v[i]
             """,
         ),
+        Example(  # parts of a tensor
+            """
+            a[i,0] = cos(y[i])
+            a[i,1] = -sin(y[i])
+            a[i,2] = sin(y[i])
+            a[i,3] = cos(y[i])
+            """,
+            """
+            layer_cos[i] = cos(y[i])
+            a[i,0] = layer_cos[i]
+            layer_sin[i] = sin(y[i])
+            a[i,1] = -layer_sin[i]
+            a[i,2] = layer_sin[i]
+            a[i,3] = layer_cos[i]
+            """,
+            shapes={"a": "3 4"},
+        ),
+        kept("a[i,0] = cos(y[i])\na[i,1] = sin(y[i])", shapes={"a": "3 2"}),
+        kept("a[i] = exp(y[i])\nb[i] = v[i]·exp(y[i])"),  # b can read a
         kept("a[i] = x[i]·exp(y[i])\nb[i] = v[i]·exp(y[i] + 1)"),
         kept("a[i] = x[i]·exp(y[i])\nb_bar[i] = v[i]·exp(y[i])"),  # of two passes
         kept("a[i] = x[i]·exp(y[i])\nb[j] = v[j]·exp(y[j])", shapes={"y": "4"}),

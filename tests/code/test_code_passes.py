@@ -930,6 +930,38 @@ EXAMPLES = {
             y[t] = x[t] * z_0
         """,
     ),
+    "an element that each iteration of an inner loop reads twice": (
+        read_once,
+        """
+        for s in range(6):
+            for t in range(6):
+                w[s, t] = x[s] * y[t]
+                z[t] += x[s]
+        """,
+        """
+        for s in range(6):
+            x_s = x[s]
+            for t in range(6):
+                w[s, t] = x_s * y[t]
+                z[t] += x_s
+        """,
+    ),
+    "an element outside of the array before the loop that reads it": (
+        read_once,
+        """
+        for s in range(6):
+            for t in range(s):
+                y[t] = x[s - 1] * z[t]
+                w[s, t] = x[s - 1]
+        """,
+        """
+        for s in range(6):
+            for t in range(s):
+                x_ = x[s - 1]
+                y[t] = x_ * z[t]
+                w[s, t] = x_
+        """,
+    ),
     "branches with calls": (
         branched,
         """

@@ -51,6 +51,12 @@ def test_of_two_indices_that_read_alike_the_long_one_runs_inside(text: str, want
     assert "".join(r.index.name for r in loop_order(replace(s, domain=tuple(long)))) == wanted
 
 
+@as_written()
+def test_of_two_indices_that_reach_across_rows_the_one_that_reaches_less_far_runs_inside() -> None:
+    (s,) = program_of("z[i,k] += Σ_j x[i,j,k,2]·y[j]", shapes={"x": "3 4 5 3"}).statements
+    assert "".join(r.index.name for r in loop_order(s)) == "ijk"
+
+
 def test_a_power_that_is_a_loop_shares_none_with_calls() -> None:
     """It would keep a compiler from making several of the calls at once."""
     model = Model("series")
