@@ -75,12 +75,12 @@ class ReadOnce:
         """A loop after the locals of its block that hold, in each iteration, the same element."""
         if not isinstance(code, For):
             return [code]
-        times = Counter(map(written_by, statements_in((code,))))
+        times, written = Counter(map(written_by, statements_in((code,)))), written_in(code)
 
         def is_fixed(c: Code) -> bool:
             if not isinstance(c, Let) or not isinstance(c.value, Read) or not c.value.subscripts or times[c.name] > 1:
                 return False
-            unchanged = is_invariant(c.value, [code.index], times) and self.proof.may_be_read(c.value, point)
+            unchanged = is_invariant(c.value, [code.index], written) and self.proof.may_be_read(c.value, point)
             return unchanged and c.value.tensor in self.given.arrays
 
         fixed = [c for c in code.body if is_fixed(c)]
