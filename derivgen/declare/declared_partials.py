@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy as sp
 from sympy.tensor.indexed import Indexed
 
-from derivgen.declare.lowering import Lowering
 from derivgen.declare.scope import Scope
+from derivgen.declare.state import State
 from derivgen.derive.partials import Tangents
 from derivgen.errors import Refused
 from derivgen.form.expressions import Read, indices_of
@@ -17,40 +17,40 @@ from derivgen.form.program import Program, Role, is_plain_index
 TEXT = Plain({}).expression
 
 
-def declared_partial(lowering: Lowering, e: partial, scope: Scope) -> sp.Expr:
+def declared_partial(state: State, e: partial, scope: Scope) -> sp.Expr:
     """The derivative in the internal form; raises Refused where it is none of a let, mixes rows, or is 0."""
-    check_complete(lowering, e)
-    value, *variables = reads = [lowering.convert(argument, scope) for argument in e.args]
+    check_complete(state, e)
+    value, *variables = reads = [state.convert(argument, scope) for argument in e.args]
     for argument, read in zip(e.args, reads, strict=True):
         if not isinstance(read, Read):
-            raise Refused(f"{lowering.layer}: {argument} in a derivative is no element of a tensor")
-    if lowering.tensors[value.tensor].role is not Role.LET:
+            raise Refused(f"{state.layer}: {argument} in a derivative is no element of a tensor")
+    if state.tensors[value.tensor].role is not Role.LET:
         raise Refused(
-            f"{lowering.layer}: the derivative of {TEXT(value)}: expected an element of a let, found "
-            f"{lowering.tensors[value.tensor].role.value} {value.tensor}: give the expression a let"
+            f"{state.layer}: the derivative of {TEXT(value)}: expected an element of a let, found "
+            f"{state.tensors[value.tensor].role.value} {value.tensor}: give the expression a let"
         )
     for x in variables:
-        check_variable(lowering, value, x)
+        check_variable(state, value, x)
     made = partial(*reads)
-    if any(s.target == value.tensor for s in lowering.statements):  # else its own definition was refused
-        check_value(lowering, made)
+    if any(s.target == value.tensor for s in state.statements):  # else its own definition was refused
+        check_value(state, made)
     return made
 
 
-def check_complete(lowering: Lowering, e: partial) -> None:
+def check_complete(state: State, e: partial) -> None:
     """Inside a recurrence its members are not complete, and have no derivative."""
-    by_name = {d.name: d for d in lowering.definitions}
-    own = by_name[lowering.layer].recurrence if lowering.layer in by_name else ""
+    by_name = {d.name: d for d in state.definitions}
+    own = by_name[state.layer].recurrence if state.layer in by_name else ""
     for argument in e.args:
         name = argument.base.name if isinstance(argument, Indexed) else argument.name
         if own and name in by_name and by_name[name].recurrence == own:
-            raise Refused(f"{lowering.layer}: {name} is a part of this recurrence: take its derivatives in a later let")
+            raise Refused(f"{state.layer}: {name} is a part of this recurrence: take its derivatives in a later let")
 
 
-def check_variable(lowering: Lowering, value: Read, x: Read) -> None:
+def check_variable(state: State, value: Read, x: Read) -> None:
     tensor, what = (
-        lowering.tensors[x.tensor],
-        f"{lowering.layer}: the derivative of {TEXT(value)} with respect to {TEXT(x)}",
+        state.tensors[x.tensor],
+        f"{state.layer}: the derivative of {TEXT(value)} with respect to {TEXT(x)}",
     )
     if tensor.integer:
         raise Refused(
@@ -68,17 +68,17 @@ def check_variable(lowering: Lowering, value: Read, x: Read) -> None:
             )
 
 
-def check_value(lowering: Lowering, e: partial) -> None:
+def check_value(state: State, e: partial) -> None:
     """Raise Refused if rows depend on one another or the derivative is 0 everywhere; its tangents tell."""
     value, *variables = e.args
-    program = Program(lowering.model.name, tuple(lowering.tensors.values()), tuple(lowering.statements), ())
+    program = Program(state.model.name, tuple(state.tensors.values()), tuple(state.statements), ())
     try:
         found = Tangents(program.live([read.tensor for read in e.args])).value(e)
     except Refused as refusal:
-        raise Refused(f"{lowering.layer}: {refusal}") from None
+        raise Refused(f"{state.layer}: {refusal}") from None
     if found == 0:
         by = ", ".join(map(TEXT, variables))
         raise Refused(
-            f"{lowering.layer}: the derivative of {TEXT(value)} with respect to {by} is 0 everywhere: write 0, "
+            f"{state.layer}: the derivative of {TEXT(value)} with respect to {by} is 0 everywhere: write 0, "
             "or look for what should depend on it"
         )

@@ -11,10 +11,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from derivgen.declare.checks import check_use
-from derivgen.declare.declared_partials import declared_partial
 from derivgen.declare.lowering import Lowering
 from derivgen.declare.model import Model
-from derivgen.declare.named_parts import named_part
 from derivgen.declare.parts import distributed, share_parts, share_sums
 from derivgen.declare.recurrences import define_recurrence
 from derivgen.form.as_written import as_written
@@ -31,7 +29,7 @@ def lower(model: Model) -> Program:
 @as_written(distribute=False)
 def as_declared(model: Model) -> Program:
     """The program with its formulas' numbers where the spec has them, and what formulas share in tensors."""
-    lowering = Lowering(model, declared_partial, named_part)
+    lowering = Lowering(model)
     for recurrence, members in groupby(model.definitions, lambda d: d.recurrence):
         if recurrence:
             define_recurrence(lowering, list(members))

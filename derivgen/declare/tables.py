@@ -8,9 +8,9 @@ import numpy as np
 import sympy as sp
 from sympy.tensor.indexed import Idx
 
+from derivgen.form.expressions import LETTERS
 from derivgen.form.tables import WHOLE, Formula, NoFormula, axis, exact_table
 
-LETTERS = "ijklmnpqrstuvw"
 TAKEN = ("np",)  # what the text of a formula refers to
 LARGEST = 2**27  # elements
 

@@ -53,6 +53,9 @@ def interned(name: Str, *subscripts: sp.Expr) -> Read:
     return sp.Expr.__new__(Read, name, *subscripts)
 
 
+LETTERS = "ijklmnpqrstuvw"  # of the indices of tables, which the spec does not name
+
+
 def index_symbol(name: str) -> sp.Symbol:
     """The symbol of an index, 0 .. extent - 1."""
     return integer_symbol(name, nonnegative=True)

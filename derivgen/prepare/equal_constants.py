@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from derivgen.form.expressions import Read, index_symbol
+from derivgen.form.expressions import LETTERS, Read, index_symbol
 from derivgen.form.program import Program, Range, Role, Statement, Tensor
-
-LETTERS = "ijklmnpqrstuvw"
 
 
 def equal_constants(program: Program) -> Program:
