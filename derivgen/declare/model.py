@@ -197,10 +197,14 @@ class Model:
         `ignore`: a value that marks rows without a label. Sums and definitions that use such a label leave that row
         out.
         """
-        count = self.fixed_sizes.get(classes, classes) if isinstance(classes, sp.Symbol) else classes
-        count = self._integer(
-            f"labels {name}: classes must be an integer of at least 1", count, lambda v: 1 <= v <= INT64[-1]
-        )
+        count = classes.subs(self.fixed_sizes) if isinstance(classes, sp.Expr) else classes
+        expected = f"labels {name}: classes must be an integer of at least 1"
+        if isinstance(count, sp.Expr) and not count.free_symbols.isdisjoint(self.runtime_sizes):
+            expected += (
+                " that is known at generation (give the largest number that there may be, and the arrays that these "
+                "labels are subscripts of so many elements)"
+            )
+        count = self._integer(expected, count, lambda v: 1 <= v <= INT64[-1])
         if ignore is not None:
             ignore = self._integer(f"labels {name}: ignore must be an integer of 64 bits", ignore, INT64.__contains__)
         return self._declare(name, shape, Role.LABELS, integer=True, classes=count, ignore=ignore)

@@ -205,7 +205,10 @@ DECLARATIONS = {
     "parameter of run-time size": ('model.parameter("v", N)', ["parameter v", "fixed at generation", "N"]),
     "no classes": ('model.labels("e", N, classes=0)', ["labels e", "classes", "at least 1", "found 0"]),
     "classes of a float": ('model.labels("e", N, classes=3.0)', ["labels e", "classes", "found 3.0"]),
-    "classes at run time": ('model.labels("e", N, classes=M)', ["labels e", "classes", "M"]),
+    "classes at run time": (
+        'model.labels("e", N, classes=M)',
+        ["labels e", "classes", "known at generation", "largest number", "found M"],
+    ),
     "classes past int64": ('model.labels("e", N, classes=2**70)', ["labels e", "classes"]),
     "ignore of a float": ('model.labels("e", N, classes=3, ignore=-1.0)', ["labels e", "ignore", "-1.0"]),
     "ignore past int64": ('model.labels("e", N, classes=3, ignore=-(2**70))', ["labels e", "ignore"]),
@@ -724,3 +727,9 @@ def test_the_sample_axis_elsewhere_never_leads_outside(make, shapes, batch_size)
     assert np.isfinite(module.descend(np.ones(1), module.optimizer_state(), batch_size, *inputs)).all()
     assert np.isfinite(module.loss(np.ones(1), *inputs))
     assert any("train_epoch" in str(warning) for warning in generate_body(make(), "float64").warnings)
+
+
+def test_classes_may_be_made_of_sizes() -> None:
+    model = Model("sized")
+    N, G = model.batch("N"), model.sizes(G=5)
+    assert model.declarations[model.labels("y", N, classes=G - 3).name].classes == 2
