@@ -85,7 +85,7 @@ class Lowering(State):
             self.check_sizes(r.extent, f"index {r.index}", d.place)
         scope = Scope(ranges)
         left = tuple(sp.expand(self.convert(s, scope)) for s in d.left)
-        shape = tuple(sp.expand(largest(s, scope) + 1) for s in left)
+        shape = tuple(sp.expand(largest(self, s, scope) + 1) for s in left)
         self.tensors[d.name] = Tensor(d.name, shape, Role.LET)
         return ranges, left
 

@@ -20,10 +20,11 @@ from derivgen.form.expressions import (
     conjuncts,
     index_symbol,
     indices_of,
+    reads_of,
     split_guard,
     substitute,
 )
-from derivgen.form.inside import all_nonnegative, out_of_bounds
+from derivgen.form.inside import all_nonnegative, integer_reads, out_of_bounds
 from derivgen.form.program import Operator, Range, Role, Statement, Tensor
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
@@ -107,7 +108,7 @@ def limits(state: State, e: Any, scope: Scope) -> tuple[dict[sp.Symbol, Range], 
         inner = scope.within(bound)
         index = state.letters.index_of(symbol, state.place)
         lower, upper = given_limits(state, symbol, given, inner)
-        extent = state.fixed(symbol.upper + 1) if isinstance(symbol, Idx) else largest(upper, inner) + 1
+        extent = state.fixed(symbol.upper + 1) if isinstance(symbol, Idx) else largest(state, upper, inner) + 1
         if lower != 0:
             guards.append(index >= lower)
         if sp.expand(upper + 1 - extent) != 0:
@@ -142,9 +143,16 @@ def given_limits(state: State, symbol: sp.Symbol, given: list[sp.Expr], inner: S
     return lower, upper
 
 
-def largest(upper: sp.Expr, scope: Scope) -> sp.Expr:
-    """The largest value of an affine limit over the indices in scope."""
+def largest(state: State, upper: sp.Expr, scope: Scope) -> sp.Expr:
+    """The largest value of an affine limit over the indices in scope, and over what tables and labels may hold."""
     largest = upper
+    for read, low, high in integer_reads((upper,), scope.path, state.tensors):
+        largest = largest.subs(read, low if largest.coeff(read).is_negative else high)
+    if found := reads_of(largest):
+        raise Refused(
+            f"{state.layer}: the limit {upper} reads {found[0]}, of which no largest value is known: sum over an index "
+            "with a range, model.indices(k=K), between these limits"
+        )
     for r in scope.ranges.values():
         if largest.coeff(r.index).is_negative:
             largest = largest.subs(r.index, 0)

@@ -63,11 +63,14 @@ def all_nonnegative(
 ) -> bool:
     """Whether each claim >= 0 follows from the ranges of indices and sizes, the classes of labels and the path."""
     used = (*claims, *(r.extent for r in domain))
-    known = tuple(integer_reads(used, path, tensors))
+    known, all_known = (tuple(integer_reads(e, path, tensors)) for e in (used, (*used, path)))
     integers = frozenset(r.tensor for r in reads_of(*used, path) if tensors[r.tensor].integer)
-    return all(
-        follow(claim, path, domain, known, integers) or never_negative(claim, path, domain, tensors) for claim in claims
-    )
+
+    def holds(claim: sp.Expr) -> bool:
+        found = follow(claim, path, domain, known, integers)
+        return found or (all_known != known and follow(claim, path, domain, all_known, integers))
+
+    return all(holds(claim) or never_negative(claim, path, domain, tensors) for claim in claims)
 
 
 @lru_cache(maxsize=2**15)  # the passes over code ask the same of a kernel again and again
@@ -120,7 +123,7 @@ def limit_of(condition: Boolean, index: sp.Symbol) -> tuple[str, sp.Expr] | None
 
 
 def integer_reads(
-    expressions: tuple[sp.Expr, ...], path: Boolean, tensors: Mapping[str, Tensor]
+    expressions: tuple[sp.Basic, ...], path: Boolean, tensors: Mapping[str, Tensor]
 ) -> list[tuple[Read, sp.Expr, sp.Expr]]:
     """(read, its least value, its largest value) of the integer tensors that are read."""
     ranges = []
