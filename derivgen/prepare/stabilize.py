@@ -43,6 +43,7 @@ from derivgen.form.program import (
     names_of,
     variables_of,
 )
+from derivgen.form.ragged import read_at
 from derivgen.form.squares import as_root, is_square
 from derivgen.prepare.separated import ENOUGH, parts_of_exponent
 from derivgen.prepare.vanishing import LOWEST, Vanishing
@@ -73,7 +74,7 @@ class Stabilizer:
         self.statements: list[Statement] = []
         self.scaled: dict[str, Statement] = {}  # the statement S = exp(m)·total of each sum of exponentials
         self.squares: set[str] = set()  # tensors that are sums of squares
-        self.powers: dict[tuple[object, ...], tuple[sp.Expr, Read]] = {}  # largest and exp(shifted) of each exponent
+        self.powers: dict[tuple[object, ...], tuple[sp.Expr, sp.Expr]] = {}  # largest and exp(shifted) of each exponent
         self.shifts: list[Held] = []  # exponents less their maximum: to be read, not subtracted again
         self.positive: set[str] = set()  # totals of exponentials
         self.vanishing = Vanishing(program)
@@ -198,8 +199,11 @@ class Stabilizer:
         if self.program.tensor(s.target).role is not Role.HELPER:
             self.statements.append(held)
 
-    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[sp.Expr, Read]:
-        """(the largest exponent, exp(exponent - largest)) over the exponent's indices; one pair for equal ones."""
+    def shifted(self, s: Statement, exponent: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+        """(the largest exponent, exp(exponent - largest)) over the exponent's indices; one pair for equal ones.
+
+        Of a ragged row no tensor holds the exponentials: it would have an element for each entry in each row.
+        """
         own = indices_of(exponent) | indices_of(s.guard)
         domain = tuple(r for r in s.domain if r.index in own)
         key = (exponent, s.guard, domain)
@@ -208,14 +212,17 @@ class Stabilizer:
             outer = tuple(r for r in domain if r.index not in reduced)
             box = tuple(r.extent for r in domain)
             largest = Read(self.declare(f"{s.layer}_max", tuple(r.extent for r in outer)), *(r.index for r in outer))
+            maximum = replace(s, target=largest.tensor, subscripts=largest.subscripts, domain=domain, operator="max=")
+            self.keep(replace(maximum, expression=stop_gradient(exponent)))
+            highest = self.finite(largest, exponent)
+            shift = exponent - highest
+            if read_at(s):
+                self.powers[key] = highest.args[0], sp.exp(shift)
+                return self.powers[key]
             difference, power = (
                 Read(self.declare(f"{s.layer}_{word}", box), *(r.index for r in domain)) for word in ("shift", "exp")
             )
-            maximum = replace(s, target=largest.tensor, subscripts=largest.subscripts, domain=domain, operator="max=")
-            self.keep(replace(maximum, expression=stop_gradient(exponent)))
             elementwise = replace(s, subscripts=difference.subscripts, domain=domain, operator="=", guard=TRUE)
-            highest = self.finite(largest, exponent)
-            shift = exponent - highest
             for target, value in ((difference, shift), (power, sp.exp(difference))):
                 self.keep(replace(elementwise, target=target.tensor, expression=guarded(value, s.guard)))
             self.shifts.append(Held(difference, shift, box, s.guard))

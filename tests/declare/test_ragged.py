@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.special
 import sympy as sp
 from generated import agrees_with_the_oracle, execute, kernel_functions, module_text
 
@@ -96,3 +98,25 @@ def test_a_call_for_each_entry_is_made_once() -> None:
     text = ast.unparse(forward)
     assert re.search(r"for v in .*\n(?s:.*)for e in .*\n(?:.*\n)*?.*= exp\(score\[e\]\)\n(?:.*\n)*?.*for f in ", text)
     assert text.count("exp(") == 2  # one stands in the formula
+
+
+def test_choices_out_of_sets_of_different_sizes() -> None:
+    """A conditional logit; what is exponentiated may be large, and no array has a place for each entry in each row."""
+    starts, chosen = np.array([0, 2, 3, 9]), np.array([1, 2, 5])
+    model = Model("logit", dtype="float64")
+    v, e, d = model.indices(v=3, e=9, d=2)
+    start, choice = model.constant("start", starts), model.constant("chosen", chosen)
+    x, w = model.input("x", 9, 2), model.parameter("w", 2)
+    u = model.let("u", e, sp.Sum(x[e, d] * w[d], d))
+    total = sp.Sum(sp.exp(u[e]), (e, start[v], start[v + 1] - 1))
+    model.minimize(sp.Sum(sp.log(total) - u[choice[v]], v))
+    text = module_text(model)
+    assert "Real[3, 9]" not in text
+    module, data, point = execute(text), np.random.default_rng(2).normal(size=(9, 2)), np.array([300.0, -900.0])
+    loss, gradient = module.loss_and_gradient(point, data)
+    values, rows = data @ point, [slice(a, b) for a, b in itertools.pairwise(starts)]
+    assert loss == pytest.approx(
+        sum(scipy.special.logsumexp(values[r]) for r in rows) - values[chosen].sum(), rel=1e-13
+    )
+    slopes = sum(scipy.special.softmax(values[r]) @ data[r] for r in rows) - data[chosen].sum(axis=0)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-12)
