@@ -73,11 +73,28 @@ def cases_of(condition: Boolean, is_integer: Callable[[Read], bool]) -> list[Cas
         exact = isinstance(inner, sp.core.relational.Relational)
         return cases_of(inner.negated if exact else negation(inner), is_integer)
     if isinstance(condition, sp.core.relational.Relational):
+        if (sides := by_arguments(condition)) is not None:
+            return cases_of(sides, is_integer)
         form = linear(sp.expand(condition.lhs - condition.rhs), is_integer)
         if form is not None:
             scale = math.lcm(*(c.denominator for c in form.values()))
             return relation_cases(condition, {atom: c * scale for atom, c in form.items()})
     return [[]]
+
+
+def by_arguments(condition: Boolean) -> Boolean | None:
+    """A comparison with a minimum or a maximum as comparisons with its arguments: i < min(a, b) as i < a and i < b."""
+    if condition.rel_op not in ("<", "<=", ">", ">=") or not condition.has(sp.Min, sp.Max):
+        return None
+    ahead = sp.expand(condition.rhs - condition.lhs if condition.rel_op[0] == "<" else condition.lhs - condition.rhs)
+    for term in sp.Add.make_args(ahead):
+        for extreme, sign in ((term, 1), (-term, -1)):
+            if isinstance(extreme, sp.Min | sp.Max):
+                relation = sp.Gt if condition.rel_op in ("<", ">") else sp.Ge
+                sides = [relation(ahead - term + sign * a, 0, evaluate=False) for a in extreme.args]
+                together = sp.And if isinstance(extreme, sp.Min) is (sign == 1) else sp.Or
+                return together(*sides, evaluate=False)
+    return None
 
 
 def relation_cases(condition: sp.core.relational.Relational, form: Linear) -> list[Case]:

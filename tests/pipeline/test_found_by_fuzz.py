@@ -15,6 +15,24 @@ from derivgen.pipeline import declared_program
 from derivgen.project.gradcheck import module_gradient, random_direction, random_values
 
 SPECS = {
+    "rows up to the smaller one of two limits": """
+N = model.batch("N")
+D, H, C = model.sizes(D=3, H=2, C=4)
+x = model.input("x", N, H)
+W = model.parameter("W", H, 2, 2)
+n = model.indices(n=N)
+h = model.indices(h=H)
+h2 = model.indices(h2=H)
+l = model.indices(l=2)
+l2 = model.indices(l2=2)
+a1 = model.let("a1", (n, h), Piecewise((tanh(Piecewise((W[h + 1, h - h, n - h]*x[n, h], And(h - h >= 0, 2 > h - h,
+    n - h >= 0, n - h <= 1)), (0, True))/2), h < H - 1), (0, True)))
+a2 = model.let("a2", (n, h), tanh(Sum(Piecewise((a1[n, h + 2*h2 - 2], And(h + 2*h2 - 2 >= 0, h + 2*h2 - 2 < H)),
+    (0, True))*W[h2, l, l2], h2, l, l2)/4))
+a3 = model.let("a3", (), sqrt(1 + ((((Sum(a1[N - 1, h]*Piecewise((a2[n, h - 1], And(0 <= h - 1, H > h - 1)),
+    (Rational(1, 2), True)), h, n)/N)/3)**H)/3)**2))
+model.minimize((a3/2)**2)
+""",
     "a condition that reads through what another one guards": """
 a, q, z = model.input("a", 2), model.parameter("q", 6), model.constant("z", [0, 0, 2, 1, 4, 2])
 n = model.indices(n=6)
@@ -317,7 +335,8 @@ model.second_order("jacobian")
 
 
 def test_the_curvature_of_a_loss_that_is_linear_in_a_let_of_others() -> None:
-    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a, and the step through b too."""
+    """a is linear in the loss, b is not and reads a: the curved part has adjoints of a,
+    and the step through b too."""
     model = declared("""
 m, s = model.parameter("m", 3), model.parameter("s")
 u, v, k, r = model.indices(u=3, v=4, k=5, r=12)
@@ -481,7 +500,8 @@ model.minimize(Sum(x[n]**2, n))
 
 
 def test_equal_arguments_of_a_maximum_are_equal_in_all_derivatives() -> None:
-    """In each step after the first one, the maximum is of a value and of the same value, stored in the step before."""
+    """In each step after the first one, the maximum is of a value and of the same value,
+    stored in the step before."""
     module = execute(
         module_text(
             declared("""
@@ -527,7 +547,8 @@ model.second_order("hessian_vector_product")
     with mpmath.workdps(40):
         places = tuple(map(mpmath.mpf, theta.tolist()))
         first = [float(mpmath.diff(loss, places, tuple(int(j == k) for j in range(3)))) for k in range(3)]
-        along = [float(mpmath.diff(loss, places, tuple(int(j == k) + int(j == 0) for j in range(3)))) for k in range(3)]
+        along = [float(mpmath.diff(loss, places,
+    tuple(int(j == k) + int(j == 0) for j in range(3)))) for k in range(3)]
     assert np.allclose(module.loss_and_gradient(theta, y=y)[1], first, rtol=1e-12)
     direction = np.array([1.0, 0.0, 0.0])
     assert np.allclose(module.hessian_vector_product(theta, direction, y=y), along, rtol=1e-11)
