@@ -11,7 +11,7 @@ from derivgen.arrange.contractions import match_contraction
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import Read, indices_of, replace_reads
 from derivgen.form.program import GIVEN, Program, Range, Statement, Tensor
-from derivgen.form.ragged import read_at
+from derivgen.form.ragged import innermost
 from derivgen.form.sizes import typical_size
 
 GAIN = 2  # how many times fewer elements must be reached across rows: a moved axis is one that a reader has to find
@@ -155,8 +155,8 @@ def across(tensors: Mapping[str, Tensor], s: Statement, few: int = 0) -> int:
         apart = [o.read for o in (product.left, product.right, product.out) if not o.leading_batch]
         return sum(typical_size(s, [r.index for r in s.domain if r.index in read.subscripts]) for read in apart)
     places = dict.fromkeys((s.write, *s.reads))
-    outer_loops = {s.scan.index} if s.scan is not None else read_at(s)
-    inner = [r.index for r in s.domain if r.index not in outer_loops] or [s.domain[0].index]
+    step = None if s.scan is None else s.scan.index
+    inner = [r.index for r in innermost(s) if r.index != step] or [s.domain[0].index]
     outer = [outer_subscripts(tensors, a) for a in places]
     short = {r.index for r in s.domain if is_short(r)}
     far = (sum(any(i in indices_of(e) for e in own) for own in outer) + few * (i in short) for i in inner)

@@ -29,7 +29,7 @@ from derivgen.arrange.contractions import is_few, match_contraction
 from derivgen.form.as_written import as_written
 from derivgen.form.expressions import TRUE, Read, index_symbol, indices_of, reads_of
 from derivgen.form.program import Program, Range, Role, Statement, Tensor, are_plain, names_of
-from derivgen.form.ragged import read_at
+from derivgen.form.ragged import innermost
 from derivgen.form.sizes import REMEMBERED, element_count
 
 REUSE = 8  # how often each element is reached by a statement, at least
@@ -168,8 +168,8 @@ def apart(program: Program, s: Statement) -> int:
         looked_up = reads_of(*a.subscripts[-1:])
         return any(i in indices_of(e) for e in (*outer_subscripts(program.table, a), *looked_up))
 
-    inner = [r for r in s.domain if r.index not in read_at(s)]
-    return min(sum(is_far(a, r.index) for a in places) + is_short(r) for r in inner) * points(s)
+    far = (sum(is_far(a, r.index) for a in places) + is_short(r) for r in innermost(s))
+    return min(far) * points(s)
 
 
 def points(s: Statement) -> int:

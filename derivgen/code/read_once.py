@@ -75,13 +75,12 @@ class ReadOnce:
         """A loop after the locals of its block that hold, in each iteration, the same element."""
         if not isinstance(code, For):
             return [code]
-        times, written = Counter(map(written_by, statements_in((code,)))), written_in(code)
+        written = Counter(name for c in statements_in((code,)) if (name := written_by(c)) is not None)
 
         def is_fixed(c: Code) -> bool:
-            if not isinstance(c, Let) or not isinstance(c.value, Read) or not c.value.subscripts or times[c.name] > 1:
+            if not isinstance(c, Let) or not isinstance(c.value, Read) or not c.value.subscripts or written[c.name] > 1:
                 return False
-            unchanged = is_invariant(c.value, [code.index], written) and self.proof.may_be_read(c.value, point)
-            return unchanged and c.value.tensor in self.given.arrays
+            return is_invariant(c.value, [code.index], written) and self.proof.may_be_read(c.value, point)
 
         fixed = [c for c in code.body if is_fixed(c)]
         return [*fixed, replace(code, body=tuple(c for c in code.body if c not in fixed)) if fixed else code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def names_of_parts(model: Model) -> list[str]:
     return list(dict.fromkeys(node.name for node in nodes if isinstance(node, named)))
 
 
-class State:
+class State(ABC):
     """The state of one lowering, whose walk over expressions is that of `Lowering`."""
 
     def __init__(self, model: Model) -> None:
@@ -137,9 +138,9 @@ class State:
             present += [any_of(*map(negation, path), is_present) for path in least]
         return guarded(value, all_of(guard, *present))
 
+    @abstractmethod
     def convert(self, e: Any, scope: Scope) -> Any:
         """The internal form of a user's expression."""
-        raise NotImplementedError
 
     def is_integer(self, read: Read) -> bool:
         return self.tensors[read.tensor].integer

@@ -10,7 +10,7 @@ from sympy.logic.boolalg import Boolean
 from sympy.tensor.indexed import Idx
 
 from derivgen.declare.scope import Scope
-from derivgen.declare.state import State
+from derivgen.declare.state import ELEMENTS, State
 from derivgen.errors import Refused
 from derivgen.form import bounds
 from derivgen.form.expressions import (
@@ -28,7 +28,6 @@ from derivgen.form.inside import all_nonnegative, integer_reads, out_of_bounds
 from derivgen.form.program import Operator, Range, Role, Statement, Tensor
 
 HELPER_NAMES = {"+=": "sum", "max=": "max"}
-MOST_TERMS = 2**47  # of a sum: more than a processor can address elements
 
 
 def reduced(state: State, e: Any, scope: Scope, target: str = "", subscripts: tuple[sp.Symbol, ...] = ()) -> sp.Expr:
@@ -135,7 +134,7 @@ def given_limits(state: State, symbol: sp.Symbol, given: list[sp.Expr], inner: S
                 f"{state.layer}: the limits {lower} .. {upper} of {symbol} may leave its range 0 .. {extent - 1}: "
                 "sum over an index with a longer range, or narrow the limits"
             )
-    if any(abs(number) > MOST_TERMS for limit in (lower, upper) for number in limit.atoms(sp.Integer)):
+    if any(abs(number) > ELEMENTS for limit in (lower, upper) for number in limit.atoms(sp.Integer)):
         raise Refused(f"{state.layer}: the sum over {symbol} has too many terms, expected at most 2^47")
     for limit in (lower, upper):
         if bounds.linear(limit, state.is_integer) is None:

@@ -10,7 +10,7 @@ import sympy as sp
 
 from derivgen.form.expressions import conjuncts, indices_of, reads_of
 from derivgen.form.inside import limit_of
-from derivgen.form.program import Statement
+from derivgen.form.program import Range, Statement
 
 
 def read_at(s: Statement) -> frozenset[sp.Symbol]:
@@ -22,3 +22,9 @@ def read_at(s: Statement) -> frozenset[sp.Symbol]:
         if {"<", ">"} <= {side for side, indices in at.items() if indices}:
             found |= at["<"] | at[">"]
     return frozenset(found)
+
+
+def innermost(s: Statement) -> list[Range]:
+    """The ranges of a statement whose loops may be the innermost one."""
+    asked = read_at(s)
+    return [r for r in s.domain if r.index not in asked] or list(s.domain)

@@ -10,7 +10,7 @@ import sympy as sp
 from derivgen.arrange.contractions import Product, calls_blas, is_few, match_contraction
 from derivgen.form.expressions import TRUE, indices_of, reads_of, subexpressions, substitute
 from derivgen.form.program import Program, Range, Scan, Statement, are_plain, is_plain_index
-from derivgen.form.ragged import read_at
+from derivgen.form.ragged import innermost
 from derivgen.rewrite.calls import calls_in
 from derivgen.rewrite.conditions import is_lone, is_read_under_guard
 from derivgen.rewrite.scans import runs
@@ -178,8 +178,9 @@ def loop_order(s: Statement) -> tuple[Range, ...]:
     if s.operator in ("max=", "argmax=") or len(s.domain) < 2:
         reduced = s.reduced
         return (*(r for r in s.domain if r not in reduced), *reduced)
-    if first := tuple(r for r in s.domain if r.index in read_at(s)):
-        return (*first, *loop_order(replace(s, domain=tuple(r for r in s.domain if r not in first), guard=TRUE)))
+    inside = innermost(s)
+    if len(inside) < len(s.domain):
+        return (*(r for r in s.domain if r not in inside), *loop_order(replace(s, domain=tuple(inside), guard=TRUE)))
     outside = {i for r in reads_of(s.guard) for i in indices_of(r)}
     if outside and any(r.index not in outside for r in s.domain) and calls_in(s):  # a call may be left out
         whole = replace(s, guard=TRUE)

@@ -120,3 +120,14 @@ def test_choices_out_of_sets_of_different_sizes() -> None:
     )
     slopes = sum(scipy.special.softmax(values[r]) @ data[r] for r in rows) - data[chosen].sum(axis=0)
     np.testing.assert_allclose(gradient, slopes, rtol=1e-12)
+
+
+def test_two_indices_that_limit_each_other() -> None:
+    model = Model("mutual", dtype="float64")
+    i, j = model.indices(i=4, j=5)
+    tables = [[0, 1, 2, 0], [3, 4, 4, 2], [0, 1, 0, 2, 1], [2, 3, 3, 3, 2]]
+    a, b, c, d = (model.constant(name, values) for name, values in zip("abcd", tables, strict=True))
+    x, w = model.input("x", 4, 5), model.parameter("w", 4)
+    inside = sp.And(j >= a[i], j <= b[i], i >= c[j], i <= d[j])
+    model.minimize(sp.Sum(sp.Piecewise((w[i] ** 2 * x[i, j], inside), (0, True)), i, j))
+    agrees_with_the_oracle(model)

@@ -547,8 +547,7 @@ model.second_order("hessian_vector_product")
     with mpmath.workdps(40):
         places = tuple(map(mpmath.mpf, theta.tolist()))
         first = [float(mpmath.diff(loss, places, tuple(int(j == k) for j in range(3)))) for k in range(3)]
-        along = [float(mpmath.diff(loss, places,
-    tuple(int(j == k) + int(j == 0) for j in range(3)))) for k in range(3)]
+        along = [float(mpmath.diff(loss, places, tuple(int(j == k) + int(j == 0) for j in range(3)))) for k in range(3)]
     assert np.allclose(module.loss_and_gradient(theta, y=y)[1], first, rtol=1e-12)
     direction = np.array([1.0, 0.0, 0.0])
     assert np.allclose(module.hessian_vector_product(theta, direction, y=y), along, rtol=1e-11)
