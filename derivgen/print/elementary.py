@@ -112,7 +112,7 @@ def values(dtype: str) -> dict[str, object]:
         "mantissa": mantissa,
         "bias": bias,
         "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
-        "spare": 128 if wide else 64,  # digits: 2^k times as many more is not denormal where p·2^k may be
+        "spare": mantissa + 1,  # digits: with these, the exponent of 0 is that of the first k where 2^k is 0
         "bits_of_magic": bits(magic),
         "bits_of_root_half": bits(0.5**0.5),
         "least": least,
@@ -132,13 +132,13 @@ def values(dtype: str) -> dict[str, object]:
         "upper_half": -(1 << (mantissa + 2) // 2),
         "least_normal": repr(2.0**-1022) if wide else "1.1754944e-38",
         "exp_reach": 0.52 if wide else 0.36,  # of the polynomial for e^r - 1
-        "exp_least": -746 if wide else -105,
+        "exp_least": -746 if wide else -104.75,
         "exp_most": 710 if wide else 89,
         "expm1_least": -40 if wide else -20,
         "tanh_most": 22 if wide else 10,
         "sinh_most": 711 if wide else 90,
         "erf_most": 5.95 if wide else 3.95,
-        "erfc_most": 27.5 if wide else 10.5,
+        "erfc_most": 27.3 if wide else 10.2,
         "log_of_twice": 2.0 ** (mantissa // 2 + 2),  # asinh and acosh are log(2·u) beyond
         "horner": Horner(COEFFICIENTS[dtype]),
         "bound": lambda *ulps: f"at most {ulps[wide]} ulp off",
