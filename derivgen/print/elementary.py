@@ -112,7 +112,7 @@ def values(dtype: str) -> dict[str, object]:
         "mantissa": mantissa,
         "bias": bias,
         "magic": magic,  # added to a number of less than half its size, it leaves no digits after the point
-        "spare": mantissa + 1,  # digits: with these, the exponent of 0 is that of the first k where 2^k is 0
+        "spare": mantissa + 1,  # digits: 2^k with so many more has the bits of 0 at the first k where p·2^k is 0
         "bits_of_magic": bits(magic),
         "bits_of_root_half": bits(0.5**0.5),
         "least": least,

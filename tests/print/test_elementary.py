@@ -278,6 +278,24 @@ def test_two_arguments(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "softplus", "erfc", "power"])
+def test_where_results_become_zero(name, dtype):
+    """On both sides of the least denormal number: `scaled` is right down to one power of two, not below it."""
+    least = float(np.log(np.finfo(dtype).smallest_subnormal))
+    at = np.linspace(least - 20, least + 3, 2000 if dtype == "float32" else POINTS)
+    if name == "erfc":
+        arguments = [(np.sqrt(-at) - 0.15).astype(dtype)]  # e^(-u²) is divided by u·√π there
+    elif name == "power":
+        base = np.random.default_rng(3).uniform(0.01, 30, at.size).astype(dtype)
+        arguments = [base, (at / np.log(base.astype(float))).astype(dtype)]
+    else:
+        arguments = [at.astype(dtype)]
+    found = apply(name, *arguments)
+    assert (found == 0).any() and (found != 0).any()
+    assert ulps(name, found, *arguments) <= bound(name, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BOUNDS)
 def test_uncompiled_they_keep_the_bound_too(name, dtype):
     """Without fused operations."""
